@@ -1,0 +1,77 @@
+# make demo   install what it needs and run the whole system on an empty machine; ARGS="--for 60s" goes to the command
+# make test   install what it needs, check the code and run every test; ARGS="-k archive" goes to pytest
+# make check  format, lint, types, import layers
+# make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
+# make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
+# make clean  remove everything that make made
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := exporter tests $(wildcard benchmarks)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean components
+
+# Requirements are pinned with hashes; nothing is fetched that they do not name.
+PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
+INSTALL_SELF = $(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/tableau-exporter demo $(ARGS)
+
+test: components check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks $(ARGS)
+
+components:
+	@.ci/components
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "tableau-exporter needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	    || { rm -rf $(VENV); echo "python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/demo.stamp: requirements/build.txt requirements/demo.txt pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "installing what the demo needs into $(VENV)"
+	@$(PIP_INSTALL) -r requirements/build.txt -r requirements/demo.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+# The development environment holds all that the demo needs, at the same versions.
+$(VENV)/dev.stamp: requirements/build.txt requirements/dev.txt pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo "installing what checks and tests need into $(VENV)"
+	@$(PIP_INSTALL) -r requirements/build.txt -r requirements/dev.txt
+	@$(INSTALL_SELF)
+	@touch $@ $(VENV)/demo.stamp
+
+# dev.txt first: the others take its versions. The files name no index and no host, whatever this machine uses.
+LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
+    --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
+LIKE_DEV = --constraints requirements/dev.txt
+
+lock: | $(VENV)/pyvenv.cfg
+	@test -x $(BIN)/uv || $(PIP_INSTALL) -r requirements/dev.txt
+	$(LOCK) pyproject.toml --extra demo --group build --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
+	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt
+	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,267 @@
+"""The command line. Every ending has its exit code, every fault is one line on stderr, a traceback is for debugging.
+
+A command imports what it needs when it is called, so that the others start fast.
+"""
+
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from exporter import __version__
+from exporter.errors import ConfigurationError, ExporterError
+from exporter.units import parse_duration
+
+if TYPE_CHECKING:
+    from exporter.config import RunOptions
+
+PROGRAM = "tableau-exporter"
+FAULT = 1
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+
+_MARKS = {True: "ok", False: "fault", None: "note"}
+_COLOURS = {True: "green", False: "red", None: "yellow"}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Finding(Protocol):
+    """What the doctor found; ``ok`` is None for a note."""
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether it is as it should be."""
+
+    @property
+    def subject(self) -> str:
+        """What was looked at."""
+
+    @property
+    def message(self) -> str:
+        """What was seen, and what to do about it."""
+
+
+class Program(click.Group):
+    """Commands return their exit code; errors become one line and an exit code here."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command and end with its exit code."""
+        ctx.exit(self._run(ctx) or 0)
+
+    def _run(self, ctx: click.Context) -> int | None:
+        try:
+            code: int | None = super().invoke(ctx)
+        except ConfigurationError as error:
+            return _complain(error.faults)
+        except ExporterError as error:
+            return _complain([error])
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # the last line of defence
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # click ends quietly when the reader of a pipe has gone
+            return _confess(error)
+        return code
+
+
+def seconds_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+    """Read the duration of a flag."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name=PROGRAM)
+def main() -> None:
+    """Watch Tableau: a Prometheus exporter and alerting agent.
+
+    \b
+    Exit codes:
+      0    it ended as it should
+      1    a fault, told in one line on stderr
+      2    wrong usage
+      70   an internal error: a defect of this program
+      130  interrupted from the keyboard
+    """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
+
+
+def config_file_option(command: Command) -> Command:
+    """Add ``--config.file``."""
+    return click.option(
+        "--config.file",
+        "config_file",
+        type=click.Path(path_type=Path),
+        default="tableau-exporter.yml",
+        show_default=True,
+        help="Configuration file; not needed where the environment says everything.",
+    )(command)
+
+
+@main.command()
+@config_file_option
+@click.option("--config.check", "config_check", is_flag=True, help="Check the configuration and end: 0 or 1.")
+@click.option("--web.listen-address", "listen_address", metavar="HOST:PORT", help="Overrides web.listen_address.")
+@click.option("--web.config.file", "web_config_file", metavar="FILE", help="Overrides web.config_file.")
+@click.option(
+    "--log.level",
+    "log_level",
+    type=click.Choice(["debug", "info", "warn", "warning", "error"], case_sensitive=False),
+    help="Overrides log.level.",
+)
+@click.option("--log.format", "log_format", type=click.Choice(["logfmt", "json"]), help="Overrides log.format.")
+def run(
+    *,
+    config_file: Path,
+    config_check: bool,
+    listen_address: str | None,
+    web_config_file: str | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> int:
+    """Run the agent.
+
+    The command line has precedence over the environment, the environment over the configuration file.
+    """
+    flags = {
+        "web.listen_address": listen_address,
+        "web.config_file": web_config_file,
+        "log.level": log_level,
+        "log.format": log_format,
+    }
+    options = _options(config_file, {key: text for key, text in flags.items() if text is not None})
+    if config_check:
+        return _check_configuration(options)
+    from exporter import app
+
+    return app.run(options)
+
+
+@main.command()
+@config_file_option
+def check(config_file: Path) -> int:
+    """Look for everything that keeps the agent from working: configuration, sources, rights, the history file."""
+    from exporter import doctor
+
+    return _show_findings(doctor.check(_options(config_file, {})))
+
+
+@main.command()
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Columns of text, or a table for a document.",
+)
+def metrics(format_: str) -> None:
+    """Print the table of every metric: name, type, labels, meaning, source."""
+    from exporter import collectors
+
+    rows = [
+        (family.name, str(family.type), ", ".join(family.labels), family.help, family.source)
+        for family in collectors.families()
+    ]
+    heads = ("name", "type", "labels", "meaning", "source")
+    for line in (_markdown if format_ == "markdown" else _columns)([heads, *rows]):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End by itself after, say, 60s.")
+@click.option("--keep", is_flag=True, help="Leave the demo's folder behind.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")
+def demo(seconds: float | None, port: int, *, keep: bool) -> int:
+    """Show the whole system on an empty machine: a simulated Tableau, living traffic, and the real agent on it."""
+    from exporter.demo import command
+
+    return command.run(seconds, keep, port)
+
+
+def _options(config_file: Path, overrides: dict[str, str]) -> "RunOptions":
+    from exporter.config import RunOptions
+
+    source = click.get_current_context().get_parameter_source("config_file")
+    return RunOptions(
+        config_file=config_file,
+        config_file_explicit=source is click.core.ParameterSource.COMMANDLINE,
+        overrides=overrides,
+        environ=dict(os.environ),
+    )
+
+
+def _check_configuration(options: "RunOptions") -> int:
+    from exporter import collectors
+
+    for warning in options.load(tuple(collectors.discover())).warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo("the configuration is valid")
+    return 0
+
+
+def _show_findings(findings: Iterable[Finding]) -> int:
+    """Print findings, as a table on a terminal and line by line elsewhere; return the exit code."""
+    shown = _as_table(findings) if sys.stdout.isatty() else _as_lines(findings)
+    return FAULT if any(finding.ok is False for finding in shown) else 0
+
+
+def _as_lines(findings: Iterable[Finding]) -> list[Finding]:
+    shown = []
+    for finding in findings:
+        click.echo(f"{_MARKS[finding.ok]:<5}  {_one_line(finding.subject)}: {_one_line(finding.message)}")
+        shown.append(finding)
+    return shown
+
+
+def _as_table(findings: Iterable[Finding]) -> list[Finding]:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console, table = Console(), Table("", "what", "finding", box=None)
+    with console.status("checking"):
+        shown = list(findings)
+    for finding in shown:
+        mark = Text(_MARKS[finding.ok], style=_COLOURS[finding.ok])
+        table.add_row(mark, Text(_one_line(finding.subject)), Text(_one_line(finding.message)))
+    console.print(table)
+    return shown
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    return [head, "|" + "---|" * len(rows[0]), *body]
+
+
+def _complain(faults: Iterable[object]) -> int:
+    for fault in faults:
+        click.echo(_one_line(fault), err=True)
+    return FAULT
+
+
+def _confess(error: Exception) -> int:
+    if logging.getLogger().isEnabledFor(logging.DEBUG) or os.environ.get("TABLEAU_EXPORTER_LOG__LEVEL") == "debug":
+        traceback.print_exception(error)
+    text = f"{type(error).__name__}: {_one_line(error)}"
+    click.echo(f"internal error: {text} (set log.level=debug for the traceback)", err=True)
+    return INTERNAL_ERROR
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())

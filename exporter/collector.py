@@ -1,0 +1,196 @@
+"""What a collector is: rows, the statement that fills them, and the families made of them.
+
+Each module of :mod:`exporter.collectors` holds one ``COLLECTOR``. A collector may archive events (rows that can no longer
+change), know states (what is true now), or both. Nothing here reads or writes anything.
+"""
+
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from exporter.metrics import Block, Family
+
+if typing.TYPE_CHECKING:
+    import pyarrow as pa
+
+DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
+
+@dataclass(frozen=True)
+class Type:
+    """One type in the three places it has a name."""
+
+    postgres: str
+    duckdb: str
+
+
+TYPES: Mapping[type, Type] = {
+    int: Type("bigint", "BIGINT"),
+    str: Type("text", "VARCHAR"),
+    bool: Type("boolean", "BOOLEAN"),
+    float: Type("double precision", "DOUBLE"),
+    datetime: Type("timestamp", "TIMESTAMP"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field of a row; ``volatile`` and ``personal`` as declared below."""
+
+    name: str
+    type: Type
+    volatile: bool
+    personal: bool
+
+
+def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
+    """Declare a field whose change alone makes no new version of the row in the history."""
+    return field(metadata={"volatile": True})
+
+
+def personal() -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
+    """Declare a text that names a person: the privacy options replace it before anything else sees it."""
+    return field(metadata={"personal": True})
+
+
+def columns_of(row: type) -> tuple[Column, ...]:
+    """Return the columns of a row dataclass, in order."""
+    hints = typing.get_type_hints(row)
+    return tuple(
+        Column(
+            item.name,
+            TYPES[_plain(hints[item.name])],
+            volatile=bool(item.metadata.get("volatile")),
+            personal=bool(item.metadata.get("personal")),
+        )
+        for item in fields(row)
+    )
+
+
+def _plain(hint: Any) -> type:  # noqa: ANN401 - a type hint is anything
+    """Strip ``| None`` from a hint."""
+    if isinstance(hint, types.UnionType):
+        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+    return typing.cast("type", hint)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table of the repository as a statement reads it.
+
+    ``columns`` maps a column to the PostgreSQL type it is read as; those in ``required`` must exist, the others are NULL
+    where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    required: frozenset[str]
+    optional: bool = False
+
+
+def relation(name: str, required: str, others: str = "", *, optional: bool = False) -> Relation:
+    """Declare a relation: ``relation("sites", "id bigint, url_namespace text", "name text")``."""
+    needed, more = _columns(required), _columns(others)
+    return Relation(name, {**needed, **more}, frozenset(needed), optional)
+
+
+def _columns(text: str) -> dict[str, str]:
+    pairs = (part.strip().split(" ", 1) for part in text.split(",") if part.strip())
+    return {name: kind for name, kind in pairs}  # noqa: C416 - dict(pairs) would not name the parts
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a state's samples may depend on beside its rows: the site of each id, the promises, what was learned."""
+
+    sites: Mapping[int, str]
+    promises: "Callable[[Mapping[str, Any]], tuple[float | None, float | None]]"
+    learned: "pa.Table | None" = None
+
+    def site(self, site_id: int | None) -> str:
+        """Return the label of a site; empty (absent) when it is not known."""
+        return self.sites.get(site_id, "") if site_id is not None else ""
+
+
+Expose = Callable[["pa.Table", Context], Sequence[Block]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What is true now: each successful poll replaces the last, whole."""
+
+    row: type
+    reads: tuple[Relation, ...]
+    sql: str
+    families: tuple[Family, ...] = ()
+    expose: Expose = lambda _rows, _context: ()
+    every: Literal["poll", "exact"] = "poll"
+    kept_in: str | None = None
+    """The history table that keeps the rows by day."""
+    learns: str | None = None
+    """A question to the history, with the rows at hand as ``state``; its answer is ``Context.learned``."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """A counter folded from events: its labels as expressions over ``rows``."""
+
+    family: Family
+    by: Mapping[str, str]
+    where: str = "true"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A histogram folded from events: its labels and the observed seconds as expressions over ``rows``."""
+
+    family: Family
+    by: Mapping[str, str]
+    seconds: str
+    where: str = "true"
+
+
+Fold = Count | Distribution
+
+
+@dataclass(frozen=True)
+class Events:
+    """Rows that can no longer change: archived once by key, folded once into counters.
+
+    ``row`` lists the columns that are read; ``None`` takes every column the source has. Without ``sql`` the table is read
+    by snapshots (docs/decisions/0003-exactly-once.md); with it, the statement is run whole at every poll and what is new is
+    kept. A row without ``completed_at`` is open: it may still change, and is not archived or folded yet.
+    """
+
+    table: str
+    reads: tuple[Relation, ...]
+    row: type | None
+    folds: tuple[Fold, ...]
+    key: tuple[str, str] = ("id", "created_at")
+    sql: str | None = None
+    keeps_open: bool = False
+    """Whether open rows are kept apart in the history until they are final."""
+
+
+@dataclass(frozen=True)
+class Collector:
+    """One collector: its module's name is its name everywhere."""
+
+    name: str
+    help: str
+    events: Events | None = None
+    states: tuple[State, ...] = ()
+    folds: tuple[Fold, ...] = ()
+    """Counters folded from the requests that another collector archives."""
+    families: tuple[Family, ...] = ()
+    """Families whose samples come from elsewhere in the agent."""
+    enabled: bool = True
+
+    def all_families(self) -> tuple[Family, ...]:
+        """Return every family that this collector declares."""
+        own = self.events.folds if self.events else ()
+        folded = tuple(fold.family for fold in (*own, *self.folds))
+        return (*folded, *(family for state in self.states for family in state.families), *self.families)

@@ -1,0 +1,118 @@
+"""The whole configuration, and what its author should know although it is valid."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo
+
+from exporter.config import schema
+from exporter.config.addresses import crosses_network_in_clear
+from exporter.config.freshness import Freshness
+from exporter.config.sections import Alertmanager, History, Limits, Log, Privacy, Repository, Rest, Section, Web
+
+_UNPROTECTED = {
+    "disable": "sends everything, the password too, in the clear",
+    "allow": "accepts a connection in the clear",
+    "prefer": "accepts a connection in the clear",
+    "require": "does not check who answers",
+    "verify-ca": "does not check that the certificate is the host's",
+}
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What validation must know beside the document itself."""
+
+    collector_names: Collection[str]
+    exposed: bool = False  # the file holds a secret and others may read it
+
+
+def _known_collector(name: str, info: ValidationInfo) -> str:
+    known = cast("Circumstances", info.context).collector_names
+    if name not in known:
+        raise ValueError(f"unknown collector{schema.suggestion(name, sorted(known))}")
+    return name
+
+
+class Configuration(Section):
+    """Every section; ``repository`` and ``rest`` are None where they were left out."""
+
+    repository: Repository | None = None
+    rest: Rest | None = None
+    history: History = History()
+    privacy: Privacy = Privacy()
+    freshness: Freshness = Freshness()
+    collectors: dict[Annotated[str, AfterValidator(_known_collector)], bool] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    alertmanager: Alertmanager | None = None
+    web: Web = Web()
+    log: Log = Log()
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    def model_post_init(self, context: Circumstances, /) -> None:
+        """Keep the warnings: they are part of what was read."""
+        self._warnings = tuple(_warnings(self, exposed=context.exposed))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each thing that is valid and yet deserves a look."""
+        return self._warnings
+
+    @property
+    def pseudonym_key_file(self) -> Path:
+        """The file of the key that pseudonyms are made with; unless configured it stands beside the history."""
+        return self.privacy.key_file or self.history.path.with_suffix(".key")
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return every secret as it is now, so that the log can hide it."""
+        alertmanager = self.alertmanager
+        texts = (
+            self.repository and self.repository.read_password(),
+            self.rest and self.rest.read_token_value(),
+            alertmanager and alertmanager.read_bearer_token(),
+            alertmanager and alertmanager.basic_auth and alertmanager.basic_auth.read_password(),
+        )
+        return tuple(text for text in texts if text)
+
+
+def _warnings(configuration: Configuration, *, exposed: bool) -> Iterator[str]:
+    if exposed:
+        yield "the configuration file holds a secret and others may read it: chmod 600 it, or use the *_file key"
+    if configuration.repository:
+        yield from _of_repository(configuration.repository)
+    if configuration.rest:
+        yield from _of_rest(configuration.rest)
+    if configuration.alertmanager:
+        yield from _of_alertmanager(configuration.alertmanager)
+    yield from _of_freshness(configuration.freshness)
+
+
+def _of_repository(repository: Repository) -> Iterator[str]:
+    if repository.sslmode in _UNPROTECTED and not all(host.is_socket for host in repository.hosts):
+        reason = _UNPROTECTED[repository.sslmode]
+        yield f"repository.sslmode: {repository.sslmode} {reason}; verify-full does it all"
+
+
+def _of_rest(rest: Rest) -> Iterator[str]:
+    yield "rest: is not polled by this version"
+    if crosses_network_in_clear(rest.url):
+        yield "rest.url: plain http sends the token in the clear; use https"
+
+
+def _of_alertmanager(alertmanager: Alertmanager) -> Iterator[str]:
+    yield "alertmanager: is not notified by this version"
+    proves = alertmanager.basic_auth or alertmanager.bearer_token or alertmanager.bearer_token_file
+    if proves and any(map(crosses_network_in_clear, alertmanager.urls)):
+        yield "alertmanager.urls: plain http sends the password or token in the clear; use https"
+
+
+def _of_freshness(freshness: Freshness) -> Iterator[str]:
+    for index, promise in enumerate(freshness.promises()):
+        if promise.warning is not None and promise.critical is not None and promise.warning > promise.critical:
+            yield (
+                f"freshness.rules.{index}: takes one tier from the default, "
+                "and its warning comes after its critical; set both"
+            )

@@ -1,0 +1,90 @@
+"""YAML as the configuration reads it.
+
+Every value stays the text that was written, so that 007, 2024-01-01 and no mean what they say until a key decides what
+it wants; a key without a value counts as left out. No message repeats a value: it may be a secret.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from exporter.errors import ConfigurationError, Fault
+
+# What PyYAML quotes is one character, a kind of token such as '<scalar>', or the user's own words.
+_QUOTED = re.compile(r"'(?:(?P<own>[^'<][^']+)|[^']*)'")
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Resolves null alone."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the name and the shape are PyYAML's
+
+
+_TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "str", "seq", "map")}
+
+
+def parse(text: str, name: str) -> tuple[object, list[Fault]]:
+    """Return the value of a YAML text and the faults that leave it readable, such as a key given twice.
+
+    ``name`` is what a fault of the whole text is called by. Raises ConfigurationError where no value can be read.
+    """
+    try:
+        node = _TextLoader(text).get_single_node()
+        if node is None:
+            return None, []
+        faults = [Fault(path, message) for path, message in _faults(node, "", ())]
+        return _value(node, frozenset()), faults
+    except RecursionError:
+        raise ConfigurationError([Fault(name, "is nested too deeply")]) from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError([Fault(name, _message(error))]) from None
+
+
+def _value(node: yaml.Node, above: frozenset[int]) -> object:
+    if id(node) in above:
+        raise RecursionError  # an anchor that contains its own alias
+    above |= {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(str(key.value), _value(value, above)) for key, value in node.value]
+        return {key: value for key, value in pairs if value is not None}
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(entry, above) for entry in node.value]
+    return None if node.tag.endswith(":null") else node.value
+
+
+def _faults(node: yaml.Node, path: str, above: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+    if id(node) in above:
+        raise RecursionError
+    above = (*above, id(node))
+    if node.tag not in _TAGS:
+        yield path, "has a YAML tag: put a value that starts with ! in quotes"
+    children: list[tuple[str, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        yield from _twice(node, path)
+        children = [(str(key.value), value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(str(index), entry) for index, entry in enumerate(node.value)]
+    for key, child in children:
+        yield from _faults(child, f"{path}.{key}" if path else key, above)
+
+
+def _twice(node: yaml.MappingNode, path: str) -> Iterator[tuple[str, str]]:
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in lines:
+            yield f"{path}.{name}" if path else name, f"is given twice, in line {lines[name]} and in line {line}"
+        lines[name] = line
+
+
+def _message(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
+    if "alias" in problem or "anchor" in problem or "tag" in problem:
+        problem = "put a value that starts with *, & or ! in quotes"
+    return f"is no YAML: {place}{_QUOTED.sub(lambda quoted: '...' if quoted['own'] else quoted[0], problem)}"

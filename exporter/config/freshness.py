@@ -1,0 +1,87 @@
+"""What was promised of each asset: how old its data may become."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from exporter.config import values
+from exporter.config.sections import Section
+
+AssetTypes = Annotated[tuple[Literal["workbook", "datasource", "flow"], ...], values.from_list(), Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Seconds after which an asset that matches is stale; None stands for never.
+
+    ``match`` maps a field of the asset to globs, of which one must fit; the asset must fit in every field.
+    """
+
+    match: Mapping[str, tuple[str, ...]]
+    warning: float | None
+    critical: float | None
+
+
+class Match(Section):
+    """Which assets a rule is about."""
+
+    site: values.Globs | None = None
+    project: values.Globs | None = None
+    asset_type: AssetTypes | None = None
+    name: values.Globs | None = None
+    tag: values.Globs | None = None
+    content_owner: values.Globs | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Match":
+        if not self.model_fields_set:
+            raise ValueError(f"matches nothing: give one of {', '.join(type(self).model_fields)}")
+        return self
+
+    def globs(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the globs of each field that is matched."""
+        return {field: globs for field, globs in self if globs}
+
+
+class Rule(Section):
+    """A promise for some assets; a tier that it leaves out is the default's."""
+
+    match: Match
+    warning: values.Promise | None = None
+    critical: values.Promise | None = Field(default=None, validate_default=True)
+
+    @field_validator("critical")
+    @classmethod
+    def _tiers(cls, critical: float | None, info: ValidationInfo) -> float | None:
+        warning = info.data.get("warning", values.NEVER)
+        if warning is None and critical is None:
+            raise ValueError("is missing: a rule sets warning, critical or both")
+        if critical is not None and critical < (warning or 0.0) < values.NEVER:
+            raise ValueError("is shorter than warning")
+        return critical
+
+
+class Freshness(Section):
+    """The default promise and the rules; the first rule that matches wins."""
+
+    warning: values.Promise = 12 * 3600.0
+    critical: values.Promise = Field(default=24 * 3600.0, validate_default=True)
+    rules: tuple[Rule, ...] = ()
+
+    @field_validator("critical")
+    @classmethod
+    def _tiers(cls, critical: float, info: ValidationInfo) -> float:
+        if critical < info.data.get("warning", 0.0) < values.NEVER:
+            raise ValueError("is shorter than warning; the defaults are warning 12h and critical 24h")
+        return critical
+
+    def promises(self) -> tuple[Promise, ...]:
+        """Return the promises in the order in which they are tried; the last is the default and matches everything."""
+        rules = [self._promise(rule.match.globs(), rule.warning, rule.critical) for rule in self.rules]
+        return (*rules, self._promise({}, None, None))
+
+    def _promise(self, match: Mapping[str, tuple[str, ...]], warning: float | None, critical: float | None) -> Promise:
+        tiers = (self.warning if warning is None else warning, self.critical if critical is None else critical)
+        return Promise(match, *(None if tier == values.NEVER else tier for tier in tiers))

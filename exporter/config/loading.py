@@ -1,0 +1,106 @@
+"""From a file, the environment and the command line to one Configuration, or to every fault of them."""
+
+import os
+import stat
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from exporter.config import layers, schema
+from exporter.config.configuration import Circumstances, Configuration
+from exporter.config.document import parse
+from exporter.config.faults import explain
+from exporter.errors import ConfigurationError, Fault
+
+DEFAULT_FILE = Path("tableau-exporter.yml")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a command was called with: enough to read the configuration again in the same way.
+
+    ``overrides`` maps dotted keys to text, as the flags of the command line set them.
+    """
+
+    config_file: Path = DEFAULT_FILE
+    config_file_explicit: bool = False
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def load(self, collector_names: Collection[str]) -> Configuration:
+        """Read the configuration; raises ConfigurationError with every fault."""
+        return load(
+            self.config_file,
+            self.environ,
+            collector_names,
+            explicit=self.config_file_explicit,
+            overrides=self.overrides,
+        )
+
+
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    collector_names: Collection[str],
+    *,
+    explicit: bool,
+    overrides: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Read the configuration; raises ConfigurationError with every fault.
+
+    A file that was not named explicitly may be absent where the environment gives a source; with ``path`` None there is
+    no file.
+    """
+    variables, faults = layers.from_environment(Configuration, environ)
+    variables += layers.from_command_line(overrides or {})
+    outside, of_variables = layers.to_document(Configuration, variables)
+    faults += layers.name_origins(of_variables, variables)
+    try:
+        inside, of_file = _read(path, explicit=explicit)
+    except ConfigurationError as error:
+        raise ConfigurationError([*error.faults, *faults]) from None
+    document = layers.merge(inside, outside)
+    faults = [*of_file, *faults, *_without_source(document, path)]
+    circumstances = Circumstances(collector_names, exposed=_is_exposed(path, inside))
+    try:
+        configuration = Configuration.model_validate(document, context=circumstances)
+    except ValidationError as error:
+        found = explain(Configuration, error.errors(include_url=False, include_input=False))
+        raise ConfigurationError([*faults, *layers.name_origins(found, variables)]) from None
+    if faults:
+        raise ConfigurationError(faults)
+    return configuration
+
+
+def _read(path: Path | None, *, explicit: bool) -> tuple[layers.Document, list[Fault]]:
+    """Return what the file says; raises ConfigurationError where it says nothing that can be understood."""
+    if path is None or not (explicit or path.exists()):
+        return {}, []
+    try:
+        content, faults = parse(path.read_text(encoding="utf-8-sig"), str(path))
+    except UnicodeDecodeError:
+        raise ConfigurationError([Fault(str(path), "is not UTF-8 text")]) from None
+    except OSError as error:
+        raise ConfigurationError([Fault(str(path), f"cannot be read: {error.strerror}")]) from None
+    if not isinstance(content, dict | None):
+        raise ConfigurationError([Fault(str(path), "must be a mapping of sections")])
+    return content or {}, faults
+
+
+def _without_source(document: Mapping[str, object], path: Path | None) -> list[Fault]:
+    if "repository" in document or "rest" in document:
+        return []
+    if path is None or path.exists():
+        return [Fault("repository", "is missing: configure repository, rest or both")]
+    return [
+        Fault(str(path), f"no such file: write one, or set {layers.PREFIX}REPOSITORY__HOSTS and what else is needed")
+    ]
+
+
+def _is_exposed(path: Path | None, document: Mapping[str, object]) -> bool:
+    """Whether everybody on the machine may read a secret in this file."""
+    if path is None or os.name != "posix" or not schema.holds_secret(Configuration, document):
+        return False
+    return bool(path.stat().st_mode & stat.S_IROTH)

@@ -1,0 +1,172 @@
+"""The sections of the configuration and their defaults: what docs/tableau-exporter.example.yml shows in full.
+
+Spans are seconds, sizes are bytes. A relative path is relative to the working directory.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from exporter.config import values
+from exporter.config.addresses import Endpoint
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+SYSTEM_CERTIFICATES = "system"
+
+
+class Section(BaseModel):
+    """Named keys, all known; unchangeable once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _root_certificate(path: Path, info: ValidationInfo) -> Path:
+    if str(path) != SYSTEM_CERTIFICATES:
+        return values.readable(path)
+    if info.data.get("sslmode", "verify-full") != "verify-full":
+        raise ValueError("is system, which needs sslmode verify-full")
+    return path
+
+
+class Repository(Section):
+    """Tableau's PostgreSQL."""
+
+    hosts: values.Hosts
+    database: values.Text = "workgroup"
+    user: values.Text = "readonly"
+    password: values.SecretText | None = None
+    password_file: values.SecretFile | None = None
+    sslmode: SslMode = "verify-full"
+    sslrootcert: Annotated[Path, AfterValidator(_root_certificate)] | None = None
+    sslcert: values.ReadableFile | None = None
+    sslkey: values.ReadableFile | None = None
+    connect_timeout: values.Timeout = 5.0
+    poll_interval: values.Interval = 60.0
+    exact_interval: values.Interval = 300.0
+    statement_timeout: values.Timeout = 30.0
+
+    _no_twin = field_validator("password_file")(values.no_twin)
+
+    @field_validator("sslkey")
+    @classmethod
+    def _pair(cls, sslkey: Path, info: ValidationInfo) -> Path:
+        if info.data.get("sslcert", sslkey) is None:
+            raise ValueError("has no certificate: give sslcert too")
+        return sslkey
+
+    def read_password(self) -> str | None:
+        """Return the password as it is now, None where none is configured."""
+        return values.read_secret(self.password, self.password_file, "repository.password_file")
+
+
+class Rest(Section):
+    """Tableau's REST API. An empty ``sites`` stands for every site that the token may see."""
+
+    url: values.Url
+    sites: values.Texts = ()
+    token_name: values.Text
+    token_value: values.SecretText | None = None
+    token_value_file: values.SecretFile | None = Field(default=None, validate_default=True)
+    ca_file: values.ReadableFile | None = None
+    timeout: values.Timeout = 60.0
+    poll_interval: values.Interval = 300.0
+
+    _no_twin = field_validator("token_value_file")(values.no_twin)
+    _one_twin = field_validator("token_value_file")(values.one_twin)
+
+    def read_token_value(self) -> str | None:
+        """Return the token as it is now."""
+        return values.read_secret(self.token_value, self.token_value_file, "rest.token_value_file")
+
+
+class History(Section):
+    """The DuckDB file. Without ``retention`` it keeps everything."""
+
+    path: Path = Path("history.duckdb")
+    retention: Annotated[values.Duration, values.between("1d")] | None = None
+    memory_limit: Annotated[values.Size, values.at_least("32MB")] = 256_000_000
+    threads: int = Field(default=2, ge=1, le=256)
+
+
+class Privacy(Section):
+    """What is stored of people. ``query_strings`` names the parameters whose values are kept."""
+
+    users: Literal["name", "pseudonym", "none"] = "name"
+    addresses: Literal["full", "truncated", "none"] = "full"
+    query_strings: values.Texts = (":embed",)
+    key_file: Path | None = None
+
+
+class Limits(Section):
+    """What bounds the exposition."""
+
+    series_per_family: int = Field(default=200_000, ge=1)
+
+
+class BasicAuth(Section):
+    """A user and a password for HTTP."""
+
+    username: values.Text
+    password: values.SecretText | None = None
+    password_file: values.SecretFile | None = Field(default=None, validate_default=True)
+
+    _no_twin = field_validator("password_file")(values.no_twin)
+    _one_twin = field_validator("password_file")(values.one_twin)
+
+    def read_password(self) -> str | None:
+        """Return the password as it is now."""
+        return values.read_secret(self.password, self.password_file, "alertmanager.basic_auth.password_file")
+
+
+class Tls(Section):
+    """Certificates of a client: whom it trusts and who it is."""
+
+    ca_file: values.ReadableFile | None = None
+    cert_file: values.ReadableFile | None = None
+    key_file: values.ReadableFile | None = None
+
+    @field_validator("key_file")
+    @classmethod
+    def _pair(cls, key_file: Path, info: ValidationInfo) -> Path:
+        if info.data.get("cert_file", key_file) is None:
+            raise ValueError("has no certificate: give cert_file too")
+        return key_file
+
+
+class Alertmanager(Section):
+    """Where direct notifications go: every one to every URL."""
+
+    urls: values.Urls
+    basic_auth: BasicAuth | None = None
+    bearer_token: values.SecretText | None = None
+    bearer_token_file: values.SecretFile | None = None
+    tls: Tls = Tls()
+    timeout: values.Timeout = 10.0
+
+    _no_twin = field_validator("bearer_token_file")(values.no_twin)
+
+    @field_validator("bearer_token", "bearer_token_file")
+    @classmethod
+    def _one_proof(cls, proof: object, info: ValidationInfo) -> object:
+        if proof is not None and info.data.get("basic_auth") is not None:
+            raise ValueError("stands beside basic_auth: give one of the two")
+        return proof
+
+    def read_bearer_token(self) -> str | None:
+        """Return the token as it is now, None where none is configured."""
+        return values.read_secret(self.bearer_token, self.bearer_token_file, "alertmanager.bearer_token_file")
+
+
+class Web(Section):
+    """Where the agent listens. ``config_file`` is in the format of Prometheus' exporter-toolkit."""
+
+    listen_address: values.ListenAddress = Endpoint("127.0.0.1", 10071)
+    config_file: values.ReadableFile | None = None
+
+
+class Log(Section):
+    """How much is logged to stderr, and in which form."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], values.from_synonyms({"warn": "warning"})] = "info"
+    format: Literal["logfmt", "json"] = "logfmt"

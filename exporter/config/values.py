@@ -1,0 +1,164 @@
+"""The kinds of values that keys take: each arrives as text, from the file as from the environment.
+
+No message repeats the text.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
+
+from exporter.config.addresses import Endpoint, parse_host, parse_listen_address, parse_url
+from exporter.errors import ConfigurationError, Fault
+from exporter.units import parse_duration, parse_size
+
+NEVER = math.inf  # the promise that nothing can break
+
+
+class Secret(SecretStr):
+    """Text that prints ``<secret>``; ``get_secret_value()`` gives it away."""
+
+    def __str__(self) -> str:
+        return "<secret>"
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+def from_text(parse: Callable[[str], object]) -> BeforeValidator:
+    """Turn a parser of text into a validator."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | dict):
+            raise ValueError("must be one value, not a list or a mapping")  # noqa: TRY004 - pydantic collects these
+        return parse(value) if isinstance(value, str) else value
+
+    return BeforeValidator(check)
+
+
+def from_list(separator: str | None = None) -> BeforeValidator:
+    """Accept one text in place of a list; with a separator, several texts."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [part.strip() for part in value.split(separator) if part.strip()] if separator else [value]
+
+    return BeforeValidator(check)
+
+
+def from_synonyms(synonyms: Mapping[str, str]) -> BeforeValidator:
+    """Replace some words by others before they are checked."""
+    return from_text(lambda text: synonyms.get(text, text))
+
+
+def between(low: str, high: str = "100y") -> AfterValidator:
+    """Bound a duration."""
+
+    def check(seconds: float) -> float:
+        if seconds < parse_duration(low):
+            raise ValueError(f"must be {low} or longer")
+        if seconds > parse_duration(high) and seconds != NEVER:
+            raise ValueError(f"must be {high} or shorter")
+        return seconds
+
+    return AfterValidator(check)
+
+
+def at_least(low: str) -> AfterValidator:
+    """Bound a size."""
+
+    def check(size: int) -> int:
+        if size < parse_size(low):
+            raise ValueError(f"must be {low} or more")
+        return size
+
+    return AfterValidator(check)
+
+
+def readable(path: Path) -> Path:
+    """Refuse a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        raise ValueError(_unreadable(error)) from None
+    return path
+
+
+def read_secret(value: Secret | None, file: Path | None, path: str) -> str | None:
+    """Return a secret as it is now, None where none is configured.
+
+    Its file is read at each call, so that a rotated secret is used at once. ``path`` is the key that a fault names.
+    """
+    if file is None:
+        return None if value is None else value.get_secret_value()
+    try:
+        return _read(file)
+    except ValueError as error:
+        raise ConfigurationError([Fault(path, str(error))]) from None
+
+
+def no_twin(file: Path | None, info: ValidationInfo) -> Path | None:
+    """Refuse a secret's file beside the secret itself; validates the field of the file."""
+    name = (info.field_name or "").removesuffix("_file")
+    if file is not None and info.data.get(name) is not None:
+        raise ValueError(f"stands beside {name}: give one of the two")
+    return file
+
+
+def one_twin(file: Path | None, info: ValidationInfo) -> Path | None:
+    """Refuse the absence of both a secret and its file; validates the field of the file."""
+    name = (info.field_name or "").removesuffix("_file")
+    if file is None and info.data.get(name, "") is None:
+        raise ValueError(f"is missing: give {name} or {name}_file")
+    return file
+
+
+def _promise(text: str) -> float:
+    return NEVER if text.strip() == "never" else parse_duration(text)
+
+
+def _secret_file(path: Path) -> Path:
+    _read(path)
+    return path
+
+
+def _read(path: Path) -> str:
+    """Return what a secret's file holds, without the newline at its end; raises ValueError."""
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise ValueError("cannot be read: it is not UTF-8 text") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(_unreadable(error)) from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ValueError("names an empty file")
+    return text
+
+
+def _unreadable(error: Exception) -> str:
+    return f"cannot be read: {getattr(error, 'strerror', None) or 'this is no path'}"
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Texts = Annotated[tuple[Text, ...], from_list(",")]
+Globs = Annotated[tuple[Text, ...], from_list(), Field(min_length=1)]
+SecretText = Annotated[Secret, Field(min_length=1)]
+SecretFile = Annotated[Path, AfterValidator(_secret_file)]
+ReadableFile = Annotated[Path, AfterValidator(readable)]
+
+Duration = Annotated[float, from_text(parse_duration)]
+Interval = Annotated[Duration, between("1s")]
+Timeout = Annotated[Duration, between("1ms", "1d")]
+Promise = Annotated[float, from_text(_promise), between("1s")]
+Size = Annotated[int, from_text(parse_size)]
+
+Host = Annotated[Endpoint, from_text(parse_host)]
+Hosts = Annotated[tuple[Host, ...], from_list(","), Field(min_length=1)]
+ListenAddress = Annotated[Endpoint, from_text(parse_listen_address)]
+Url = Annotated[str, from_text(parse_url)]
+Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]

@@ -1,0 +1,57 @@
+"""The processes of a server and signals to all of them: each PostgreSQL backend leads a session of its own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+PROC = Path("/proc")
+GONE_SECONDS = 5.0
+
+
+def send(parent: int, number: signal.Signals) -> list[int]:
+    """Send a signal to a process and its children; return the children."""
+    # Stopped first, the parent starts no new child between our look and our signal.
+    _send(parent, signal.SIGSTOP)
+    children = [pid for pid, (ppid, _) in _table().items() if ppid == parent]
+    for pid in (*children, parent):
+        _send(pid, number)
+    return children
+
+
+def wait_until_gone(pids: list[int]) -> bool:
+    """Wait until none of the processes runs, and tell whether it came to that.
+
+    A new server refuses the shared memory that an old backend still holds.
+    """
+    patience = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < patience:
+        table = _table()
+        # A zombie holds nothing; in a container without an init nobody ever collects it.
+        if not any(pid in table and table[pid][1] != "Z" for pid in pids):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _table() -> dict[int, tuple[int, str]]:
+    """Map each process id to its parent's id and its state letter."""
+    if not PROC.joinpath("self/stat").exists():
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)  # noqa: S607
+        rows = (line.split() for line in listing.stdout.splitlines())
+        return {int(pid): (int(ppid), state[0]) for pid, ppid, state, *_ in rows}
+    table = {}
+    for folder in PROC.iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit():
+                # The name of the program, in parentheses, may hold spaces and parentheses.
+                state, ppid, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+                table[int(folder.name)] = (int(ppid), state)
+    return table

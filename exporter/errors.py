@@ -1,0 +1,83 @@
+"""Every error this program raises on purpose.
+
+Each message is one line that says what happened, to what, and what to do::
+
+    ExporterError
+    |-- ConfigurationError      the configuration has faults; carries all of them
+    |-- SourceError             a source of rows did what it should not
+    |   |-- SourceUnreachable   it did not answer, or not in time
+    |   |-- SourceRefused       it answered with a refusal: password, rights, certificate
+    |   `-- SourceIncomplete    it answered without what a collector needs
+    |-- HistoryError            the history file did what it should not
+    |   |-- HistoryBusy         another process holds the file
+    |   |-- HistoryLocked       another agent owns the file
+    |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
+    |-- WebError                the web server cannot listen
+    `-- DemoError               the demo cannot start on this machine
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ExporterError(Exception):
+    """The root of the tree; its text is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a configuration: the dotted path of the key and what is wrong with its value."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigurationError(ExporterError):
+    """The configuration cannot be used; ``faults`` holds everything wrong with it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(str(fault) for fault in self.faults))
+
+
+class SourceError(ExporterError):
+    """A source of rows did what it should not."""
+
+
+class SourceUnreachable(SourceError):
+    """The source did not answer, or not in time."""
+
+
+class SourceRefused(SourceError):
+    """The source answered with a refusal: password, rights, certificate."""
+
+
+class SourceIncomplete(SourceError):
+    """The source lacks a table or a column that a collector needs."""
+
+
+class HistoryError(ExporterError):
+    """The history file did what it should not."""
+
+
+class HistoryBusy(HistoryError):
+    """Another process holds the history file."""
+
+
+class HistoryLocked(HistoryError):
+    """Another agent owns the history file."""
+
+
+class HistoryUnwritable(HistoryError):
+    """Folder, permissions or disk forbid writing the history."""
+
+
+class WebError(ExporterError):
+    """The web server cannot listen where it should."""
+
+
+class DemoError(ExporterError):
+    """The demo cannot start on this machine."""

@@ -1,0 +1,127 @@
+"""Logs: one event, one line, on stderr, in logfmt or JSON; what the libraries log comes out in the same form."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+from urllib.parse import quote
+
+import structlog
+
+FIRST_KEYS = ("ts", "level", "msg")
+
+_BARE = re.compile(r'[^\s"=\\]+')
+_NO_KEY = re.compile(r'[\s"=]|[^\x20-\x7e]')
+_LIBRARIES = ("httpcore", "httpx", "tableau", "tableauserverclient", "uvicorn", "urllib3")
+
+Event = MutableMapping[str, Any]
+
+
+class Redactor:
+    """Replaces every secret that it was told of by ``<secret>`` in all that is logged."""
+
+    def __init__(self) -> None:
+        self._secrets: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
+
+    def hide(self, secret: str) -> None:
+        """Keep this text out of the log from now on, also as it looks inside a URL or inside quotes."""
+        forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]} - {""}
+        self._secrets |= forms
+        if self._secrets:
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __call__(self, _logger: object, _method: str, event: Event) -> Event:
+        """Turn every value of an event into plain values without secrets."""
+        return {key: self._plain(value) for key, value in event.items()}
+
+    def _plain(self, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {str(self._plain(str(key))): self._plain(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._plain(inner) for inner in value]
+        text = str(value)
+        return self._pattern.sub("<secret>", text) if self._pattern else text
+
+
+def configure(level: str = "info", format: str = "logfmt", *, stream: TextIO | None = None) -> Redactor:  # noqa: A002
+    """Send all logs of this process to stderr, or to ``stream``.
+
+    ``level`` is debug, info, warning or error; ``format`` is logfmt or json. A later call replaces an earlier one.
+    """
+    redactor = Redactor()
+    before: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("msg"),
+            redactor,
+            _in_order,
+            to_json if format == "json" else to_logfmt,
+        ],
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *before,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    _route(formatter, level, stream or sys.stderr)
+    return redactor
+
+
+def to_logfmt(_logger: object, _method: str, event: Event) -> str:
+    """Render an event as ``key=value`` pairs; what a bare word cannot say is quoted and escaped as in JSON."""
+    return " ".join(f"{_NO_KEY.sub('_', key)}={_word(value)}" for key, value in event.items())
+
+
+def to_json(_logger: object, _method: str, event: Event) -> str:
+    """Render an event as one JSON object."""
+    return json.dumps(event, ensure_ascii=True, separators=(",", ":"))
+
+
+def _word(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+    if text.isprintable() and _BARE.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _in_order(_logger: object, _method: str, event: Event) -> Event:
+    first = {key: event[key] for key in FIRST_KEYS if key in event}
+    return first | {key: value for key, value in event.items() if key not in first}
+
+
+def _route(formatter: logging.Formatter, level: str, stream: TextIO) -> None:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+    # A library's information is our debugging, and its debugging would show headers with tokens.
+    quiet = logging.INFO if level == "debug" else max(logging.WARNING, root.level)
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LIBRARIES]
+    for name in {*names, *_LIBRARIES}:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(quiet if name in _LIBRARIES else logging.NOTSET)

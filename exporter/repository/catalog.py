@@ -1,0 +1,141 @@
+"""What this repository has: relations, columns, and how a statement written for one Tableau version runs on another.
+
+A statement names relations by their base names. They are put in front of it as common table expressions that hold
+exactly the columns the statement may use: what this Tableau version lacks is NULL, and where only the underscore view
+may be read, the view stands in for the table.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from exporter.collector import Relation
+from exporter.errors import SourceIncomplete
+
+# The underscore views that the `tableau` user may read, by the table they stand in for, with the columns whose names
+# differ (Tableau's data dictionaries, 2019.3 to 2025.3).
+VIEWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "sites": ("_sites", {}),
+    "users": ("_users", {}),
+    "system_users": ("_system_users", {}),
+    "workbooks": ("_workbooks", {"repository_url": "workbook_url"}),
+    "datasources": ("_datasources", {"repository_url": "datasource_url", "db_class": "dbclass", "db_name": "dbname"}),
+    "views": ("_views", {"view_url": "view_url"}),
+    "projects": ("_projects", {}),
+    "schedules": ("_schedules", {}),
+    "background_jobs": ("_background_tasks", {}),
+    "http_requests": ("_http_requests", {}),
+}
+
+# Columns that hold secrets, whatever table they stand in: never selected, and no new one of such a name is archived.
+SECRET_WORDS = ("cookie", "password", "salt", "keychain", "secret", "token")
+
+_COLUMNS = """
+    SELECT
+        c.relname AS relation,
+        a.attname AS name,
+        format_type(a.atttypid, NULL) AS type
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_attribute AS a ON a.attrelid = c.oid
+    WHERE n.nspname = 'public'
+        AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+        AND c.relname = ANY(%s)
+        AND a.attnum > 0
+        AND NOT a.attisdropped
+        AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+    ORDER BY c.relname, a.attnum
+"""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The readable relations of schema public with their columns and PostgreSQL types."""
+
+    relations: Mapping[str, Mapping[str, str]]
+
+    def resolve(self, relation: Relation) -> tuple[str, Mapping[str, str]]:
+        """Return the name that is read for a relation, and for each of its columns there the column's name in it.
+
+        Raises SourceIncomplete, with the names, when neither table nor view has the required columns.
+        """
+        view, renamed = VIEWS.get(relation.name, ("", {}))
+        for name, names in ((relation.name, {}), (view, renamed)):
+            there = self.relations.get(name)
+            if there is None:
+                continue
+            found = {column: names.get(column, column) for column in relation.columns if names.get(column, column) in there}
+            if relation.required <= found.keys():
+                return name, found
+            lacking = sorted(relation.required - found.keys())
+            raise SourceIncomplete(", ".join(f"{name}.{column}" for column in lacking) + ": no such column, or no right to read it")
+        if relation.optional:
+            return "", {}
+        message = f"{relation.name}: no such table, or no right to read it"
+        raise SourceIncomplete(message)
+
+    def missing(self, relations: Iterable[Relation]) -> list[str]:
+        """Name every column that is not there, as ``table.column``, and every relation, as ``table``."""
+        lacks = []
+        for relation in relations:
+            try:
+                name, found = self.resolve(relation)
+            except SourceIncomplete as error:
+                lacks.append(str(error))
+                continue
+            if name:
+                lacks += [f"{relation.name}.{column}" for column in relation.columns if column not in found]
+            else:
+                lacks.append(relation.name)
+        return lacks
+
+    def with_clause(self, relations: Iterable[Relation], *, inline: bool) -> str:
+        """Return the common table expressions for a statement; ``inline`` where PostgreSQL knows NOT MATERIALIZED."""
+        hint = "NOT MATERIALIZED " if inline else ""
+        parts = []
+        for relation in relations:
+            name, found = self.resolve(relation)
+            columns = ", ".join(
+                f'"{found[column]}"::{kind} AS "{column}"' if column in found else f'NULL::{kind} AS "{column}"'
+                for column, kind in relation.columns.items()
+            )
+            source = f'FROM public."{name}"' if name else "WHERE false"
+            parts.append(f'"{relation.name}" AS {hint}(SELECT {columns} {source})')
+        # RECURSIVE allows a statement's own recursion and changes nothing for the others.
+        return "WITH RECURSIVE " + ", ".join(parts)
+
+
+def read_catalog(connection: Connection[Any], relations: Collection[str]) -> Catalog:
+    """Read which of these relations, or the views that stand in for them, this user may read."""
+    names = {*relations, *(VIEWS[name][0] for name in relations if name in VIEWS)}
+    found: dict[str, dict[str, str]] = {}
+    for relation, column, kind in connection.execute(_COLUMNS, [sorted(names)]):
+        found.setdefault(relation, {})[column] = kind
+    return Catalog(found)
+
+
+def archivable(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table that is archived whole, without those that hold secrets."""
+    return {name: kind for name, kind in columns.items() if not any(word in name.lower() for word in SECRET_WORDS)}
+
+
+_READ_AS = {
+    "smallint": "bigint",
+    "integer": "bigint",
+    "bigint": "bigint",
+    "boolean": "boolean",
+    "real": "double precision",
+    "double precision": "double precision",
+    "timestamp without time zone": "timestamp",
+}
+
+
+def read_as(name: str, kind: str) -> tuple[str, str]:
+    """Return the expression that reads a column whatever its type, and the PostgreSQL type it is read as."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    if kind == "timestamp with time zone":
+        return f"({quoted} AT TIME ZONE 'UTC')", "timestamp"
+    target = _READ_AS.get(kind, "text")
+    return f"{quoted}::{target}", target

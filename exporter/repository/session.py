@@ -1,0 +1,181 @@
+"""One session with the repository: short transactions, each a snapshot, rows as Arrow tables."""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import Connection
+from psycopg.pq import TransactionStatus
+
+from exporter.collector import Relation, columns_of
+from exporter.errors import SourceError
+from exporter.repository.catalog import Catalog, read_catalog
+from exporter.repository.connection import deadline
+from exporter.repository.copying import ARROW_TYPES, Field, copy_out
+
+GRACE_SECONDS = 5.0
+POSTGRES_11, POSTGRES_12, POSTGRES_13 = 110_000, 120_000, 130_000
+
+_IDENTITY = """
+    SELECT
+        d.oid::bigint AS database_oid,
+        c.oid::bigint AS table_oid,
+        c.relfilenode::bigint AS relfilenode,
+        pg_postmaster_start_time()::text AS postmaster_started_at,
+        coalesce(host(inet_server_addr()), '') || ':' || coalesce(inet_server_port()::text, '') AS node,
+        pg_is_in_recovery() AS in_recovery,
+        pg_relation_size(c.oid) AS bytes,
+        (now() AT TIME ZONE 'UTC') AS now
+    FROM pg_class AS c, pg_database AS d
+    WHERE c.oid = to_regclass(%s) AND d.datname = current_database()
+"""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The signals that say whether this is the table, in the database, on the server, that was read before."""
+
+    system_identifier: str
+    database_oid: int
+    table_oid: int
+    relfilenode: int
+    postmaster_started_at: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot of one table, taken after its lock: what it may be trusted for."""
+
+    identity: Identity
+    xmin: int
+    xmax: int
+    bytes: int
+    now: datetime
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+class Session:
+    """A session: what fails in one transaction leaves the next ones possible, as long as the server is there."""
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        address: str,
+        statement_timeout: float,
+        explain: Callable[[Exception], SourceError],
+    ) -> None:
+        self.address = address
+        self._explain = explain
+        self.catalog = Catalog({})
+        self._connection = connection
+        self._silence = statement_timeout + GRACE_SECONDS
+
+    @property
+    def server_version(self) -> str:
+        """PostgreSQL's version, as ``15.4``."""
+        version = self._connection.info.server_version
+        return f"{version // 10000}.{version % 10000}"
+
+    def prepare(self) -> None:
+        """Settle what could not be asked for while connecting."""
+        if self._connection.info.server_version >= POSTGRES_11:
+            with deadline(self._connection, self._silence):
+                self._connection.execute("SET jit = off")  # compiling costs more than these statements
+
+    def look(self, relations: Collection[str]) -> Catalog:
+        """Read the catalog of these relations, and keep it for the statements to come."""
+        with deadline(self._connection, self._silence):
+            self.catalog = read_catalog(self._connection, relations)
+        return self.catalog
+
+    def now(self) -> datetime:
+        """Return the server's clock, UTC with its zone."""
+        with deadline(self._connection, self._silence):
+            row = self._connection.execute("SELECT now()").fetchone()
+        return row[0].astimezone(UTC) if row else datetime.now(UTC)
+
+    def read(self, row: type, relations: Sequence[Relation], sql: str) -> pa.Table:
+        """Run a collector's statement in a transaction of its own and return its rows as columns.
+
+        Raises SourceIncomplete when a relation lacks what the statement cannot do without.
+        """
+        columns = columns_of(row)
+        inline = self._connection.info.server_version >= POSTGRES_12
+        casts = ", ".join(f'rows."{column.name}"::{column.type.postgres} AS "{column.name}"' for column in columns)
+        query = f"{self.catalog.with_clause(relations, inline=inline)} SELECT {casts} FROM ({sql}) AS rows"  # noqa: S608
+        fields = [Field(column.name, column.type.postgres) for column in columns]
+        with self._transaction():
+            return self.copy(query, fields)
+
+    @contextlib.contextmanager
+    def snapshot(self, table: str) -> Iterator[Snapshot]:
+        """Hold ACCESS SHARE on a table and a snapshot taken after it: TRUNCATE is not safe the other way round."""
+        with self._transaction():
+            self._connection.execute(f'LOCK TABLE public."{table}" IN ACCESS SHARE MODE'.encode())
+            yield self._identify(table)
+
+    def copy(self, query: str, fields: Sequence[Field]) -> pa.Table:
+        """Copy the rows of a query out, inside the transaction that is open."""
+        with deadline(self._connection, self._silence):
+            batches = list(copy_out(self._connection, query, fields))
+        schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in fields])
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def first(self, query: str) -> tuple[Any, ...] | None:
+        """Return the first row of a small query, inside the transaction that is open."""
+        with deadline(self._connection, self._silence):
+            return self._connection.execute(query.encode()).fetchone()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        connection = self._connection
+        try:
+            with deadline(connection, self._silence):
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+            with deadline(connection, self._silence):
+                connection.execute("COMMIT")
+        except BaseException as error:
+            self._abandon()
+            if isinstance(error, psycopg.Error):
+                raise self._explain(error) from error
+            raise
+
+    def _abandon(self) -> None:
+        """Roll back; a connection in the middle of a copy, or cut, is closed instead."""
+        with contextlib.suppress(psycopg.Error):
+            if self._connection.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+                with deadline(self._connection, self._silence):
+                    self._connection.execute("ROLLBACK")
+                return
+        self._connection.close()
+
+    def _identify(self, table: str) -> Snapshot:
+        modern = self._connection.info.server_version >= POSTGRES_13
+        function = "pg_current_snapshot" if modern else "txid_current_snapshot"
+        snapshot = self.first(f"SELECT {function}()::text")
+        row = self._connection.execute(_IDENTITY, [f'public."{table}"']).fetchone()
+        columns = self._columns(table)
+        if snapshot is None or row is None:
+            message = f"the table {table} vanished while it was being read"
+            raise LookupError(message)
+        # The list of running transactions behind the two bounds is wrong on a standby; only the bounds are used.
+        xmin, xmax = (int(part) for part in snapshot[0].split(":")[:2])
+        database_oid, table_oid, relfilenode, started, node, recovering, size, now = row
+        identity = Identity(
+            self._system_identifier(), database_oid, table_oid, relfilenode, started, f"{node}{'/standby' if recovering else ''}"
+        )
+        return Snapshot(identity, xmin, xmax, size, now, columns)
+
+    def _columns(self, table: str) -> Mapping[str, str]:
+        return read_catalog(self._connection, [table]).relations.get(table, {})
+
+    def _system_identifier(self) -> str:
+        allowed = self.first("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
+        row = self.first("SELECT system_identifier::text FROM pg_control_system()") if allowed and allowed[0] else None
+        return str(row[0]) if row else ""

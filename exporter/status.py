@@ -1,0 +1,74 @@
+"""What the agent knows about itself, as plain values: made by the poller, shown by the exposition and the status page.
+
+Instants are Unix seconds, spans are seconds, texts are one line and free of secrets.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """One source of rows: ``name`` is ``repository`` or ``rest``."""
+
+    name: str
+    up: bool = False
+    address: str | None = None
+    server_version: str | None = None
+    tried_at: float | None = None
+    answered_at: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class CollectorStatus:
+    """The last run of one collector; ``note`` names what its source lacks."""
+
+    name: str
+    success: bool
+    duration_seconds: float
+    succeeded_at: float | None
+    rows: int | None = None
+    error: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class PollStatus:
+    """One poll as the poll log tells it."""
+
+    started_at: float
+    seconds: float
+    mode: str
+    rows_read: int
+    rows_new: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ArchiveStatus:
+    """Where the history stands."""
+
+    path: str
+    file_bytes: int | None = None
+    rows: int | None = None
+    open_requests: int | None = None
+    oldest_request_at: float | None = None
+    newest_request_at: float | None = None
+    horizon: int | None = None
+    possibly_lost: int = 0
+    incidents: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything the status page shows."""
+
+    version: str
+    now: float
+    started_at: float
+    sources: tuple[SourceStatus, ...]
+    collectors: tuple[CollectorStatus, ...]
+    polls: tuple[PollStatus, ...]
+    archive: ArchiveStatus
+    config_file: str | None = None
+    config_error: str | None = None

@@ -1,0 +1,98 @@
+"""What stands before every route: headers that keep a browser harmless, users, and no orders from other sites."""
+
+import base64
+import binascii
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from exporter.web.access import Access
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class SecurityHeaders:
+    """Middleware: give every answer the headers above, unless its route or the configuration says otherwise."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and add to the answer."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.update(self._access.headers)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class BasicAuthentication:
+    """Middleware: where users are configured, let nobody else in, whatever the path."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer that it needs a user."""
+        app: ASGIApp = self._app if scope["type"] != "http" or await self._admits(scope) else _unauthorized
+        await app(scope, receive, send)
+
+    async def _admits(self, scope: Scope) -> bool:
+        passwords = self._access.passwords
+        if passwords is None:
+            return True
+        credentials = _credentials(Headers(scope=scope).get("Authorization", ""))
+        return credentials is not None and await passwords.accepts(*credentials)
+
+
+_unauthorized = PlainTextResponse(
+    "Unauthorized\n",
+    HTTPStatus.UNAUTHORIZED,
+    {"WWW-Authenticate": 'Basic realm="tableau-exporter", charset="UTF-8"'},
+)
+
+
+def _credentials(authorization: str) -> tuple[str, bytes] | None:
+    """Take user and password out of an Authorization header, or None where it holds none."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(token.strip(), validate=True).partition(b":")
+        return (user.decode(), password) if colon else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def comes_from_elsewhere(request: Request) -> bool:
+    """Tell whether a browser sends this on behalf of another site; tools that are no browser say neither header."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+        return True
+    origin = request.headers.get("Origin")
+    return origin is not None and _authority(origin) != request.headers.get("Host", "").lower()
+
+
+def _authority(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None

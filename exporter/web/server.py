@@ -1,0 +1,160 @@
+"""uvicorn on a thread of its own, with an event loop of its own; the rest of the program sees neither."""
+
+import asyncio
+import errno
+import functools
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from exporter.errors import WebError
+from exporter.web.access import Access
+from exporter.web.tls import LiveContext
+
+_KEEP_ALIVE_SECONDS = 75  # above the usual scrape interval, so that Prometheus keeps its connection
+_PATIENCE_SECONDS = 30.0
+_GRACE_SECONDS = 3
+_CONNECTIONS = 128
+_HEAD_BYTES = 16 * 1024
+
+_ADVICE = {
+    errno.EADDRINUSE: "the address is in use; stop the other program or choose another port",
+    errno.EACCES: "this is not permitted; choose a port above 1023",
+    errno.EADDRNOTAVAIL: "this machine has no such address; choose one that it has",
+}
+
+
+class WebServer:
+    """One application on one address. ``port`` 0 takes any free port; ``host`` "" and "::" every address."""
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        host: str,
+        port: int,
+        access: Access | None = None,
+        *,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._server = uvicorn.Server(_configuration(application, access, patience_seconds))
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on; before the start, the one asked for."""
+        return self._port
+
+    def start(self) -> None:
+        """Listen, and serve from now on; raise WebError where that cannot be."""
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the answers under way finish, for a few seconds at most, and free the port."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_GRACE_SECONDS + 2)
+
+
+class _ImpatientProtocol(H11Protocol):
+    """HTTP/1.1 with a bound that uvicorn lacks: who stalls while sending a request or taking an answer is cut off.
+
+    Without it, a few connections that say nothing would use up the limit for ever.
+    """
+
+    def __init__(self, *args: Any, patience_seconds: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._patience_seconds = patience_seconds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._resting = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._allow(self._patience_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        if self._resting:
+            self._resting = False
+            self._allow(self._patience_seconds)
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        self._resting = True
+        self._allow(self._patience_seconds + _KEEP_ALIVE_SECONDS)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forbid()
+        super().connection_lost(exc)
+
+    def _allow(self, seconds: float) -> None:
+        self._forbid()
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+    def _forbid(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+
+def _configuration(application: ASGIApp, access: Access | None, patience_seconds: float) -> uvicorn.Config:
+    configuration = uvicorn.Config(
+        application,
+        loop="asyncio",
+        # uvicorn calls what it is given here as it would call a protocol class.
+        http=functools.partial(_ImpatientProtocol, patience_seconds=patience_seconds),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_CONNECTIONS,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+    )
+    configuration.load()
+    if access is not None and access.tls is not None:
+        configuration.ssl = LiveContext.of(access)
+    return configuration
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket here rather than in uvicorn, so that what is wrong is known at once."""
+    if not 0 <= port <= 65_535:
+        raise WebError(f"cannot listen on {_written(host, port)}: a port is a number from 0 to 65535")
+    try:
+        if host in {"", "::"} and socket.has_dualstack_ipv6():
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_CONNECTIONS)
+        family, address = _resolve(host or "0.0.0.0", port)  # noqa: S104 - "" asks for every address
+        return socket.create_server(address, family=family, backlog=_CONNECTIONS)
+    except OSError as error:
+        raise WebError(f"cannot listen on {_written(host, port)}: {_advice(error)}") from None
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Find the one address to listen on: of a name that has both, the IPv4 one, as other exporters do."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return family, (str(address[0]), port)
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the host name cannot be resolved; give an address of this machine"
+    return _ADVICE.get(error.errno or 0, str(error))

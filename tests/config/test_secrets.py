@@ -1,0 +1,121 @@
+"""Secrets: printed nowhere, read anew from their files."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from exporter.config import Configuration, RunOptions
+from exporter.errors import ConfigurationError
+from tests.config.conftest import Load
+
+ALL = """
+repository: {hosts: [db], password: hunter2-a}
+rest: {url: https://tableau, token_name: me, token_value: hunter2-b}
+alertmanager: {urls: [https://a], basic_auth: {username: me, password: hunter2-c}}
+"""
+TOKEN = "repository: {hosts: [db]}\nalertmanager: {urls: [https://a], bearer_token: hunter2-d}\n"
+
+
+@pytest.mark.parametrize("text", [ALL, TOKEN])
+def test_a_secret_prints_as_such(read: Load, text: str) -> None:
+    """No way of showing a configuration shows a secret."""
+    configuration = read(text)
+    shown = [str(configuration), repr(configuration), f"{configuration}", str(configuration.model_dump())]
+    shown += [configuration.model_dump_json(), str(configuration.warnings)]
+    assert "<secret>" in shown[0]
+    assert "hunter2" not in "".join(shown)
+
+
+def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
+    """The log is told of each secret, wherever it is configured."""
+    assert read(ALL).secrets() == ("hunter2-a", "hunter2-b", "hunter2-c")
+    assert read(TOKEN).secrets() == ("hunter2-d",)
+    assert read("repository: {hosts: [db]}").secrets() == ()
+
+
+def test_the_environment_is_not_shown() -> None:
+    """What a command was called with prints without the environment."""
+    options = RunOptions(environ={"TABLEAU_EXPORTER_REPOSITORY__PASSWORD": "hunter2"})
+    assert "hunter2" not in f"{options} {options!r}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "repository: {hosts: [db], password: [hunter2]}",
+        "repository: {hosts: [db], password: {hunter2-key: hunter2}}",
+        "repository: {hosts: [db], password: *hunter2}",
+        "repository: {hosts: [db], password: !hunter2 x}",
+        "repository: {hosts: [db], password: &hunter2 [x]}",
+        "repository: {hosts: [db], password: a\n hunter2: b",
+        "repository: {hosts: ['me:hunter2@db:8060']}",
+        "repository: {hosts: [db], password_file: hunter2}",
+        "repository: {hosts: [db], sslmode: hunter2}",
+        "repository: {hosts: [db], poll_interval: hunter2}",
+        "rest: {url: https://me:hunter2@tableau, token_name: x, token_value: y}",
+        "rest: {url: https://tableau:hunter2, token_name: x, token_value: y}",
+        "rest: {url: https://tableau, token_name: x, token_value: hunter2, token_valu: hunter2}",
+    ],
+)
+def test_no_fault_repeats_a_value(read: Load, text: str) -> None:
+    """Whatever is wrong with a value, neither the fault nor its traceback shows it."""
+    with pytest.raises(ConfigurationError) as error:
+        read(text)
+    assert "hunter2" not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_secret_of_the_environment_is_in_no_fault(read: Load) -> None:
+    """A fault names the variable, never what it holds."""
+    environ = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "hunter2@db", "TABLEAU_EXPORTER_REST": "{hunter2: *hunter2}"}
+    with pytest.raises(ConfigurationError) as error:
+        read(None, environ)
+    assert "hunter2" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [("hunter2", "hunter2"), ("hunter2\n", "hunter2"), ("hunter2\r\n", "hunter2"), (" hunter2 \n\n", " hunter2 \n")],
+)
+def test_a_secrets_file_loses_one_newline(read: Load, tmp_path: Path, content: str, secret: str) -> None:
+    """The newline that editors add is not part of the secret; everything else is."""
+    file = tmp_path / "secret"
+    file.write_bytes(content.encode())
+    configuration = read(f"repository: {{hosts: [db], password_file: {file}}}")
+    assert configuration.secrets() == (secret,)
+
+
+def test_a_secrets_file_is_read_at_each_use(read: Load, tmp_path: Path) -> None:
+    """A rotated secret is used at once; one that went away is a fault with its path."""
+    file = tmp_path / "secret"
+    file.write_text("old", encoding="utf-8")
+    repository = read(f"repository: {{hosts: [db], password_file: {file}}}").repository
+    assert repository is not None
+    assert repository.read_password() == "old"
+    file.write_text("new", encoding="utf-8")
+    assert repository.read_password() == "new"
+    file.unlink()
+    with pytest.raises(ConfigurationError) as error:
+        repository.read_password()
+    assert str(error.value) == "repository.password_file: cannot be read: No such file or directory"
+
+
+def test_each_secret_has_its_file(read: Load, tmp_path: Path) -> None:
+    """Every secret can stand in a file of its own."""
+    file = tmp_path / "secret"
+    file.write_text("hunter2\n", encoding="utf-8")
+    text = f"""
+repository: {{hosts: [db], password_file: {file}}}
+rest: {{url: https://tableau, token_name: me, token_value_file: {file}}}
+alertmanager: {{urls: [https://a], basic_auth: {{username: me, password_file: {file}}}}}
+"""
+    assert read(text).secrets() == ("hunter2",) * 3
+    text = f"repository: {{hosts: [db]}}\nalertmanager: {{urls: [https://a], bearer_token_file: {file}}}\n"
+    assert read(text).secrets() == ("hunter2",)
+
+
+def test_a_configuration_cannot_be_changed(read: Load) -> None:
+    """What was validated stays as it was validated."""
+    configuration: Configuration = read(ALL)
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(configuration.limits, "series_per_family", 1)  # noqa: B010 - the type checker refuses it too

@@ -1,0 +1,52 @@
+"""Fixtures that many tests share: real PostgreSQL servers, and fresh databases in them."""
+
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.components import require
+
+if TYPE_CHECKING:
+    from exporter.demo.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres15() -> Iterator["Postgres"]:
+    """Debian's PostgreSQL, one of the oldest that Tableau's repository may be."""
+    from exporter.demo.postgres import Postgres
+
+    with Postgres(bin_dir=require("postgres15")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres18() -> Iterator["Postgres"]:
+    """The demo's PostgreSQL, from its wheel."""
+    from exporter.demo.postgres import Postgres
+
+    with Postgres(bin_dir=require("postgres18")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["postgres15", "postgres18"])
+def postgres(request: pytest.FixtureRequest) -> "Postgres":
+    """Each PostgreSQL in turn."""
+    server: Postgres = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def database(postgres: "Postgres") -> Iterator[dict[str, str | int]]:
+    """Connection parameters of the superuser to a database that is new and empty, and gone afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(make_conninfo("", **postgres.admin()), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    yield postgres.admin(name)
+    if postgres.running:
+        with psycopg.connect(make_conninfo("", **postgres.admin()), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

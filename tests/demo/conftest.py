@@ -1,0 +1,33 @@
+"""A small simulated repository, shared by the tests that only look at it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from exporter.demo.company import Company
+from exporter.demo.draft import SMALL
+from exporter.demo.simulation import Simulation
+from tests.components import require
+
+# A Wednesday morning.
+NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
+
+
+@pytest.fixture(scope="session")
+def now() -> datetime:
+    """The instant at which the simulated past ends."""
+    return NOW
+
+
+@pytest.fixture(scope="session")
+def company() -> Company:
+    """A small company; nobody may change it."""
+    return Company.build(1, NOW, SMALL)
+
+
+@pytest.fixture(scope="session")
+def simulation() -> Iterator[Simulation]:
+    """A small repository of the newest version with three days of requests; its roles need a server of their own."""
+    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=3, requests_per_day=600, now=NOW) as simulated:
+        yield simulated

@@ -1,0 +1,115 @@
+"""Living traffic, driven step by step."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from random import Random
+
+import pytest
+
+from exporter.demo.draft import SMALL
+from exporter.demo.living import Living, Movement
+from exporter.demo.postgres import Postgres
+from exporter.demo.simulation import Simulation
+from exporter.demo.workgroup import VERSIONS
+from exporter.repository.connection import connect
+from tests.components import require
+
+STEPS = 600
+
+
+@pytest.fixture(scope="module", params=[VERSIONS[0], VERSIONS[-1]])
+def world(request: pytest.FixtureRequest, postgres18: Postgres, now: datetime) -> Iterator[Simulation]:
+    """A repository of the oldest or the newest version that these tests may change."""
+    name = f"living_{request.param}"
+    with Simulation(
+        postgres=postgres18, database=name, version=request.param, scale=SMALL, days=1, requests_per_day=100, now=now
+    ) as simulation:
+        yield simulation
+
+
+@pytest.fixture(scope="module")
+def lived(world: Simulation) -> tuple[Simulation, Movement]:
+    """The repository after some minutes of life, and all that has moved."""
+    living = Living(world.company, world.admin(), world.version, Random(1), lambda: world.now)
+    moves = [living.step(world.now + timedelta(seconds=number)) for number in range(1, STEPS + 1)]
+    living.stop()
+    return world, Movement(*map(sum, zip(*moves, strict=True)))
+
+
+def count(simulation: Simulation, query: str) -> int:
+    """Count rows after the end of the past."""
+    with connect(simulation.admin()) as connection:
+        (number,) = connection.execute(query.encode(), {"now": simulation.now}).fetchone() or (0,)
+        return int(number)
+
+
+def test_requests_come_at_a_few_a_second(lived: tuple[Simulation, Movement]) -> None:
+    """Every request that a step reports is in the table; there are some two to five a second."""
+    simulation, moved = lived
+    query = "SELECT count(*) FROM http_requests WHERE created_at > %(now)s - interval '1 second' AND id > "
+    past = count(simulation, "SELECT count(*) FROM http_requests WHERE created_at <= %(now)s - interval '10 seconds'")
+    assert moved.requests <= count(simulation, f"{query} {past}")
+    assert 1 * STEPS < moved.requests < 6 * STEPS
+
+
+def test_some_requests_are_completed_later(lived: tuple[Simulation, Movement]) -> None:
+    """Slow requests are first written open; those that are not due yet still are."""
+    simulation, moved = lived
+    assert moved.completed > 0
+    assert (
+        count(simulation, "SELECT count(*) FROM http_requests WHERE created_at > %(now)s AND completed_at IS NULL") < 20
+    )
+
+
+def test_people_log_in(lived: tuple[Simulation, Movement]) -> None:
+    """Logins of the present stand in users."""
+    simulation, moved = lived
+    assert 0 < count(simulation, "SELECT count(*) FROM users WHERE login_at > %(now)s") <= moved.logins
+
+
+def test_refreshes_run_and_make_content_fresh(lived: tuple[Simulation, Movement]) -> None:
+    """Jobs are queued, started and ended; success moves the extract, failure moves the count."""
+    simulation, moved = lived
+    jobs = "SELECT count(*) FROM background_jobs WHERE created_at > %(now)s"
+    assert 0 < moved.jobs == count(simulation, f"{jobs} AND completed_at IS NOT NULL AND started_at IS NOT NULL")
+    succeeded = count(simulation, f"{jobs} AND completed_at IS NOT NULL AND finish_code = 0")
+    fresh = sum(
+        count(simulation, f"SELECT count(*) FROM {table} WHERE greatest({columns}) > %(now)s")
+        for table in ("workbooks", "datasources")
+        for columns in ("extracts_refreshed_at, extracts_incremented_at",)
+    )
+    assert 0 < fresh <= succeeded
+
+
+def test_schedules_move_on(lived: tuple[Simulation, Movement]) -> None:
+    """After a run is due, run_next_at is in the future again."""
+    simulation, _ = lived
+    end = simulation.now + timedelta(seconds=STEPS)
+    assert count(simulation, f"SELECT count(*) FROM schedules WHERE run_next_at <= '{end}'") == 0
+
+
+def test_the_same_seed_lives_the_same_life(world: Simulation) -> None:
+    """Steps are a function of the company, the random numbers and the instants."""
+    begin = world.now + timedelta(hours=1)
+    lives = []
+    for _ in range(2):
+        living = Living(world.company, world.admin(), world.version, Random(7), lambda: begin)
+        lives.append([living.step(begin + timedelta(seconds=number)) for number in range(20)])
+        living.stop()
+    assert lives[0] == lives[1]
+
+
+def test_a_restart_of_the_database_is_survived() -> None:
+    """The thread goes on writing after the database went away and came back."""
+    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=0.1, requests_per_day=100) as simulation:
+        living = simulation.live(seed=1)
+        simulation.postgres.restart("immediate")
+        with connect(simulation.admin()) as connection:
+            (before,) = connection.execute("SELECT max(id) FROM http_requests").fetchone() or (0,)
+            after = before
+            for _ in range(600):
+                (after,) = connection.execute("SELECT max(id) FROM http_requests, pg_sleep(0.05)").fetchone() or (0,)
+                if after > before:
+                    break
+        living.stop()
+    assert after > before

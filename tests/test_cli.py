@@ -1,0 +1,287 @@
+"""The command line: flags, exit codes, and what stands on stderr."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter import __version__, cli
+from exporter.cli import Program, main
+from exporter.errors import ConfigurationError, DemoError, ExporterError, Fault
+
+ROOT = Path(__file__).parents[1]
+SOURCE = "repository: {hosts: [db]}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and an environment without our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith("TABLEAU_EXPORTER_"):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+def call(*args: str, env: dict[str, str] | None = None) -> Result:
+    """Call the program within this process."""
+    return CliRunner().invoke(main, args, env=env)
+
+
+def check_configuration(*args: str, env: dict[str, str] | None = None) -> Result:
+    """Call ``run --config.check``."""
+    return call("run", "--config.check", *args, env=env)
+
+
+def test_help_names_every_command_and_exit_code() -> None:
+    """The help is the documentation of commands and exit codes."""
+    result = call("--help")
+    assert result.exit_code == 0
+    for word in ("run", "check", "demo", "metrics", "0 ", "1 ", "2 ", "70 ", "130 "):
+        assert f"  {word}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        (
+            "run",
+            [
+                "--config.file",
+                "--config.check",
+                "--web.listen-address",
+                "--web.config.file",
+                "--log.level",
+                "--log.format",
+            ],
+        ),
+        ("check", ["--config.file"]),
+        ("metrics", ["--format"]),
+        ("demo", ["--for", "--keep", "--port"]),
+    ],
+)
+def test_each_command_has_its_flags(command: str, flags: list[str]) -> None:
+    """The flags are public: exactly these, and help."""
+    result = call(command, "--help")
+    found = [word for line in result.stdout.splitlines() for word in line.split() if word.startswith("--")]
+    assert sorted(set(found) - {"--help"}) == sorted(flags)
+
+
+def test_the_version_is_the_packages() -> None:
+    """``--version`` names the program and its version."""
+    assert call("--version").stdout == f"tableau-exporter, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["unknown"],
+        ["run", "--unknown"],
+        ["run", "--log.level=loud"],
+        ["run", "--log.format=xml"],
+        ["demo", "--for=60"],
+        ["demo", "--port=70000"],
+        ["metrics", "--format=html"],
+    ],
+)
+def test_wrong_usage_ends_with_2(args: Sequence[str]) -> None:
+    """A command line that cannot be understood is told with the usage."""
+    result = call(*args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_span_without_a_unit_says_so() -> None:
+    """``--for`` takes durations as the configuration does."""
+    assert "has no unit: write 30s, 5m, 12h or 730d" in call("demo", "--for=60").stderr
+
+
+def test_a_valid_configuration_ends_with_0(folder: Path) -> None:
+    """``--config.check`` says that it is valid, and starts nothing."""
+    (folder / "tableau-exporter.yml").write_text(SOURCE)
+    result = check_configuration()
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "the configuration is valid\n", "")
+    assert [path.name for path in folder.iterdir()] == ["tableau-exporter.yml"]
+
+
+def test_warnings_do_not_make_a_configuration_invalid(folder: Path) -> None:
+    """A warning stands on stderr, and the exit code stays 0."""
+    (folder / "other.yml").write_text("repository: {hosts: [db], sslmode: require}")
+    result = check_configuration("--config.file=other.yml")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: repository.sslmode: require does not check who answers")
+
+
+def test_each_fault_is_one_line_on_stderr(folder: Path) -> None:
+    """All faults at once, path and message, exit code 1."""
+    (folder / "tableau-exporter.yml").write_text("repository: {hosts: [db], usr: me, poll_interval: 60}")
+    result = check_configuration("--log.format=json", "--web.config.file=absent")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "repository.poll_interval: has no unit: write 30s, 5m, 12h or 730d",
+        "repository.usr: unknown key, did you mean user?",
+        "web.config_file: cannot be read: No such file or directory (set by the command line)",
+    ]
+
+
+def test_a_file_that_was_named_must_be_there(folder: Path) -> None:
+    """The default file may be absent where the environment says everything; one that was named may not."""
+    env = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "db"}
+    assert check_configuration(env=env).exit_code == 0
+    named = check_configuration("--config.file=tableau-exporter.yml", env=env)
+    assert named.exit_code == 1
+    assert named.stderr == "tableau-exporter.yml: cannot be read: No such file or directory\n"
+    assert check_configuration().stderr.startswith("tableau-exporter.yml: no such file: write one, or set")
+
+
+def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
+    """A flag overrides its key: a bad value is a fault that names the command line."""
+    (folder / "tableau-exporter.yml").write_text(SOURCE + "web: {config_file: absent}\nlog: {level: loud, format: xml}")
+    flags = ["--log.level=warn", "--log.format=json", "--web.config.file=other", "--web.listen-address=here"]
+    assert len(check_configuration().stderr.splitlines()) == 3
+    assert check_configuration(*flags).stderr.splitlines() == [
+        f"{key} (set by the command line)"
+        for key in (
+            "web.listen_address: must be host:port, such as 127.0.0.1:10071, [::1]:10071, or :10071 for every address",
+            "web.config_file: cannot be read: No such file or directory",
+        )
+    ]
+
+
+def test_the_module_is_the_program(folder: Path) -> None:
+    """``python -m exporter`` behaves as the command does, with its name."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "exporter", "run", "--config.check"]
+    result = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    usage = subprocess.run([*command, "--x"], cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert usage.returncode == 2
+    assert usage.stderr.startswith("Usage: tableau-exporter run")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Asking for help is answered at once: databases, web server and demo are not imported."""
+    program = (
+        "import sys, exporter.cli\n"
+        "heavy = {'duckdb', 'psycopg', 'pyarrow', 'pydantic', 'rich', 'starlette', 'structlog', 'exporter.demo'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "\n"
+
+
+def end_of(error: BaseException) -> Result:
+    """How a program ends whose command raises this error."""
+
+    @click.group(cls=Program)
+    def program() -> None:
+        """Stand in for the real commands."""
+
+    @program.command()
+    def command() -> None:
+        raise error
+
+    return CliRunner().invoke(program, ["command"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "stderr"),
+    [
+        (ExporterError("two\n  lines"), 1, "two lines\n"),
+        (DemoError("no PostgreSQL here: pip install it"), 1, "no PostgreSQL here: pip install it\n"),
+        (ConfigurationError([Fault("a.b", "is missing"), Fault("", "is odd")]), 1, "a.b: is missing\nis odd\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            RuntimeError("line\nline"),
+            70,
+            "internal error: RuntimeError: line line (set log.level=debug for the traceback)\n",
+        ),
+        (OSError(errno.ENOSPC, "full"), 70, None),
+    ],
+)
+def test_each_error_has_its_exit_code(error: BaseException, code: int, stderr: str | None) -> None:
+    """An expected error is one line; an unexpected one says that it is internal; an interruption says nothing."""
+    result = end_of(error)
+    assert result.exit_code == code
+    assert stderr is None or result.stderr == stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    """``tableau-exporter metrics | head`` ends without a word."""
+    result = end_of(BrokenPipeError(errno.EPIPE, "gone"))
+    assert (result.exit_code, result.stderr) == (1, "")
+
+
+def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With log.level=debug an internal error comes with its traceback."""
+    monkeypatch.setenv("TABLEAU_EXPORTER_LOG__LEVEL", "debug")
+    assert "Traceback" in end_of(RuntimeError("odd")).stderr
+
+
+def test_a_command_ends_with_the_code_it_returns() -> None:
+    """What a command returns is the exit code; nothing is 0."""
+    program = Program("program")
+    program.command("two")(lambda: 2)
+    program.command("none")(lambda: None)
+    assert CliRunner().invoke(program, ["two"]).exit_code == 2
+    assert CliRunner().invoke(program, ["none"]).exit_code == 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finding as the doctor has them."""
+
+    ok: bool | None
+    subject: str
+    message: str
+
+
+FINE = Found(ok=True, subject="repository", message="answers")
+NOTE = Found(ok=None, subject="rest", message="is not configured")
+BAD = Found(ok=False, subject="history", message="cannot\nbe [red]written")
+
+
+def test_findings_are_lines_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a finding; a note is no fault."""
+    assert cli._show_findings([FINE, NOTE]) == 0
+    assert cli._show_findings([BAD, FINE]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "ok     repository: answers",
+        "note   rest: is not configured",
+        "fault  history: cannot be [red]written",
+        "ok     repository: answers",
+    ]
+
+
+def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table shows what the lines do, and takes no text for markup."""
+    assert list(cli._as_table([FINE, BAD])) == [FINE, BAD]
+    shown = capsys.readouterr().out
+    assert "cannot be [red]written" in shown
+
+
+def test_columns_are_never_cut() -> None:
+    """Every cell is shown whole, whatever the width of the terminal."""
+    assert cli._columns([("name", "meaning"), ("a", "x" * 300), ("long", "")]) == [
+        "name  meaning",
+        f"a     {'x' * 300}",
+        "long",
+    ]
+
+
+def test_a_table_for_a_document_escapes_its_bars() -> None:
+    """A bar in a cell does not make another cell."""
+    assert cli._markdown([("name", "meaning"), ("a", "x|y")]) == ["| name | meaning |", "|---|---|", "| a | x\\|y |"]

@@ -1,0 +1,102 @@
+"""An endpoint that answers what it is told, and a client that shows the very bytes of an answer."""
+
+import asyncio
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+from starlette.types import ASGIApp
+
+from exporter.errors import ConfigurationError
+from exporter.status import ArchiveStatus, CollectorStatus, PollStatus, SourceStatus, Status
+
+NOW = 1_785_146_400.0  # 2026-07-27T10:00:00Z
+
+
+@dataclass(frozen=True)
+class FakeRendering:
+    """Four renderings that cannot be mistaken for each other."""
+
+    text: bytes = b"tableau_up 1\n"
+    text_gzip: bytes = gzip.compress(b"tableau_up 1\n", mtime=7)
+    openmetrics: bytes = b"tableau_up 1.0\n# EOF\n"
+    openmetrics_gzip: bytes = gzip.compress(b"tableau_up 1.0\n# EOF\n", mtime=7)
+
+
+def a_status() -> Status:
+    """Return a status in which every field says something."""
+    return Status(
+        version="0.1.0",
+        now=NOW,
+        started_at=NOW - 90_000,
+        sources=(
+            SourceStatus("repository", True, "db:8060", "15.10", NOW - 12, NOW - 12),
+            SourceStatus("rest", False, "https://tableau", "2024.2", NOW - 40, NOW - 7_200, "no answer"),
+        ),
+        collectors=(
+            CollectorStatus("http_requests", True, 0.184, NOW - 12, 1_423, None, "a column is missing"),
+            CollectorStatus("logins", False, 30.0, None, None, "timed out"),
+        ),
+        polls=(PollStatus(NOW - 72, 0.25, "fast", 13, 2), PollStatus(NOW - 12, 0.2, "exact", 1_423, 210, "file busy")),
+        archive=ArchiveStatus(
+            "history.duckdb", 734_003_200, 48_213_377, 14, NOW - 864_000, NOW - 13, 991, 312, (("truncated", 3),)
+        ),
+        config_file="agent.yml",
+        config_error="web: unknown key",
+    )
+
+
+@dataclass
+class FakeEndpoint:
+    """What the application is asked to serve, under the control of a test."""
+
+    is_ready: bool = True
+    fault: ConfigurationError | None = None
+    shown: Status = field(default_factory=a_status)
+    rendering: FakeRendering = field(default_factory=FakeRendering)
+    reloads: int = 0
+    defect: Exception | None = None
+
+    def exposition(self) -> FakeRendering:
+        """Return the rendering, or fail as a defect would."""
+        if self.defect is not None:
+            raise self.defect
+        return self.rendering
+
+    def ready(self) -> bool:
+        """Return what the test said."""
+        return self.is_ready
+
+    def status(self) -> Status:
+        """Return what the test said."""
+        return self.shown
+
+    def reload(self) -> None:
+        """Count the reload, and fail where the test said so."""
+        self.reloads += 1
+        if self.fault is not None:
+            raise self.fault
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it goes over the wire: nothing is decoded."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+def ask(app: ASGIApp, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Send one request with exactly these headers, and Host."""
+    return asyncio.run(_ask(app, httpx.Request(method, f"http://agent.test{path}", headers=headers)))
+
+
+async def _ask(app: ASGIApp, request: httpx.Request) -> Answer:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with transport:
+        response = await transport.handle_async_request(request)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        body = b"".join([chunk async for chunk in response.stream])
+        return Answer(response.status_code, response.headers, body)

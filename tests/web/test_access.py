@@ -1,0 +1,183 @@
+"""The web configuration file: what it may say, and how its faults are told."""
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from exporter.errors import ConfigurationError
+from exporter.web.access import Access, load_access
+
+HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Return a certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, authority: trustme.CA) -> Path:
+    """Return a folder with certificates; a.key belongs to a.crt and b.key does not."""
+    for name in ("a", "b"):
+        certificate = authority.issue_cert("localhost")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.crt")
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> Access:
+    """Write a web configuration file and load it."""
+    path = folder / "web.yml"
+    path.write_text(text, encoding="utf-8")
+    return load_access(path)
+
+
+def faults(folder: Path, text: str) -> list[str]:
+    """Return the faults of a web configuration file, one line each."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder, text)
+    lines = [str(fault) for fault in caught.value.faults]
+    assert not [line for line in lines if "\n" in line]
+    return lines
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# nothing\n", "basic_auth_users:\n", "http_server_config: {}\n", "http_server_config: {http2: true}\n"],
+)
+def test_a_file_that_says_nothing_changes_nothing(folder: Path, text: str) -> None:
+    """Without users, headers and certificates everybody may ask over plain HTTP."""
+    access = load(folder, text)
+    assert (access.headers, access.passwords, access.tls) == ({}, None, None)
+
+
+def test_a_whole_file_is_understood(folder: Path) -> None:
+    """Certificates are found beside the file, headers and users are taken over."""
+    access = load(
+        folder,
+        f"""
+        tls_server_config:
+          cert_file: a.crt
+          key_file: a.key
+          client_auth_type: RequireAndVerifyClientCert
+          client_ca_file: {folder / "ca.crt"}
+          min_version: TLS13
+        http_server_config:
+          headers:
+            X-Frame-Options: deny
+            Strict-Transport-Security: max-age=3600
+            X-XSS-Protection: ""
+        basic_auth_users:
+          alice: {HASH}
+        """,
+    )
+    assert access.tls is not None
+    assert access.passwords is not None
+    assert access.headers == {"X-Frame-Options": "deny", "Strict-Transport-Security": "max-age=3600"}
+
+
+def test_every_fault_is_told_at_once(folder: Path) -> None:
+    """Unknown keys, missing files, bad values and repeated keys of a file are told together, each with its path."""
+    lines = faults(
+        folder,
+        """
+        tls_server_config: {cert_file: nowhere.crt, min_version: TLS10, cipher_suites: []}
+        http_server_config: {headers: {X-Frame-Options: allow, Server: mine}, http2: maybe}
+        basic_auth_users: {alice: wonderland, "a:b": "x", alice: 7}
+        rate_limit: {burst: 1}
+        """,
+    )
+    told = {line.partition(": ")[0] for line in lines}
+    assert told == {
+        "basic_auth_users.a:b",
+        "basic_auth_users.alice",
+        "http_server_config.headers.Server",
+        "http_server_config.headers.X-Frame-Options",
+        "http_server_config.http2",
+        "rate_limit",
+        "tls_server_config.cert_file",
+        "tls_server_config.cipher_suites",
+        "tls_server_config.key_file",
+        "tls_server_config.min_version",
+    }
+    assert "basic_auth_users.alice: stands twice" in lines
+    assert "rate_limit: unknown key" in lines
+    assert "tls_server_config.key_file: is missing" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("- a list", "must be a mapping"),
+        ("tls_server_config: yes", "tls_server_config: must be a mapping"),
+        ("tls_server_config: {cert_file: a.crt, key_file: b.key}", "tls_server_config: the certificate, key and"),
+        ("tls_server_config: {cert_file: web.yml, key_file: a.key}", "tls_server_config: the certificate, key and"),
+        (
+            "tls_server_config: {cert_file: a.crt, key_file: a.key, client_ca_file: ca.crt}",
+            "tls_server_config: client_ca_file and a client_auth_type that verifies belong together",
+        ),
+        (
+            "tls_server_config: {cert_file: a.crt, key_file: a.key, client_auth_type: RequireAndVerifyClientCert}",
+            "tls_server_config: client_ca_file and a client_auth_type that verifies belong together",
+        ),
+        (
+            "tls_server_config: {cert_file: a.crt, key_file: a.key, client_auth_type: RequireAnyClientCert}",
+            "tls_server_config.client_auth_type: must be one of NoClientCert,",
+        ),
+        (
+            "tls_server_config: {cert_file: a.crt, key_file: a.key, min_version: TLS13, max_version: TLS12}",
+            "tls_server_config: min_version is above max_version",
+        ),
+        (
+            'http_server_config: {headers: {Content-Security-Policy: "a\\nb"}}',
+            "http_server_config.headers.Content-Security-Policy: must be printable ASCII",
+        ),
+        ('basic_auth_users: {"": "' + HASH + '"}', "basic_auth_users.: a user name must not be empty"),
+        ("basic_auth_users: {alice: secret}", "basic_auth_users.alice: is no bcrypt hash"),
+    ],
+)
+def test_a_fault_says_what_is_wrong(folder: Path, text: str, fault: str) -> None:
+    """Each rule of the file that is broken is told in its own words."""
+    (line,) = faults(folder, text)
+    assert line.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "text", ["basic_auth_users: {alice: canary, [", "a: b: canary", "\tcanary", "basic_auth_users: {alice: canary}"]
+)
+def test_no_fault_repeats_a_secret(folder: Path, text: str) -> None:
+    """A fault names the place, never the value, not even where the file is no YAML."""
+    assert "canary" not in "".join(faults(folder, text))
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    """A missing file and one that is no text are told by name."""
+    with pytest.raises(ConfigurationError, match=r"cannot read .*nowhere\.yml: No such file"):
+        load_access(tmp_path / "nowhere.yml")
+    (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigurationError, match=r"binary\.yml is no YAML"):
+        load_access(tmp_path / "binary.yml")
+
+
+def test_an_encrypted_key_is_a_fault_and_no_question(folder: Path) -> None:
+    """A key with a passphrase is refused instead of asking for the passphrase on the terminal."""
+    lines = (folder / "a.key").read_text(encoding="ascii").splitlines()
+    header = ["Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF", ""]
+    encrypted = "\n".join([lines[0], *header, *lines[1:], ""])
+    (folder / "a.key").write_text(encrypted, encoding="ascii")
+    (line,) = faults(folder, "tls_server_config: {cert_file: a.crt, key_file: a.key}")
+    assert line.endswith("the key is encrypted; give one without a passphrase")
+
+
+def test_a_reload_cannot_turn_tls_on_or_off(folder: Path) -> None:
+    """An access that differs in whether there is TLS is refused whole: the socket is open already."""
+    access = load(folder, "")
+    with_tls = load(
+        folder, f"tls_server_config: {{cert_file: a.crt, key_file: a.key}}\nbasic_auth_users: {{a: {HASH}}}"
+    )
+    with pytest.raises(ConfigurationError, match="restart"):
+        access.adopt(with_tls)
+    assert (access.passwords, access.tls) == (None, None)

@@ -1,0 +1,194 @@
+"""The routes: what each answers, to whom, with which headers."""
+
+import pytest
+from starlette.applications import Starlette
+
+from exporter.errors import ConfigurationError, Fault
+from exporter.web.access import Access
+from exporter.web.application import application
+from tests.web.fakes import FakeEndpoint, ask
+
+PATHS = ["/", "/metrics", "/-/healthy", "/-/ready", "/static/status.css", "/static/icon.svg", "/nowhere"]
+
+
+@pytest.fixture
+def endpoint() -> FakeEndpoint:
+    """Return an endpoint that a test can change."""
+    return FakeEndpoint()
+
+
+@pytest.fixture
+def app(endpoint: FakeEndpoint) -> Starlette:
+    """Return an application that everybody may ask."""
+    return application(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("headers", "attribute", "content_type", "encoding"),
+    [
+        ({}, "text", "text/plain; version=0.0.4; charset=utf-8", None),
+        ({"Accept-Encoding": "gzip"}, "text_gzip", "text/plain; version=0.0.4; charset=utf-8", "gzip"),
+        (
+            {"Accept": "application/openmetrics-text"},
+            "openmetrics",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            None,
+        ),
+        (
+            {"Accept": "application/openmetrics-text", "Accept-Encoding": "gzip"},
+            "openmetrics_gzip",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "gzip",
+        ),
+    ],
+)
+def test_metrics_are_the_bytes_rendered_ahead(
+    app: Starlette,
+    endpoint: FakeEndpoint,
+    headers: dict[str, str],
+    attribute: str,
+    content_type: str,
+    encoding: str | None,
+) -> None:
+    """Each format and compression is one rendering, sent byte for byte and labelled as what it is."""
+    answer = ask(app, "GET", "/metrics", headers)
+    assert answer.body == getattr(endpoint.rendering, attribute)
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers.get("Content-Encoding") == encoding
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head_answers_like_get_without_a_body(app: Starlette, path: str) -> None:
+    """HEAD has the status and the headers of GET, the length of the body that GET would have, and none itself."""
+    get, head = ask(app, "GET", path), ask(app, "HEAD", path)
+    assert (head.status, head.headers) == (get.status, get.headers)
+    assert head.headers["Content-Length"] == str(len(get.body))
+    assert head.body == b""
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_answer_keeps_a_browser_harmless(app: Starlette, path: str) -> None:
+    """Every answer, errors included, forbids scripts, framing, sniffing and referrers."""
+    headers = ask(app, "GET", path).headers
+    assert headers["Content-Security-Policy"] == (
+        "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    )
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_pages_are_not_stored_and_static_files_are(app: Starlette) -> None:
+    """What changes is never cached; a static file, whose address changes with it, is cached for long."""
+    assert ask(app, "GET", "/").headers["Cache-Control"] == "no-store"
+    assert "immutable" in ask(app, "GET", "/static/status.css").headers["Cache-Control"]
+
+
+def test_healthy_says_that_the_agent_runs(app: Starlette) -> None:
+    """/-/healthy is 200 as long as anything answers."""
+    assert ask(app, "GET", "/-/healthy").status == 200
+
+
+@pytest.mark.parametrize(("is_ready", "status"), [(True, 200), (False, 503)])
+def test_ready_follows_the_endpoint(app: Starlette, endpoint: FakeEndpoint, is_ready: bool, status: int) -> None:
+    """/-/ready is 200 when the endpoint is ready and 503 before."""
+    endpoint.is_ready = is_ready
+    assert ask(app, "GET", "/-/ready").status == status
+
+
+def test_reload_reloads(app: Starlette, endpoint: FakeEndpoint) -> None:
+    """A POST to /-/reload reloads once and says so."""
+    assert ask(app, "POST", "/-/reload").status == 200
+    assert endpoint.reloads == 1
+
+
+def test_reload_names_every_fault_on_its_own_line(app: Starlette, endpoint: FakeEndpoint) -> None:
+    """A configuration with faults is answered with 400 and one line a fault, whatever a fault contains."""
+    endpoint.fault = ConfigurationError([Fault("web.port", "is no\nnumber"), Fault("", "no source \udcff")])
+    answer = ask(app, "POST", "/-/reload")
+    assert (answer.status, answer.body) == (400, b"web.port: is no number\nno source ?\n")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.test"},
+        {"Origin": "http://evil.test"},
+        {"Origin": "http://agent.test:81"},
+        {"Origin": "http://agent.test.evil.test"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://[agent.test"},
+    ],
+)
+def test_no_other_site_can_order_a_reload(app: Starlette, endpoint: FakeEndpoint, headers: dict[str, str]) -> None:
+    """A POST that a browser sends on behalf of another origin is refused and does nothing."""
+    assert ask(app, "POST", "/-/reload", headers).status == 403
+    assert endpoint.reloads == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://agent.test"},
+        {"Origin": "http://AGENT.test"},
+    ],
+)
+def test_tools_and_the_own_origin_can_order_a_reload(app: Starlette, headers: dict[str, str]) -> None:
+    """A POST from a tool that is no browser, or from the agent's own origin, is obeyed."""
+    assert ask(app, "POST", "/-/reload", headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/-/reload", {"POST"}),
+        ("HEAD", "/-/reload", {"POST"}),
+        ("POST", "/", {"GET", "HEAD"}),
+        ("POST", "/metrics", {"GET", "HEAD"}),
+        ("DELETE", "/-/healthy", {"GET", "HEAD"}),
+        ("OPTIONS", "/-/ready", {"GET", "HEAD"}),
+    ],
+)
+def test_other_methods_are_refused(
+    app: Starlette, endpoint: FakeEndpoint, method: str, path: str, allowed: set[str]
+) -> None:
+    """A method that a path does not know is answered with 405 and the ones it does."""
+    answer = ask(app, method, path)
+    assert answer.status == 405
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+    assert endpoint.reloads == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/metrics/", "/static/", "/static/nothing.css", "/static/..%2fapplication.py", "/-/", "//"]
+)
+def test_other_paths_are_not_found(app: Starlette, path: str) -> None:
+    """A path that is no route is answered with a plain 404 and never with a redirection."""
+    answer = ask(app, "GET", path)
+    assert (answer.status, answer.body) == (404, b"Not Found")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_a_defect_shows_nothing_of_itself(app: Starlette, endpoint: FakeEndpoint) -> None:
+    """A defect of ours is a plain 500 that tells nothing and bears the security headers."""
+    endpoint.defect = RuntimeError("canary")
+    answer = ask(app, "GET", "/metrics")
+    assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
+    assert "Content-Security-Policy" in answer.headers
+
+
+def test_configured_headers_come_on_top() -> None:
+    """A header of the web configuration file is added to every answer, and replaces one of ours."""
+    access = Access({"X-Frame-Options": "deny", "Content-Security-Policy": "default-src 'self'"})
+    headers = ask(application(FakeEndpoint(), access), "GET", "/nowhere").headers
+    assert headers["X-Frame-Options"] == "deny"
+    assert headers.get_list("Content-Security-Policy") == ["default-src 'self'"]
