@@ -82,19 +82,23 @@ class Relation:
     """A table of the repository as a statement reads it.
 
     ``columns`` maps a column to the PostgreSQL type it is read as; those in ``required`` must exist, the others are NULL
-    where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty.
+    where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty. Columns
+    ``only_in_view`` exist in the view that may stand in for the table: nobody misses them in the table.
     """
 
     name: str
     columns: Mapping[str, str]
     required: frozenset[str]
     optional: bool = False
+    only_in_view: frozenset[str] = frozenset()
 
 
-def relation(name: str, required: str, others: str = "", *, optional: bool = False) -> Relation:
+def relation(
+    name: str, required: str, others: str = "", *, optional: bool = False, only_in_view: str = ""
+) -> Relation:
     """Declare a relation: ``relation("sites", "id bigint, url_namespace text", "name text")``."""
-    needed, more = _columns(required), _columns(others)
-    return Relation(name, {**needed, **more}, frozenset(needed), optional)
+    needed, more, spare = _columns(required), _columns(others), _columns(only_in_view)
+    return Relation(name, {**needed, **more, **spare}, frozenset(needed), optional, frozenset(spare))
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -190,7 +194,8 @@ class Collector:
     enabled: bool = True
 
     def all_families(self) -> tuple[Family, ...]:
-        """Return every family that this collector declares."""
+        """Return every family that this collector declares, each once: several states may feed one."""
         own = self.events.folds if self.events else ()
         folded = tuple(fold.family for fold in (*own, *self.folds))
-        return (*folded, *(family for state in self.states for family in state.families), *self.families)
+        stated = (family for state in self.states for family in state.families)
+        return tuple(dict.fromkeys((*folded, *stated, *self.families)))

@@ -38,6 +38,13 @@ class Labels:
     def __init__(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
         self.names = tuple(names)
         self.columns = tuple(columns)
+        self._parts: tuple[Labels, ...] = ()
+
+    def extended(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> "Labels":
+        """Return these labels with more behind them; the text of these is rendered once for both."""
+        longer = Labels((*self.names, *names), (*self.columns, *columns))
+        longer._parts = (self, Labels(names, columns))
+        return longer
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 1
@@ -50,6 +57,8 @@ class Labels:
         """
         if not self.columns:
             return [""]
+        if self._parts:
+            return [",".join(filter(None, row)) for row in zip(*(part.text for part in self._parts), strict=True)]
         # Names repeat (sites, projects, types): escape each distinct text once.
         rendered = []
         for name, column in zip(self.names, self.columns, strict=True):

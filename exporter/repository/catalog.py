@@ -76,6 +76,14 @@ class Catalog:
         message = f"{relation.name}: no such table, or no right to read it"
         raise SourceIncomplete(message)
 
+    def stand_in(self, relation: str) -> str:
+        """Return the view that stands in for a table; raises SourceIncomplete when there is none."""
+        view, _ = VIEWS.get(relation, ("", {}))
+        if view not in self.relations:
+            message = f"{relation}: no such table, or no right to read it"
+            raise SourceIncomplete(message)
+        return view
+
     def missing(self, relations: Iterable[Relation]) -> list[str]:
         """Name every column that is not there, as ``table.column``, and every relation, as ``table``."""
         lacks = []

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from exporter.errors import SourceError, SourceRefused, SourceUnreachable
+from exporter.errors import ExporterError, SourceError, SourceRefused, SourceUnreachable
 from exporter.repository.connection import connect, deadline
 from exporter.repository.session import Session
 
@@ -121,6 +121,9 @@ class Repository:
         }
         try:
             password = login.password()
+        except ExporterError as error:
+            raise SourceRefused(f"repository {address}: {error}") from None
+        try:
             if password is not None:
                 parameters["password"] = password
             connection = connect(parameters)
@@ -131,7 +134,7 @@ class Repository:
     def _explained(self, address: Address, error: Exception) -> SourceError:
         """Turn a driver's error into one line without the password that says what to do."""
         text = " ".join(str(error).split()) or _NEVER_ANSWERED
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ExporterError):
             if password := self._login.password():
                 text = text.replace(password, "<secret>")
         state = getattr(error, "sqlstate", None) or ""

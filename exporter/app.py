@@ -1,0 +1,253 @@
+"""The agent: configuration into parts, parts into threads, signals into reloads and an orderly end."""
+
+import queue
+import random
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import duckdb
+import structlog
+
+from exporter import __version__, collectors, logs
+from exporter.collector import Collector
+from exporter.config import Configuration, RunOptions
+from exporter.errors import ConfigurationError, Fault
+from exporter.exposition import Renderer, Rendering
+from exporter.exposition.board import Board
+from exporter.freshness import promises
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.history import History
+from exporter.history.redaction import Privacy
+from exporter.poller.poller import Poller, Schedule
+from exporter.repository.source import Address, Login, Repository
+from exporter.status import Status
+from exporter.web.access import Access, load_access
+from exporter.web.application import application
+from exporter.web.server import WebServer
+
+RENDER_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+def run(options: RunOptions) -> int:
+    """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
+    configuration = options.load(collectors.discover())
+    redactor = logs.configure(configuration.log.level, configuration.log.format)
+    agent = Agent(options, configuration, redactor)
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
+    agent.start()
+    try:
+        while (number := signals.get()) == signal.SIGHUP:
+            try:
+                agent.reload()
+            except ConfigurationError as error:
+                for fault in error.faults:
+                    log.error("the configuration was not reloaded", fault=str(fault))
+        log.info("ending", signal=signal.Signals(number).name)
+    finally:
+        agent.stop()
+    return 0
+
+
+class Agent:
+    """The running agent; it is also what the web server serves."""
+
+    def __init__(self, options: RunOptions, configuration: Configuration, redactor: logs.Redactor) -> None:
+        self._options = options
+        self._configuration = configuration
+        self._redactor = redactor
+        self._known = collectors.discover()
+        self._board = Board(
+            ["repository"] if configuration.repository else [],
+            version=__version__,
+            library=duckdb.__version__,
+            started_at=time.time(),
+        )
+        self._renderer = Renderer(configuration.limits.series_per_family)
+        self._rendering = Rendering.empty()
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._reloading = threading.Lock()
+        self._file = HistoryFile(configuration.history.path, _limits(configuration))
+        self._access = _access(configuration)
+        address = configuration.web.listen_address
+        self._web = WebServer(application(self, self._access), address.host, address.port, self._access)
+        self._poller = self._new_poller(configuration)
+        self._poller_stop = threading.Event()
+        self._threads = (
+            threading.Thread(target=self._poll_forever, name="poller"),
+            threading.Thread(target=self._render_forever, name="renderer", daemon=True),
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that the web server listens on."""
+        return self._web.port
+
+    def start(self) -> None:
+        """Listen first, then poll: a repository that is down must not keep the agent from saying so."""
+        self._announce(self._configuration)
+        self._poller.lock()
+        self._render()
+        self._web.start()
+        log.info("listening", address=str(self._configuration.web.listen_address), port=self.port, version=__version__)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish the poll that runs, read exactly once more, close the file, and end."""
+        self._stopping.set()
+        self._poller_stop.set()
+        self._changed.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        self._web.stop()
+        self._file.unlock()
+        log.info("ended")
+
+    def exposition(self) -> Rendering:
+        """Return the bytes of /metrics as they were rendered last."""
+        return self._rendering
+
+    def ready(self) -> bool:
+        """Whether every source has been tried."""
+        return self._board.tried()
+
+    def status(self) -> Status:
+        """Return what the status page shows."""
+        return self._board.status(time.time(), str(self._options.config_file))
+
+    def reload(self) -> None:
+        """Load the configuration anew, all of it or nothing. Raises ConfigurationError."""
+        with self._reloading:
+            try:
+                configuration = self._options.load(self._known)
+                self._refuse_restart(configuration)
+                access = _access(configuration)
+                if access is not None and self._access is not None:
+                    self._access.adopt(access)
+            except ConfigurationError as error:
+                self._board.pin_reload(time.time(), str(error))
+                self._changed.set()
+                raise
+            self._redactor = logs.configure(configuration.log.level, configuration.log.format)
+            self._configuration = configuration
+            self._announce(configuration)
+            self._file.limits = _limits(configuration)
+            self._renderer = Renderer(configuration.limits.series_per_family)
+            self._poller = self._new_poller(configuration)
+            self._board.retain(enabled(configuration, self._known))
+            stopped, self._poller_stop = self._poller_stop, threading.Event()
+            stopped.set()
+            self._board.pin_reload(time.time(), None)
+            self._changed.set()
+            log.info("the configuration was reloaded")
+
+    def _announce(self, configuration: Configuration) -> None:
+        for secret in configuration.secrets():
+            self._redactor.hide(secret)
+        for warning in configuration.warnings:
+            log.warning("configuration", warning=warning)
+
+    def _refuse_restart(self, new: Configuration) -> None:
+        """Refuse changes of what is opened once."""
+        old = self._configuration
+        pairs = {
+            "history.path": (old.history.path, new.history.path),
+            "web.listen_address": (old.web.listen_address, new.web.listen_address),
+            "web.config_file": (old.web.config_file is None, new.web.config_file is None),
+            "repository": (old.repository is None, new.repository is None),
+        }
+        faults = [Fault(path, "cannot change while the agent runs; restart it") for path, (a, b) in pairs.items() if a != b]
+        if faults:
+            raise ConfigurationError(faults)
+
+    def _new_poller(self, configuration: Configuration) -> Poller:
+        chosen = enabled(configuration, self._known)
+        settings = configuration.repository
+        history = History(self._file, chosen, _privacy(configuration), configuration.pseudonym_key_file)
+        schedule = Schedule(settings.poll_interval, settings.exact_interval) if settings else Schedule()
+        return Poller(
+            Repository(login(configuration)),
+            history,
+            chosen,
+            self._board,
+            schedule,
+            promises(configuration.freshness.promises()),
+            clock=time.time,
+            on_change=self._changed.set,
+        )
+
+    def _poll_forever(self) -> None:
+        if self._configuration.repository is None:
+            return
+        randomness = random.Random()  # noqa: S311 - jitter, not a secret
+        while not self._stopping.is_set():
+            self._poller.run(self._poller_stop, randomness)
+        if self._board.source("repository").up:
+            self._poller.poll(exact=True)
+
+    def _render_forever(self) -> None:
+        while not self._stopping.is_set():
+            self._changed.wait(RENDER_SECONDS)
+            self._changed.clear()
+            self._render()
+
+    def _render(self) -> None:
+        now = time.time()
+        self._rendering = self._renderer.render(self._board.blocks(now), now)
+
+
+def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
+    """Return the collectors that are switched on."""
+    return {
+        name: collector for name, collector in known.items() if configuration.collectors.get(name, collector.enabled)
+    }
+
+
+def login(configuration: Configuration) -> Login:
+    """Return how to reach the repository."""
+    settings = configuration.repository
+    if settings is None:
+        return Login((), "", "", lambda: None)
+    tls = {"sslmode": settings.sslmode}
+    for name in ("sslrootcert", "sslcert", "sslkey"):
+        value: Path | None = getattr(settings, name)
+        if value is not None:
+            tls[name] = str(value)
+    return Login(
+        tuple(Address(host.host, host.port) for host in settings.hosts),
+        settings.database,
+        settings.user,
+        settings.read_password,
+        tuple(tls.items()),
+        settings.connect_timeout,
+        settings.statement_timeout,
+    )
+
+
+def _privacy(configuration: Configuration) -> Privacy:
+    settings = configuration.privacy
+    return Privacy(settings.users, settings.addresses, tuple(settings.query_strings))
+
+
+def _limits(configuration: Configuration) -> Limits:
+    settings = configuration.history
+    return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+
+
+def _access(configuration: Configuration) -> Access | None:
+    path = configuration.web.config_file
+    return load_access(path) if path else None

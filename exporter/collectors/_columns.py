@@ -1,0 +1,41 @@
+"""Columns of rows as the plain values that samples are made of."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MICROSECONDS = 1_000_000
+# What PostgreSQL calls infinity stands at the ends of the range.
+INFINITE = np.iinfo(np.int64).max
+
+Instants = npt.NDArray[np.float64]
+
+
+def texts(rows: "pa.Table", name: str) -> list[str]:
+    """Return a column of texts; NULL is empty, as it is to Prometheus."""
+    return [value or "" for value in rows.column(name).to_pylist()]
+
+
+def values(rows: "pa.Table", name: str) -> list[int | float | None]:
+    """Return a column of numbers or truths as numbers; NULL is None."""
+    return [None if value is None else value + 0 for value in rows.column(name).to_pylist()]
+
+
+def instants(rows: "pa.Table", name: str) -> Instants:
+    """Return a column of instants as Unix seconds; NULL and infinity are not numbers."""
+    column = rows.column(name)
+    micros = column.cast("int64").fill_null(INFINITE).to_numpy()
+    return np.where(np.abs(micros) == INFINITE, np.nan, micros / MICROSECONDS)
+
+
+def known(numbers: Instants) -> Sequence[float | None]:
+    """Return numbers as a list; what is not a number is None."""
+    found: list[float | None] = numbers.tolist()
+    for position in np.flatnonzero(np.isnan(numbers)).tolist():
+        found[position] = None
+    return found

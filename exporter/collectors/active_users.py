@@ -1,0 +1,83 @@
+"""Active users: distinct people over trailing windows, from when the history saw each person last."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.collector import Collector
+from exporter.metrics import Block, Family, Labels
+
+WINDOWS = {"5m": 300.0, "1h": 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0}
+"""The windows and their seconds."""
+
+ACTIVE = Family(
+    "tableau_active_users",
+    "gauge",
+    "Distinct people who made a request to a site within the window up to now; from the history, evaluated anew at"
+    " every rendering.",
+    ("site", "window"),
+    "repository: http_requests, users",
+)
+
+SERVER_ACTIVE = Family(
+    "tableau_server_active_users",
+    "gauge",
+    "Distinct people who made a request to any site within the window up to now, each counted once; from the history,"
+    " evaluated anew at every rendering.",
+    ("window",),
+    "repository: http_requests, users",
+)
+
+Array = npt.NDArray[Any]
+
+
+def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]) -> Sequence[Block]:
+    """Return the people of each site and of the server, counted at the time of rendering.
+
+    A row says that a person was seen on a site at that instant (Unix seconds); a site without a label counts for the
+    server only. Every one of ``all_sites`` has a sample.
+    """
+    labelled = np.array(["" if site is None else str(site) for site in sites.tolist()], dtype=object)
+    names = sorted({*all_sites, *set(labelled.tolist())} - {""})
+    codes = {name: code for code, name in enumerate(names)}
+    code = np.fromiter((codes.get(site, -1) for site in labelled.tolist()), np.int64, len(labelled))
+    on_site = code >= 0
+    columns = ([name for name in names for _ in WINDOWS], list(WINDOWS) * len(names))
+    per_site = _counting(*_latest(code[on_site], people[on_site], seen_at[on_site]), len(names))
+    on_server = _counting(*_latest(np.zeros(len(people), np.int64), people, seen_at), 1)
+    return [
+        Block(ACTIVE, Labels(ACTIVE.labels, columns), per_site),
+        Block(SERVER_ACTIVE, Labels(SERVER_ACTIVE.labels, [list(WINDOWS)]), on_server),
+    ]
+
+
+def _latest(group: Array, people: Array, seen_at: Array) -> tuple[Array, Array]:
+    """Keep when each person was last seen in each group; return groups and instants, the earliest instant first."""
+    order = np.lexsort((seen_at, people, group))
+    group, people, seen_at = group[order], people[order], seen_at[order]
+    last = np.ones(len(order), bool)
+    last[:-1] = (group[1:] != group[:-1]) | (people[1:] != people[:-1])
+    group, seen_at = group[last], seen_at[last]
+    order = np.argsort(seen_at, kind="stable")
+    return group[order], seen_at[order]
+
+
+def _counting(group: Array, seen_at: Array, groups: int) -> Callable[[float], Sequence[int]]:
+    """Return the function of now that counts: for each group one number a window."""
+
+    def counts(now: float) -> Sequence[int]:
+        starts = np.searchsorted(seen_at, [now - seconds for seconds in WINDOWS.values()], side="right")
+        table = np.array([np.bincount(group[start:], minlength=groups) for start in starts])
+        numbers: list[int] = table.T.ravel().tolist()
+        return numbers
+
+    return counts
+
+
+COLLECTOR = Collector(
+    "active_users",
+    "Distinct people over trailing windows, on each site and on the server.",
+    families=(ACTIVE, SERVER_ACTIVE),
+)

@@ -1,0 +1,13 @@
+"""Assets: how fresh the data of each workbook, published data source and flow is, and what was promised of it."""
+
+from exporter.collector import Collector, State
+from exporter.collectors.assets.learning import LEARNS
+from exporter.collectors.assets.rows import READS, Asset
+from exporter.collectors.assets.samples import FAMILIES, expose
+from exporter.collectors.assets.statement import SQL
+
+COLLECTOR = Collector(
+    "assets",
+    "How fresh the data of each workbook, published data source and flow is, and what was promised of it.",
+    states=(State(Asset, READS, SQL, FAMILIES, expose, learns=LEARNS),),
+)

@@ -1,0 +1,216 @@
+"""The statement that finds out how fresh each asset is and what it belongs to.
+
+An extract is as old as its last refresh, full or incremental (``refreshed_at``); one that was never refreshed is as old
+as its publishing (``made_at``). An asset is as fresh as the stalest of its extracts, a flow as its last successful run.
+"""
+
+from exporter.collectors._projects import PATHS, PLACES
+
+# A workbook, or data source, that says nothing of extracts has one if it was ever refreshed.
+_EXTRACT = """
+            coalesce(data_engine_extracts, greatest(extracts_refreshed_at, extracts_incremented_at) IS NOT NULL)
+                AS has_extract,
+            greatest(extracts_refreshed_at, extracts_incremented_at) AS refreshed_at,
+            coalesce(last_published_at, created_at) AS made_at
+"""
+
+_CONTENT = f"""
+    books AS (
+        SELECT
+            id AS id,
+            luid AS luid,
+            name AS name,
+            site_id AS site_id,
+            owner_id AS owner_id,
+            project_id AS project_id,
+            is_private AS is_private,
+            {_EXTRACT}
+        FROM workbooks
+        WHERE is_deleted IS NOT TRUE
+    ),
+    published AS (
+        SELECT
+            id AS id,
+            luid AS luid,
+            name AS name,
+            site_id AS site_id,
+            owner_id AS owner_id,
+            project_id AS project_id,
+            repository_url AS repository_url,
+            {_EXTRACT}
+        FROM datasources
+        WHERE coalesce(connectable, parent_workbook_id IS NULL)
+            AND lower(state) IS DISTINCT FROM 'archived'
+    )
+"""
+
+# A published data source is named by its repository_url, which is unique on its site only; a connection to one that is
+# not there tells nothing. A connection to the file of an extract is not live, whatever it says of itself.
+_USED = """
+    links AS (
+        SELECT
+            books.id AS workbook_id,
+            coalesce(published.has_extract, false) AS has_extract,
+            published.refreshed_at AS refreshed_at,
+            published.made_at AS made_at,
+            lower(link.dbclass) = 'sqlproxy' AND published.id IS NULL AS is_unknown,
+            CASE
+                WHEN lower(link.dbclass) = 'sqlproxy' THEN NOT published.has_extract
+                WHEN lower(link.dbclass) IN ('dataengine', 'hyper') THEN false
+                ELSE NOT (books.has_extract AND coalesce(link.has_extract, true))
+            END AS is_live
+        FROM data_connections AS link
+        JOIN books ON books.id = link.owner_id
+        LEFT JOIN published
+            ON published.repository_url = link.dbname
+            AND published.site_id = books.site_id
+            AND lower(link.dbclass) = 'sqlproxy'
+        WHERE lower(link.owner_type) = 'workbook'
+    ),
+    used AS (
+        SELECT
+            workbook_id AS workbook_id,
+            bool_or(has_extract) AS has_extract,
+            bool_or(is_live) AS is_live,
+            bool_or(is_unknown) AS is_unknown,
+            min(refreshed_at) FILTER (WHERE has_extract) AS refreshed_at,
+            min(made_at) FILTER (WHERE has_extract AND refreshed_at IS NULL) AS made_at
+        FROM links
+        GROUP BY workbook_id
+    )
+"""
+
+_RUNS = """
+    runs AS (
+        SELECT
+            flow_id AS flow_id,
+            max(completed_at) AS completed_at
+        FROM flow_runs
+        WHERE finish_code = 0
+        GROUP BY flow_id
+    )
+"""
+
+_ASSETS = """
+    assets AS (
+        SELECT
+            'workbook'::text AS asset_type,
+            books.id AS id,
+            books.luid AS luid,
+            books.name AS name,
+            books.site_id AS site_id,
+            books.owner_id AS owner_id,
+            books.project_id AS project_id,
+            books.is_private AS is_private,
+            CASE
+                WHEN books.has_extract OR used.has_extract THEN CASE WHEN used.is_live THEN 'mixed' ELSE 'extract' END
+                WHEN used.is_unknown THEN NULL
+                ELSE 'live'
+            END AS connection,
+            least(CASE WHEN books.has_extract THEN books.refreshed_at END, used.refreshed_at) AS refreshed_at,
+            least(
+                CASE WHEN books.has_extract AND books.refreshed_at IS NULL THEN books.made_at END,
+                used.made_at
+            ) AS made_at
+        FROM books
+        LEFT JOIN used ON used.workbook_id = books.id
+        UNION ALL
+        SELECT
+            'datasource',
+            id,
+            luid,
+            name,
+            site_id,
+            owner_id,
+            project_id,
+            false,
+            CASE WHEN has_extract THEN 'extract' ELSE 'live' END,
+            CASE WHEN has_extract THEN refreshed_at END,
+            CASE WHEN has_extract AND refreshed_at IS NULL THEN made_at END
+        FROM published
+        UNION ALL
+        SELECT
+            'flow',
+            flows.id,
+            flows.luid,
+            flows.name,
+            flows.site_id,
+            flows.owner_id,
+            flows.project_id,
+            false,
+            NULL,
+            runs.completed_at,
+            NULL
+        FROM flows
+        LEFT JOIN runs ON runs.flow_id = flows.id
+        WHERE flows.is_deleted IS NOT TRUE
+            AND lower(flows.state) IS DISTINCT FROM 'archived'
+    )
+"""
+
+# Of a task, 0 is active, 1 suspended, 2 disabled; before 2019.4 it does not say.
+_WORK = """
+    work AS (
+        SELECT
+            lower(tasks.obj_type) AS asset_type,
+            tasks.obj_id AS id,
+            min(schedules.run_next_at) FILTER (
+                WHERE tasks.active IS NOT FALSE
+                    AND coalesce(tasks.state, 0) = 0
+                    AND schedules.active IS NOT FALSE
+            ) AS run_next_at,
+            max(tasks.consecutive_failure_count) AS failures,
+            bool_or(tasks.state = 1) AS suspended,
+            string_agg(tasks.id::text, ',' ORDER BY tasks.id) AS task_ids
+        FROM tasks
+        LEFT JOIN schedules ON schedules.id = tasks.schedule_id
+        WHERE lower(tasks.obj_type) IN ('workbook', 'datasource', 'flow')
+        GROUP BY lower(tasks.obj_type), tasks.obj_id
+    )
+"""
+
+_TAGGED = """
+    tagged AS (
+        SELECT
+            lower(taggings.taggable_type) AS asset_type,
+            taggings.taggable_id AS id,
+            string_agg(tags.name, chr(31) ORDER BY tags.name) AS names
+        FROM taggings
+        JOIN tags ON tags.id = taggings.tag_id
+        WHERE lower(taggings.taggable_type) IN ('workbook', 'datasource', 'flow')
+        GROUP BY lower(taggings.taggable_type), taggings.taggable_id
+    )
+"""
+
+SQL = f"""
+    WITH RECURSIVE {PATHS}, {PLACES}, {_CONTENT}, {_USED}, {_RUNS}, {_ASSETS}, {_WORK}, {_TAGGED}
+    SELECT
+        assets.site_id AS site_id,
+        assets.asset_type AS asset_type,
+        assets.luid AS asset_id,
+        assets.name AS asset_name,
+        CASE WHEN assets.is_private THEN 'Personal Space' ELSE coalesce(paths.path, projects.name) END AS project,
+        users.luid AS owner_id,
+        tagged.names AS tags,
+        assets.connection AS connection,
+        CASE
+            WHEN assets.asset_type = 'flow' THEN CASE WHEN assets.refreshed_at IS NOT NULL THEN 'job' END
+            WHEN assets.made_at < assets.refreshed_at THEN 'created'
+            WHEN assets.refreshed_at IS NOT NULL THEN 'repository'
+            WHEN assets.made_at IS NOT NULL THEN 'created'
+        END AS freshness_source,
+        least(assets.refreshed_at, assets.made_at) AS last_refresh_at,
+        work.run_next_at AS next_refresh_at,
+        work.failures AS consecutive_failures,
+        work.suspended AS suspended,
+        work.task_ids AS task_ids,
+        system_users.name AS content_owner
+    FROM assets
+    LEFT JOIN places ON places.content_type = assets.asset_type AND places.content_id = assets.id
+    LEFT JOIN projects ON projects.id = coalesce(places.project_id, assets.project_id)
+    LEFT JOIN paths ON paths.id = projects.id
+    LEFT JOIN users ON users.id = assets.owner_id
+    LEFT JOIN system_users ON system_users.id = users.system_user_id
+    LEFT JOIN work ON work.asset_type = assets.asset_type AND work.id = assets.id
+    LEFT JOIN tagged ON tagged.asset_type = assets.asset_type AND tagged.id = assets.id
+"""

@@ -1,0 +1,141 @@
+"""Background jobs: what the backgrounders did, what they are doing, and what waits for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, State, relation
+from exporter.collectors._columns import texts, values
+from exporter.metrics import Block, Family, Labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is done. ``finish_code`` is 0 success, 1 failure, 2 cancelled; the task is in one of the last two."""
+
+    id: int
+    luid: str | None
+    site_id: int | None
+    job_type: str | None
+    job_name: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    finish_code: int | None
+    progress: int | None
+    priority: int | None
+    title: str | None
+    subtitle: str | None
+    notes: str | None
+    backgrounder_id: str | None
+    created_on_worker: str | None
+    processed_on_worker: str | None
+    attempts_remaining: int | None
+    run_now: bool | None
+    task_id: int | None
+    correlation_id: int | None
+
+
+JOBS = relation(
+    "background_jobs",
+    "id bigint, job_type text, created_at timestamp, started_at timestamp, completed_at timestamp, finish_code bigint",
+    "luid text, site_id bigint, job_name text, progress bigint, priority bigint, title text, subtitle text, notes text,"
+    " backgrounder_id text, created_on_worker text, processed_on_worker text, attempts_remaining bigint,"
+    " run_now boolean, task_id bigint, correlation_id bigint",
+)
+
+LABELS = ("site", "job_type")
+BY = {"site": "site", "job_type": "job_type"}
+
+FINISHED = Family(
+    "tableau_background_jobs_finished_total",
+    "counter",
+    "Finished background jobs since the history was begun, by outcome; from the repository at every poll.",
+    (*LABELS, "outcome"),
+    "repository: background_jobs",
+)
+RUN = Family(
+    "tableau_background_job_run_seconds",
+    "histogram",
+    "How long finished background jobs ran, from started_at to completed_at; from the repository at every poll.",
+    LABELS,
+    "repository: background_jobs",
+    JOB_BUCKETS,
+)
+QUEUE = Family(
+    "tableau_background_job_queue_seconds",
+    "histogram",
+    "How long finished background jobs had waited, from created_at to started_at; from the repository at every poll.",
+    LABELS,
+    "repository: background_jobs",
+    JOB_BUCKETS,
+)
+WAITING = Family(
+    "tableau_background_jobs_waiting",
+    "gauge",
+    "Background jobs that nobody has begun, of the types that wait or run; from the repository at every poll.",
+    LABELS,
+    "repository: background_jobs",
+)
+RUNNING = Family(
+    "tableau_background_jobs_running",
+    "gauge",
+    "Background jobs that are under way, of the types that wait or run; from the repository at every poll.",
+    LABELS,
+    "repository: background_jobs",
+)
+
+OUTCOME = "CASE finish_code WHEN 0 THEN 'success' WHEN 1 THEN 'failure' WHEN 2 THEN 'cancelled' END"
+
+
+def _between(begin: str, end: str) -> tuple[str, str]:
+    """Return the seconds between two instants, and whether they can be told."""
+    return f"epoch({end} - {begin})", f"isfinite({begin}) AND isfinite({end}) AND {end} >= {begin}"
+
+
+FOLDS = (
+    Count(FINISHED, {**BY, "outcome": OUTCOME}, f"completed_at IS NOT NULL AND {OUTCOME} IS NOT NULL"),
+    Distribution(RUN, BY, *_between("started_at", "completed_at")),
+    Distribution(QUEUE, BY, *_between("created_at", "started_at")),
+)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The jobs of one type on one site that are not done."""
+
+    site_id: int | None
+    job_type: str | None
+    waiting: int
+    running: int
+
+
+UNFINISHED_SQL = """
+    SELECT
+        background_jobs.site_id AS site_id,
+        background_jobs.job_type AS job_type,
+        count(*) FILTER (WHERE background_jobs.started_at IS NULL) AS waiting,
+        count(*) FILTER (WHERE background_jobs.started_at IS NOT NULL) AS running
+    FROM background_jobs
+    WHERE background_jobs.completed_at IS NULL
+    GROUP BY background_jobs.site_id, background_jobs.job_type
+"""
+
+
+def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
+    """Show how many jobs of each type wait and run."""
+    sites = [context.site(site_id) for site_id in rows.column("site_id").to_pylist()]
+    labels = Labels(LABELS, (sites, texts(rows, "job_type")))
+    return [Block(WAITING, labels, values(rows, "waiting")), Block(RUNNING, labels, values(rows, "running"))]
+
+
+COLLECTOR = Collector(
+    "background_jobs",
+    "Background jobs: those done, archived and counted once, and those that wait and run now.",
+    events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
+    states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
+)

@@ -1,0 +1,45 @@
+"""Content: what stands on each site; kept by day, so that a name can be looked up after its asset is gone."""
+
+from exporter.collector import Collector, State
+from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
+from exporter.collectors.content.places import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
+from exporter.collectors.content.samples import BYTES, CONTENT, counting
+from exporter.collectors.content.sources import (
+    DATASOURCES,
+    DATASOURCES_SQL,
+    EXTRACT_OWNERS,
+    EXTRACTS,
+    EXTRACTS_SQL,
+    FLOWS,
+    FLOWS_SQL,
+    Datasource,
+    Extract,
+    Flow,
+)
+from exporter.collectors.content.workbooks import VIEWS, VIEWS_SQL, WORKBOOKS, WORKBOOKS_SQL, View, Workbook
+
+COUNTED = (CONTENT,)
+MEASURED = (CONTENT, BYTES)
+PLACED = (PROJECTS_CONTENTS,)
+
+COLLECTOR = Collector(
+    "content",
+    "Sites, projects, workbooks, views, data sources, extracts and flows.",
+    states=(
+        State(Site, (SITES,), SITES_SQL, kept_in="sites"),
+        State(Project, (PROJECTS,), PROJECTS_SQL, COUNTED, counting("project"), "exact", "projects"),
+        State(Workbook, (WORKBOOKS, *PLACED), WORKBOOKS_SQL, MEASURED, counting("workbook"), "exact", "workbooks"),
+        State(View, (VIEWS,), VIEWS_SQL, COUNTED, counting("view"), "exact", "views"),
+        State(
+            Datasource,
+            (DATASOURCES, *PLACED),
+            DATASOURCES_SQL,
+            MEASURED,
+            counting("datasource"),
+            "exact",
+            "datasources",
+        ),
+        State(Extract, (EXTRACTS, *EXTRACT_OWNERS), EXTRACTS_SQL, every="exact", kept_in="extracts"),
+        State(Flow, (FLOWS,), FLOWS_SQL, MEASURED, counting("flow"), "exact"),
+    ),
+)

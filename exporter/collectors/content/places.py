@@ -1,0 +1,74 @@
+"""Sites and their projects."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from exporter.collector import relation, volatile
+from exporter.collectors._projects import PATHS
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site; the Default site's ``url_namespace`` is empty."""
+
+    id: int
+    luid: str | None
+    name: str | None
+    url_namespace: str | None
+    status: str | None
+    created_at: datetime | None
+    updated_at: datetime | None = volatile()
+
+
+SITES = relation(
+    "sites",
+    "id bigint, name text, url_namespace text",
+    "luid text, status text, created_at timestamp, updated_at timestamp",
+)
+SITES_SQL = """
+    SELECT
+        sites.id AS id,
+        sites.luid AS luid,
+        sites.name AS name,
+        sites.url_namespace AS url_namespace,
+        sites.status AS status,
+        sites.created_at AS created_at,
+        sites.updated_at AS updated_at
+    FROM sites
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project; ``path`` names it and those above it: ``Finance/EMEA``."""
+
+    id: int
+    luid: str | None
+    site_id: int | None
+    name: str | None
+    path: str | None
+    parent_project_id: int | None
+    owner_id: int | None
+    description: str | None
+    state: str | None
+    created_at: datetime | None
+    updated_at: datetime | None = volatile()
+
+
+PROJECTS_SQL = f"""
+    WITH RECURSIVE {PATHS}
+    SELECT
+        projects.id AS id,
+        projects.luid AS luid,
+        projects.site_id AS site_id,
+        projects.name AS name,
+        coalesce(paths.path, projects.name) AS path,
+        projects.parent_project_id AS parent_project_id,
+        projects.owner_id AS owner_id,
+        projects.description AS description,
+        projects.state AS state,
+        projects.created_at AS created_at,
+        projects.updated_at AS updated_at
+    FROM projects
+    LEFT JOIN paths ON paths.id = projects.id
+"""

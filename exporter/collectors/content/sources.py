@@ -1,0 +1,136 @@
+"""Data sources, extracts and flows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from exporter.collector import relation, volatile
+from exporter.collectors._projects import PLACES
+
+
+@dataclass(frozen=True)
+class Datasource:
+    """A data source, ``published`` for all or inside of one workbook (``parent_workbook_id``). The size is in bytes."""
+
+    id: int
+    luid: str | None
+    site_id: int | None
+    name: str | None
+    repository_url: str | None
+    owner_id: int | None
+    project_id: int | None
+    published: bool
+    parent_workbook_id: int | None
+    state: str | None
+    db_class: str | None
+    db_name: str | None
+    is_certified: bool | None
+    data_engine_extracts: bool | None
+    created_at: datetime | None
+    first_published_at: datetime | None
+    last_published_at: datetime | None = volatile()
+    updated_at: datetime | None = volatile()
+    extracts_refreshed_at: datetime | None = volatile()
+    extracts_incremented_at: datetime | None = volatile()
+    size: int | None = volatile()
+
+
+DATASOURCES = relation(
+    "datasources",
+    "id bigint, name text, site_id bigint",
+    "luid text, repository_url text, owner_id bigint, project_id bigint, connectable boolean,"
+    " parent_workbook_id bigint, state text, db_class text, db_name text, is_certified boolean,"
+    " data_engine_extracts boolean, created_at timestamp, first_published_at timestamp, last_published_at timestamp,"
+    " updated_at timestamp, extracts_refreshed_at timestamp, extracts_incremented_at timestamp, size bigint",
+)
+# The view _datasources has the published ones alone, and a row for each of their connections.
+DATASOURCES_SQL = f"""
+    WITH {PLACES}
+    SELECT DISTINCT ON (datasources.id)
+        datasources.id AS id,
+        datasources.luid AS luid,
+        datasources.site_id AS site_id,
+        datasources.name AS name,
+        datasources.repository_url AS repository_url,
+        datasources.owner_id AS owner_id,
+        coalesce(places.project_id, datasources.project_id) AS project_id,
+        coalesce(datasources.connectable, datasources.parent_workbook_id IS NULL) AS published,
+        datasources.parent_workbook_id AS parent_workbook_id,
+        datasources.state AS state,
+        datasources.db_class AS db_class,
+        datasources.db_name AS db_name,
+        datasources.is_certified AS is_certified,
+        datasources.data_engine_extracts AS data_engine_extracts,
+        datasources.created_at AS created_at,
+        datasources.first_published_at AS first_published_at,
+        datasources.last_published_at AS last_published_at,
+        datasources.updated_at AS updated_at,
+        datasources.extracts_refreshed_at AS extracts_refreshed_at,
+        datasources.extracts_incremented_at AS extracts_incremented_at,
+        datasources.size AS size
+    FROM datasources
+    LEFT JOIN places ON places.content_type = 'datasource' AND places.content_id = datasources.id
+    ORDER BY datasources.id, datasources.db_class, datasources.db_name
+"""
+
+
+@dataclass(frozen=True)
+class Extract:
+    """An extract of a workbook or of a data source. The size is in bytes."""
+
+    id: int
+    site_id: int | None
+    workbook_id: int | None
+    datasource_id: int | None
+    descriptor: str | None
+    created_at: datetime | None
+    updated_at: datetime | None = volatile()
+    size: int | None = volatile()
+
+
+EXTRACTS = relation(
+    "extracts",
+    "id bigint, workbook_id bigint, datasource_id bigint",
+    "site_id bigint, descriptor text, created_at timestamp, updated_at timestamp, size bigint",
+)
+EXTRACT_OWNERS = (
+    relation("workbooks", "id bigint, site_id bigint", optional=True),
+    relation("datasources", "id bigint, site_id bigint", optional=True),
+)
+# Before 2021.2 an extract does not say on which site it is.
+EXTRACTS_SQL = """
+    SELECT
+        extracts.id AS id,
+        coalesce(extracts.site_id, workbooks.site_id, datasources.site_id) AS site_id,
+        extracts.workbook_id AS workbook_id,
+        extracts.datasource_id AS datasource_id,
+        extracts.descriptor AS descriptor,
+        extracts.created_at AS created_at,
+        extracts.updated_at AS updated_at,
+        extracts.size AS size
+    FROM extracts
+    LEFT JOIN workbooks ON workbooks.id = extracts.workbook_id
+    LEFT JOIN datasources ON datasources.id = extracts.datasource_id
+"""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow of Tableau Prep. The size is in bytes."""
+
+    id: int
+    site_id: int | None
+    is_deleted: bool | None
+    state: str | None
+    size: int | None
+
+
+FLOWS = relation("flows", "id bigint, site_id bigint", "is_deleted boolean, state text, size bigint")
+FLOWS_SQL = """
+    SELECT
+        flows.id AS id,
+        flows.site_id AS site_id,
+        flows.is_deleted AS is_deleted,
+        flows.state AS state,
+        flows.size AS size
+    FROM flows
+"""

@@ -1,0 +1,59 @@
+"""Logins: the repository keeps only the latest of each person on a site, so that each poll may find a new one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from exporter.collector import Collector, Count, Events, personal, relation
+from exporter.metrics import Family
+
+
+@dataclass(frozen=True)
+class Login:
+    """One login of a person on a site, with the person's names at that time."""
+
+    user_id: int
+    system_user_id: int | None
+    login_at: datetime
+    site_id: int | None
+    name: str | None = personal()
+    friendly_name: str | None = personal()
+
+
+READS = (
+    relation("users", "id bigint, login_at timestamp, site_id bigint, system_user_id bigint"),
+    relation("system_users", "id bigint, name text", "friendly_name text"),
+)
+
+SQL = """
+    SELECT
+        users.id AS user_id,
+        users.system_user_id AS system_user_id,
+        users.login_at AS login_at,
+        users.site_id AS site_id,
+        system_users.name AS name,
+        system_users.friendly_name AS friendly_name
+    FROM users
+    LEFT JOIN system_users ON system_users.id = users.system_user_id
+    WHERE users.login_at IS NOT NULL
+"""
+
+LOGINS = Family(
+    "tableau_logins_total",
+    "counter",
+    "Logins seen since the history was begun, the latest of each person; from the repository at every poll.",
+    ("site",),
+    "repository: users",
+)
+
+COLLECTOR = Collector(
+    "logins",
+    "Logins, kept one by one: the repository itself forgets all but the latest of each person.",
+    events=Events(
+        table="logins",
+        reads=READS,
+        row=Login,
+        folds=(Count(LOGINS, {"site": "site"}),),
+        key=("user_id", "login_at"),
+        sql=SQL,
+    ),
+)

@@ -1,0 +1,40 @@
+"""Views: how often each is rendered and how long that takes; off by default, a series for each view is many."""
+
+from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution
+from exporter.collectors.http_requests import MEASURED, SECONDS
+from exporter.metrics import Family
+
+LABELS = ("site", "workbook", "view")
+
+REQUESTS = Family(
+    "tableau_view_requests_total",
+    "counter",
+    "Times a view was rendered for somebody (bootstrapSession requests, whatever their status); from the repository at"
+    " every poll.",
+    LABELS,
+    "repository: http_requests",
+)
+
+DURATION = Family(
+    "tableau_view_load_duration_seconds",
+    "histogram",
+    "How long rendering a view took (bootstrapSession requests), from created_at to completed_at; from the repository"
+    " at every poll.",
+    LABELS,
+    "repository: http_requests",
+    DURATION_BUCKETS,
+)
+
+BY = {"site": "site", "workbook": "workbook", "view": '"view"'}
+# One bootstrapSession a rendering: `show` comes before it, and interactions follow it.
+RENDERS = "action = 'bootstrapSession' AND \"view\" IS NOT NULL"
+
+COLLECTOR = Collector(
+    "views",
+    "Renderings of each view; off by default, for there is a series for each view.",
+    folds=(
+        Count(REQUESTS, BY, RENDERS),
+        Distribution(DURATION, BY, SECONDS, f"{RENDERS} AND {MEASURED}"),
+    ),
+    enabled=False,
+)

@@ -1,0 +1,96 @@
+"""``tableau-exporter demo``: a simulated Tableau with living traffic, and the real agent on it."""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from exporter import app, collectors
+from exporter.config import RunOptions
+from exporter.demo.simulation import Simulation
+
+GUIDE = """
+tableau-exporter demo: a simulated Tableau Server of {people} people, and the real agent watching it
+
+  status page   http://127.0.0.1:{port}/
+  metrics       http://127.0.0.1:{port}/metrics
+  history       {history}
+
+Look at:
+  curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_active_users'
+  curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_asset_hours_since_refresh' | sort -k2 -n -t'}}' | tail
+  python -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('SELECT * FROM usage ORDER BY created_at DESC LIMIT 5'))"
+
+Requests arrive and extracts are refreshed while you look. Ctrl-C ends it and cleans up.
+"""
+
+
+def run(seconds: float | None, keep: bool, port: int) -> int:  # noqa: FBT001 - called with the command's own words
+    """Run the demo for some seconds, or until Ctrl-C; ``keep`` leaves its folder behind."""
+    folder = Path(tempfile.mkdtemp(prefix="tableau-exporter-demo-"))
+    ended = threading.Event()
+    with _signals(ended):
+        try:
+            print("starting PostgreSQL and filling it with 30 days of requests ...", flush=True)  # noqa: T201
+            with Simulation() as simulation:
+                living = simulation.live()
+                try:
+                    _watch(simulation, folder, port, ended, seconds)
+                finally:
+                    living.stop()
+        finally:
+            if keep:
+                print(f"kept: {folder}", flush=True)  # noqa: T201
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _watch(simulation: Simulation, folder: Path, port: int, ended: threading.Event, seconds: float | None) -> None:
+    history = folder / "history.duckdb"
+    options = RunOptions(Path(os.devnull), config_file_explicit=False, overrides={}, environ=_environment(simulation, history, port))
+    agent = app.Agent(options, options.load(collectors.discover()), app.logs.configure("warning", "logfmt"))
+    agent.start()
+    try:
+        people = len(simulation.company.tables["system_users"])
+        print(GUIDE.format(people=people, port=agent.port, history=history), flush=True)  # noqa: T201
+        ended.wait(seconds)
+    finally:
+        agent.stop()
+
+
+def _environment(simulation: Simulation, history: Path, port: int) -> dict[str, str]:
+    keys = {
+        "REPOSITORY__HOSTS": f"{simulation.host}:{simulation.port}",
+        "REPOSITORY__DATABASE": simulation.database,
+        "REPOSITORY__PASSWORD": simulation.passwords["readonly"],
+        "REPOSITORY__SSLMODE": "disable",
+        "REPOSITORY__POLL_INTERVAL": "5s",
+        "REPOSITORY__EXACT_INTERVAL": "30s",
+        "HISTORY__PATH": str(history),
+        "COLLECTORS": "{views: true}",
+        "WEB__LISTEN_ADDRESS": f"127.0.0.1:{port}",
+    }
+    return {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items()}
+
+
+@contextmanager
+def _signals(ended: threading.Event) -> Iterator[None]:
+    """End in order at Ctrl-C and SIGTERM, also while the demo is still being built."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        if ended.is_set():
+            raise KeyboardInterrupt
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,55 @@
+"""What the history shows: its counters and histograms as blocks, its people as windows, its marks as gauges."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from exporter import agent_families as families
+from exporter.collector import Collector
+from exporter.collectors.active_users import active
+from exporter.exposition.board import AnyBlock
+from exporter.history.totals import Totals
+from exporter.metrics import Block, Family, HistogramBlock, Labels, single
+
+MODES = ("fast", "exact", "full")
+
+
+def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_bytes: int | None) -> Iterator[AnyBlock]:
+    """Yield the blocks of everything that the history counts."""
+    for collector in collectors.values():
+        folds = (*(collector.events.folds if collector.events else ()), *collector.folds)
+        for fold in folds:
+            if fold.family.type == "histogram":
+                yield _histogram(fold.family, totals)
+            else:
+                yield _counter(fold.family, totals)
+    yield _counter(families.HISTORY_ROWS, totals)
+    kinds = list(families.INCIDENT_KINDS)
+    counts = [totals.counter(families.INCIDENTS.name, kind) for kind in kinds]
+    yield Block(families.INCIDENTS, Labels(("kind",), [kinds]), counts)
+    yield single(families.POSSIBLY_LOST, totals.counter(families.POSSIBLY_LOST.name))
+    polled = {mode: totals.marks.get(f"poll:{mode}") for mode in MODES}
+    yield Block(families.HISTORY_LAST_POLL, Labels(("mode",), [list(polled)]), list(polled.values()))
+    yield single(families.HISTORY_NEWEST, totals.marks.get("newest"))
+    yield single(families.HISTORY_OLDEST, totals.marks.get("oldest"))
+    yield single(families.FILE_BYTES, file_bytes)
+
+
+def active_blocks(totals: Totals, sites: Sequence[str]) -> Sequence[Block]:
+    """Return the active people of each trailing window, evaluated when rendered."""
+    return active(totals.seen.sites, totals.seen.people, totals.seen.seen_at, sites)
+
+
+def _counter(family: Family, totals: Totals) -> Block:
+    rows = totals.counters.get(family.name, [])
+    columns = [list(column) for column in zip(*(labels for labels, _ in rows), strict=True)] or [
+        [] for _ in family.labels
+    ]
+    return Block(family, Labels(family.labels, columns), [value for _, value in rows])
+
+
+def _histogram(family: Family, totals: Totals) -> HistogramBlock:
+    rows = totals.histograms.get(family.name, {})
+    bounds = (*family.buckets, float("inf"))
+    counts = [[found.get(bound, (0, 0.0))[0] for bound in bounds] for found in rows.values()]
+    sums = [sum(seconds for _, seconds in found.values()) for found in rows.values()]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in family.labels]
+    return HistogramBlock(family, Labels(family.labels, columns), counts, sums)

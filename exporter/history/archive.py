@@ -1,0 +1,254 @@
+"""Rows into tables, once: what is known already is left out, what is new is stored and folded in the same transaction.
+
+Everything here runs inside a transaction of the history file. Rows arrive as Arrow columns and are registered, not
+inserted one by one; the rules are docs/decisions/0003-exactly-once.md.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.collector import Events, Fold
+from exporter.history.folding import fold
+from exporter.history.redaction import PARSED
+from exporter.history.schema import DUCKDB_TYPES, REQUEST_COLUMNS
+
+# A request that is still open after a day will not complete: it is final without completion, for good.
+OPEN_FOR = timedelta(days=1)
+
+ARROW_NULLS: Mapping[str, pa.DataType] = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
+
+_SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created_at"
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """What ids stand for while rows are archived: the label of each site, the person behind each user."""
+
+    sites: Mapping[int, str]
+    people: pa.Table
+    """Columns user_id and person, 64-bit integers."""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of the rows of one batch."""
+
+    read: int
+    new: int
+    open: int = 0
+    reused_ids: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
+    """Make Arrow tables readable by name for the length of the block."""
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)
+
+
+def append(
+    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]
+) -> Appended:
+    """Archive rows that are final as they come (jobs, logins)."""
+    if not rows.num_rows:
+        return Appended(0, 0)
+    marked, reused = _marked(connection, events, rows)
+    with _arriving(connection, marked, lookups):
+        connection.execute("CREATE OR REPLACE TEMP VIEW final_rows AS SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh")
+        new = _store(connection, events.table, folds)
+    return Appended(rows.num_rows, new, reused_ids=reused)
+
+
+def append_requests(  # noqa: PLR0913 - each is a different thing
+    connection: duckdb.DuckDBPyConnection,
+    events: Events,
+    rows: pa.Table,
+    lookups: Lookups,
+    folds: Sequence[Fold],
+    *,
+    cleaning: Mapping[str, str],
+    now: datetime,
+    count_people: bool,
+) -> Appended:
+    """Archive requests: the final ones for good, the open ones apart; redacted before anything is stored."""
+    if not rows.num_rows:
+        return Appended(0, 0)
+    marked, reused = _marked(connection, events, _complete(rows))
+    columns = ", ".join(
+        f"{cleaning[name]} AS {_quoted(name)}" if name in cleaning else _quoted(name)
+        for name in marked.column_names
+        if name not in {"row_number", "fresh"}
+    )
+    parsed = ", ".join(f'{expression} AS "{name}"' for name, expression in PARSED.items())
+    final = f"(completed_at IS NOT NULL OR created_at < TIMESTAMP '{now - OPEN_FOR}')"
+    with _arriving(connection, marked, lookups):
+        if count_people:
+            _see_people(connection, now)
+        for view, condition in (("final_rows", final), ("open_rows", f"NOT coalesce({final}, false)")):
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT {columns}, {parsed} FROM arriving WHERE fresh AND {condition}"
+            )
+        opened = _keep_open(connection, final, now)
+        new = _store(connection, events.table, folds)
+        oldest, newest = _span(connection)
+    return Appended(rows.num_rows, new, opened, reused, oldest, newest)
+
+
+def promote(
+    connection: duckdb.DuckDBPyConnection, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold], now: datetime
+) -> int:
+    """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
+    limit = f"TIMESTAMP '{now - OPEN_FOR}'"
+    same = _SAME_KEY.format(a="waiting", b="gone")
+    with registered(connection, gone=gone, site_labels=_site_labels(lookups)):
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE promoted AS SELECT * FROM {table}_open AS waiting"
+            f" WHERE created_at < {limit} OR first_seen_at < {limit} OR EXISTS (SELECT 1 FROM gone WHERE {same})"
+        )
+        connection.execute("CREATE OR REPLACE TEMP VIEW final_rows AS SELECT * EXCLUDE (first_seen_at) FROM promoted")
+        new = _store(connection, table, folds)
+        if new:
+            same = _SAME_KEY.format(a="waiting", b="promoted")
+            connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
+        connection.execute("DROP VIEW final_rows")
+        connection.execute("DROP TABLE promoted")
+    return new
+
+
+def _store(connection: duckdb.DuckDBPyConnection, table: str, folds: Sequence[Fold]) -> int:
+    """Store the rows of ``final_rows`` and fold exactly those into the counters."""
+    stored = connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM final_rows').fetchall()
+    new = int(stored[0][0])
+    if new:
+        connection.execute(
+            "CREATE OR REPLACE TEMP VIEW labelled_rows AS SELECT final_rows.*, coalesce(site_labels.site, '') AS site"
+            " FROM final_rows LEFT JOIN site_labels ON site_labels.site_id = final_rows.site_id"
+        )
+        fold(connection, folds, "labelled_rows")
+    return new
+
+
+def _marked(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table) -> tuple[pa.Table, int]:
+    """Mark each row as fresh or known; return with it how many fresh ones have an id that stood for another row."""
+    first, second = events.key
+    count = rows.num_rows
+    fresh = np.ones(count, dtype=np.bool_)
+    numbered = rows.append_column("row_number", pa.array(np.arange(count)))
+    keys = numbered.select([first, second, "row_number"])
+    # Only row groups whose ids (or, for what is seen again and again, times) can match are read.
+    ranged = second if events.sql else first
+    bounds = pc.min_max(keys.column(ranged))
+    with registered(connection, keys=keys):
+        known = connection.execute(
+            f"SELECT keys.row_number, bool_or(stored.{second} IS NOT DISTINCT FROM keys.{second}) AS same FROM keys"
+            f' JOIN (SELECT {first}, {second} FROM "{events.table}" WHERE {ranged} BETWEEN ? AND ?) AS stored'
+            f" ON stored.{first} = keys.{first} GROUP BY keys.row_number",
+            [bounds["min"].as_py(), bounds["max"].as_py()] if ranged == first else [_text(bounds["min"]), _text(bounds["max"])],
+        ).fetchnumpy()
+        if pc.count_distinct(keys.column(first)).as_py() < count:
+            again = connection.execute(
+                f"SELECT row_number FROM keys QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
+            ).fetchnumpy()
+            fresh[again["row_number"]] = False
+    same = np.asarray(known["same"], dtype=np.bool_)
+    fresh[known["row_number"][same]] = False
+    reused = 0 if events.sql else int(np.count_nonzero(~same))
+    return numbered.append_column("fresh", pa.array(fresh)), reused
+
+
+def _text(scalar: pa.Scalar) -> str:
+    return str(scalar.as_py())
+
+
+def _complete(rows: pa.Table) -> pa.Table:
+    """Add what this source lacks of the columns that others have, as NULL."""
+    for name, kind in REQUEST_COLUMNS.items():
+        if name not in rows.column_names and name not in PARSED:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, ARROW_NULLS[kind]))
+    return rows
+
+
+@contextmanager
+def _arriving(connection: duckdb.DuckDBPyConnection, rows: pa.Table, lookups: Lookups) -> Iterator[None]:
+    with registered(connection, arriving=rows, people=lookups.people, site_labels=_site_labels(lookups)):
+        yield
+        for view in ("labelled_rows", "open_rows", "final_rows"):
+            connection.execute(f"DROP VIEW IF EXISTS {view}")
+
+
+def _site_labels(lookups: Lookups) -> pa.Table:
+    return pa.table(
+        {"site_id": pa.array(lookups.sites.keys(), pa.int64()), "site": pa.array(lookups.sites.values(), pa.string())}
+    )
+
+
+def _keep_open(connection: duckdb.DuckDBPyConnection, final: str, now: datetime) -> int:
+    """Keep what is open apart, forget there what is final now; return how many were opened."""
+    waiting = "http_requests_open AS waiting"
+    connection.execute(
+        f"DELETE FROM {waiting} USING (SELECT id, created_at FROM arriving WHERE {final}) AS done"
+        f" WHERE {_SAME_KEY.format(a='waiting', b='done')}"
+    )
+    rows = connection.execute(
+        f"INSERT INTO http_requests_open BY NAME SELECT open_rows.*, TIMESTAMP '{now}' AS first_seen_at FROM open_rows"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {waiting} WHERE {_SAME_KEY.format(a='waiting', b='open_rows')})"
+    ).fetchall()
+    return int(rows[0][0])
+
+
+def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
+    """Move each person's last request on a site forward. A clock that is an hour ahead is not believed."""
+    connection.execute(
+        f"""
+        MERGE INTO last_seen USING (
+            SELECT
+                coalesce(site_labels.site, '') AS site,
+                coalesce(people.person, -arriving.user_id) AS person,
+                max(arriving.created_at) AS seen_at
+            FROM arriving
+            LEFT JOIN site_labels ON site_labels.site_id = arriving.site_id
+            LEFT JOIN people ON people.user_id = arriving.user_id
+            WHERE arriving.fresh
+                AND arriving.user_id IS NOT NULL
+                AND isfinite(arriving.created_at)
+                AND arriving.created_at <= TIMESTAMP '{now + timedelta(hours=1)}'
+            GROUP BY ALL
+        ) AS seen
+        ON last_seen.site = seen.site AND last_seen.person = seen.person
+        WHEN MATCHED AND seen.seen_at > last_seen.seen_at THEN UPDATE SET seen_at = seen.seen_at
+        WHEN NOT MATCHED THEN INSERT (site, person, seen_at) VALUES (seen.site, seen.person, seen.seen_at)
+        """
+    )
+
+
+def _span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
+    rows = connection.execute("SELECT min(created_at), max(created_at) FROM arriving WHERE fresh AND isfinite(created_at)").fetchall()
+    return rows[0][0], rows[0][1]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def keys_table(ids: Sequence[int], created: Sequence[datetime | None]) -> pa.Table:
+    """Return keys of requests as a table of id and created_at."""
+    return pa.table({"id": pa.array(ids, pa.int64()), "created_at": pa.array(created, pa.timestamp("us"))})
+
+
+def column_types(rows: pa.Table, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Return DuckDB's type of each column, from the PostgreSQL types it was read as."""
+    return {name: DUCKDB_TYPES[kinds[name]] for name in rows.column_names}

@@ -1,0 +1,141 @@
+"""The history file: opened only while a poll writes, so that its owner can open it in between."""
+
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from exporter.errors import HistoryBusy, HistoryError, HistoryLocked, HistoryUnwritable
+
+# A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
+STORAGE_VERSION = "v1.5.0"
+FREE_BYTES_NEEDED = 100_000_000
+_RETRY_SECONDS = (0.02, 0.2)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What DuckDB may take of its host: it is a guest there."""
+
+    memory: str = "256MB"
+    threads: int = 2
+    patience_seconds: float = 10.0
+    free_bytes: int = FREE_BYTES_NEEDED
+
+
+@dataclass
+class HistoryFile:
+    """One history file and the lock beside it."""
+
+    path: Path
+    limits: Limits = field(default_factory=Limits)
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    _lock: int | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        """The file's size; None while there is no file."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return None
+
+    def lock(self) -> None:
+        """Take the lock beside the file, for as long as this process lives. Raises HistoryLocked, HistoryUnwritable."""
+        path = self.path.with_name(self.path.name + ".lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            message = f"{path}: {error.strerror}; make the folder exist and writable for the agent, or set history.path"
+            raise HistoryUnwritable(message) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            message = f"{self.path}: another agent writes this history; stop it, or give this one its own history.path"
+            raise HistoryLocked(message) from None
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file for writing; waits while a reader holds it, then raises HistoryBusy."""
+        self._check_space()
+        connection = self._connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file and run one transaction: all of the block is stored, or nothing of it."""
+        with self.open() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except duckdb.Error as error:
+                with contextlib.suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
+                message = f"{self.path}: {first_line(error)}"
+                raise HistoryError(message) from error
+
+    def _check_space(self) -> None:
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+        except OSError as error:
+            message = f"{self.path.parent}: {error.strerror}; make the folder exist, or set history.path"
+            raise HistoryUnwritable(message) from None
+        if free < self.limits.free_bytes:
+            message = f"{self.path.parent}: {free // 1_000_000} MB free; nothing is archived until there is more room"
+            raise HistoryUnwritable(message)
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        deadline = self.clock() + self.limits.patience_seconds
+        while True:
+            try:
+                connection = duckdb.connect(str(self.path), config=self._settings())
+            except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise _unwritable(self.path, error) from None
+                if self.clock() >= deadline:
+                    message = f"{self.path}: {first_line(error)}; the requests wait in the repository"
+                    raise HistoryBusy(message) from None
+                self.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
+            except duckdb.Error as error:
+                raise _unwritable(self.path, error) from None
+            else:
+                connection.execute("SET TimeZone = 'UTC'")
+                return connection
+
+    def _settings(self) -> dict[str, str | int | bool]:
+        return {
+            "memory_limit": self.limits.memory,
+            "threads": self.limits.threads,
+            "temp_directory": str(self.path) + ".tmp",
+            "storage_compatibility_version": STORAGE_VERSION,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+
+
+def _unwritable(path: Path, error: duckdb.Error) -> HistoryUnwritable:
+    return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a driver's error."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

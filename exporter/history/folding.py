@@ -1,0 +1,72 @@
+"""Counters and histograms folded from rows, in the transaction that stores the rows: so they never fall."""
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+
+from exporter.collector import Count, Distribution, Fold
+
+
+def fold(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation: str) -> None:
+    """Fold the rows of a relation into the counters and histograms."""
+    counts = [_count(item, relation) for item in folds if isinstance(item, Count)]
+    if counts:
+        connection.execute(
+            f"""
+            MERGE INTO counters USING ({" UNION ALL ".join(counts)}) AS folded
+            ON counters.family = folded.family AND counters.labels = folded.labels
+            WHEN MATCHED THEN UPDATE SET value = counters.value + folded.value
+            WHEN NOT MATCHED THEN INSERT (family, labels, value) VALUES (folded.family, folded.labels, folded.value)
+            """
+        )
+    distributions = [_distribution(item, relation) for item in folds if isinstance(item, Distribution)]
+    if distributions:
+        connection.execute(
+            f"""
+            MERGE INTO histograms USING ({" UNION ALL ".join(distributions)}) AS folded
+            ON histograms.family = folded.family AND histograms.labels = folded.labels AND histograms.le = folded.le
+            WHEN MATCHED THEN UPDATE SET
+                observations = histograms.observations + folded.observations,
+                seconds = histograms.seconds + folded.seconds
+            WHEN NOT MATCHED THEN INSERT (family, labels, le, observations, seconds)
+                VALUES (folded.family, folded.labels, folded.le, folded.observations, folded.seconds)
+            """
+        )
+
+
+def add(connection: duckdb.DuckDBPyConnection, family: str, labels: Sequence[str], value: float) -> None:
+    """Add to one counter."""
+    connection.execute(
+        """
+        MERGE INTO counters USING (SELECT ? AS family, ?::VARCHAR[] AS labels, ?::DOUBLE AS value) AS folded
+        ON counters.family = folded.family AND counters.labels = folded.labels
+        WHEN MATCHED THEN UPDATE SET value = counters.value + folded.value
+        WHEN NOT MATCHED THEN INSERT (family, labels, value) VALUES (folded.family, folded.labels, folded.value)
+        """,
+        [family, list(labels), value],
+    )
+
+
+def _count(item: Count, relation: str) -> str:
+    grouped, names = _labels(item.by, item.family.labels)
+    return (
+        f"SELECT '{item.family.name}' AS family, {names} AS labels, value FROM"
+        f" (SELECT {grouped}count(*)::DOUBLE AS value FROM {relation} AS rows WHERE {item.where} GROUP BY ALL)"
+    )
+
+
+def _distribution(item: Distribution, relation: str) -> str:
+    grouped, names = _labels(item.by, item.family.labels)
+    bounds = " ".join(f"WHEN ({item.seconds}) <= {bound} THEN {bound}" for bound in item.family.buckets)
+    return (
+        f"SELECT '{item.family.name}' AS family, {names} AS labels, le, observations, seconds FROM"
+        f" (SELECT {grouped}(CASE {bounds} ELSE 'infinity'::DOUBLE END)::DOUBLE AS le, count(*) AS observations,"
+        f" sum({item.seconds})::DOUBLE AS seconds FROM {relation} AS rows WHERE {item.where} GROUP BY ALL)"
+    )
+
+
+def _labels(by: Mapping[str, str], order: Sequence[str]) -> tuple[str, str]:
+    """Return the grouping expressions, named l0, l1, ..., and the list made of them afterwards: one list a group."""
+    grouped = "".join(f"coalesce(({by[name]})::VARCHAR, '') AS l{index}, " for index, name in enumerate(order))
+    names = "[" + ", ".join(f"l{index}" for index in range(len(order))) + "]"
+    return grouped, names

@@ -1,0 +1,228 @@
+"""The history as the poller uses it: open, write one transaction, close; then know what the exposition shows."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.collector import Collector, Events, Fold, columns_of
+from exporter.errors import HistoryUnwritable
+from exporter.history import archive
+from exporter.history.archive import Appended, Lookups
+from exporter.history.file import HistoryFile
+from exporter.history.folding import add
+from exporter.history.names import keep
+from exporter.history.people import Pseudonyms, load_key, without_addresses
+from exporter.history.positions import Position, move, read_positions
+from exporter.history.redaction import Privacy, cleaning
+from exporter.history.schema import create_views, ensure_columns, prepare
+from exporter.history.totals import Totals, mark, naive, read_totals
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One line of the poll log."""
+
+    started_at: datetime
+    source: str
+    mode: str
+    seconds: float
+    read: int
+    new: int
+    open: int
+    node: str
+
+
+class History:
+    """One history file and what is known of it between polls."""
+
+    def __init__(
+        self, file: HistoryFile, collectors: Mapping[str, Collector], privacy: Privacy, key_file: Path | None = None
+    ) -> None:
+        self.file = file
+        self.totals = Totals()
+        self.positions: dict[str, Position] = {}
+        self.open_keys = archive.keys_table([], [])
+        self.pseudonyms: Pseudonyms | None = None
+        self.known_sites: dict[int, str] = {}
+        self.known_users = pa.table({"id": pa.array([], pa.int64()), "system_user_id": pa.array([], pa.int64())})
+        self._collectors = collectors
+        self._privacy = privacy
+        self._cleaning = cleaning(privacy)
+        self._key_file = key_file or file.path.with_name(file.path.name + ".key")
+        self._prepared = False
+
+    @property
+    def privacy(self) -> Privacy:
+        """The privacy options that everything stored obeys."""
+        return self._privacy
+
+    def lock(self) -> None:
+        """Make this agent the file's only one, and take its key. Raises HistoryLocked, HistoryUnwritable."""
+        self.file.lock()
+        if self._privacy.users != "name":
+            self.pseudonyms = Pseudonyms(load_key(self._key_file))
+
+    def prepare(self, now: datetime) -> None:
+        """Bring the file to this program's tables and read where it stands; does nothing the second time."""
+        if self._prepared:
+            return
+        with self.file.open() as connection:
+            prepare(connection, self._collectors)
+            self._reread_names(connection)
+            self._reread(connection, now)
+        self._prepared = True
+
+    @contextlib.contextmanager
+    def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator["Writer"]:
+        """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive."""
+        self.prepare(now)
+        with self.file.open() as connection:
+            changed = self._fit(connection, columns or {})
+            writer = Writer(connection, self, now)
+            connection.execute("BEGIN")
+            try:
+                yield writer
+                connection.execute("COMMIT")
+            except duckdb.Error as error:
+                with contextlib.suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
+                message = f"{self.file.path}: {str(error).splitlines()[0]}"
+                raise HistoryUnwritable(message) from error
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            if changed:
+                connection.execute("CHECKPOINT")
+            self._reread(connection, now)
+
+    def _reread_names(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Remember the sites and users of the past: a request may name one that is gone."""
+        if "sites" in self._kept_tables():
+            rows = connection.execute("SELECT id, url_namespace FROM latest_sites").fetchall()
+            self.known_sites = {site: site_label(namespace) for site, namespace in rows}
+        if "users" in self._kept_tables():
+            self.known_users = connection.sql("SELECT id, system_user_id FROM latest_users").to_arrow_table()
+
+    def _kept_tables(self) -> set[str]:
+        return {state.kept_in for collector in self._collectors.values() for state in collector.states if state.kept_in}
+
+    def cleaning_for(self) -> Mapping[str, str]:
+        """Return the expressions that redact a request's columns."""
+        return self._cleaning
+
+    def _fit(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> list[str]:
+        """Add the columns that Tableau has added, outside the transaction and checkpointed at once."""
+        if not columns:
+            return []
+        changed = ensure_columns(connection, "http_requests", columns)
+        changed += ensure_columns(connection, "http_requests_open", columns)
+        if changed:
+            create_views(connection)
+            connection.execute("CHECKPOINT")
+        return changed
+
+    def _reread(self, connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
+        self.totals = read_totals(connection, naive(now))
+        self.positions = read_positions(connection)
+        self.open_keys = connection.sql(
+            "SELECT id, created_at FROM http_requests_open ORDER BY id DESC LIMIT 5000"
+        ).to_arrow_table()
+
+
+def site_label(namespace: str | None) -> str:
+    """Return the label of a site from its content URL, which is empty for the Default site."""
+    return namespace or "default"
+
+
+@dataclass
+class Writer:
+    """The operations of one transaction of the history."""
+
+    connection: duckdb.DuckDBPyConnection
+    history: History
+    now: datetime
+    _rows: dict[str, int] = field(default_factory=dict)
+
+    def append(self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> Appended:
+        """Archive events that are final as they come."""
+        appended = archive.append(self.connection, events, rows, lookups, folds)
+        self._count(events.table, appended.new)
+        return appended
+
+    def append_requests(
+        self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold], *, count_people: bool
+    ) -> Appended:
+        """Archive requests, redacted."""
+        appended = archive.append_requests(
+            self.connection,
+            events,
+            without_addresses(rows, self.history.privacy),
+            lookups,
+            folds,
+            cleaning=self.history.cleaning_for(),
+            now=naive(self.now),
+            count_people=count_people,
+        )
+        self._count(events.table, appended.new)
+        if appended.newest and appended.oldest:
+            mark(self.connection, "newest", appended.newest)
+            mark(self.connection, "oldest", appended.oldest, keep="least")
+        return appended
+
+    def promote(self, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> int:
+        """Make open requests final that will not complete any more."""
+        new = archive.promote(self.connection, table, gone, lookups, folds, naive(self.now))
+        self._count(table, new)
+        return new
+
+    def keep(self, collector_state: "type", table: str, rows: pa.Table) -> int:
+        """Keep the names of a state's rows by day."""
+        return keep(self.connection, table, columns_of(collector_state), rows, naive(self.now).date())
+
+    def learn(self, question: str, rows: pa.Table) -> pa.Table:
+        """Put a collector's question to the history, with its rows as ``state``."""
+        with archive.registered(self.connection, state=rows):
+            return self.connection.sql(question).to_arrow_table()
+
+    def move(self, old: Position, new: Position) -> None:
+        """Move a position (compare and set)."""
+        move(self.connection, old, replace(new, polled_at=naive(self.now)))
+
+    def log(self, poll: Poll, position: Position | None) -> None:
+        """Write a line of the poll log, and when this way of reading last succeeded."""
+        self.connection.execute(
+            "INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                naive(poll.started_at),
+                poll.source,
+                poll.mode,
+                poll.seconds,
+                poll.read,
+                poll.new,
+                poll.open,
+                position.horizon if position else None,
+                position.max_id if position else None,
+                poll.node,
+            ],
+        )
+        if poll.source == "http_requests":
+            mark(self.connection, f"poll:{poll.mode}", self.now)
+
+    def incident(self, kind: str, detail: str, count: int = 1) -> None:
+        """Count an incident and write down what happened."""
+        self.connection.execute("INSERT INTO incidents VALUES (?, ?, ?)", [naive(self.now), kind, detail])
+        add(self.connection, INCIDENTS.name, [kind], count)
+
+    def lost(self, possibly: int) -> None:
+        """Count ids of requests that may have been made and removed unseen."""
+        add(self.connection, POSSIBLY_LOST.name, [], possibly)
+
+    def _count(self, table: str, new: int) -> None:
+        if new:
+            add(self.connection, HISTORY_ROWS.name, [table], new)

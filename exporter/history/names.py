@@ -1,0 +1,38 @@
+"""Names kept by day: a new version of a row is stored when it differs from the last, at most one a day.
+
+So a name can be looked up after its asset is gone, and a history that nothing happens to does not grow.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+
+from exporter.collector import Column
+from exporter.history.archive import registered
+
+
+def keep(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column], rows: pa.Table, today: date) -> int:
+    """Store the rows that differ from their latest version; return how many."""
+    compared = [column.name for column in columns if not column.volatile and column.name != "id"]
+    differs = " OR ".join(f'latest."{name}" IS DISTINCT FROM current_rows."{name}"' for name in compared) or "false"
+    with registered(connection, current_rows=rows):
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE changed AS
+            SELECT current_rows.*
+            FROM current_rows
+            LEFT JOIN (
+                SELECT * FROM "{table}" QUALIFY row_number() OVER (PARTITION BY id ORDER BY day DESC) = 1
+            ) AS latest ON latest.id = current_rows.id
+            WHERE latest.id IS NULL OR {differs}
+            """
+        )
+        stored = connection.execute(
+            f"DELETE FROM \"{table}\" USING changed WHERE \"{table}\".id = changed.id AND \"{table}\".day = DATE '{today}'"
+        )
+        stored = connection.execute(f"INSERT INTO \"{table}\" BY NAME SELECT DATE '{today}' AS day, * FROM changed")
+        count = int(stored.fetchall()[0][0])
+        connection.execute("DROP TABLE changed")
+    return count

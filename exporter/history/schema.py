@@ -1,0 +1,179 @@
+"""The tables of the history, made and changed by an ordered list of steps.
+
+No primary keys and no indexes: DuckDB's cost memory and have had corruption bugs. Duplicates are kept out by an
+anti-join in the archiving transaction.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import duckdb
+
+from exporter.collector import Collector, Column, columns_of
+
+# The columns of http_requests since Tableau 2020.2, without user_cookie; others are added as they are met.
+REQUEST_COLUMNS: Mapping[str, str] = {
+    "id": "BIGINT",
+    "controller": "VARCHAR",
+    "action": "VARCHAR",
+    "http_referer": "VARCHAR",
+    "http_user_agent": "VARCHAR",
+    "http_request_uri": "VARCHAR",
+    "remote_ip": "VARCHAR",
+    "created_at": "TIMESTAMP",
+    "session_id": "VARCHAR",
+    "completed_at": "TIMESTAMP",
+    "port": "BIGINT",
+    "user_id": "BIGINT",
+    "worker": "VARCHAR",
+    "status": "BIGINT",
+    "user_ip": "VARCHAR",
+    "vizql_session": "VARCHAR",
+    "site_id": "BIGINT",
+    "currentsheet": "VARCHAR",
+    "flags_used": "BIGINT",
+    "asset_type": "VARCHAR",
+    "workbook": "VARCHAR",
+    "view": "VARCHAR",
+}
+
+DUCKDB_TYPES: Mapping[str, str] = {
+    "bigint": "BIGINT",
+    "boolean": "BOOLEAN",
+    "double precision": "DOUBLE",
+    "timestamp": "TIMESTAMP",
+    "text": "VARCHAR",
+}
+
+
+def _requests(connection: duckdb.DuckDBPyConnection) -> None:
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in REQUEST_COLUMNS.items())
+    connection.execute(f"CREATE TABLE http_requests ({columns})")
+    connection.execute(f"CREATE TABLE http_requests_open ({columns}, first_seen_at TIMESTAMP)")
+
+
+def _bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TABLE counters (family VARCHAR, labels VARCHAR[], value DOUBLE)")
+    connection.execute(
+        "CREATE TABLE histograms (family VARCHAR, labels VARCHAR[], le DOUBLE, observations BIGINT, seconds DOUBLE)"
+    )
+    connection.execute("CREATE TABLE last_seen (site VARCHAR, person BIGINT, seen_at TIMESTAMP)")
+    connection.execute(
+        "CREATE TABLE positions (source VARCHAR, horizon BIGINT, xmax BIGINT, max_id BIGINT, identity VARCHAR,"
+        " columns VARCHAR, truncated BOOLEAN, version BIGINT, polled_at TIMESTAMP)"
+    )
+    connection.execute(
+        "CREATE TABLE poll_log (started_at TIMESTAMP, source VARCHAR, mode VARCHAR, seconds DOUBLE, rows_read BIGINT,"
+        " rows_new BIGINT, rows_open BIGINT, horizon BIGINT, max_id BIGINT, node VARCHAR)"
+    )
+    connection.execute("CREATE TABLE incidents (happened_at TIMESTAMP, kind VARCHAR, detail VARCHAR)")
+    connection.execute("CREATE TABLE marks (name VARCHAR, marked_at TIMESTAMP)")
+
+
+STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping)
+"""Each step is run once, in order; a step is never changed after a release, only added to."""
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, collectors: Mapping[str, Collector]) -> None:
+    """Bring the file to this program's tables. Checkpoints: DDL is never left in a write-ahead log."""
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER)")
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    done = int(row[0][0])
+    connection.execute("BEGIN")
+    for number, step in enumerate(STEPS[done:], start=done + 1):
+        step(connection)
+        connection.execute("INSERT INTO schema_version VALUES (?)", [number])
+    for collector in collectors.values():
+        _collector_tables(connection, collector)
+    create_views(connection)
+    connection.execute("COMMIT")
+    connection.execute("CHECKPOINT")
+
+
+def _collector_tables(connection: duckdb.DuckDBPyConnection, collector: Collector) -> None:
+    if collector.events and collector.events.row:
+        ensure_columns(connection, collector.events.table, _types(columns_of(collector.events.row)))
+    for state in collector.states:
+        if state.kept_in:
+            ensure_columns(connection, state.kept_in, {"day": "DATE", **_types(columns_of(state.row))})
+
+
+def _types(columns: Sequence[Column]) -> dict[str, str]:
+    return {column.name: column.type.duckdb for column in columns}
+
+
+def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> list[str]:
+    """Make a table, or add the columns it lacks; a column whose type no longer fits becomes text. Return what changed."""
+    there = table_columns(connection, table)
+    if not there:
+        listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+        connection.execute(f'CREATE TABLE "{table}" ({listed})')
+        return []
+    changed = []
+    for name, kind in columns.items():
+        quoted = '"' + name.replace('"', '""') + '"'
+        if name not in there:
+            connection.execute(f'ALTER TABLE "{table}" ADD COLUMN {quoted} {kind}')
+            changed.append(name)
+        elif there[name] != kind and there[name] != "VARCHAR":
+            connection.execute(f'ALTER TABLE "{table}" ALTER COLUMN {quoted} TYPE VARCHAR')
+            changed.append(name)
+    return changed
+
+
+def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return the columns and types of a table; empty when there is no such table."""
+    rows = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND NOT internal ORDER BY column_index", [table]
+    ).fetchall()
+    return dict(rows)
+
+
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views anew: DuckDB refuses one whose table has gained a column since."""
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    named = ("sites", "users", "projects", "workbooks", "views")
+    if not tables.issuperset(named):
+        return
+    for table in named:
+        connection.execute(
+            f"CREATE OR REPLACE VIEW latest_{table} AS"
+            f" SELECT * FROM {table} QUALIFY row_number() OVER (PARTITION BY id ORDER BY day DESC) = 1"
+        )
+    connection.execute(USAGE)
+
+
+# A sheet's address is unique only within its site, and may be given again after its view was removed: the newest holds.
+USAGE = """
+    CREATE OR REPLACE VIEW usage AS
+    WITH
+        sheets AS (
+            SELECT site_id, view_url, max_by(name, (day, id)) AS name, max_by(workbook_id, (day, id)) AS workbook_id
+            FROM latest_views
+            GROUP BY site_id, view_url
+        ),
+        books AS (
+            SELECT site_id, repository_url, max_by(id, (day, id)) AS id
+            FROM latest_workbooks
+            GROUP BY site_id, repository_url
+        )
+    SELECT
+        requests.*,
+        sites.name AS site_name,
+        coalesce(nullif(sites.url_namespace, ''), CASE WHEN sites.id IS NOT NULL THEN 'default' END) AS site,
+        people.name AS user_name,
+        people.friendly_name AS user_friendly_name,
+        workbooks.name AS workbook_name,
+        sheets.name AS view_name,
+        projects.path AS project_name,
+        owners.name AS owner_name,
+        owners.friendly_name AS owner_friendly_name
+    FROM http_requests AS requests
+    LEFT JOIN latest_sites AS sites ON sites.id = requests.site_id
+    LEFT JOIN latest_users AS people ON people.id = requests.user_id
+    LEFT JOIN sheets
+        ON sheets.site_id = requests.site_id AND sheets.view_url = requests.workbook || '/' || requests.view
+    LEFT JOIN books ON books.site_id = requests.site_id AND books.repository_url = requests.workbook
+    LEFT JOIN latest_workbooks AS workbooks ON workbooks.id = coalesce(sheets.workbook_id, books.id)
+    LEFT JOIN latest_projects AS projects ON projects.id = workbooks.project_id
+    LEFT JOIN latest_users AS owners ON owners.id = workbooks.owner_id
+"""

@@ -1,0 +1,1 @@
+"""Polling: when to read what, and what to do with it."""

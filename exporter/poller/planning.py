@@ -1,0 +1,116 @@
+"""How a table is to be read this time, and what befell it since the last: pure decisions over two sets of signals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from exporter.history.positions import Position
+from exporter.repository.session import Identity, Snapshot
+
+Mode = Literal["fast", "exact", "full"]
+
+# age() compares 32-bit transaction ids: beyond half of them, less a margin, it cannot tell old from new.
+HORIZON_LIMIT = 2**31 - 10**6
+# A sequential scan of this much is cheap enough for every poll.
+SMALL_BYTES = 64_000_000
+# A new row's id may be smaller than one already seen; FAST looks back this far, EXACT needs no such guess.
+OVERLAP = 1_000
+
+_SAME_DATABASE = ("system_identifier", "database_oid", "table_oid")
+_SAME_SERVER = ("postmaster_started_at", "node")
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that befell the source: a kind of the closed set, and a line of detail."""
+
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The ids that the source holds at a snapshot, and whether the newest row archived is still among them."""
+
+    min_id: int | None
+    max_id: int | None
+    holds_newest: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to read, and what was noticed."""
+
+    mode: Mode
+    incidents: tuple[Incident, ...] = ()
+    possibly_lost: int = 0
+    truncated: bool = False
+    """The table was emptied and is still empty: what was lost can only be told from the next row."""
+
+
+def plan(position: Position | None, snapshot: Snapshot, extent: Extent, columns: Mapping[str, str], *, exact_due: bool) -> Plan:
+    """Choose how to read a table."""
+    if position is None or position.horizon is None:
+        return Plan("full")
+    changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name) != value]
+    incidents = [*_identity_incidents(changed, extent), *_schema_incidents(position.columns, columns)]
+    if snapshot.xmax < position.xmax and not incidents:
+        incidents.append(Incident("restored", "the transaction counter went back"))
+    emptied = position.truncated or any(incident.kind == "truncated" for incident in incidents)
+    full = (
+        bool(changed)
+        or snapshot.xmax < position.xmax
+        or snapshot.xmin - position.horizon > HORIZON_LIMIT
+        or _lost_columns(position.columns, columns)
+    )
+    exact = exact_due or snapshot.bytes <= SMALL_BYTES
+    return Plan(
+        "full" if full else "exact" if exact else "fast",
+        tuple(incidents),
+        _possibly_lost(position, extent, emptied=emptied),
+        emptied and extent.min_id is None,
+    )
+
+
+def _identity_incidents(changed: Sequence[str], extent: Extent) -> list[Incident]:
+    if any(name in changed for name in _SAME_DATABASE):
+        return [Incident("restored", "another table stands in the place of the one read before: " + ", ".join(changed))]
+    if "relfilenode" in changed:
+        if extent.holds_newest:
+            return [Incident("rewritten", "the table was rewritten; its rows are still there")]
+        return [Incident("truncated", "the table was emptied")]
+    if any(name in changed for name in _SAME_SERVER):
+        return [Incident("server_changed", "another server answers, or it was restarted: " + ", ".join(changed))]
+    return []
+
+
+def _schema_incidents(before: Mapping[str, str], now: Mapping[str, str]) -> list[Incident]:
+    parts = [f"added {name}" for name in now if name not in before]
+    parts += [f"dropped {name}" for name in before if name not in now]
+    parts += [f"{name} is now {now[name]}" for name in before if name in now and before[name] != now[name]]
+    return [Incident("schema_changed", ", ".join(parts))] if parts else []
+
+
+def _lost_columns(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    return any(now.get(name) != kind for name, kind in before.items())
+
+
+def _possibly_lost(position: Position, extent: Extent, *, emptied: bool) -> int:
+    """Count the ids between the newest archived and the oldest left: rows made and removed between two polls had them."""
+    if extent.min_id is None or position.max_id is None:
+        return 0
+    if extent.min_id > position.max_id:
+        return extent.min_id - position.max_id - 1
+    # The ids have started again: those below the first row's may have been given since.
+    return max(extent.min_id - 1, 0) if emptied else 0
+
+
+def horizon_xid(horizon: int) -> str:
+    """Return the horizon as PostgreSQL's 32-bit transaction id; never one of the three that are no transaction's."""
+    low = horizon % 2**32
+    return str(low if low > 2 else (horizon - 3) % 2**32)  # noqa: PLR2004 - 0, 1 and 2 are special
+
+
+def same_table(first: Identity, second: Identity) -> bool:
+    """Whether two snapshots are of the same table on the same server."""
+    return first == second

@@ -1,0 +1,182 @@
+"""Reading a table of events: one short transaction for what is new, several for what is much."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.collector import Events, columns_of
+from exporter.errors import SourceError, SourceIncomplete
+from exporter.history.positions import Position
+from exporter.poller.planning import OVERLAP, Extent, Plan, horizon_xid, plan
+from exporter.repository.catalog import archivable, read_as
+from exporter.repository.copying import Field
+from exporter.repository.session import Session, Snapshot
+
+# A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
+RANGE_ROWS = 122_880
+FIRST_RANGE_ROWS = 8_192
+RANGE_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one poll reads of a table: the plan, and afterwards where the position moves."""
+
+    events: Events
+    plan: Plan
+    old: Position
+    new: Position
+    fields: tuple[Field, ...]
+    expressions: tuple[str, ...]
+    asked: pa.Table
+    """Keys of the requests that are open here."""
+    oldest_at: datetime | None
+    node: str
+
+
+class TableReader:
+    """Reads one table of events by snapshots."""
+
+    def __init__(self, session: Session, events: Events, position: Position | None, asked: pa.Table) -> None:
+        self._session = session
+        self._events = events
+        self._position = position
+        self._asked = asked
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="reading")
+
+    def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
+        """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
+        with self._session.snapshot(self._events.table) as snapshot:
+            kinds = self._kinds(snapshot)
+            oldest_at, extent = self._extent()
+            chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
+            reading = self._reading(chosen, snapshot, extent, kinds, oldest_at)
+            if chosen.mode == "full":
+                rows = self._copy(reading, None, FIRST_RANGE_ROWS)
+                return reading, rows, rows.num_rows < FIRST_RANGE_ROWS
+            rows = self._session.copy(f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}", reading.fields)
+            return reading, rows, rows.num_rows < RANGE_ROWS
+
+    def ranges(self, reading: Reading, first: pa.Table) -> Iterator[pa.Table]:
+        """Yield the rest by ranges of id, reading the next while this one is written.
+
+        What a poll took without order because it seemed little is read again from its start.
+        """
+        full = reading.plan.mode == "full"
+        if full:
+            yield first
+        upcoming = self._pool.submit(self._range, reading, _last_id(first) if full else None, _fitting(first))
+        while True:
+            rows, limit = upcoming.result()
+            if rows.num_rows == limit:
+                upcoming = self._pool.submit(self._range, reading, _last_id(rows), _fitting(rows))
+            if rows.num_rows:
+                yield rows
+            if rows.num_rows < limit:
+                return
+
+    def close(self) -> None:
+        """End the thread that reads ahead."""
+        self._pool.shutdown(wait=True)
+
+    def _range(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, int]:
+        with self._session.snapshot(self._events.table) as snapshot:
+            if asdict(snapshot.identity) != dict(reading.new.identity):
+                message = f"{self._events.table}: the table changed while it was being read; it is read again at the next poll"
+                raise SourceError(message)
+            return self._copy(reading, after, limit), limit
+
+    def _copy(self, reading: Reading, after: int | None, limit: int) -> pa.Table:
+        conditions = [f"id > {after}"] if after is not None else []
+        if reading.plan.mode != "full":
+            conditions.append(self._new(reading))
+        return self._session.copy(f"{self._select(reading, *conditions)} ORDER BY id LIMIT {limit}", reading.fields)
+
+    def _select(self, reading: Reading, *conditions: str) -> str:
+        columns = ", ".join(
+            f'{expression} AS "{field.name}"' for field, expression in zip(reading.fields, reading.expressions, strict=True)
+        )
+        if not self._events.keeps_open:
+            conditions = (*conditions, "completed_at IS NOT NULL")
+        where = " AND ".join(f"({condition})" for condition in conditions) or "true"
+        return f'SELECT {columns} FROM public."{self._events.table}" WHERE {where}'
+
+    def _new(self, reading: Reading) -> str:
+        """Return the condition of the rows that may be new; what is open here is always asked for."""
+        horizon, max_id = reading.old.horizon or 0, reading.old.max_id or 0
+        recent = f"id > {max_id - OVERLAP}" if reading.plan.mode == "fast" else f"age(xmin) <= age('{horizon_xid(horizon)}'::xid)"
+        ids = ", ".join(str(value) for value in self._asked.column("id").to_pylist())
+        return f"{recent} OR id = ANY (ARRAY[{ids}]::bigint[])" if ids else recent
+
+    def _kinds(self, snapshot: Snapshot) -> Mapping[str, str]:
+        """Return the columns to read with their types; raises SourceIncomplete when a necessary one is missing."""
+        there = archivable(snapshot.columns)
+        needed = self._events.reads[0].required
+        if lacking := sorted(needed - there.keys()):
+            names = ", ".join(f"{self._events.table}.{name}" for name in lacking)
+            message = f"{names}: no such column, or no right to read it"
+            raise SourceIncomplete(message)
+        if self._events.row is None:
+            return there
+        return {column.name: there[column.name] for column in columns_of(self._events.row) if column.name in there}
+
+    def _extent(self) -> tuple[datetime | None, Extent]:
+        table = f'public."{self._events.table}"'
+        first = self._session.first(
+            f"SELECT id, CASE WHEN isfinite(created_at) THEN created_at END FROM {table} ORDER BY id LIMIT 1"
+        )
+        last = self._session.first(f"SELECT id FROM {table} ORDER BY id DESC LIMIT 1")
+        newest = self._position.max_id if self._position else None
+        held = newest is not None and self._session.first(f"SELECT 1 FROM {table} WHERE id = {newest}") is not None
+        return (first[1] if first else None), Extent(first[0] if first else None, last[0] if last else None, held)
+
+    def _reading(
+        self, chosen: Plan, snapshot: Snapshot, extent: Extent, kinds: Mapping[str, str], oldest_at: datetime | None
+    ) -> Reading:
+        old = self._position or Position(self._events.table)
+        known = old.max_id if chosen.mode != "full" else None
+        ids = [value for value in (known, extent.max_id) if value is not None]
+        new = replace(
+            old,
+            # Only a reading that misses nothing may move the horizon.
+            horizon=old.horizon if chosen.mode == "fast" else snapshot.xmin,
+            xmax=snapshot.xmax,
+            max_id=max(ids) if ids else old.max_id,
+            identity=asdict(snapshot.identity),
+            columns=dict(kinds),
+            truncated=chosen.truncated,
+        )
+        expressions, fields = [], []
+        for name, kind in kinds.items():
+            expression, read = read_as(name, kind)
+            expressions.append(expression)
+            fields.append(Field(name, read))
+        return Reading(
+            self._events, chosen, old, new, tuple(fields), tuple(expressions), self._asked, oldest_at, snapshot.identity.node
+        )
+
+
+def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:
+    """Return the keys that were asked for and that no answer held: the source no longer has them."""
+    for rows in answered:
+        if not asked.num_rows:
+            break
+        found = pc.is_in(asked.column("id"), value_set=rows.column("id").combine_chunks())
+        asked = asked.filter(pc.invert(found))
+    return asked
+
+
+def _last_id(rows: pa.Table) -> int:
+    return int(rows.column("id")[-1].as_py())
+
+
+def _fitting(rows: pa.Table) -> int:
+    """Return how many rows like these fit into a range's bytes."""
+    if not rows.num_rows:
+        return FIRST_RANGE_ROWS
+    average = max(1, rows.get_total_buffer_size() // rows.num_rows)
+    return max(1_000, min(RANGE_ROWS, RANGE_BYTES // average))

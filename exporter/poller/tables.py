@@ -1,0 +1,142 @@
+"""Archiving the tables of events: read what is new, write what is much by ranges, leave the rest to the last transaction."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from exporter.collector import Events, Fold
+from exporter.history.archive import Appended, Lookups
+from exporter.history.history import History, Poll, Writer
+from exporter.history.positions import Position
+from exporter.history.schema import DUCKDB_TYPES
+from exporter.poller.planning import Incident, Plan
+from exporter.poller.reading import Reading, TableReader, missing_keys
+from exporter.repository.copying import Field
+from exporter.repository.session import Session
+
+
+@dataclass(frozen=True)
+class Archiving:
+    """What an archiving needs beside the rows."""
+
+    history: History
+    lookups: Lookups
+    folds: Mapping[str, Sequence[Fold]]
+    """The folds of each table: its own and those of other collectors."""
+    count_people: bool
+    clock: Callable[[], datetime]
+
+
+@dataclass
+class Pending:
+    """A table that was read, with the rows that wait for the last transaction of the poll."""
+
+    events: Events
+    mode: str
+    started_at: datetime
+    rows: pa.Table | None
+    fields: Sequence[Field] = ()
+    reading: Reading | None = None
+    read: int = 0
+    new: int = 0
+    opened: int = 0
+    reused: int = 0
+    gone: pa.Table | None = None
+    node: str = ""
+
+    def count(self, appended: Appended) -> None:
+        """Add what became of a batch."""
+        self.read += appended.read
+        self.new += appended.new
+        self.opened += appended.open
+        self.reused += appended.reused_ids
+
+    @property
+    def plan(self) -> Plan:
+        """How the table was read."""
+        return self.reading.plan if self.reading else Plan("full" if self.mode == "full" else "fast")
+
+    def columns(self) -> dict[str, str]:
+        """Return DuckDB's type of each column of the rows."""
+        return {field.name: DUCKDB_TYPES[field.type] for field in self.fields}
+
+
+def read_table(session: Session, events: Events, archiving: Archiving, *, exact_due: bool) -> Pending:
+    """Read a table by snapshots; a large answer is written range by range, each in a transaction of its own."""
+    history = archiving.history
+    started_at = archiving.clock()
+    reader = TableReader(
+        session, events, history.positions.get(events.table), history.open_keys if events.keeps_open else _no_keys(history.open_keys)
+    )
+    with closing(reader):
+        reading, first, complete = reader.open(exact_due=exact_due)
+        pending = Pending(
+            events, reading.plan.mode, started_at, first, reading.fields, reading, gone=reading.asked, node=reading.node
+        )
+        if complete:
+            pending.gone = missing_keys(reading.asked, [first])
+        else:
+            pending.rows = None
+            _write_ranges(reader.ranges(reading, first), pending, archiving)
+    return pending
+
+
+def _write_ranges(ranges: Iterator[pa.Table], pending: Pending, archiving: Archiving) -> None:
+    for rows in ranges:
+        if pending.gone is not None:
+            pending.gone = missing_keys(pending.gone, [rows])
+        with archiving.history.writing(archiving.clock(), _request_columns(pending)) as writer:
+            pending.count(append(writer, pending.events, rows, archiving))
+
+
+def append(writer: Writer, events: Events, rows: pa.Table, archiving: Archiving) -> Appended:
+    """Archive a batch of a table's rows."""
+    folds = archiving.folds[events.table]
+    if events.keeps_open:
+        return writer.append_requests(events, rows, archiving.lookups, folds, count_people=archiving.count_people)
+    return writer.append(events, rows, archiving.lookups, folds)
+
+
+def finish(writer: Writer, pending: Pending, archiving: Archiving, seconds: float) -> None:
+    """Write the last rows of a table with everything that moves with them: promotions, position, incidents, log."""
+    events = pending.events
+    if pending.rows is not None:
+        pending.count(append(writer, events, pending.rows, archiving))
+    if events.keeps_open and pending.gone is not None:
+        pending.new += writer.promote(events.table, pending.gone, archiving.lookups, archiving.folds[events.table])
+    position: Position | None = None
+    if pending.reading is not None:
+        writer.move(pending.reading.old, pending.reading.new)
+        position = pending.reading.new
+    _report(writer, pending)
+    poll = Poll(
+        pending.started_at, events.table, pending.mode, seconds, pending.read, pending.new, pending.opened, pending.node
+    )
+    writer.log(poll, position)
+
+
+def _report(writer: Writer, pending: Pending) -> None:
+    plan = pending.plan
+    incidents = list(plan.incidents)
+    if pending.reused:
+        incidents.append(Incident("id_reuse", f"{pending.reused} ids stand for other rows than before"))
+    for incident in incidents:
+        writer.incident(incident.kind, f"{pending.events.table}: {incident.detail}")
+    if plan.possibly_lost and pending.events.keeps_open:
+        writer.lost(plan.possibly_lost)
+
+
+def _request_columns(pending: Pending) -> dict[str, str]:
+    return pending.columns() if pending.events.keeps_open else {}
+
+
+def columns_to_fit(pendings: Sequence[Pending]) -> dict[str, str]:
+    """Return the columns that the table of requests must have for these rows."""
+    return {name: kind for pending in pendings for name, kind in _request_columns(pending).items()}
+
+
+def _no_keys(keys: pa.Table) -> pa.Table:
+    return keys.slice(0, 0)

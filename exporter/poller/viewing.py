@@ -1,0 +1,58 @@
+"""Reading requests where only the underscore view may be read: it has no id and no xmin.
+
+The key is a hash of the row without its completion, so a request that completes keeps its key; two requests that are the
+same in every column are one. Nothing tells which rows are new but their time: each poll looks back a day, and at the
+exact interval over everything.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from exporter.repository.catalog import archivable, read_as
+from exporter.repository.copying import Field
+from exporter.repository.session import Session
+
+PAGE_ROWS = 50_000
+LOOK_BACK = timedelta(days=1)
+
+
+def read_view(session: Session, view: str, since: datetime | None) -> Iterator[tuple[Sequence[Field], pa.Table]]:
+    """Yield the rows of a view of requests in pages by time; ``since`` (UTC, naive) leaves out what is older."""
+    columns = archivable(session.look([view]).relations[view])
+    fields, select = _selection(columns)
+    table = f'public."{view}"'
+    after = f"created_at >= TIMESTAMP '{since}'" if since else "true"
+    last: str | None = None
+    while True:
+        where = f"created_at >= TIMESTAMP '{last}'" if last else after
+        page = session.page(f"SELECT {select} FROM {table} WHERE {where} ORDER BY created_at LIMIT {PAGE_ROWS}", fields)
+        yield fields, page
+        newest = _newest(page)
+        if page.num_rows < PAGE_ROWS or newest is None or newest == last:
+            return
+        last = newest
+
+
+def _selection(columns: dict[str, str]) -> tuple[Sequence[Field], str]:
+    fields, expressions = [Field("id", "bigint")], []
+    hashed = ", ".join(f'"{name}"' for name in columns if name != "completed_at")
+    # Sixteen hexadecimal digits of a digest are 64 bits; hashtextextended() came only with PostgreSQL 11.
+    expressions.append(f"('x' || substr(md5(ROW({hashed})::text), 1, 16))::bit(64)::bigint AS id")
+    for name, kind in columns.items():
+        expression, read = read_as(name, kind)
+        expressions.append(f'{expression} AS "{name}"')
+        fields.append(Field(name, read))
+    return fields, ", ".join(expressions)
+
+
+def _newest(page: pa.Table) -> str | None:
+    """Return the last page's newest time; infinity and NULL sort last and end the paging."""
+    if not page.num_rows:
+        return None
+    value = page.column("created_at")[-1]
+    microseconds = value.value if value.is_valid else None
+    if microseconds is None or abs(microseconds) >= 2**62:
+        return None
+    return str(value.as_py())
