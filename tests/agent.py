@@ -1,0 +1,151 @@
+"""The agent as its users run it: a process of its own, told by its environment, seen through its web pages and its file."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+PATIENCE_SECONDS = 60.0
+
+
+class Agent:
+    """One agent process; what it logs stands in ``log``."""
+
+    def __init__(self, folder: Path, repository: Mapping[str, str | int] | None, **settings: str) -> None:
+        """Take libpq parameters of the repository and settings as REPOSITORY__POLL_INTERVAL="1s"."""
+        self.folder = folder
+        self.history = folder / "history.duckdb"
+        self.log = folder / "agent.log"
+        keys = {
+            "REPOSITORY__POLL_INTERVAL": "1s",
+            "REPOSITORY__EXACT_INTERVAL": "1s",
+            "HISTORY__PATH": str(self.history),
+            "WEB__LISTEN_ADDRESS": "127.0.0.1:0",
+        }
+        if repository is not None:
+            keys |= {
+                "REPOSITORY__HOSTS": f"{repository['host']}:{repository['port']}",
+                "REPOSITORY__DATABASE": str(repository["dbname"]),
+                "REPOSITORY__USER": str(repository["user"]),
+                "REPOSITORY__PASSWORD": str(repository.get("password", "")),
+                "REPOSITORY__SSLMODE": "disable",
+            }
+        keys |= settings
+        self.environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items() if value}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Agent":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def start(self, *arguments: str, wait: bool = True) -> "Agent":
+        """Start the process, and wait until it listens."""
+        already = len(self._ports())
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "exporter", "run", *arguments],
+                env={**os.environ, **self.environment},
+                cwd=Path(__file__).parents[1],
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.until(lambda: len(self._ports()) > already or self.ended(), "the agent listens")
+            if self.ended():
+                raise AssertionError("the agent ended: " + self.logged())
+        return self
+
+    def _ports(self) -> list[str]:
+        return re.findall(r"msg=listening .*?\bport=(\d+)", self.logged())
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The running process."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def url(self) -> str:
+        """Where the agent listens."""
+        return f"http://127.0.0.1:{self._ports()[-1]}"
+
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
+
+    def logged(self) -> str:
+        """Return everything logged so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Scrape, and return every sample by name and labels."""
+        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Scrape one sample; None when it is absent."""
+        return self.metrics().get((name, frozenset(labels.items())))
+
+    def total(self, name: str) -> float:
+        """Scrape and add up all samples of a name."""
+        return sum(value for (found, _), value in self.metrics().items() if found == name)
+
+    def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """Wait for a condition; it is given a minute, not a speed."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if condition():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"did not happen: {what or condition}\n{self.logged()[-4000:]}")
+
+    def polled(self, times: int = 1) -> None:
+        """Wait until that many polls that begin from now on have archived exactly."""
+        for _ in range(times + 1):
+            before = self.exact_at()
+            self.until(lambda before=before: self.exact_at() > before, "an exact poll")  # type: ignore[misc]
+
+    def exact_at(self) -> float:
+        """When requests were last read without gaps."""
+        samples = self.metrics()
+        name = "tableau_history_last_poll_timestamp_seconds"
+        return max((samples.get((name, frozenset({("mode", mode)})), 0.0) for mode in ("exact", "full")), default=0.0)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask the history, waiting for the moment between polls when nobody holds it."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with duckdb.connect(str(self.history), read_only=True) as connection:
+                    return connection.execute(sql).fetchall()
+            except duckdb.IOException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
