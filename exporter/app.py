@@ -6,21 +6,24 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
-import duckdb
 import structlog
 
 from exporter import __version__, collectors, logs
 from exporter.collector import Collector
 from exporter.config import Configuration, RunOptions
-from exporter.errors import ConfigurationError, Fault
+from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition import Renderer, Rendering
 from exporter.exposition.board import Board
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
+from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.poller.poller import Poller, Schedule
 from exporter.repository.source import Address, Login, Repository
@@ -40,11 +43,12 @@ def run(options: RunOptions) -> int:
     redactor = logs.configure(configuration.log.level, configuration.log.format)
     agent = Agent(options, configuration, redactor)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    handled: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def note(number: int, _frame: FrameType | None) -> None:
         signals.put(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in handled:
         signal.signal(number, note)
     agent.start()
     try:
@@ -53,11 +57,21 @@ def run(options: RunOptions) -> int:
                 agent.reload()
             except ConfigurationError as error:
                 for fault in error.faults:
-                    log.error("the configuration was not reloaded", fault=str(fault))
+                    log.error("the configuration was not reloaded", fault=str(fault))  # noqa: TRY400 - no defect
         log.info("ending", signal=signal.Signals(number).name)
     finally:
         agent.stop()
     return 0
+
+
+@dataclass(frozen=True)
+class Polling:
+    """One configuration at work: a reload sets ``stop`` and puts another in its place."""
+
+    poller: Poller
+    history: History
+    collectors: Mapping[str, Collector]
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Agent:
@@ -71,7 +85,7 @@ class Agent:
         self._board = Board(
             ["repository"] if configuration.repository else [],
             version=__version__,
-            library=duckdb.__version__,
+            library=metadata.version("duckdb"),
             started_at=time.time(),
         )
         self._renderer = Renderer(configuration.limits.series_per_family)
@@ -83,8 +97,7 @@ class Agent:
         self._access = _access(configuration)
         address = configuration.web.listen_address
         self._web = WebServer(application(self, self._access), address.host, address.port, self._access)
-        self._poller = self._new_poller(configuration)
-        self._poller_stop = threading.Event()
+        self._polling = self._new_polling(configuration)
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
@@ -98,7 +111,7 @@ class Agent:
     def start(self) -> None:
         """Listen first, then poll: a repository that is down must not keep the agent from saying so."""
         self._announce(self._configuration)
-        self._poller.lock()
+        self._polling.poller.lock()
         self._render()
         self._web.start()
         log.info("listening", address=str(self._configuration.web.listen_address), port=self.port, version=__version__)
@@ -108,7 +121,7 @@ class Agent:
     def stop(self) -> None:
         """Finish the poll that runs, read exactly once more, close the file, and end."""
         self._stopping.set()
-        self._poller_stop.set()
+        self._polling.stop.set()
         self._changed.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -135,7 +148,7 @@ class Agent:
             try:
                 configuration = self._options.load(self._known)
                 self._refuse_restart(configuration)
-                access = _access(configuration)
+                access, polling = _access(configuration), self._new_polling(configuration)
                 if access is not None and self._access is not None:
                     self._access.adopt(access)
             except ConfigurationError as error:
@@ -146,11 +159,10 @@ class Agent:
             self._configuration = configuration
             self._announce(configuration)
             self._file.limits = _limits(configuration)
-            self._renderer = Renderer(configuration.limits.series_per_family)
-            self._poller = self._new_poller(configuration)
-            self._board.retain(enabled(configuration, self._known))
-            stopped, self._poller_stop = self._poller_stop, threading.Event()
-            stopped.set()
+            self._renderer.series_limit = configuration.limits.series_per_family
+            before, self._polling = self._polling, polling
+            before.stop.set()
+            self._board.retain(polling.collectors)
             self._board.pin_reload(time.time(), None)
             self._changed.set()
             log.info("the configuration was reloaded")
@@ -170,16 +182,18 @@ class Agent:
             "web.config_file": (old.web.config_file is None, new.web.config_file is None),
             "repository": (old.repository is None, new.repository is None),
         }
-        faults = [Fault(path, "cannot change while the agent runs; restart it") for path, (a, b) in pairs.items() if a != b]
+        refusal = "cannot change while the agent runs; restart it"
+        faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
         if faults:
             raise ConfigurationError(faults)
 
-    def _new_poller(self, configuration: Configuration) -> Poller:
+    def _new_polling(self, configuration: Configuration) -> Polling:
         chosen = enabled(configuration, self._known)
         settings = configuration.repository
         history = History(self._file, chosen, _privacy(configuration), configuration.pseudonym_key_file)
+        history.pseudonyms = _pseudonyms(configuration)
         schedule = Schedule(settings.poll_interval, settings.exact_interval) if settings else Schedule()
-        return Poller(
+        poller = Poller(
             Repository(login(configuration)),
             history,
             chosen,
@@ -189,15 +203,31 @@ class Agent:
             clock=time.time,
             on_change=self._changed.set,
         )
+        return Polling(poller, history, chosen)
 
     def _poll_forever(self) -> None:
+        self._show_past()
         if self._configuration.repository is None:
             return
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
         while not self._stopping.is_set():
-            self._poller.run(self._poller_stop, randomness)
+            polling = self._polling
+            polling.poller.run(polling.stop, randomness)
+            # What its last poll showed of a collector that a reload has switched off meanwhile.
+            self._board.retain(self._polling.collectors)
         if self._board.source("repository").up:
-            self._poller.poll(exact=True)
+            self._polling.poller.poll(exact=True)
+
+    def _show_past(self) -> None:
+        """Show what the file holds before a source answers; what holds the file now is told by the first poll."""
+        polling = self._polling
+        try:
+            polling.history.prepare(datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001 - the polls meet it again and tell; without this thread there are none
+            log.warning("the history cannot be read yet", error=str(error))
+            return
+        polling.poller.show_history()
+        self._changed.set()
 
     def _render_forever(self) -> None:
         while not self._stopping.is_set():
@@ -222,7 +252,7 @@ def login(configuration: Configuration) -> Login:
     settings = configuration.repository
     if settings is None:
         return Login((), "", "", lambda: None)
-    tls = {"sslmode": settings.sslmode}
+    tls: dict[str, str] = {"sslmode": settings.sslmode}
     for name in ("sslrootcert", "sslcert", "sslkey"):
         value: Path | None = getattr(settings, name)
         if value is not None:
@@ -241,6 +271,16 @@ def login(configuration: Configuration) -> Login:
 def _privacy(configuration: Configuration) -> Privacy:
     settings = configuration.privacy
     return Privacy(settings.users, settings.addresses, tuple(settings.query_strings))
+
+
+def _pseudonyms(configuration: Configuration) -> Pseudonyms | None:
+    """Return what makes pseudonyms, with the same key after a reload. Raises ConfigurationError."""
+    if configuration.privacy.users == "name":
+        return None
+    try:
+        return Pseudonyms(load_key(configuration.pseudonym_key_file))
+    except HistoryError as error:
+        raise ConfigurationError([Fault("privacy.users", str(error))]) from None
 
 
 def _limits(configuration: Configuration) -> Limits:

@@ -2,15 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from exporter import app, collectors
+from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
-from exporter.errors import ConfigurationError, ExporterError, SourceError, SourceIncomplete
+from exporter.errors import ConfigurationError, ExporterError, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.poller.poller import relations_of
+from exporter.repository.session import Session
 from exporter.repository.source import Repository
 
 
@@ -41,34 +44,58 @@ def check(options: RunOptions) -> Iterator[Finding]:
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
     enabled = app.enabled(configuration, collectors.discover())
-    relations = {name: relations_of(collector) for name, collector in enabled.items()}
+    relations = {relation.name for collector in enabled.values() for relation in relations_of(collector)}
     try:
         with Repository(app.login(configuration)).session() as session:
-            yield Finding(ok=True, subject=f"repository {session.address}", message=f"PostgreSQL {session.server_version} answers")
-            catalog = session.look({relation.name for some in relations.values() for relation in some})
+            answer = f"PostgreSQL {session.server_version} answers"
+            yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
+            session.look(relations)
             for name, collector in enabled.items():
-                missing = catalog.missing(relations[name])
-                broken = None
-                for state in collector.states:
-                    try:
-                        session.read(state.row, state.reads, f"SELECT * FROM ({state.sql}) AS whole LIMIT 1")
-                    except SourceIncomplete as error:
-                        broken = str(error)
-                    except SourceError as error:
-                        broken = str(error)
-                if collector.events and collector.events.table not in catalog.relations and not collector.events.sql:
-                    try:
-                        missing.append(f"{collector.events.table} (reads {catalog.stand_in(collector.events.table)} instead)")
-                    except SourceIncomplete as error:
-                        broken = str(error)
-                if broken:
-                    yield Finding(ok=False, subject=f"collector {name}", message=broken)
-                elif missing:
-                    yield Finding(ok=None, subject=f"collector {name}", message="works without " + ", ".join(sorted(set(missing))))
-                else:
-                    yield Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
+                yield _collector(session, name, collector)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error))
+
+
+def _collector(session: Session, name: str, collector: Collector) -> Finding:
+    """Try everything that a collector reads."""
+    broken, notes = [], session.catalog.missing(relations_of(collector))
+    for attempt in _attempts(session, collector):
+        try:
+            if note := attempt():
+                notes.append(note)
+        except SourceUnreachable:
+            raise
+        except SourceError as error:
+            broken.append(str(error))
+    if broken:
+        return Finding(ok=False, subject=f"collector {name}", message="; ".join(broken))
+    if notes:
+        return Finding(ok=None, subject=f"collector {name}", message="works without " + ", ".join(sorted(set(notes))))
+    return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
+
+
+def _attempts(session: Session, collector: Collector) -> Iterator[Callable[[], str | None]]:
+    for state in collector.states:
+        yield partial(_read_one, session, state.row, state.reads, state.sql)
+    events = collector.events
+    if events is not None and events.sql and events.row:
+        yield partial(_read_one, session, events.row, events.reads, events.sql)
+    elif events is not None:
+        yield partial(_find, session, events)
+
+
+def _read_one(session: Session, row: type, reads: Sequence[Relation], sql: str) -> None:
+    session.read(row, reads, f"SELECT * FROM ({sql}) AS whole LIMIT 1")
+
+
+def _find(session: Session, events: Events) -> str | None:
+    """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
+    catalog = session.catalog
+    if events.table not in catalog.relations:
+        return f"{events.table} (reads {catalog.stand_in(events.table)} instead)"
+    for relation in events.reads:
+        catalog.resolve(relation)
+    return None
 
 
 def _history(path: Path) -> Iterator[Finding]:

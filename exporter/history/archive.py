@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from exporter.collector import Events, Fold
 from exporter.history.folding import fold
-from exporter.history.redaction import PARSED
+from exporter.history.redaction import PARSED_COLUMNS, parsed
 from exporter.history.schema import DUCKDB_TYPES, REQUEST_COLUMNS
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
@@ -24,6 +24,7 @@ OPEN_FOR = timedelta(days=1)
 
 ARROW_NULLS: Mapping[str, pa.DataType] = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
 
+_MARKS = frozenset({"row_number", "fresh"})
 _SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created_at"
 
 
@@ -68,8 +69,8 @@ def append(
         return Appended(0, 0)
     marked, reused = _marked(connection, events, rows)
     with _arriving(connection, marked, lookups):
-        connection.execute("CREATE OR REPLACE TEMP VIEW final_rows AS SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh")
-        new = _store(connection, events.table, folds)
+        fresh = "(SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh)"
+        new = _store(connection, events.table, f"FROM {fresh}", fresh, folds)
     return Appended(rows.num_rows, new, reused_ids=reused)
 
 
@@ -88,24 +89,26 @@ def append_requests(  # noqa: PLR0913 - each is a different thing
     if not rows.num_rows:
         return Appended(0, 0)
     marked, reused = _marked(connection, events, _complete(rows))
-    columns = ", ".join(
-        f"{cleaning[name]} AS {_quoted(name)}" if name in cleaning else _quoted(name)
-        for name in marked.column_names
-        if name not in {"row_number", "fresh"}
-    )
-    parsed = ", ".join(f'{expression} AS "{name}"' for name, expression in PARSED.items())
-    final = f"(completed_at IS NOT NULL OR created_at < TIMESTAMP '{now - OPEN_FOR}')"
+    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
+    stored = ", ".join(_stored(name, cleaning) for name in (*marked.column_names, *PARSED_COLUMNS) if name not in _MARKS)
     with _arriving(connection, marked, lookups):
         if count_people:
             _see_people(connection, now)
-        for view, condition in (("final_rows", final), ("open_rows", f"NOT coalesce({final}, false)")):
-            connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT {columns}, {parsed} FROM arriving WHERE fresh AND {condition}"
-            )
-        opened = _keep_open(connection, final, now)
-        new = _store(connection, events.table, folds)
+        opened = _keep_open(connection, marked, final, stored, now)
+        new = _store(
+            connection,
+            events.table,
+            f"SELECT {stored} FROM ({parsed('arriving', f'fresh AND {final}')})",
+            # Counters never look at what is redacted, and need not wait for it.
+            f"({parsed('arriving', f'fresh AND {final}')})",
+            folds,
+        )
         oldest, newest = _span(connection)
     return Appended(rows.num_rows, new, opened, reused, oldest, newest)
+
+
+def _stored(name: str, cleaning: Mapping[str, str]) -> str:
+    return f"{cleaning[name]} AS {_quoted(name)}" if name in cleaning else _quoted(name)
 
 
 def promote(
@@ -119,26 +122,25 @@ def promote(
             f"CREATE OR REPLACE TEMP TABLE promoted AS SELECT * FROM {table}_open AS waiting"
             f" WHERE created_at < {limit} OR first_seen_at < {limit} OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
-        connection.execute("CREATE OR REPLACE TEMP VIEW final_rows AS SELECT * EXCLUDE (first_seen_at) FROM promoted")
-        new = _store(connection, table, folds)
+        rows = "(SELECT * EXCLUDE (first_seen_at) FROM promoted)"
+        new = _store(connection, table, f"FROM {rows}", rows, folds)
         if new:
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
-        connection.execute("DROP VIEW final_rows")
         connection.execute("DROP TABLE promoted")
     return new
 
 
-def _store(connection: duckdb.DuckDBPyConnection, table: str, folds: Sequence[Fold]) -> int:
-    """Store the rows of ``final_rows`` and fold exactly those into the counters."""
-    stored = connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM final_rows').fetchall()
+def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str, folded: str, folds: Sequence[Fold]) -> int:
+    """Store what ``select`` gives, and fold the same rows, as the relation ``folded`` gives them, into the counters."""
+    stored = connection.execute(f'INSERT INTO "{table}" BY NAME {select}').fetchall()
     new = int(stored[0][0])
     if new:
-        connection.execute(
-            "CREATE OR REPLACE TEMP VIEW labelled_rows AS SELECT final_rows.*, coalesce(site_labels.site, '') AS site"
-            " FROM final_rows LEFT JOIN site_labels ON site_labels.site_id = final_rows.site_id"
+        labelled = (
+            f"(SELECT rows.*, coalesce(site_labels.site, '') AS site FROM {folded} AS rows"
+            " LEFT JOIN site_labels ON site_labels.site_id = rows.site_id)"
         )
-        fold(connection, folds, "labelled_rows")
+        fold(connection, folds, labelled)
     return new
 
 
@@ -159,7 +161,7 @@ def _marked(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Tabl
             f" ON stored.{first} = keys.{first} GROUP BY keys.row_number",
             [bounds["min"].as_py(), bounds["max"].as_py()] if ranged == first else [_text(bounds["min"]), _text(bounds["max"])],
         ).fetchnumpy()
-        if pc.count_distinct(keys.column(first)).as_py() < count:
+        if _repeats(keys.column(first)):
             again = connection.execute(
                 f"SELECT row_number FROM keys QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
             ).fetchnumpy()
@@ -170,6 +172,12 @@ def _marked(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Tabl
     return numbered.append_column("fresh", pa.array(fresh)), reused
 
 
+def _repeats(ids: pa.ChunkedArray) -> bool:
+    """Whether an id may stand twice; ids in order, as they are read from much, need no counting."""
+    values = ids.to_numpy()
+    return not bool(np.all(values[1:] > values[:-1])) and len(np.unique(values)) < len(values)
+
+
 def _text(scalar: pa.Scalar) -> str:
     return str(scalar.as_py())
 
@@ -177,7 +185,7 @@ def _text(scalar: pa.Scalar) -> str:
 def _complete(rows: pa.Table) -> pa.Table:
     """Add what this source lacks of the columns that others have, as NULL."""
     for name, kind in REQUEST_COLUMNS.items():
-        if name not in rows.column_names and name not in PARSED:
+        if name not in rows.column_names and name not in PARSED_COLUMNS:
             rows = rows.append_column(name, pa.nulls(rows.num_rows, ARROW_NULLS[kind]))
     return rows
 
@@ -186,8 +194,6 @@ def _complete(rows: pa.Table) -> pa.Table:
 def _arriving(connection: duckdb.DuckDBPyConnection, rows: pa.Table, lookups: Lookups) -> Iterator[None]:
     with registered(connection, arriving=rows, people=lookups.people, site_labels=_site_labels(lookups)):
         yield
-        for view in ("labelled_rows", "open_rows", "final_rows"):
-            connection.execute(f"DROP VIEW IF EXISTS {view}")
 
 
 def _site_labels(lookups: Lookups) -> pa.Table:
@@ -196,18 +202,22 @@ def _site_labels(lookups: Lookups) -> pa.Table:
     )
 
 
-def _keep_open(connection: duckdb.DuckDBPyConnection, final: str, now: datetime) -> int:
+def _keep_open(connection: duckdb.DuckDBPyConnection, rows: pa.Table, final: str, stored: str, now: datetime) -> int:
     """Keep what is open apart, forget there what is final now; return how many were opened."""
     waiting = "http_requests_open AS waiting"
-    connection.execute(
-        f"DELETE FROM {waiting} USING (SELECT id, created_at FROM arriving WHERE {final}) AS done"
-        f" WHERE {_SAME_KEY.format(a='waiting', b='done')}"
-    )
-    rows = connection.execute(
-        f"INSERT INTO http_requests_open BY NAME SELECT open_rows.*, TIMESTAMP '{now}' AS first_seen_at FROM open_rows"
-        f" WHERE NOT EXISTS (SELECT 1 FROM {waiting} WHERE {_SAME_KEY.format(a='waiting', b='open_rows')})"
+    if connection.execute("SELECT EXISTS (FROM http_requests_open)").fetchall()[0][0]:
+        connection.execute(
+            f"DELETE FROM {waiting} USING (SELECT id, created_at FROM arriving WHERE {final}) AS done"
+            f" WHERE {_SAME_KEY.format(a='waiting', b='done')}"
+        )
+    if not rows.column("completed_at").null_count:
+        return 0
+    inserted = connection.execute(
+        f"INSERT INTO http_requests_open BY NAME SELECT opened.*, TIMESTAMP '{now}' AS first_seen_at"
+        f" FROM (SELECT {stored} FROM ({parsed('arriving', f'fresh AND NOT {final}')})) AS opened"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {waiting} WHERE {_SAME_KEY.format(a='waiting', b='opened')})"
     ).fetchall()
-    return int(rows[0][0])
+    return int(inserted[0][0])
 
 
 def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:

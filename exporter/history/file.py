@@ -25,7 +25,7 @@ class Limits:
     """What DuckDB may take of its host: it is a guest there."""
 
     memory: str = "256MB"
-    threads: int = 2
+    threads: int = 1
     patience_seconds: float = 10.0
     free_bytes: int = FREE_BYTES_NEEDED
 

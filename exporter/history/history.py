@@ -20,7 +20,7 @@ from exporter.history.names import keep
 from exporter.history.people import Pseudonyms, load_key, without_addresses
 from exporter.history.positions import Position, move, read_positions
 from exporter.history.redaction import Privacy, cleaning
-from exporter.history.schema import create_views, ensure_columns, prepare
+from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
 from exporter.history.totals import Totals, mark, naive, read_totals
 
 
@@ -56,6 +56,7 @@ class History:
         self._cleaning = cleaning(privacy)
         self._key_file = key_file or file.path.with_name(file.path.name + ".key")
         self._prepared = False
+        self._columns: dict[str, str] = {}
 
     @property
     def privacy(self) -> Privacy:
@@ -118,13 +119,14 @@ class History:
 
     def _fit(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> list[str]:
         """Add the columns that Tableau has added, outside the transaction and checkpointed at once."""
-        if not columns:
+        if all(self._columns.get(name) == kind for name, kind in columns.items()):
             return []
         changed = ensure_columns(connection, "http_requests", columns)
         changed += ensure_columns(connection, "http_requests_open", columns)
         if changed:
             create_views(connection)
             connection.execute("CHECKPOINT")
+        self._columns = table_columns(connection, "http_requests") | dict(columns)
         return changed
 
     def _reread(self, connection: duckdb.DuckDBPyConnection, now: datetime) -> None:

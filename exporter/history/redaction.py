@@ -14,11 +14,13 @@ URI_COLUMNS = ("http_request_uri", "http_referer")
 ADDRESS_COLUMNS = ("remote_ip", "user_ip")
 
 # Where a path ends: a query, a fragment, path parameters (;jsessionid=), or one of these behind percent signs.
-_END = "(?i)([?#;&]|%3f|%23|%3b|%26|%25).*$"
+_ENDS = ("?", "#", ";", "&")
+_CODED_END = "(?i)(%3f|%23|%3b|%26|%25).*$"
 _TICKET = "(?i)(/|%2f)trusted(/|%2f)[^/]+"
 _USER_INFO = "^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@"
 _FRAGMENT_PATH = "#(/[^?#;%&=]*)"
-_SUSPECTS = ("?", "#", ";", "&", "%", "@", "rusted", "RUSTED")
+_RARE = ("#", ";", "%", "@", "rusted", "RUSTED")
+_SUSPECTS = ("?", "&", *_RARE)
 _CUSTOM_VIEW = "(/views/[^/]+/[^/]+)/.*$"
 
 
@@ -47,33 +49,66 @@ def cleaning(privacy: Privacy) -> Mapping[str, str]:
 
 def clean_uri(column: str, kept: Sequence[str], *, custom_views: bool = True) -> str:
     """Return the expression of a URI without tickets, credentials, fragments and all parameters but the kept."""
-    path = f"regexp_replace({column}, '{_END}', '', 's')"
-    path = f"regexp_replace({path}, '{_TICKET}', '\\1trusted\\2-', 'g')"
+    suspicious = _any_of(column, _SUSPECTS if custom_views else (*_SUSPECTS, "/views/"))
+    plain_query = f"NOT ({_any_of(column, _RARE if custom_views else (*_RARE, '/views/'))} OR contains({_before(column)}, '&'))"
+    return f"""CASE
+        WHEN NOT ({suspicious}) THEN {column}
+        WHEN {plain_query} THEN {_before(column)} || {_plain_parameters(column, kept)}
+        ELSE {_clean_thoroughly(column, kept, custom_views=custom_views)} END"""
+
+
+def _any_of(column: str, texts: Sequence[str]) -> str:
+    return " OR ".join(f"contains({column}, '{_literal(text)}')" for text in texts)
+
+
+def _before(column: str) -> str:
+    return f"split_part({column}, '?', 1)"
+
+
+def _plain_parameters(column: str, kept: Sequence[str]) -> str:
+    """Return the kept parameters of a URI that has no other mark than '?' and '&': no regular expression needed."""
+    if len(kept) != 1:
+        return _parameters(column, kept)
+    name = _literal(kept[0])
+    first = f"contains({column}, '?{name}=')"
+    value = f"split_part(split_part(split_part({column}, '?{name}=', 2), '&', 1), '?', 1)"
+    return f"""CASE
+        WHEN NOT contains({column}, '{name}') THEN ''
+        WHEN {first} THEN '?{name}=' || {value}
+        ELSE {_parameters(column, kept)} END"""
+
+
+def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -> str:
+    path = column
+    for end in _ENDS:
+        path = f"split_part({path}, '{end}', 1)"
+    path = f"regexp_replace({path}, '{_CODED_END}', '', 's')"
     path = f"regexp_replace({path}, '{_USER_INFO}', '\\1//')"
+    path = f"regexp_replace({path}, '{_TICKET}', '\\1trusted\\2-', 'g')"
     fragment = f"regexp_replace(regexp_extract({column}, '{_FRAGMENT_PATH}', 1), '{_TICKET}', '\\1trusted\\2-', 'g')"
     cleaned = (
         f"{path} || {_parameters(column, kept)}"
         f" || CASE WHEN contains({column}, '#/') THEN '#' || {fragment} ELSE '' END"
     )
-    suspects = list(_SUSPECTS)
-    if not custom_views:
-        cleaned = f"regexp_replace({cleaned}, '{_CUSTOM_VIEW}', '\\1', 's')"
-        suspects.append("/views/")
-    suspicious = " OR ".join(f"contains({column}, '{suspect}')" for suspect in suspects)
-    return f"CASE WHEN {suspicious} THEN {cleaned} ELSE {column} END"
+    return cleaned if custom_views else f"regexp_replace({cleaned}, '{_CUSTOM_VIEW}', '\\1', 's')"
 
 
 def _parameters(column: str, kept: Sequence[str]) -> str:
+    """Return the kept parameters, each the first of its name, as a query of their own."""
     if not kept:
         return "''"
-    names = "|".join(re.escape(name).replace("'", "''") for name in kept)
-    found = f"array_to_string(regexp_extract_all({column}, '[?&]((?:{names})(?:=[^&#;?/]*)?)(?:[&#;?]|$)', 1), '&')"
-    mentioned = " OR ".join(f"contains({column}, '{name.replace(chr(39), chr(39) * 2)}')" for name in kept)
-    return f"CASE WHEN {mentioned} THEN regexp_replace('?' || {found}, '^[?]$', '') ELSE '' END"
+    parts = []
+    for name in kept:
+        found = f"regexp_extract({column}, '[?&]({_literal(re.escape(name))}(?:=[^&#;?/]*)?)(?:[&#;?]|$)', 1)"
+        parts.append(f"CASE WHEN contains({column}, '{_literal(name)}') THEN nullif({found}, '') END")
+    return f"coalesce('?' || nullif(concat_ws('&', {', '.join(parts)}), ''), '')"
+
+
+def _literal(text: str) -> str:
+    return text.replace("'", "''")
 
 
 # What was looked at: `currentsheet` where Tableau filled it, else the URI (shapes of Tableau 2019.3 to 2025.3).
-_HAS_SHEET = "currentsheet IS NOT NULL AND currentsheet <> ''"
 _NAMES_ASSET = "(contains(http_request_uri, '/views/') OR contains(http_request_uri, '/v/') OR contains(http_request_uri, '/authoring/'))"
 _URI_SHEET = "(?:/views|/authoring|/w)/([^/?#;&]+)/(?:v/)?([^/?#;&]+)"
 _EXPORT = "[.](csv|pdf|png|twb|twbx|xlsx)$"
@@ -84,23 +119,31 @@ def _uri_part(group: int) -> str:
     return f"nullif(regexp_extract(http_request_uri, '{_URI_SHEET}', {group}), '')"
 
 
-PARSED: Mapping[str, str] = {
-    "asset_type": f"""CASE
-        WHEN {_HAS_SHEET} THEN CASE
-            WHEN starts_with(currentsheet, 'ds:') THEN 'datasource'
-            WHEN nullif(nullif(split_part(currentsheet, '/', 2), ''), 'null') IS NULL THEN 'workbook'
-            ELSE 'view' END
-        WHEN {_FROM_URI} AND {_uri_part(1)} IS NOT NULL THEN 'view'
-        WHEN contains(http_request_uri, '/datasources/') THEN 'datasource' END""",
-    "workbook": f"""CASE
-        WHEN {_HAS_SHEET} THEN
+PARSED_COLUMNS = ("asset_type", "workbook", "view")
+
+_SHEET_PARTS = f"""
+    CASE
+        WHEN currentsheet <> '' THEN
             CASE WHEN NOT starts_with(currentsheet, 'ds:') THEN nullif(split_part(currentsheet, '/', 1), '') END
-        WHEN {_FROM_URI} THEN {_uri_part(1)} END""",
-    "view": f"""CASE
-        WHEN {_HAS_SHEET} THEN CASE
-            WHEN NOT starts_with(currentsheet, 'ds:')
-            THEN nullif(nullif(split_part(currentsheet, '/', 2), ''), 'null') END
-        WHEN {_FROM_URI} THEN regexp_replace({_uri_part(2)}, '{_EXPORT}', '') END""",
-}
+        WHEN {_FROM_URI} THEN {_uri_part(1)} END AS workbook,
+    CASE
+        WHEN currentsheet <> '' THEN
+            CASE
+                WHEN NOT starts_with(currentsheet, 'ds:')
+                THEN nullif(nullif(split_part(currentsheet, '/', 2), ''), 'null') END
+        WHEN {_FROM_URI} THEN regexp_replace({_uri_part(2)}, '{_EXPORT}', '') END AS view
+"""
+
+_ASSET_TYPE = """
+    CASE
+        WHEN view IS NOT NULL THEN 'view'
+        WHEN workbook IS NOT NULL THEN 'workbook'
+        WHEN starts_with(currentsheet, 'ds:') OR contains(http_request_uri, '/datasources/') THEN 'datasource' END
+"""
 
 
+def parsed(relation: str, condition: str = "true") -> str:
+    """Return a SELECT of a relation's rows with the asset each looked at: asset_type, workbook, view."""
+    return (
+        f"SELECT *, {_ASSET_TYPE} AS asset_type FROM (SELECT *, {_SHEET_PARTS} FROM {relation} WHERE {condition})"
+    )

@@ -18,8 +18,8 @@ from exporter.repository.session import Session, Snapshot
 
 # A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
 RANGE_ROWS = 122_880
-FIRST_RANGE_ROWS = 8_192
-RANGE_BYTES = 64_000_000
+FIRST_RANGE_ROWS = 122_880
+RANGE_BYTES = 128_000_000
 
 
 @dataclass(frozen=True)

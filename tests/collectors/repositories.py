@@ -75,10 +75,13 @@ class Handmade:
         with connect(self._admin) as connection:
             return rows.insert(connection, self.version, table, row)
 
-    def read(self, what: State | Events, role: str = "readonly") -> list[dict[str, Any]]:
-        """Read the rows of a state as one of the published roles."""
-        parameters = {**self._admin, "user": role, "password": self._password}
-        found: list[dict[str, Any]] = read(parameters, what).to_pylist()
+    def parameters(self) -> dict[str, str | int]:
+        """Return connection parameters of the readonly user."""
+        return {**self._admin, "user": "readonly", "password": self._password}
+
+    def read(self, what: State | Events) -> list[dict[str, Any]]:
+        """Read the rows of a state."""
+        found: list[dict[str, Any]] = read(self.parameters(), what).to_pylist()
         return found
 
     def empty(self) -> None:

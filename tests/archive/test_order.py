@@ -1,0 +1,196 @@
+"""Requests that are committed, completed and changed in another order than their ids say."""
+
+import pytest
+
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, rig: Rig) -> None:
+    """A transaction that commits a small id after much larger ones were read is archived by the next exact reading."""
+    with source.other() as slow:
+        slow.execute("BEGIN")
+        slow.execute("INSERT INTO http_requests (id, created_at, completed_at, status) VALUES (7, now(), now(), 200)")
+        source.requests(100, 200)
+        rig.polled(exact=True)
+        source.requests(5000, 5100)
+        rig.polled()
+        assert rig.mode() == "fast"
+        assert rig.ids() == [*range(100, 201), *range(5000, 5101)]
+        slow.execute("COMMIT")
+    rig.polled()
+    assert 7 not in rig.ids()
+    rig.polled(exact=True)
+    assert rig.mode() == "exact"
+    assert rig.ids() == [7, *range(100, 201), *range(5000, 5101)]
+    rig.assert_once()
+
+
+def test_an_open_transaction_holds_the_horizon(source: Source, rig: Rig) -> None:
+    """However many exact readings pass while a transaction stays open, what it commits at last is archived."""
+    with source.other() as slow:
+        slow.execute("BEGIN")
+        slow.execute("INSERT INTO http_requests (id, created_at, completed_at, status) VALUES (7, now(), now(), 200)")
+        for first in range(100, 1100, 200):
+            source.requests(first, first + 99)
+            rig.polled(exact=True)
+        slow.execute("COMMIT")
+    rig.polled(exact=True)
+    assert 7 in rig.ids()
+    rig.assert_once()
+
+
+def test_a_row_of_a_savepoint_has_the_savepoints_transaction(source: Source, rig: Rig) -> None:
+    """Rows written inside savepoints are archived when their transaction commits, rolled back ones never."""
+    with source.other() as slow:
+        slow.execute("BEGIN")
+        for number, end in ((7, "RELEASE"), (8, "ROLLBACK TO"), (9, "RELEASE")):
+            slow.execute("SAVEPOINT one")
+            slow.execute("INSERT INTO http_requests (id, created_at, completed_at) VALUES (%s, now(), now())", [number])
+            slow.execute(f"{end} SAVEPOINT one".encode())
+        source.requests(100, 110)
+        rig.polled(exact=True)
+        slow.execute("COMMIT")
+    rig.polled(exact=True)
+    assert rig.ids() == [7, 9, *range(100, 111)]
+    rig.assert_once()
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_completion_after_archiving(source: Source, rig: Rig, exact: bool) -> None:
+    """A request is open until it completes, and then final and counted once, however it is read."""
+    source.request(1, completed_at=None, status=None)
+    rig.polled(exact=True)
+    assert (rig.ids(), rig.open_ids(), rig.requests_counted()) == ([], [1], 0)
+    source.run("UPDATE http_requests SET completed_at = '2025-11-19 10:00:05', status = 404 WHERE id = 1")
+    rig.polled(exact=exact)
+    assert (rig.ids(), rig.open_ids()) == ([1], [])
+    assert [str(row[0]) for row in rig.query("SELECT completed_at FROM http_requests")] == ["2025-11-19 10:00:05"]
+    assert rig.query("SELECT status FROM http_requests") == [(404,)]
+    rig.assert_once()
+
+
+def test_two_updates_between_polls(source: Source, rig: Rig) -> None:
+    """Of two completions between polls the last one that was committed is archived."""
+    source.request(1, completed_at=None, status=None)
+    rig.polled()
+    for second, status in ((5, 200), (6, 500)):
+        source.run(f"UPDATE http_requests SET completed_at = '2025-11-19 10:00:0{second}', status = {status}")
+    rig.polled()
+    assert rig.query("SELECT status FROM http_requests") == [(500,)]
+    rig.assert_once()
+
+
+def test_a_final_request_never_changes_again(source: Source, rig: Rig) -> None:
+    """A second completion, or none any more, changes nothing in what is final."""
+    source.request(1, status=200)
+    rig.polled()
+    source.run("UPDATE http_requests SET status = 500, completed_at = '2025-11-19 11:00:00'")
+    rig.polled()
+    source.run("UPDATE http_requests SET status = NULL, completed_at = NULL")
+    rig.polled()
+    assert rig.query("SELECT status, completed_at IS NOT NULL FROM http_requests") == [(200, True)]
+    assert rig.open_ids() == []
+    rig.assert_once()
+
+
+def test_an_open_request_shows_its_last_version(source: Source, rig: Rig) -> None:
+    """What became known of an open request is not forgotten when it is removed before it completes."""
+    source.request(1, completed_at=None, status=None, user_id=None)
+    rig.polled()
+    source.run("UPDATE http_requests SET user_id = 5, currentsheet = 'Sales/Overview'")
+    rig.polled()
+    source.run("DELETE FROM http_requests")
+    rig.polled()
+    assert rig.query("SELECT user_id, workbook FROM http_requests") == [(5, "Sales")]
+    rig.assert_once()
+
+
+def test_an_open_request_ends_with_its_row_or_its_day(source: Source, rig: Rig) -> None:
+    """An open request is final, without completion, when the source lost it or when a day has passed, and never twice."""
+    source.request(1, completed_at=None)
+    source.request(2, completed_at=None)
+    rig.polled()
+    source.run("DELETE FROM http_requests WHERE id = 1")
+    rig.polled()
+    assert (rig.ids(), rig.open_ids()) == ([1], [2])
+    rig.now += 25 * 3600
+    rig.polled()
+    assert (rig.ids(), rig.open_ids()) == ([1, 2], [])
+    source.run("UPDATE http_requests SET completed_at = now()")
+    source.request(1, completed_at="2025-11-19 10:00:09")
+    rig.polled(exact=True)
+    rig.assert_once()
+    assert rig.query("SELECT count(completed_at) FROM http_requests") == [(0,)]
+
+
+def test_more_open_requests_than_are_asked_for(source: Source, rig: Rig) -> None:
+    """Thousands of open requests complete like one."""
+    source.run(
+        "INSERT INTO http_requests (id, created_at) SELECT n, '2025-11-19 10:00:00' FROM generate_series(1, 7000) AS n"
+    )
+    rig.polled()
+    assert len(rig.open_ids()) == 7000
+    source.run("UPDATE http_requests SET completed_at = '2025-11-19 10:00:05' WHERE id % 2 = 0")
+    source.run("DELETE FROM http_requests WHERE id % 7 = 1")
+    rig.polled()
+    assert {number for number in range(2, 7001, 2) if number % 7 != 1} <= set(rig.ids())
+    rig.now += 25 * 3600
+    rig.polled()
+    assert rig.ids() == list(range(1, 7001))
+    rig.assert_once()
+
+
+def test_equal_instants(source: Source, rig: Rig) -> None:
+    """Requests of the same instant are different requests."""
+    for number in range(1, 51):
+        source.request(number, completed_at=None if number % 2 else "2025-11-19 10:00:01")
+    rig.polled()
+    source.run("UPDATE http_requests SET completed_at = '2025-11-19 10:00:02' WHERE completed_at IS NULL")
+    rig.polled()
+    assert rig.ids() == list(range(1, 51))
+    rig.assert_once()
+
+
+def test_an_empty_table(source: Source, rig: Rig) -> None:
+    """An empty table is archived as such, and its first row like any other."""
+    rig.polled()
+    rig.polled(exact=True)
+    assert rig.ids() == []
+    source.request(1)
+    rig.polled()
+    assert rig.ids() == [1]
+    assert rig.incidents() == {}
+
+
+def test_completions_between_the_ranges_of_a_full_reading(
+    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
+    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 100)
+    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
+    source.requests(1, 1000)
+    source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 3 = 0")
+    written = 0
+    finishing = rig.history.writing
+
+    def writing(*arguments: object) -> object:
+        nonlocal written
+        written += 1
+        source.run(f"UPDATE http_requests SET completed_at = created_at WHERE id % 3 = 0 AND id % 10 = {written % 10}")
+        source.request(2000 + written)
+        source.request(-written)
+        source.run(f"DELETE FROM http_requests WHERE id = {written * 100 - 50}")
+        return finishing(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.history, "writing", writing)
+    rig.polled()
+    assert written > 9
+    monkeypatch.undo()
+    rig.polled(exact=True)
+    there = {row[0] for row in source.run("SELECT id FROM http_requests WHERE completed_at IS NOT NULL")}
+    assert there <= set(rig.ids())
+    assert set(range(1, 1001)) - {written * 100 - 50 for written in range(1, 11)} <= {*rig.ids(), *rig.open_ids()}
+    rig.assert_once()

@@ -1,0 +1,89 @@
+"""The freshness of a whole company, against what its story says; written without the statement in mind."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from exporter.collectors.assets import COLLECTOR
+from exporter.demo.names import ODD
+from exporter.demo.rows import Row
+from exporter.demo.simulation import Simulation
+from tests.collectors.repositories import read
+
+(STATE,) = COLLECTOR.states
+
+Fresh = tuple[datetime | None, str | None, str | None]
+
+
+def own(row: Row) -> tuple[Any, str] | None:
+    """Say when the extract of a workbook or data source was refreshed, and how that is known."""
+    if not row["data_engine_extracts"]:
+        return None
+    dates = [row[name] for name in ("extracts_refreshed_at", "extracts_incremented_at") if row[name]]
+    return (max(dates, key=str), "repository") if dates else (row["last_published_at"], "created")
+
+
+def stalest(extracts: Sequence[tuple[Any, str]], *, live: bool) -> Fresh:
+    """Choose among the extracts of one asset."""
+    if not extracts:
+        return None, None, "live"
+    return (*min(extracts, key=lambda extract: str(extract[0])), "mixed" if live else "extract")
+
+
+def used(tables: Mapping[str, Sequence[Row]], workbook: Row) -> list[Row]:
+    """Find the published data sources of a workbook: by name, on its site."""
+    names = {
+        link["dbname"]
+        for link in tables["data_connections"]
+        if (link["owner_type"], link["owner_id"], link["dbclass"]) == ("Workbook", workbook["id"], "sqlproxy")
+    }
+    published = [row for row in tables["datasources"] if row["connectable"] and row["site_id"] == workbook["site_id"]]
+    return [row for row in published if row["repository_url"] in names]
+
+
+def runs(tables: Mapping[str, Sequence[Row]], flow: Row) -> list[Any]:
+    """List when a flow succeeded."""
+    done = [run for run in tables["flow_runs"] if run["flow_id"] == flow["id"] and run["finish_code"] == 0]
+    return [run["completed_at"] for run in done if run["completed_at"]]
+
+
+def expected(simulation: Simulation) -> dict[object, Fresh]:
+    """Say how fresh each asset is, by LUID."""
+    tables = simulation.company.tables
+    answer: dict[object, Fresh] = {
+        row["luid"]: stalest([extract] if (extract := own(row)) else [], live=False)
+        for row in tables["datasources"]
+        if row["connectable"] and row["state"] != "archived"
+    }
+    for row in tables["workbooks"]:
+        if row["is_deleted"] or (row["is_private"] and simulation.version == "2019.3"):
+            continue
+        sources = used(tables, row)
+        extracts = [extract for extract in (own(row), *map(own, sources)) if extract]
+        answer[row["luid"]] = stalest(extracts, live=any(own(each) is None for each in sources))
+    for row in tables["flows"]:
+        if row["is_deleted"] or row["state"] == "archived":
+            continue
+        succeeded = runs(tables, row)
+        answer[row["luid"]] = (max(succeeded, key=str), "job", None) if succeeded else (None, None, None)
+    return answer
+
+
+def test_every_asset_is_as_fresh_as_its_story_says(simulation: Simulation) -> None:
+    """All assets and no others, in each version of the schema."""
+    found = {
+        row["asset_id"]: (row["last_refresh_at"], row["freshness_source"], row["connection"])
+        for row in read(simulation.parameters(), STATE).to_pylist()
+    }
+    assert found == expected(simulation)
+    assert {source for _, source, _ in found.values()} == {"repository", "created", "job", None}
+    assert {connection for _, _, connection in found.values()} == {"extract", "mixed", "live", None}
+
+
+def test_hostile_names_pass_unchanged(simulation: Simulation) -> None:
+    """What somebody typed is what is read: quotes, line breaks, emoji, right-to-left."""
+    names = {row["asset_name"] for row in read(simulation.parameters(), STATE).to_pylist()}
+    typed = {row["name"] for row in simulation.company.tables["workbooks"]} & set(ODD)
+    hidden = {row["name"] for kind in ("deleted", "private") for row in simulation.company.of_kind("workbooks", kind)}
+    assert typed - hidden <= names
+    assert len(typed - hidden) > 8

@@ -1,0 +1,114 @@
+"""How often an asset is refreshed, asked of a history made for the question."""
+
+from datetime import timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from exporter.collector import columns_of
+from exporter.collectors.assets.learning import LEARNS
+from exporter.collectors.background_jobs import Job
+from tests.collectors.assets.test_samples import assets
+from tests.collectors.repositories import at
+
+NEWEST = at(19)
+
+
+def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any]) -> dict[str, float]:
+    """Ask the question of a history with these jobs."""
+    with duckdb.connect() as connection:
+        listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
+        connection.execute(f"CREATE TABLE background_jobs ({listed})")
+        for job in jobs:
+            names = ", ".join(job)
+            marks = ", ".join("?" * len(job))
+            connection.execute(f"INSERT INTO background_jobs ({names}) VALUES ({marks})", list(job.values()))
+        connection.register("state", assets(*rows))
+        return dict(connection.execute(LEARNS).fetchall())
+
+
+def jobs(*hours_ago: float, **values: object) -> list[dict[str, Any]]:
+    """Return successful refreshes of task 7 so many hours before the newest."""
+    base = {"finish_code": 0, "task_id": 7, "job_name": "Refresh Extracts"}
+    return [{**base, "completed_at": NEWEST - timedelta(hours=hours), **values} for hours in hours_ago]
+
+
+PLANNED = {"task_ids": "7,8"}
+HOUR = 3600.0
+
+
+def test_the_interval_is_the_median_of_the_gaps() -> None:
+    """Gaps of 1, 2 and 10 hours have the median 2."""
+    assert learn(jobs(0, 1, 3, 13), PLANNED) == {"luid-1": 2 * HOUR}
+
+
+def test_one_gap_teaches_nothing() -> None:
+    """Two gaps are the least."""
+    assert learn(jobs(0, 1), PLANNED) == {}
+
+
+@pytest.mark.parametrize("unlike", [{"finish_code": 1}, {"finish_code": 2}, {"finish_code": None}, {"task_id": 9}])
+def test_only_successful_refreshes_of_its_own_count(unlike: dict[str, object]) -> None:
+    """Failures, cancelled jobs and jobs of other tasks do not."""
+    assert learn([*jobs(0, 2, 4), *jobs(1, **unlike)], PLANNED) == {"luid-1": 2 * HOUR}
+
+
+def test_all_tasks_of_an_asset_count() -> None:
+    """A workbook may have a task for full refreshes and one for increments."""
+    assert learn([*jobs(0, 2), *jobs(1, task_id=8)], PLANNED) == {"luid-1": HOUR}
+
+
+def test_the_oldest_versions_name_the_task_by_correlation() -> None:
+    """Where task_id is NULL, correlation_id is the task."""
+    assert learn(jobs(0, 2, 4, task_id=None, correlation_id=8), PLANNED) == {"luid-1": 2 * HOUR}
+
+
+def test_what_is_older_than_thirty_days_does_not_count() -> None:
+    """The past is another rhythm."""
+    assert learn(jobs(0, 1, 2, 720, 721, 722, 723, 724), PLANNED) == {"luid-1": HOUR}
+    assert learn(jobs(0, 721, 722, 723), PLANNED) == {}
+
+
+def test_the_last_twenty_refreshes_count() -> None:
+    """A new rhythm is learned soon."""
+    recent = [hours / 2 for hours in range(20)]
+    assert learn(jobs(*recent, *(10 + 5 * hours for hours in range(30))), PLANNED) == {"luid-1": HOUR / 2}
+
+
+BY_HAND = {"task_id": None, "title": "Sales", "subtitle": "Workbook", "site_id": 1}
+
+
+def test_a_refresh_by_hand_is_told_by_title_type_and_site() -> None:
+    """Nothing else says what it refreshed."""
+    assert learn(jobs(0, 2, 4, **BY_HAND), {}) == {"luid-1": 2 * HOUR}
+
+
+@pytest.mark.parametrize(
+    "unlike",
+    [{"title": "Other"}, {"subtitle": "Datasource"}, {"site_id": 2}, {"job_name": "Subscription Notifications"}],
+)
+def test_another_title_type_site_or_kind_of_job_is_not_meant(unlike: dict[str, object]) -> None:
+    """All of them must fit."""
+    assert learn(jobs(0, 2, 4, **{**BY_HAND, **unlike}), {}) == {}
+
+
+def test_a_name_that_two_assets_have_teaches_nothing() -> None:
+    """Which of them was refreshed cannot be told."""
+    assert learn(jobs(0, 2, 4, **BY_HAND), {}, {"asset_id": "luid-2"}) == {}
+
+
+def test_a_planned_refresh_is_counted_once() -> None:
+    """Its title fits too."""
+    assert learn(jobs(0, 2, 4, **{**BY_HAND, "task_id": 7}), PLANNED) == {"luid-1": 2 * HOUR}
+
+
+def test_infinity_is_no_instant() -> None:
+    """A job that is done at infinity neither counts nor ends the thirty days."""
+    endless = [{"finish_code": 0, "task_id": 7, "completed_at": "infinity"}]
+    assert learn([*jobs(0, 2, 4), *endless], PLANNED) == {"luid-1": 2 * HOUR}
+
+
+def test_an_empty_history_teaches_nothing() -> None:
+    """A first poll has nothing to ask."""
+    assert learn([], PLANNED) == {}

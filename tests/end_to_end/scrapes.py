@@ -1,0 +1,64 @@
+"""Looking at the agent all the time, as Prometheus does."""
+
+import threading
+from collections.abc import Mapping
+from typing import Self
+
+import httpx
+
+from tests.agent import Agent
+
+Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def by_labels(samples: Samples, name: str, *labels: str) -> dict[tuple[str, ...], float]:
+    """Return the samples of one name by the values of some labels; an absent label is empty."""
+    return {
+        tuple(dict(found).get(label, "") for label in labels): value
+        for (sample, found), value in samples.items()
+        if sample == name
+    }
+
+
+def counters(samples: Samples) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return all that may never fall, but what the process itself counts anew at each start."""
+    endings = ("_total", "_bucket", "_count", "_sum")
+    return {
+        key: value
+        for key, value in samples.items()
+        if key[0].startswith("tableau_") and key[0].endswith(endings) and key[0] != "tableau_series_dropped_total"
+    }
+
+
+class Scraper:
+    """Scrapes without a pause while the block lasts; ``silent`` says that one was not answered, ``fallen`` what fell."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._highest: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        self.scrapes = 0
+        self.silent: list[str] = []
+        self.fallen: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(0.05):
+            try:
+                samples = self._agent.metrics()
+            except httpx.TransportError as error:
+                self.silent.append(repr(error))
+                continue
+            self.scrapes += 1
+            for key, value in counters(samples).items():
+                if value < self._highest.get(key, 0):
+                    self.fallen.append(f"{key}: {self._highest[key]} -> {value}")
+                self._highest[key] = value
