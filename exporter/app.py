@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from datetime import timedelta
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -190,7 +191,13 @@ class Agent:
     def _new_polling(self, configuration: Configuration) -> Polling:
         chosen = enabled(configuration, self._known)
         settings = configuration.repository
-        history = History(self._file, chosen, _privacy(configuration), configuration.pseudonym_key_file)
+        history = History(
+            self._file,
+            chosen,
+            _privacy(configuration),
+            configuration.pseudonym_key_file,
+            timedelta(seconds=configuration.history.retention) if configuration.history.retention else None,
+        )
         history.pseudonyms = _pseudonyms(configuration)
         schedule = Schedule(settings.poll_interval, settings.exact_interval) if settings else Schedule()
         poller = Poller(
@@ -206,7 +213,6 @@ class Agent:
         return Polling(poller, history, chosen)
 
     def _poll_forever(self) -> None:
-        self._show_past()
         if self._configuration.repository is None:
             return
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
@@ -217,17 +223,6 @@ class Agent:
             self._board.retain(self._polling.collectors)
         if self._board.source("repository").up:
             self._polling.poller.poll(exact=True)
-
-    def _show_past(self) -> None:
-        """Show what the file holds before a source answers; what holds the file now is told by the first poll."""
-        polling = self._polling
-        try:
-            polling.history.prepare(datetime.now(UTC))
-        except Exception as error:  # noqa: BLE001 - the polls meet it again and tell; without this thread there are none
-            log.warning("the history cannot be read yet", error=str(error))
-            return
-        polling.poller.show_history()
-        self._changed.set()
 
     def _render_forever(self) -> None:
         while not self._stopping.is_set():

@@ -106,12 +106,16 @@ def _columns(text: str) -> dict[str, str]:
     return {name: kind for name, kind in pairs}  # noqa: C416 - dict(pairs) would not name the parts
 
 
+Promises = Callable[[Mapping[str, Any]], tuple[float | None, float | None]]
+"""From what is known of an asset to the hours of its warning and its critical promise; None where there is none."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a state's samples may depend on beside its rows: the site of each id, the promises, what was learned."""
 
     sites: Mapping[int, str]
-    promises: "Callable[[Mapping[str, Any]], tuple[float | None, float | None]]"
+    promises: Promises
     learned: "pa.Table | None" = None
 
     def site(self, site_id: int | None) -> str:
@@ -192,6 +196,11 @@ class Collector:
     families: tuple[Family, ...] = ()
     """Families whose samples come from elsewhere in the agent."""
     enabled: bool = True
+
+    @property
+    def from_requests(self) -> bool:
+        """Whether it lives by the requests that another collector archives, and reads nothing itself."""
+        return self.events is None and not self.states
 
     def all_families(self) -> tuple[Family, ...]:
         """Return every family that this collector declares, each once: several states may feed one."""

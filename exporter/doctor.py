@@ -12,7 +12,7 @@ from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, ExporterError, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED
-from exporter.poller.poller import relations_of
+from exporter.poller.taking import relations_of
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
 

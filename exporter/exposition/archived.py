@@ -23,9 +23,9 @@ def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_by
                 yield _counter(fold.family, totals)
     yield _counter(families.HISTORY_ROWS, totals)
     kinds = list(families.INCIDENT_KINDS)
-    counts = [totals.counter(families.INCIDENTS.name, kind) for kind in kinds]
+    counts = [int(totals.counter(families.INCIDENTS.name, kind)) for kind in kinds]
     yield Block(families.INCIDENTS, Labels(("kind",), [kinds]), counts)
-    yield single(families.POSSIBLY_LOST, totals.counter(families.POSSIBLY_LOST.name))
+    yield single(families.POSSIBLY_LOST, int(totals.counter(families.POSSIBLY_LOST.name)))
     polled = {mode: totals.marks.get(f"poll:{mode}") for mode in MODES}
     yield Block(families.HISTORY_LAST_POLL, Labels(("mode",), [list(polled)]), list(polled.values()))
     yield single(families.HISTORY_NEWEST, totals.marks.get("newest"))
@@ -43,7 +43,7 @@ def _counter(family: Family, totals: Totals) -> Block:
     columns = [list(column) for column in zip(*(labels for labels, _ in rows), strict=True)] or [
         [] for _ in family.labels
     ]
-    return Block(family, Labels(family.labels, columns), [value for _, value in rows])
+    return Block(family, Labels(family.labels, columns), [int(value) if value.is_integer() else value for _, value in rows])
 
 
 def _histogram(family: Family, totals: Totals) -> HistogramBlock:

@@ -35,6 +35,8 @@ class Lookups:
     sites: Mapping[int, str]
     people: pa.Table
     """Columns user_id and person, 64-bit integers."""
+    pruned_before: datetime | None = None
+    """Rows older than this were removed by the retention: read again, they are not counted again."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def append(
     """Archive rows that are final as they come (jobs, logins)."""
     if not rows.num_rows:
         return Appended(0, 0)
-    marked, reused = _marked(connection, events, rows)
+    marked, reused = _marked(connection, events, rows, lookups.pruned_before)
     with _arriving(connection, marked, lookups):
         fresh = "(SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh)"
         new = _store(connection, events.table, f"FROM {fresh}", fresh, folds)
@@ -88,7 +90,7 @@ def append_requests(  # noqa: PLR0913 - each is a different thing
     """Archive requests: the final ones for good, the open ones apart; redacted before anything is stored."""
     if not rows.num_rows:
         return Appended(0, 0)
-    marked, reused = _marked(connection, events, _complete(rows))
+    marked, reused = _marked(connection, events, _complete(rows), lookups.pruned_before)
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
     stored = ", ".join(_stored(name, cleaning) for name in (*marked.column_names, *PARSED_COLUMNS) if name not in _MARKS)
     with _arriving(connection, marked, lookups):
@@ -144,7 +146,9 @@ def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str, folde
     return new
 
 
-def _marked(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table) -> tuple[pa.Table, int]:
+def _marked(
+    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, pruned_before: datetime | None
+) -> tuple[pa.Table, int]:
     """Mark each row as fresh or known; return with it how many fresh ones have an id that stood for another row."""
     first, second = events.key
     count = rows.num_rows
@@ -168,6 +172,9 @@ def _marked(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Tabl
             fresh[again["row_number"]] = False
     same = np.asarray(known["same"], dtype=np.bool_)
     fresh[known["row_number"][same]] = False
+    if pruned_before is not None:
+        recent = pc.greater_equal(rows.column(second), pa.scalar(pruned_before, pa.timestamp("us")))
+        fresh &= pc.fill_null(recent, fill_value=True).to_numpy()
     reused = 0 if events.sql else int(np.count_nonzero(~same))
     return numbered.append_column("fresh", pa.array(fresh)), reused
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -24,6 +24,9 @@ from exporter.history.schema import create_views, ensure_columns, prepare, table
 from exporter.history.totals import Totals, mark, naive, read_totals
 
 
+PRUNE_STEP = timedelta(days=1)
+
+
 @dataclass(frozen=True)
 class Poll:
     """One line of the poll log."""
@@ -42,7 +45,12 @@ class History:
     """One history file and what is known of it between polls."""
 
     def __init__(
-        self, file: HistoryFile, collectors: Mapping[str, Collector], privacy: Privacy, key_file: Path | None = None
+        self,
+        file: HistoryFile,
+        collectors: Mapping[str, Collector],
+        privacy: Privacy,
+        key_file: Path | None = None,
+        retention: timedelta | None = None,
     ) -> None:
         self.file = file
         self.totals = Totals()
@@ -53,6 +61,7 @@ class History:
         self.known_users = pa.table({"id": pa.array([], pa.int64()), "system_user_id": pa.array([], pa.int64())})
         self._collectors = collectors
         self._privacy = privacy
+        self._retention = retention
         self._cleaning = cleaning(privacy)
         self._key_file = key_file or file.path.with_name(file.path.name + ".key")
         self._prepared = False
@@ -69,15 +78,16 @@ class History:
         if self._privacy.users != "name":
             self.pseudonyms = Pseudonyms(load_key(self._key_file))
 
-    def prepare(self, now: datetime) -> None:
-        """Bring the file to this program's tables and read where it stands; does nothing the second time."""
+    def prepare(self, now: datetime) -> bool:
+        """Bring the file to this program's tables and read where it stands; return False when that is done already."""
         if self._prepared:
-            return
+            return False
         with self.file.open() as connection:
             prepare(connection, self._collectors)
             self._reread_names(connection)
             self._reread(connection, now)
         self._prepared = True
+        return True
 
     @contextlib.contextmanager
     def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator["Writer"]:
@@ -110,8 +120,30 @@ class History:
         if "users" in self._kept_tables():
             self.known_users = connection.sql("SELECT id, system_user_id FROM latest_users").to_arrow_table()
 
+    def events(self) -> list[Events]:
+        """Return the events that are archived."""
+        return [collector.events for collector in self._collectors.values() if collector.events]
+
     def _kept_tables(self) -> set[str]:
         return {state.kept_in for collector in self._collectors.values() for state in collector.states if state.kept_in}
+
+    @property
+    def pruned_before(self) -> datetime | None:
+        """Everything older was removed by the retention (UTC, naive)."""
+        pruned = self.totals.marks.get("pruned")
+        return None if pruned is None else _from_epoch(pruned)
+
+    def prunable_before(self, now: datetime) -> datetime | None:
+        """Return the instant before which the retention lets nothing stand, a day's worth at a time.
+
+        An agent's clock that jumps ahead must not empty the history: it is believed only as far as the newest request.
+        """
+        newest, oldest = self.totals.marks.get("newest"), self.totals.marks.get("oldest")
+        if self._retention is None or newest is None or oldest is None:
+            return None
+        believed = min(naive(now), _from_epoch(newest) + PRUNE_STEP) - self._retention
+        done = max(_from_epoch(oldest), self.pruned_before or datetime.min)  # noqa: DTZ901 - naive, as in the history
+        return min(believed, done + PRUNE_STEP) if done < believed else None
 
     def cleaning_for(self) -> Mapping[str, str]:
         """Return the expressions that redact a request's columns."""
@@ -135,6 +167,10 @@ class History:
         self.open_keys = connection.sql(
             "SELECT id, created_at FROM http_requests_open ORDER BY id DESC LIMIT 5000"
         ).to_arrow_table()
+
+
+def _from_epoch(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def site_label(namespace: str | None) -> str:
@@ -195,6 +231,14 @@ class Writer:
     def move(self, old: Position, new: Position) -> None:
         """Move a position (compare and set)."""
         move(self.connection, old, replace(new, polled_at=naive(self.now)))
+
+    def prune(self, before: datetime) -> None:
+        """Remove the events that are older; counters and positions stay."""
+        for events in self.history.events():
+            self.connection.execute(f'DELETE FROM "{events.table}" WHERE "{events.key[1]}" < ?', [before])
+        self.connection.execute("DELETE FROM poll_log WHERE started_at < ?", [before])
+        mark(self.connection, "pruned", before)
+        mark(self.connection, "oldest", before)
 
     def log(self, poll: Poll, position: Position | None) -> None:
         """Write a line of the poll log, and when this way of reading last succeeded."""

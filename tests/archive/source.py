@@ -91,7 +91,7 @@ class Source:
         self.run(
             "INSERT INTO http_requests (id, controller, action, created_at, completed_at, status, site_id, user_id)"
             " SELECT n, 'vizql', 'view', %s::timestamp + n * interval '1 s', %s::timestamp + (n + 1) * interval '1 s',"
-            " 200, 1, 1 FROM generate_series(%s, %s) AS n",
+            " 200, 1, 1 FROM generate_series(%s::bigint, %s::bigint) AS n",
             created_at,
             created_at,
             first,
@@ -104,7 +104,7 @@ class Source:
         self.run("ALTER TABLE http_requests ALTER COLUMN http_referer SET STORAGE PLAIN")
         self.run(
             "INSERT INTO http_requests (id, created_at, http_referer)"
-            " SELECT -n, now(), repeat('x', 7900) FROM generate_series(1, %s) AS n",
+            " SELECT -n, now(), repeat('x', 7900) FROM generate_series(1, %s::bigint) AS n",
             FAST_BYTES // 8192 + 100,
         )
         self.run("DELETE FROM http_requests")

@@ -1,0 +1,177 @@
+"""Taking rows from the source during one session: states, tables of events, and who the ids in them are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from exporter.collector import Collector, Events, Fold, Relation, columns_of
+from exporter.errors import HistoryError, SourceError, SourceUnreachable
+from exporter.history.archive import Lookups
+from exporter.history.history import History, site_label
+from exporter.poller.personal import people_of, without_names
+from exporter.poller.runs import Runs
+from exporter.poller.tables import Archiving, Pending, append, columns_to_fit, read_table
+from exporter.poller.viewing import LOOK_BACK, read_view
+from exporter.repository.session import Session
+
+StateKey = tuple[str, int]
+"""A state: its collector's name and its place among the collector's states."""
+
+
+@dataclass
+class Taken:
+    """What a poll took from the source and has not yet stored or shown."""
+
+    runs: Runs = field(default_factory=Runs)
+    states: dict[StateKey, pa.Table] = field(default_factory=dict)
+    tables: list[Pending] = field(default_factory=list)
+    sightings: list[tuple[Events, pa.Table]] = field(default_factory=list)
+    lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    address: str = ""
+    server_version: str = ""
+    oldest_at: datetime | None = None
+
+    def waiting(self) -> set[str]:
+        """Name the tables whose rows are not stored yet."""
+        return {pending.events.table for pending in self.tables} | {events.table for events, _ in self.sightings}
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What ids stand for, kept between polls: a request may name a site or a person that is gone."""
+
+    sites: Mapping[int, str]
+    present_sites: tuple[str, ...]
+    people: pa.Table
+
+
+class Taker:
+    """Takes what each collector asks for; a collector that fails leaves the others theirs."""
+
+    def __init__(self, history: History, collectors: Mapping[str, Collector], clock: Callable[[], datetime]) -> None:
+        self._history = history
+        self._collectors = collectors
+        self._clock = clock
+        self._known: Knowledge | None = None
+        self._read_before: set[StateKey] = set()
+
+    @property
+    def known(self) -> Knowledge:
+        """What ids stand for, to begin with as the history knows it."""
+        if self._known is None:
+            people = people_of(self._history.known_users, self._history.pseudonyms)
+            self._known = Knowledge(dict(self._history.known_sites), (), people)
+        return self._known
+
+    def take(self, session: Session, taken: Taken, *, exact: bool) -> None:
+        """Take everything that is due. Raises SourceUnreachable when the source goes away."""
+        taken.address, taken.server_version = session.address, session.server_version
+        relations = {name: relations_of(collector) for name, collector in self._collectors.items()}
+        catalog = session.look({relation.name for some in relations.values() for relation in some})
+        taken.lacks = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
+        self._take_states(session, taken, exact=exact)
+        self._learn_names(taken)
+        self._take_events(session, taken, exact=exact)
+
+    def archiving(self) -> Archiving:
+        """Return what archiving needs beside the rows."""
+        folds: dict[str, Sequence[Fold]] = {events.table: events.folds for events in self._history.events()}
+        if "http_requests" in folds:
+            further = (fold for collector in self._collectors.values() for fold in collector.folds)
+            folds["http_requests"] = (*folds["http_requests"], *further)
+        return Archiving(
+            self._history,
+            Lookups(self.known.sites, self.known.people, self._history.pruned_before),
+            folds,
+            count_people="active_users" in self._collectors,
+            clock=self._clock,
+        )
+
+    def _take_states(self, session: Session, taken: Taken, *, exact: bool) -> None:
+        for name, collector in self._collectors.items():
+            for index, state in enumerate(collector.states):
+                if state.every == "exact" and not exact and (name, index) in self._read_before:
+                    continue
+                try:
+                    with taken.runs.timed(name) as run:
+                        rows = session.read(state.row, state.reads, state.sql)
+                        run.rows += rows.num_rows
+                        taken.states[name, index] = self._unnamed(rows, state.row)
+                except SourceUnreachable:
+                    raise
+                except SourceError:
+                    continue  # recorded by the run; the other states may still be had
+                self._read_before.add((name, index))
+
+    def _unnamed(self, rows: pa.Table, row: type) -> pa.Table:
+        return without_names(rows, columns_of(row), self._history.privacy, self._history.pseudonyms)
+
+    def _learn_names(self, taken: Taken) -> None:
+        """Take up the sites and users just read, beside those of the past."""
+        sites, users = self._kept_in("sites", taken), self._kept_in("users", taken)
+        if sites is not None:
+            names = zip(sites.column("id").to_pylist(), sites.column("url_namespace").to_pylist(), strict=True)
+            present = {site: site_label(namespace) for site, namespace in names}
+            self._known = replace(
+                self.known, sites={**self.known.sites, **present}, present_sites=tuple(sorted(set(present.values())))
+            )
+        if users is not None:
+            gone = self.known.people.join(users.select(["id"]), keys="user_id", right_keys="id", join_type="left anti")
+            people = people_of(users, self._history.pseudonyms)
+            self._known = replace(self.known, people=pa.concat_tables([people, gone.select(people.column_names)]))
+
+    def _kept_in(self, table: str, taken: Taken) -> pa.Table | None:
+        for (name, index), rows in taken.states.items():
+            if self._collectors[name].states[index].kept_in == table:
+                return rows
+        return None
+
+    def _take_events(self, session: Session, taken: Taken, *, exact: bool) -> None:
+        for name, collector in self._collectors.items():
+            if collector.events is None:
+                continue
+            try:
+                with taken.runs.timed(name) as run:
+                    run.rows += self._take_one(session, collector.events, taken, exact=exact)
+            except SourceUnreachable:
+                raise
+            except (SourceError, HistoryError):
+                continue  # recorded by the run
+
+    def _take_one(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
+        if events.sql and events.row:
+            taken.sightings.append((events, self._unnamed(session.read(events.row, events.reads, events.sql), events.row)))
+            return taken.sightings[-1][1].num_rows
+        if events.table not in session.catalog.relations:
+            return self._take_from_view(session, events, taken, exact=exact)
+        pending = read_table(session, events, self.archiving(), exact_due=exact)
+        taken.tables.append(pending)
+        if events.keeps_open and pending.reading:
+            taken.oldest_at = pending.reading.oldest_at
+        return pending.read + (pending.rows.num_rows if pending.rows is not None else 0)
+
+    def _take_from_view(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
+        """Take rows through the underscore view, where the table itself may not be read."""
+        view = session.catalog.stand_in(events.table)
+        if events.row is not None:
+            columns = ", ".join(column.name for column in columns_of(events.row))
+            sql = f"SELECT {columns} FROM {events.table} WHERE completed_at IS NOT NULL"
+            taken.sightings.append((events, session.read(events.row, events.reads, sql)))
+            return taken.sightings[-1][1].num_rows
+        since = None if exact else self._clock().astimezone(UTC).replace(tzinfo=None) - LOOK_BACK
+        pending = Pending(events, "full" if exact else "fast", self._clock(), None, node=session.address)
+        for fields, rows in read_view(session, view, since):
+            pending.fields = fields
+            with self._history.writing(self._clock(), columns_to_fit([pending])) as writer:
+                pending.count(append(writer, events, rows, self.archiving()))
+        pending.gone = self._history.open_keys.slice(0, 0)
+        taken.tables.append(pending)
+        return pending.read
+
+
+def relations_of(collector: Collector) -> tuple[Relation, ...]:
+    """Return every relation that a collector reads."""
+    events = collector.events.reads if collector.events else ()
+    return (*events, *(relation for state in collector.states for relation in state.reads))

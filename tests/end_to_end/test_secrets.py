@@ -1,0 +1,128 @@
+"""What nobody may find: secrets anywhere, and people where the privacy options hide them."""
+
+import gzip
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from exporter.demo.simulation import Simulation
+from tests.agent import Agent
+from tests.end_to_end.conftest import ask
+
+ROOT = Path(__file__).parents[2]
+CANARY = b"CANARY"
+FULL_ADDRESS = re.compile(rb"10\.20\.\d{1,3}\.[1-9]\d{0,2}|2001:db8:[0-9a-f]{0,4}:[0-9a-f:]*[1-9a-f]|192\.0\.2\.1[01]")
+SYSTEM_ACCOUNTS = (1, 2)
+
+
+def watched(agent: Agent, *arguments: str) -> Iterator[tuple[str, bytes]]:
+    """Run an agent for some polls; yield everything that it shows, writes and logs, each with where it is found."""
+    agent.start(*arguments)
+    agent.polled(2)
+    yield from shown(agent)
+    agent.kill()  # a write-ahead log, if there is one, is looked at too
+    agent.start(*arguments)
+    agent.polled()
+    assert agent.stop() == 0
+    yield from stored(agent)
+
+
+def shown(agent: Agent) -> Iterator[tuple[str, bytes]]:
+    """Yield what the agent serves, and what the doctor says."""
+    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    yield "the page", httpx.get(agent.url).content
+    yield "text", httpx.get(f"{agent.url}/metrics", headers={"Accept-Encoding": "identity"}).content
+    yield "openmetrics", httpx.get(f"{agent.url}/metrics", headers=openmetrics).content
+    with httpx.stream("GET", f"{agent.url}/metrics", headers={"Accept-Encoding": "gzip"}) as answer:
+        yield "gzip", gzip.decompress(b"".join(answer.iter_raw()))
+    check = subprocess.run(
+        [sys.executable, "-m", "exporter", "check"], env=agent.environment, cwd=ROOT, capture_output=True, check=False
+    )
+    yield "check", check.stdout + check.stderr
+
+
+def stored(agent: Agent) -> Iterator[tuple[str, bytes]]:
+    """Yield every file of the history's folder, the log among them, and every row: texts are compressed in the file."""
+    for path in agent.folder.rglob("*"):
+        if path.is_file():
+            yield path.name, path.read_bytes()
+    with duckdb.connect(str(agent.history), read_only=True) as connection:
+        tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        for (table,) in tables:
+            rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+            yield f"table {table}", "\n".join(map(str, rows)).encode()
+
+
+def people_of(simulation: Simulation) -> list[bytes]:
+    """Return the login, name and e-mail address of everybody; accounts of the system are nobody."""
+    rows = ask(
+        simulation,
+        "SELECT name, friendly_name, email FROM system_users WHERE id <> ALL (%s)",
+        list(SYSTEM_ACCOUNTS),
+    )
+    return [text.encode() for row in rows for text in row]
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_no_secret_is_found_anywhere(form: str, repository: Simulation, agents: Callable[..., Agent]) -> None:
+    """Tickets, tokens, cookies, hashed passwords and our own password: not in the file, the pages, or the logs."""
+    parameters = repository.parameters()
+    agent = agents(parameters, LOG__FORMAT=form, LOG__LEVEL="debug", COLLECTORS="{views: true}")
+    password = str(parameters["password"]).encode()
+    found = [place for place, content in watched(agent) if CANARY in content or password in content]
+    assert found == []
+    assert agent.query("SELECT count(*) FROM http_requests WHERE http_request_uri LIKE '/trusted/-/%'")[0][0] > 0
+
+
+def test_a_wrong_password_is_not_told(repository: Simulation, agents: Callable[..., Agent]) -> None:
+    """Also the password that the repository refuses is found nowhere."""
+    wrong = "wr0ng pass'word\\"
+    agent = agents({**repository.parameters(), "password": wrong}, LOG__LEVEL="debug").start()
+    agent.until(lambda: "authentication failed" in agent.logged(), "the refusal is logged")
+    assert [place for place, content in shown(agent) if wrong.encode() in content] == []
+    assert wrong not in agent.logged()
+
+
+@pytest.mark.parametrize(("users", "addresses"), [("pseudonym", "truncated"), ("none", "none")])
+def test_people_are_hidden(users: str, addresses: str, repository: Simulation, agents: Callable[..., Agent]) -> None:
+    """Nobody's login, name, e-mail address or network address is found, and the active people are still counted."""
+    agent = agents(repository.parameters(), PRIVACY__USERS=users, PRIVACY__ADDRESSES=addresses, LOG__LEVEL="debug")
+    people = people_of(repository)
+    assert len(people) > 100
+    found = {}
+    for place, content in watched(agent):
+        traces = [person for person in people if person in content] + FULL_ADDRESS.findall(content)
+        if traces:
+            found[place] = traces[:5]
+    assert found == {}
+    (seen,) = agent.query("SELECT count(DISTINCT person), max(person) FROM last_seen")
+    ((known, newest),) = ask(repository, "SELECT count(DISTINCT system_user_id), max(system_user_id) FROM users")
+    assert 0 < seen[0] <= known
+    assert users == "none" or seen[1] > newest
+
+
+def test_people_stay_hidden_after_a_reload(changing: Simulation, agents: Callable[..., Agent]) -> None:
+    """A reload goes on with the same pseudonyms: nobody is named, and nobody is counted for two."""
+    agent = agents(changing.parameters(), PRIVACY__USERS="pseudonym").start()
+    agent.polled()
+    person = "SELECT site, person FROM last_seen ORDER BY ALL"
+    owners = "SELECT DISTINCT name FROM logins ORDER BY ALL"
+    before, named = agent.query(person), agent.query(owners)
+    assert httpx.post(f"{agent.url}/-/reload").status_code == httpx.codes.OK
+    ask(changing, "UPDATE http_requests SET completed_at = created_at WHERE completed_at IS NULL")
+    ask(changing, "UPDATE users SET login_at = timezone('UTC', now()) WHERE login_at IS NOT NULL")
+    ask(
+        changing,
+        "INSERT INTO http_requests (site_id, user_id, action, controller, created_at, completed_at, status)"
+        " SELECT site_id, id, 'show', 'views', timezone('UTC', now()), timezone('UTC', now()), 200"
+        " FROM users WHERE id IN (SELECT user_id FROM http_requests)",
+    )
+    agent.polled()
+    assert agent.query(person) == before
+    assert agent.query(owners) == named
