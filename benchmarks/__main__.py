@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
 from exporter.demo.postgres import Postgres
+from exporter.poller.poller import Poller
 from exporter.repository.connection import connect
 
 NEW_ROWS = 1_000
@@ -51,12 +52,17 @@ def archive(server: Postgres, rows: int, runs: int) -> None:
             command = [sys.executable, "-m", "benchmarks.peers", name, json.dumps(parameters)]
             answer = subprocess.run(command, check=True, capture_output=True, text=True)
             found[name].append({**json.loads(answer.stdout.splitlines()[-1]), "floor": floors[-1]})
-    print(f"\nArchiving {rows:,} requests: median of {runs} interleaved runs; x is the time against COPY binary to /dev/null")
-    print(f"| way | x | against plain ADBC | client CPU s | peak MB | bytes a row |\n|---|---|---|---|---|---|")
+    print(
+        f"\nArchiving {rows:,} requests, median of {runs} interleaved runs;"
+        " x is the time against COPY binary to /dev/null"
+    )
+    print("| way | x | against plain ADBC | client CPU s | peak MB | bytes a row |\n|---|---|---|---|---|---|")
     plain = statistics.median(run["seconds"] for run in found["plain ADBC"])
     for name, results in found.items():
         times = statistics.median(run["seconds"] / run["floor"] for run in results)
-        against = statistics.median(run["seconds"] / other["seconds"] for run, other in zip(results, found["plain ADBC"], strict=True))
+        against = statistics.median(
+            run["seconds"] / other["seconds"] for run, other in zip(results, found["plain ADBC"], strict=True)
+        )
         cpu, peak, size = (statistics.median(run[key] for run in results) for key in ("cpu", "peak_mb", "row_bytes"))
         print(f"| {name} | {times:.2f} | {against:.2f} | {cpu:.1f} | {peak:.0f} | {size:.0f} |")
     print(f"The floor took {statistics.median(floors):.2f} s, plain ADBC {plain:.2f} s.")
@@ -65,11 +71,11 @@ def archive(server: Postgres, rows: int, runs: int) -> None:
 def polls(server: Postgres, lengths: tuple[int, ...], count: int) -> None:
     """Print what a poll of a thousand new rows costs on a short and on a long history, in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        ready = []
+        ready: list[tuple[int, dict[str, str | int], Poller, list[float]]] = []
         for length in lengths:
             parameters = _database(server, f"poll_{length}")
             fill(parameters, 1, length)
-            made, history = poller(parameters, Path(folder) / f"{length}.duckdb")
+            made, _ = poller(parameters, Path(folder) / f"{length}.duckdb")
             made.poll()
             ready.append((length, parameters, made, []))
         for _ in range(count):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import adbc_driver_postgresql.dbapi as driver
 import duckdb
 import pyarrow as pa
 
@@ -58,8 +59,6 @@ def ours(parameters: Parameters, path: Path) -> None:
 
 def adbc(parameters: Parameters, path: Path) -> None:
     """Load plainly through ADBC: no redaction, no deduplication, no counters."""
-    import adbc_driver_postgresql.dbapi as driver
-
     address = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**parameters)
     with driver.connect(address) as connection, connection.cursor() as cursor, duckdb.connect(str(path)) as file:
         cursor.execute(f"SELECT {COLUMNS} FROM http_requests")
@@ -70,10 +69,13 @@ def adbc(parameters: Parameters, path: Path) -> None:
 def csv_file(parameters: Parameters, path: Path) -> None:
     """Copy to a temporary CSV file and let DuckDB read it."""
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
-        with connect(parameters) as connection, connection.cursor() as cursor:
-            with cursor.copy(f"COPY (SELECT {COLUMNS} FROM http_requests) TO STDOUT (FORMAT csv, HEADER)") as copy:
-                for data in copy:
-                    file.write(data)
+        with (
+            connect(parameters) as connection,
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY (SELECT {COLUMNS} FROM http_requests) TO STDOUT (FORMAT csv, HEADER)") as copy,
+        ):
+            for data in copy:
+                file.write(data)
         file.flush()
         with duckdb.connect(str(path)) as database:
             database.execute(f"CREATE TABLE http_requests AS SELECT * FROM read_csv('{file.name}', nullstr='')")
@@ -82,18 +84,20 @@ def csv_file(parameters: Parameters, path: Path) -> None:
 def rows_to_arrow(parameters: Parameters, path: Path) -> None:
     """Fetch rows with a server cursor of psycopg and build Arrow tables of them."""
     names = [name.strip() for name in COLUMNS.split(",")]
-    with connect(parameters) as connection, duckdb.connect(str(path)) as database, connection.transaction():
-        with connection.cursor(name="rows") as cursor:
-            cursor.itersize = 50_000
-            cursor.execute(f"SELECT {COLUMNS} FROM http_requests")
-            made = False
-            while rows := cursor.fetchmany(50_000):
-                batch = pa.table(dict(zip(names, (list(column) for column in zip(*rows, strict=True)), strict=True)))
-                database.register("batch", batch)
-                database.execute(
-                    "INSERT INTO http_requests SELECT * FROM batch" if made else "CREATE TABLE http_requests AS FROM batch"
-                )
-                made = True
+    statement = "CREATE TABLE http_requests AS FROM batch"
+    with (
+        connect(parameters) as connection,
+        duckdb.connect(str(path)) as database,
+        connection.transaction(),
+        connection.cursor(name="rows") as cursor,
+    ):
+        cursor.itersize = 50_000
+        cursor.execute(f"SELECT {COLUMNS} FROM http_requests")
+        while rows := cursor.fetchmany(50_000):
+            columns = (list(column) for column in zip(*rows, strict=True))
+            database.register("batch", pa.table(dict(zip(names, columns, strict=True))))
+            database.execute(statement)
+            statement = "INSERT INTO http_requests SELECT * FROM batch"
 
 
 PEERS: dict[str, Callable[[Parameters, Path], None]] = {
@@ -115,7 +119,11 @@ def main() -> None:
         with duckdb.connect(str(path), read_only=True) as connection:
             rows = connection.execute("SELECT count(*) FROM http_requests").fetchall()[0][0]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak, "rows": rows, "row_bytes": path.stat().st_size / rows}))
+        print(
+            json.dumps(
+                {"seconds": seconds, "cpu": cpu, "peak_mb": peak, "rows": rows, "row_bytes": path.stat().st_size / rows}
+            )
+        )
 
 
 if __name__ == "__main__":

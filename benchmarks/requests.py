@@ -15,7 +15,8 @@ TABLE = """
 ROWS = """
     INSERT INTO http_requests (
         controller, action, http_referer, http_user_agent, http_request_uri, remote_ip, created_at, session_id,
-        completed_at, port, user_id, worker, status, user_cookie, user_ip, vizql_session, site_id, currentsheet, flags_used
+        completed_at, port, user_id, worker, status, user_cookie, user_ip, vizql_session, site_id, currentsheet,
+        flags_used
     )
     SELECT
         (ARRAY['vizql', 'views', 'workgroup', 'vizportal'])[1 + n % 4],

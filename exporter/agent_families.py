@@ -27,13 +27,17 @@ def _counter(name: str, text: str, *labels: str, source: str = "the agent") -> F
 
 UP = _gauge("up", "Whether the source answered the agent when it last asked, at every poll.", "source")
 COLLECTOR_SUCCESS = _gauge(
-    "collector_success", "Whether the collector's last run gave data that can be trusted, by the agent at every poll.", "collector"
+    "collector_success",
+    "Whether the collector's last run gave data that can be trusted, by the agent at every poll.",
+    "collector",
 )
 COLLECTOR_DURATION = _gauge(
     "collector_duration_seconds", "How long the collector's last run took, by the agent at every poll.", "collector"
 )
 COLLECTOR_LAST_SUCCESS = _gauge(
-    "collector_last_success_timestamp_seconds", "When the collector last succeeded, by the agent at every poll.", "collector"
+    "collector_last_success_timestamp_seconds",
+    "When the collector last succeeded, by the agent at every poll.",
+    "collector",
 )
 COLLECTOR_MISSING = _gauge(
     "collector_missing_column",
@@ -41,24 +45,35 @@ COLLECTOR_MISSING = _gauge(
     "collector",
     "column",
 )
-BUILD_INFO = _gauge("exporter_build_info", "The version of the agent, constant while it runs.", "version", "python", "duckdb")
-SERVER_INFO = _gauge("server_info", "The version of the source that answered, by the agent at every poll.", "source", "version")
+BUILD_INFO = _gauge(
+    "exporter_build_info", "The version of the agent, constant while it runs.", "version", "python", "duckdb"
+)
+SERVER_INFO = _gauge(
+    "server_info", "The version of the source that answered, by the agent at every poll.", "source", "version"
+)
 RELOAD_SUCCESSFUL = _gauge(
-    "exporter_config_last_reload_successful", "Whether the last reload of the configuration took, by the agent at every reload."
+    "exporter_config_last_reload_successful",
+    "Whether the last reload of the configuration took, by the agent at every reload.",
 )
 RELOAD_TIMESTAMP = _gauge(
     "exporter_config_last_reload_success_timestamp_seconds",
     "When the configuration was last loaded with success, by the agent at every reload.",
 )
-HISTORY_ROWS = _counter("history_rows_total", "Rows archived into the history since it was begun, at every poll.", "table")
+HISTORY_ROWS = _counter(
+    "history_rows_total", "Rows archived into the history since it was begun, at every poll.", "table"
+)
 HISTORY_LAST_POLL = _gauge(
-    "history_last_poll_timestamp_seconds", "When requests were last archived, by how they were read, at every poll.", "mode"
+    "history_last_poll_timestamp_seconds",
+    "When requests were last archived, by how they were read, at every poll.",
+    "mode",
 )
 HISTORY_NEWEST = _gauge(
-    "history_newest_request_timestamp_seconds", "When the newest archived request was made, from the history at every poll."
+    "history_newest_request_timestamp_seconds",
+    "When the newest archived request was made, from the history at every poll.",
 )
 HISTORY_OLDEST = _gauge(
-    "history_oldest_request_timestamp_seconds", "When the oldest archived request was made, from the history at every poll."
+    "history_oldest_request_timestamp_seconds",
+    "When the oldest archived request was made, from the history at every poll.",
 )
 REPOSITORY_OLDEST = _gauge(
     "repository_oldest_request_timestamp_seconds",
@@ -69,10 +84,14 @@ POSSIBLY_LOST = _counter(
     "history_possibly_lost_requests_total",
     "Ids that requests may have had which were made and removed between two polls: an upper bound, at every poll.",
 )
-INCIDENTS = _counter("history_incidents_total", "Things that befell the source or the history file, at every poll.", "kind")
+INCIDENTS = _counter(
+    "history_incidents_total", "Things that befell the source or the history file, at every poll.", "kind"
+)
 FILE_BYTES = _gauge("history_file_bytes", "The size of the history file, at every poll.")
 SERIES_DROPPED = _counter(
-    "series_dropped_total", "Series left out of the exposition by a limit or because they were not valid, at every rendering.", "family"
+    "series_dropped_total",
+    "Series left out of the exposition by a limit or because they were not valid, at every rendering.",
+    "family",
 )
 
 FAMILIES = (

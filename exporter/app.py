@@ -5,10 +5,9 @@ import random
 import signal
 import threading
 import time
-from datetime import timedelta
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from types import FrameType

@@ -1,7 +1,7 @@
 """What a collector is: rows, the statement that fills them, and the families made of them.
 
-Each module of :mod:`exporter.collectors` holds one ``COLLECTOR``. A collector may archive events (rows that can no longer
-change), know states (what is true now), or both. Nothing here reads or writes anything.
+Each module of :mod:`exporter.collectors` holds one ``COLLECTOR``. A collector may archive events (rows that can no
+longer change), know states (what is true now), or both. Nothing here reads or writes anything.
 """
 
 import types
@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
 
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
+
 
 @dataclass(frozen=True)
 class Type:
@@ -81,7 +82,7 @@ def _plain(hint: Any) -> type:  # noqa: ANN401 - a type hint is anything
 class Relation:
     """A table of the repository as a statement reads it.
 
-    ``columns`` maps a column to the PostgreSQL type it is read as; those in ``required`` must exist, the others are NULL
+    ``columns`` maps a column to the PostgreSQL type it is read as; those in ``required`` must exist, others are NULL
     where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty. Columns
     ``only_in_view`` exist in the view that may stand in for the table: nobody misses them in the table.
     """
@@ -93,9 +94,7 @@ class Relation:
     only_in_view: frozenset[str] = frozenset()
 
 
-def relation(
-    name: str, required: str, others: str = "", *, optional: bool = False, only_in_view: str = ""
-) -> Relation:
+def relation(name: str, required: str, others: str = "", *, optional: bool = False, only_in_view: str = "") -> Relation:
     """Declare a relation: ``relation("sites", "id bigint, url_namespace text", "name text")``."""
     needed, more, spare = _columns(required), _columns(others), _columns(only_in_view)
     return Relation(name, {**needed, **more, **spare}, frozenset(needed), optional, frozenset(spare))
@@ -168,9 +167,9 @@ Fold = Count | Distribution
 class Events:
     """Rows that can no longer change: archived once by key, folded once into counters.
 
-    ``row`` lists the columns that are read; ``None`` takes every column the source has. Without ``sql`` the table is read
-    by snapshots (docs/decisions/0003-exactly-once.md); with it, the statement is run whole at every poll and what is new is
-    kept. A row without ``completed_at`` is open: it may still change, and is not archived or folded yet.
+    ``row`` lists the columns that are read; ``None`` takes every column the source has. Without ``sql`` the table is
+    read by snapshots (docs/decisions/0003-exactly-once.md); with it, the statement is run whole at every poll and what
+    is new is kept. A row without ``completed_at`` is open: it may still change, and is not archived or folded yet.
     """
 
     table: str

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from exporter import app, collectors
+from exporter import app, collectors, logs
 from exporter.config import RunOptions
 from exporter.demo.simulation import Simulation
 
@@ -24,7 +24,7 @@ tableau-exporter demo: a simulated Tableau Server of {people} people, and the re
 Look at:
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_active_users'
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_asset_hours_since_refresh' | sort -k2 -n -t'}}' | tail
-  python -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('SELECT * FROM usage ORDER BY created_at DESC LIMIT 5'))"
+  python -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('FROM usage LIMIT 5'))"
 
 Requests arrive and extracts are refreshed while you look. Ctrl-C ends it and cleans up.
 """
@@ -53,8 +53,10 @@ def run(seconds: float | None, keep: bool, port: int) -> int:  # noqa: FBT001 - 
 
 def _watch(simulation: Simulation, folder: Path, port: int, ended: threading.Event, seconds: float | None) -> None:
     history = folder / "history.duckdb"
-    options = RunOptions(Path(os.devnull), config_file_explicit=False, overrides={}, environ=_environment(simulation, history, port))
-    agent = app.Agent(options, options.load(collectors.discover()), app.logs.configure("warning", "logfmt"))
+    options = RunOptions(
+        Path(os.devnull), config_file_explicit=False, overrides={}, environ=_environment(simulation, history, port)
+    )
+    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("warning", "logfmt"))
     agent.start()
     try:
         people = len(simulation.company.tables["system_users"])

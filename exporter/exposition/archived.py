@@ -43,7 +43,9 @@ def _counter(family: Family, totals: Totals) -> Block:
     columns = [list(column) for column in zip(*(labels for labels, _ in rows), strict=True)] or [
         [] for _ in family.labels
     ]
-    return Block(family, Labels(family.labels, columns), [int(value) if value.is_integer() else value for _, value in rows])
+    return Block(
+        family, Labels(family.labels, columns), [int(value) if value.is_integer() else value for _, value in rows]
+    )
 
 
 def _histogram(family: Family, totals: Totals) -> HistogramBlock:

@@ -1,0 +1,1 @@
+"""The history: one DuckDB file that keeps what Tableau throws away."""

@@ -76,7 +76,7 @@ def append(
     return Appended(rows.num_rows, new, reused_ids=reused)
 
 
-def append_requests(  # noqa: PLR0913 - each is a different thing
+def append_requests(
     connection: duckdb.DuckDBPyConnection,
     events: Events,
     rows: pa.Table,
@@ -92,7 +92,9 @@ def append_requests(  # noqa: PLR0913 - each is a different thing
         return Appended(0, 0)
     marked, reused = _marked(connection, events, _complete(rows), lookups.pruned_before)
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
-    stored = ", ".join(_stored(name, cleaning) for name in (*marked.column_names, *PARSED_COLUMNS) if name not in _MARKS)
+    stored = ", ".join(
+        _stored(name, cleaning) for name in (*marked.column_names, *PARSED_COLUMNS) if name not in _MARKS
+    )
     with _arriving(connection, marked, lookups):
         if count_people:
             _see_people(connection, now)
@@ -114,7 +116,12 @@ def _stored(name: str, cleaning: Mapping[str, str]) -> str:
 
 
 def promote(
-    connection: duckdb.DuckDBPyConnection, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold], now: datetime
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    gone: pa.Table,
+    lookups: Lookups,
+    folds: Sequence[Fold],
+    now: datetime,
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
     limit = f"TIMESTAMP '{now - OPEN_FOR}'"
@@ -163,11 +170,14 @@ def _marked(
             f"SELECT keys.row_number, bool_or(stored.{second} IS NOT DISTINCT FROM keys.{second}) AS same FROM keys"
             f' JOIN (SELECT {first}, {second} FROM "{events.table}" WHERE {ranged} BETWEEN ? AND ?) AS stored'
             f" ON stored.{first} = keys.{first} GROUP BY keys.row_number",
-            [bounds["min"].as_py(), bounds["max"].as_py()] if ranged == first else [_text(bounds["min"]), _text(bounds["max"])],
+            [bounds["min"].as_py(), bounds["max"].as_py()]
+            if ranged == first
+            else [_text(bounds["min"]), _text(bounds["max"])],
         ).fetchnumpy()
         if _repeats(keys.column(first)):
             again = connection.execute(
-                f"SELECT row_number FROM keys QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
+                "SELECT row_number FROM keys"
+                f" QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
             ).fetchnumpy()
             fresh[again["row_number"]] = False
     same = np.asarray(known["same"], dtype=np.bool_)
@@ -253,7 +263,9 @@ def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
 
 
 def _span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
-    rows = connection.execute("SELECT min(created_at), max(created_at) FROM arriving WHERE fresh AND isfinite(created_at)").fetchall()
+    rows = connection.execute(
+        "SELECT min(created_at), max(created_at) FROM arriving WHERE fresh AND isfinite(created_at)"
+    ).fetchall()
     return rows[0][0], rows[0][1]
 
 

@@ -121,7 +121,7 @@ class HistoryFile:
                 connection.execute("SET TimeZone = 'UTC'")
                 return connection
 
-    def _settings(self) -> dict[str, str | int | bool]:
+    def _settings(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
             "memory_limit": self.limits.memory,
             "threads": self.limits.threads,

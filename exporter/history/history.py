@@ -23,7 +23,6 @@ from exporter.history.redaction import Privacy, cleaning
 from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
 from exporter.history.totals import Totals, mark, naive, read_totals
 
-
 PRUNE_STEP = timedelta(days=1)
 
 

@@ -13,7 +13,9 @@ from exporter.collector import Column
 from exporter.history.archive import registered
 
 
-def keep(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column], rows: pa.Table, today: date) -> int:
+def keep(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column], rows: pa.Table, today: date
+) -> int:
     """Store the rows that differ from their latest version; return how many."""
     compared = [column.name for column in columns if not column.volatile and column.name != "id"]
     differs = " OR ".join(f'latest."{name}" IS DISTINCT FROM current_rows."{name}"' for name in compared) or "false"
@@ -30,7 +32,7 @@ def keep(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Co
             """
         )
         stored = connection.execute(
-            f"DELETE FROM \"{table}\" USING changed WHERE \"{table}\".id = changed.id AND \"{table}\".day = DATE '{today}'"
+            f'DELETE FROM "{table}" USING changed WHERE "{table}".id = changed.id AND "{table}".day = DATE \'{today}\''
         )
         stored = connection.execute(f"INSERT INTO \"{table}\" BY NAME SELECT DATE '{today}' AS day, * FROM changed")
         count = int(stored.fetchall()[0][0])

@@ -39,7 +39,9 @@ def load_key(path: Path) -> bytes:
     except FileExistsError:
         key = path.read_bytes()
         if len(key) != KEY_BYTES:
-            message = f"{path}: not a key of {KEY_BYTES} bytes; put the right file back, or remove it to start new pseudonyms"
+            message = (
+                f"{path}: not a key of {KEY_BYTES} bytes; put the right file back, or remove it to start new pseudonyms"
+            )
             raise HistoryUnwritable(message) from None
         return key
     except OSError as error:
@@ -70,16 +72,16 @@ def _network(address: str) -> str:
 
 
 def without_addresses(rows: pa.Table, privacy: Privacy) -> pa.Table:
-    """Cut the addresses of requests to their networks where the options ask for it; addresses repeat, so by distinct text."""
+    """Cut the addresses of requests to their networks where the options ask for it, each distinct text once."""
     if privacy.addresses != "truncated":
         return rows
     for name in ADDRESS_COLUMNS:
         if name in rows.column_names:
             coded = pc.dictionary_encode(rows.column(name).cast(pa.string())).unify_dictionaries()
             chunks = [
-                pa.array([None if text is None else truncated(text) for text in chunk.dictionary.to_pylist()], pa.string()).take(
-                    chunk.indices
-                )
+                pa.array(
+                    [None if text is None else truncated(text) for text in chunk.dictionary.to_pylist()], pa.string()
+                ).take(chunk.indices)
                 for chunk in coded.chunks
             ]
             rows = rows.set_column(rows.column_names.index(name), name, pa.chunked_array(chunks, pa.string()))

@@ -42,7 +42,10 @@ def move(connection: duckdb.DuckDBPyConnection, old: Position, new: Position) ->
     there = connection.execute("SELECT version FROM positions WHERE source = ?", [old.source]).fetchall()
     version = int(there[0][0]) if there else 0
     if version != old.version:
-        message = f"the position of {old.source} in the history is not the agent's: the file was replaced or another agent writes it"
+        message = (
+            f"the position of {old.source} in the history is not the agent's:"
+            " the file was replaced, or another agent writes it"
+        )
         raise HistoryError(message)
     connection.execute("DELETE FROM positions WHERE source = ?", [old.source])
     connection.execute(

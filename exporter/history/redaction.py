@@ -50,7 +50,9 @@ def cleaning(privacy: Privacy) -> Mapping[str, str]:
 def clean_uri(column: str, kept: Sequence[str], *, custom_views: bool = True) -> str:
     """Return the expression of a URI without tickets, credentials, fragments and all parameters but the kept."""
     suspicious = _any_of(column, _SUSPECTS if custom_views else (*_SUSPECTS, "/views/"))
-    plain_query = f"NOT ({_any_of(column, _RARE if custom_views else (*_RARE, '/views/'))} OR contains({_before(column)}, '&'))"
+    plain_query = (
+        f"NOT ({_any_of(column, _RARE if custom_views else (*_RARE, '/views/'))} OR contains({_before(column)}, '&'))"
+    )
     return f"""CASE
         WHEN NOT ({suspicious}) THEN {column}
         WHEN {plain_query} THEN {_before(column)} || {_plain_parameters(column, kept)}
@@ -109,7 +111,10 @@ def _literal(text: str) -> str:
 
 
 # What was looked at: `currentsheet` where Tableau filled it, else the URI (shapes of Tableau 2019.3 to 2025.3).
-_NAMES_ASSET = "(contains(http_request_uri, '/views/') OR contains(http_request_uri, '/v/') OR contains(http_request_uri, '/authoring/'))"
+_NAMES_ASSET = (
+    "(contains(http_request_uri, '/views/') OR contains(http_request_uri, '/v/')"
+    " OR contains(http_request_uri, '/authoring/'))"
+)
 _URI_SHEET = "(?:/views|/authoring|/w)/([^/?#;&]+)/(?:v/)?([^/?#;&]+)"
 _EXPORT = "[.](csv|pdf|png|twb|twbx|xlsx)$"
 _FROM_URI = f"({_NAMES_ASSET} AND NOT starts_with(http_request_uri, '/api/'))"
@@ -144,6 +149,4 @@ _ASSET_TYPE = """
 
 def parsed(relation: str, condition: str = "true") -> str:
     """Return a SELECT of a relation's rows with the asset each looked at: asset_type, workbook, view."""
-    return (
-        f"SELECT *, {_ASSET_TYPE} AS asset_type FROM (SELECT *, {_SHEET_PARTS} FROM {relation} WHERE {condition})"
-    )
+    return f"SELECT *, {_ASSET_TYPE} AS asset_type FROM (SELECT *, {_SHEET_PARTS} FROM {relation} WHERE {condition})"

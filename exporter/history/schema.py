@@ -102,7 +102,7 @@ def _types(columns: Sequence[Column]) -> dict[str, str]:
 
 
 def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> list[str]:
-    """Make a table, or add the columns it lacks; a column whose type no longer fits becomes text. Return what changed."""
+    """Make a table, or add the columns it lacks; one whose type no longer fits becomes text. Return the changed."""
     there = table_columns(connection, table)
     if not there:
         listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
@@ -123,7 +123,9 @@ def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: M
 def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
     """Return the columns and types of a table; empty when there is no such table."""
     rows = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND NOT internal ORDER BY column_index", [table]
+        "SELECT column_name, data_type FROM duckdb_columns()"
+        " WHERE table_name = ? AND NOT internal ORDER BY column_index",
+        [table],
     ).fetchall()
     return dict(rows)
 

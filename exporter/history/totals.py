@@ -46,7 +46,8 @@ def read_totals(connection: duckdb.DuckDBPyConnection, now: datetime) -> Totals:
         histograms.setdefault(family, {}).setdefault(tuple(labels), {})[bound] = (count, seconds)
     marks = {name: epoch for name, epoch in connection.execute("SELECT name, epoch(marked_at) FROM marks").fetchall()}  # noqa: C416
     seen = connection.execute(
-        f"SELECT site, person, epoch(seen_at) AS seen_at FROM last_seen WHERE seen_at > TIMESTAMP '{now}' - {REMEMBERED}"
+        "SELECT site, person, epoch(seen_at) AS seen_at FROM last_seen"
+        f" WHERE seen_at > TIMESTAMP '{now}' - {REMEMBERED}"
     ).fetchnumpy()
     waiting = connection.execute("SELECT count(*) FROM http_requests_open").fetchall()
     people = SeenPeople(

@@ -9,7 +9,9 @@ from exporter.history.people import Pseudonyms
 from exporter.history.redaction import Privacy
 
 
-def without_names(rows: pa.Table, columns: Sequence[Column], privacy: Privacy, pseudonyms: Pseudonyms | None) -> pa.Table:
+def without_names(
+    rows: pa.Table, columns: Sequence[Column], privacy: Privacy, pseudonyms: Pseudonyms | None
+) -> pa.Table:
     """Replace the personal columns by keyed hashes, or by NULL."""
     if privacy.users == "name":
         return rows
@@ -33,7 +35,11 @@ def people_of(users: pa.Table, pseudonyms: Pseudonyms | None) -> pa.Table:
     """
     ids = users.column("id").to_pylist()
     persons = users.column("system_user_id").to_pylist()
-    known = [(user, person if person is not None else -user) for user, person in zip(ids, persons, strict=True) if user is not None]
+    known = [
+        (user, person if person is not None else -user)
+        for user, person in zip(ids, persons, strict=True)
+        if user is not None
+    ]
     if pseudonyms is not None:
         known = [(user, pseudonyms.number(person)) for user, person in known]
     return pa.table(

@@ -48,7 +48,9 @@ class Plan:
     """The table was emptied and is still empty: what was lost can only be told from the next row."""
 
 
-def plan(position: Position | None, snapshot: Snapshot, extent: Extent, columns: Mapping[str, str], *, exact_due: bool) -> Plan:
+def plan(
+    position: Position | None, snapshot: Snapshot, extent: Extent, columns: Mapping[str, str], *, exact_due: bool
+) -> Plan:
     """Choose how to read a table."""
     if position is None or position.horizon is None:
         return Plan("full")
@@ -96,7 +98,7 @@ def _lost_columns(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
 
 def _possibly_lost(position: Position, extent: Extent, *, emptied: bool) -> int:
-    """Count the ids between the newest archived and the oldest left: rows made and removed between two polls had them."""
+    """Count the ids between the newest archived and the oldest left: what was made and removed unseen had them."""
     if extent.min_id is None or position.max_id is None:
         return 0
     if extent.min_id > position.max_id:
@@ -108,7 +110,7 @@ def _possibly_lost(position: Position, extent: Extent, *, emptied: bool) -> int:
 def horizon_xid(horizon: int) -> str:
     """Return the horizon as PostgreSQL's 32-bit transaction id; never one of the three that are no transaction's."""
     low = horizon % 2**32
-    return str(low if low > 2 else (horizon - 3) % 2**32)  # noqa: PLR2004 - 0, 1 and 2 are special
+    return str(low if low > 2 else (horizon - 3) % 2**32)
 
 
 def same_table(first: Identity, second: Identity) -> bool:

@@ -38,7 +38,7 @@ class Schedule:
 class Poller:
     """Polls the repository: the only writer of the history, and of its part of the board."""
 
-    def __init__(  # noqa: PLR0913 - the parts it ties together
+    def __init__(
         self,
         repository: Repository,
         history: History,
@@ -58,7 +58,12 @@ class Poller:
         self._on_change = on_change
         self._taker = Taker(history, collectors, lambda: _instant(clock()))
         self._shower = Shower(
-            board, history, collectors, promises, poll_interval=schedule.poll_interval, exact_interval=schedule.exact_interval
+            board,
+            history,
+            collectors,
+            promises,
+            poll_interval=schedule.poll_interval,
+            exact_interval=schedule.exact_interval,
         )
         self._kept: dict[StateKey, pa.Table] = {}
         self._learned: dict[StateKey, pa.Table] = {}
@@ -137,7 +142,9 @@ class Poller:
         self._kept |= {key: rows for key, rows in taken.states.items() if self._state(key).kept_in}
         return None
 
-    def _write(self, writer: Writer, taken: Taken, learned: dict[StateKey, pa.Table], now: float, *, exact: bool) -> None:
+    def _write(
+        self, writer: Writer, taken: Taken, learned: dict[StateKey, pa.Table], now: float, *, exact: bool
+    ) -> None:
         archiving = self._taker.archiving()
         for events, rows in taken.sightings:
             with taken.runs.timed(events.table):
@@ -184,10 +191,8 @@ def pause(interval: float, failures: int, randomness: random.Random) -> float:
     if not failures:
         return interval
     longest = max(interval, min(interval * MAX_BACK_OFF_INTERVALS, MAX_BACK_OFF_SECONDS))
-    return randomness.uniform(0.5, 1.0) * min(interval * 2 ** min(failures, 10), longest)
+    return randomness.uniform(0.5, 1.0) * min(interval * 2.0 ** min(failures, 10), longest)
 
 
 def _instant(now: float) -> datetime:
     return datetime.fromtimestamp(now, UTC)
-
-

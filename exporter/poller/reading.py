@@ -18,7 +18,10 @@ from exporter.repository.session import Session, Snapshot
 
 # A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
 RANGE_ROWS = 122_880
-FIRST_RANGE_ROWS = 122_880
+# Where nothing is known of the rows.
+FIRST_RANGE_ROWS = 8_192
+# A row takes more room as columns than in the table, where long texts are compressed.
+WIRE_FACTOR = 2
 RANGE_BYTES = 128_000_000
 
 
@@ -56,8 +59,9 @@ class TableReader:
             chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
             reading = self._reading(chosen, snapshot, extent, kinds, oldest_at)
             if chosen.mode == "full":
-                rows = self._copy(reading, None, FIRST_RANGE_ROWS)
-                return reading, rows, rows.num_rows < FIRST_RANGE_ROWS
+                limit = _estimated(snapshot)
+                rows = self._copy(reading, None, limit)
+                return reading, rows, rows.num_rows < limit
             rows = self._session.copy(f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}", reading.fields)
             return reading, rows, rows.num_rows < RANGE_ROWS
 
@@ -86,7 +90,7 @@ class TableReader:
     def _range(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, int]:
         with self._session.snapshot(self._events.table) as snapshot:
             if asdict(snapshot.identity) != dict(reading.new.identity):
-                message = f"{self._events.table}: the table changed while it was being read; it is read again at the next poll"
+                message = f"{self._events.table}: changed while it was being read; it is read again at the next poll"
                 raise SourceError(message)
             return self._copy(reading, after, limit), limit
 
@@ -98,7 +102,8 @@ class TableReader:
 
     def _select(self, reading: Reading, *conditions: str) -> str:
         columns = ", ".join(
-            f'{expression} AS "{field.name}"' for field, expression in zip(reading.fields, reading.expressions, strict=True)
+            f'{expression} AS "{field.name}"'
+            for field, expression in zip(reading.fields, reading.expressions, strict=True)
         )
         if not self._events.keeps_open:
             conditions = (*conditions, "completed_at IS NOT NULL")
@@ -108,7 +113,11 @@ class TableReader:
     def _new(self, reading: Reading) -> str:
         """Return the condition of the rows that may be new; what is open here is always asked for."""
         horizon, max_id = reading.old.horizon or 0, reading.old.max_id or 0
-        recent = f"id > {max_id - OVERLAP}" if reading.plan.mode == "fast" else f"age(xmin) <= age('{horizon_xid(horizon)}'::xid)"
+        recent = (
+            f"id > {max_id - OVERLAP}"
+            if reading.plan.mode == "fast"
+            else f"age(xmin) <= age('{horizon_xid(horizon)}'::xid)"
+        )
         ids = ", ".join(str(value) for value in self._asked.column("id").to_pylist())
         return f"{recent} OR id = ANY (ARRAY[{ids}]::bigint[])" if ids else recent
 
@@ -156,7 +165,15 @@ class TableReader:
             expressions.append(expression)
             fields.append(Field(name, read))
         return Reading(
-            self._events, chosen, old, new, tuple(fields), tuple(expressions), self._asked, oldest_at, snapshot.identity.node
+            self._events,
+            chosen,
+            old,
+            new,
+            tuple(fields),
+            tuple(expressions),
+            self._asked,
+            oldest_at,
+            snapshot.identity.node,
         )
 
 
@@ -178,5 +195,15 @@ def _fitting(rows: pa.Table) -> int:
     """Return how many rows like these fit into a range's bytes."""
     if not rows.num_rows:
         return FIRST_RANGE_ROWS
-    average = max(1, rows.get_total_buffer_size() // rows.num_rows)
-    return max(1_000, min(RANGE_ROWS, RANGE_BYTES // average))
+    return _limit(int(rows.get_total_buffer_size() // rows.num_rows))
+
+
+def _estimated(snapshot: Snapshot) -> int:
+    """Return how many rows fit into a range's bytes, as far as PostgreSQL's statistics tell."""
+    if snapshot.rows <= 0:
+        return FIRST_RANGE_ROWS
+    return _limit(int(snapshot.bytes / snapshot.rows) * WIRE_FACTOR)
+
+
+def _limit(average_bytes: int) -> int:
+    return max(1_000, min(RANGE_ROWS, RANGE_BYTES // max(1, average_bytes)))

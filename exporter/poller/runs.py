@@ -27,7 +27,7 @@ class Runs:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[Run]:
-        """Time a part of a collector's work and keep its error, which ends that part alone; fatal ones are passed on."""
+        """Time a part of a collector's work, and keep the error that it ends with before passing it on."""
         run = self.by_name.setdefault(name, Run())
         run.ran = True
         begun = time.monotonic()

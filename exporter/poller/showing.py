@@ -24,7 +24,7 @@ log = structlog.get_logger()
 class Shower:
     """Pins the results of the repository's polls to the board."""
 
-    def __init__(  # noqa: PLR0913 - the parts it ties together
+    def __init__(
         self,
         board: Board,
         history: History,
@@ -61,7 +61,7 @@ class Shower:
             log.error("the repository does not answer", error=str(failure))
         self._board.pin_source(replace(before, up=False, tried_at=now, error=str(failure)))
 
-    def show(  # noqa: PLR0913 - what a poll ends with
+    def show(
         self,
         taken: Taken,
         known: Knowledge,
@@ -97,7 +97,9 @@ class Shower:
     def show_defect(self, error: str, now: float) -> None:
         """Say that a poll ended for a reason that no source is to blame for."""
         for name in self._collectors:
-            self._board.pin_collector(CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error))
+            self._board.pin_collector(
+                CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error)
+            )
         self._board.pin_source(replace(self._board.source("repository"), tried_at=now))
         self._board.pin_poll(PollStatus(now, 0.0, "none", 0, 0, error))
 

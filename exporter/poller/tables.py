@@ -1,4 +1,4 @@
-"""Archiving the tables of events: read what is new, write what is much by ranges, leave the rest to the last transaction."""
+"""Archiving tables of events: much is written range by range, the rest waits for the poll's last transaction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -69,7 +69,10 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
     history = archiving.history
     started_at = archiving.clock()
     reader = TableReader(
-        session, events, history.positions.get(events.table), history.open_keys if events.keeps_open else _no_keys(history.open_keys)
+        session,
+        events,
+        history.positions.get(events.table),
+        history.open_keys if events.keeps_open else _no_keys(history.open_keys),
     )
     with closing(reader):
         reading, first, complete = reader.open(exact_due=exact_due)

@@ -142,8 +142,10 @@ class Taker:
 
     def _take_one(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
         if events.sql and events.row:
-            taken.sightings.append((events, self._unnamed(session.read(events.row, events.reads, events.sql), events.row)))
-            return taken.sightings[-1][1].num_rows
+            taken.sightings.append(
+                (events, self._unnamed(session.read(events.row, events.reads, events.sql), events.row))
+            )
+            return int(taken.sightings[-1][1].num_rows)
         if events.table not in session.catalog.relations:
             return self._take_from_view(session, events, taken, exact=exact)
         pending = read_table(session, events, self.archiving(), exact_due=exact)
@@ -159,7 +161,7 @@ class Taker:
             columns = ", ".join(column.name for column in columns_of(events.row))
             sql = f"SELECT {columns} FROM {events.table} WHERE completed_at IS NOT NULL"
             taken.sightings.append((events, session.read(events.row, events.reads, sql)))
-            return taken.sightings[-1][1].num_rows
+            return int(taken.sightings[-1][1].num_rows)
         since = None if exact else self._clock().astimezone(UTC).replace(tzinfo=None) - LOOK_BACK
         pending = Pending(events, "full" if exact else "fast", self._clock(), None, node=session.address)
         for fields, rows in read_view(session, view, since):

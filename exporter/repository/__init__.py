@@ -1,0 +1,1 @@
+"""Tableau's PostgreSQL repository, as a source of rows."""

@@ -66,11 +66,15 @@ class Catalog:
             there = self.relations.get(name)
             if there is None:
                 continue
-            found = {column: names.get(column, column) for column in relation.columns if names.get(column, column) in there}
+            found = {
+                column: names.get(column, column) for column in relation.columns if names.get(column, column) in there
+            }
             if relation.required <= found.keys():
                 return name, found
             lacking = sorted(relation.required - found.keys())
-            raise SourceIncomplete(", ".join(f"{name}.{column}" for column in lacking) + ": no such column, or no right to read it")
+            raise SourceIncomplete(
+                ", ".join(f"{name}.{column}" for column in lacking) + ": no such column, or no right to read it"
+            )
         if relation.optional:
             return "", {}
         message = f"{relation.name}: no such table, or no right to read it"

@@ -5,12 +5,13 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-
 from typing import Any
 
 import psycopg
-from psycopg import Connection as Connection
+from psycopg import Connection
 from psycopg.conninfo import make_conninfo
+
+__all__ = ["Connection", "connect", "deadline"]
 
 APPLICATION_NAME = "tableau-exporter"
 
@@ -19,7 +20,9 @@ def connect(parameters: Mapping[str, str | int]) -> Connection[Any]:
     """Open one connection from libpq parameters (host, port, dbname, user, ...), in autocommit mode."""
     # prepare_threshold=None: a prepared statement would outlive a change of the table's columns.
     return psycopg.connect(
-        make_conninfo(application_name=APPLICATION_NAME, **parameters), autocommit=True, prepare_threshold=None
+        make_conninfo("", application_name=APPLICATION_NAME, **{key: str(value) for key, value in parameters.items()}),
+        autocommit=True,
+        prepare_threshold=None,
     )
 
 

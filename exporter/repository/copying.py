@@ -2,8 +2,8 @@
 
 ``COPY ... (FORMAT binary)`` is the cheapest thing PostgreSQL can send, and the only one that keeps 'infinity' and tells
 NULL from ''. Each row is a count of fields, then for each field its length (-1 for NULL) and its bytes, big-endian
-(PostgreSQL documentation, COPY, binary format). A chunk of rows is decoded column by column with numpy: text stays where
-it arrived and is pointed at by Arrow string views.
+(PostgreSQL documentation, COPY, binary format). A chunk of rows is decoded column by column with numpy: text stays
+where it arrived and is pointed at by Arrow string views.
 """
 
 import io
@@ -53,7 +53,7 @@ class Field:
 
 
 def copy_out(connection: Connection[Any], query: str, columns: Sequence[Field]) -> Iterator[pa.RecordBatch]:
-    """Run ``query`` and yield its rows in batches of at most ``CHUNK_ROWS``; every column must have the type it says."""
+    """Run ``query`` and yield its rows in batches of at most ``CHUNK_ROWS``; columns must have the types they say."""
     schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in columns])
     rows = _rows(connection, f"COPY ({query}) TO STDOUT (FORMAT binary)")
     skip = HEADER_BYTES
@@ -160,7 +160,9 @@ def _numbers(buffer: Bytes, int64: npt.NDArray[Any], position: Positions, kind: 
         # 'infinity' and '-infinity' are the ends of the range for PostgreSQL; DuckDB's -infinity is the negative of its
         # infinity.
         finite = (value != INT64_MAX) & (value != -INT64_MAX - 1)
-        value = np.where(finite, value + np.where(finite, POSTGRES_EPOCH, 0), np.where(value > 0, INT64_MAX, -INT64_MAX))
+        value = np.where(
+            finite, value + np.where(finite, POSTGRES_EPOCH, 0), np.where(value > 0, INT64_MAX, -INT64_MAX)
+        )
     return pa.py_buffer(value)
 
 

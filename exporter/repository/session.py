@@ -28,7 +28,8 @@ _IDENTITY = """
         pg_postmaster_start_time()::text AS postmaster_started_at,
         coalesce(host(inet_server_addr()), '') || ':' || coalesce(inet_server_port()::text, '') AS node,
         pg_is_in_recovery() AS in_recovery,
-        pg_relation_size(c.oid) AS bytes,
+        pg_table_size(c.oid) AS bytes,
+        c.reltuples::double precision AS rows,
         (now() AT TIME ZONE 'UTC') AS now
     FROM pg_class AS c, pg_database AS d
     WHERE c.oid = to_regclass(%s) AND d.datname = current_database()
@@ -55,6 +56,8 @@ class Snapshot:
     xmin: int
     xmax: int
     bytes: int
+    rows: float
+    """As of PostgreSQL's last look at the table; zero or less when it never looked."""
     now: datetime
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -107,11 +110,13 @@ class Session:
         columns = columns_of(row)
         inline = self._connection.info.server_version >= POSTGRES_12
         casts = ", ".join(f'rows."{column.name}"::{column.type.postgres} AS "{column.name}"' for column in columns)
-        query = f"{self.catalog.with_clause(relations, inline=inline)} SELECT {casts} FROM ({sql}) AS rows"  # noqa: S608
+        query = f"{self.catalog.with_clause(relations, inline=inline)} SELECT {casts} FROM ({sql}) AS rows"
         fields = [Field(column.name, column.type.postgres) for column in columns]
         rows = self.page(query, fields)
         # Arrow can filter and compare strings, not yet string views.
-        plain = [pa.field(item.name, pa.string() if item.type == pa.string_view() else item.type) for item in rows.schema]
+        plain = [
+            pa.field(item.name, pa.string() if item.type == pa.string_view() else item.type) for item in rows.schema
+        ]
         return rows.cast(pa.schema(plain))
 
     def page(self, query: str, fields: Sequence[Field]) -> pa.Table:
@@ -123,8 +128,10 @@ class Session:
     def snapshot(self, table: str) -> Iterator[Snapshot]:
         """Hold ACCESS SHARE on a table and a snapshot taken after it: TRUNCATE is not safe the other way round."""
         with self._transaction():
-            self._connection.execute(f'LOCK TABLE public."{table}" IN ACCESS SHARE MODE'.encode())
-            yield self._identify(table)
+            with deadline(self._connection, self._silence):
+                self._connection.execute(f'LOCK TABLE public."{table}" IN ACCESS SHARE MODE'.encode())
+                snapshot = self._identify(table)
+            yield snapshot
 
     def copy(self, query: str, fields: Sequence[Field]) -> pa.Table:
         """Copy the rows of a query out, inside the transaction that is open."""
@@ -173,11 +180,16 @@ class Session:
             raise LookupError(message)
         # The list of running transactions behind the two bounds is wrong on a standby; only the bounds are used.
         xmin, xmax = (int(part) for part in snapshot[0].split(":")[:2])
-        database_oid, table_oid, relfilenode, started, node, recovering, size, now = row
+        database_oid, table_oid, relfilenode, started, node, recovering, size, rows, now = row
         identity = Identity(
-            self._system_identifier(), database_oid, table_oid, relfilenode, started, f"{node}{'/standby' if recovering else ''}"
+            self._system_identifier(),
+            database_oid,
+            table_oid,
+            relfilenode,
+            started,
+            f"{node}{'/standby' if recovering else ''}",
         )
-        return Snapshot(identity, xmin, xmax, size, now, columns)
+        return Snapshot(identity, xmin, xmax, size, rows, now, columns)
 
     def _columns(self, table: str) -> Mapping[str, str]:
         return read_catalog(self._connection, [table]).relations.get(table, {})

@@ -1,4 +1,4 @@
-"""The repository as a source: find the active host, open one short read-only session, say in one line what went wrong."""
+"""The repository as a source: find the active host, open a short read-only session, say in one line what went wrong."""
 
 import contextlib
 import functools

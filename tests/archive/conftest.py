@@ -40,6 +40,12 @@ def template() -> Callable[[Postgres], str]:
 
 
 @pytest.fixture
+def postgres(postgres15: Postgres) -> Postgres:
+    """Debian's PostgreSQL; a module that needs both says so."""
+    return postgres15
+
+
+@pytest.fixture
 def source(postgres: Postgres, template: Callable[[Postgres], str]) -> Iterator[Source]:
     """The company's repository without requests, and whoever plays Tableau on it."""
     name = f"archive_{secrets.token_hex(6)}"

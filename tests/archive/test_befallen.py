@@ -1,0 +1,286 @@
+"""What befalls a repository: removals, restores, rewrites, columns that come and go. Nothing is lost, nothing doubled."""
+
+import subprocess
+from collections.abc import Mapping
+
+import pytest
+
+from exporter.demo import installation
+from exporter.demo.postgres import Postgres
+from exporter.repository.connection import connect
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+from tests.components import require
+
+LATER = "2025-11-19 11:00:00"
+
+
+@pytest.fixture(params=["postgres15", "postgres18"])
+def postgres(request: pytest.FixtureRequest) -> Postgres:
+    """Each PostgreSQL in turn: its signals are what is tested."""
+    server: Postgres = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def archived(source: Source, rig: Rig) -> Rig:
+    """A history that knows the requests 1 to 100."""
+    source.requests(1, 100)
+    rig.polled()
+    assert rig.ids() == list(range(1, 101))
+    return rig
+
+
+def test_truncate(source: Source, archived: Rig) -> None:
+    """What was archived before TRUNCATE stays, what comes after it is archived, and the incident is counted once."""
+    source.run("TRUNCATE http_requests")
+    source.requests(103, 110)
+    archived.polled()
+    archived.polled(exact=True)
+    assert archived.ids() == [*range(1, 101), *range(103, 111)]
+    assert archived.incidents() == {"truncated": 1}
+    assert archived.counter("tableau_history_possibly_lost_requests_total") == 2
+    archived.assert_once()
+
+
+@pytest.mark.parametrize("poll_between", [False, True])
+def test_truncate_and_restarted_ids(source: Source, archived: Rig, poll_between: bool) -> None:
+    """The ids start again and stand for other requests: both generations are kept."""
+    source.run("TRUNCATE http_requests RESTART IDENTITY")
+    if poll_between:
+        archived.polled()
+    assert source.request() == 1
+    source.requests(2, 50, LATER)
+    archived.polled()
+    archived.polled(exact=True)
+    assert archived.ids() == sorted([*range(1, 101), *range(1, 51)])
+    assert archived.incidents()["truncated"] == 1
+    assert archived.incidents()["id_reuse"] == 1
+    archived.assert_once()
+
+
+@pytest.mark.usefixtures("fast")
+def test_fast_readings_after_restarted_ids(source: Source, rig: Rig) -> None:
+    """After the ids have started again they are read fast from where they are now, not from where they were."""
+    source.requests(100_000, 100_100)
+    rig.polled(exact=True)
+    source.run("TRUNCATE http_requests RESTART IDENTITY")
+    rig.polled()
+    source.requests(1, 10, LATER)
+    rig.polled(exact=True)
+    source.requests(11, 20, LATER)
+    rig.polled()
+    assert rig.mode() == "fast"
+    assert rig.ids() == [*range(1, 21), *range(100_000, 100_101)]
+    rig.assert_once()
+
+
+def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
+    """A TRUNCATE that waits for the reading, and one that the reading waits for, both leave the archive whole."""
+    source.request(200, created_at=LATER)
+    with source.other() as other:
+        other.execute("BEGIN")
+        other.execute("TRUNCATE http_requests")
+        other.execute("INSERT INTO http_requests (id, created_at, completed_at) VALUES (1, now(), now())")
+        assert not archived.poll()
+        assert "http_requests" in archived.errors()
+        other.execute("ROLLBACK")
+    archived.polled()
+    assert archived.ids() == [*range(1, 101), 200]
+    assert archived.incidents() == {}
+    archived.assert_once()
+
+
+def test_deletes_in_batches(source: Source, archived: Rig) -> None:
+    """Tableau's own cleanup removes nothing here and is no incident."""
+    for first in range(1, 101, 25):
+        source.run("DELETE FROM http_requests WHERE id BETWEEN %s AND %s", first, first + 24)
+        source.requests(200 + first, 200 + first + 4)
+        archived.polled()
+    assert archived.ids()[:100] == list(range(1, 101))
+    assert len(archived.ids()) == 120
+    assert archived.incidents() == {}
+    archived.assert_once()
+
+
+def test_old_rows_are_put_back(source: Source, archived: Rig) -> None:
+    """Rows that were dumped, deleted and restored are the same requests as before."""
+    source.run("CREATE TABLE truth AS SELECT * FROM http_requests WHERE id <= 60")
+    source.run("DELETE FROM http_requests WHERE id <= 60")
+    archived.polled()
+    source.run("INSERT INTO http_requests SELECT * FROM truth")
+    archived.polled()
+    archived.polled(exact=True)
+    assert archived.ids() == list(range(1, 101))
+    archived.assert_once()
+
+
+def test_a_dump_is_restored_with_clean(source: Source, archived: Rig, postgres: Postgres) -> None:
+    """pg_restore --clean makes other tables of the same names: restored is counted, the rows are known."""
+    folder = installation.programs(require("postgres15") if postgres.admin()["port"] == 0 else None)
+    del folder
+    dump = _program(postgres, source.parameters, "pg_dump", "--format=custom", "--table=public.http_requests")
+    source.requests(101, 120)
+    archived.polled()
+    _program(postgres, source.parameters, "pg_restore", "--clean", "--no-owner", stdin=dump)
+    source.requests(101, 105, LATER)
+    archived.polled()
+    archived.polled(exact=True)
+    assert archived.ids() == sorted([*range(1, 121), *range(101, 106)])
+    assert archived.incidents() == {"restored": 1, "id_reuse": 1}
+    archived.assert_once()
+
+
+def _program(
+    server: Postgres, parameters: Mapping[str, str | int], name: str, *options: str, stdin: bytes = b""
+) -> bytes:
+    environment = {
+        "PGHOST": str(parameters["host"]),
+        "PGPORT": str(parameters["port"]),
+        "PGUSER": str(parameters["user"]),
+        "PGPASSWORD": str(parameters["password"]),
+    }
+    database = f"--dbname={parameters['dbname']}"
+    command = [str(server._bin_dir / name), *options, database]
+    return subprocess.run(command, env=environment, input=stdin, stdout=subprocess.PIPE, check=True).stdout
+
+
+def test_another_table_in_its_place(source: Source, archived: Rig) -> None:
+    """A table that was dropped and created again, empty, is another one; so is its first row."""
+    source.run("CREATE TABLE other (LIKE http_requests INCLUDING ALL)")
+    source.run("DROP TABLE http_requests CASCADE")
+    source.run("ALTER TABLE other RENAME TO http_requests")
+    source.run("GRANT SELECT ON http_requests TO readonly")
+    archived.polled()
+    source.request(1, created_at=LATER)
+    archived.polled()
+    assert archived.ids() == [1, *range(1, 101)]
+    assert archived.incidents() == {"restored": 1, "id_reuse": 1}
+    archived.assert_once()
+
+
+def test_another_database_of_the_same_name(source: Source, archived: Rig, postgres: Postgres) -> None:
+    """A database that was dropped and created from a copy is read whole and adds nothing twice."""
+    name = str(source.parameters["dbname"])
+    source.connection.close()
+    with connect(postgres.admin()) as connection:
+        connection.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}".encode())
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute(f"ALTER DATABASE {name}_copy RENAME TO {name}".encode())
+    with Source(source.parameters) as again:
+        again.requests(101, 103)
+        archived.polled()
+    assert archived.ids() == list(range(1, 104))
+    assert archived.incidents() == {"restored": 1}
+    archived.assert_once()
+
+
+@pytest.mark.parametrize("statement", ["VACUUM FULL http_requests", "CLUSTER http_requests USING http_requests_pkey"])
+def test_a_rewrite(source: Source, archived: Rig, statement: str) -> None:
+    """A table that was rewritten is read whole and adds nothing twice."""
+    source.run(statement)
+    source.requests(101, 103)
+    archived.polled()
+    archived.polled()
+    assert archived.ids() == list(range(1, 104))
+    assert archived.incidents() == {"rewritten": 1}
+    archived.assert_once()
+
+
+@pytest.mark.parametrize("statement", ["VACUUM FREEZE http_requests", "ANALYZE http_requests", "REINDEX TABLE http_requests"])
+def test_housekeeping(source: Source, archived: Rig, statement: str) -> None:
+    """Housekeeping that leaves the rows where they are is no incident."""
+    source.run(statement)
+    source.requests(101, 103)
+    archived.polled()
+    assert archived.ids() == list(range(1, 104))
+    assert archived.incidents() == {}
+    archived.assert_once()
+
+
+def test_a_restarted_server(source: Source, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Replaced below: a server of its own is needed."""
+
+
+SCHEMA_CHANGES = {
+    "added": ("ADD COLUMN tenant text DEFAULT 'none'", "tenant", {"schema_changed": 1}),
+    "dropped": ("DROP COLUMN vizql_session", None, {"schema_changed": 1}),
+    "renamed": ("RENAME COLUMN worker TO process", "process", {"schema_changed": 1}),
+    "widened": ("ALTER COLUMN port TYPE bigint", None, {"schema_changed": 1, "rewritten": 1}),
+    "retyped": ("ALTER COLUMN status TYPE text", None, {"schema_changed": 1, "rewritten": 1}),
+    "retyped_user": ("ALTER COLUMN user_id TYPE text", None, {"schema_changed": 1, "rewritten": 1}),
+    "retyped_site": ("ALTER COLUMN site_id TYPE numeric", None, {"schema_changed": 1, "rewritten": 1}),
+    "retyped_uri": ("ALTER COLUMN http_request_uri TYPE varchar(4000)", None, {"schema_changed": 1, "rewritten": 1}),
+    "zoned": ("ALTER COLUMN created_at TYPE timestamptz", None, {"schema_changed": 1}),
+    "timed_as_text": ("ALTER COLUMN completed_at TYPE text", None, {"schema_changed": 1, "rewritten": 1}),
+    "numbered_as_text": ("ALTER COLUMN id TYPE numeric", None, {"schema_changed": 1, "rewritten": 1}),
+    "odd": ('ADD COLUMN "Status; DROP ""x" text', 'Status; DROP "x', {"schema_changed": 1}),
+    "same_letters": ('ADD COLUMN "Status" text', None, {"schema_changed": 1}),
+    "ours": ("ADD COLUMN workbook text", None, {"schema_changed": 1}),
+    "ours_too": ("ADD COLUMN first_seen_at text, ADD COLUMN site text, ADD COLUMN fresh int", None, {"schema_changed": 1}),
+}
+
+
+@pytest.mark.parametrize("change", SCHEMA_CHANGES)
+def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
+    """Columns that come, go or change their type cost no row, double none, and are told."""
+    statement, column, incidents = SCHEMA_CHANGES[change]
+    source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
+    source.run(f"ALTER TABLE http_requests {statement}")
+    source.requests(101, 103)
+    source.run("INSERT INTO http_requests (id, created_at) VALUES (104, now())")
+    archived.polled()
+    source.run("UPDATE http_requests SET completed_at = now(), status = '500' WHERE id = 104")
+    archived.polled()
+    archived.polled(exact=True)
+    assert archived.ids() == list(range(1, 105))
+    assert archived.incidents() == incidents
+    assert archived.query("SELECT id FROM http_requests WHERE status::VARCHAR = '500'") == [(104,)]
+    assert ("2025-11-19 10:01:42",) in archived.query("SELECT completed_at::VARCHAR FROM http_requests WHERE id = 101")
+    if column:
+        name = column.replace('"', '""')
+        assert archived.query(f'SELECT count("{name}") FROM http_requests')[0][0] in {0, 4}
+    archived.assert_once()
+
+
+def test_a_revoked_right(source: Source, archived: Rig) -> None:
+    """A column that may not be read any more is missed like one that was dropped; a table that may not says so."""
+    columns = "id, created_at, completed_at, status, controller, action, site_id"
+    source.run("REVOKE SELECT ON http_requests FROM readonly")
+    source.run(f"GRANT SELECT ({columns}) ON http_requests TO readonly")
+    source.requests(101, 103)
+    archived.polled()
+    assert archived.ids() == list(range(1, 104))
+    source.run(f"REVOKE SELECT ({columns}) ON http_requests FROM readonly")
+    archived.poll()
+    assert "http_requests" in archived.errors()
+    source.run("GRANT SELECT ON http_requests TO readonly")
+    source.requests(104, 110)
+    archived.polled()
+    assert archived.ids() == list(range(1, 111))
+    archived.assert_once()
+
+
+def test_a_large_table_changes_while_it_is_read(
+    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is truncated between two ranges of its reading is read again at the next poll."""
+    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 100)
+    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
+    source.requests(1, 500)
+    writing = rig.history.writing
+    done: list[int] = []
+
+    def truncating(*arguments: object) -> object:
+        if not done:
+            done.append(1)
+            source.run("TRUNCATE http_requests RESTART IDENTITY")
+            source.requests(1, 300, LATER)
+        return writing(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.history, "writing", truncating)
+    rig.poll()
+    rig.polled()
+    assert set(rig.ids()) >= set(range(1, 301))
+    assert len(rig.query(f"SELECT id FROM http_requests WHERE created_at >= '{LATER}'")) == 300
+    rig.assert_once()

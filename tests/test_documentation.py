@@ -1,0 +1,475 @@
+"""The documents say what the program does: keys, metrics, tables, commands, links, recipes and examples."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+from exporter import collectors
+from exporter.agent_families import INCIDENT_KINDS
+from exporter.cli import main
+from exporter.config import Configuration, load, schema
+from exporter.config.freshness import Match, Rule
+from exporter.demo.draft import SMALL
+from exporter.demo.simulation import Simulation
+from exporter.errors import ConfigurationError
+from exporter.history.file import HistoryFile
+from exporter.history.history import History
+from exporter.history.redaction import Privacy
+from exporter.web.access import load_access
+from tests.components import require
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+KNOWN = collectors.discover()
+PATIENCE_SECONDS = 90.0
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
+A_FILE = re.compile(
+    r"(?:exporter|tests|docs|deploy|requirements|benchmarks|\.ci)/[\w./-]*|[\w-]+\.(?:md|toml)|compose\.yaml|[DM][a-z]+file"
+)
+MADE_BY_READERS = {"exporter/collectors/subscriptions.py"}
+
+# Where a key has no default of its own, the document says in words what its absence means.
+WORDS_FOR_NOTHING = {
+    "required",
+    "none",
+    "anything",
+    "no rules",
+    "every site",
+    "for ever",
+    "as below",
+    "beside the history",
+    "the default's",
+}
+LEAST = {
+    "repository": {"hosts": "db"},
+    "rest": {"url": "https://tableau", "token_name": "n", "token_value": "v"},
+    "alertmanager": {"urls": "http://am", "basic_auth": {"username": "u", "password": "p"}},
+}
+
+
+def identified(path: Path) -> str:
+    """Name a document in the list of tests."""
+    return str(path.relative_to(ROOT))
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Return the code blocks of a language in a document."""
+    found = BLOCK.finditer((ROOT / document).read_text())
+    return [match["text"] for match in found if match["language"] == language]
+
+
+def block(document: str, mark: str) -> str:
+    """Return the code block that follows a comment."""
+    (text,) = [match["text"] for match in BLOCK.finditer((ROOT / document).read_text()) if match["mark"] == mark]
+    return text
+
+
+def rows(document: str) -> list[list[str]]:
+    """Return the rows of every table of a document, heads and rules left out."""
+    lines = (ROOT / document).read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [row for row in cells if not re.fullmatch(r"-+", row[0])]
+
+
+def documented_keys() -> dict[str, tuple[str, str]]:
+    """Return type and default of each key of docs/configuration.md."""
+    found = [row for row in rows("docs/configuration.md") if len(row) == 4 and row[0].startswith("`")]
+    return {row[0].strip("`"): (row[1], row[2]) for row in found}
+
+
+def declared_keys() -> set[str]:
+    """Return every key that the configuration knows, but the sections at its top."""
+    keys = {".".join(path) for path in schema.paths(Configuration)} - {*Configuration.model_fields} | {"collectors"}
+    keys |= {f"collectors.{name}" for name in KNOWN}
+    keys |= {f"freshness.rules[].{name}" for name in Rule.model_fields}
+    return keys | {f"freshness.rules[].match.{name}" for name in Match.model_fields}
+
+
+def loaded(document: dict[str, Any], path: Path) -> Configuration:
+    """Load a document as the agent would."""
+    path.write_text(yaml.safe_dump(document))
+    return load(path, {}, KNOWN, explicit=True)
+
+
+def help_of(*command: str) -> str:
+    """Return the help of a command."""
+    return CliRunner().invoke(main, [*command, "--help"]).stdout
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    """docs/configuration.md has a row for each key and no row for anything else."""
+    assert set(documented_keys()) == declared_keys()
+
+
+@pytest.mark.parametrize("key", sorted(documented_keys()))
+def test_documented_defaults_are_the_defaults(key: str, tmp_path: Path) -> None:
+    """The default of a key, written into a file, changes nothing; where there is none, words say so."""
+    _, default = documented_keys()[key]
+    if key.startswith("collectors."):
+        assert default == f"`{str(KNOWN[key.partition('.')[2]].enabled).lower()}`"
+        return
+    if not default.startswith("`"):
+        nothing = _declared_default(key)
+        assert default in WORDS_FOR_NOTHING
+        assert nothing in (None, (), {}) or isinstance(nothing, BaseModel)
+        return
+    document = json.loads(json.dumps(LEAST))
+    *sections, name = key.split(".")
+    place = document
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[name] = default.strip("`")
+    assert loaded(document, tmp_path / "given.yml") == loaded(LEAST, tmp_path / "least.yml")
+
+
+def _declared_default(key: str) -> object:
+    """Return the default of a key as its section declares it; None where it is required."""
+    parts: list[str | int] = []
+    for part in key.split("."):
+        parts += [part.removesuffix("[]"), 0] if part.endswith("[]") else [part]
+    section = schema.kind(Configuration, parts[:-1])
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    field = section.model_fields[str(parts[-1])]
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
+@pytest.mark.parametrize("mark", ["README.md: minimal configuration", "docs/installation.md: systemd configuration"])
+def test_examples_of_the_configuration_are_taken(mark: str, tmp_path: Path) -> None:
+    """The configurations in README.md and docs/installation.md load when the files that they name are there."""
+    document, name = mark.split(": ")
+    text = block(document, name)
+    for file in re.findall(r"(?:password_file|sslrootcert): (\S+)", text):
+        here = tmp_path / Path(file).name
+        here.write_text("secret")
+        text = text.replace(file, str(here))
+    path = tmp_path / "tableau-exporter.yml"
+    path.write_text(text)
+    configuration = load(path, {}, KNOWN, explicit=True)
+    assert configuration.repository is not None
+    assert configuration.warnings == ()
+
+
+def test_the_example_file_shows_every_section_and_is_taken(tmp_path: Path) -> None:
+    """docs/tableau-exporter.example.yml has no fault but the files that only its reader has."""
+    path = ROOT / "docs/tableau-exporter.example.yml"
+    assert set(yaml.safe_load(path.read_text())) == set(Configuration.model_fields)
+    with pytest.raises(ConfigurationError) as error:
+        load(path, {}, KNOWN, explicit=True)
+    assert {fault.message for fault in error.value.faults} == {"cannot be read: No such file or directory"}
+
+
+def test_the_example_of_the_web_configuration_is_taken(tmp_path: Path) -> None:
+    """The users in docs/security.md are valid, and its TLS section has keys that are known."""
+    document = yaml.safe_load(block("docs/security.md", "web.yml"))
+    path = tmp_path / "web.yml"
+    path.write_text(yaml.safe_dump({"basic_auth_users": document["basic_auth_users"]}))
+    assert load_access(path).passwords is not None
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigurationError) as error:
+        load_access(path)
+    assert {fault.message.partition(" /")[0] for fault in error.value.faults} == {"cannot read"}
+
+
+def test_the_table_of_metrics_is_fresh() -> None:
+    """docs/metrics.md ends in what the command prints; where this fails, renew it as CONTRIBUTING.md says."""
+    printed = CliRunner().invoke(main, ["metrics", "--format=markdown"]).stdout
+    assert (ROOT / "docs/metrics.md").read_text().endswith("\n\n" + printed)
+
+
+def test_the_command_that_renews_the_metrics_works(tmp_path: Path) -> None:
+    """The lines of CONTRIBUTING.md make of docs/metrics.md what it is."""
+    text = (ROOT / "docs/metrics.md").read_text()
+    copy = tmp_path / "docs/metrics.md"
+    copy.parent.mkdir()
+    copy.write_text(text + "| stale | row |\n")
+    program = f"{shlex.quote(sys.executable)} -m exporter"
+    commands = block("CONTRIBUTING.md", "renew metrics").replace(".venv/bin/tableau-exporter", program)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, env=environment, check=True)
+    assert copy.read_text() == text
+
+
+def test_every_collector_has_its_heading() -> None:
+    """The headings of docs/collectors.md are the names of the collectors, in order."""
+    headings = re.findall(r"(?m)^## (\w+)$", (ROOT / "docs/collectors.md").read_text())
+    assert headings == list(KNOWN)
+
+
+def test_every_incident_is_explained() -> None:
+    """The incidents of docs/operations.md are the closed set of the code."""
+    section = (ROOT / "docs/operations.md").read_text().partition("## Incidents")[2].partition("\n## ")[0]
+    assert re.findall(r"(?m)^\| `(\w+)` \|", section) == list(INCIDENT_KINDS)
+
+
+def test_exit_codes_are_those_of_the_program() -> None:
+    """The exit codes of docs/operations.md are those of ``--help``."""
+    section = (ROOT / "docs/operations.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    promised = re.findall(r"(?m)^ +(\d+) +\S", help_of().partition("Exit codes:")[2])
+    assert re.findall(r"(?m)^\| (\d+) \|", section) == promised
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every relative link is to a file of the project, and to a heading that the file has."""
+    broken = []
+    for target in LINK.findall(path.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        if not there.exists() or (anchor and anchor not in _anchors(there)):
+            broken.append(target)
+    assert broken == []
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.+)$", path.read_text())
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
+def test_named_files_exist(path: Path) -> None:
+    """Every file and folder of the project that a document names is there."""
+    spans = {span for span in CODE_SPAN.findall(path.read_text()) if A_FILE.fullmatch(span)}
+    assert {span for span in spans - MADE_BY_READERS if not (ROOT / span).exists()} == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
+def test_commands_and_flags_exist(path: Path) -> None:
+    """Every command of tableau-exporter that a document shows is one, with flags that it has."""
+    unknown = []
+    for command, rest in re.findall(
+        r"tableau-exporter +(run|check|demo|metrics|[a-z]+(?= --))([^\n`]*)", path.read_text()
+    ):
+        flags = re.findall(r"(--[a-z][a-z.-]*)", rest.partition("#")[0])
+        text = help_of(command)
+        if not text or any(flag not in text.split() for flag in flags):
+            unknown.append((command, flags))
+    assert unknown == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
+def test_named_metrics_exist(path: Path) -> None:
+    """Every metric that a document names is declared; the module in CONTRIBUTING.md declares its own."""
+    names = {family.name for family in collectors.families()} | {"tableau_subscriptions"}
+    words = set(re.findall(r"\btableau_[a-z_]+[a-z]\b(?!/)", path.read_text())) - {"tableau_server"}
+    shown = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in names else word for word in words}
+    assert shown - names == set()
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "lock"])
+def test_make_targets_that_documents_name_exist(target: str) -> None:
+    """Every target that a document names stands in the Makefile."""
+    assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text())
+    named = {
+        name for path in DOCUMENTS for name in re.findall(r"(?:^|`|    )make ([a-z]+)", path.read_text(), re.MULTILINE)
+    }
+    assert named <= {"demo", "test", "check", "bench", "lock"}
+
+
+def test_the_readme_shows_the_result() -> None:
+    """README.md names both commands, and shows the status page and lines of /metrics that could be real."""
+    text = (ROOT / "README.md").read_text()
+    assert "make demo" in text
+    assert "make test" in text
+    image = ROOT / "docs/images/status-page.png"
+    assert image.read_bytes().startswith(b"\x89PNG")
+    shown = text.partition("<!-- excerpt -->")[2].partition("<!-- /excerpt -->")[0]
+    assert len(re.findall(r"(?m)^    tableau_\w+(\{.*\})? [0-9.]+$", shown)) >= 5
+
+
+def test_the_scrape_configuration_of_the_readme_is_taken(tmp_path: Path) -> None:
+    """promtool accepts the scrape configuration in README.md."""
+    (text,) = [text for text in blocks("README.md", "yaml") if "scrape_configs" in text]
+    path = tmp_path / "prometheus.yml"
+    path.write_text(text)
+    subprocess.run([require("promtool"), "check", "config", "--syntax-only", path], check=True)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/metrics.md"])
+def test_questions_to_prometheus_parse(document: str, tmp_path: Path) -> None:
+    """promtool accepts every PromQL expression that a document shows."""
+    text = "\n\n".join(blocks(document, "promql")) or textwrap.dedent(
+        "".join(re.findall(r"(?m)^ {6}.*\n", (ROOT / document).read_text()))
+    )
+    expressions = [part for part in re.split(r"\n\n(?=\S)", text) if part.strip()]
+    records = [{"record": f"question:{number}", "expr": part} for number, part in enumerate(expressions)]
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "documents", "rules": records}]}))
+    assert expressions
+    subprocess.run([require("promtool"), "check", "rules", path], check=True)
+
+
+def test_every_table_of_the_history_is_documented(tmp_path: Path) -> None:
+    """docs/history.md has each table with its columns and types, in order, and those that the view adds."""
+    file = HistoryFile(tmp_path / "history.duckdb")
+    History(file, KNOWN, Privacy()).prepare(datetime(2025, 11, 19, tzinfo=UTC))
+    with duckdb.connect(str(file.path), read_only=True) as connection:
+        found = connection.execute(
+            "SELECT table_name, list((column_name, data_type) ORDER BY column_index) FROM duckdb_columns()"
+            " WHERE NOT internal AND table_name NOT LIKE 'latest_%' GROUP BY table_name"
+        ).fetchall()
+    actual = dict(found)
+    requests = actual["http_requests"]
+    actual["http_requests_open"] = actual["http_requests_open"][len(requests) :]
+    actual["usage"] = actual["usage"][len(requests) :]
+    assert _documented_tables() == actual
+
+
+def _documented_tables() -> dict[str, list[tuple[str, str]]]:
+    text = (ROOT / "docs/history.md").read_text()
+    sections = re.findall(r"(?ms)^###? (\w+)\n(.*?)(?=^##|\Z)", text)
+    columns = {name: re.findall(r"(?m)^\| `(\w+)` \| ([A-Z\[\]]+) \|", section) for name, section in sections}
+    return {name: found for name, found in columns.items() if found}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What an agent with one more collector showed, and the history it left behind."""
+
+    exposition: str
+    history: Path
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A copy of the package with the module of CONTRIBUTING.md in it, run on a simulated Tableau until it polled."""
+    folder = tmp_path_factory.mktemp("documentation")
+    _copy_package(folder)
+    history = folder / "history.duckdb"
+    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=3, requests_per_day=2000) as simulation:
+        command = [sys.executable, "-m", "exporter", "run"]
+        environment = _environment(simulation, history, folder)
+        with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                exposition = _first_exposition(process)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    return Watched(exposition, history)
+
+
+def _copy_package(folder: Path) -> None:
+    for path in (ROOT / "exporter").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            target = folder / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    mark = "exporter/collectors/subscriptions.py"
+    (folder / mark).write_text(block("CONTRIBUTING.md", mark))
+
+
+def _environment(simulation: Simulation, history: Path, folder: Path) -> dict[str, str]:
+    settings = {
+        "REPOSITORY__HOSTS": f"{simulation.host}:{simulation.port}",
+        "REPOSITORY__PASSWORD": simulation.passwords["readonly"],
+        "REPOSITORY__SSLMODE": "disable",
+        "REPOSITORY__POLL_INTERVAL": "1s",
+        "HISTORY__PATH": str(history),
+        "WEB__LISTEN_ADDRESS": "127.0.0.1:0",
+    }
+    ours = {f"TABLEAU_EXPORTER_{key}": value for key, value in settings.items()}
+    return {**os.environ, **ours, "PYTHONPATH": str(folder)}
+
+
+def _first_exposition(process: "subprocess.Popen[str]") -> str:
+    """Return the first exposition that has the new family in it."""
+    assert process.stderr is not None
+    logged = ""
+    while (match := re.search(r"msg=listening .*?\bport=(\d+)", logged)) is None:
+        line = process.stderr.readline()
+        assert line, f"the agent ended: {logged}"
+        logged += line
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"http://127.0.0.1:{match[1]}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+        if 'tableau_collector_success{collector="subscriptions"}' in text and "\ntableau_http_requests_total{" in text:
+            return text
+        time.sleep(0.2)
+    raise AssertionError(f"the agent did not poll: {logged}")
+
+
+def test_the_collector_of_the_guide_is_found_and_polled(watched: Watched) -> None:
+    """The module in CONTRIBUTING.md, put beside the others, is polled and shown without any other change."""
+    assert 'tableau_collector_success{collector="subscriptions"} 1\n' in watched.exposition
+    assert re.search(r'(?m)^tableau_subscriptions\{site="\w+"\} [1-9]', watched.exposition)
+
+
+def test_the_collector_of_the_guide_is_clean(tmp_path: Path) -> None:
+    """The module in CONTRIBUTING.md passes the checks that it is asked to pass."""
+    path = tmp_path / "exporter/collectors/subscriptions.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(block("CONTRIBUTING.md", "exporter/collectors/subscriptions.py"))
+    ruff = [sys.executable, "-m", "ruff"]
+    configuration = f"--config={ROOT / 'pyproject.toml'}"
+    subprocess.run([*ruff, "check", "--ignore=INP001", configuration, path], check=True)
+    subprocess.run([*ruff, "format", "--check", configuration, path], check=True)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("docs/history.md", "sql"))))
+def test_recipes_answer(number: int, watched: Watched) -> None:
+    """Every SQL recipe of docs/history.md runs on a history that the agent wrote, and has an answer."""
+    with duckdb.connect(str(watched.history), read_only=True) as connection:
+        assert connection.execute(blocks("docs/history.md", "sql")[number]).fetchall()
+
+
+def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: Path) -> None:
+    """The function in docs/history.md waits while another process holds the file, and then opens it."""
+    script = tmp_path / "opening.py"
+    script.write_text(
+        block("docs/history.md", "open with patience")
+        + f"print(open_history({str(watched.history)!r}).sql('SELECT count(*) FROM usage').fetchone()[0])\n"
+    )
+    holding = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); input()"
+    held = [sys.executable, "-c", holding, str(watched.history)]
+    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as opening:
+            with pytest.raises(subprocess.TimeoutExpired):
+                opening.wait(1.5)
+            holder.communicate("\n", timeout=PATIENCE_SECONDS)
+            answer, _ = opening.communicate(timeout=PATIENCE_SECONDS)
+    assert int(answer) > 0
+
+
+def test_a_copy_is_whole(watched: Watched, tmp_path: Path) -> None:
+    """The program in docs/history.md copies every table and view."""
+    copy = tmp_path / "copy.duckdb"
+    subprocess.run([sys.executable, "-c", block("docs/history.md", "copy"), watched.history, copy], check=True)
+
+    def counted(path: Path) -> list[tuple[str, int]]:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            names = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+            names += connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1").fetchall()
+            return [(name, _count(connection, name)) for (name,) in names]
+
+    assert counted(copy) == counted(watched.history)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    row = connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()
+    return int(row[0]) if row else -1
