@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -66,12 +66,11 @@ def run(options: RunOptions) -> int:
 
 @dataclass(frozen=True)
 class Polling:
-    """One configuration at work: a reload sets ``stop`` and puts another in its place."""
+    """One configuration at work: a reload stops it and puts another in its place."""
 
     poller: Poller
     history: History
     collectors: Mapping[str, Collector]
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Agent:
@@ -121,7 +120,7 @@ class Agent:
     def stop(self) -> None:
         """Finish the poll that runs, read exactly once more, close the file, and end."""
         self._stopping.set()
-        self._polling.stop.set()
+        self._polling.poller.stop()
         self._changed.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -161,7 +160,7 @@ class Agent:
             self._file.limits = _limits(configuration)
             self._renderer.series_limit = configuration.limits.series_per_family
             before, self._polling = self._polling, polling
-            before.stop.set()
+            before.poller.stop()
             self._board.retain(polling.collectors)
             self._board.pin_reload(time.time(), None)
             self._changed.set()
@@ -217,7 +216,7 @@ class Agent:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
         while not self._stopping.is_set():
             polling = self._polling
-            polling.poller.run(polling.stop, randomness)
+            polling.poller.run(randomness)
             # What its last poll showed of a collector that a reload has switched off meanwhile.
             self._board.retain(self._polling.collectors)
         if self._board.source("repository").up:

@@ -148,6 +148,8 @@ class Count:
     family: Family
     by: Mapping[str, str]
     where: str = "true"
+    busiest: int | None = None
+    """How many series are shown, those that count most; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ class Distribution:
     by: Mapping[str, str]
     seconds: str
     where: str = "true"
+    busiest: int | None = None
+    """How many series are shown, those that count most; all are counted."""
 
 
 Fold = Count | Distribution

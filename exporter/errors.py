@@ -11,8 +11,10 @@ Each message is one line that says what happened, to what, and what to do::
     |-- HistoryError            the history file did what it should not
     |   |-- HistoryBusy         another process holds the file
     |   |-- HistoryLocked       another agent owns the file
+    |   |-- HistoryReplaced     the file is not the one that was read before
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
     |-- WebError                the web server cannot listen
+    |-- PollInterrupted         the agent was told to end in the middle of a long poll
     `-- DemoError               the demo cannot start on this machine
 """
 
@@ -71,12 +73,20 @@ class HistoryLocked(HistoryError):
     """Another agent owns the history file."""
 
 
+class HistoryReplaced(HistoryError):
+    """The file is not the one that was read before: it was replaced while the agent ran."""
+
+
 class HistoryUnwritable(HistoryError):
     """Folder, permissions or disk forbid writing the history."""
 
 
 class WebError(ExporterError):
     """The web server cannot listen where it should."""
+
+
+class PollInterrupted(ExporterError):
+    """The agent was told to end in the middle of a long poll; what was written stays, the rest is read again."""
 
 
 class DemoError(ExporterError):

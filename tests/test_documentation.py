@@ -441,7 +441,7 @@ def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: 
     script = tmp_path / "opening.py"
     script.write_text(
         block("docs/history.md", "open with patience")
-        + f"print(open_history({str(watched.history)!r}).sql('SELECT count(*) FROM usage').fetchone()[0])\n"
+        + f"print(open_history({str(watched.history)!r}).sql('SELECT count(*) FROM usage').fetchall()[0][0])\n"
     )
     holding = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); input()"
     held = [sys.executable, "-c", holding, str(watched.history)]

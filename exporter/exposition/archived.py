@@ -1,6 +1,7 @@
 """What the history shows: its counters and histograms as blocks, its people as windows, its marks as gauges."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
 
 from exporter import agent_families as families
 from exporter.collector import Collector
@@ -18,9 +19,9 @@ def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_by
         folds = (*(collector.events.folds if collector.events else ()), *collector.folds)
         for fold in folds:
             if fold.family.type == "histogram":
-                yield _histogram(fold.family, totals)
+                yield _histogram(fold.family, totals, fold.busiest)
             else:
-                yield _counter(fold.family, totals)
+                yield _counter(fold.family, totals, fold.busiest)
     yield _counter(families.HISTORY_ROWS, totals)
     kinds = list(families.INCIDENT_KINDS)
     counts = [int(totals.counter(families.INCIDENTS.name, kind)) for kind in kinds]
@@ -38,8 +39,10 @@ def active_blocks(totals: Totals, sites: Sequence[str]) -> Sequence[Block]:
     return active(totals.seen.sites, totals.seen.people, totals.seen.seen_at, sites)
 
 
-def _counter(family: Family, totals: Totals) -> Block:
+def _counter(family: Family, totals: Totals, busiest: int | None = None) -> Block:
     rows = totals.counters.get(family.name, [])
+    if busiest is not None:
+        rows = nlargest(busiest, rows, key=lambda row: (row[1], row[0]))
     columns = [list(column) for column in zip(*(labels for labels, _ in rows), strict=True)] or [
         [] for _ in family.labels
     ]
@@ -48,8 +51,11 @@ def _counter(family: Family, totals: Totals) -> Block:
     )
 
 
-def _histogram(family: Family, totals: Totals) -> HistogramBlock:
+def _histogram(family: Family, totals: Totals, busiest: int | None) -> HistogramBlock:
     rows = totals.histograms.get(family.name, {})
+    if busiest is not None:
+        most = nlargest(busiest, rows, key=lambda labels: (sum(count for count, _ in rows[labels].values()), labels))
+        rows = {labels: rows[labels] for labels in most}
     bounds = (*family.buckets, float("inf"))
     counts = [[found.get(bound, (0, 0.0))[0] for bound in bounds] for found in rows.values()]
     sums = [sum(seconds for _, seconds in found.values()) for found in rows.values()]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from exporter.errors import HistoryBusy, HistoryError, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
 
 # A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
@@ -75,23 +75,12 @@ class HistoryFile:
         self._check_space()
         connection = self._connect()
         try:
-            yield connection
-        finally:
-            connection.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the file and run one transaction: all of the block is stored, or nothing of it."""
-        with self.open() as connection:
-            connection.execute("BEGIN")
             try:
                 yield connection
-                connection.execute("COMMIT")
-            except duckdb.Error as error:
-                with contextlib.suppress(duckdb.Error):
-                    connection.execute("ROLLBACK")
-                message = f"{self.path}: {first_line(error)}"
-                raise HistoryError(message) from error
+            finally:
+                connection.close()
+        except duckdb.Error as error:
+            raise _unwritable(self.path, error) from error
 
     def _check_space(self) -> None:
         try:

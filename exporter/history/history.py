@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Collector, Events, Fold, columns_of
-from exporter.errors import HistoryUnwritable
 from exporter.history import archive
 from exporter.history.archive import Appended, Lookups
 from exporter.history.file import HistoryFile
@@ -92,24 +91,22 @@ class History:
     def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator["Writer"]:
         """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive."""
         self.prepare(now)
+        # Whatever goes wrong, what is known of the file is read again before it is written again.
+        self._prepared = False
         with self.file.open() as connection:
             changed = self._fit(connection, columns or {})
-            writer = Writer(connection, self, now)
             connection.execute("BEGIN")
             try:
-                yield writer
+                yield Writer(connection, self, now)
                 connection.execute("COMMIT")
-            except duckdb.Error as error:
+            except BaseException:
                 with contextlib.suppress(duckdb.Error):
                     connection.execute("ROLLBACK")
-                message = f"{self.file.path}: {str(error).splitlines()[0]}"
-                raise HistoryUnwritable(message) from error
-            except BaseException:
-                connection.execute("ROLLBACK")
                 raise
             if changed:
                 connection.execute("CHECKPOINT")
             self._reread(connection, now)
+        self._prepared = True
 
     def _reread_names(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Remember the sites and users of the past: a request may name one that is gone."""

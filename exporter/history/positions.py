@@ -7,7 +7,7 @@ from datetime import datetime
 
 import duckdb
 
-from exporter.errors import HistoryError
+from exporter.errors import HistoryReplaced
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def read_positions(connection: duckdb.DuckDBPyConnection) -> dict[str, Position]
 
 
 def move(connection: duckdb.DuckDBPyConnection, old: Position, new: Position) -> None:
-    """Replace a position; raises HistoryError when the file's is not the one that the rows were read from."""
+    """Replace a position; raises HistoryReplaced when the file's is not the one that the rows were read from."""
     there = connection.execute("SELECT version FROM positions WHERE source = ?", [old.source]).fetchall()
     version = int(there[0][0]) if there else 0
     if version != old.version:
@@ -46,7 +46,7 @@ def move(connection: duckdb.DuckDBPyConnection, old: Position, new: Position) ->
             f"the position of {old.source} in the history is not the agent's:"
             " the file was replaced, or another agent writes it"
         )
-        raise HistoryError(message)
+        raise HistoryReplaced(message)
     connection.execute("DELETE FROM positions WHERE source = ?", [old.source])
     connection.execute(
         "INSERT INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import structlog
 
 from exporter.collector import Collector, Events, Promises, State
-from exporter.errors import HistoryBusy, HistoryError, SourceError
+from exporter.errors import HistoryBusy, HistoryError, HistoryReplaced, PollInterrupted, SourceError
 from exporter.exposition.board import Board
 from exporter.history.history import History, Writer
 from exporter.poller.runs import Runs
@@ -56,7 +56,8 @@ class Poller:
         self._schedule = schedule
         self._clock = clock
         self._on_change = on_change
-        self._taker = Taker(history, collectors, lambda: _instant(clock()))
+        self._stop = threading.Event()
+        self._taker = Taker(history, collectors, lambda: _instant(clock()), self._stop.is_set)
         self._shower = Shower(
             board,
             history,
@@ -75,10 +76,14 @@ class Poller:
         """Make this agent the history's only writer. Raises HistoryLocked, HistoryUnwritable."""
         self._history.lock()
 
-    def run(self, stop: threading.Event, randomness: random.Random) -> None:
+    def stop(self) -> None:
+        """End the loop; a long reading ends at its next range."""
+        self._stop.set()
+
+    def run(self, randomness: random.Random) -> None:
         """Poll until told to stop; failures make the pauses longer, with jitter."""
         failures = 0
-        while not stop.is_set():
+        while not self._stop.is_set():
             try:
                 failures = 0 if self.poll() else failures + 1
             except Exception as defect:  # a defect of ours must not end the polling in silence
@@ -86,7 +91,7 @@ class Poller:
                 log.exception("a poll failed for a reason that is a defect of this program")
                 self._shower.show_defect(f"internal error: {type(defect).__name__}", self._clock())
                 self._on_change()
-            stop.wait(pause(self._schedule.poll_interval, failures, randomness))
+            self._stop.wait(pause(self._schedule.poll_interval, failures, randomness))
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; return whether the source answered and everything was stored."""
@@ -98,6 +103,8 @@ class Poller:
             with self._repository.session() as session:
                 self._taker.take(session, taken, exact=exact)
             self._shower.answered(taken, now)
+        except PollInterrupted:
+            return False
         except SourceError as failure:
             error = str(failure)
             self._shower.unanswered(failure, now)
@@ -166,7 +173,8 @@ class Poller:
 
     def _notice(self, failure: HistoryError) -> None:
         """Count what keeps the file from being written, until it can be written down."""
-        kind = "file_busy" if isinstance(failure, HistoryBusy) else "file_unwritable"
+        kinds = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced"}
+        kind = kinds.get(type(failure), "file_unwritable")
         self._noticed[kind] = self._noticed.get(kind, 0) + 1
 
     def _recent(self, events: Events, rows: pa.Table) -> pa.Table:

@@ -8,6 +8,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from exporter.collector import Events, Fold
+from exporter.errors import PollInterrupted
 from exporter.history.archive import Appended, Lookups
 from exporter.history.history import History, Poll, Writer
 from exporter.history.positions import Position
@@ -28,6 +29,8 @@ class Archiving:
     """The folds of each table: its own and those of other collectors."""
     count_people: bool
     clock: Callable[[], datetime]
+    stopping: Callable[[], bool]
+    """Whether the agent was told to end."""
 
 
 @dataclass
@@ -89,6 +92,9 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
 
 def _write_ranges(ranges: Iterator[pa.Table], pending: Pending, archiving: Archiving) -> None:
     for rows in ranges:
+        if archiving.stopping():
+            message = "told to end in the middle of a long poll; the rest is read by the next agent"
+            raise PollInterrupted(message)
         if pending.gone is not None:
             pending.gone = missing_keys(pending.gone, [rows])
         with archiving.history.writing(archiving.clock(), _request_columns(pending)) as writer:

@@ -50,10 +50,17 @@ class Knowledge:
 class Taker:
     """Takes what each collector asks for; a collector that fails leaves the others theirs."""
 
-    def __init__(self, history: History, collectors: Mapping[str, Collector], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        history: History,
+        collectors: Mapping[str, Collector],
+        clock: Callable[[], datetime],
+        stopping: Callable[[], bool],
+    ) -> None:
         self._history = history
         self._collectors = collectors
         self._clock = clock
+        self._stopping = stopping
         self._known: Knowledge | None = None
         self._read_before: set[StateKey] = set()
 
@@ -87,6 +94,7 @@ class Taker:
             folds,
             count_people="active_users" in self._collectors,
             clock=self._clock,
+            stopping=self._stopping,
         )
 
     def _take_states(self, session: Session, taken: Taken, *, exact: bool) -> None:

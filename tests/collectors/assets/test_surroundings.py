@@ -43,6 +43,12 @@ def test_of_several_tasks_the_worst_counts(newest: Handmade) -> None:
     assert asset["task_ids"] == ",".join(map(str, numbers))
 
 
+def test_a_task_that_is_switched_off_is_not_suspended(newest: Handmade) -> None:
+    """Tableau suspends, people switch off."""
+    task(newest, workbook(newest), state=2)
+    assert assets(newest, "workbook")[0]["suspended"] is False
+
+
 def test_an_asset_without_tasks_says_nothing_of_them(newest: Handmade) -> None:
     """Unknown is absent: no failures is not zero failures."""
     workbook(newest)
@@ -64,9 +70,10 @@ def test_projects_in_a_circle_and_orphans_keep_their_own_names(newest: Handmade)
     project(newest, "two", 501, id=502)
     project(newest, "self", 503, id=503)
     project(newest, "orphan", 999, id=504)
-    for number in (501, 502, 503, 504):
+    project(newest, "child", 504, id=505)
+    for number in range(501, 506):
         workbook(newest, project_id=number)
-    assert {row["project"] for row in assets(newest, "workbook")} == {"one", "two", "self", "orphan"}
+    assert {row["project"] for row in assets(newest, "workbook")} == {"one", "two", "self", "orphan", "orphan/child"}
 
 
 def test_where_content_stands_is_told_by_projects_contents(newest: Handmade) -> None:
