@@ -15,9 +15,9 @@ def discover() -> dict[str, Collector]:
 
 
 def families() -> tuple[Family, ...]:
-    """Return every family that the agent may show, each once: the collectors' and its own."""
+    """Return every family that the agent may show: the collectors' and its own."""
     declared = [family for collector in discover().values() for family in collector.all_families()]
-    return tuple(dict.fromkeys([*declared, *agent_families.FAMILIES]))
+    return (*declared, *agent_families.FAMILIES)
 
 
 def _load(name: str) -> Collector:

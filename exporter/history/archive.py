@@ -25,6 +25,11 @@ OPEN_FOR = timedelta(days=1)
 ARROW_NULLS: Mapping[str, pa.DataType] = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
 
 _MARKS = frozenset({"row_number", "fresh"})
+# A source may keep a number as text some day; what counts and who was seen go by its number all the same.
+_TYPED = ", ".join(
+    f'TRY_CAST("{name}" AS BIGINT) AS "{name}"' for name, kind in REQUEST_COLUMNS.items() if kind == "BIGINT"
+)
+
 _SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created_at"
 
 
@@ -56,11 +61,10 @@ def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Ite
     """Make Arrow tables readable by name for the length of the block."""
     for name, table in tables.items():
         connection.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            connection.unregister(name)
+    yield
+    # Not after an error: the transaction is void, and a second error would hide the first.
+    for name in tables:
+        connection.unregister(name)
 
 
 def append(
@@ -104,7 +108,7 @@ def append_requests(
             events.table,
             f"SELECT {stored} FROM ({parsed('arriving', f'fresh AND {final}')})",
             # Counters never look at what is redacted, and need not wait for it.
-            f"({parsed('arriving', f'fresh AND {final}')})",
+            f"(SELECT * REPLACE ({_TYPED}) FROM ({parsed('arriving', f'fresh AND {final}')}))",
             folds,
         )
         oldest, newest = _span(connection)
@@ -131,8 +135,8 @@ def promote(
             f"CREATE OR REPLACE TEMP TABLE promoted AS SELECT * FROM {table}_open AS waiting"
             f" WHERE created_at < {limit} OR first_seen_at < {limit} OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
-        rows = "(SELECT * EXCLUDE (first_seen_at) FROM promoted)"
-        new = _store(connection, table, f"FROM {rows}", rows, folds)
+        rows = "SELECT * EXCLUDE (first_seen_at) {} FROM promoted"
+        new = _store(connection, table, rows.format(""), f"({rows.format(f'REPLACE ({_TYPED})')})", folds)
         if new:
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
@@ -220,21 +224,37 @@ def _site_labels(lookups: Lookups) -> pa.Table:
 
 
 def _keep_open(connection: duckdb.DuckDBPyConnection, rows: pa.Table, final: str, stored: str, now: datetime) -> int:
-    """Keep what is open apart, forget there what is final now; return how many were opened."""
-    waiting = "http_requests_open AS waiting"
+    """Keep what is open apart, as it was read last; forget there what is final now. Return how many were opened."""
     if connection.execute("SELECT EXISTS (FROM http_requests_open)").fetchall()[0][0]:
-        connection.execute(
-            f"DELETE FROM {waiting} USING (SELECT id, created_at FROM arriving WHERE {final}) AS done"
-            f" WHERE {_SAME_KEY.format(a='waiting', b='done')}"
-        )
+        _forget(connection, f"SELECT id, created_at FROM arriving WHERE {final}")
     if not rows.column("completed_at").null_count:
         return 0
-    inserted = connection.execute(
-        f"INSERT INTO http_requests_open BY NAME SELECT opened.*, TIMESTAMP '{now}' AS first_seen_at"
-        f" FROM (SELECT {stored} FROM ({parsed('arriving', f'fresh AND NOT {final}')})) AS opened"
-        f" WHERE NOT EXISTS (SELECT 1 FROM {waiting} WHERE {_SAME_KEY.format(a='waiting', b='opened')})"
-    ).fetchall()
-    return int(inserted[0][0])
+    opened = f"SELECT {stored} FROM ({parsed('arriving', f'fresh AND NOT {final}')})"
+    names = [name for name in rows.column_names if name not in _MARKS]
+    changed = " OR ".join(f"waiting.{_quoted(name)} IS DISTINCT FROM opened.{_quoted(name)}" for name in names)
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE kept AS
+        SELECT opened.*, waiting.first_seen_at AS first_seen_at
+        FROM ({opened}) AS opened
+        LEFT JOIN http_requests_open AS waiting ON {_SAME_KEY.format(a="waiting", b="opened")}
+        WHERE waiting.first_seen_at IS NULL OR {changed}
+        """
+    )
+    _forget(connection, "SELECT id, created_at FROM kept")
+    connection.execute(
+        "INSERT INTO http_requests_open BY NAME"
+        f" SELECT * REPLACE (coalesce(first_seen_at, TIMESTAMP '{now}') AS first_seen_at) FROM kept"
+    )
+    new = connection.execute("SELECT count(*) FILTER (first_seen_at IS NULL) FROM kept").fetchall()
+    connection.execute("DROP TABLE kept")
+    return int(new[0][0])
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, keys: str) -> None:
+    """Take requests out of the open ones."""
+    same = _SAME_KEY.format(a="waiting", b="done")
+    connection.execute(f"DELETE FROM http_requests_open AS waiting USING ({keys}) AS done WHERE {same}")
 
 
 def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
@@ -246,7 +266,7 @@ def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
                 coalesce(site_labels.site, '') AS site,
                 coalesce(people.person, -arriving.user_id) AS person,
                 max(arriving.created_at) AS seen_at
-            FROM arriving
+            FROM (SELECT * REPLACE ({_TYPED}) FROM arriving) AS arriving
             LEFT JOIN site_labels ON site_labels.site_id = arriving.site_id
             LEFT JOIN people ON people.user_id = arriving.user_id
             WHERE arriving.fresh

@@ -1,6 +1,6 @@
 """Reading a table of events: one short transaction for what is new, several for what is much."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from exporter.collector import Events, columns_of
 from exporter.errors import SourceError, SourceIncomplete
 from exporter.history.positions import Position
+from exporter.history.redaction import PARSED_COLUMNS
+from exporter.history.schema import REQUEST_COLUMNS
 from exporter.poller.planning import OVERLAP, Extent, Plan, horizon_xid, plan
 from exporter.repository.catalog import archivable, read_as
 from exporter.repository.copying import Field
@@ -23,6 +25,14 @@ FIRST_RANGE_ROWS = 8_192
 # A row takes more room as columns than in the table, where long texts are compressed.
 WIRE_FACTOR = 2
 RANGE_BYTES = 128_000_000
+
+_KEY_TYPES = {
+    "id": "bigint",
+    "created_at": "timestamp without time zone",
+    "completed_at": "timestamp without time zone",
+}
+# The history's own columns, and the names its statements use beside those of the rows.
+_TAKEN_NAMES = frozenset({*PARSED_COLUMNS, "first_seen_at", "site", "row_number", "fresh"})
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,11 @@ class TableReader:
             if rows.num_rows < limit:
                 return
 
+    @property
+    def _by_id(self) -> str:
+        # The column itself, which is in order in an index; by its bare name it would be the converted one.
+        return f'ORDER BY "{self._events.table}".id'
+
     def close(self) -> None:
         """End the thread that reads ahead."""
         self._pool.shutdown(wait=True)
@@ -98,13 +113,10 @@ class TableReader:
         conditions = [f"id > {after}"] if after is not None else []
         if reading.plan.mode != "full":
             conditions.append(self._new(reading))
-        return self._session.copy(f"{self._select(reading, *conditions)} ORDER BY id LIMIT {limit}", reading.fields)
+        return self._session.copy(f"{self._select(reading, *conditions)} {self._by_id} LIMIT {limit}", reading.fields)
 
     def _select(self, reading: Reading, *conditions: str) -> str:
-        columns = ", ".join(
-            f'{expression} AS "{field.name}"'
-            for field, expression in zip(reading.fields, reading.expressions, strict=True)
-        )
+        columns = ", ".join(reading.expressions)
         if not self._events.keeps_open:
             conditions = (*conditions, "completed_at IS NOT NULL")
         where = " AND ".join(f"({condition})" for condition in conditions) or "true"
@@ -135,10 +147,12 @@ class TableReader:
 
     def _extent(self) -> tuple[datetime | None, Extent]:
         table = f'public."{self._events.table}"'
+        # Beyond year 9999 lies what Python has no word for.
+        known = "created_at::timestamp BETWEEN '0001-01-01' AND '9999-12-31'"
         first = self._session.first(
-            f"SELECT id, CASE WHEN isfinite(created_at) THEN created_at END FROM {table} ORDER BY id LIMIT 1"
+            f"SELECT id::bigint, CASE WHEN {known} THEN created_at::timestamp END FROM {table} ORDER BY id LIMIT 1"
         )
-        last = self._session.first(f"SELECT id FROM {table} ORDER BY id DESC LIMIT 1")
+        last = self._session.first(f"SELECT id::bigint FROM {table} ORDER BY id DESC LIMIT 1")
         newest = self._position.max_id if self._position else None
         held = newest is not None and self._session.first(f"SELECT 1 FROM {table} WHERE id = {newest}") is not None
         return (first[1] if first else None), Extent(first[0] if first else None, last[0] if last else None, held)
@@ -147,7 +161,8 @@ class TableReader:
         self, chosen: Plan, snapshot: Snapshot, extent: Extent, kinds: Mapping[str, str], oldest_at: datetime | None
     ) -> Reading:
         old = self._position or Position(self._events.table)
-        known = old.max_id if chosen.mode != "full" else None
+        # What misses nothing also knows when the ids have started again.
+        known = old.max_id if chosen.mode == "fast" else None
         ids = [value for value in (known, extent.max_id) if value is not None]
         new = replace(
             old,
@@ -159,22 +174,43 @@ class TableReader:
             columns=dict(kinds),
             truncated=chosen.truncated,
         )
-        expressions, fields = [], []
-        for name, kind in kinds.items():
-            expression, read = read_as(name, kind)
-            expressions.append(expression)
-            fields.append(Field(name, read))
+        fields, expressions = selection(kinds)
         return Reading(
             self._events,
             chosen,
             old,
             new,
-            tuple(fields),
-            tuple(expressions),
+            fields,
+            expressions,
             self._asked,
             oldest_at,
             snapshot.identity.node,
         )
+
+
+def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
+    """Return what the history keeps of a table's columns (their PostgreSQL types by name), and how each is read."""
+    fields, expressions = [], []
+    names = kept_names(columns)
+    for name, kind in columns.items():
+        # The key and the end of a request are needed as such, whatever this version made of them.
+        needed = _KEY_TYPES.get(name, kind) if kind != "timestamp with time zone" else kind
+        expression, read = read_as(name, needed)
+        expressions.append(expression)
+        fields.append(Field(names[name], read))
+    return tuple(fields), tuple(expressions)
+
+
+def kept_names(columns: Iterable[str]) -> Mapping[str, str]:
+    """Return the name that each column has in the history, where some are taken and "Status" is status."""
+    taken = set(_TAKEN_NAMES)
+    kept = {}
+    for name in sorted(columns, key=lambda name: name not in REQUEST_COLUMNS):
+        kept[name] = name
+        while kept[name].lower() in taken:
+            kept[name] += "_"
+        taken.add(kept[name].lower())
+    return kept
 
 
 def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:

@@ -10,12 +10,15 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from exporter.repository.catalog import archivable, read_as
+from exporter.history.schema import REQUEST_COLUMNS
+from exporter.poller.reading import selection
+from exporter.repository.catalog import archivable
 from exporter.repository.copying import Field
 from exporter.repository.session import Session
 
 PAGE_ROWS = 50_000
 LOOK_BACK = timedelta(days=1)
+_LATER = frozenset({"completed_at", "status"})
 
 
 def read_view(session: Session, view: str, since: datetime | None) -> Iterator[tuple[Sequence[Field], pa.Table]]:
@@ -36,15 +39,12 @@ def read_view(session: Session, view: str, since: datetime | None) -> Iterator[t
 
 
 def _selection(columns: dict[str, str]) -> tuple[Sequence[Field], str]:
-    fields, expressions = [Field("id", "bigint")], []
-    hashed = ", ".join(f'"{name}"' for name in columns if name != "completed_at")
+    fields, columns_read = selection(columns)
+    # Only what is known when a request begins, and no column that a later version adds: the key must not change.
+    hashed = ", ".join(f'"{name}"' for name in REQUEST_COLUMNS if name in columns and name not in _LATER)
     # Sixteen hexadecimal digits of a digest are 64 bits; hashtextextended() came only with PostgreSQL 11.
-    expressions.append(f"('x' || substr(md5(ROW({hashed})::text), 1, 16))::bit(64)::bigint AS id")
-    for name, kind in columns.items():
-        expression, read = read_as(name, kind)
-        expressions.append(f'{expression} AS "{name}"')
-        fields.append(Field(name, read))
-    return fields, ", ".join(expressions)
+    key = f"('x' || substr(md5(ROW({hashed})::text), 1, 16))::bit(64)::bigint"
+    return (Field("id", "bigint"), *fields), ", ".join([key, *columns_read])
 
 
 def _newest(page: pa.Table) -> str | None:

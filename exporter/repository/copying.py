@@ -29,6 +29,8 @@ CHUNK_BYTES = 32_000_000
 # PostgreSQL counts from 2000-01-01, Unix from 1970-01-01; in microseconds.
 POSTGRES_EPOCH = 946_684_800_000_000
 INT64_MAX = np.iinfo(np.int64).max
+# The years 1 to 9999, since 2000-01-01.
+FIRST_INSTANT, LAST_INSTANT = -63_082_281_600_000_000, 252_455_615_999_999_999
 HEADER_BYTES = 19
 INLINE_BYTES = 12
 _PADDING = b"\0" * 16
@@ -157,12 +159,10 @@ def _numbers(buffer: Bytes, int64: npt.NDArray[Any], position: Positions, kind: 
         return pa.py_buffer(int64[position].astype(np.int64))
     value = int64[position].astype(np.int64)
     if kind == pa.timestamp("us"):
-        # 'infinity' and '-infinity' are the ends of the range for PostgreSQL; DuckDB's -infinity is the negative of its
-        # infinity.
-        finite = (value != INT64_MAX) & (value != -INT64_MAX - 1)
-        value = np.where(
-            finite, value + np.where(finite, POSTGRES_EPOCH, 0), np.where(value > 0, INT64_MAX, -INT64_MAX)
-        )
+        # What no calendar of ours reaches is infinity, as PostgreSQL's own 'infinity' is; DuckDB's -infinity is the
+        # negative of its infinity.
+        value = np.where(value > LAST_INSTANT, INT64_MAX, np.where(value < FIRST_INSTANT, -INT64_MAX, value))
+        value = np.where(np.abs(value) == INT64_MAX, value, value + POSTGRES_EPOCH)
     return pa.py_buffer(value)
 
 

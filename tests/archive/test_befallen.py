@@ -5,21 +5,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from exporter.demo import installation
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.components import require
 
 LATER = "2025-11-19 11:00:00"
-
-
-@pytest.fixture(params=["postgres15", "postgres18"])
-def postgres(request: pytest.FixtureRequest) -> Postgres:
-    """Each PostgreSQL in turn: its signals are what is tested."""
-    server: Postgres = request.getfixturevalue(request.param)
-    return server
 
 
 @pytest.fixture
@@ -117,8 +108,6 @@ def test_old_rows_are_put_back(source: Source, archived: Rig) -> None:
 
 def test_a_dump_is_restored_with_clean(source: Source, archived: Rig, postgres: Postgres) -> None:
     """pg_restore --clean makes other tables of the same names: restored is counted, the rows are known."""
-    folder = installation.programs(require("postgres15") if postgres.admin()["port"] == 0 else None)
-    del folder
     dump = _program(postgres, source.parameters, "pg_dump", "--format=custom", "--table=public.http_requests")
     source.requests(101, 120)
     archived.polled()
@@ -198,12 +187,9 @@ def test_housekeeping(source: Source, archived: Rig, statement: str) -> None:
     archived.assert_once()
 
 
-def test_a_restarted_server(source: Source, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Replaced below: a server of its own is needed."""
-
-
 SCHEMA_CHANGES = {
     "added": ("ADD COLUMN tenant text DEFAULT 'none'", "tenant", {"schema_changed": 1}),
+    "added_and_filled": ("ADD COLUMN tenant text DEFAULT clock_timestamp()::text", "tenant", {"schema_changed": 1, "rewritten": 1}),
     "dropped": ("DROP COLUMN vizql_session", None, {"schema_changed": 1}),
     "renamed": ("RENAME COLUMN worker TO process", "process", {"schema_changed": 1}),
     "widened": ("ALTER COLUMN port TYPE bigint", None, {"schema_changed": 1, "rewritten": 1}),
@@ -239,21 +225,17 @@ def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
     assert ("2025-11-19 10:01:42",) in archived.query("SELECT completed_at::VARCHAR FROM http_requests WHERE id = 101")
     if column:
         name = column.replace('"', '""')
-        assert archived.query(f'SELECT count("{name}") FROM http_requests')[0][0] in {0, 4}
+        assert archived.query(f'SELECT count("{name}") FROM http_requests')[0][0] in {0, 1, 4}
     archived.assert_once()
 
 
 def test_a_revoked_right(source: Source, archived: Rig) -> None:
-    """A column that may not be read any more is missed like one that was dropped; a table that may not says so."""
-    columns = "id, created_at, completed_at, status, controller, action, site_id"
+    """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
     source.run("REVOKE SELECT ON http_requests FROM readonly")
-    source.run(f"GRANT SELECT ({columns}) ON http_requests TO readonly")
     source.requests(101, 103)
-    archived.polled()
-    assert archived.ids() == list(range(1, 104))
-    source.run(f"REVOKE SELECT ({columns}) ON http_requests FROM readonly")
     archived.poll()
-    assert "http_requests" in archived.errors()
+    assert "permission denied for table http_requests" in archived.errors()["http_requests"]
+    assert set(archived.errors()) == {"http_requests", "active_users"}
     source.run("GRANT SELECT ON http_requests TO readonly")
     source.requests(104, 110)
     archived.polled()

@@ -79,9 +79,9 @@ class Handmade:
         """Return connection parameters of the readonly user."""
         return {**self._admin, "user": "readonly", "password": self._password}
 
-    def read(self, what: State | Events) -> list[dict[str, Any]]:
-        """Read the rows of a state."""
-        found: list[dict[str, Any]] = read(self.parameters(), what).to_pylist()
+    def read(self, what: State | Events, user: str = "readonly") -> list[dict[str, Any]]:
+        """Read the rows of a state as one of the published users."""
+        found: list[dict[str, Any]] = read({**self.parameters(), "user": user}, what).to_pylist()
         return found
 
     def empty(self) -> None:

@@ -37,7 +37,7 @@ class Scraper:
         self._agent = agent
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self._highest: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        self.highest: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         self.scrapes = 0
         self.silent: list[str] = []
         self.fallen: list[str] = []
@@ -59,6 +59,6 @@ class Scraper:
                 continue
             self.scrapes += 1
             for key, value in counters(samples).items():
-                if value < self._highest.get(key, 0):
-                    self.fallen.append(f"{key}: {self._highest[key]} -> {value}")
-                self._highest[key] = value
+                if value < self.highest.get(key, 0):
+                    self.fallen.append(f"{key}: {self.highest[key]} -> {value}")
+                self.highest[key] = value

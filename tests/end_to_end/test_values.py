@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from tests.agent import Agent
 from tests.end_to_end.conftest import ask
@@ -19,12 +21,8 @@ OLDEST_RENDERING_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
-def quiet(postgres18: object) -> Iterator[Simulation]:
-    """A repository in which nothing happens, with people who were last seen in each of the windows."""
-    from exporter.demo.draft import SMALL
-    from exporter.demo.postgres import Postgres
-
-    assert isinstance(postgres18, Postgres)
+def quiet(postgres18: Postgres) -> Iterator[Simulation]:
+    """A repository of a month in which nothing happens any more."""
     simulation = Simulation(postgres=postgres18, database="values", scale=SMALL, days=33, requests_per_day=60)
     with simulation:
         yield simulation
@@ -49,7 +47,7 @@ def test_requests_are_counted_as_in_the_repository(quiet: Simulation, samples: S
         quiet,
         f"""
         SELECT {SITE}, coalesce(controller, ''), coalesce(action, ''),
-            coalesce(left(status::text, 1) || 'xx', 'unknown'), count(*)
+            coalesce(left(r.status::text, 1) || 'xx', 'unknown'), count(*)
         FROM http_requests AS r LEFT JOIN sites ON sites.id = r.site_id
         WHERE completed_at IS NOT NULL GROUP BY 1, 2, 3, 4
         """,
@@ -138,13 +136,13 @@ def test_hours_are_those_since_the_last_refresh(quiet: Simulation, samples: Samp
     expected = counted(
         quiet,
         """
-        SELECT luid, extract(epoch FROM timezone('UTC', now())
+        SELECT luid::text, extract(epoch FROM timezone('UTC', now())
             - coalesce(greatest(extracts_refreshed_at, extracts_incremented_at), last_published_at)) / 3600
         FROM workbooks AS w
         WHERE data_engine_extracts AND NOT is_deleted AND NOT EXISTS (
             SELECT FROM data_connections AS d WHERE owner_type = 'Workbook' AND owner_id = w.id AND dbclass = 'sqlproxy')
         UNION ALL
-        SELECT luid, extract(epoch FROM timezone('UTC', now())
+        SELECT luid::text, extract(epoch FROM timezone('UTC', now())
             - coalesce(greatest(extracts_refreshed_at, extracts_incremented_at), last_published_at)) / 3600
         FROM datasources WHERE data_engine_extracts AND connectable AND state <> 'archived'
         """,
@@ -258,19 +256,25 @@ def test_workbooks_of_one_name_stay_apart(changing: Simulation, agents: Agents) 
     """Two sites have a workbook of the same address: each request is joined to the one of its own site, once."""
     agent = agents(changing.parameters(), COLLECTORS="{views: true}").start()
     agent.polled()
+    sheet = "split_part(r.currentsheet, '/', 1)"
     expected = ask(
         changing,
-        """
-        SELECT s.name, w.luid, count(*) FROM http_requests AS r JOIN sites AS s ON s.id = r.site_id
-        JOIN workbooks AS w ON w.site_id = r.site_id AND w.repository_url = split_part(r.currentsheet, '/', 1)
-        WHERE r.completed_at IS NOT NULL AND w.repository_url = 'ExecutiveDashboard' AND r.currentsheet <> '' GROUP BY 1, 2 ORDER BY 1
+        f"""
+        SELECT s.name, w.name, owner.name, count(*)
+        FROM http_requests AS r
+        JOIN sites AS s ON s.id = r.site_id
+        JOIN workbooks AS w ON w.site_id = r.site_id AND w.repository_url = {sheet}
+        JOIN users ON users.id = w.owner_id
+        JOIN system_users AS owner ON owner.id = users.system_user_id
+        WHERE r.completed_at IS NOT NULL AND {sheet} = 'ExecutiveDashboard'
+        GROUP BY 1, 2, 3 ORDER BY 1
         """,
     )
     found = agent.query(
         """
-        SELECT site_name, w.luid, count(*) FROM usage
-        JOIN latest_workbooks AS w ON w.site_id = usage.site_id AND w.repository_url = usage.workbook
-        WHERE usage.workbook = 'ExecutiveDashboard' AND currentsheet <> '' GROUP BY ALL ORDER BY 1
+        SELECT site_name, workbook_name, owner_name, count(*) FROM usage
+        WHERE split_part(currentsheet, '/', 1) = 'ExecutiveDashboard'
+        GROUP BY ALL ORDER BY 1
         """
     )
     assert found == expected

@@ -139,6 +139,14 @@ def test_only_published_data_sources_count(newest: Handmade, values: dict[str, A
     assert shown(Datasource, newest) == ({("default", "datasource"): 1} if counted else {})
 
 
+def test_a_data_source_with_two_connections_is_one(newest: Handmade) -> None:
+    """The view that the tableau user reads has a row for each connection."""
+    number = newest.add("datasources", name="x", site_id=1, connectable=True)
+    for dbclass in ("oracle", "postgres"):
+        newest.add("data_connections", owner_type="Datasource", owner_id=number, dbclass=dbclass)
+    assert [row["db_class"] for row in newest.read(STATES[Datasource], "tableau")] == ["oracle"]
+
+
 def test_a_size_that_is_not_known_is_absent(newest: Handmade) -> None:
     """A site with content of unknown size shows what is known; with nothing known, nothing; without content, 0."""
     newest.add("workbooks", name="x", site_id=1, size=None)
