@@ -1,42 +1,24 @@
 """The history as the poller uses it: open, write one transaction, close; then know what the exposition shows."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
-from exporter.collector import Collector, Events, Fold, columns_of
+from exporter.collector import Collector, Events
 from exporter.history import archive
-from exporter.history.archive import Appended, Lookups
 from exporter.history.file import HistoryFile
-from exporter.history.folding import add
-from exporter.history.names import keep
-from exporter.history.people import Pseudonyms, load_key, without_addresses
-from exporter.history.positions import Position, move, read_positions
+from exporter.history.people import Pseudonyms, load_key
+from exporter.history.positions import Position, read_positions
 from exporter.history.redaction import Privacy, cleaning
 from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
-from exporter.history.totals import Totals, mark, naive, read_totals
+from exporter.history.totals import Totals, naive, read_totals
+from exporter.history.writer import Writer
 
 PRUNE_STEP = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Poll:
-    """One line of the poll log."""
-
-    started_at: datetime
-    source: str
-    mode: str
-    seconds: float
-    read: int
-    new: int
-    open: int
-    node: str
 
 
 class History:
@@ -88,7 +70,7 @@ class History:
         return True
 
     @contextlib.contextmanager
-    def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator["Writer"]:
+    def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator[Writer]:
         """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive."""
         self.prepare(now)
         # Whatever goes wrong, what is known of the file is read again before it is written again.
@@ -97,7 +79,7 @@ class History:
             changed = self._fit(connection, columns or {})
             connection.execute("BEGIN")
             try:
-                yield Writer(connection, self, now)
+                yield Writer(connection, self._privacy, self._cleaning, self.events(), now)
                 connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(duckdb.Error):
@@ -141,10 +123,6 @@ class History:
         done = max(_from_epoch(oldest), self.pruned_before or datetime.min)  # noqa: DTZ901 - naive, as in the history
         return min(believed, done + PRUNE_STEP) if done < believed else None
 
-    def cleaning_for(self) -> Mapping[str, str]:
-        """Return the expressions that redact a request's columns."""
-        return self._cleaning
-
     def _fit(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> list[str]:
         """Add the columns that Tableau has added, outside the transaction and checkpointed at once."""
         if all(self._columns.get(name) == kind for name, kind in columns.items()):
@@ -172,99 +150,3 @@ def _from_epoch(seconds: float) -> datetime:
 def site_label(namespace: str | None) -> str:
     """Return the label of a site from its content URL, which is empty for the Default site."""
     return namespace or "default"
-
-
-@dataclass
-class Writer:
-    """The operations of one transaction of the history."""
-
-    connection: duckdb.DuckDBPyConnection
-    history: History
-    now: datetime
-    _rows: dict[str, int] = field(default_factory=dict)
-
-    def append(self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> Appended:
-        """Archive events that are final as they come."""
-        appended = archive.append(self.connection, events, rows, lookups, folds)
-        self._count(events.table, appended.new)
-        return appended
-
-    def append_requests(
-        self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold], *, count_people: bool
-    ) -> Appended:
-        """Archive requests, redacted."""
-        appended = archive.append_requests(
-            self.connection,
-            events,
-            without_addresses(rows, self.history.privacy),
-            lookups,
-            folds,
-            cleaning=self.history.cleaning_for(),
-            now=naive(self.now),
-            count_people=count_people,
-        )
-        self._count(events.table, appended.new)
-        if appended.newest and appended.oldest:
-            mark(self.connection, "newest", appended.newest)
-            mark(self.connection, "oldest", appended.oldest, keep="least")
-        return appended
-
-    def promote(self, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> int:
-        """Make open requests final that will not complete any more."""
-        new = archive.promote(self.connection, table, gone, lookups, folds, naive(self.now))
-        self._count(table, new)
-        return new
-
-    def keep(self, collector_state: "type", table: str, rows: pa.Table) -> int:
-        """Keep the names of a state's rows by day."""
-        return keep(self.connection, table, columns_of(collector_state), rows, naive(self.now).date())
-
-    def learn(self, question: str, rows: pa.Table) -> pa.Table:
-        """Put a collector's question to the history, with its rows as ``state``."""
-        with archive.registered(self.connection, state=rows):
-            return self.connection.sql(question).to_arrow_table()
-
-    def move(self, old: Position, new: Position) -> None:
-        """Move a position (compare and set)."""
-        move(self.connection, old, replace(new, polled_at=naive(self.now)))
-
-    def prune(self, before: datetime) -> None:
-        """Remove the events that are older; counters and positions stay."""
-        for events in self.history.events():
-            self.connection.execute(f'DELETE FROM "{events.table}" WHERE "{events.key[1]}" < ?', [before])
-        self.connection.execute("DELETE FROM poll_log WHERE started_at < ?", [before])
-        mark(self.connection, "pruned", before)
-        mark(self.connection, "oldest", before)
-
-    def log(self, poll: Poll, position: Position | None) -> None:
-        """Write a line of the poll log, and when this way of reading last succeeded."""
-        self.connection.execute(
-            "INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                naive(poll.started_at),
-                poll.source,
-                poll.mode,
-                poll.seconds,
-                poll.read,
-                poll.new,
-                poll.open,
-                position.horizon if position else None,
-                position.max_id if position else None,
-                poll.node,
-            ],
-        )
-        if poll.source == "http_requests":
-            mark(self.connection, f"poll:{poll.mode}", self.now)
-
-    def incident(self, kind: str, detail: str, count: int = 1) -> None:
-        """Count an incident and write down what happened."""
-        self.connection.execute("INSERT INTO incidents VALUES (?, ?, ?)", [naive(self.now), kind, detail])
-        add(self.connection, INCIDENTS.name, [kind], count)
-
-    def lost(self, possibly: int) -> None:
-        """Count ids of requests that may have been made and removed unseen."""
-        add(self.connection, POSSIBLY_LOST.name, [], possibly)
-
-    def _count(self, table: str, new: int) -> None:
-        if new:
-            add(self.connection, HISTORY_ROWS.name, [table], new)

@@ -13,7 +13,8 @@ import structlog
 from exporter.collector import Collector, Events, Promises, State
 from exporter.errors import HistoryBusy, HistoryError, HistoryReplaced, PollInterrupted, SourceError
 from exporter.exposition.board import Board
-from exporter.history.history import History, Writer
+from exporter.history.history import History
+from exporter.history.writer import Writer
 from exporter.poller.runs import Runs
 from exporter.poller.showing import Shower
 from exporter.poller.tables import append, columns_to_fit, finish

@@ -10,9 +10,10 @@ import pyarrow as pa
 from exporter.collector import Events, Fold
 from exporter.errors import PollInterrupted
 from exporter.history.archive import Appended, Lookups
-from exporter.history.history import History, Poll, Writer
+from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.schema import DUCKDB_TYPES
+from exporter.history.writer import Poll, Writer
 from exporter.poller.planning import Incident, Plan
 from exporter.poller.reading import Reading, TableReader, missing_keys
 from exporter.repository.copying import Field

@@ -100,7 +100,9 @@ class Catalog:
             if name:
                 # What the view alone has is not missed where the table is read.
                 expected = relation.columns.keys() - (relation.only_in_view if name == relation.name else frozenset())
-                lacks += [f"{relation.name}.{column}" for column in relation.columns if column in expected - found.keys()]
+                lacks += [
+                    f"{relation.name}.{column}" for column in relation.columns if column in expected - found.keys()
+                ]
             else:
                 lacks.append(relation.name)
         return lacks

@@ -1,0 +1,130 @@
+"""What one transaction of the history can do: archive, keep names, move positions, count, prune."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import duckdb
+import pyarrow as pa
+
+from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.collector import Events, Fold, columns_of
+from exporter.history import archive
+from exporter.history.archive import Appended, Lookups
+from exporter.history.folding import add
+from exporter.history.names import keep
+from exporter.history.people import without_addresses
+from exporter.history.positions import Position, move
+from exporter.history.redaction import Privacy
+from exporter.history.totals import mark, naive
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One line of the poll log."""
+
+    started_at: datetime
+    source: str
+    mode: str
+    seconds: float
+    read: int
+    new: int
+    open: int
+    node: str
+
+
+@dataclass
+class Writer:
+    """The operations of one transaction of the history."""
+
+    connection: duckdb.DuckDBPyConnection
+    privacy: Privacy
+    cleaning: Mapping[str, str]
+    events: Sequence[Events]
+    now: datetime
+
+    def append(self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> Appended:
+        """Archive events that are final as they come."""
+        appended = archive.append(self.connection, events, rows, lookups, folds)
+        self._count(events.table, appended.new)
+        return appended
+
+    def append_requests(
+        self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold], *, count_people: bool
+    ) -> Appended:
+        """Archive requests, redacted."""
+        appended = archive.append_requests(
+            self.connection,
+            events,
+            without_addresses(rows, self.privacy),
+            lookups,
+            folds,
+            cleaning=self.cleaning,
+            now=naive(self.now),
+            count_people=count_people,
+        )
+        self._count(events.table, appended.new)
+        if appended.newest and appended.oldest:
+            mark(self.connection, "newest", appended.newest)
+            mark(self.connection, "oldest", appended.oldest, keep="least")
+        return appended
+
+    def promote(self, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> int:
+        """Make open requests final that will not complete any more."""
+        new = archive.promote(self.connection, table, gone, lookups, folds, naive(self.now))
+        self._count(table, new)
+        return new
+
+    def keep(self, collector_state: "type", table: str, rows: pa.Table) -> int:
+        """Keep the names of a state's rows by day."""
+        return keep(self.connection, table, columns_of(collector_state), rows, naive(self.now).date())
+
+    def learn(self, question: str, rows: pa.Table) -> pa.Table:
+        """Put a collector's question to the history, with its rows as ``state``."""
+        with archive.registered(self.connection, state=rows):
+            return self.connection.sql(question).to_arrow_table()
+
+    def move(self, old: Position, new: Position) -> None:
+        """Move a position (compare and set)."""
+        move(self.connection, old, replace(new, polled_at=naive(self.now)))
+
+    def prune(self, before: datetime) -> None:
+        """Remove the events that are older; counters and positions stay."""
+        for events in self.events:
+            self.connection.execute(f'DELETE FROM "{events.table}" WHERE "{events.key[1]}" < ?', [before])
+        self.connection.execute("DELETE FROM poll_log WHERE started_at < ?", [before])
+        mark(self.connection, "pruned", before)
+        mark(self.connection, "oldest", before)
+
+    def log(self, poll: Poll, position: Position | None) -> None:
+        """Write a line of the poll log, and when this way of reading last succeeded."""
+        self.connection.execute(
+            "INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                naive(poll.started_at),
+                poll.source,
+                poll.mode,
+                poll.seconds,
+                poll.read,
+                poll.new,
+                poll.open,
+                position.horizon if position else None,
+                position.max_id if position else None,
+                poll.node,
+            ],
+        )
+        if poll.source == "http_requests":
+            mark(self.connection, f"poll:{poll.mode}", self.now)
+
+    def incident(self, kind: str, detail: str, count: int = 1) -> None:
+        """Count an incident and write down what happened."""
+        self.connection.execute("INSERT INTO incidents VALUES (?, ?, ?)", [naive(self.now), kind, detail])
+        add(self.connection, INCIDENTS.name, [kind], count)
+
+    def lost(self, possibly: int) -> None:
+        """Count ids of requests that may have been made and removed unseen."""
+        add(self.connection, POSSIBLY_LOST.name, [], possibly)
+
+    def _count(self, table: str, new: int) -> None:
+        if new:
+            add(self.connection, HISTORY_ROWS.name, [table], new)
