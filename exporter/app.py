@@ -1,5 +1,6 @@
 """The agent: configuration into parts, parts into threads, signals into reloads and an orderly end."""
 
+import os
 import queue
 import random
 import signal
@@ -41,6 +42,8 @@ def run(options: RunOptions) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
+    # The history says who looked at what: what this process makes is for its owner and group.
+    os.umask(0o027)
     agent = Agent(options, configuration, redactor)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     handled: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

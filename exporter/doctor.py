@@ -15,6 +15,7 @@ from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.poller.taking import relations_of
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
+from exporter.web.access import load_access
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,21 @@ def check(options: RunOptions) -> Iterator[Finding]:
     yield Finding(ok=True, subject="configuration", message="valid")
     for warning in configuration.warnings:
         yield Finding(ok=None, subject="configuration", message=warning)
+    if configuration.web.config_file is not None:
+        yield from _web(configuration.web.config_file)
     if configuration.repository is not None:
         yield from _repository(configuration)
     yield from _history(configuration.history.path)
+
+
+def _web(path: Path) -> Iterator[Finding]:
+    try:
+        load_access(path)
+    except ConfigurationError as error:
+        for fault in error.faults:
+            yield Finding(ok=False, subject="web.config_file", message=str(fault))
+    else:
+        yield Finding(ok=True, subject="web.config_file", message="valid")
 
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:

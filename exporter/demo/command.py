@@ -1,14 +1,16 @@
 """``tableau-exporter demo``: a simulated Tableau with living traffic, and the real agent on it."""
 
-import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+import yaml
 
 from exporter import app, collectors, logs
 from exporter.config import RunOptions
@@ -24,7 +26,7 @@ tableau-exporter demo: a simulated Tableau Server of {people} people, and the re
 Look at:
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_active_users'
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_asset_hours_since_refresh' | sort -k2 -n -t'}}' | tail
-  python -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('FROM usage LIMIT 5'))"
+  {python} -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('FROM usage LIMIT 5'))"
 
 Requests arrive and extracts are refreshed while you look. Ctrl-C ends it and cleans up.
 """
@@ -53,32 +55,40 @@ def run(seconds: float | None, keep: bool, port: int) -> int:  # noqa: FBT001 - 
 
 def _watch(simulation: Simulation, folder: Path, port: int, ended: threading.Event, seconds: float | None) -> None:
     history = folder / "history.duckdb"
-    options = RunOptions(
-        Path(os.devnull), config_file_explicit=False, overrides={}, environ=_environment(simulation, history, port)
-    )
-    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("warning", "logfmt"))
+    options = RunOptions(_configured(simulation, folder, history, port), config_file_explicit=True)
+    # What it would warn of, a plain connection to this very machine, is the demo's own doing.
+    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error", "logfmt"))
     agent.start()
     try:
         people = len(simulation.company.tables["system_users"])
-        print(GUIDE.format(people=people, port=agent.port, history=history), flush=True)  # noqa: T201
+        guide = GUIDE.format(people=people, port=agent.port, history=history, python=sys.executable)
+        print(guide, flush=True)  # noqa: T201
         ended.wait(seconds)
     finally:
         agent.stop()
 
 
-def _environment(simulation: Simulation, history: Path, port: int) -> dict[str, str]:
-    keys = {
-        "REPOSITORY__HOSTS": f"{simulation.host}:{simulation.port}",
-        "REPOSITORY__DATABASE": simulation.database,
-        "REPOSITORY__PASSWORD": simulation.passwords["readonly"],
-        "REPOSITORY__SSLMODE": "disable",
-        "REPOSITORY__POLL_INTERVAL": "5s",
-        "REPOSITORY__EXACT_INTERVAL": "30s",
-        "HISTORY__PATH": str(history),
-        "COLLECTORS": "{views: true}",
-        "WEB__LISTEN_ADDRESS": f"127.0.0.1:{port}",
+def _configured(simulation: Simulation, folder: Path, history: Path, port: int) -> Path:
+    """Write the agent's configuration into the demo's folder, where it can be read."""
+    password = folder / "password"
+    password.touch(mode=0o600)
+    password.write_text(simulation.passwords["readonly"])
+    configuration = {
+        "repository": {
+            "hosts": [f"{simulation.host}:{simulation.port}"],
+            "database": simulation.database,
+            "password_file": str(password),
+            "sslmode": "disable",
+            "poll_interval": "5s",
+            "exact_interval": "30s",
+        },
+        "history": {"path": str(history)},
+        "collectors": {"views": True},
+        "web": {"listen_address": f"127.0.0.1:{port}"},
     }
-    return {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items()}
+    path = folder / "tableau-exporter.yml"
+    path.write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return path
 
 
 @contextmanager

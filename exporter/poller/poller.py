@@ -20,6 +20,7 @@ from exporter.poller.showing import Shower
 from exporter.poller.tables import append, columns_to_fit, finish
 from exporter.poller.taking import StateKey, Taken, Taker
 from exporter.poller.viewing import LOOK_BACK
+from exporter.repository.session import Session
 from exporter.repository.source import Repository
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ class Poller:
         taken = Taken()
         try:
             with self._repository.session() as session:
-                self._taker.take(session, taken, exact=exact)
+                self._take(session, taken, now, error, exact=exact)
             self._shower.answered(taken, now)
         except PollInterrupted:
             return False
@@ -116,6 +117,21 @@ class Poller:
         if exact and error is None:
             self._exact_at = now
         return error is None
+
+    def _take(self, session: Session, taken: Taken, now: float, in_the_way: str | None, *, exact: bool) -> None:
+        """Take states, then events: the first archiving may take long, and nobody waits for it to know the states."""
+        self._taker.look(session, taken)
+        self._taker.take_states(session, taken, exact=exact)
+        if self._exact_at is None:
+            self._shower.show_states(taken, self._taker.known, self._learned, now)
+            self._on_change()
+        if in_the_way is None:
+            self._taker.take_events(session, taken, exact=exact)
+            return
+        # Where the archive stands is not known: what was read now could not be stored.
+        for name, collector in self._collectors.items():
+            if collector.events:
+                taken.runs.fail(name, in_the_way)
 
     def _prepare(self, now: float) -> str | None:
         """Open the file the first time, and show what it holds before the source is asked."""

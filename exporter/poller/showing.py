@@ -61,6 +61,13 @@ class Shower:
             log.error("the repository does not answer", error=str(failure))
         self._board.pin_source(replace(before, up=False, tried_at=now, error=str(failure)))
 
+    def show_states(self, taken: Taken, known: Knowledge, learned: Mapping[StateKey, pa.Table], now: float) -> None:
+        """Show the source and its states while the first poll is still at work."""
+        before = self._board.source("repository")
+        self._board.pin_source(replace(before, up=True, address=taken.address, server_version=taken.server_version))
+        for key, rows in taken.states.items():
+            self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
+
     def show(
         self,
         taken: Taken,
@@ -120,8 +127,8 @@ class Shower:
                 runs.fail(name, error)
                 continue
             with runs.timed(name) as run:
-                run.rows = len(self._history.totals.seen.people)
                 if name == "active_users":
+                    run.rows = len(self._history.totals.seen.people)
                     blocks = tuple(active_blocks(self._history.totals, known.present_sites))
                     self._board.pin_state(name, Shown(blocks, now, self._lifetimes["poll"]))
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from exporter.collector import Collector, Events, Fold, Relation, columns_of
-from exporter.errors import HistoryError, SourceError, SourceUnreachable
+from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceUnreachable
 from exporter.history.archive import Lookups
 from exporter.history.history import History, site_label
 from exporter.poller.personal import people_of, without_names
@@ -72,15 +72,12 @@ class Taker:
             self._known = Knowledge(dict(self._history.known_sites), (), people)
         return self._known
 
-    def take(self, session: Session, taken: Taken, *, exact: bool) -> None:
-        """Take everything that is due. Raises SourceUnreachable when the source goes away."""
+    def look(self, session: Session, taken: Taken) -> None:
+        """Find out what this repository has."""
         taken.address, taken.server_version = session.address, session.server_version
         relations = {name: relations_of(collector) for name, collector in self._collectors.items()}
         catalog = session.look({relation.name for some in relations.values() for relation in some})
         taken.lacks = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
-        self._take_states(session, taken, exact=exact)
-        self._learn_names(taken)
-        self._take_events(session, taken, exact=exact)
 
     def archiving(self) -> Archiving:
         """Return what archiving needs beside the rows."""
@@ -97,7 +94,8 @@ class Taker:
             stopping=self._stopping,
         )
 
-    def _take_states(self, session: Session, taken: Taken, *, exact: bool) -> None:
+    def take_states(self, session: Session, taken: Taken, *, exact: bool) -> None:
+        """Take the states that are due, and the names in them. Raises SourceUnreachable when the source goes away."""
         for name, collector in self._collectors.items():
             for index, state in enumerate(collector.states):
                 if state.every == "exact" and not exact and (name, index) in self._read_before:
@@ -112,6 +110,7 @@ class Taker:
                 except SourceError:
                     continue  # recorded by the run; the other states may still be had
                 self._read_before.add((name, index))
+        self._learn_names(taken)
 
     def _unnamed(self, rows: pa.Table, row: type) -> pa.Table:
         return without_names(rows, columns_of(row), self._history.privacy, self._history.pseudonyms)
@@ -136,7 +135,8 @@ class Taker:
                 return rows
         return None
 
-    def _take_events(self, session: Session, taken: Taken, *, exact: bool) -> None:
+    def take_events(self, session: Session, taken: Taken, *, exact: bool) -> None:
+        """Take the events that are new; many of them are archived on the way. Raises SourceUnreachable."""
         for name, collector in self._collectors.items():
             if collector.events is None:
                 continue
@@ -165,6 +165,10 @@ class Taker:
     def _take_from_view(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
         """Take rows through the underscore view, where the table itself may not be read."""
         view = session.catalog.stand_in(events.table)
+        if events.table in self._history.positions:
+            # The view knows no ids: the same rows would be archived a second time under others.
+            message = f"{events.table}: archived from the table so far, which may not be read any more"
+            raise SourceIncomplete(message)
         if events.row is not None:
             columns = ", ".join(column.name for column in columns_of(events.row))
             sql = f"SELECT {columns} FROM {events.table} WHERE completed_at IS NOT NULL"

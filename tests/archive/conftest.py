@@ -69,3 +69,9 @@ def rig(source: Source, tmp_path: Path) -> Rig:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table is small: it is read fast unless an exact reading is asked for."""
     monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Callable[[Source], Rig]:
+    """Make a poller that reads as the superuser."""
+    return lambda source: Rig(source.parameters, tmp_path / "history.duckdb")

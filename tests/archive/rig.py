@@ -14,7 +14,7 @@ from exporter.history.redaction import Privacy
 from exporter.poller.poller import Poller, Schedule
 from exporter.repository.source import Address, Login, Repository
 
-COLLECTORS = ("active_users", "background_jobs", "content", "http_requests", "users")
+COLLECTORS = ("active_users", "content", "http_requests", "users")
 # The requests of these tests were made half an hour before.
 NOW = 1_763_548_200.0
 

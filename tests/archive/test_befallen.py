@@ -108,6 +108,7 @@ def test_old_rows_are_put_back(source: Source, archived: Rig) -> None:
 
 def test_a_dump_is_restored_with_clean(source: Source, archived: Rig, postgres: Postgres) -> None:
     """pg_restore --clean makes other tables of the same names: restored is counted, the rows are known."""
+    source.run("DROP VIEW _http_requests")
     dump = _program(postgres, source.parameters, "pg_dump", "--format=custom", "--table=public.http_requests")
     source.requests(101, 120)
     archived.polled()
@@ -234,7 +235,7 @@ def test_a_revoked_right(source: Source, archived: Rig) -> None:
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(101, 103)
     archived.poll()
-    assert "permission denied for table http_requests" in archived.errors()["http_requests"]
+    assert "may not be read" in archived.errors()["http_requests"]
     assert set(archived.errors()) == {"http_requests", "active_users"}
     source.run("GRANT SELECT ON http_requests TO readonly")
     source.requests(104, 110)

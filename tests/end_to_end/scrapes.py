@@ -1,7 +1,10 @@
-"""Looking at the agent all the time, as Prometheus does."""
+"""Looking at the agent: once, all the time as Prometheus does, and through the doctor."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import httpx
@@ -28,6 +31,21 @@ def counters(samples: Samples) -> dict[tuple[str, frozenset[tuple[str, str]]], f
         for key, value in samples.items()
         if key[0].startswith("tableau_") and key[0].endswith(endings) and key[0] != "tableau_series_dropped_total"
     }
+
+
+def missing(agent: Agent) -> dict[str, set[str]]:
+    """Return what each collector lacks."""
+    found: dict[str, set[str]] = {}
+    name = "tableau_collector_missing_column"
+    for collector, column in by_labels(agent.metrics(), name, "collector", "column"):
+        found.setdefault(collector, set()).add(column)
+    return found
+
+
+def check(agent: Agent) -> "subprocess.CompletedProcess[str]":
+    """Run the doctor with the agent's configuration."""
+    command = [sys.executable, "-m", "exporter", "check"]
+    return subprocess.run(command, env=agent.environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
 
 
 class Scraper:

@@ -1,25 +1,21 @@
 """Each schema of Tableau's repository, on the oldest and the newest PostgreSQL: the agent, and the doctor."""
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from exporter import agent_families, collectors
+from exporter import collectors
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
 from tests.agent import Agent
 from tests.components import require
-from tests.end_to_end.conftest import ask
-from tests.end_to_end.scrapes import by_labels
+from tests.end_to_end.scrapes import by_labels, check, missing
 
 Agents = Callable[..., Agent]
-ROOT = Path(__file__).parents[2]
 # What a version lacks of what the collectors would use, by the collector that degrades.
 LACKS = {
     "2019.3": {
@@ -64,26 +60,11 @@ def simulation(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[S
         yield simulation
 
 
-def check(agent: Agent) -> "subprocess.CompletedProcess[str]":
-    """Run the doctor with the agent's configuration."""
-    command = [sys.executable, "-m", "exporter", "check"]
-    return subprocess.run(command, env=agent.environment, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def lint(exposition: str) -> list[str]:
     """Return what promtool has against an exposition."""
     command = [str(require("promtool")), "check", "metrics"]
     checked = subprocess.run(command, input=exposition, capture_output=True, text=True, check=False)
     return (checked.stdout + checked.stderr).strip().splitlines()
-
-
-def missing(agent: Agent) -> dict[str, set[str]]:
-    """Return what each collector lacks."""
-    found: dict[str, set[str]] = {}
-    name = "tableau_collector_missing_column"
-    for collector, column in by_labels(agent.metrics(), name, "collector", "column"):
-        found.setdefault(collector, set()).add(column)
-    return found
 
 
 def families_of(exposition: str) -> set[str]:
@@ -120,57 +101,3 @@ def test_nobody_misses_what_only_the_views_have(repository: Simulation, agents: 
     agent = agents(repository.parameters()).start()
     agent.polled()
     assert missing(agent) == {}
-
-
-class TestViewsOnly:
-    """The user ``tableau``, who may read the underscore views alone."""
-
-    @pytest.fixture(scope="class")
-    def agent(self, simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-        """An agent that has polled as that user."""
-        with Agent(tmp_path_factory.mktemp("tableau"), simulation.parameters("tableau")) as agent:
-            agent.polled()
-            yield agent
-
-    def test_what_the_views_tell_is_collected(self, agent: Agent) -> None:
-        """Requests, people and jobs can be had; a collector that cannot work says which column it lacks."""
-        success = by_labels(agent.metrics(), "tableau_collector_success", "collector")
-        assert {name for (name,), worked in success.items() if worked} >= {
-            "active_users",
-            "background_jobs",
-            "http_requests",
-            "users",
-        }
-        found = check(agent)
-        assert found.returncode == 1
-        for (name,), worked in success.items():
-            (line,) = [line for line in found.stdout.splitlines() if f"collector {name}:" in line]
-            assert line.startswith("fault") == (not worked), line
-        assert "_workbooks.data_engine_extracts" in found.stdout
-        assert "http_requests (reads _http_requests instead)" in found.stdout
-
-    def test_logins_are_collected(self, agent: Agent) -> None:
-        """The view of users tells the latest login of each."""
-        assert agent.value("tableau_collector_success", collector="logins") == 1
-
-    def test_no_label_is_an_error_text(self, agent: Agent) -> None:
-        """What is missing is named, not explained: ``table.column``, or ``table``."""
-        names = {column for columns in missing(agent).values() for column in columns}
-        assert {name for name in names if not name.replace(".", "").replace("_", "").isalnum()} == set()
-
-    def test_requests_are_archived_once(self, simulation: Simulation, agent: Agent) -> None:
-        """Over polls and completions each request stands once, open before and final after its completion."""
-        total = "SELECT count(*) FROM http_requests"
-        finished = f"{total} WHERE completed_at IS NOT NULL"
-        assert agent.query(total) == ask(simulation, finished)
-        ((waiting,),) = ask(simulation, f"{total} WHERE completed_at IS NULL")
-        assert agent.query("SELECT count(*) FROM http_requests_open") == [(waiting,)]
-        completed = "UPDATE http_requests SET completed_at = created_at + interval '1 second', status = 200"
-        ask(simulation, f"{completed} WHERE completed_at IS NULL AND id % 2 = 0")
-        agent.polled(2)
-        assert agent.query(total) == ask(simulation, finished)
-        ask(simulation, f"{completed} WHERE completed_at IS NULL")
-        agent.polled(2)
-        assert agent.query(total) == ask(simulation, finished) == ask(simulation, total)
-        assert agent.total("tableau_http_requests_total") == agent.query(total)[0][0]
-        assert agent.query("SELECT count(*) FROM http_requests_open") == [(0,)]

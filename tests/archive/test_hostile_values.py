@@ -1,0 +1,129 @@
+"""Values that no well-behaved server writes: each is archived as it is, and stops nothing."""
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from exporter.demo.postgres import Postgres
+from exporter.repository.connection import connect
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+
+ODD_TEXTS = ("", "\n", "\r\n\t", "'", '"', "''; DROP TABLE http_requests; --", "\\N", "\\", "{}", "é😀\u202e", "a" * 12, "b" * 13)
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0, -1])
+def test_ids_at_the_ends(source: Source, rig: Rig, number: int) -> None:
+    """The smallest and the largest id are archived, and what comes after them too."""
+    source.request(number)
+    rig.polled()
+    source.requests(100, 120)
+    rig.polled()
+    rig.polled(exact=True)
+    assert rig.ids() == sorted([number, *range(100, 121)])
+    rig.assert_once()
+
+
+@pytest.mark.usefixtures("fast")
+def test_an_outlier_does_not_hide_the_others(source: Source, rig: Rig) -> None:
+    """After the largest possible id, smaller ones are still found by the exact reading."""
+    source.request(2**63 - 1)
+    rig.polled(exact=True)
+    source.requests(1, 50)
+    rig.polled()
+    rig.polled(exact=True)
+    assert rig.ids() == [*range(1, 51), 2**63 - 1]
+    rig.assert_once()
+
+
+INSTANTS = ("infinity", "-infinity", "294276-12-31 23:59:59.999999", "4713-01-01 BC", "0001-01-01", "9999-12-31", None)
+
+
+@pytest.mark.parametrize("created_at", INSTANTS)
+def test_odd_instants(source: Source, rig: Rig, created_at: str | None) -> None:
+    """Whatever stands in created_at is half of a key: known again at every reading, alone and beside others."""
+    source.request(1, created_at=created_at)
+    source.request(2, created_at=created_at, completed_at=None)
+    rig.polled()
+    source.request(3)
+    source.run("UPDATE http_requests SET status = 201")
+    rig.polled()
+    rig.polled(exact=True)
+    source.run("UPDATE http_requests SET completed_at = 'infinity', status = 202 WHERE id = 2")
+    rig.polled()
+    source.run("VACUUM FULL http_requests")
+    rig.polled()
+    assert rig.ids() == [1, 2, 3]
+    assert rig.open_ids() == []
+    rig.assert_once()
+
+
+def test_instants_far_apart(source: Source, rig: Rig) -> None:
+    """The time between the ends of the calendar can be measured, or is not."""
+    source.request(1, created_at="4713-01-01 BC", completed_at="294276-12-31")
+    source.request(2, created_at="0001-01-01", completed_at="9999-12-31")
+    source.request(3, created_at="9999-12-31", completed_at="0001-01-01")
+    rig.polled()
+    assert rig.ids() == [1, 2, 3]
+    rig.assert_once()
+
+
+def test_text_as_it_is(source: Source, rig: Rig) -> None:
+    """Quotes, newlines, backslashes and empty text arrive as they were sent, and labels stay apart."""
+    for number, text in enumerate(ODD_TEXTS, 1):
+        source.request(number, http_user_agent=text, action=text, worker=None)
+    rig.polled()
+    assert [row[0] for row in rig.query("SELECT http_user_agent FROM http_requests ORDER BY id")] == list(ODD_TEXTS)
+    assert rig.query("SELECT count(worker) FROM http_requests") == [(0,)]
+    rig.assert_once()
+
+
+def test_a_megabyte(source: Source, rig: Rig) -> None:
+    """Long URIs are archived whole, in batches that do not grow with them."""
+    path = "/" + "long" * 250_000
+    for number in range(1, 41):
+        source.request(number, http_request_uri=path, http_referer=path + "?ticket=x")
+    rig.polled()
+    assert rig.query("SELECT DISTINCT http_request_uri, http_referer FROM http_requests") == [(path, path)]
+    rig.assert_once()
+
+
+def test_everything_null(source: Source, rig: Rig) -> None:
+    """A request of which only the id is known is open, and final after a day."""
+    source.run("INSERT INTO http_requests (id) VALUES (1), (2)")
+    rig.polled()
+    rig.polled(exact=True)
+    assert rig.open_ids() == [1, 2]
+    rig.now += 25 * 3600
+    rig.polled()
+    rig.polled(exact=True)
+    assert (rig.ids(), rig.open_ids()) == ([1, 2], [])
+    rig.assert_once()
+
+
+@pytest.fixture
+def ascii_source(postgres: Postgres) -> Iterator[Source]:
+    """A database that promises nothing about its bytes."""
+    name = f"ascii_{secrets.token_hex(6)}"
+    with connect(postgres.admin()) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode())
+    with Source(postgres.admin(name)) as opened:
+        yield opened
+    with connect(postgres.admin()) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_bytes_that_are_not_text(
+    ascii_source: Source, make_rig: Callable[[Source], Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are not UTF-8 are replaced, and the request is archived once."""
+    ascii_source.run(
+        "CREATE TABLE http_requests (id int PRIMARY KEY, created_at timestamp, completed_at timestamp, action text)"
+    )
+    ascii_source.run(r"INSERT INTO http_requests VALUES (1, now(), now(), E'caf\xe9 \xff')")
+    rig = make_rig(ascii_source)
+    rig.poll()
+    rig.poll(exact=True)
+    assert rig.query("SELECT id, action FROM http_requests") == [(1, "caf\ufffd \ufffd")]
+    assert rig.requests_counted() == 1

@@ -1,0 +1,145 @@
+"""``tableau-exporter check``: every fault at once, each with what to do, and no secret."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
+from exporter.demo.simulation import Simulation
+
+ROOT = Path(__file__).parents[1]
+PASSWORD = "not to be told"
+
+
+@pytest.fixture(scope="module")
+def simulation(postgres18: Postgres) -> Iterator[Simulation]:
+    """A repository that the tests of the doctor may break."""
+    with Simulation(postgres=postgres18, database="doctor", scale=SMALL, days=0.1, requests_per_day=100) as simulation:
+        yield simulation
+
+
+def check(folder: Path, simulation: Simulation | None, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run the doctor on a configuration from the environment alone."""
+    keys = {"HISTORY__PATH": str(folder / "history.duckdb")}
+    if simulation is not None:
+        parameters = simulation.parameters()
+        keys |= {
+            "REPOSITORY__HOSTS": f"{parameters['host']}:{parameters['port']}",
+            "REPOSITORY__DATABASE": str(parameters["dbname"]),
+            "REPOSITORY__PASSWORD": str(parameters["password"]),
+            "REPOSITORY__SSLMODE": "disable",
+        }
+    environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in (keys | settings).items()}
+    return subprocess.run(
+        [sys.executable, "-m", "exporter", "check"],
+        env={"PATH": os.environ["PATH"], **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def faults(checked: "subprocess.CompletedProcess[str]") -> list[str]:
+    """Return the subjects of the faults that were found."""
+    lines = [line for line in checked.stdout.splitlines() if line.startswith("fault")]
+    return [line.removeprefix("fault").split(":")[0].strip() for line in lines]
+
+
+def test_nothing_is_wrong(simulation: Simulation, tmp_path: Path) -> None:
+    """The exit code is 0, each collector has a line, and nothing was written."""
+    checked = check(tmp_path, simulation)
+    assert (checked.returncode, checked.stderr, faults(checked)) == (0, "", [])
+    for collector in ("active_users", "assets", "background_jobs", "content", "http_requests", "logins", "users"):
+        assert checked.stdout.count(f"collector {collector}:") == 1
+    assert "collector views" not in checked.stdout
+    assert "PostgreSQL 18" in checked.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert str(simulation.passwords["readonly"]) not in checked.stdout
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    """A host that refuses and a folder that is not there: two lines, exit code 1, no password."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        checked = check(
+            tmp_path / "not there",
+            None,
+            REPOSITORY__HOSTS=f"127.0.0.1:{taken.getsockname()[1]}",
+            REPOSITORY__PASSWORD=PASSWORD,
+        )
+    assert checked.returncode == 1
+    assert faults(checked) == ["repository", "history"]
+    assert "no such folder" in checked.stdout
+    assert "refused" in checked.stdout
+    assert PASSWORD not in checked.stdout + checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+def test_every_fault_of_the_configuration_is_told(tmp_path: Path) -> None:
+    """What cannot be read is not looked at further."""
+    checked = check(tmp_path, None, REPOSITORY__HOSTS="db", REPOSITORY__POLL_INTERVAL="soon", LOG__LEVEL="loud")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert faults(checked) == ["configuration"] * 2
+
+
+def test_a_wrong_password_is_refused(simulation: Simulation, tmp_path: Path) -> None:
+    """The line says what to look at, not what was tried."""
+    checked = check(tmp_path, simulation, REPOSITORY__PASSWORD=PASSWORD)
+    assert (checked.returncode, faults(checked)) == (1, ["repository"])
+    assert "check repository.user, its password and its rights" in checked.stdout
+    assert PASSWORD not in checked.stdout + checked.stderr
+
+
+def test_a_folder_that_may_not_be_written(simulation: Simulation, tmp_path: Path) -> None:
+    """Who may not write the history's folder is told so."""
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(0o500)
+    checked = check(tmp_path, simulation)
+    assert (checked.returncode, faults(checked)) == (1, ["history"])
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "collectors"),
+    [
+        ("users", "login_at", ["collector logins"]),
+        ("http_requests", "completed_at", ["collector http_requests"]),
+        ("background_jobs", "finish_code", ["collector background_jobs"]),
+        ("sites", "url_namespace", ["collector content"]),
+        ("workbooks", "extracts_refreshed_at", ["collector assets"]),
+    ],
+)
+def test_a_missing_column_is_named(
+    table: str, column: str, collectors: list[str], simulation: Simulation, tmp_path: Path
+) -> None:
+    """A collector that cannot do without a column is a fault, and the column is named; the others are well."""
+    with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {table} RENAME COLUMN {column} TO elsewhere".encode())
+        try:
+            checked = check(tmp_path, simulation)
+        finally:
+            connection.execute(f"ALTER TABLE {table} RENAME COLUMN elsewhere TO {column}".encode())
+    assert (checked.returncode, faults(checked)) == (1, collectors)
+    (line,) = [line for line in checked.stdout.splitlines() if line.startswith("fault")]
+    assert f"{table}.{column}" in line
+
+
+def test_a_column_that_can_be_done_without_is_a_note(simulation: Simulation, tmp_path: Path) -> None:
+    """A collector that degrades says what it works without, and nothing is wrong."""
+    with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
+        connection.execute(b"ALTER TABLE tasks RENAME COLUMN state TO elsewhere")
+        try:
+            checked = check(tmp_path, simulation)
+        finally:
+            connection.execute(b"ALTER TABLE tasks RENAME COLUMN elsewhere TO state")
+    assert (checked.returncode, faults(checked)) == (0, [])
+    assert "note   collector assets: works without tasks.state\n" in checked.stdout

@@ -1,0 +1,88 @@
+"""``tableau-exporter metrics``: the families of docs/design.md that the repository can feed, each declared and shown."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from exporter import collectors
+
+ROOT = Path(__file__).parents[1]
+
+ASSET = ("site", "project", "asset_type", "asset_id", "asset_name")
+JOB = ("site", "job_type")
+# What the design promises: type and labels of each family, but those of notifications and of the REST source.
+FAMILIES = {
+    "tableau_up": ("gauge", ("source",)),
+    "tableau_collector_success": ("gauge", ("collector",)),
+    "tableau_collector_duration_seconds": ("gauge", ("collector",)),
+    "tableau_collector_last_success_timestamp_seconds": ("gauge", ("collector",)),
+    "tableau_exporter_build_info": ("gauge", ("version", "python", "duckdb")),
+    "tableau_server_info": ("gauge", ("source", "version")),
+    "tableau_exporter_config_last_reload_successful": ("gauge", ()),
+    "tableau_exporter_config_last_reload_success_timestamp_seconds": ("gauge", ()),
+    "tableau_http_requests_total": ("counter", ("site", "controller", "action", "status_class")),
+    "tableau_http_request_duration_seconds": ("histogram", ("site", "action")),
+    "tableau_view_requests_total": ("counter", ("site", "workbook", "view")),
+    "tableau_view_load_duration_seconds": ("histogram", ("site", "workbook", "view")),
+    "tableau_active_users": ("gauge", ("site", "window")),
+    "tableau_server_active_users": ("gauge", ("window",)),
+    "tableau_users": ("gauge", ("site", "site_role")),
+    "tableau_content": ("gauge", ("site", "asset_type")),
+    "tableau_content_bytes": ("gauge", ("site", "asset_type")),
+    "tableau_logins_total": ("counter", ("site",)),
+    "tableau_asset_hours_since_refresh": ("gauge", ASSET),
+    "tableau_asset_last_refresh_timestamp_seconds": ("gauge", ASSET),
+    "tableau_asset_sla_hours": ("gauge", (*ASSET, "severity")),
+    "tableau_asset_next_refresh_timestamp_seconds": ("gauge", ASSET),
+    "tableau_asset_refresh_interval_seconds": ("gauge", ASSET),
+    "tableau_asset_refresh_consecutive_failures": ("gauge", ASSET),
+    "tableau_asset_refresh_suspended": ("gauge", ASSET),
+    "tableau_asset_info": ("gauge", (*ASSET, "content_owner", "connection", "freshness_source")),
+    "tableau_background_jobs_finished_total": ("counter", (*JOB, "outcome")),
+    "tableau_background_job_run_seconds": ("histogram", JOB),
+    "tableau_background_job_queue_seconds": ("histogram", JOB),
+    "tableau_background_jobs_waiting": ("gauge", JOB),
+    "tableau_background_jobs_running": ("gauge", JOB),
+    "tableau_history_rows_total": ("counter", ("table",)),
+    "tableau_history_last_poll_timestamp_seconds": ("gauge", ("mode",)),
+    "tableau_history_newest_request_timestamp_seconds": ("gauge", ()),
+    "tableau_history_oldest_request_timestamp_seconds": ("gauge", ()),
+    "tableau_repository_oldest_request_timestamp_seconds": ("gauge", ()),
+    "tableau_history_possibly_lost_requests_total": ("counter", ()),
+    "tableau_history_incidents_total": ("counter", ("kind",)),
+    "tableau_history_file_bytes": ("gauge", ()),
+    "tableau_series_dropped_total": ("counter", ("family",)),
+    # What we add.
+    "tableau_collector_missing_column": ("gauge", ("collector", "column")),
+}
+
+
+def table(*arguments: str) -> list[str]:
+    """Run the command and return its lines."""
+    command = [sys.executable, "-m", "exporter", "metrics", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_every_family_of_the_design_is_declared() -> None:
+    """Names, types and labels are public: exactly these."""
+    assert {family.name: (family.type, family.labels) for family in collectors.families()} == FAMILIES
+
+
+def test_the_table_has_a_line_for_each_family() -> None:
+    """Whatever is declared is in the table, once, with its type."""
+    lines = table()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        [family.name, family.type] for family in collectors.families()
+    ]
+    head, rule, *rows = table("--format=markdown")
+    assert head == "| name | type | labels | meaning | source |"
+    assert set(rule) == {"|", "-"}
+    assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == FAMILIES.keys()
+
+
+def test_each_help_is_a_sentence_that_names_the_interval() -> None:
+    """A person who meets a series knows from its HELP where it comes from and how often it is new."""
+    for family in collectors.families():
+        assert family.help.endswith("."), family.name
+        assert "\n" not in family.help
+        assert any(word in family.help for word in ("every", "constant while it runs")), family.name
