@@ -12,7 +12,6 @@ INCIDENT_KINDS = (
     "file_busy",
     "file_unwritable",
     "file_replaced",
-    "wal_quarantined",
 )
 """Everything that is counted as an incident; a closed set, so that each kind has a series from the start."""
 
