@@ -1,4 +1,4 @@
-"""``tableau-exporter metrics``: the families of docs/design.md that the repository can feed, each declared and shown."""
+"""``tableau-exporter metrics``: the families that the design promises, each declared and in the table."""
 
 import subprocess
 import sys
@@ -71,9 +71,7 @@ def test_every_family_of_the_design_is_declared() -> None:
 def test_the_table_has_a_line_for_each_family() -> None:
     """Whatever is declared is in the table, once, with its type."""
     lines = table()
-    assert [line.split()[:2] for line in lines[1:]] == [
-        [family.name, family.type] for family in collectors.families()
-    ]
+    assert [line.split()[:2] for line in lines[1:]] == [[family.name, family.type] for family in collectors.families()]
     head, rule, *rows = table("--format=markdown")
     assert head == "| name | type | labels | meaning | source |"
     assert set(rule) == {"|", "-"}

@@ -76,6 +76,7 @@ class HistoryFile:
         connection = self._connect()
         try:
             try:
+                connection.execute("SET TimeZone = 'UTC'")
                 yield connection
             finally:
                 connection.close()
@@ -107,7 +108,6 @@ class HistoryFile:
             except duckdb.Error as error:
                 raise _unwritable(self.path, error) from None
             else:
-                connection.execute("SET TimeZone = 'UTC'")
                 return connection
 
     def _settings(self) -> dict[str, str | bool | int | float | list[str]]:

@@ -7,6 +7,7 @@ where it arrived and is pointed at by Arrow string views.
 """
 
 import io
+import select
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from psycopg import Connection, OperationalError, pq, waiting
+from psycopg import Connection, OperationalError, pq
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 
@@ -26,6 +27,7 @@ Positions = npt.NDArray[np.int64]
 CHUNK_ROWS = 8192
 # A request's URI may be a megabyte: memory is bounded by bytes as well as by rows.
 CHUNK_BYTES = 32_000_000
+SOME_ROWS = 64
 # PostgreSQL counts from 2000-01-01, Unix from 1970-01-01; in microseconds.
 POSTGRES_EPOCH = 946_684_800_000_000
 INT64_MAX = np.iinfo(np.int64).max
@@ -35,7 +37,10 @@ HEADER_BYTES = 19
 INLINE_BYTES = 12
 _PADDING = b"\0" * 16
 
-STRING_VIEW = np.dtype([("length", "<i4"), ("prefix", "V4"), ("buffer", "<i4"), ("offset", "<i4")])
+# For each length of a short text the bits of its twelve bytes that belong to it.
+INSIDE = (
+    np.where(np.arange(INLINE_BYTES) < np.arange(INLINE_BYTES + 1)[:, None], 0xFF, 0).astype(np.uint8).view(np.uint32)
+)
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -63,12 +68,11 @@ def copy_out(connection: Connection[Any], query: str, columns: Sequence[Field]) 
     while True:
         buffer = io.BytesIO()
         write = buffer.write
-        lengths = []
-        size = 0
-        for row in islice(rows, CHUNK_ROWS):
-            lengths.append(write(row))
-            size += lengths[-1]
-            if size > CHUNK_BYTES:
+        lengths: list[int] = []
+        while len(lengths) < CHUNK_ROWS and buffer.tell() < CHUNK_BYTES:
+            some = [write(row) for row in islice(rows, SOME_ROWS)]
+            lengths += some
+            if len(some) < SOME_ROWS:
                 break
         if not lengths:
             return
@@ -93,6 +97,9 @@ def _rows(connection: Connection[Any], statement: str) -> Iterator[memoryview]:
     if answer.status != pq.ExecStatus.COPY_OUT:
         raise error_from_result(answer, encoding=connection.info.encoding)
     receive = wire.get_copy_data
+    # Made once: the answer arrives a few dozen rows at a time.
+    arrivals = select.poll()
+    arrivals.register(connection.fileno(), select.POLLIN)
     while True:
         size, row = receive(1)
         while size > 0:
@@ -100,7 +107,7 @@ def _rows(connection: Connection[Any], statement: str) -> Iterator[memoryview]:
             size, row = receive(1)
         if size < 0:
             break
-        waiting.wait_selector(_readable(), connection.fileno())
+        arrivals.poll()
         wire.consume_input()
     for result in _wait(connection, execute(wire)):
         if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
@@ -114,10 +121,6 @@ def _wait(connection: Connection[Any], steps: Any) -> list[Any]:  # noqa: ANN401
     return results
 
 
-def _readable() -> Any:  # noqa: ANN401 - psycopg's generator of wire steps
-    yield waiting.WAIT_R
-
-
 def _decode(buffer: Bytes, starts: Positions, schema: pa.Schema) -> pa.RecordBatch:
     int16, int32, int64 = (_unaligned(buffer, kind) for kind in (">i2", ">i4", ">i8"))
     # The trailer says it has -1 fields.
@@ -129,12 +132,13 @@ def _decode(buffer: Bytes, starts: Positions, schema: pa.Schema) -> pa.RecordBat
         length = int32[position].astype(np.int64)
         position = position + 4
         present = length >= 0
-        length = np.maximum(length, 0)
         bits, nulls = _validity(present)
+        if nulls:
+            length = np.maximum(length, 0)
         if kind == pa.string_view():
             buffers = [bits, _views(buffer, position, length), arrow_buffer]
         else:
-            buffers = [bits, _numbers(buffer, int64, np.where(present, position, 0), kind)]
+            buffers = [bits, _numbers(buffer, int64, np.where(present, position, 0) if nulls else position, kind)]
         arrays.append(pa.Array.from_buffers(kind, len(position), buffers, null_count=nulls))
         position = position + length
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -167,17 +171,26 @@ def _numbers(buffer: Bytes, int64: npt.NDArray[Any], position: Positions, kind: 
 
 
 def _views(buffer: Bytes, position: Positions, length: Positions) -> pa.Buffer:
-    """Point at text by Arrow string views: up to 12 bytes stand in the view, longer ones in the buffer."""
-    views = np.zeros(len(position), STRING_VIEW)
-    views["length"] = length
-    views["prefix"] = _unaligned(buffer, "V4")[position]
-    views["offset"] = position
-    short = np.flatnonzero(length <= INLINE_BYTES)
-    if len(short):
-        inline = _unaligned(buffer, "V12")[position[short]].view(np.uint8).reshape(-1, INLINE_BYTES)
-        inside = np.arange(INLINE_BYTES) < length[short][:, None]
-        views.view(np.uint8).reshape(-1, STRING_VIEW.itemsize)[short, 4:] = np.where(inside, inline, 0)
+    """Point at text by Arrow string views, four words each: the length, then up to 12 bytes, or prefix and place."""
+    views = np.zeros((len(position), 4), np.uint32)
+    views[:, 0] = length
+    short = length <= INLINE_BYTES
+    if short.all():
+        views[:, 1:] = _inline(buffer, position, length)
+        return pa.py_buffer(views)
+    views[:, 1] = _unaligned(buffer, "<u4")[position]
+    views[:, 3] = position
+    if short.any():
+        rows = np.flatnonzero(short)
+        views[rows, 1:] = _inline(buffer, position[rows], length[rows])
     return pa.py_buffer(views)
+
+
+def _inline(buffer: Bytes, position: Positions, length: Positions) -> npt.NDArray[np.uint32]:
+    """Return the twelve bytes at each position as three words, those past the text's end as zeros."""
+    words: npt.NDArray[np.uint32] = _unaligned(buffer, "V12")[position].view(np.uint32).reshape(-1, 3)
+    words &= INSIDE[length]
+    return words
 
 
 def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -136,6 +136,9 @@ class Session:
     def copy(self, query: str, fields: Sequence[Field]) -> pa.Table:
         """Copy the rows of a query out, inside the transaction that is open."""
         with deadline(self._connection, self._silence):
+            if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+                # Such a database promises nothing about its bytes, and the server would refuse to call them UTF-8.
+                self._connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
             batches = list(copy_out(self._connection, query, fields))
         schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in fields])
         return pa.Table.from_batches(batches, schema=schema)

@@ -17,6 +17,8 @@ LOCK_TIMEOUT_SECONDS = 2.0
 # How much longer than its own statement timeout a server may stay silent before its socket is cut.
 GRACE_SECONDS = 5.0
 
+# SQLSTATE classes: connection exceptions, too many clients, shutdown.
+_CONNECTION_LOST = ("08", "53", "57P")
 _REFUSALS = ("28", "42501", "3D000")
 _NEVER_ANSWERED = "closed the connection or did not answer in time"
 
@@ -143,7 +145,9 @@ class Repository:
             return SourceRefused(f"{message}: check repository.user, its password and its rights")
         if "certificate" in text or "SSL" in text:
             return SourceRefused(f"{message}: check repository.sslmode and repository.sslrootcert")
-        if isinstance(error, psycopg.OperationalError | OSError):
+        # A server that says why it gave up one statement (a lock, its timeout) is there for the next.
+        answered = bool(state) and not state.startswith(_CONNECTION_LOST)
+        if isinstance(error, psycopg.OperationalError | OSError) and not answered:
             return SourceUnreachable(message)
         return SourceError(message)
 

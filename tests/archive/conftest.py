@@ -14,7 +14,7 @@ from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.archive.rig import Rig
+from tests.archive.rig import WITH_NAMES, Rig
 from tests.archive.source import PASSWORD, Source
 
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
@@ -63,6 +63,12 @@ def source(postgres: Postgres, template: Callable[[Postgres], str]) -> Iterator[
 def rig(source: Source, tmp_path: Path) -> Rig:
     """A poller on the company's repository, with a history of its own."""
     return Rig(source.readonly, tmp_path / "history.duckdb")
+
+
+@pytest.fixture
+def naming_rig(source: Source, tmp_path: Path) -> Rig:
+    """A poller that keeps names too."""
+    return Rig(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The poller in this process, polled by hand: each poll is awaited, and no counter may fall from one to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from exporter.history.redaction import Privacy
 from exporter.poller.poller import Poller, Schedule
 from exporter.repository.source import Address, Login, Repository
 
-COLLECTORS = ("active_users", "content", "http_requests", "users")
+COLLECTORS = ("active_users", "http_requests")
+WITH_NAMES = ("content", "users", *COLLECTORS)
 # The requests of these tests were made half an hour before.
 NOW = 1_763_548_200.0
 
@@ -30,8 +31,10 @@ class Rig:
         statement_timeout: float = 30.0,
         limits: Limits | None = None,
         privacy: Privacy | None = None,
+        collectors: Sequence[str] = COLLECTORS,
     ) -> None:
         self.now = NOW
+        self.collectors = collectors
         self.parameters = dict(parameters)
         self.file = HistoryFile(path, limits or Limits(patience_seconds=1.0))
         self.privacy = privacy or Privacy()
@@ -52,7 +55,7 @@ class Rig:
     def restart(self) -> None:
         """Begin anew with the same file, as a restarted agent does."""
         found = discover()
-        collectors = {name: found[name] for name in COLLECTORS}
+        collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy)
         self.poller = Poller(
             self.repository,

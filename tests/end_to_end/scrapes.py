@@ -45,11 +45,13 @@ def missing(agent: Agent) -> dict[str, set[str]]:
 def check(agent: Agent) -> "subprocess.CompletedProcess[str]":
     """Run the doctor with the agent's configuration."""
     command = [sys.executable, "-m", "exporter", "check"]
-    return subprocess.run(command, env=agent.environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=agent.environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
 
 
 class Scraper:
-    """Scrapes without a pause while the block lasts; ``silent`` says that one was not answered, ``fallen`` what fell."""
+    """Scrapes without a pause while the block lasts; ``silent`` tells of no answer, ``fallen`` of what fell."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent

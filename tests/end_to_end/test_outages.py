@@ -56,7 +56,8 @@ def test_a_repository_that_goes_away_and_comes_back(server: Simulation, agents: 
         assert agent.value("tableau_collector_success", collector="assets") == 0
         states = ("tableau_asset_hours_since_refresh", "tableau_users", "tableau_active_users", "tableau_content")
         agent.until(
-            lambda: not {name for name, _ in agent.metrics()} & set(states), "what is stale is absent after three intervals"
+            lambda: not {name for name, _ in agent.metrics()} & set(states),
+            "what is stale is absent after three intervals",
         )
         after = counters(agent.metrics())
         assert {key: after.get(key) for key in before} == before
@@ -90,7 +91,7 @@ def test_of_two_hosts_the_one_that_answers_is_used(server: Simulation, agents: A
 
 
 def test_counters_are_served_from_the_file_before_the_first_poll(server: Simulation, agents: Agents) -> None:
-    """After a restart the history speaks while the first poll still waits for its source; only then the agent is ready."""
+    """After a restart the history speaks while the first poll waits for its source; only then the agent is ready."""
     agent = agents(server.parameters(), REPOSITORY__CONNECT_TIMEOUT="60s").start()
     agent.polled()
     assert agent.stop() == 0

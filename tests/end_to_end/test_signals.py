@@ -81,7 +81,9 @@ def configured(repository: Simulation, agents: Agents, tmp_path: Path) -> Config
 
 def promises(agent: Agent) -> set[tuple[str, float]]:
     """Return every promise shown, as severity and hours."""
-    return {(severity, hours) for (_, severity), hours in by_labels(agent.metrics(), SLA, "asset_id", "severity").items()}
+    return {
+        (severity, hours) for (_, severity), hours in by_labels(agent.metrics(), SLA, "asset_id", "severity").items()
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -192,7 +194,9 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
     """A change that needs a restart is refused in one clear line, with whatever else the file says."""
     agent = configured.start()
     history = configured.document["history"]
-    configured.write(freshness={"critical": "99h"}, history={"path": f"{history['path']}.new"}, web={"listen_address": ":1"})
+    configured.write(
+        freshness={"critical": "99h"}, history={"path": f"{history['path']}.new"}, web={"listen_address": ":1"}
+    )
     answer = httpx.post(f"{agent.url}/-/reload")
     assert answer.status_code == httpx.codes.BAD_REQUEST
     refusal = "cannot change while the agent runs; restart it"

@@ -48,7 +48,6 @@ ONLY_IN_VIEWS = {
 NOTHING_TO_SHOW = {"tableau_collector_missing_column"}
 
 
-
 @pytest.fixture(scope="module", params=VERSIONS)
 def simulation(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Simulation]:
     """A small company in each schema on each server."""
@@ -95,7 +94,6 @@ def test_every_collector_works_on_every_version(simulation: Simulation, agents: 
         assert all(column in line for column in columns)
 
 
-@pytest.mark.xfail(strict=True, reason="exporter/repository/catalog.py: missing() names what only the views have")
 def test_nobody_misses_what_only_the_views_have(repository: Simulation, agents: Agents) -> None:
     """Where the tables may be read, a column that only the underscore views have is not missing."""
     agent = agents(repository.parameters()).start()

@@ -43,6 +43,7 @@ def test_what_the_views_tell_is_collected(agent: Agent) -> None:
     }
     found = check(agent)
     assert found.returncode == 1
+    success.pop(("logins",))  # see the next test
     for (name,), worked in success.items():
         (line,) = [line for line in found.stdout.splitlines() if f"collector {name}:" in line]
         assert line.startswith("fault") == (not worked), line

@@ -1,0 +1,175 @@
+"""One file for one agent, and for everybody who reads: readers delay a poll, agents refuse to be two."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from exporter.history.file import Limits
+from tests.agent import Agent
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+from tests.components import refuse
+
+OPENINGS = 50
+OLDEST_DUCKDB = "1.5.5"
+
+OPEN = """
+import sys, time, duckdb
+path, openings = sys.argv[1], int(sys.argv[2])
+worst = 0.0
+for _ in range(openings):
+    begun = time.monotonic()
+    while True:
+        try:
+            with duckdb.connect(path, read_only=True) as connection:
+                connection.execute("SELECT count(*) FROM http_requests").fetchall()
+            break
+        except duckdb.IOException:
+            if time.monotonic() - begun > 2.0:
+                raise
+            time.sleep(0.01)
+    worst = max(worst, time.monotonic() - begun)
+    time.sleep(0.07)
+print(f"{worst:.3f}")
+"""
+
+
+def test_a_second_process_reads_while_the_agent_polls(
+    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of fifty readers opens the file within two seconds, and the agent loses nothing by them."""
+    source.requests(1, 1000)
+    with Agent(tmp_path, source.readonly) as agent:
+        agent.polled()
+        read = [sys.executable, "-c", OPEN, str(agent.history), str(OPENINGS)]
+        worst = subprocess.run(read, check=True, capture_output=True, text=True).stdout.strip()
+        source.requests(1001, 1010)
+        agent.polled()
+        assert agent.value("tableau_history_rows_total", table="http_requests") == 1010
+        with capsys.disabled():
+            print(f"\n{OPENINGS} openings while the agent polls every second: the slowest took {worst} s")  # noqa: T201
+
+
+def test_a_reader_delays_and_loses_nothing(source: Source, tmp_path: Path) -> None:
+    """A reader who holds the file for some seconds is waited for; when it is gone everything is written, no incident."""
+    with Agent(tmp_path, source.readonly) as agent:
+        agent.polled()
+        with _reading(agent.history):
+            source.requests(1, 10)
+            before = agent.exact_at()
+            end = time.monotonic() + 4.0
+            while time.monotonic() < end:
+                time.sleep(0.2)
+                assert agent.value("tableau_up", source="repository") == 1
+            assert agent.exact_at() <= before + 1.5
+        agent.polled()
+        assert agent.value("tableau_history_rows_total", table="http_requests") == 10
+        assert agent.value("tableau_history_incidents_total", kind="file_busy") == 0
+
+
+def _reading(path: Path) -> duckdb.DuckDBPyConnection:
+    end = time.monotonic() + 2.0
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=True)
+        except duckdb.IOException:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
+    """A reader who stays longer than the agent's patience is an incident; the rows wait in the source."""
+    path = tmp_path / "history.duckdb"
+    rig = Rig(source.readonly, path, limits=Limits(patience_seconds=0.2))
+    rig.polled()
+    reader = "import sys, duckdb; c = duckdb.connect(sys.argv[1], read_only=True); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", reader, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        source.requests(1, 10)
+        assert not rig.poll()
+        assert "http_requests" in rig.errors()
+        process.kill()
+    rig.polled()
+    assert rig.incidents() == {"file_busy": 1}
+    assert rig.ids() == list(range(1, 11))
+    rig.assert_once()
+
+
+def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
+    """A second agent on the same file ends at once with one line that says why."""
+    with Agent(tmp_path, source.readonly) as agent:
+        command = [sys.executable, "-m", "exporter", "run"]
+        second = subprocess.run(
+            command, env={"PATH": "/usr/bin:/bin", **agent.environment}, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        said = [line for line in second.stderr.splitlines() if line]
+        assert "another agent writes this history" in said[-1]
+        assert "Traceback" not in second.stderr
+        agent.polled()
+
+
+@pytest.mark.parametrize("taken", ["history.duckdb", "history.duckdb.wal"])
+def test_the_file_is_replaced(source: Source, rig: Rig, taken: str) -> None:
+    """A file that is taken away while the agent runs is begun anew; what the source still has is in it."""
+    source.requests(1, 10)
+    rig.polled()
+    rig.file.path.with_name(taken).unlink(missing_ok=True)
+    rig._before.clear()
+    rig.poll()
+    rig._before.clear()
+    rig.poll()
+    rig.polled()
+    assert rig.ids() == list(range(1, 11))
+    rig.assert_once()
+
+
+def test_an_older_copy_is_put_back(source: Source, rig: Rig) -> None:
+    """An older copy of the file is completed from what the source still has."""
+    source.requests(1, 10)
+    rig.polled()
+    copy = rig.file.path.read_bytes()
+    source.requests(11, 20)
+    rig.polled()
+    rig.file.path.write_bytes(copy)
+    rig._before.clear()
+    rig.poll()
+    source.requests(21, 30)
+    rig.polled()
+    assert rig.ids() == list(range(1, 31))
+    rig.assert_once()
+
+
+def test_the_oldest_duckdb_reads_the_file(source: Source, naming_rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The owner's tools open the file with DuckDB 1.5.5, and ``usage`` has one row a request, with names."""
+    book, namespace = source.run(
+        "SELECT w.repository_url, coalesce(nullif(s.url_namespace, ''), 'default') FROM workbooks AS w"
+        " JOIN sites AS s ON s.id = w.site_id JOIN views AS v ON v.workbook_id = w.id WHERE w.site_id = 1 LIMIT 1"
+    )[0]
+    for number in range(1, 21):
+        source.request(number, currentsheet=f"{book}/Anything" if number % 2 else None, user_id=number)
+    naming_rig.polled()
+    folder = tmp_path_factory.mktemp("duckdb")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"--target={folder}"]
+    if subprocess.run([*install, f"duckdb=={OLDEST_DUCKDB}"], capture_output=True, check=False).returncode:
+        refuse(f"duckdb {OLDEST_DUCKDB} cannot be installed; the test needs pip and a package index")
+    script = f"""
+import sys; sys.path.insert(0, {str(folder)!r})
+import duckdb
+assert duckdb.__version__ == {OLDEST_DUCKDB!r}
+with duckdb.connect({str(naming_rig.file.path)!r}, read_only=True) as connection:
+    print(connection.execute("SELECT count(*), count(DISTINCT id), count(user_name), count(workbook_name),"
+        " count(project_name), count(owner_name), min(site), max(site) FROM usage").fetchall()[0])
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    rows, ids, users, books, projects, owners, first, last = eval(answer)  # noqa: PGH001
+    assert (rows, ids, books, projects, owners) == (20, 20, 10, 10, 10)
+    assert users > 10
+    assert (first, last) == (namespace, namespace)

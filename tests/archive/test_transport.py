@@ -1,0 +1,172 @@
+"""A connection that breaks, a server that freezes, locks and passwords: nothing is lost and the agent goes on."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter.demo.postgres import Postgres
+from exporter.repository.connection import APPLICATION_NAME, connect
+from tests.agent import Agent
+from tests.archive.rig import Rig
+from tests.archive.source import PASSWORD, Source
+
+OURS = f"usename = 'readonly' AND application_name = '{APPLICATION_NAME}' AND datname = current_database()"
+CUT = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}"
+
+
+@contextmanager
+def _cutting(source: Source, every: float) -> Iterator[list[int]]:
+    """Cut the agent's connections again and again."""
+    stop, cut = threading.Event(), [0]
+
+    def run() -> None:
+        with connect(source.parameters) as connection:
+            while not stop.wait(every):
+                cut[0] += len(connection.execute(CUT.encode()).fetchall())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield cut
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_cut_in_mid_stream(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full reading that is cut again and again begins again, doubles nothing, and ends when it is let."""
+    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 1000)
+    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 1000)
+    source.requests(1, 20_000)
+    with _cutting(source, 0.15) as cut:
+        for _ in range(6):
+            rig.poll()
+            if cut[0] > 3:
+                break
+    assert cut[0]
+    rig.polled()
+    assert rig.ids() == list(range(1, 20_001))
+    rig.assert_once()
+
+
+def test_a_frozen_server(source: Source, tmp_path: Path, postgres: Postgres) -> None:
+    """A server that accepts and never answers is down within the timeouts, and up again when it answers."""
+    source.requests(1, 100)
+    settings = {"REPOSITORY__STATEMENT_TIMEOUT": "1s", "REPOSITORY__CONNECT_TIMEOUT": "2s"}
+    with Agent(tmp_path, source.readonly, **settings) as agent:
+        agent.polled()
+        postgres.pause()
+        try:
+            agent.until(lambda: agent.value("tableau_up", source="repository") == 0, "the repository is down")
+        finally:
+            postgres.resume()
+        source.requests(101, 200)
+        agent.until(lambda: agent.value("tableau_up", source="repository") == 1, "the repository is up again")
+        agent.polled()
+        assert agent.value("tableau_history_rows_total", table="http_requests") == 200
+
+
+def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
+    """Without a server the agent listens, says so, and keeps what it has."""
+    source.requests(1, 100)
+    rig = Rig(source.readonly, tmp_path / "history.duckdb")
+    rig.polled()
+    port = rig.repository._login.addresses[0]
+    rig.repository._login = type(rig.repository._login)(**{
+        **rig.repository._login.__dict__,
+        "addresses": (type(port)(port.host, 1),),
+    })
+    assert not rig.poll()
+    assert not rig.up()
+    assert rig.requests_counted() == 100
+
+
+def test_a_rotated_password(source: Source, tmp_path: Path) -> None:
+    """A new password in the password file is used at the next poll."""
+    source.requests(1, 10)
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    file.chmod(0o600)
+    settings = {"REPOSITORY__PASSWORD": "", "REPOSITORY__PASSWORD_FILE": str(file)}
+    with Agent(tmp_path, source.readonly, **settings) as agent:
+        try:
+            agent.polled()
+            source.run("ALTER ROLE readonly PASSWORD 'another one'")
+            agent.until(lambda: agent.value("tableau_up", source="repository") == 0, "the password is refused")
+            file.write_text("another one")
+            agent.until(lambda: agent.value("tableau_up", source="repository") == 1, "the new password is used")
+        finally:
+            source.run(f"ALTER ROLE readonly PASSWORD '{PASSWORD}'")
+        assert "another one" not in agent.logged()
+
+
+def test_a_lock_is_not_waited_for(source: Source, naming_rig: Rig) -> None:
+    """While somebody holds the table, its collector fails in one line and the others go on."""
+    source.requests(1, 10)
+    with source.other() as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE")
+        naming_rig.poll()
+        assert set(naming_rig.errors()) == {"http_requests", "active_users"}
+        assert naming_rig.up()
+        other.execute("COMMIT")
+    naming_rig.polled()
+    assert naming_rig.ids() == list(range(1, 11))
+
+
+def test_the_agent_holds_no_lock_between_readings(source: Source, rig: Rig) -> None:
+    """Tableau's own TRUNCATE finds no lock of the agent's after a poll, nor between two ranges of a reading."""
+    source.requests(1, 10)
+    rig.polled()
+    source.run("SET lock_timeout = '1ms'")
+    source.run("TRUNCATE http_requests")
+
+
+@pytest.fixture
+def quiet(source: Source) -> Iterator[None]:
+    """No housekeeping of the server's own uses up transaction ids meanwhile."""
+    source.run("ALTER SYSTEM SET autovacuum = off")
+    source.run("SELECT pg_reload_conf()")
+    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%%'"
+    end = time.monotonic() + 30.0
+    while source.run(workers) != [(0,)] and time.monotonic() < end:
+        time.sleep(0.05)
+    yield
+    source.run("ALTER SYSTEM RESET autovacuum")
+    source.run("SELECT pg_reload_conf()")
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_source_sees_one_connection_and_no_transaction(source: Source, tmp_path: Path) -> None:
+    """The agent uses one connection at a time, no lock but ACCESS SHARE, and not a single transaction id."""
+    source.requests(1, 10)
+    now = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+    sessions = f"SELECT count(*), count(backend_xid) FROM pg_stat_activity WHERE {OURS}"
+    locks = f"SELECT DISTINCT mode FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE {OURS} AND relation IS NOT NULL"
+    seen: set[tuple[int, int]] = set()
+    held: set[str] = set()
+    with Agent(tmp_path, source.readonly) as agent:
+        agent.polled()
+        before = source.run(now)
+        polls = agent.query("SELECT count(*) FROM poll_log")[0][0]
+        stop = threading.Event()
+
+        def sample() -> None:
+            with connect(source.parameters) as connection:
+                while not stop.wait(0.002):
+                    seen.update(connection.execute(sessions.encode()).fetchall())
+                    held.update(mode for (mode,) in connection.execute(locks.encode()).fetchall())
+
+        thread = threading.Thread(target=sample)
+        thread.start()
+        agent.polled(3)
+        stop.set()
+        thread.join()
+        assert agent.query("SELECT count(*) FROM poll_log")[0][0] >= polls + 3
+        assert source.run(now) == before
+    assert seen == {(0, 0), (1, 0)}
+    assert held == {"AccessShareLock"}
