@@ -207,7 +207,8 @@ def _again(connection: duckdb.DuckDBPyConnection, events: Events) -> npt.NDArray
     """Return the rows whose key stands before them in the same batch."""
     first, second = events.key
     found: npt.NDArray[np.int64] = connection.execute(
-        f"SELECT row_number FROM keys QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
+        "SELECT row_number FROM keys"
+        f" QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
     ).fetchnumpy()["row_number"]
     return found
 

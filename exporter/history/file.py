@@ -17,6 +17,8 @@ from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
 # A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
+# How DuckDB says that another process holds the file, on Unix and on Windows.
+_HELD = ("Could not set lock", "used by another process")
 _RETRY_SECONDS = (0.02, 0.2)
 
 
@@ -99,7 +101,7 @@ class HistoryFile:
             try:
                 connection = duckdb.connect(str(self.path), config=self._settings())
             except duckdb.IOException as error:
-                if "lock" not in str(error):
+                if not any(words in str(error) for words in _HELD):
                     raise _unwritable(self.path, error) from None
                 if self.clock() >= deadline:
                     message = f"{self.path}: {first_line(error)}; the requests wait in the repository"

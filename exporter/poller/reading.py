@@ -24,7 +24,7 @@ RANGE_ROWS = 122_880
 FIRST_RANGE_ROWS = 8_192
 # A row takes more room as columns than in the table, where long texts are compressed.
 WIRE_FACTOR = 2
-RANGE_BYTES = 128_000_000
+RANGE_BYTES = 160_000_000
 
 _KEY_TYPES = {
     "id": "bigint",

@@ -134,7 +134,9 @@ class Rig:
 
     def assert_once(self) -> None:
         """No request stands twice, and the counters count exactly the final rows."""
-        final = self.query("SELECT count(*), count(DISTINCT (id, coalesce(created_at::VARCHAR, ''))) FROM http_requests")
+        final = self.query(
+            "SELECT count(*), count(DISTINCT (id, coalesce(created_at::VARCHAR, ''))) FROM http_requests"
+        )
         assert final[0][0] == final[0][1]
         both = "SELECT count(*) FROM http_requests JOIN http_requests_open USING (id, created_at)"
         assert self.query(both) == [(0,)]

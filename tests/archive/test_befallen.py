@@ -1,4 +1,4 @@
-"""What befalls a repository: removals, restores, rewrites, columns that come and go. Nothing is lost, nothing doubled."""
+"""What befalls a repository: removals, restores, rewrites, other columns. Nothing is lost, nothing doubled."""
 
 import subprocess
 from collections.abc import Mapping
@@ -177,7 +177,9 @@ def test_a_rewrite(source: Source, archived: Rig, statement: str) -> None:
     archived.assert_once()
 
 
-@pytest.mark.parametrize("statement", ["VACUUM FREEZE http_requests", "ANALYZE http_requests", "REINDEX TABLE http_requests"])
+@pytest.mark.parametrize(
+    "statement", ["VACUUM FREEZE http_requests", "ANALYZE http_requests", "REINDEX TABLE http_requests"]
+)
 def test_housekeeping(source: Source, archived: Rig, statement: str) -> None:
     """Housekeeping that leaves the rows where they are is no incident."""
     source.run(statement)
@@ -190,7 +192,11 @@ def test_housekeeping(source: Source, archived: Rig, statement: str) -> None:
 
 SCHEMA_CHANGES = {
     "added": ("ADD COLUMN tenant text DEFAULT 'none'", "tenant", {"schema_changed": 1}),
-    "added_and_filled": ("ADD COLUMN tenant text DEFAULT clock_timestamp()::text", "tenant", {"schema_changed": 1, "rewritten": 1}),
+    "added_and_filled": (
+        "ADD COLUMN tenant text DEFAULT clock_timestamp()::text",
+        "tenant",
+        {"schema_changed": 1, "rewritten": 1},
+    ),
     "dropped": ("DROP COLUMN vizql_session", None, {"schema_changed": 1}),
     "renamed": ("RENAME COLUMN worker TO process", "process", {"schema_changed": 1}),
     "widened": ("ALTER COLUMN port TYPE bigint", None, {"schema_changed": 1, "rewritten": 1}),
@@ -204,7 +210,11 @@ SCHEMA_CHANGES = {
     "odd": ('ADD COLUMN "Status; DROP ""x" text', 'Status; DROP "x', {"schema_changed": 1}),
     "same_letters": ('ADD COLUMN "Status" text', None, {"schema_changed": 1}),
     "ours": ("ADD COLUMN workbook text", None, {"schema_changed": 1}),
-    "ours_too": ("ADD COLUMN first_seen_at text, ADD COLUMN site text, ADD COLUMN fresh int", None, {"schema_changed": 1}),
+    "ours_too": (
+        "ADD COLUMN first_seen_at text, ADD COLUMN site text, ADD COLUMN fresh int",
+        None,
+        {"schema_changed": 1},
+    ),
 }
 
 
@@ -246,11 +256,9 @@ def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
     naming_rig.assert_once()
 
 
-def test_a_large_table_changes_while_it_is_read(
-    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is truncated between two ranges of its reading is read again at the next poll."""
-    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 100)
+    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
     source.requests(1, 500)
     writing = rig.history.writing

@@ -1,51 +1,64 @@
-"""A process that ends at any statement of an archiving transaction leaves all of it or nothing."""
+"""A process that ends, or an error, at any statement of an archiving transaction leaves all of it or nothing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import pytest
 
-from exporter.history import file as history_file
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 
 CRASHED = 77
-# More than an archiving transaction has.
-MOST_STATEMENTS = 200
+# More than a poll has.
+MOST_STATEMENTS = 400
+
+Connect = Callable[..., duckdb.DuckDBPyConnection]
 
 
-class CrashingConnection:
-    """A connection whose n-th statement is the process's last."""
+class EndingConnection:
+    """A connection that ends in its own way before the n-th statement of all connections is run."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, counter: Iterator[int], last: int) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, numbers: Iterator[int], last: int, end: Callable[[], NoReturn]
+    ) -> None:
         self._connection = connection
-        self._counter = counter
+        self._numbers = numbers
         self._last = last
+        self._end = end
 
     def execute(self, *arguments: Any) -> Any:  # noqa: ANN401 - DuckDB's own signature
-        """Run a statement, and end the process when it was the last."""
-        result = self._connection.execute(*arguments)
-        if next(self._counter) == self._last:
-            os._exit(CRASHED)
-        return result
+        """Run a statement, unless it is the last."""
+        if next(self._numbers) == self._last:
+            self._end()
+        return self._connection.execute(*arguments)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever DuckDB has
         return getattr(self._connection, name)
 
 
-def _poll_and_crash(rig: Rig, last: int) -> int:
+def _ending(connect: Connect, last: int, end: Callable[[], NoReturn]) -> Callable[..., EndingConnection]:
+    numbers = count(1)
+    return lambda *arguments, **options: EndingConnection(connect(*arguments, **options), numbers, last, end)
+
+
+def _crash() -> NoReturn:
+    os._exit(CRASHED)
+
+
+def _fail() -> NoReturn:
+    raise duckdb.IOException("IO Error: no space left on device")
+
+
+def _poll_in_a_process(rig: Rig, last: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Poll in a process that ends at the n-th statement; return its exit code."""
     child = os.fork()
     if child == 0:
         try:
-            counter = iter(range(1, 10_000))
-            connect = history_file.duckdb.connect
-            history_file.duckdb.connect = lambda *arguments, **options: CrashingConnection(  # type: ignore[assignment]
-                connect(*arguments, **options), counter, last
-            )
+            monkeypatch.setattr(duckdb, "connect", _ending(duckdb.connect, last, _crash))
             rig.restart()
             os._exit(0 if rig.poll() else 1)
         except BaseException:  # noqa: BLE001 - a forked test must not run on
@@ -55,65 +68,56 @@ def _poll_and_crash(rig: Rig, last: int) -> int:
 
 
 @pytest.mark.slow
-def test_every_statement_may_be_the_last(source: Source, tmp_path: Path) -> None:
+def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the process ends, the next one finds rows, counters and position together, and completes them."""
-    crashes = 0
     path = tmp_path / "history.duckdb"
-    for last in range(1, MOST_STATEMENTS, 2):
+    together = """
+        SELECT
+            (SELECT count(*) FROM http_requests),
+            (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_http_requests_total'),
+            (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_history_rows_total'),
+            (SELECT coalesce(max(max_id), 0) FROM positions),
+            (SELECT coalesce(max(id), 0) FROM (FROM http_requests SELECT id UNION ALL FROM http_requests_open SELECT id))
+    """
+    crashes = 0
+    for last in range(1, MOST_STATEMENTS):
         source.requests(last * 10, last * 10 + 4)
         source.request(last * 10 + 5, completed_at=None)
         source.run("UPDATE http_requests SET completed_at = now() WHERE completed_at IS NULL AND id < %s", last * 10)
-        code = _poll_and_crash(Rig(source.readonly, path), last)
+        code = _poll_in_a_process(Rig(source.readonly, path), last, monkeypatch)
         assert code in {0, CRASHED}
-        crashes += code == CRASHED
-        with duckdb.connect(str(path)) as connection:
-            counted = connection.execute(
-                "SELECT (SELECT count(*) FROM http_requests),"
-                " (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_http_requests_total'),"
-                " (SELECT count(*) FROM duckdb_tables() WHERE table_name = 'http_requests')"
-            ).fetchall() if _has_tables(connection) else [(0, 0, 0)]
-            assert counted[0][0] == counted[0][1], last
         if code == 0:
             break
+        crashes += 1
+        with duckdb.connect(str(path)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+            if {"http_requests", "counters", "positions"} <= tables:
+                rows, requests, counted, position, newest = connection.execute(together).fetchall()[0]
+                assert rows == requests == counted
+                assert position == newest
+    assert 20 < crashes < MOST_STATEMENTS - 1
     rig = Rig(source.readonly, path)
     rig.polled(exact=True)
     there = {number for (number,) in source.run("SELECT id FROM http_requests")}
     assert {*rig.ids(), *rig.open_ids()} == there
-    assert crashes > 10
     rig.assert_once()
 
 
-def _has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
-    rows = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'counters'").fetchall()
-    return bool(rows[0][0])
-
-
+@pytest.mark.slow
 def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that fails voids its transaction; the poll says so, and the next one archives everything once."""
     rig = Rig(source.readonly, tmp_path / "history.duckdb")
     connect = duckdb.connect
-    last, succeeded = 0, False
+    failures, succeeded = 0, False
     while not succeeded:
-        last += 1
-        source.requests(last * 10, last * 10 + 4)
-        statements = 0
-
-        class Failing(CrashingConnection):
-            def execute(self, *arguments: Any) -> Any:  # noqa: ANN401
-                nonlocal statements
-                statements += 1
-                if statements == last:
-                    raise duckdb.IOException("IO Error: no space left on device")
-                return self._connection.execute(*arguments)
-
-        monkeypatch.setattr(
-            history_file.duckdb,
-            "connect",
-            lambda *arguments, failing=Failing, **options: failing(connect(*arguments, **options), iter(()), 0),
-        )
+        failures += 1
+        source.requests(failures * 10, failures * 10 + 4)
+        monkeypatch.setattr(duckdb, "connect", _ending(connect, failures, _fail))
         succeeded = rig.poll()
-        monkeypatch.setattr(history_file.duckdb, "connect", connect)
+        monkeypatch.setattr(duckdb, "connect", connect)
         rig.poll()
-    assert last > 10
+        # The next failure follows after some statements more: there are as many as in a whole poll.
+        failures += 2 * (not succeeded)
+    assert failures > 20
     assert rig.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
     rig.assert_once()

@@ -55,7 +55,7 @@ def postgres(request: pytest.FixtureRequest, course: Course) -> Postgres:
 def test_a_hostile_writer_and_random_kills(
     source: Source, tmp_path: Path, course: Course, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is missed or doubled and the counters are true, however requests were written and the agent was killed."""
+    """Nothing is missed or doubled and the counters are true, however hostile the writer and whenever the kill."""
     if course.exact_interval != "1s":
         source.make_large()
     source.tell_the_truth()

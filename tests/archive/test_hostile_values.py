@@ -10,7 +10,20 @@ from exporter.repository.connection import connect
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 
-ODD_TEXTS = ("", "\n", "\r\n\t", "'", '"', "''; DROP TABLE http_requests; --", "\\N", "\\", "{}", "é😀\u202e", "a" * 12, "b" * 13)
+ODD_TEXTS = (
+    "",
+    "\n",
+    "\r\n\t",
+    "'",
+    '"',
+    "''; DROP TABLE http_requests; --",
+    "\\N",
+    "\\",
+    "{}",
+    "é😀\u202e",
+    "a" * 12,
+    "b" * 13,
+)
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0, -1])

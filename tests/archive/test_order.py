@@ -109,7 +109,7 @@ def test_an_open_request_shows_its_last_version(source: Source, rig: Rig) -> Non
 
 
 def test_an_open_request_ends_with_its_row_or_its_day(source: Source, rig: Rig) -> None:
-    """An open request is final, without completion, when the source lost it or when a day has passed, and never twice."""
+    """An open request is final, without completion, when the source lost it or after a day, and never twice."""
     source.request(1, completed_at=None)
     source.request(2, completed_at=None)
     rig.polled()
@@ -169,7 +169,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
-    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 100)
+    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
     source.requests(1, 1000)
     source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 3 = 0")

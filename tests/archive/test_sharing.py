@@ -1,5 +1,6 @@
 """One file for one agent, and for everybody who reads: readers delay a poll, agents refuse to be two."""
 
+import ast
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def test_a_second_process_reads_while_the_agent_polls(
 
 
 def test_a_reader_delays_and_loses_nothing(source: Source, tmp_path: Path) -> None:
-    """A reader who holds the file for some seconds is waited for; when it is gone everything is written, no incident."""
+    """A reader who holds the file for some seconds is waited for; then everything is written, without an incident."""
     with Agent(tmp_path, source.readonly) as agent:
         agent.polled()
         with _reading(agent.history):
@@ -147,7 +148,9 @@ def test_an_older_copy_is_put_back(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-def test_the_oldest_duckdb_reads_the_file(source: Source, naming_rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_oldest_duckdb_reads_the_file(
+    source: Source, naming_rig: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The owner's tools open the file with DuckDB 1.5.5, and ``usage`` has one row a request, with names."""
     book, namespace = source.run(
         "SELECT w.repository_url, coalesce(nullif(s.url_namespace, ''), 'default') FROM workbooks AS w"
@@ -169,7 +172,7 @@ with duckdb.connect({str(naming_rig.file.path)!r}, read_only=True) as connection
         " count(project_name), count(owner_name), min(site), max(site) FROM usage").fetchall()[0])
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    rows, ids, users, books, projects, owners, first, last = eval(answer)  # noqa: PGH001
+    rows, ids, users, books, projects, owners, first, last = ast.literal_eval(answer)
     assert (rows, ids, books, projects, owners) == (20, 20, 10, 10, 10)
     assert users > 10
     assert (first, last) == (namespace, namespace)

@@ -39,7 +39,7 @@ def _cutting(source: Source, every: float) -> Iterator[list[int]]:
 
 def test_cut_in_mid_stream(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full reading that is cut again and again begins again, doubles nothing, and ends when it is let."""
-    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 1000)
+    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 1000)
     monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 1000)
     source.requests(1, 20_000)
     with _cutting(source, 0.15) as cut:
@@ -76,10 +76,12 @@ def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
     rig = Rig(source.readonly, tmp_path / "history.duckdb")
     rig.polled()
     port = rig.repository._login.addresses[0]
-    rig.repository._login = type(rig.repository._login)(**{
-        **rig.repository._login.__dict__,
-        "addresses": (type(port)(port.host, 1),),
-    })
+    rig.repository._login = type(rig.repository._login)(
+        **{
+            **rig.repository._login.__dict__,
+            "addresses": (type(port)(port.host, 1),),
+        }
+    )
     assert not rig.poll()
     assert not rig.up()
     assert rig.requests_counted() == 100
@@ -146,7 +148,9 @@ def test_the_source_sees_one_connection_and_no_transaction(source: Source, tmp_p
     source.requests(1, 10)
     now = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
     sessions = f"SELECT count(*), count(backend_xid) FROM pg_stat_activity WHERE {OURS}"
-    locks = f"SELECT DISTINCT mode FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE {OURS} AND relation IS NOT NULL"
+    locks = (
+        f"SELECT DISTINCT mode FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE {OURS} AND relation IS NOT NULL"
+    )
     seen: set[tuple[int, int]] = set()
     held: set[str] = set()
     with Agent(tmp_path, source.readonly) as agent:

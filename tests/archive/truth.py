@@ -36,7 +36,7 @@ def assert_exactly_once(source: Source, agent: Agent) -> str:
         f"{len(versions)} requests committed, {late} completed later, {len(versions) - len(present)} removed;"
         f" {len(missed)} missed, {len(doubled)} doubled, {len(invented)} invented, {len(incomplete)} completions missed"
     )
-    assert not (missed or doubled or invented or incomplete or wrong), figures
+    assert not any((missed, doubled, invented, incomplete, wrong)), figures
     assert {(row[0], row[1]) for row in waiting}.isdisjoint(complete)
     _assert_counters(source, agent, len(final))
     return figures

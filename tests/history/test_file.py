@@ -1,0 +1,118 @@
+"""The history file: a guest's limits, one writer, and clear words when it cannot be had."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
+from exporter.history.file import HistoryFile, Limits
+
+HOLD = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
+
+
+@contextmanager
+def held(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Hold a file for writing in another process."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> HistoryFile:
+    """A file that is not there yet."""
+    return HistoryFile(tmp_path / "history.duckdb", Limits(memory="64MB", threads=1, patience_seconds=0.0))
+
+
+def test_limits_are_set(file: HistoryFile) -> None:
+    """DuckDB takes the memory and threads it was given, spills beside the file, and fetches no extensions."""
+    with file.open() as connection:
+        names = "memory_limit", "threads", "temp_directory", "TimeZone", "autoinstall_known_extensions"
+        values = [connection.execute(f"SELECT current_setting('{name}')").fetchall()[0][0] for name in names]
+    assert values == ["61.0 MiB", 1, f"{file.path}.tmp", "UTC", False]
+
+
+def test_an_old_storage_version(file: HistoryFile) -> None:
+    """Whatever DuckDB writes the file, 1.5 can read it."""
+    with file.open() as connection:
+        tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
+    assert "v1.5.0" in str(tags)
+
+
+def test_the_file_is_open_only_inside_the_block(file: HistoryFile) -> None:
+    """Outside the block another process may open the file for writing."""
+    assert file.bytes is None
+    with file.open() as connection:
+        connection.execute("CREATE TABLE t (a INTEGER)")
+    assert file.path.stat().st_size
+    with held(file.path):
+        pass
+
+
+def test_a_held_file_is_busy(file: HistoryFile) -> None:
+    """A file that another process holds is busy when the patience has run out, and may be had afterwards."""
+    with held(file.path), pytest.raises(HistoryBusy, match="the requests wait in the repository"), file.open():
+        pass
+    with file.open():
+        pass
+
+
+def test_patience(file: HistoryFile) -> None:
+    """A file that is given back within the patience is opened."""
+    file.limits = Limits(patience_seconds=60.0)
+    waits: list[float] = []
+    with held(file.path) as process:
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            process.kill()
+            process.wait()
+
+        file.sleep = sleep
+        with file.open():
+            pass
+    assert waits
+
+
+def test_one_agent_for_one_file(file: HistoryFile) -> None:
+    """The second lock on a file is refused, until the first is given back."""
+    file.lock()
+    second = HistoryFile(file.path)
+    with pytest.raises(HistoryLocked, match="another agent writes this history"):
+        second.lock()
+    file.unlock()
+    second.lock()
+    second.unlock()
+
+
+def test_a_full_disk(file: HistoryFile) -> None:
+    """With little room left nothing is written, before DuckDB could fail halfway."""
+    file.limits = Limits(free_bytes=2**62)
+    with pytest.raises(HistoryUnwritable, match="MB free; nothing is archived"), file.open():
+        pass
+    assert file.bytes is None
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    """A folder that is not there is named, by the lock and by the file."""
+    file = HistoryFile(tmp_path / "nowhere" / "history.duckdb")
+    with pytest.raises(HistoryUnwritable, match="No such file or directory"):
+        file.lock()
+    with pytest.raises(HistoryUnwritable, match="make the folder exist"), file.open():
+        pass
+
+
+def test_what_is_no_history(file: HistoryFile) -> None:
+    """A file of another kind is refused in one line, and is not waited for because its name speaks of locks."""
+    path = file.path.with_name("could-lock.duckdb")
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(HistoryUnwritable) as refused, HistoryFile(path, Limits(patience_seconds=60.0)).open():
+        pass
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,60 @@
+"""Names by day: a version when something changed, at most one a day, and none for what always changes."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from exporter.collector import columns_of, volatile
+from exporter.history.names import keep
+
+FIRST, SECOND = date(2025, 11, 18), date(2025, 11, 19)
+
+
+@dataclass
+class Asset:
+    """A row of the state."""
+
+    id: int
+    name: str | None
+    seen: int | None = volatile()
+
+
+@pytest.fixture
+def connection() -> duckdb.DuckDBPyConnection:
+    """A database with the table."""
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE assets (day DATE, id BIGINT, name VARCHAR, seen BIGINT)")
+    return connection
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, day: date, **names: str | None) -> int:
+    ids = [int(number[1:]) for number in names]
+    rows = pa.table({"id": ids, "name": pa.array(names.values(), pa.string()), "seen": [day.day] * len(ids)})
+    return keep(connection, "assets", columns_of(Asset), rows, day)
+
+
+def test_versions_by_day(connection: duckdb.DuckDBPyConnection) -> None:
+    """A row is kept when it is new or changed; twice on one day the later holds; what always changes is no change."""
+    assert _keep(connection, FIRST, a1="Sales", a2=None) == 2
+    assert _keep(connection, FIRST, a1="Sales", a2=None) == 0
+    assert _keep(connection, FIRST, a1="Revenue", a2=None) == 1
+    assert _keep(connection, SECOND, a1="Revenue", a2=None) == 0
+    assert _keep(connection, SECOND, a1="Turnover", a2="Plan") == 2
+    kept = connection.execute("SELECT day, id, name FROM assets ORDER BY id, day").fetchall()
+    assert kept == [
+        (FIRST, 1, "Revenue"),
+        (SECOND, 1, "Turnover"),
+        (FIRST, 2, None),
+        (SECOND, 2, "Plan"),
+    ]
+
+
+def test_what_is_gone_is_remembered(connection: duckdb.DuckDBPyConnection) -> None:
+    """A row that the source no longer has stays, and is not stored again when it comes back unchanged."""
+    _keep(connection, FIRST, a1="Sales")
+    assert _keep(connection, SECOND) == 0
+    assert _keep(connection, SECOND, a1="Sales") == 0
+    assert connection.execute("SELECT count(*) FROM assets").fetchall() == [(1,)]

@@ -1,0 +1,173 @@
+"""Secrets in URIs and referers are gone before anything is stored; what was looked at is read out of them."""
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.history.redaction import Privacy, clean_uri, cleaning, parsed
+
+SECRET = "C4n4ry"
+KEPT = (":embed",)
+
+URIS = {
+    None: None,
+    "": "",
+    "/": "/",
+    "/views/Sales/Overview": "/views/Sales/Overview",
+    "/views/Sales/Overview?": "/views/Sales/Overview",
+    f"/views/Sales/Overview?token={SECRET}": "/views/Sales/Overview",
+    f"/views/Sales/Overview?:embed=y&token={SECRET}": "/views/Sales/Overview?:embed=y",
+    f"/views/Sales/Overview?token={SECRET}&:embed=y": "/views/Sales/Overview?:embed=y",
+    f"/views/Sales/Overview?:embed={SECRET}x&:embed=y#{SECRET}": None,
+    "/views/Sales/Overview?:embed": "/views/Sales/Overview?:embed",
+    f"/views/Sales/Overview?x:embed={SECRET}": "/views/Sales/Overview",
+    f"/views/Sales/Overview#{SECRET}": "/views/Sales/Overview",
+    f"/views/Sales/Overview;jsessionid={SECRET}": "/views/Sales/Overview",
+    f"/views/Sales/Overview;jsessionid={SECRET}?:embed=y": "/views/Sales/Overview?:embed=y",
+    f"/trusted/{SECRET}/views/Sales/Overview": "/trusted/-/views/Sales/Overview",
+    f"/trusted/{SECRET}": "/trusted/-",
+    f"/Trusted/{SECRET}/t/emea/views/Sales/Overview?:embed=y": "/trusted/-/t/emea/views/Sales/Overview?:embed=y",
+    f"/%2Ftrusted%2F{SECRET}/views": "/%2Ftrusted%2F-/views",
+    f"/trusted/{SECRET}/trusted/{SECRET}/x": "/trusted/-/trusted/-/x",
+    f"/views/Sales/Overview%3Ftoken={SECRET}": "/views/Sales/Overview",
+    f"/views/Sales/Overview%23{SECRET}": "/views/Sales/Overview",
+    f"/views/Sales/Overview%253Ftoken={SECRET}": "/views/Sales/Overview",
+    f"https://ann:{SECRET}@tableau.example/views/Sales": "https://tableau.example/views/Sales",
+    f"//ann:{SECRET}@tableau.example/": "//tableau.example/",
+    f"https://tableau.example/#/site/emea/views/Sales/Overview?:iid={SECRET}": (
+        "https://tableau.example/#/site/emea/views/Sales/Overview"
+    ),
+    f"https://tableau.example/#/trusted/{SECRET}/views": "https://tableau.example/#/trusted/-/views",
+    f"/vizql/w/Sales/v/Overview/bootstrapSession/sessions/1\n?{SECRET}": (
+        "/vizql/w/Sales/v/Overview/bootstrapSession/sessions/1\n"
+    ),
+    "/views/Ventas%20é/😀": None,
+}
+
+
+@pytest.fixture(scope="module")
+def connection() -> duckdb.DuckDBPyConnection:
+    """A database in memory."""
+    return duckdb.connect()
+
+
+def _clean(connection: duckdb.DuckDBPyConnection, uri: str | None, kept: tuple[str, ...] = KEPT) -> str | None:
+    rows = connection.execute(f"SELECT {clean_uri('uri', kept)} FROM (SELECT ?::VARCHAR AS uri)", [uri]).fetchall()
+    answer: str | None = rows[0][0]
+    return answer
+
+
+@pytest.mark.parametrize("uri", URIS)
+def test_the_shapes_of_uris(connection: duckdb.DuckDBPyConnection, uri: str | None) -> None:
+    """A path stays; tickets, credentials, fragments and parameters that are not kept go."""
+    cleaned = _clean(connection, uri)
+    if uri is not None and f":embed={SECRET}" not in uri:
+        assert SECRET not in (cleaned or "")
+    expected = URIS[uri]
+    if uri is None or expected is not None:
+        assert cleaned == expected
+
+
+def test_parameters_are_kept_by_name(connection: duckdb.DuckDBPyConnection) -> None:
+    """The list of kept parameters is the operator's, and may be empty or hold odd names."""
+    uri = f"/views/A/B?:embed=y&Region=West&x'y=1&a.c=2&abc={SECRET}"
+    assert _clean(connection, uri, ()) == "/views/A/B"
+    assert _clean(connection, uri, ("Region",)) == "/views/A/B?Region=West"
+    assert _clean(connection, uri, ("Region", ":embed")) == "/views/A/B?Region=West&:embed=y"
+    assert _clean(connection, uri, ("x'y",)) == "/views/A/B?x'y=1"
+    assert _clean(connection, uri, ("a.c",)) == "/views/A/B?a.c=2"
+
+
+PARTS = st.text(alphabet="abcXYZ019-_.~%é '\n", max_size=12)
+PLACES = (
+    "{path}?{name}={secret}",
+    "{path}?:embed=y&{name}={secret}",
+    "{path}?{name}={secret}&:embed=y",
+    "{path}#{secret}",
+    "{path}#!{name}={secret}",
+    "{path};jsessionid={secret}",
+    "{path}&{name}={secret}",
+    "/trusted/{secret}{path}",
+    "/t/x/trusted/{secret}",
+    "https://h/trusted/{secret}{path}?{name}={secret}",
+    "https://{name}:{secret}@h{path}",
+    "{path}%3F{name}={secret}",
+    "{path}%3f{name}%3d{secret}",
+    "{path}%23{secret}",
+    "{path}%3Bjsessionid={secret}",
+    "https://h/#{path}?{name}={secret}",
+    "https://h/#{path}&{name}={secret}",
+    "https://h/#/trusted/{secret}{path}",
+    "%2Ftrusted%2F{secret}",
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    place=st.sampled_from(PLACES),
+    path=st.lists(PARTS, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts)),
+    name=st.text(alphabet="abcXYZ_.-", min_size=1, max_size=8),
+    secret=st.text(alphabet="qrstuvQRSTUV23456", min_size=16, max_size=24),
+)
+def test_no_secret_survives(place: str, path: str, name: str, secret: str) -> None:
+    """Whatever stands around it, a secret in a query, a fragment, a ticket or credentials is not stored."""
+    uri = place.format(path=path, name=name, secret=secret)
+    with duckdb.connect() as connection:
+        assert secret not in str(_clean(connection, uri))
+
+
+def test_the_privacy_options() -> None:
+    """Users and addresses are left out where the options say so."""
+    assert cleaning(Privacy()).keys() == {"http_request_uri", "http_referer"}
+    none = cleaning(Privacy(users="none", addresses="none"))
+    assert (none["user_id"], none["remote_ip"], none["user_ip"]) == ("NULL", "NULL", "NULL")
+    pseudonym = cleaning(Privacy(users="pseudonym"))
+    assert "user_id" not in pseudonym
+    with duckdb.connect() as connection:
+        sheet = "SELECT {} FROM (SELECT 'Sales/Overview/ann@example.org/Mine' AS currentsheet)"
+        assert connection.execute(sheet.format(pseudonym["currentsheet"])).fetchall() == [("Sales/Overview",)]
+        uri = "SELECT {} FROM (SELECT '/views/Sales/Overview/ann/Mine' AS http_request_uri)"
+        assert connection.execute(uri.format(pseudonym["http_request_uri"])).fetchall() == [("/views/Sales/Overview",)]
+
+
+# currentsheet and http_request_uri; then the type of the asset, its workbook, its view.
+ASSETS: tuple[tuple[str | None, str | None, str | None, str | None, str | None], ...] = (
+    ("Sales/Overview", "/vizql/w/Other/v/Sheet", "view", "Sales", "Overview"),
+    ("Sales/Overview/ann/Mine", None, "view", "Sales", "Overview"),
+    ("Sales/null", None, "workbook", "Sales", None),
+    ("Sales", None, "workbook", "Sales", None),
+    ("ds:Orders", "/vizql/w/x/v/y", "datasource", None, None),
+    ("", "/views/Sales/Overview?:embed=y", "view", "Sales", "Overview"),
+    (None, "/views/Sales/Overview", "view", "Sales", "Overview"),
+    (None, "/t/emea/views/Sales/Overview", "view", "Sales", "Overview"),
+    (None, "/trusted/x/views/Sales/Overview", "view", "Sales", "Overview"),
+    (None, "/vizql/w/Sales/v/Overview/bootstrapSession/sessions/1", "view", "Sales", "Overview"),
+    (None, "/vizql/t/emea/w/Sales/v/Overview/vud/sessions/1", "view", "Sales", "Overview"),
+    (None, "/authoring/Sales/Overview", "view", "Sales", "Overview"),
+    (None, "/views/Sales/Overview.csv", "view", "Sales", "Overview"),
+    (None, "/t/emea/views/Sales/Overview.pdf?x=1", "view", "Sales", "Overview"),
+    (None, "/api/3.4/sites/x/views/y/data", None, None, None),
+    (None, "/datasources/Orders", "datasource", None, None),
+    (None, "/vizportal/api/web/v1/getViews", None, None, None),
+    (None, "/", None, None, None),
+    (None, None, None, None, None),
+)
+
+
+@pytest.mark.parametrize("case", ASSETS)
+def test_what_was_looked_at(
+    connection: duckdb.DuckDBPyConnection, case: tuple[str | None, str | None, str | None, str | None, str | None]
+) -> None:
+    """The sheet that Tableau filled in counts, else the URI's shape."""
+    names = ("currentsheet", "http_request_uri")
+    connection.register(
+        "requests", pa.table({name: pa.array([text], pa.string()) for name, text in zip(names, case[:2], strict=True)})
+    )
+    found: list[tuple[Any, ...]] = connection.execute(
+        f"SELECT asset_type, workbook, view FROM ({parsed('requests')})"
+    ).fetchall()
+    assert found == [case[2:]]

@@ -1,0 +1,44 @@
+"""The tables are made once, grow with their sources, and leave no DDL in a write-ahead log."""
+
+from pathlib import Path
+
+import duckdb
+
+from exporter.collectors import discover
+from exporter.history.schema import REQUEST_COLUMNS, ensure_columns, prepare, table_columns
+
+
+def test_preparing_twice(tmp_path: Path) -> None:
+    """Preparing is done once; the second time changes nothing, and no write-ahead log is left."""
+    path = tmp_path / "history.duckdb"
+    found = []
+    for _ in range(2):
+        with duckdb.connect(str(path)) as connection:
+            prepare(connection, discover())
+            assert not path.with_name(path.name + ".wal").exists()
+            question = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
+            found.append(connection.execute(question).fetchall())
+            steps = connection.execute("SELECT count(*), count(DISTINCT version) FROM schema_version").fetchall()
+            assert steps[0][0] == steps[0][1]
+    assert found[0] == found[1]
+    assert {"http_requests", "http_requests_open", "usage", "latest_workbooks"} <= {table for table, _, _ in found[0]}
+
+
+def test_requests_have_no_cookies() -> None:
+    """No column of a request is kept that holds a secret."""
+    assert not any("cookie" in name for name in REQUEST_COLUMNS)
+
+
+def test_columns_that_come_and_change() -> None:
+    """A missing column is added, one whose type no longer fits becomes text, and text stays text."""
+    with duckdb.connect() as connection:
+        assert ensure_columns(connection, "t", {"id": "BIGINT", "status": "BIGINT"}) == []
+        connection.execute("INSERT INTO t VALUES (1, 200)")
+        assert ensure_columns(connection, "t", {"id": "BIGINT", "status": "BIGINT"}) == []
+        assert ensure_columns(connection, "t", {"status": "VARCHAR", 'odd "name"': "DOUBLE"}) == [
+            "status",
+            'odd "name"',
+        ]
+        assert ensure_columns(connection, "t", {"status": "BIGINT"}) == []
+        assert table_columns(connection, "t") == {"id": "BIGINT", "status": "VARCHAR", 'odd "name"': "DOUBLE"}
+        assert connection.execute("FROM t").fetchall() == [(1, "200", None)]
