@@ -1,4 +1,4 @@
-"""The agent as its users run it: a process of its own, told by its environment, seen through its web pages and its file."""
+"""The agent as its users run it: a process told by its environment, seen through its web pages and its file."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import httpx
@@ -43,7 +43,7 @@ class Agent:
         self.environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items() if value}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Agent":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +51,7 @@ class Agent:
             self._process.kill()
             self._process.wait()
 
-    def start(self, *arguments: str, wait: bool = True) -> "Agent":
+    def start(self, *arguments: str, wait: bool = True) -> Self:
         """Start the process, and wait until it listens."""
         already = len(self._ports())
         with self.log.open("ab") as log:

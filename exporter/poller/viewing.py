@@ -23,7 +23,7 @@ _LATER = frozenset({"completed_at", "status"})
 
 def read_view(session: Session, view: str, since: datetime | None) -> Iterator[tuple[Sequence[Field], pa.Table]]:
     """Yield the rows of a view of requests in pages by time; ``since`` (UTC, naive) leaves out what is older."""
-    columns = archivable(session.look([view]).relations[view])
+    columns = archivable(session.catalog.relations[view])
     fields, select = _selection(columns)
     table = f'public."{view}"'
     after = f"created_at >= TIMESTAMP '{since}'" if since else "true"

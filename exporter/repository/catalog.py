@@ -94,8 +94,8 @@ class Catalog:
         for relation in relations:
             try:
                 name, found = self.resolve(relation)
-            except SourceIncomplete as error:
-                lacks.append(str(error))
+            except SourceIncomplete:
+                lacks += self._lacking(relation)
                 continue
             if name:
                 # What the view alone has is not missed where the table is read.
@@ -106,6 +106,16 @@ class Catalog:
             else:
                 lacks.append(relation.name)
         return lacks
+
+    def _lacking(self, relation: Relation) -> list[str]:
+        """Name the required columns that neither the table nor its view has, or the relation when there is neither."""
+        view, renamed = VIEWS.get(relation.name, ("", {}))
+        if relation.name in self.relations:
+            view, renamed = relation.name, {}
+        there = self.relations.get(view)
+        if there is None:
+            return [relation.name]
+        return [f"{view}.{column}" for column in sorted(relation.required) if renamed.get(column, column) not in there]
 
     def with_clause(self, relations: Iterable[Relation], *, inline: bool) -> str:
         """Return the common table expressions for a statement; ``inline`` where PostgreSQL knows NOT MATERIALIZED."""

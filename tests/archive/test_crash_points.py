@@ -77,7 +77,7 @@ def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, monkeyp
             (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_http_requests_total'),
             (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_history_rows_total'),
             (SELECT coalesce(max(max_id), 0) FROM positions),
-            (SELECT coalesce(max(id), 0) FROM (FROM http_requests SELECT id UNION ALL FROM http_requests_open SELECT id))
+            (SELECT greatest((SELECT max(id) FROM http_requests), (SELECT max(id) FROM http_requests_open), 0))
     """
     crashes = 0
     for last in range(1, MOST_STATEMENTS):

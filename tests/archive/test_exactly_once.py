@@ -15,7 +15,7 @@ from tests.archive.truth import assert_exactly_once
 from tests.archive.writer import HostileWriter
 
 # ARCHIVE_SECONDS=1800 writes for half an hour.
-SECONDS = float(os.environ.get("ARCHIVE_SECONDS", "25"))
+SECONDS = float(os.environ.get("ARCHIVE_SECONDS", "20"))
 SEED = 4
 
 
@@ -32,7 +32,7 @@ class Course:
 COURSES = (
     Course("postgres15", "1s", SECONDS, 10),
     # The table is made large: it is read fast, by id, between the exact readings.
-    Course("postgres18", "5s", SECONDS * 0.8, 6),
+    Course("postgres18", "5s", SECONDS * 0.75, 5),
 )
 
 

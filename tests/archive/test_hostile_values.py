@@ -50,7 +50,16 @@ def test_an_outlier_does_not_hide_the_others(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-INSTANTS = ("infinity", "-infinity", "294276-12-31 23:59:59.999999", "4713-01-01 BC", "0001-01-01", "9999-12-31", None)
+INSTANTS = (
+    "infinity",
+    "-infinity",
+    "294276-12-31 23:59:59.999999",
+    "20000-06-01",
+    "4713-01-01 BC",
+    "0001-01-01",
+    "9999-12-31",
+    None,
+)
 
 
 @pytest.mark.parametrize("created_at", INSTANTS)
