@@ -18,6 +18,8 @@ _ENDS = ("?", "#", ";", "&")
 _CODED_END = "(?i)(%3f|%23|%3b|%26|%25).*$"
 _TICKET = "(?i)(/|%2f)trusted(/|%2f)[^/]+"
 _USER_INFO = "^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@"
+# A mark inside a password would end the path in the middle of it.
+_CUT_USER_INFO = "^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"
 _FRAGMENT_PATH = "#(/[^?#;%&=]*)"
 _RARE = ("#", ";", "%", "@", "rusted", "RUSTED")
 _SUSPECTS = ("?", "&", *_RARE)
@@ -87,6 +89,7 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
     path = f"regexp_replace({path}, '{_CODED_END}', '', 's')"
     path = f"regexp_replace({path}, '{_USER_INFO}', '\\1//')"
     path = f"regexp_replace({path}, '{_TICKET}', '\\1trusted\\2-', 'g')"
+    path = f"CASE WHEN regexp_matches({column}, '{_CUT_USER_INFO}') THEN '-' ELSE {path} END"
     fragment = f"regexp_replace(regexp_extract({column}, '{_FRAGMENT_PATH}', 1), '{_TICKET}', '\\1trusted\\2-', 'g')"
     cleaned = (
         f"{path} || {_parameters(column, kept)}"

@@ -114,7 +114,8 @@ class Poller:
         error = self._store(taken, now, exact=exact) or error
         self._shower.show(taken, self._taker.known, self._learned, now, self._clock() - now, error)
         self._on_change()
-        if exact and error is None:
+        requests = taken.runs.by_name.get("http_requests")
+        if exact and error is None and not (requests and requests.error):
             self._exact_at = now
         return error is None
 

@@ -17,7 +17,7 @@ from exporter.history.writer import Poll, Writer
 from exporter.poller.planning import Incident, Plan
 from exporter.poller.reading import Reading, TableReader, missing_keys
 from exporter.repository.copying import Field
-from exporter.repository.session import Session
+from exporter.repository.session import STANDBY_MARK, Session
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
         else:
             pending.rows = None
             _write_ranges(reader.ranges(reading, first), pending, archiving)
+    if pending.node.endswith(STANDBY_MARK):
+        # A standby may lag behind what was read before: what it lacks is not gone.
+        pending.gone = _no_keys(reading.asked)
     return pending
 
 

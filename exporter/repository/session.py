@@ -18,6 +18,8 @@ from exporter.repository.connection import deadline
 from exporter.repository.copying import ARROW_TYPES, Field, copy_out
 
 GRACE_SECONDS = 5.0
+STANDBY_MARK = "/standby"
+"""Ends the name of a node that is in recovery."""
 POSTGRES_11, POSTGRES_12, POSTGRES_13 = 110_000, 120_000, 130_000
 
 _IDENTITY = """
@@ -190,7 +192,7 @@ class Session:
             table_oid,
             relfilenode,
             started,
-            f"{node}{'/standby' if recovering else ''}",
+            f"{node}{STANDBY_MARK if recovering else ''}",
         )
         return Snapshot(identity, xmin, xmax, size, rows, now, columns)
 

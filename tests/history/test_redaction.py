@@ -38,6 +38,8 @@ URIS = {
     f"/views/Sales/Overview%253Ftoken={SECRET}": "/views/Sales/Overview",
     f"https://ann:{SECRET}@tableau.example/views/Sales": "https://tableau.example/views/Sales",
     f"//ann:{SECRET}@tableau.example/": "//tableau.example/",
+    f"https://ann:{SECRET}#{SECRET}@tableau.example/views": "-",
+    f"https://ann:{SECRET}?{SECRET}@tableau.example/views": "-",
     f"https://tableau.example/#/site/emea/views/Sales/Overview?:iid={SECRET}": (
         "https://tableau.example/#/site/emea/views/Sales/Overview"
     ),
