@@ -61,6 +61,8 @@ def run(options: RunOptions) -> int:
             except ConfigurationError as error:
                 for fault in error.faults:
                     log.error("the configuration was not reloaded", fault=str(fault))  # noqa: TRY400 - no defect
+            except Exception:
+                log.exception("the configuration was not reloaded, for a reason that is a defect of this program")
         log.info("ending", signal=signal.Signals(number).name)
     finally:
         agent.stop()
@@ -229,7 +231,10 @@ class Agent:
         while not self._stopping.is_set():
             self._changed.wait(RENDER_SECONDS)
             self._changed.clear()
-            self._render()
+            try:
+                self._render()
+            except Exception:
+                log.exception("a rendering failed; what was rendered before is still served")
 
     def _render(self) -> None:
         now = time.time()

@@ -86,7 +86,7 @@ class History(Section):
     path: Path = Path("history.duckdb")
     retention: Annotated[values.Duration, values.between("1d")] | None = None
     memory_limit: Annotated[values.Size, values.at_least("32MB")] = 256_000_000
-    threads: int = Field(default=2, ge=1, le=256)
+    threads: int = Field(default=1, ge=1, le=256)
 
 
 class Privacy(Section):

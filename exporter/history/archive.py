@@ -23,6 +23,8 @@ from exporter.history.schema import DUCKDB_TYPES, REQUEST_COLUMNS
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
 
+BEFORE_TABLEAU = datetime(2000, 1, 1)  # noqa: DTZ001 - naive, as in the history
+
 ARROW_NULLS: Mapping[str, pa.DataType] = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
 
 _MARKS = frozenset({"row_number", "fresh"})
@@ -112,7 +114,7 @@ def append_requests(
             f"(SELECT * REPLACE ({_TYPED}) FROM ({parsed('arriving', f'fresh AND {final}')}))",
             folds,
         )
-        oldest, newest = _span(connection)
+        oldest, newest = _span(connection, now)
     return Appended(rows.num_rows, new, opened, reused, oldest, newest)
 
 
@@ -302,9 +304,11 @@ def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
     )
 
 
-def _span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
+def _span(connection: duckdb.DuckDBPyConnection, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return the oldest and the newest time that can be believed: retention is reckoned from them."""
     rows = connection.execute(
-        "SELECT min(created_at), max(created_at) FROM arriving WHERE fresh AND isfinite(created_at)"
+        "SELECT min(created_at), max(created_at) FROM arriving WHERE fresh AND created_at BETWEEN ? AND ?",
+        [BEFORE_TABLEAU, now + timedelta(hours=1)],
     ).fetchall()
     return rows[0][0], rows[0][1]
 

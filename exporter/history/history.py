@@ -62,6 +62,7 @@ class History:
         """Bring the file to this program's tables and read where it stands; return False when that is done already."""
         if self._prepared:
             return False
+        self._columns = {}
         with self.file.open() as connection:
             prepare(connection, self._collectors)
             self._reread_names(connection)

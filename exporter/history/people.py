@@ -37,13 +37,7 @@ def load_key(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        key = path.read_bytes()
-        if len(key) != KEY_BYTES:
-            message = (
-                f"{path}: not a key of {KEY_BYTES} bytes; put the right file back, or remove it to start new pseudonyms"
-            )
-            raise HistoryUnwritable(message) from None
-        return key
+        return _read_key(path)
     except OSError as error:
         message = f"{path}: {error.strerror}; make the folder writable or set privacy.key_file"
         raise HistoryUnwritable(message) from None
@@ -52,6 +46,20 @@ def load_key(path: Path) -> bytes:
         file.write(key)
         file.flush()
         os.fsync(file.fileno())
+    return key
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        message = f"{path}: {error.strerror}; make it readable for the agent, or set privacy.key_file"
+        raise HistoryUnwritable(message) from None
+    if len(key) != KEY_BYTES:
+        message = (
+            f"{path}: not a key of {KEY_BYTES} bytes; put the right file back, or remove it to start new pseudonyms"
+        )
+        raise HistoryUnwritable(message)
     return key
 
 

@@ -16,14 +16,16 @@ ADDRESS_COLUMNS = ("remote_ip", "user_ip")
 # Where a path ends: a query, a fragment, path parameters (;jsessionid=), or one of these behind percent signs.
 _ENDS = ("?", "#", ";", "&")
 _CODED_END = "(?i)(%3f|%23|%3b|%26|%25).*$"
-_TICKET = "(?i)(/|%2f)trusted(/|%2f)[^/]+"
-_USER_INFO = "^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@"
+_TICKET = "(?i)(/|%2f)trusted(/|%2f)(?:/|%2f|%20|[[:space:]])*[^/]+"
+_USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@"
 # A mark inside a password would end the path in the middle of it.
-_CUT_USER_INFO = "^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"
+_CUT_USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"
 _FRAGMENT_PATH = "#(/[^?#;%&=]*)"
 _RARE = ("#", ";", "%", "@", "rusted", "RUSTED")
 _SUSPECTS = ("?", "&", *_RARE)
-_CUSTOM_VIEW = "(/views/[^/]+/[^/]+)/.*$"
+_CUSTOM_VIEW = "((?:/views|/authoring)/[^/]+/[^/]+|/w/[^/]+/v/[^/]+)/.*$"
+_USER_PATH = "(/users?)/.*$"
+_PERSONAL = ("/views/", "/authoring/", "/v/", "/user")
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ def cleaning(privacy: Privacy) -> Mapping[str, str]:
 
 def clean_uri(column: str, kept: Sequence[str], *, custom_views: bool = True) -> str:
     """Return the expression of a URI without tickets, credentials, fragments and all parameters but the kept."""
-    suspicious = _any_of(column, _SUSPECTS if custom_views else (*_SUSPECTS, "/views/"))
+    suspicious = _any_of(column, _SUSPECTS if custom_views else (*_SUSPECTS, *_PERSONAL))
     plain_query = (
-        f"NOT ({_any_of(column, _RARE if custom_views else (*_RARE, '/views/'))} OR contains({_before(column)}, '&'))"
+        f"NOT ({_any_of(column, _RARE if custom_views else (*_RARE, *_PERSONAL))} OR contains({_before(column)}, '&'))"
     )
     return f"""CASE
         WHEN NOT ({suspicious}) THEN {column}
@@ -95,7 +97,9 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
         f"{path} || {_parameters(column, kept)}"
         f" || CASE WHEN contains({column}, '#/') THEN '#' || {fragment} ELSE '' END"
     )
-    return cleaned if custom_views else f"regexp_replace({cleaned}, '{_CUSTOM_VIEW}', '\\1', 's')"
+    if custom_views:
+        return cleaned
+    return f"regexp_replace(regexp_replace({cleaned}, '{_CUSTOM_VIEW}', '\\1', 's'), '{_USER_PATH}', '\\1/-', 's')"
 
 
 def _parameters(column: str, kept: Sequence[str]) -> str:
@@ -118,7 +122,8 @@ _NAMES_ASSET = (
     "(contains(http_request_uri, '/views/') OR contains(http_request_uri, '/v/')"
     " OR contains(http_request_uri, '/authoring/'))"
 )
-_URI_SHEET = "(?:/views|/authoring|/w)/([^/?#;&]+)/(?:v/)?([^/?#;&]+)"
+# Behind a percent sign may stand a mark that ends the path, and behind that a secret.
+_URI_SHEET = "(?:/views|/authoring|/w)/([^/?#;&%]+)/(?:v/)?([^/?#;&%]+)"
 _EXPORT = "[.](csv|pdf|png|twb|twbx|xlsx)$"
 _FROM_URI = f"({_NAMES_ASSET} AND NOT starts_with(http_request_uri, '/api/'))"
 

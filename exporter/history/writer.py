@@ -115,6 +115,8 @@ class Writer:
         )
         if poll.source == "http_requests":
             mark(self.connection, f"poll:{poll.mode}", self.now)
+            if position is None:
+                mark(self.connection, "viewed", self.now)
 
     def incident(self, kind: str, detail: str, count: int = 1) -> None:
         """Count an incident and write down what happened."""

@@ -18,7 +18,8 @@ def without_names(
     for column in columns:
         if column.personal:
             index = rows.column_names.index(column.name)
-            rows = rows.set_column(index, column.name, _replaced(rows.column(index), pseudonyms))
+            hashes = pseudonyms if privacy.users == "pseudonym" else None
+            rows = rows.set_column(index, column.name, _replaced(rows.column(index), hashes))
     return rows
 
 

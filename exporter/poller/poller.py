@@ -100,6 +100,7 @@ class Poller:
         now = self._clock()
         exact = exact or self._exact_at is None or now - self._exact_at >= self._schedule.exact_interval
         error = self._prepare(now)
+        prepared = error is None
         taken = Taken()
         try:
             with self._repository.session() as session:
@@ -111,11 +112,12 @@ class Poller:
             error = str(failure)
             self._shower.unanswered(failure, now)
             fail_all(taken.runs, self._collectors, error)
-        error = self._store(taken, now, exact=exact) or error
+        if prepared:
+            error = self._store(taken, now, exact=exact) or error
         self._shower.show(taken, self._taker.known, self._learned, now, self._clock() - now, error)
         self._on_change()
-        requests = taken.runs.by_name.get("http_requests")
-        if exact and error is None and not (requests and requests.error):
+        if exact and error is None:
+            # Also when requests could not be read: fast readings go on until the next exact one is due.
             self._exact_at = now
         return error is None
 

@@ -25,6 +25,8 @@ FIRST_RANGE_ROWS = 8_192
 # A row takes more room as columns than in the table, where long texts are compressed.
 WIRE_FACTOR = 2
 RANGE_BYTES = 160_000_000
+# What arrives may be larger than was estimated; a range is cut there, and the next begins.
+MOST_BYTES = 200_000_000
 
 _KEY_TYPES = {
     "id": "bigint",
@@ -70,10 +72,11 @@ class TableReader:
             reading = self._reading(chosen, snapshot, extent, kinds, oldest_at)
             if chosen.mode == "full":
                 limit = _estimated(snapshot)
-                rows = self._copy(reading, None, limit)
-                return reading, rows, rows.num_rows < limit
-            rows = self._session.copy(f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}", reading.fields)
-            return reading, rows, rows.num_rows < RANGE_ROWS
+                rows, complete = self._copy(reading, None, limit)
+                return reading, rows, complete
+            query = f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}"
+            rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
+            return reading, rows, whole and rows.num_rows < RANGE_ROWS
 
     def ranges(self, reading: Reading, first: pa.Table) -> Iterator[pa.Table]:
         """Yield the rest by ranges of id, reading the next while this one is written.
@@ -85,12 +88,12 @@ class TableReader:
             yield first
         upcoming = self._pool.submit(self._range, reading, _last_id(first) if full else None, _fitting(first))
         while True:
-            rows, limit = upcoming.result()
-            if rows.num_rows == limit:
+            rows, complete = upcoming.result()
+            if not complete:
                 upcoming = self._pool.submit(self._range, reading, _last_id(rows), _fitting(rows))
             if rows.num_rows:
                 yield rows
-            if rows.num_rows < limit:
+            if complete:
                 return
 
     @property
@@ -102,18 +105,21 @@ class TableReader:
         """End the thread that reads ahead."""
         self._pool.shutdown(wait=True)
 
-    def _range(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, int]:
+    def _range(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, bool]:
         with self._session.snapshot(self._events.table) as snapshot:
             if asdict(snapshot.identity) != dict(reading.new.identity):
                 message = f"{self._events.table}: changed while it was being read; it is read again at the next poll"
                 raise SourceError(message)
-            return self._copy(reading, after, limit), limit
+            return self._copy(reading, after, limit)
 
-    def _copy(self, reading: Reading, after: int | None, limit: int) -> pa.Table:
+    def _copy(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, bool]:
+        """Read the next rows by id; return with them whether they are the last."""
         conditions = [f"id > {after}"] if after is not None else []
         if reading.plan.mode != "full":
             conditions.append(self._new(reading))
-        return self._session.copy(f"{self._select(reading, *conditions)} {self._by_id} LIMIT {limit}", reading.fields)
+        query = f"{self._select(reading, *conditions)} {self._by_id} LIMIT {limit}"
+        rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
+        return rows, whole and rows.num_rows < limit
 
     def _select(self, reading: Reading, *conditions: str) -> str:
         columns = ", ".join(reading.expressions)

@@ -156,6 +156,13 @@ class Taker:
             return int(taken.sightings[-1][1].num_rows)
         if events.table not in session.catalog.relations:
             return self._take_from_view(session, events, taken, exact=exact)
+        if events.keeps_open and "viewed" in self._history.totals.marks and events.table not in self._history.positions:
+            # The view knew no ids: the same rows would be archived a second time under their own.
+            message = (
+                f"{events.table}: archived through {session.catalog.view_of(events.table)} so far;"
+                " go on with a user who may read only that, or begin a new file at history.path"
+            )
+            raise SourceIncomplete(message)
         pending = read_table(session, events, self.archiving(), exact_due=exact)
         taken.tables.append(pending)
         if events.keeps_open and pending.reading:

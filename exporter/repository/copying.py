@@ -8,7 +8,8 @@ where it arrived and is pointed at by Arrow string views.
 
 import io
 import select
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -28,6 +29,7 @@ CHUNK_ROWS = 8192
 # A request's URI may be a megabyte: memory is bounded by bytes as well as by rows.
 CHUNK_BYTES = 32_000_000
 SOME_ROWS = 64
+CANCEL_SECONDS = 5.0
 # PostgreSQL counts from 2000-01-01, Unix from 1970-01-01; in microseconds.
 POSTGRES_EPOCH = 946_684_800_000_000
 INT64_MAX = np.iinfo(np.int64).max
@@ -59,12 +61,19 @@ class Field:
     type: str
 
 
-def copy_out(connection: Connection[Any], query: str, columns: Sequence[Field]) -> Iterator[pa.RecordBatch]:
+def copy_out(
+    connection: Connection[Any], query: str, columns: Sequence[Field]
+) -> Generator[pa.RecordBatch, None, None]:
     """Run ``query`` and yield its rows in batches of at most ``CHUNK_ROWS``; columns must have the types they say."""
     schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in columns])
     rows = _rows(connection, f"COPY ({query}) TO STDOUT (FORMAT binary)")
-    skip = HEADER_BYTES
     valid_text = connection.info.parameter_status("server_encoding") != "SQL_ASCII"
+    with closing(rows):
+        yield from _batches(rows, schema, valid_text=valid_text)
+
+
+def _batches(rows: Iterator[memoryview], schema: pa.Schema, *, valid_text: bool) -> Iterator[pa.RecordBatch]:
+    skip = HEADER_BYTES
     while True:
         buffer = io.BytesIO()
         write = buffer.write
@@ -86,7 +95,7 @@ def copy_out(connection: Connection[Any], query: str, columns: Sequence[Field]) 
             yield batch if valid_text else _valid(batch)
 
 
-def _rows(connection: Connection[Any], statement: str) -> Iterator[memoryview]:
+def _rows(connection: Connection[Any], statement: str) -> Generator[memoryview, None, None]:
     """Yield COPY's messages, one a row.
 
     psycopg's own iterator passes three Python frames a row; at a million rows they cost more than the decoding.
@@ -100,18 +109,30 @@ def _rows(connection: Connection[Any], statement: str) -> Iterator[memoryview]:
     # Made once: the answer arrives a few dozen rows at a time.
     arrivals = select.poll()
     arrivals.register(connection.fileno(), select.POLLIN)
-    while True:
-        size, row = receive(1)
-        while size > 0:
-            yield row
+    try:
+        while True:
             size, row = receive(1)
-        if size < 0:
-            break
-        arrivals.poll()
-        wire.consume_input()
+            while size > 0:
+                yield row
+                size, row = receive(1)
+            if size < 0:
+                break
+            arrivals.poll()
+            wire.consume_input()
+    except GeneratorExit:
+        _break_off(connection)
+        raise
     for result in _wait(connection, execute(wire)):
         if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
             raise error_from_result(result, encoding=connection.info.encoding)
+
+
+def _break_off(connection: Connection[Any]) -> None:
+    """End a copy whose rest nobody wants; the transaction is over, the connection goes on."""
+    connection.cancel_safe(timeout=CANCEL_SECONDS)
+    while connection.pgconn.get_copy_data(0)[0] > 0:
+        pass
+    connection.wait(execute(connection.pgconn))
 
 
 def _wait(connection: Connection[Any], steps: Any) -> list[Any]:  # noqa: ANN401 - psycopg's generator of wire steps

@@ -137,13 +137,29 @@ class Session:
 
     def copy(self, query: str, fields: Sequence[Field]) -> pa.Table:
         """Copy the rows of a query out, inside the transaction that is open."""
+        rows, _ = self.copy_some(query, fields, None)
+        return rows
+
+    def copy_some(self, query: str, fields: Sequence[Field], most_bytes: int | None) -> tuple[pa.Table, bool]:
+        """Copy rows out until they are more than so many bytes; return with them whether that was all.
+
+        A copy that was broken off has ended the transaction: nothing more can be read in it.
+        """
+        batches: list[pa.RecordBatch] = []
+        size, whole = 0, True
         with deadline(self._connection, self._silence):
             if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
                 # Such a database promises nothing about its bytes, and the server would refuse to call them UTF-8.
                 self._connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
-            batches = list(copy_out(self._connection, query, fields))
+            with contextlib.closing(copy_out(self._connection, query, fields)) as stream:
+                for batch in stream:
+                    batches.append(batch)
+                    size += batch.get_total_buffer_size()
+                    if most_bytes is not None and size > most_bytes:
+                        whole = False
+                        break
         schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in fields])
-        return pa.Table.from_batches(batches, schema=schema)
+        return pa.Table.from_batches(batches, schema=schema), whole
 
     def first(self, query: str) -> tuple[Any, ...] | None:
         """Return the first row of a small query, inside the transaction that is open."""

@@ -1,6 +1,7 @@
 """The poller in this process, polled by hand: each poll is awaited, and no counter may fall from one to the next."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Rig:
             Login((address,), database, user, self.password, tls, statement_timeout=statement_timeout)
         )
         self.board = Board(["repository"], version="0", library="0", started_at=self.now)
+        self.retention: timedelta | None = None
         self._before: dict[tuple[str, tuple[str, ...]], float] = {}
         self.restart()
 
@@ -56,7 +58,7 @@ class Rig:
         """Begin anew with the same file, as a restarted agent does."""
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
-        self.history = History(self.file, collectors, self.privacy)
+        self.history = History(self.file, collectors, self.privacy, retention=self.retention)
         self.poller = Poller(
             self.repository,
             self.history,

@@ -1,5 +1,7 @@
 """Requests that are committed, completed and changed in another order than their ids say."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.archive.rig import Rig
@@ -194,3 +196,65 @@ def test_completions_between_the_ranges_of_a_full_reading(
     assert there <= set(rig.ids())
     assert set(range(1, 1001)) - {written * 100 - 50 for written in range(1, 11)} <= {*rig.ids(), *rig.open_ids()}
     rig.assert_once()
+
+
+def test_a_range_that_is_larger_than_was_thought(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by what arrives: a copy is broken off there, and the rest is read from the last id on."""
+    monkeypatch.setattr("exporter.repository.copying.CHUNK_ROWS", 64)
+    monkeypatch.setattr("exporter.poller.reading.MOST_BYTES", 20_000)
+    source.requests(1, 1000)
+    rig.polled()
+    assert rig.ids() == [*range(1, 1001)]
+    source.requests(1001, 2000)
+    rig.polled(exact=True)
+    assert rig.ids() == [*range(1, 2001)]
+    rig.assert_once()
+
+
+def test_an_exact_reading_that_fails(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fast readings go on between exact ones that a slow server ends: what is new does not wait for the next."""
+    rig.polled()
+    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", 0)
+    monkeypatch.setattr(
+        "exporter.poller.reading.horizon_xid", lambda _: "3'::xid) AND 1 / (id - id) = 1 AND age(xmin) <= age('3"
+    )
+    source.request(1)
+    rig.poll(exact=True)
+    assert "http_requests" in rig.errors()
+    assert rig.ids() == []
+    rig.polled()
+    assert rig.ids() == [1]
+
+
+def test_retention_believes_no_clock(source: Source, rig: Rig) -> None:
+    """A request of the year 9999 moves no mark that the retention is reckoned from, and stops nothing."""
+    source.request(1)
+    source.run("INSERT INTO http_requests (id, created_at, completed_at) VALUES (2, '9999-12-31 23:59', now())")
+    rig.retention = timedelta(days=30)
+    rig.restart()
+    rig.polled()
+    rig.polled()
+    assert rig.ids() == [1, 2]
+    assert rig.query("SELECT max(marked_at) < '2100-01-01' FROM marks WHERE name = 'newest'") == [(True,)]
+
+
+def test_retention(source: Source, rig: Rig) -> None:
+    """What is older is removed a day at a time; counters stay, and what is read again is not counted again."""
+    source.run(
+        "INSERT INTO http_requests (id, created_at, completed_at)"
+        " SELECT n, to_timestamp(%s) AT TIME ZONE 'UTC' - n * interval '1 day', to_timestamp(%s) AT TIME ZONE 'UTC'"
+        " FROM generate_series(1, 5) AS n",
+        rig.now,
+        rig.now,
+    )
+    rig.retention = timedelta(days=3)
+    rig.restart()
+    for _ in range(6):
+        rig.polled()
+    assert rig.ids() == [1, 2, 3]
+    assert rig.requests_counted() == 5
+    source.run("VACUUM FULL http_requests")
+    rig.polled()
+    assert rig.mode() == "full"
+    assert rig.ids() == [1, 2, 3]
+    assert rig.requests_counted() == 5

@@ -78,7 +78,7 @@ def test_the_example_shows_the_defaults(read: Load) -> None:
     assert configuration.alertmanager is None
     assert configuration.history.path == Path("history.duckdb")
     assert configuration.history.retention is None
-    assert (configuration.history.memory_limit, configuration.history.threads) == (256_000_000, 2)
+    assert (configuration.history.memory_limit, configuration.history.threads) == (256_000_000, 1)
     assert (configuration.privacy.users, configuration.privacy.addresses) == ("name", "full")
     assert (configuration.freshness.warning, configuration.freshness.critical) == (43_200.0, 86_400.0)
     assert configuration.limits.series_per_family == 200_000

@@ -63,3 +63,9 @@ def test_pseudonyms() -> None:
     assert len(one.of("ann")) == 24
     assert 0 <= one.number(7) < 2**63
     assert one.number(7) == one.number(7) != other.number(7)
+
+
+def test_a_key_that_cannot_be_read(tmp_path: Path) -> None:
+    """A key file that is a folder is a fault in one line, not an internal error."""
+    with pytest.raises(HistoryUnwritable, match="make it readable"):
+        load_key(tmp_path)

@@ -38,6 +38,9 @@ URIS = {
     f"/views/Sales/Overview%253Ftoken={SECRET}": "/views/Sales/Overview",
     f"https://ann:{SECRET}@tableau.example/views/Sales": "https://tableau.example/views/Sales",
     f"//ann:{SECRET}@tableau.example/": "//tableau.example/",
+    f" https://ann:{SECRET}@tableau.example/": "https://tableau.example/",
+    f"/trusted//{SECRET}/views/Sales": "/trusted/-/views/Sales",
+    f"/trusted/%20/{SECRET}/views/Sales": None,
     f"https://ann:{SECRET}#{SECRET}@tableau.example/views": "-",
     f"https://ann:{SECRET}?{SECRET}@tableau.example/views": "-",
     f"https://tableau.example/#/site/emea/views/Sales/Overview?:iid={SECRET}": (
@@ -173,3 +176,17 @@ def test_what_was_looked_at(
         f"SELECT asset_type, workbook, view FROM ({parsed('requests')})"
     ).fetchall()
     assert found == [case[2:]]
+
+
+@pytest.mark.parametrize("mark", ["%3F", "%3f", "%23", "%26", "%2F"])
+def test_no_secret_is_read_as_a_view(connection: duckdb.DuckDBPyConnection, mark: str) -> None:
+    """What is read out of a URI ends where its path ends, also behind a percent sign."""
+    rows = pa.table(
+        {
+            "currentsheet": pa.array([""], pa.string()),
+            "http_request_uri": pa.array([f"/views/Sales/Overview{mark}ticket={SECRET}"], pa.string()),
+        }
+    )
+    connection.register("asked", rows)
+    found = connection.execute(f"SELECT asset_type, workbook, view FROM ({parsed('asked')})").fetchall()
+    assert found == [("view", "Sales", "Overview")]
