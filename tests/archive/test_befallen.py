@@ -256,6 +256,19 @@ def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
     naming_rig.assert_once()
 
 
+def test_a_right_granted_later(source: Source, naming_rig: Rig) -> None:
+    """What was archived through the view is not archived again from the table, and counted twice: it is refused."""
+    source.run("REVOKE SELECT ON http_requests FROM readonly")
+    source.requests(1, 100)
+    naming_rig.polled()
+    assert naming_rig.requests_counted() == 100
+    source.run("GRANT SELECT ON http_requests TO readonly")
+    for _ in range(2):
+        naming_rig.poll()
+        assert "archived through _http_requests" in naming_rig.errors()["http_requests"]
+    assert naming_rig.requests_counted() == 100
+
+
 def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is truncated between two ranges of its reading is read again at the next poll."""
     monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
