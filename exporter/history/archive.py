@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from exporter.collector import Events, Fold
 from exporter.history.folding import fold
+from exporter.history.recognition import mark_fresh
 from exporter.history.redaction import PARSED_COLUMNS, parsed
+from exporter.history.registering import registered
 from exporter.history.schema import DUCKDB_TYPES, REQUEST_COLUMNS
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
@@ -59,24 +58,13 @@ class Appended:
     newest: datetime | None = None
 
 
-@contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    """Make Arrow tables readable by name for the length of the block."""
-    for name, table in tables.items():
-        connection.register(name, table)
-    yield
-    # Not after an error: the transaction is void, and a second error would hide the first.
-    for name in tables:
-        connection.unregister(name)
-
-
 def append(
     connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]
 ) -> Appended:
     """Archive rows that are final as they come (jobs, logins)."""
     if not rows.num_rows:
         return Appended(0, 0)
-    marked, reused = _marked(connection, events, rows, lookups.pruned_before)
+    marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
     with _arriving(connection, marked, lookups):
         fresh = "(SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh)"
         new = _store(connection, events.table, f"FROM {fresh}", fresh, folds)
@@ -97,7 +85,7 @@ def append_requests(
     """Archive requests: the final ones for good, the open ones apart; redacted before anything is stored."""
     if not rows.num_rows:
         return Appended(0, 0)
-    marked, reused = _marked(connection, events, _complete(rows), lookups.pruned_before)
+    marked, reused = mark_fresh(connection, events, _complete(rows), lookups.pruned_before)
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
     stored = ", ".join(
         _stored(name, cleaning) for name in (*marked.column_names, *PARSED_COLUMNS) if name not in _MARKS
@@ -158,71 +146,6 @@ def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str, folde
         )
         fold(connection, folds, labelled)
     return new
-
-
-def _marked(
-    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, pruned_before: datetime | None
-) -> tuple[pa.Table, int]:
-    """Mark each row as fresh or known; return with it how many fresh ones have an id that stood for another row."""
-    fresh = np.ones(rows.num_rows, dtype=np.bool_)
-    numbered = rows.append_column("row_number", pa.array(np.arange(rows.num_rows)))
-    reused = 0
-    with registered(connection, keys=numbered.select([*events.key, "row_number"])):
-        known = _known(connection, events, rows)
-        if known is not None:
-            same = np.asarray(known["same"], dtype=np.bool_)
-            fresh[known["row_number"][same]] = False
-            reused = 0 if events.sql else int(np.count_nonzero(~same))
-        if _repeats(rows.column(events.key[0])):
-            fresh[_again(connection, events)] = False
-    if pruned_before is not None:
-        recent = pc.greater_equal(rows.column(events.key[1]), pa.scalar(pruned_before, pa.timestamp("us")))
-        fresh &= pc.fill_null(recent, fill_value=True).to_numpy()
-    return numbered.append_column("fresh", pa.array(fresh)), reused
-
-
-def _known(
-    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table
-) -> dict[str, npt.NDArray[np.int64]] | None:
-    """Return the rows whose first key is stored already, and whether the second is the same; None when there are none.
-
-    Only row groups whose ids (or, for what is seen again and again, times) can match are read; what is newer than
-    everything stored is compared with nothing.
-    """
-    first, second = events.key
-    ranged = second if events.sql else first
-    bounds = pc.min_max(rows.column(ranged))
-    limits = (
-        [_text(bounds["min"]), _text(bounds["max"])] if events.sql else [bounds["min"].as_py(), bounds["max"].as_py()]
-    )
-    stored = f'SELECT {first}, {second} FROM "{events.table}" WHERE {ranged} BETWEEN ? AND ?'
-    if not connection.execute(f"SELECT EXISTS ({stored})", limits).fetchall()[0][0]:
-        return None
-    return connection.execute(
-        f"SELECT keys.row_number, bool_or(stored.{second} IS NOT DISTINCT FROM keys.{second}) AS same"
-        f" FROM keys JOIN ({stored}) AS stored ON stored.{first} = keys.{first} GROUP BY keys.row_number",
-        limits,
-    ).fetchnumpy()
-
-
-def _again(connection: duckdb.DuckDBPyConnection, events: Events) -> npt.NDArray[np.int64]:
-    """Return the rows whose key stands before them in the same batch."""
-    first, second = events.key
-    found: npt.NDArray[np.int64] = connection.execute(
-        "SELECT row_number FROM keys"
-        f" QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
-    ).fetchnumpy()["row_number"]
-    return found
-
-
-def _repeats(ids: pa.ChunkedArray) -> bool:
-    """Whether an id may stand twice; ids in order, as they are read from much, need no counting."""
-    values = ids.to_numpy()
-    return not bool(np.all(values[1:] > values[:-1])) and len(np.unique(values)) < len(values)
-
-
-def _text(scalar: pa.Scalar) -> str:
-    return str(scalar.as_py())
 
 
 def _complete(rows: pa.Table) -> pa.Table:

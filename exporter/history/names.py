@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import Column
-from exporter.history.archive import registered
+from exporter.history.registering import registered
 
 
 def keep(

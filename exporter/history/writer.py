@@ -16,6 +16,7 @@ from exporter.history.names import keep
 from exporter.history.people import without_addresses
 from exporter.history.positions import Position, move
 from exporter.history.redaction import Privacy
+from exporter.history.registering import registered
 from exporter.history.totals import mark, naive
 
 
@@ -81,7 +82,7 @@ class Writer:
 
     def learn(self, question: str, rows: pa.Table) -> pa.Table:
         """Put a collector's question to the history, with its rows as ``state``."""
-        with archive.registered(self.connection, state=rows):
+        with registered(self.connection, state=rows):
             return self.connection.sql(question).to_arrow_table()
 
     def move(self, old: Position, new: Position) -> None:
