@@ -1,0 +1,41 @@
+"""The agent's threads: what goes wrong in one of them is told, and ends nothing."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from exporter import app, collectors, logs
+from exporter.config import RunOptions
+from exporter.exposition import Rendering
+from tests.agent import PATIENCE_SECONDS
+
+
+def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rendering that fails leaves the last one served, and the next is tried."""
+    environment = {
+        "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1",
+        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
+    }
+    options = RunOptions(tmp_path / "none.yml", environ=environment)
+    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    tried = 0
+    again = threading.Event()
+
+    def render(*_: object) -> Rendering:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+        again.set()
+        return Rendering.empty()
+
+    monkeypatch.setattr(agent._renderer, "render", render)
+    monkeypatch.setattr(app, "RENDER_SECONDS", 0.01)
+    thread = threading.Thread(target=agent._render_forever, daemon=True)
+    thread.start()
+    assert again.wait(PATIENCE_SECONDS)
+    agent._stopping.set()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
