@@ -44,6 +44,8 @@ class History:
         self._retention = retention
         self._cleaning = cleaning(privacy)
         self._key_file = key_file or file.path.with_name(file.path.name + ".key")
+        self.known = False
+        """Whether the totals have been read: until then what the file counts is unknown, and unknown is absent."""
         self._prepared = False
         self._columns: dict[str, str] = {}
 
@@ -137,6 +139,7 @@ class History:
         return changed
 
     def _reread(self, connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
+        self.known = True
         self.totals = read_totals(connection, naive(now))
         self.positions = read_positions(connection)
         self.open_keys = connection.sql(

@@ -95,7 +95,9 @@ class Shower:
         self.show_history()
 
     def show_history(self) -> None:
-        """Show what the file holds."""
+        """Show what the file holds; nothing of it while somebody else holds the file from the start."""
+        if not self._history.known:
+            return
         blocks = list(archived_blocks(self._history.totals, self._collectors, self._history.file.bytes))
         if self._repository_oldest is not None:
             blocks.append(single(REPOSITORY_OLDEST, self._repository_oldest))
