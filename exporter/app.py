@@ -34,6 +34,7 @@ from exporter.web.application import application
 from exporter.web.server import WebServer
 
 RENDER_SECONDS = 10.0
+SIGNAL_SECONDS = 0.5
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ def run(options: RunOptions) -> int:
         signal.signal(number, note)
     agent.start()
     try:
-        while (number := signals.get()) == signal.SIGHUP:
+        while (number := _next(signals)) == signal.SIGHUP:
             try:
                 agent.reload()
             except ConfigurationError as error:
@@ -67,6 +68,15 @@ def run(options: RunOptions) -> int:
     finally:
         agent.stop()
     return 0
+
+
+def _next(signals: "queue.SimpleQueue[int]") -> int:
+    """Wait for a signal. One that reaches another thread does not wake this one, so it wakes by itself."""
+    while True:
+        try:
+            return signals.get(timeout=SIGNAL_SECONDS)
+        except queue.Empty:
+            continue
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """``tableau-exporter demo``: a simulated Tableau with living traffic, and the real agent on it."""
 
+import math
 import shutil
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ import yaml
 from exporter import app, collectors, logs
 from exporter.config import RunOptions
 from exporter.demo.simulation import Simulation
+
+WAKE_SECONDS = 0.5
 
 GUIDE = """
 tableau-exporter demo: a simulated Tableau Server of {people} people, and the real agent watching it
@@ -63,7 +67,10 @@ def _watch(simulation: Simulation, folder: Path, port: int, ended: threading.Eve
         people = len(simulation.company.tables["system_users"])
         guide = GUIDE.format(people=people, port=agent.port, history=history, python=sys.executable)
         print(guide, flush=True)  # noqa: T201
-        ended.wait(seconds)
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        # A signal that reaches another thread does not wake this one, so it wakes by itself.
+        while not ended.is_set() and time.monotonic() < until:
+            ended.wait(min(WAKE_SECONDS, until - time.monotonic()))
     finally:
         agent.stop()
 
