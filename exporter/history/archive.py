@@ -17,7 +17,7 @@ from exporter.history.folding import fold
 from exporter.history.recognition import mark_fresh
 from exporter.history.redaction import PARSED_COLUMNS, parsed
 from exporter.history.registering import registered
-from exporter.history.schema import DUCKDB_TYPES, REQUEST_COLUMNS
+from exporter.history.schema import REQUEST_COLUMNS
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
@@ -243,8 +243,3 @@ def _quoted(name: str) -> str:
 def keys_table(ids: Sequence[int], created: Sequence[datetime | None]) -> pa.Table:
     """Return keys of requests as a table of id and created_at."""
     return pa.table({"id": pa.array(ids, pa.int64()), "created_at": pa.array(created, pa.timestamp("us"))})
-
-
-def column_types(rows: pa.Table, kinds: Mapping[str, str]) -> dict[str, str]:
-    """Return DuckDB's type of each column, from the PostgreSQL types it was read as."""
-    return {name: DUCKDB_TYPES[kinds[name]] for name in rows.column_names}

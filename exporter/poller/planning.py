@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from exporter.history.positions import Position
-from exporter.repository.session import Identity, Snapshot
+from exporter.repository.session import Snapshot
 
 Mode = Literal["fast", "exact", "full"]
 
@@ -111,8 +111,3 @@ def horizon_xid(horizon: int) -> str:
     """Return the horizon as PostgreSQL's 32-bit transaction id; never one of the three that are no transaction's."""
     low = horizon % 2**32
     return str(low if low > 2 else (horizon - 3) % 2**32)
-
-
-def same_table(first: Identity, second: Identity) -> bool:
-    """Whether two snapshots are of the same table on the same server."""
-    return first == second

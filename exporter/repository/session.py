@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -97,12 +97,6 @@ class Session:
         with deadline(self._connection, self._silence):
             self.catalog = read_catalog(self._connection, relations)
         return self.catalog
-
-    def now(self) -> datetime:
-        """Return the server's clock, UTC with its zone."""
-        with deadline(self._connection, self._silence):
-            row = self._connection.execute("SELECT now()").fetchone()
-        return row[0].astimezone(UTC) if row else datetime.now(UTC)
 
     def read(self, row: type, relations: Sequence[Relation], sql: str) -> pa.Table:
         """Run a collector's statement in a transaction of its own and return its rows as columns.
