@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -10,9 +11,27 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.components import require
+from tests.reliability import Reliability, Tally
 
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the table of faults."""
+    parser.addoption("--reliability", metavar="DOCUMENT", help="write the table of faults into this document")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect what the tests of faults count, where it was asked for."""
+    if document := config.getoption("--reliability"):
+        config.pluginmanager.register(Reliability(Path(document)))
+
+
+@pytest.fixture
+def tally() -> Tally:
+    """How often a test drives its fault, and what is lost or doubled by it."""
+    return Tally()
 
 
 @pytest.fixture(scope="session")
