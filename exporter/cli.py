@@ -94,6 +94,8 @@ def main() -> None:
       70   an internal error: a defect of this program
       130  interrupted from the keyboard
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
+    # numpy comes later, and would start a thread a core for a linear algebra that nobody here asks for.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def config_file_option(command: Command) -> Command:

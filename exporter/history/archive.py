@@ -4,7 +4,7 @@ Everything here runs inside a transaction of the history file. Rows arrive as Ar
 inserted one by one; the rules are docs/decisions/0003-exactly-once.md.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,6 @@ import pyarrow as pa
 from exporter.collector import Events, Fold
 from exporter.history.folding import fold
 from exporter.history.recognition import mark_fresh
-from exporter.history.redaction import PARSED_COLUMNS, parsed
 from exporter.history.registering import registered
 from exporter.history.schema import REQUEST_COLUMNS
 
@@ -23,8 +22,6 @@ from exporter.history.schema import REQUEST_COLUMNS
 OPEN_FOR = timedelta(days=1)
 
 BEFORE_TABLEAU = datetime(2000, 1, 1)  # noqa: DTZ001 - naive, as in the history
-
-ARROW_NULLS: Mapping[str, pa.DataType] = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
 
 _MARKS = frozenset({"row_number", "fresh"})
 # A source may keep a number as text some day; what counts and who was seen go by its number all the same.
@@ -78,18 +75,16 @@ def append_requests(
     lookups: Lookups,
     folds: Sequence[Fold],
     *,
-    cleaning: Mapping[str, str],
+    hidden: Collection[str],
     now: datetime,
     count_people: bool,
 ) -> Appended:
-    """Archive requests: the final ones for good, the open ones apart; redacted before anything is stored."""
+    """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
     if not rows.num_rows:
         return Appended(0, 0)
-    marked, reused = mark_fresh(connection, events, _complete(rows), lookups.pruned_before)
+    marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
-    stored = ", ".join(
-        _stored(name, cleaning) for name in (*marked.column_names, *PARSED_COLUMNS) if name not in _MARKS
-    )
+    stored = ", ".join(_stored(name, hidden) for name in rows.column_names)
     with _arriving(connection, marked, lookups):
         if count_people:
             _see_people(connection, now)
@@ -97,17 +92,16 @@ def append_requests(
         new = _store(
             connection,
             events.table,
-            f"SELECT {stored} FROM ({parsed('arriving', f'fresh AND {final}')})",
-            # Counters never look at what is redacted, and need not wait for it.
-            f"(SELECT * REPLACE ({_TYPED}) FROM ({parsed('arriving', f'fresh AND {final}')}))",
+            f"SELECT {stored} FROM arriving WHERE fresh AND {final}",
+            f"(SELECT * REPLACE ({_TYPED}) FROM arriving WHERE fresh AND {final})",
             folds,
         )
         oldest, newest = _span(connection, now)
     return Appended(rows.num_rows, new, opened, reused, oldest, newest)
 
 
-def _stored(name: str, cleaning: Mapping[str, str]) -> str:
-    return f"{cleaning[name]} AS {_quoted(name)}" if name in cleaning else _quoted(name)
+def _stored(name: str, hidden: Collection[str]) -> str:
+    return f"NULL AS {_quoted(name)}" if name in hidden else _quoted(name)
 
 
 def promote(
@@ -148,14 +142,6 @@ def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str, folde
     return new
 
 
-def _complete(rows: pa.Table) -> pa.Table:
-    """Add what this source lacks of the columns that others have, as NULL."""
-    for name, kind in REQUEST_COLUMNS.items():
-        if name not in rows.column_names and name not in PARSED_COLUMNS:
-            rows = rows.append_column(name, pa.nulls(rows.num_rows, ARROW_NULLS[kind]))
-    return rows
-
-
 @contextmanager
 def _arriving(connection: duckdb.DuckDBPyConnection, rows: pa.Table, lookups: Lookups) -> Iterator[None]:
     with registered(connection, arriving=rows, people=lookups.people, site_labels=_site_labels(lookups)):
@@ -174,7 +160,7 @@ def _keep_open(connection: duckdb.DuckDBPyConnection, rows: pa.Table, final: str
         _forget(connection, f"SELECT id, created_at FROM arriving WHERE {final}")
     if not rows.column("completed_at").null_count:
         return 0
-    opened = f"SELECT {stored} FROM ({parsed('arriving', f'fresh AND NOT {final}')})"
+    opened = f"SELECT {stored} FROM arriving WHERE fresh AND NOT {final}"
     names = [name for name in rows.column_names if name not in _MARKS]
     changed = " OR ".join(f"waiting.{_quoted(name)} IS DISTINCT FROM opened.{_quoted(name)}" for name in names)
     connection.execute(

@@ -20,6 +20,8 @@ FREE_BYTES_NEEDED = 100_000_000
 # How DuckDB says that another process holds the file, on Unix and on Windows.
 _HELD = ("Could not set lock", "used by another process")
 _RETRY_SECONDS = (0.02, 0.2)
+# Long enough for a reader who tries again and again to get in between two long openings.
+_GAP_SECONDS = 0.03
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class HistoryFile:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     _lock: int | None = None
+    _connection: duckdb.DuckDBPyConnection | None = None
+    _opened_at: float = 0.0
+    _keep_for: float = 0.0
 
     @property
     def bytes(self) -> int | None:
@@ -74,16 +79,40 @@ class HistoryFile:
     @contextlib.contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the file for writing; waits while a reader holds it, then raises HistoryBusy."""
-        self._check_space()
-        connection = self._connect()
+        if self._connection is None:
+            self._check_space()
+            self._connection = self._connect()
+            self._opened_at = self.clock()
         try:
             try:
-                connection.execute("SET TimeZone = 'UTC'")
-                yield connection
-            finally:
-                connection.close()
+                yield self._connection
+            except BaseException:
+                self._close()
+                raise
+            if self.clock() - self._opened_at >= self._keep_for:
+                self._close()
+                if self._keep_for:
+                    self.sleep(_GAP_SECONDS)
         except duckdb.Error as error:
             raise _unwritable(self.path, error) from error
+
+    @contextlib.contextmanager
+    def kept_open(self, seconds: float) -> Iterator[None]:
+        """Leave the file open between the openings of the block, so many seconds at a time."""
+        self._keep_for = seconds
+        try:
+            yield
+        finally:
+            self._keep_for = 0.0
+            try:
+                self._close()
+            except duckdb.Error as error:
+                raise _unwritable(self.path, error) from error
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _check_space(self) -> None:
         try:
@@ -110,6 +139,7 @@ class HistoryFile:
             except duckdb.Error as error:
                 raise _unwritable(self.path, error) from None
             else:
+                connection.execute("SET TimeZone = 'UTC'")
                 return connection
 
     def _settings(self) -> dict[str, str | bool | int | float | list[str]]:

@@ -1,7 +1,7 @@
 """The history as the poller uses it: open, write one transaction, close; then know what the exposition shows."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,15 +10,18 @@ import pyarrow as pa
 
 from exporter.collector import Collector, Events
 from exporter.history import archive
+from exporter.history.cleaner import COUNTED, Cleaner
 from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.positions import Position, read_positions
-from exporter.history.redaction import Privacy, cleaning
+from exporter.history.redaction import Privacy
 from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
 from exporter.history.totals import Totals, naive, read_totals
 from exporter.history.writer import Writer
 
 PRUNE_STEP = timedelta(days=1)
+# Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
+OPEN_SECONDS = 1.0
 
 
 class History:
@@ -42,11 +45,12 @@ class History:
         self._collectors = collectors
         self._privacy = privacy
         self._retention = retention
-        self._cleaning = cleaning(privacy)
+        self._cleaner = Cleaner(privacy)
         self._key_file = key_file or file.path.with_name(file.path.name + ".key")
         self.known = False
         """Whether the totals have been read: until then what the file counts is unknown, and unknown is absent."""
         self._prepared = False
+        self._many = False
         self._columns: dict[str, str] = {}
 
     @property
@@ -82,7 +86,7 @@ class History:
             changed = self._fit(connection, columns or {})
             connection.execute("BEGIN")
             try:
-                yield Writer(connection, self._privacy, self._cleaning, self.events(), now)
+                yield Writer(connection, self._hidden(), self.events(), now)
                 connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(duckdb.Error):
@@ -90,8 +94,26 @@ class History:
                 raise
             if changed:
                 connection.execute("CHECKPOINT")
-            self._reread(connection, now)
+            if not self._many:
+                self._reread(connection, now)
         self._prepared = True
+
+    @contextlib.contextmanager
+    def writing_much(self) -> Iterator[None]:
+        """Write many transactions in a row: what the file holds is read again after the last."""
+        self._many = True
+        try:
+            with self.file.kept_open(OPEN_SECONDS):
+                yield
+        finally:
+            self._many = self._prepared = False
+
+    def clean(self, events: Events, rows: pa.Table) -> pa.Table:
+        """Make rows fit to be stored; nothing else may be given to a writer."""
+        return self._cleaner.clean(rows) if events.keeps_open else rows
+
+    def _hidden(self) -> Collection[str]:
+        return {COUNTED} if self._privacy.users == "none" else set()
 
     def _reread_names(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Remember the sites and users of the past: a request may name one that is gone."""

@@ -2,9 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+
+
+class Stream:
+    """A table as a stream of its batches, which a prepared statement reads anew each time, and may be exchanged."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:  # noqa: ANN401 - Arrow's protocol
+        """Begin the stream."""
+        return self.table.to_reader().__arrow_c_stream__(requested_schema)
 
 
 @contextmanager

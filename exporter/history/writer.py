@@ -1,6 +1,6 @@
 """What one transaction of the history can do: archive, keep names, move positions, count, prune."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,9 +13,8 @@ from exporter.history import archive
 from exporter.history.archive import Appended, Lookups
 from exporter.history.folding import add
 from exporter.history.names import keep
-from exporter.history.people import without_addresses
 from exporter.history.positions import Position, move
-from exporter.history.redaction import Privacy
+from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.registering import registered
 from exporter.history.totals import mark, naive
 
@@ -39,8 +38,8 @@ class Writer:
     """The operations of one transaction of the history."""
 
     connection: duckdb.DuckDBPyConnection
-    privacy: Privacy
-    cleaning: Mapping[str, str]
+    hidden: Collection[str]
+    """Columns of requests whose values are not stored."""
     events: Sequence[Events]
     now: datetime
 
@@ -53,14 +52,17 @@ class Writer:
     def append_requests(
         self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold], *, count_people: bool
     ) -> Appended:
-        """Archive requests, redacted."""
+        """Archive requests, which the history's cleaner has cleaned."""
+        if not set(PARSED_COLUMNS).issubset(rows.column_names):
+            message = "requests that were not cleaned would be stored with their secrets"
+            raise ValueError(message)
         appended = archive.append_requests(
             self.connection,
             events,
-            without_addresses(rows, self.privacy),
+            rows,
             lookups,
             folds,
-            cleaning=self.cleaning,
+            hidden=self.hidden,
             now=naive(self.now),
             count_people=count_people,
         )

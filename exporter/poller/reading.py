@@ -1,7 +1,7 @@
 """Reading a table of events: one short transaction for what is new, several for what is much."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -18,15 +18,15 @@ from exporter.repository.catalog import archivable, read_as
 from exporter.repository.copying import Field
 from exporter.repository.session import Session, Snapshot
 
-# A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
-RANGE_ROWS = 122_880
+# Four of these are a whole row group of DuckDB; three of them are in memory at a time.
+RANGE_ROWS = 30_720
 # Where nothing is known of the rows.
 FIRST_RANGE_ROWS = 8_192
 # A row takes more room as columns than in the table, where long texts are compressed.
 WIRE_FACTOR = 2
-RANGE_BYTES = 160_000_000
+RANGE_BYTES = 45_000_000
 # What arrives may be larger than was estimated; a range is cut there, and the next begins.
-MOST_BYTES = 200_000_000
+MOST_BYTES = 60_000_000
 
 _KEY_TYPES = {
     "id": "bigint",
@@ -34,7 +34,7 @@ _KEY_TYPES = {
     "completed_at": "timestamp without time zone",
 }
 # The history's own columns, and the names its statements use beside those of the rows.
-_TAKEN_NAMES = frozenset({*PARSED_COLUMNS, "first_seen_at", "site", "row_number", "fresh"})
+_TAKEN_NAMES = frozenset({*PARSED_COLUMNS, "first_part", "second_part", "first_seen_at", "site", "row_number", "fresh"})
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,20 @@ class Reading:
 class TableReader:
     """Reads one table of events by snapshots."""
 
-    def __init__(self, session: Session, events: Events, position: Position | None, asked: pa.Table) -> None:
+    def __init__(
+        self,
+        session: Session,
+        events: Events,
+        position: Position | None,
+        asked: pa.Table,
+        clean: Callable[[pa.Table], pa.Table],
+    ) -> None:
         self._session = session
+        self._clean = clean
         self._events = events
         self._position = position
         self._asked = asked
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="reading")
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="reading")
 
     def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
         """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
@@ -73,28 +81,33 @@ class TableReader:
             if chosen.mode == "full":
                 limit = _estimated(snapshot)
                 rows, complete = self._copy(reading, None, limit)
-                return reading, rows, complete
-            query = f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}"
-            rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
-            return reading, rows, whole and rows.num_rows < RANGE_ROWS
+            else:
+                query = f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}"
+                rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
+                complete = whole and rows.num_rows < RANGE_ROWS
+        return reading, self._clean(rows), complete
 
     def ranges(self, reading: Reading, first: pa.Table) -> Iterator[pa.Table]:
-        """Yield the rest by ranges of id, reading the next while this one is written.
+        """Yield the rest by ranges of id: one is read and one is cleaned while another is written.
 
         What a poll took without order because it seemed little is read again from its start.
         """
-        full = reading.plan.mode == "full"
-        if full:
+        after = None
+        if reading.plan.mode == "full":
             yield first
-        upcoming = self._pool.submit(self._range, reading, _last_id(first) if full else None, _fitting(first))
-        while True:
-            rows, complete = upcoming.result()
+            after = _last_id(first)
+        copied = self._pool.submit(self._range, reading, after, _fitting(first))
+        cleaned: Future[pa.Table] | None = None
+        complete = False
+        while not complete:
+            rows, complete = copied.result()
             if not complete:
-                upcoming = self._pool.submit(self._range, reading, _last_id(rows), _fitting(rows))
-            if rows.num_rows:
-                yield rows
-            if complete:
-                return
+                copied = self._pool.submit(self._range, reading, _last_id(rows), _fitting(rows))
+            before, cleaned = cleaned, self._pool.submit(self._clean, rows)
+            if before is not None:
+                yield before.result()
+        if cleaned is not None:
+            yield cleaned.result()
 
     @property
     def _by_id(self) -> str:

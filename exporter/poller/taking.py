@@ -186,7 +186,7 @@ class Taker:
         for fields, rows in read_view(session, view, since):
             pending.fields = fields
             with self._history.writing(self._clock(), columns_to_fit([pending])) as writer:
-                pending.count(append(writer, events, rows, self.archiving()))
+                pending.count(append(writer, events, self._history.clean(events, rows), self.archiving()))
         pending.gone = self._history.open_keys.slice(0, 0)
         taken.tables.append(pending)
         return pending.read

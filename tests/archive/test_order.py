@@ -173,6 +173,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
     """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
     monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
+    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_ROWS", 1)
     source.requests(1, 1000)
     source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 3 = 0")
     written = 0

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.history.redaction import Privacy, clean_uri, cleaning, parsed
+from exporter.history import redaction
+from exporter.history.redaction import URI_COLUMNS, Privacy, clean_uri, cleaning, parsed, pieces
 
 SECRET = "C4n4ry"
 KEPT = (":embed",)
@@ -61,7 +62,8 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 
 def _clean(connection: duckdb.DuckDBPyConnection, uri: str | None, kept: tuple[str, ...] = KEPT) -> str | None:
-    rows = connection.execute(f"SELECT {clean_uri('uri', kept)} FROM (SELECT ?::VARCHAR AS uri)", [uri]).fetchall()
+    given_uri = f"SELECT *, {pieces(['uri'])} FROM (SELECT ?::VARCHAR AS uri)"
+    rows = connection.execute(f"SELECT {clean_uri('uri', kept)} FROM ({given_uri})", [uri]).fetchall()
     answer: str | None = rows[0][0]
     return answer
 
@@ -125,6 +127,19 @@ def test_no_secret_survives(place: str, path: str, name: str, secret: str) -> No
         assert secret not in str(_clean(connection, uri))
 
 
+MARKED = ("/trusted/", "/", "?", "&", ":embed=", "y", ":embed", "/views", SECRET, "=", " ", "x:embed=", "rusted", "é")
+MARKS = st.lists(st.sampled_from(MARKED), max_size=4).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.tuples(st.sampled_from(["", "/trusted/", "/x?", "/x?:embed=y", "/trusted/a?:embed=y"]), MARKS).map("".join))
+def test_the_short_way_is_the_long_way(connection: duckdb.DuckDBPyConnection, uri: str) -> None:
+    """What is taken apart by its marks alone becomes what the expressions for everything would make of it."""
+    long_way = redaction._clean_thoroughly("uri", KEPT, custom_views=True)
+    expected = connection.execute(f"SELECT {long_way} FROM (SELECT ?::VARCHAR AS uri)", [uri]).fetchall()[0][0]
+    assert _clean(connection, uri) == expected
+
+
 def test_the_privacy_options() -> None:
     """Users and addresses are left out where the options say so."""
     assert cleaning(Privacy()).keys() == {"http_request_uri", "http_referer"}
@@ -135,7 +150,10 @@ def test_the_privacy_options() -> None:
     with duckdb.connect() as connection:
         sheet = "SELECT {} FROM (SELECT 'Sales/Overview/ann@example.org/Mine' AS currentsheet)"
         assert connection.execute(sheet.format(pseudonym["currentsheet"])).fetchall() == [("Sales/Overview",)]
-        uri = "SELECT {} FROM (SELECT '/views/Sales/Overview/ann/Mine' AS http_request_uri)"
+        uri = (
+            f"SELECT {{}} FROM (SELECT *, {pieces(URI_COLUMNS[:1])}"
+            " FROM (SELECT '/views/Sales/Overview/ann/Mine' AS http_request_uri))"
+        )
         assert connection.execute(uri.format(pseudonym["http_request_uri"])).fetchall() == [("/views/Sales/Overview",)]
 
 
