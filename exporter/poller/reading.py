@@ -1,7 +1,7 @@
 """Reading a table of events: one short transaction for what is new, several for what is much."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -13,20 +13,21 @@ from exporter.errors import SourceError, SourceIncomplete
 from exporter.history.positions import Position
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.schema import REQUEST_COLUMNS
+from exporter.poller.ahead import ahead
 from exporter.poller.planning import OVERLAP, Extent, Plan, horizon_xid, plan
 from exporter.repository.catalog import archivable, read_as
 from exporter.repository.copying import Field
 from exporter.repository.session import Session, Snapshot
 
-# Four of these are a whole row group of DuckDB; three of them are in memory at a time.
-RANGE_ROWS = 30_720
+# Three of these are a whole row group of DuckDB; two of them are in memory at a time.
+RANGE_ROWS = 40_960
 # Where nothing is known of the rows.
 FIRST_RANGE_ROWS = 8_192
 # A row takes more room as columns than in the table, where long texts are compressed.
 WIRE_FACTOR = 2
-RANGE_BYTES = 45_000_000
+RANGE_BYTES = 60_000_000
 # What arrives may be larger than was estimated; a range is cut there, and the next begins.
-MOST_BYTES = 60_000_000
+MOST_BYTES = 80_000_000
 
 _KEY_TYPES = {
     "id": "bigint",
@@ -69,7 +70,6 @@ class TableReader:
         self._events = events
         self._position = position
         self._asked = asked
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="reading")
 
     def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
         """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
@@ -87,8 +87,8 @@ class TableReader:
                 complete = whole and rows.num_rows < RANGE_ROWS
         return reading, self._clean(rows), complete
 
-    def ranges(self, reading: Reading, first: pa.Table) -> Iterator[pa.Table]:
-        """Yield the rest by ranges of id: one is read and one is cleaned while another is written.
+    def ranges(self, reading: Reading, first: pa.Table) -> Generator[pa.Table, None, None]:
+        """Yield the rest by ranges of id: while one is written, the next is read and cleaned.
 
         What a poll took without order because it seemed little is read again from its start.
         """
@@ -96,27 +96,21 @@ class TableReader:
         if reading.plan.mode == "full":
             yield first
             after = _last_id(first)
-        copied = self._pool.submit(self._range, reading, after, _fitting(first))
-        cleaned: Future[pa.Table] | None = None
+        with closing(ahead(map(self._clean, self._ranges(reading, after, _fitting(first))))) as upcoming:
+            yield from upcoming
+
+    def _ranges(self, reading: Reading, after: int | None, limit: int) -> Iterator[pa.Table]:
         complete = False
         while not complete:
-            rows, complete = copied.result()
-            if not complete:
-                copied = self._pool.submit(self._range, reading, _last_id(rows), _fitting(rows))
-            before, cleaned = cleaned, self._pool.submit(self._clean, rows)
-            if before is not None:
-                yield before.result()
-        if cleaned is not None:
-            yield cleaned.result()
+            rows, complete = self._range(reading, after, limit)
+            yield rows
+            if rows.num_rows:
+                after, limit = _last_id(rows), _fitting(rows)
 
     @property
     def _by_id(self) -> str:
         # The column itself, which is in order in an index; by its bare name it would be the converted one.
         return f'ORDER BY "{self._events.table}".id'
-
-    def close(self) -> None:
-        """End the thread that reads ahead."""
-        self._pool.shutdown(wait=True)
 
     def _range(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, bool]:
         with self._session.snapshot(self._events.table) as snapshot:

@@ -87,17 +87,16 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
         history.open_keys if events.keeps_open else _no_keys(history.open_keys),
         partial(history.clean, events),
     )
-    with closing(reader):
-        reading, first, complete = reader.open(exact_due=exact_due)
-        pending = Pending(
-            events, reading.plan.mode, started_at, first, reading.fields, reading, gone=reading.asked, node=reading.node
-        )
-        if complete:
-            pending.gone = missing_keys(reading.asked, [first])
-        else:
-            pending.rows = None
-            with history.writing_much(), _taking_turns():
-                _write_ranges(reader.ranges(reading, first), pending, archiving)
+    reading, first, complete = reader.open(exact_due=exact_due)
+    pending = Pending(
+        events, reading.plan.mode, started_at, first, reading.fields, reading, gone=reading.asked, node=reading.node
+    )
+    if complete:
+        pending.gone = missing_keys(reading.asked, [first])
+    else:
+        pending.rows = None
+        with closing(reader.ranges(reading, first)) as ranges, history.writing_much(), _taking_turns():
+            _write_ranges(ranges, pending, archiving)
     if pending.node.endswith(STANDBY_MARK):
         # A standby may lag behind what was read before: what it lacks is not gone.
         pending.gone = _no_keys(reading.asked)
