@@ -430,8 +430,11 @@ def test_the_collector_of_the_guide_is_clean(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", range(len(blocks("docs/history.md", "sql"))))
 def test_recipes_answer(number: int, watched: Watched) -> None:
     """Every SQL recipe of docs/history.md runs on a history that the agent wrote, and has an answer."""
+    recipe = blocks("docs/history.md", "sql")[number]
     with duckdb.connect(str(watched.history), read_only=True) as connection:
-        assert connection.execute(blocks("docs/history.md", "sql")[number]).fetchall()
+        answer = connection.execute(recipe).fetchall()
+    # On some days somebody has opened everything.
+    assert answer or "max(usage.created_at) IS NULL" in recipe
 
 
 def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: Path) -> None:
