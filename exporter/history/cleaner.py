@@ -3,6 +3,8 @@
 This is a step of its own so that it runs beside the writing: rows in, rows out, nothing shared with the history file.
 """
 
+from functools import cached_property
+
 import duckdb
 import pyarrow as pa
 
@@ -23,8 +25,12 @@ class Cleaner:
     def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
         self._expressions = {name: text for name, text in cleaning(privacy).items() if name != COUNTED}
-        self._connection = duckdb.connect(config={"threads": 1, "autoload_known_extensions": False})
         self._streams: dict[str, Stream] = {}
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """A database in memory, from the first request on: what never cleans holds no threads."""
+        return duckdb.connect(config={"threads": 1, "autoload_known_extensions": False})
 
     def clean(self, rows: pa.Table) -> pa.Table:
         """Return the same requests in the same order, redacted, with every column of REQUEST_COLUMNS."""

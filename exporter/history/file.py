@@ -128,7 +128,7 @@ class HistoryFile:
         deadline = self.clock() + self.limits.patience_seconds
         while True:
             try:
-                connection = duckdb.connect(str(self.path), config=self._settings())
+                return _in_utc(duckdb.connect(str(self.path), config=self._settings()))
             except duckdb.IOException as error:
                 if not any(words in str(error) for words in _HELD):
                     raise _unwritable(self.path, error) from None
@@ -138,9 +138,6 @@ class HistoryFile:
                 self.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
             except duckdb.Error as error:
                 raise _unwritable(self.path, error) from None
-            else:
-                connection.execute("SET TimeZone = 'UTC'")
-                return connection
 
     def _settings(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
@@ -151,6 +148,15 @@ class HistoryFile:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
+
+
+def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+    except duckdb.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _unwritable(path: Path, error: duckdb.Error) -> HistoryUnwritable:

@@ -20,7 +20,7 @@ Connect = Callable[..., duckdb.DuckDBPyConnection]
 
 
 class EndingConnection:
-    """A connection that ends in its own way before the n-th statement of all connections is run."""
+    """A connection to the file that ends in its own way before the n-th statement of all of these is run."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, numbers: Iterator[int], last: int, end: Callable[[], NoReturn]
@@ -40,9 +40,15 @@ class EndingConnection:
         return getattr(self._connection, name)
 
 
-def _ending(connect: Connect, last: int, end: Callable[[], NoReturn]) -> Callable[..., EndingConnection]:
+def _ending(connect: Connect, last: int, end: Callable[[], NoReturn]) -> Callable[..., Any]:
     numbers = count(1)
-    return lambda *arguments, **options: EndingConnection(connect(*arguments, **options), numbers, last, end)
+
+    def connected(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - DuckDB's own signature
+        connection = connect(*arguments, **options)
+        # Requests are cleaned in memory, where nothing can be lost.
+        return EndingConnection(connection, numbers, last, end) if arguments else connection
+
+    return connected
 
 
 def _crash() -> NoReturn:
