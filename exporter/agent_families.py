@@ -12,6 +12,8 @@ INCIDENT_KINDS = (
     "file_busy",
     "file_unwritable",
     "file_replaced",
+    "file_damaged",
+    "log_quarantined",
 )
 """Everything that is counted as an incident; a closed set, so that each kind has a series from the start."""
 

@@ -12,6 +12,7 @@ Each message is one line that says what happened, to what, and what to do::
     |   |-- HistoryBusy         another process holds the file
     |   |-- HistoryLocked       another agent owns the file
     |   |-- HistoryReplaced     the file is not the one that was read before
+    |   |-- HistoryDamaged      the file holds what nobody wrote
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
     |-- WebError                the web server cannot listen
     |-- PollInterrupted         the agent was told to end in the middle of a long poll
@@ -75,6 +76,10 @@ class HistoryLocked(HistoryError):
 
 class HistoryReplaced(HistoryError):
     """The file is not the one that was read before: it was replaced while the agent ran."""
+
+
+class HistoryDamaged(HistoryError):
+    """The file holds what DuckDB never wrote; it is not touched until a person has looked."""
 
 
 class HistoryUnwritable(HistoryError):

@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import structlog
 
-from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
+from exporter.history import recovery
+
+log = structlog.get_logger()
 
 # A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
@@ -42,6 +46,8 @@ class HistoryFile:
     limits: Limits = field(default_factory=Limits)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    quarantined: list[str] = field(default_factory=list)
+    """What was set aside and is not yet written down as an incident."""
     _lock: int | None = None
     _connection: duckdb.DuckDBPyConnection | None = None
     _opened_at: float = 0.0
@@ -125,19 +131,49 @@ class HistoryFile:
             raise HistoryUnwritable(message)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connect_in_time()
+        except duckdb.Error as error:
+            if not recovery.blames_the_log(error):
+                raise _unwritable(self.path, error) from None
+            return self._connect_without_log(error)
+
+    def _connect_without_log(self, refusal: duckdb.Error) -> duckdb.DuckDBPyConnection:
+        """Open the file as it was at its last checkpoint, its log set aside."""
+        try:
+            aside = recovery.set_aside(self.path)
+        except OSError as error:
+            message = (
+                f"{self.path}: its log is damaged and cannot be renamed: {error.strerror}; check the folder's rights"
+            )
+            raise HistoryUnwritable(message) from None
+        try:
+            connection = self._connect_in_time()
+        except (duckdb.Error, HistoryError):
+            recovery.put_back(aside)
+            raise _unwritable(self.path, refusal) from None
+        names = ", ".join(name.name for name in aside.values())
+        self.quarantined.append(f"{names}: {first_line(refusal)}")
+        log.warning(
+            "the history's log was damaged: it was set aside, and what the source still has is read again",
+            set_aside=names,
+            error=first_line(refusal),
+        )
+        return connection
+
+    def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
+        """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
         deadline = self.clock() + self.limits.patience_seconds
         while True:
             try:
                 return _in_utc(duckdb.connect(str(self.path), config=self._settings()))
             except duckdb.IOException as error:
                 if not any(words in str(error) for words in _HELD):
-                    raise _unwritable(self.path, error) from None
+                    raise
                 if self.clock() >= deadline:
                     message = f"{self.path}: {first_line(error)}; the requests wait in the repository"
                     raise HistoryBusy(message) from None
                 self.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
-            except duckdb.Error as error:
-                raise _unwritable(self.path, error) from None
 
     def _settings(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
@@ -159,7 +195,11 @@ def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _unwritable(path: Path, error: duckdb.Error) -> HistoryUnwritable:
+def _unwritable(path: Path, error: duckdb.Error) -> HistoryError:
+    if recovery.blames_the_file(error):
+        return HistoryDamaged(
+            f"{path}: {first_line(error)}; nothing is archived until a backup is put back, or the file is moved away"
+        )
     return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 

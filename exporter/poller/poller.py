@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import structlog
 
 from exporter.collector import Collector, Events, Promises, State
-from exporter.errors import HistoryBusy, HistoryError, HistoryReplaced, PollInterrupted, SourceError
+from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryReplaced, PollInterrupted, SourceError
 from exporter.exposition.board import Board
 from exporter.history.history import History
 from exporter.history.writer import Writer
@@ -164,6 +164,7 @@ class Poller:
             log.warning("the history was not written; the requests wait in the repository", error=str(failure))
             return str(failure)
         self._noticed = {}
+        self._history.file.quarantined.clear()
         self._seen_at = _instant(now)
         self._learned |= learned
         self._kept |= {key: rows for key, rows in taken.states.items() if self._state(key).kept_in}
@@ -187,13 +188,15 @@ class Poller:
                 learned[key] = writer.learn(state.learns, rows)
         for kind, count in self._noticed.items():
             writer.incident(kind, "polls whose rows could not be written at once", count)
+        for what in self._history.file.quarantined:
+            writer.incident("log_quarantined", what)
         before = self._history.prunable_before(_instant(now))
         if before is not None:
             writer.prune(before)
 
     def _notice(self, failure: HistoryError) -> None:
         """Count what keeps the file from being written, until it can be written down."""
-        kinds = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced"}
+        kinds = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
         kind = kinds.get(type(failure), "file_unwritable")
         self._noticed[kind] = self._noticed.get(kind, 0) + 1
 
