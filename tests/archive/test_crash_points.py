@@ -1,7 +1,7 @@
 """A process that ends, or an error, at any statement of an archiving transaction leaves all of it or nothing."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 import duckdb
 import pytest
 
+from tests.archive.processes import ENDED, ended
 from tests.archive.rig import Rig
 from tests.archive.source import Source
+from tests.reliability import Tally
 
-CRASHED = 77
+CRASHED = 78
 # More than a poll has.
 MOST_STATEMENTS = 400
 
@@ -59,22 +61,15 @@ def _fail() -> NoReturn:
     raise duckdb.IOException("IO Error: no space left on device")
 
 
-def _poll_in_a_process(rig: Rig, last: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Poll in a process that ends at the n-th statement; return its exit code."""
-    child = os.fork()
-    if child == 0:
-        try:
-            monkeypatch.setattr(duckdb, "connect", _ending(duckdb.connect, last, _crash))
-            rig.restart()
-            os._exit(0 if rig.poll() else 1)
-        except BaseException:  # noqa: BLE001 - a forked test must not run on
-            os._exit(2)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+def _poll_until(parameters: Mapping[str, str | int], path: Path, last: int) -> None:
+    """Poll in a process that ends at the n-th statement."""
+    duckdb.connect = _ending(duckdb.connect, last, _crash)
+    Rig(parameters, path).polled()
 
 
 @pytest.mark.slow
-def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(36)
+def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, tally: Tally) -> None:
     """Wherever the process ends, the next one finds rows, counters and position together, and completes them."""
     path = tmp_path / "history.duckdb"
     together = """
@@ -90,11 +85,12 @@ def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, monkeyp
         source.requests(last * 10, last * 10 + 4)
         source.request(last * 10 + 5, completed_at=None)
         source.run("UPDATE http_requests SET completed_at = now() WHERE completed_at IS NULL AND id < %s", last * 10)
-        code = _poll_in_a_process(Rig(source.readonly, path), last, monkeypatch)
-        assert code in {0, CRASHED}
-        if code == 0:
+        code = ended(_poll_until, source.readonly, path, last)
+        assert code in {ENDED, CRASHED}
+        if code == ENDED:
             break
         crashes += 1
+        tally.run()
         with duckdb.connect(str(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             if {"http_requests", "counters", "positions"} <= tables:
@@ -110,6 +106,7 @@ def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, monkeyp
 
 
 @pytest.mark.slow
+@pytest.mark.fault(39)
 def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that fails voids its transaction; the poll says so, and the next one archives everything once."""
     rig = Rig(source.readonly, tmp_path / "history.duckdb")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
 
 HOLD = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
@@ -113,6 +113,6 @@ def test_what_is_no_history(file: HistoryFile) -> None:
     """A file of another kind is refused in one line, and is not waited for because its name speaks of locks."""
     path = file.path.with_name("could-lock.duckdb")
     path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(HistoryUnwritable) as refused, HistoryFile(path, Limits(patience_seconds=60.0)).open():
+    with pytest.raises(HistoryDamaged) as refused, HistoryFile(path, Limits(patience_seconds=60.0)).open():
         pass
     assert "\n" not in str(refused.value)
