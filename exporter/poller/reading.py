@@ -19,8 +19,8 @@ from exporter.repository.catalog import archivable, read_as
 from exporter.repository.copying import Field
 from exporter.repository.session import Session, Snapshot
 
-# Three of these are a whole row group of DuckDB; two of them are in memory at a time.
-RANGE_ROWS = 40_960
+# Five of these are a whole row group of DuckDB; up to five are in memory at a time: arriving, cleaned, written.
+RANGE_ROWS = 24_576
 # Where nothing is known of the rows.
 FIRST_RANGE_ROWS = 8_192
 # A row takes more room as columns than in the table, where long texts are compressed.
@@ -88,7 +88,7 @@ class TableReader:
         return reading, self._clean(rows), complete
 
     def ranges(self, reading: Reading, first: pa.Table) -> Generator[pa.Table, None, None]:
-        """Yield the rest by ranges of id: while one is written, the next is read and cleaned.
+        """Yield the rest by ranges of id: while one is written, the next is cleaned, and the one after it read.
 
         What a poll took without order because it seemed little is read again from its start.
         """
@@ -96,8 +96,11 @@ class TableReader:
         if reading.plan.mode == "full":
             yield first
             after = _last_id(first)
-        with closing(ahead(map(self._clean, self._ranges(reading, after, _fitting(first))))) as upcoming:
-            yield from upcoming
+        with (
+            closing(ahead(self._ranges(reading, after, _fitting(first)))) as arriving,
+            closing(ahead(map(self._clean, arriving))) as cleaned,
+        ):
+            yield from cleaned
 
     def _ranges(self, reading: Reading, after: int | None, limit: int) -> Iterator[pa.Table]:
         complete = False
