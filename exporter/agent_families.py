@@ -81,6 +81,22 @@ REPOSITORY_OLDEST = _gauge(
     "When the oldest request still in the repository was made, from the repository at every poll.",
     source="repository: http_requests",
 )
+REPOSITORY_BYTES = _gauge(
+    "repository_http_requests_bytes",
+    "The size of the repository's table of requests on its disk, from the repository at every poll.",
+    source="repository: http_requests",
+)
+READING_SECONDS = _gauge(
+    "history_reading_duration_seconds",
+    "How long the last reading of requests took, by how they were read, at every poll.",
+    "mode",
+    source="repository: http_requests",
+)
+EXACT_INTERVAL = _gauge(
+    "history_exact_interval_seconds",
+    "The time from one exact reading of requests to the next: longer than configured while they take long, at every"
+    " poll.",
+)
 POSSIBLY_LOST = _counter(
     "history_possibly_lost_requests_total",
     "Ids that requests may have had which were made and removed between two polls: an upper bound, at every poll.",
@@ -110,6 +126,9 @@ FAMILIES = (
     HISTORY_NEWEST,
     HISTORY_OLDEST,
     REPOSITORY_OLDEST,
+    REPOSITORY_BYTES,
+    READING_SECONDS,
+    EXACT_INTERVAL,
     POSSIBLY_LOST,
     INCIDENTS,
     FILE_BYTES,

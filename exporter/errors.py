@@ -7,6 +7,7 @@ Each message is one line that says what happened, to what, and what to do::
     |-- SourceError             a source of rows did what it should not
     |   |-- SourceUnreachable   it did not answer, or not in time
     |   |-- SourceRefused       it answered with a refusal: password, rights, certificate
+    |   |-- SourceTimedOut      it ended a statement that took longer than its timeout
     |   `-- SourceIncomplete    it answered without what a collector needs
     |-- HistoryError            the history file did what it should not
     |   |-- HistoryBusy         another process holds the file
@@ -56,6 +57,10 @@ class SourceUnreachable(SourceError):
 
 class SourceRefused(SourceError):
     """The source answered with a refusal: password, rights, certificate."""
+
+
+class SourceTimedOut(SourceError):
+    """The source ended a statement that took too long, and goes on."""
 
 
 class SourceIncomplete(SourceError):

@@ -54,6 +54,9 @@ FAMILIES = {
     "tableau_series_dropped_total": ("counter", ("family",)),
     # What we add.
     "tableau_collector_missing_column": ("gauge", ("collector", "column")),
+    "tableau_repository_http_requests_bytes": ("gauge", ()),
+    "tableau_history_reading_duration_seconds": ("gauge", ("mode",)),
+    "tableau_history_exact_interval_seconds": ("gauge", ()),
 }
 
 

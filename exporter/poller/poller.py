@@ -15,6 +15,7 @@ from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryRe
 from exporter.exposition.board import Board
 from exporter.history.history import History
 from exporter.history.writer import Writer
+from exporter.poller.pace import Due, exact_interval
 from exporter.poller.runs import Runs
 from exporter.poller.showing import Shower
 from exporter.poller.tables import append, columns_to_fit, finish
@@ -71,7 +72,8 @@ class Poller:
         self._kept: dict[StateKey, pa.Table] = {}
         self._learned: dict[StateKey, pa.Table] = {}
         self._noticed: dict[str, int] = {}
-        self._exact_at: float | None = None
+        self._states_due = Due(schedule.exact_interval)
+        self._scan_due = Due(schedule.exact_interval)
         self._seen_at: datetime | None = None
 
     def lock(self) -> None:
@@ -98,13 +100,14 @@ class Poller:
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; return whether the source answered and everything was stored."""
         now = self._clock()
-        exact = exact or self._exact_at is None or now - self._exact_at >= self._schedule.exact_interval
+        scan = exact or self._scan_due.at(now)
+        exact = exact or self._states_due.at(now)
         error = self._prepare(now)
         prepared = error is None
         taken = Taken()
         try:
             with self._repository.session() as session:
-                self._take(session, taken, now, error, exact=exact)
+                self._take(session, taken, now, error, exact=exact, scan=scan)
             self._shower.answered(taken, now)
         except PollInterrupted:
             return False
@@ -114,22 +117,34 @@ class Poller:
             fail_all(taken.runs, self._collectors, error)
         if prepared:
             error = self._store(taken, now, exact=exact) or error
+        if error is None:
+            self._settle(taken, now, exact=exact, scan=scan)
+        self._shower.exact_interval = self._scan_due.seconds
         self._shower.show(taken, self._taker.known, self._learned, now, self._clock() - now, error)
         self._on_change()
-        if exact and error is None:
-            # Also when requests could not be read: fast readings go on until the next exact one is due.
-            self._exact_at = now
         return error is None
 
-    def _take(self, session: Session, taken: Taken, now: float, in_the_way: str | None, *, exact: bool) -> None:
+    def _settle(self, taken: Taken, now: float, *, exact: bool, scan: bool) -> None:
+        """Say when what was done now is due again; also when requests could not be read: fast readings go on."""
+        if exact:
+            self._states_due.done_at = now
+        if scan:
+            seconds = exact_interval(self._schedule.exact_interval, taken.exact_seconds())
+            if seconds > max(self._scan_due.seconds, self._schedule.exact_interval):
+                log.info("requests are read exactly less often: it takes long", interval_seconds=round(seconds))
+            self._scan_due = Due(seconds, now)
+
+    def _take(
+        self, session: Session, taken: Taken, now: float, in_the_way: str | None, *, exact: bool, scan: bool
+    ) -> None:
         """Take states, then events: the first archiving may take long, and nobody waits for it to know the states."""
         self._taker.look(session, taken)
         self._taker.take_states(session, taken, exact=exact)
-        if self._exact_at is None:
+        if self._states_due.done_at is None:
             self._shower.show_states(taken, self._taker.known, self._learned, now)
             self._on_change()
         if in_the_way is None:
-            self._taker.take_events(session, taken, exact=exact)
+            self._taker.take_events(session, taken, exact=scan)
             return
         # Where the archive stands is not known: what was read now could not be stored.
         for name, collector in self._collectors.items():

@@ -1,7 +1,7 @@
 """Reading a table of events: one short transaction for what is new, several for what is much."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -9,20 +9,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Events, columns_of
-from exporter.errors import SourceError, SourceIncomplete
+from exporter.errors import SourceError, SourceIncomplete, SourceTimedOut
 from exporter.history.positions import Position
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.schema import REQUEST_COLUMNS
 from exporter.poller.ahead import ahead
-from exporter.poller.planning import OVERLAP, Extent, Plan, horizon_xid, plan
+from exporter.poller.planning import OVERLAP, WINDOW_BYTES, Extent, Plan, horizon_xid, plan
 from exporter.repository.catalog import archivable, read_as
-from exporter.repository.copying import Field
+from exporter.repository.copying import ARROW_TYPES, Field
 from exporter.repository.session import Session, Snapshot
 
 # Five of these are a whole row group of DuckDB; up to five are in memory at a time: arriving, cleaned, written.
 RANGE_ROWS = 24_576
 # Where nothing is known of the rows.
 FIRST_RANGE_ROWS = 8_192
+FIRST_WINDOW_ROWS = 100_000
+# A range or a window that takes the server too long is halved, but not below this.
+LEAST_ROWS = 1_000
 # A row takes more room as columns than in the table, where long texts are compressed.
 WIRE_FACTOR = 2
 RANGE_BYTES = 60_000_000
@@ -52,6 +55,9 @@ class Reading:
     """Keys of the requests that are open here."""
     oldest_at: datetime | None
     node: str
+    table_bytes: int
+    window_rows: int
+    """How many rows of the table one statement may scan."""
 
 
 class TableReader:
@@ -73,58 +79,109 @@ class TableReader:
 
     def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
         """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
-        with self._session.snapshot(self._events.table) as snapshot:
-            kinds = self._kinds(snapshot)
-            oldest_at, extent = self._extent()
-            chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
-            reading = self._reading(chosen, snapshot, extent, kinds, oldest_at)
-            if chosen.mode == "full":
-                limit = _estimated(snapshot)
-                rows, complete = self._copy(reading, None, limit)
-            else:
-                query = f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}"
-                rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
-                complete = whole and rows.num_rows < RANGE_ROWS
+        reading: Reading | None = None
+        try:
+            with self._session.snapshot(self._events.table) as snapshot:
+                reading = self._planned(snapshot, exact_due=exact_due)
+                rows, complete = self._first(reading, snapshot)
+        except SourceTimedOut:
+            if reading is None or reading.plan.mode == "fast":
+                raise
+            # What is too much for one statement is read by several.
+            rows, complete = _empty(reading), False
         return reading, self._clean(rows), complete
+
+    def _planned(self, snapshot: Snapshot, *, exact_due: bool) -> Reading:
+        kinds = self._kinds(snapshot)
+        oldest_at, extent = self._extent()
+        chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
+        return self._reading(chosen, snapshot, extent, kinds, oldest_at)
+
+    def _first(self, reading: Reading, snapshot: Snapshot) -> tuple[pa.Table, bool]:
+        if reading.plan.mode == "full":
+            return self._copy(reading, None, _estimated(snapshot))
+        if reading.plan.mode == "exact" and snapshot.bytes > WINDOW_BYTES:
+            return _empty(reading), False
+        query = f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}"
+        rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
+        return rows, whole and rows.num_rows < RANGE_ROWS
 
     def ranges(self, reading: Reading, first: pa.Table) -> Generator[pa.Table, None, None]:
         """Yield the rest by ranges of id: while one is written, the next is cleaned, and the one after it read.
 
         What a poll took without order because it seemed little is read again from its start.
         """
-        after = None
         if reading.plan.mode == "full":
-            yield first
-            after = _last_id(first)
-        with (
-            closing(ahead(self._ranges(reading, after, _fitting(first)))) as arriving,
-            closing(ahead(map(self._clean, arriving))) as cleaned,
-        ):
+            if first.num_rows:
+                yield first
+            rest = self._ranges(reading, _last_id(first), _fitting(first))
+        elif reading.plan.mode == "exact":
+            rest = self._windows(reading, _fitting(first))
+        else:
+            rest = self._ranges(reading, None, _fitting(first))
+        with closing(ahead(rest)) as arriving, closing(ahead(map(self._clean, arriving))) as cleaned:
             yield from cleaned
 
     def _ranges(self, reading: Reading, after: int | None, limit: int) -> Iterator[pa.Table]:
-        complete = False
+        complete, most = False, RANGE_ROWS
         while not complete:
-            rows, complete = self._range(reading, after, limit)
+            try:
+                with self._same_table(reading):
+                    rows, complete = self._copy(reading, after, min(limit, most))
+            except SourceTimedOut:
+                most = min(limit, most) // 2
+                if most < LEAST_ROWS:
+                    raise
+                continue
             yield rows
             if rows.num_rows:
                 after, limit = _last_id(rows), _fitting(rows)
+
+    def _windows(self, reading: Reading, limit: int) -> Iterator[pa.Table]:
+        """Read what is new by windows of id, so that no statement scans more than a part of the table."""
+        after, width, end = None, reading.window_rows, False
+        while not end:
+            try:
+                with self._same_table(reading):
+                    bound = self._bound(after, width)
+                    rows, complete = self._copy(reading, after, limit, bound)
+            except SourceTimedOut:
+                width //= 2
+                if width < LEAST_ROWS:
+                    raise
+                continue
+            if rows.num_rows:
+                yield rows
+            end = complete and bound is None
+            after = bound if complete else _last_id(rows)
+
+    def _bound(self, after: int | None, width: int) -> int | None:
+        """Return the last id of the window behind ``after``; None when the rest of the table is no more than that."""
+        where = f"WHERE id > {after}" if after is not None else ""
+        found = self._session.first(
+            f'SELECT id::bigint FROM public."{self._events.table}" {where} {self._by_id} OFFSET {width - 1} LIMIT 1'
+        )
+        return found[0] if found else None
 
     @property
     def _by_id(self) -> str:
         # The column itself, which is in order in an index; by its bare name it would be the converted one.
         return f'ORDER BY "{self._events.table}".id'
 
-    def _range(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, bool]:
+    @contextmanager
+    def _same_table(self, reading: Reading) -> Iterator[None]:
+        """Hold a snapshot of the table that was planned for; another in its place is read at the next poll."""
         with self._session.snapshot(self._events.table) as snapshot:
             if asdict(snapshot.identity) != dict(reading.new.identity):
                 message = f"{self._events.table}: changed while it was being read; it is read again at the next poll"
                 raise SourceError(message)
-            return self._copy(reading, after, limit)
+            yield
 
-    def _copy(self, reading: Reading, after: int | None, limit: int) -> tuple[pa.Table, bool]:
-        """Read the next rows by id; return with them whether they are the last."""
+    def _copy(self, reading: Reading, after: int | None, limit: int, bound: int | None = None) -> tuple[pa.Table, bool]:
+        """Read the next rows by id, none behind ``bound``; return with them whether they are the last."""
         conditions = [f"id > {after}"] if after is not None else []
+        if bound is not None:
+            conditions.append(f"id <= {bound}")
         if reading.plan.mode != "full":
             conditions.append(self._new(reading))
         query = f"{self._select(reading, *conditions)} {self._by_id} LIMIT {limit}"
@@ -162,16 +219,27 @@ class TableReader:
         return {column.name: there[column.name] for column in columns_of(self._events.row) if column.name in there}
 
     def _extent(self) -> tuple[datetime | None, Extent]:
+        """Return when the oldest request was made, and which ids there are, by one statement."""
         table = f'public."{self._events.table}"'
         # Beyond year 9999 lies what Python has no word for.
         known = "created_at::timestamp BETWEEN '0001-01-01' AND '9999-12-31'"
-        first = self._session.first(
-            f"SELECT id::bigint, CASE WHEN {known} THEN created_at::timestamp END FROM {table} ORDER BY id LIMIT 1"
-        )
-        last = self._session.first(f"SELECT id::bigint FROM {table} ORDER BY id DESC LIMIT 1")
         newest = self._position.max_id if self._position else None
-        held = newest is not None and self._session.first(f"SELECT 1 FROM {table} WHERE id = {newest}") is not None
-        return (first[1] if first else None), Extent(first[0] if first else None, last[0] if last else None, held)
+        held = "false" if newest is None else f"EXISTS (SELECT 1 FROM {table} WHERE id = {newest})"
+        found = self._session.first(
+            f"""
+            SELECT oldest.id, oldest.created_at, newest.id, {held}
+            FROM (SELECT 1) AS once
+            LEFT JOIN (
+                SELECT id::bigint AS id, CASE WHEN {known} THEN created_at::timestamp END AS created_at
+                FROM {table}
+                {self._by_id}
+                LIMIT 1
+            ) AS oldest ON true
+            LEFT JOIN (SELECT id::bigint AS id FROM {table} {self._by_id} DESC LIMIT 1) AS newest ON true
+            """
+        )
+        oldest_id, oldest_at, newest_id, holds_newest = found or (None, None, None, False)
+        return oldest_at, Extent(oldest_id, newest_id, holds_newest)
 
     def _reading(
         self, chosen: Plan, snapshot: Snapshot, extent: Extent, kinds: Mapping[str, str], oldest_at: datetime | None
@@ -201,6 +269,8 @@ class TableReader:
             self._asked,
             oldest_at,
             snapshot.identity.node,
+            snapshot.bytes,
+            _window_rows(snapshot),
         )
 
 
@@ -239,8 +309,12 @@ def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:
     return asked
 
 
-def _last_id(rows: pa.Table) -> int:
-    return int(rows.column("id")[-1].as_py())
+def _empty(reading: Reading) -> pa.Table:
+    return pa.schema([(field.name, ARROW_TYPES[field.type]) for field in reading.fields]).empty_table()
+
+
+def _last_id(rows: pa.Table) -> int | None:
+    return int(rows.column("id")[-1].as_py()) if rows.num_rows else None
 
 
 def _fitting(rows: pa.Table) -> int:
@@ -255,6 +329,14 @@ def _estimated(snapshot: Snapshot) -> int:
     if snapshot.rows <= 0:
         return FIRST_RANGE_ROWS
     return _limit(int(snapshot.bytes / snapshot.rows) * WIRE_FACTOR)
+
+
+def _window_rows(snapshot: Snapshot) -> int:
+    """Return how many rows stand in what one statement may scan: at most half of those that are too many for one."""
+    if snapshot.rows <= 0:
+        return FIRST_WINDOW_ROWS
+    fitting = WINDOW_BYTES / max(snapshot.bytes / snapshot.rows, 1.0)
+    return max(LEAST_ROWS, int(min(fitting, snapshot.rows / 2)))
 
 
 def _limit(average_bytes: int) -> int:

@@ -7,13 +7,21 @@ from datetime import UTC
 import pyarrow as pa
 import structlog
 
-from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST, REPOSITORY_OLDEST
+from exporter.agent_families import (
+    EXACT_INTERVAL,
+    HISTORY_ROWS,
+    INCIDENTS,
+    POSSIBLY_LOST,
+    READING_SECONDS,
+    REPOSITORY_BYTES,
+    REPOSITORY_OLDEST,
+)
 from exporter.collector import Collector, Context, Promises
 from exporter.errors import SourceError
-from exporter.exposition.archived import active_blocks, archived_blocks
+from exporter.exposition.archived import MODES, active_blocks, archived_blocks
 from exporter.exposition.board import STALE_AFTER_INTERVALS, Board, Shown
 from exporter.history.history import History
-from exporter.metrics import single
+from exporter.metrics import Block, Labels, single
 from exporter.poller.runs import Runs
 from exporter.poller.taking import Knowledge, StateKey, Taken
 from exporter.status import ArchiveStatus, CollectorStatus, PollStatus, SourceStatus
@@ -45,6 +53,10 @@ class Shower:
         }
         self._said: dict[str, str | None] = {}
         self._repository_oldest: float | None = None
+        self._repository_bytes: int | None = None
+        self._reading_seconds: dict[str, float] = {}
+        self.exact_interval = exact_interval
+        """The seconds from one exact reading of requests to the next, as they are kept now."""
 
     def answered(self, taken: Taken, now: float) -> None:
         """Say that the source answered."""
@@ -80,6 +92,8 @@ class Shower:
         """Pin what this poll learned."""
         if taken.oldest_at is not None:
             self._repository_oldest = taken.oldest_at.replace(tzinfo=UTC).timestamp()
+        if taken.table_bytes is not None:
+            self._repository_bytes = taken.table_bytes
         for key, rows in taken.states.items():
             self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
         self._show_requests_of(known, now, taken.runs)
@@ -89,6 +103,7 @@ class Shower:
             self._say(status)
         polls = [pending for pending in taken.tables if pending.events.keeps_open]
         for pending in polls:
+            self._reading_seconds[pending.mode] = pending.seconds
             self._board.pin_poll(PollStatus(now, seconds, pending.mode, pending.read, pending.new, error))
         if not polls and error:
             self._board.pin_poll(PollStatus(now, seconds, "none", 0, 0, error))
@@ -99,8 +114,14 @@ class Shower:
         if not self._history.known:
             return
         blocks = list(archived_blocks(self._history.totals, self._collectors, self._history.file.bytes))
-        if self._repository_oldest is not None:
-            blocks.append(single(REPOSITORY_OLDEST, self._repository_oldest))
+        blocks += [
+            single(REPOSITORY_OLDEST, self._repository_oldest),
+            single(REPOSITORY_BYTES, self._repository_bytes),
+            single(EXACT_INTERVAL, self.exact_interval),
+            Block(
+                READING_SECONDS, Labels(("mode",), [list(MODES)]), [self._reading_seconds.get(mode) for mode in MODES]
+            ),
+        ]
         self._board.pin_archive(blocks, self._archive_status())
 
     def show_defect(self, error: str, now: float) -> None:

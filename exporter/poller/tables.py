@@ -58,6 +58,13 @@ class Pending:
     reused: int = 0
     gone: pa.Table | None = None
     node: str = ""
+    seconds: float = 0.0
+    """How long the reading took."""
+
+    @property
+    def read_exactly(self) -> bool:
+        """Whether everything was asked for that is new, as an exact reading does and no other."""
+        return self.mode == "exact" or (self.mode == "full" and self.reading is None)
 
     def count(self, appended: Appended) -> None:
         """Add what became of a batch."""
@@ -100,6 +107,7 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
     if pending.node.endswith(STANDBY_MARK):
         # A standby may lag behind what was read before: what it lacks is not gone.
         pending.gone = _no_keys(reading.asked)
+    pending.seconds = (archiving.clock() - started_at).total_seconds()
     return pending
 
 

@@ -32,6 +32,12 @@ class Taken:
     address: str = ""
     server_version: str = ""
     oldest_at: datetime | None = None
+    table_bytes: int | None = None
+    """The size of the source's table of requests."""
+
+    def exact_seconds(self) -> float:
+        """Return how long the exact readings took that this poll made."""
+        return sum(pending.seconds for pending in self.tables if pending.read_exactly)
 
     def waiting(self) -> set[str]:
         """Name the tables whose rows are not stored yet."""
@@ -167,6 +173,7 @@ class Taker:
         taken.tables.append(pending)
         if events.keeps_open and pending.reading:
             taken.oldest_at = pending.reading.oldest_at
+            taken.table_bytes = pending.reading.table_bytes
         return pending.read + (pending.rows.num_rows if pending.rows is not None else 0)
 
     def _take_from_view(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
@@ -188,6 +195,7 @@ class Taker:
             with self._history.writing(self._clock(), columns_to_fit([pending])) as writer:
                 pending.count(append(writer, events, self._history.clean(events, rows), self.archiving()))
         pending.gone = self._history.open_keys.slice(0, 0)
+        pending.seconds = (self._clock() - pending.started_at).total_seconds()
         taken.tables.append(pending)
         return pending.read
 

@@ -38,6 +38,16 @@ _IDENTITY = """
 """
 
 
+# Whoever waits for our lock waits no longer than one statement may take, however many the transaction has.
+_REST = """
+    SELECT set_config(
+        'statement_timeout',
+        greatest(1, %s - extract(epoch FROM clock_timestamp() - now()) * 1000)::integer::text,
+        true
+    )
+"""
+
+
 @dataclass(frozen=True)
 class Identity:
     """The signals that say whether this is the table, in the database, on the server, that was read before."""
@@ -78,6 +88,7 @@ class Session:
         self._explain = explain
         self.catalog = Catalog({})
         self._connection = connection
+        self._milliseconds = int(statement_timeout * 1000)
         self._silence = statement_timeout + GRACE_SECONDS
 
     @property
@@ -87,10 +98,14 @@ class Session:
         return f"{version // 10000}.{version % 10000}"
 
     def prepare(self) -> None:
-        """Settle what could not be asked for while connecting."""
-        if self._connection.info.server_version >= POSTGRES_11:
-            with deadline(self._connection, self._silence):
+        """Settle what could not be asked for while connecting: older versions do not know these settings."""
+        version = self._connection.info.server_version
+        with deadline(self._connection, self._silence):
+            if version >= POSTGRES_11:
                 self._connection.execute("SET jit = off")  # compiling costs more than these statements
+            if version >= POSTGRES_12:
+                # A copy that nobody takes off the wire ends too: its own timeout does not reach a server that sends.
+                self._connection.execute(f"SET tcp_user_timeout = {self._milliseconds}".encode())
 
     def look(self, relations: Collection[str]) -> Catalog:
         """Read the catalog of these relations, and keep it for the statements to come."""
@@ -127,6 +142,7 @@ class Session:
             with deadline(self._connection, self._silence):
                 self._connection.execute(f'LOCK TABLE public."{table}" IN ACCESS SHARE MODE'.encode())
                 snapshot = self._identify(table)
+                self._take_the_rest()
             yield snapshot
 
     def copy(self, query: str, fields: Sequence[Field]) -> pa.Table:
@@ -137,11 +153,13 @@ class Session:
     def copy_some(self, query: str, fields: Sequence[Field], most_bytes: int | None) -> tuple[pa.Table, bool]:
         """Copy rows out until they are more than so many bytes; return with them whether that was all.
 
-        A copy that was broken off has ended the transaction: nothing more can be read in it.
+        The copy has what is left of the transaction's time. One that was broken off has ended the transaction: nothing
+        more can be read in it.
         """
         batches: list[pa.RecordBatch] = []
         size, whole = 0, True
         with deadline(self._connection, self._silence):
+            self._take_the_rest()
             if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
                 # Such a database promises nothing about its bytes, and the server would refuse to call them UTF-8.
                 self._connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
@@ -183,6 +201,10 @@ class Session:
                     self._connection.execute("ROLLBACK")
                 return
         self._connection.close()
+
+    def _take_the_rest(self) -> None:
+        """Give the next statement what is left of the transaction's time."""
+        self._connection.execute(_REST, [self._milliseconds])
 
     def _identify(self, table: str) -> Snapshot:
         modern = self._connection.info.server_version >= POSTGRES_13

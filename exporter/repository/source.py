@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from exporter.errors import ExporterError, SourceError, SourceRefused, SourceUnreachable
+from exporter.errors import ExporterError, SourceError, SourceRefused, SourceTimedOut, SourceUnreachable
 from exporter.repository.connection import connect, deadline
 from exporter.repository.session import Session
 
@@ -20,6 +20,7 @@ GRACE_SECONDS = 5.0
 # SQLSTATE classes: connection exceptions, too many clients, shutdown.
 _CONNECTION_LOST = ("08", "53", "57P")
 _REFUSALS = ("28", "42501", "3D000")
+_TIMED_OUT = "57014"
 _NEVER_ANSWERED = "closed the connection or did not answer in time"
 
 
@@ -149,7 +150,7 @@ class Repository:
         answered = bool(state) and not state.startswith(_CONNECTION_LOST)
         if isinstance(error, psycopg.OperationalError | OSError) and not answered:
             return SourceUnreachable(message)
-        return SourceError(message)
+        return (SourceTimedOut if state == _TIMED_OUT else SourceError)(message)
 
 
 def _in_recovery(connection: Connection[Any]) -> bool:

@@ -1,0 +1,140 @@
+"""A table too large for one statement is read by several; nobody waits for the agent longer than one may take."""
+
+import threading
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from exporter.agent_families import EXACT_INTERVAL
+from exporter.metrics import Block, Family
+from exporter.poller.reading import Reading, TableReader
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+
+# Reading as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
+SLOW = """
+    CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 100000 AS
+    'BEGIN PERFORM pg_sleep({}); RETURN true; END'
+"""
+
+
+def make_slow(source: Source, seconds: float) -> None:
+    """Let every row cost so many seconds whoever reads it with a reader's rights."""
+    source.run(SLOW.format(seconds))
+    source.run("CREATE POLICY slow ON http_requests USING (slow())")
+    source.run("ALTER TABLE http_requests ENABLE ROW LEVEL SECURITY")
+
+
+@pytest.fixture
+def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table is small, and a window is a hundred rows or so."""
+    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
+    monkeypatch.setattr("exporter.poller.reading.WINDOW_BYTES", 12_000)
+    monkeypatch.setattr("exporter.poller.reading.LEAST_ROWS", 50)
+
+
+@pytest.mark.usefixtures("windowed")
+def test_an_exact_reading_by_windows(source: Source, rig: Rig) -> None:
+    """Late commits, completions and removals are found wherever their ids lie, one window after the other."""
+    source.requests(1, 2000)
+    source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 5 = 0")
+    rig.polled(exact=True)
+    source.run("VACUUM ANALYZE http_requests")
+    source.run("UPDATE http_requests SET completed_at = created_at WHERE id % 10 = 0")
+    source.run("DELETE FROM http_requests WHERE id % 15 = 0")
+    source.requests(-20, 0)
+    source.requests(3000, 3300)
+    source.request(2**63 - 1)
+    rig.polled(exact=True)
+    assert rig.mode() == "exact"
+    assert sorted([*rig.ids(), *rig.open_ids()]) == [*range(-20, 2001), *range(3000, 3301), 2**63 - 1]
+    assert rig.open_ids() == [number for number in range(1, 2001) if number % 5 == 0 and number % 10 and number % 15]
+    rig.assert_once()
+
+
+@pytest.mark.usefixtures("windowed")
+def test_more_is_new_in_a_window_than_in_a_range(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window full of new rows is read by ranges, and the next window begins behind it."""
+    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 30)
+    source.requests(1, 500)
+    rig.polled(exact=True)
+    source.run("UPDATE http_requests SET status = 201")
+    source.requests(501, 900)
+    rig.polled(exact=True)
+    assert rig.ids() == list(range(1, 901))
+    rig.assert_once()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["full", "exact"])
+def test_a_statement_that_takes_too_long(
+    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """What the server has no time for at once is read by smaller and smaller parts, in the same poll."""
+    monkeypatch.setattr("exporter.poller.reading.LEAST_ROWS", 10)
+    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 300)
+    source.requests(1, 300)
+    if not first:
+        rig.polled()
+        source.run("DELETE FROM http_requests WHERE id <= 200")
+        source.requests(301, 500)
+        source.run("ANALYZE http_requests")
+    make_slow(source, 0.005)
+    _give_statements(rig, 1.0)
+    rig.polled(exact=True)
+    assert rig.mode() == ("full" if first else "exact")
+    assert rig.ids() == list(range(1, 301 if first else 501))
+    rig.assert_once()
+
+
+def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, rig: Rig) -> None:
+    """However many statements a reading has, whoever waits for its lock waits no longer than one of them may take."""
+    source.requests(1, 3)
+    make_slow(source, 1.5)
+    _give_statements(rig, 4.0)
+    reading = threading.Thread(target=rig.poll)
+    with source.other() as other:
+        # Two statements of a reading together would take 7 s.
+        other.execute("SET lock_timeout = '6s'")
+        reading.start()
+        locked = "SELECT count(*) FROM pg_locks WHERE relation = 'http_requests'::regclass AND mode = 'AccessShareLock'"
+        while source.run(f"{locked} AND pid <> pg_backend_pid()") == [(0,)]:
+            assert reading.is_alive()
+        other.execute("TRUNCATE http_requests")
+    reading.join()
+
+
+def test_exact_readings_come_rarer_while_they_take_long(
+    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading that took two minutes is not repeated for forty; one that is quick again brings the interval back."""
+    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
+    rig.polled(exact=True)
+    opening, took = TableReader.open, 120.0
+
+    def slowly(reader: TableReader, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
+        rig.now += took if exact_due else 0.0
+        return opening(reader, exact_due=exact_due)
+
+    monkeypatch.setattr(TableReader, "open", slowly)
+    modes = []
+    for passed in (1000.0, 1000.0, 1000.0, 400.0, 1000.0):
+        rig.now += passed
+        begun = rig.now
+        rig.polled()
+        modes.append((rig.mode(), _shown(rig, EXACT_INTERVAL)))
+        rig.now = begun
+        took = 120.0 if len(modes) == 1 else 0.0
+    assert modes == [("exact", 2400.0), ("fast", 2400.0), ("fast", 2400.0), ("exact", 1000.0), ("exact", 1000.0)]
+
+
+def _give_statements(rig: Rig, seconds: float) -> None:
+    rig.repository._login = replace(rig.repository._login, statement_timeout=seconds)
+
+
+def _shown(rig: Rig, family: Family) -> object:
+    """Return the one sample of a family as it would be scraped."""
+    block = next(block for block in rig.board.blocks(rig.now) if block.family == family)
+    assert isinstance(block, Block)
+    assert not callable(block.values)
+    return block.values[0]
