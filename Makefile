@@ -35,7 +35,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp
+bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
 
 components:
@@ -60,6 +60,12 @@ $(VENV)/dev.stamp: requirements/build.txt requirements/dev.txt pyproject.toml | 
 	@$(INSTALL_SELF)
 	@touch $@ $(VENV)/demo.stamp
 
+# The benchmarks' peers, beside what the demo needs.
+$(VENV)/bench.stamp: requirements/bench.txt | $(VENV)/dev.stamp
+	@echo "installing what the benchmarks measure against into $(VENV)"
+	@$(PIP_INSTALL) -r requirements/bench.txt
+	@touch $@
+
 # dev.txt first: the others take its versions. The files name no index and no host, whatever this machine uses.
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
     --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
@@ -69,6 +75,7 @@ lock: | $(VENV)/pyvenv.cfg
 	@test -x $(BIN)/uv || $(PIP_INSTALL) -r requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo --group build --group dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
+	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt
 	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt
 

@@ -1,11 +1,13 @@
 """One way of archiving, in a process of its own: prints its seconds, processor seconds, peak memory and bytes a row."""
 
 import json
+import os
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as driver
@@ -16,7 +18,7 @@ from exporter.collectors import discover
 from exporter.exposition.board import Board
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
-from exporter.history.redaction import Privacy
+from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.poller.poller import Poller, Schedule
 from exporter.repository.connection import connect
 from exporter.repository.source import Address, Login, Repository
@@ -57,16 +59,50 @@ def ours(parameters: Parameters, path: Path) -> None:
         raise SystemExit(message)
 
 
-def adbc(parameters: Parameters, path: Path) -> None:
-    """Load plainly through ADBC: no redaction, no deduplication, no counters."""
-    address = "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**parameters)
-    with driver.connect(address) as connection, connection.cursor() as cursor, duckdb.connect(str(path)) as file:
+@dataclass(frozen=True)
+class Peer:
+    """Another way from PostgreSQL into DuckDB: plainly, or with the redaction and the deduplication that ours has."""
+
+    load: Callable[[Parameters, Path, bool], None]
+    tidy: bool = False
+
+    def __call__(self, parameters: Parameters, path: Path) -> None:
+        """Load every request into a table of its own."""
+        self.load(parameters, path, self.tidy)
+
+
+def store(file: duckdb.DuckDBPyConnection, relation: str, *, tidy: bool) -> None:
+    """Append a relation's rows to the table of requests: as they are, or redacted, parsed and without what is known."""
+    selected = _tidied(relation) if tidy else f"SELECT * FROM {relation}"
+    more = ", NULL::VARCHAR AS asset_type, NULL::VARCHAR AS workbook, NULL::VARCHAR AS view" if tidy else ""
+    file.execute(f"CREATE TABLE IF NOT EXISTS http_requests AS SELECT *{more} FROM {relation} LIMIT 0")
+    file.execute(f"INSERT INTO http_requests BY NAME {selected}")
+
+
+def _tidied(relation: str) -> str:
+    made = ", ".join(f"{text} AS {name}" for name, text in cleaning(Privacy()).items())
+    cut = ", ".join(f"{name}_pieces" for name in URI_COLUMNS)
+    return (
+        f"SELECT rows.* EXCLUDE ({cut}) REPLACE ({made})"
+        f" FROM (SELECT *, {pieces(URI_COLUMNS)} FROM ({parsed(relation)})) AS rows"
+        " ANTI JOIN http_requests AS known ON known.id = rows.id AND known.created_at = rows.created_at"
+    )
+
+
+def adbc(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001 - one shape for all peers
+    """Stream Arrow through ADBC."""
+    with driver.connect(_address(parameters)) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT {COLUMNS} FROM http_requests")
-        file.register("rows", cursor.fetch_record_batch())
-        file.execute("CREATE TABLE http_requests AS SELECT * FROM rows")
+        reader = cursor.fetch_record_batch()
+        with duckdb.connect(str(path)) as file:
+            # A stream can be read once: the table is made from its schema.
+            file.register("empty", reader.schema.empty_table())
+            store(file, "empty", tidy=tidy)
+            file.register("rows", reader)
+            store(file, "rows", tidy=tidy)
 
 
-def csv_file(parameters: Parameters, path: Path) -> None:
+def csv_file(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001
     """Copy to a temporary CSV file and let DuckDB read it."""
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         with (
@@ -78,13 +114,12 @@ def csv_file(parameters: Parameters, path: Path) -> None:
                 file.write(data)
         file.flush()
         with duckdb.connect(str(path)) as database:
-            database.execute(f"CREATE TABLE http_requests AS SELECT * FROM read_csv('{file.name}', nullstr='')")
+            store(database, f"read_csv('{file.name}', nullstr='')", tidy=tidy)
 
 
-def rows_to_arrow(parameters: Parameters, path: Path) -> None:
+def rows_to_arrow(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001
     """Fetch rows with a server cursor of psycopg and build Arrow tables of them."""
     names = [name.strip() for name in COLUMNS.split(",")]
-    statement = "CREATE TABLE http_requests AS FROM batch"
     with (
         connect(parameters) as connection,
         duckdb.connect(str(path)) as database,
@@ -96,16 +131,59 @@ def rows_to_arrow(parameters: Parameters, path: Path) -> None:
         while rows := cursor.fetchmany(50_000):
             columns = (list(column) for column in zip(*rows, strict=True))
             database.register("batch", pa.table(dict(zip(names, columns, strict=True))))
-            database.execute(statement)
-            statement = "INSERT INTO http_requests SELECT * FROM batch"
+            store(database, "batch", tidy=tidy)
+
+
+def pipeline(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001
+    """Run a dlt pipeline with its Arrow backend; what is tidied is tidied from the table that it has loaded."""
+    os.environ.update(
+        {
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "RUNTIME__LOG_LEVEL": "ERROR",
+            "DLT_DATA_DIR": str(path.parent / "dlt"),
+        }
+    )
+    import dlt  # noqa: PLC0415 - slow to import, and only this peer needs it
+    from dlt.sources.sql_database import sql_table  # noqa: PLC0415
+
+    address = _address(parameters).replace("postgresql:", "postgresql+psycopg:")
+    table = sql_table(
+        credentials=address,
+        table="http_requests",
+        backend="pyarrow",
+        chunk_size=50_000,
+        included_columns=[name.strip() for name in COLUMNS.split(",")],
+    )
+    loaded = path.with_name("loaded.duckdb") if tidy else path
+    run = dlt.pipeline(
+        "requests",
+        pipelines_dir=str(path.parent / "pipelines"),
+        destination=dlt.destinations.duckdb(str(loaded)),
+        dataset_name="main" if not tidy else "loaded",
+    )
+    run.run(table, write_disposition="append")
+    if tidy:
+        with duckdb.connect(str(path)) as database:
+            database.execute(f"ATTACH '{loaded}' AS arrived (READ_ONLY)")
+            store(database, "arrived.loaded.http_requests", tidy=True)
+
+
+def _address(parameters: Parameters) -> str:
+    return "postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**parameters)
 
 
 PEERS: dict[str, Callable[[Parameters, Path], None]] = {
     "ours": ours,
-    "plain ADBC": adbc,
-    "COPY csv, read_csv": csv_file,
-    "psycopg, pyarrow": rows_to_arrow,
+    "plain ADBC": Peer(adbc),
+    "ADBC, tidied": Peer(adbc, tidy=True),
+    "COPY csv, read_csv": Peer(csv_file),
+    "COPY csv, read_csv, tidied": Peer(csv_file, tidy=True),
+    "psycopg, pyarrow": Peer(rows_to_arrow),
+    "psycopg, pyarrow, tidied": Peer(rows_to_arrow, tidy=True),
+    "dlt": Peer(pipeline),
+    "dlt, tidied": Peer(pipeline, tidy=True),
 }
+"""Tidied: redacted, parsed and deduplicated by our own expressions, as ours is; only ours folds counters as well."""
 
 
 def main() -> None:
