@@ -195,15 +195,19 @@ def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
         MERGE INTO last_seen USING (
             SELECT
                 coalesce(site_labels.site, '') AS site,
-                coalesce(people.person, -arriving.user_id) AS person,
-                max(arriving.created_at) AS seen_at
-            FROM (SELECT * REPLACE ({_TYPED}) FROM arriving) AS arriving
-            LEFT JOIN site_labels ON site_labels.site_id = arriving.site_id
-            LEFT JOIN people ON people.user_id = arriving.user_id
-            WHERE arriving.fresh
-                AND arriving.user_id IS NOT NULL
-                AND isfinite(arriving.created_at)
-                AND arriving.created_at <= TIMESTAMP '{now + timedelta(hours=1)}'
+                coalesce(people.person, -users.user_id) AS person,
+                max(users.seen_at) AS seen_at
+            FROM (
+                SELECT site_id, user_id, max(created_at) AS seen_at
+                FROM (SELECT * REPLACE ({_TYPED}) FROM arriving) AS arriving
+                WHERE fresh
+                    AND user_id IS NOT NULL
+                    AND isfinite(created_at)
+                    AND created_at <= TIMESTAMP '{now + timedelta(hours=1)}'
+                GROUP BY ALL
+            ) AS users
+            LEFT JOIN site_labels ON site_labels.site_id = users.site_id
+            LEFT JOIN people ON people.user_id = users.user_id
             GROUP BY ALL
         ) AS seen
         ON last_seen.site = seen.site AND last_seen.person = seen.person
