@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from exporter.history.positions import Position
-from exporter.repository.session import Snapshot
+from exporter.repository.session import STANDBY_MARK, Snapshot
 
 Mode = Literal["fast", "exact", "full"]
 
@@ -55,13 +55,15 @@ def plan(
     if position is None or position.horizon is None:
         return Plan("full")
     changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name) != value]
-    incidents = [*_identity_incidents(changed, extent), *_schema_incidents(position.columns, columns)]
-    if snapshot.xmax < position.xmax and not incidents:
-        incidents.append(Incident("restored", "the transaction counter went back"))
+    went_back = snapshot.xmax < position.xmax
+    incidents = [
+        *_identity_incidents(changed, snapshot, extent, went_back=went_back),
+        *_schema_incidents(position.columns, columns),
+    ]
     emptied = position.truncated or any(incident.kind == "truncated" for incident in incidents)
     full = (
         bool(changed)
-        or snapshot.xmax < position.xmax
+        or went_back
         or snapshot.xmin - position.horizon > HORIZON_LIMIT
         or _lost_columns(position.columns, columns)
     )
@@ -74,10 +76,15 @@ def plan(
     )
 
 
-def _identity_incidents(changed: Sequence[str], extent: Extent) -> list[Incident]:
+def _identity_incidents(
+    changed: Sequence[str], snapshot: Snapshot, extent: Extent, *, went_back: bool
+) -> list[Incident]:
     if any(name in changed for name in _SAME_DATABASE):
         return [Incident("restored", "another table stands in the place of the one read before: " + ", ".join(changed))]
-    if "relfilenode" in changed:
+    # A standby that is behind has lost nothing: what it lacks is yet to come.
+    if went_back and not snapshot.identity.node.endswith(STANDBY_MARK):
+        return [Incident("restored", "the transaction counter went back")]
+    if "relfilenode" in changed and not went_back:
         if extent.holds_newest:
             return [Incident("rewritten", "the table was rewritten; its rows are still there")]
         return [Incident("truncated", "the table was emptied")]

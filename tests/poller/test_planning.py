@@ -37,6 +37,22 @@ CASES: dict[str, tuple[Position | None, Snapshot, Extent, bool, Mode, list[str]]
     "restarted": (POSITION, _with(postmaster_started_at="later"), EXTENT, False, "full", ["server_changed"]),
     "failed over": (POSITION, _with(node="10.0.0.2:8060"), EXTENT, False, "full", ["server_changed"]),
     "transactions went back": (POSITION, replace(SNAPSHOT, xmin=940, xmax=949), EXTENT, False, "full", ["restored"]),
+    "an older backup": (
+        POSITION,
+        replace(_with(postmaster_started_at="later", relfilenode=2), xmin=940, xmax=949),
+        GONE,
+        False,
+        "full",
+        ["restored"],
+    ),
+    "a standby that is behind": (
+        POSITION,
+        replace(_with(node="10.0.0.2:8060/standby", relfilenode=2), xmin=940, xmax=949),
+        GONE,
+        False,
+        "full",
+        ["server_changed"],
+    ),
     "away too long": (POSITION, replace(SNAPSHOT, xmin=901 + HORIZON_LIMIT, xmax=2**40), EXTENT, False, "full", []),
     "away almost too long": (
         POSITION,
