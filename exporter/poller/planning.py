@@ -9,7 +9,7 @@ from exporter.repository.session import STANDBY_MARK, Snapshot
 
 Mode = Literal["fast", "exact", "full"]
 
-# age() compares 32-bit transaction ids: beyond half of them, less a margin, it cannot tell old from new.
+# age() reckons in 32 bits from the next transaction id: beyond half of them, less a margin, it cannot tell old from new.
 HORIZON_LIMIT = 2**31 - 10**6
 # A sequential scan of this much is cheap enough for every poll.
 SMALL_BYTES = 64_000_000
@@ -64,7 +64,7 @@ def plan(
     full = (
         bool(changed)
         or went_back
-        or snapshot.xmin - position.horizon > HORIZON_LIMIT
+        or snapshot.xmax - position.horizon > HORIZON_LIMIT
         or _lost_columns(position.columns, columns)
     )
     exact = exact_due or snapshot.bytes <= SMALL_BYTES

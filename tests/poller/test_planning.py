@@ -53,10 +53,10 @@ CASES: dict[str, tuple[Position | None, Snapshot, Extent, bool, Mode, list[str]]
         "full",
         ["server_changed"],
     ),
-    "away too long": (POSITION, replace(SNAPSHOT, xmin=901 + HORIZON_LIMIT, xmax=2**40), EXTENT, False, "full", []),
+    "away too long": (POSITION, replace(SNAPSHOT, xmax=901 + HORIZON_LIMIT), EXTENT, False, "full", []),
     "away almost too long": (
         POSITION,
-        replace(SNAPSHOT, xmin=900 + HORIZON_LIMIT, xmax=2**40),
+        replace(SNAPSHOT, xmin=890 + HORIZON_LIMIT, xmax=900 + HORIZON_LIMIT),
         EXTENT,
         True,
         "exact",
