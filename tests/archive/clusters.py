@@ -110,14 +110,16 @@ class Cluster(Source):
         self.server.own(self.server.data)
         self.start()
 
-    def reset(self, next_xid: int, epoch: int = 0) -> None:
-        """Set the transaction counter of the stopped server; every row must be frozen, none is older than this."""
+    def reset(self, next_xid: int, oldest_xid: int | None = None) -> None:
+        """Stop the server, set its 64-bit transaction counter, and start it; every row must be frozen."""
         self.stop()
         segment = self.server.data / "pg_xact" / f"{next_xid % 2**32 // SEGMENT_XIDS:04X}"
-        segment.write_bytes(bytes(SEGMENT_BYTES))
-        self.server.own(segment)
-        xid = str(next_xid)
-        options = [f"--next-transaction-id={xid}", f"--oldest-transaction-id={xid}", f"--epoch={epoch}"]
+        if not segment.exists():
+            segment.write_bytes(bytes(SEGMENT_BYTES))
+            self.server.own(segment)
+        epoch, xid = divmod(next_xid, 2**32)
+        oldest = (next_xid if oldest_xid is None else oldest_xid) % 2**32
+        options = [f"--next-transaction-id={xid}", f"--oldest-transaction-id={oldest}", f"--epoch={epoch}"]
         self.program("pg_resetwal", *options, f"--pgdata={self.server.data}")
         self.start()
 

@@ -1,23 +1,15 @@
 """A cluster is put back, or moves to a newer PostgreSQL: the history goes on, with both generations of each id."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.archive.clusters import Cluster, cluster
+from tests.archive.clusters import Cluster
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.steps import Steps
 from tests.reliability import Tally
 from tests.soak import times
-
-
-@pytest.fixture
-def primary() -> Iterator[Cluster]:
-    """A cluster of its own."""
-    with cluster() as made:
-        yield made
 
 
 @pytest.mark.fault(19)

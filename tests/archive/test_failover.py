@@ -1,7 +1,8 @@
 """Another server takes over, with all that was committed or without the last of it, or stands in for a while."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,12 @@ from typing import Any
 import pytest
 
 from exporter.repository import copying
-from tests.archive.clusters import Cluster, Standby, cluster, reach, standby, until
+from tests.archive.clusters import Cluster, Standby, reach, standby, until
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.steps import Steps
 from tests.reliability import Tally
 from tests.soak import times
-
-
-@pytest.fixture
-def primary() -> Iterator[Cluster]:
-    """A cluster of its own."""
-    with cluster() as made:
-        yield made
 
 
 def _rig(primary: Cluster, path: Path) -> Rig:
@@ -148,7 +142,7 @@ def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, mon
             reach(rig, other.address)
             other.caught_up(primary)
             with monkeypatch.context() as patch:
-                _in_the_way(patch, moment, lambda: _conflict(primary, other, cause))
+                _in_the_way(patch, moment, partial(_conflict, primary, other, cause))
                 rig.poll()
             assert "conflict with recovery" in rig.errors()["http_requests"]
             other.caught_up(primary)
