@@ -9,7 +9,7 @@ from exporter.repository.session import STANDBY_MARK, Snapshot
 
 Mode = Literal["fast", "exact", "full"]
 
-# age() reckons in 32 bits from the next transaction id: beyond half of them, less a margin, it cannot tell old from new.
+# age() counts back in 32 bits from the next transaction: beyond half of them, less a margin, it takes old for new.
 HORIZON_LIMIT = 2**31 - 10**6
 # A sequential scan of this much is cheap enough for every poll.
 SMALL_BYTES = 64_000_000
@@ -17,7 +17,8 @@ SMALL_BYTES = 64_000_000
 OVERLAP = 1_000
 
 _SAME_DATABASE = ("system_identifier", "database_oid", "table_oid")
-_SAME_SERVER = ("postmaster_started_at", "node")
+# A server that crashed may give transaction ids again that were seen: those of which nothing had reached its disk.
+_SAME_SERVER = ("postmaster_started_at", "statistics_since", "node")
 
 
 @dataclass(frozen=True)

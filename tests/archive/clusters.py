@@ -4,7 +4,9 @@ A cluster is a source that may be stopped, started and put back; its sessions ar
 """
 
 import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -62,6 +64,34 @@ class Cluster(Source):
         """End the server as a power cut would."""
         self._hang_up()
         self.server.kill()
+
+    @contextlib.contextmanager
+    def nothing_written(self) -> Iterator[None]:
+        """Let nothing that is written reach the disk but by a commit."""
+        kinds = "('walwriter', 'background writer', 'checkpointer')"
+        writers = self.run(f"SELECT pid FROM pg_stat_activity WHERE backend_type IN {kinds}")
+        for (writer,) in writers:
+            os.kill(writer, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for (writer,) in writers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(writer, signal.SIGCONT)
+        until(self._answers)
+
+    def crash(self) -> None:
+        """Kill one process of the server; the postmaster ends all others, and recovers."""
+        log = self.server.log
+        told = log.read_text().count("terminating any other active server processes")
+        os.kill(self.run("SELECT pg_backend_pid()")[0][0], signal.SIGKILL)
+        until(lambda: log.read_text().count("terminating any other active server processes") > told)
+        self._hang_up()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(Connection.OperationalError):
+            return self.run("SELECT true") == [(True,)]
+        return False
 
     def start(self) -> None:
         """Start the server again, on the same port."""

@@ -181,3 +181,30 @@ def _in_the_way(patch: pytest.MonkeyPatch, moment: str, happens: Callable[[], No
                     left.pop()()
 
     patch.setattr("exporter.repository.session.copy_out", copied)
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_crash_that_the_postmaster_outlives(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
+    """After one of its processes was killed, a server gives transaction ids again that it had not yet written down."""
+    rig = _rig(primary, tmp_path)
+    ledger = Ledger(rig)
+    for seed in range(times(1, 10)):
+        with Steps(seed) as steps:
+            steps.write(primary)
+            steps.end()
+            primary.run("CHECKPOINT")
+            with primary.nothing_written():
+                for _ in range(10):
+                    primary.run("BEGIN")
+                    primary.request(5_000_000)
+                    primary.run("ROLLBACK")
+                ledger.poll(primary)
+                archived = primary.next_xid()
+                primary.crash()
+            assert primary.next_xid() < archived
+            while primary.next_xid() < archived + 2:
+                steps.write(primary)
+            steps.end()
+            ledger.poll(primary)
+            ledger.balance(tally)
+    assert set(rig.incidents()) == {"server_changed"}

@@ -47,13 +47,13 @@ AWAY = {
     "not quite too far": HORIZON_LIMIT - 2_000,
     "just too far": HORIZON_LIMIT + 2_000,
     "half way round": 2**31 + 2_000,
-    "as far as it gets": 2**32 - 2_000,
     "once round": 2**32 + 2_000,
+    "nearly once round": 2**32 - 2_000,
 }
 
 
 @pytest.mark.fault(25)
-@pytest.mark.parametrize("away", AWAY)
+@pytest.mark.parametrize("away", list(AWAY)[: times(3, len(AWAY))])
 def test_away_for_long(primary: Cluster, tmp_path: Path, tally: Tally, away: str) -> None:
     """However many transactions passed unseen, and though no restart told of it, the next reading misses nothing."""
     rig = Rig(primary.readonly, tmp_path / "history.duckdb")
