@@ -57,12 +57,12 @@ class Cluster(Source):
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server."""
-        self._hang_up()
+        self.hang_up()
         self.server.stop(mode)
 
     def kill(self) -> None:
         """End the server as a power cut would."""
-        self._hang_up()
+        self.hang_up()
         self.server.kill()
 
     @contextlib.contextmanager
@@ -86,7 +86,7 @@ class Cluster(Source):
         told = log.read_text().count("terminating any other active server processes")
         os.kill(self.run("SELECT pg_backend_pid()")[0][0], signal.SIGKILL)
         until(lambda: log.read_text().count("terminating any other active server processes") > told)
-        self._hang_up()
+        self.hang_up()
 
     def _answers(self) -> bool:
         with contextlib.suppress(Connection.OperationalError):
@@ -97,30 +97,26 @@ class Cluster(Source):
         """Start the server again, on the same port."""
         self.server.start()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Close the superuser's session."""
         if self._connection is not None:
             self._connection.close()
 
     def program(self, name: str, *options: str, stdin: bytes = b"") -> bytes:
         """Run one of the server's programs as the server's account, and return what it prints."""
-        environment = {
-            "LC_ALL": "C",
-            "PATH": "/usr/bin:/bin",
-            "PGHOST": self.server.host,
-            "PGPORT": str(self.server.port),
-            "PGUSER": SUPERUSER,
-            "PGPASSWORD": self.server.password,
-        }
+        environment = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "PGUSER": SUPERUSER, "PGPASSWORD": self.server.password}
+        if self.server.running:
+            environment |= {"PGHOST": self.server.host, "PGPORT": str(self.server.port)}
         with self.server._account.popen(
             [str(self.server._bin_dir / name), *options],
-            cwd=self.server.folder,
+            cwd=self.server.data,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
             printed, complaint = process.communicate(stdin)
-        assert process.returncode == 0, complaint.decode()
+        assert process.returncode == 0, (printed[-2000:], complaint)
         return bytes(printed)
 
     def backup(self, *options: str, folder: Path | None = None) -> Path:
@@ -215,7 +211,7 @@ def cluster(component: str = "postgres15", **settings: str) -> Iterator[Cluster]
         workgroup.create(made.connection, workgroup.VERSIONS[-1], readonly_password=PASSWORD, tableau_password=PASSWORD)
         made.tell_the_truth()
         yield made
-        made._hang_up()
+        made.hang_up()
 
 
 @contextlib.contextmanager
@@ -233,9 +229,38 @@ def standby(primary: Cluster, **settings: str) -> Iterator[Standby]:
         with server:
             made = Standby(server)
             yield made
-            made._hang_up()
+            made.hang_up()
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
+    """Stop a cluster and move what it holds to a newer PostgreSQL, as pg_upgrade does it; on the same port."""
+    server = Postgres(bin_dir=require(component), settings=old.server.settings, password=old.server.password)
+    server.settings["unix_socket_directories"] = str(server.data)
+    with server:
+        made = Cluster(server)
+        made.stop()
+        old.stop()
+        old.program("pg_checksums", "--enable", f"--pgdata={old.server.data}")
+        folder = server.folder / "upgrade"
+        folder.mkdir()
+        server.own(folder)
+        made.program(
+            "pg_upgrade",
+            f"--old-bindir={old.server._bin_dir}",
+            f"--new-bindir={server._bin_dir}",
+            f"--old-datadir={old.server.data}",
+            f"--new-datadir={server.data}",
+            f"--socketdir={folder}",
+            "--no-sync",
+        )
+        server.port = old.server.port
+        made = Cluster(server)
+        made.start()
+        yield made
+        made.hang_up()
 
 
 def reach(rig: Rig, *addresses: Address) -> None:
