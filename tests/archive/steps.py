@@ -11,6 +11,8 @@ from exporter.repository.connection import Connection, connect
 from tests.archive.source import Source
 
 BEGUN_AT = datetime(2025, 11, 19, 10)  # noqa: DTZ001 - the repository's times have no zone
+# No seed makes as many requests; those of another seed have other times.
+INSTANTS = 4_000
 INSERT = "INSERT INTO http_requests (id, created_at, completed_at, status, site_id) VALUES (%s, %s, %s, %s, 1)"
 COMPLETE = "UPDATE http_requests SET completed_at = %s, status = %s WHERE id = %s AND created_at = %s"
 
@@ -20,7 +22,8 @@ class Steps:
 
     def __init__(self, seed: int) -> None:
         self._chance = Random(seed)
-        self._instants = 0
+        self._instants = seed * INSTANTS
+        self._block: list[int] = []
         self._slow: Connection[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -33,7 +36,7 @@ class Steps:
         """Write some transactions: quick and slow ones, rollbacks, savepoints, completions, cleanups."""
         for _ in range(self._chance.randint(2, 6)):
             step = self._chance.choice(
-                (self._insert, self._insert, self._insert, self._complete, self._complete, self._tidy, self._delay)
+                (*(self._insert,) * 3, *(self._complete,) * 2, self._tidy, self._delay, self._use_block)
             )
             step(source)
 
@@ -70,6 +73,13 @@ class Steps:
         completed_at = self._instant() if self._chance.random() < 0.6 else None
         connection.execute(INSERT, [number, created_at, completed_at, 200 if completed_at else None])
 
+    def _use_block(self, source: Source) -> None:
+        """Insert a request with an id of a block that was taken earlier, in any order."""
+        if not self._block:
+            first = -100 * self._instants
+            self._block = self._chance.sample(range(first, first + 10), 10)
+        self._request(source.connection, self._block.pop())
+
     def _complete(self, source: Source) -> None:
         """Complete some of the open requests, a few of them twice."""
         waiting = source.run("SELECT id, created_at FROM http_requests WHERE completed_at IS NULL ORDER BY id")
@@ -93,4 +103,4 @@ class Steps:
             return
         self._slow = connect(source.parameters)
         self._slow.execute("BEGIN")
-        self._request(self._slow, -self._instants)
+        self._request(self._slow, -100 * self._instants - 50)

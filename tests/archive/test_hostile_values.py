@@ -10,6 +10,8 @@ from exporter.repository.connection import connect
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 
+pytestmark = pytest.mark.fault(43)
+
 ODD_TEXTS = (
     "",
     "\n",
