@@ -76,7 +76,7 @@ class Steps:
     def _use_block(self, source: Source) -> None:
         """Insert a request with an id of a block that was taken earlier, in any order."""
         if not self._block:
-            first = -100 * self._instants
+            first = -100 * self._instants - 100
             self._block = self._chance.sample(range(first, first + 10), 10)
         self._request(source.connection, self._block.pop())
 
