@@ -15,16 +15,15 @@ from exporter.history.registering import registered
 def mark_fresh(
     connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, pruned_before: datetime | None
 ) -> tuple[pa.Table, int]:
-    """Mark each row as fresh or known; return with it how many fresh ones have an id that stood for another row."""
+    """Mark each row as fresh or known; return with it how many new ones have an id that stood for another row."""
     fresh = np.ones(rows.num_rows, dtype=np.bool_)
     numbered = rows.append_column("row_number", pa.array(np.arange(rows.num_rows)))
     reused = 0
     with registered(connection, keys=numbered.select([*events.key, "row_number"])):
         known = _known(connection, events, rows)
         if known is not None:
-            same = np.asarray(known["same"], dtype=np.bool_)
-            fresh[known["row_number"][same]] = False
-            reused = 0 if events.sql else int(np.count_nonzero(~same))
+            fresh[known["row_number"][np.asarray(known["final"], dtype=np.bool_)]] = False
+            reused = 0 if events.sql else int(np.count_nonzero(~np.asarray(known["same"], dtype=np.bool_)))
         if _repeats(rows.column(events.key[0])):
             fresh[_again(connection, events)] = False
     if pruned_before is not None:
@@ -36,7 +35,7 @@ def mark_fresh(
 def _known(
     connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table
 ) -> dict[str, npt.NDArray[np.int64]] | None:
-    """Return the rows whose first key is stored already, and whether the second is the same; None when there are none.
+    """Return the rows whose first key is stored, whether the second is the same, and then final; None without any.
 
     Only row groups whose ids (or, for what is seen again and again, times) can match are read; what is newer than
     everything stored is compared with nothing.
@@ -44,14 +43,17 @@ def _known(
     first, second = events.key
     ranged = second if events.sql else first
     bounds = pc.min_max(rows.column(ranged))
-    limits = (
-        [_text(bounds["min"]), _text(bounds["max"])] if events.sql else [bounds["min"].as_py(), bounds["max"].as_py()]
-    )
-    stored = f'SELECT {first}, {second} FROM "{events.table}" WHERE {ranged} BETWEEN ? AND ?'
+    limits = (_text if events.sql else _value)(bounds)
+    stored = f'SELECT {first}, {second}, true AS final FROM "{events.table}" WHERE {ranged} BETWEEN $1 AND $2'
+    if events.keeps_open:
+        stored += (
+            f' UNION ALL SELECT {first}, {second}, false FROM "{events.table}_open" WHERE {ranged} BETWEEN $1 AND $2'
+        )
     if not connection.execute(f"SELECT EXISTS ({stored})", limits).fetchall()[0][0]:
         return None
+    same = f"stored.{second} IS NOT DISTINCT FROM keys.{second}"
     return connection.execute(
-        f"SELECT keys.row_number, bool_or(stored.{second} IS NOT DISTINCT FROM keys.{second}) AS same"
+        f"SELECT keys.row_number, bool_or({same}) AS same, bool_or({same} AND stored.final) AS final"
         f" FROM keys JOIN ({stored}) AS stored ON stored.{first} = keys.{first} GROUP BY keys.row_number",
         limits,
     ).fetchnumpy()
@@ -73,5 +75,9 @@ def _repeats(ids: pa.ChunkedArray) -> bool:
     return not bool(np.all(values[1:] > values[:-1])) and len(np.unique(values)) < len(values)
 
 
-def _text(scalar: pa.Scalar) -> str:
-    return str(scalar.as_py())
+def _value(bounds: pa.Scalar) -> list[object]:
+    return [bounds["min"].as_py(), bounds["max"].as_py()]
+
+
+def _text(bounds: pa.Scalar) -> list[object]:
+    return [str(value) for value in _value(bounds)]

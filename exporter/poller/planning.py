@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from exporter.history.positions import Position
-from exporter.repository.session import Snapshot
+from exporter.repository.session import STANDBY_MARK, Snapshot
 
 Mode = Literal["fast", "exact", "full"]
 
-# age() compares 32-bit transaction ids: beyond half of them, less a margin, it cannot tell old from new.
+# age() counts back in 32 bits from the next transaction: beyond half of them, less a margin, it takes old for new.
 HORIZON_LIMIT = 2**31 - 10**6
 # A sequential scan of this much is cheap enough for every poll.
 SMALL_BYTES = 64_000_000
@@ -19,7 +19,8 @@ WINDOW_BYTES = 1_000_000_000
 OVERLAP = 1_000
 
 _SAME_DATABASE = ("system_identifier", "database_oid", "table_oid")
-_SAME_SERVER = ("postmaster_started_at", "node")
+# A server that crashed may give transaction ids again that were seen: those of which nothing had reached its disk.
+_SAME_SERVER = ("postmaster_started_at", "statistics_since", "node")
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,16 @@ def plan(
     if position is None or position.horizon is None:
         return Plan("full")
     changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name) != value]
-    incidents = [*_identity_incidents(changed, extent), *_schema_incidents(position.columns, columns)]
-    if snapshot.xmax < position.xmax and not incidents:
-        incidents.append(Incident("restored", "the transaction counter went back"))
+    went_back = snapshot.xmax < position.xmax
+    incidents = [
+        *_identity_incidents(changed, snapshot, extent, went_back=went_back),
+        *_schema_incidents(position.columns, columns),
+    ]
     emptied = position.truncated or any(incident.kind == "truncated" for incident in incidents)
     full = (
         bool(changed)
-        or snapshot.xmax < position.xmax
-        or snapshot.xmin - position.horizon > HORIZON_LIMIT
+        or went_back
+        or snapshot.xmax - position.horizon > HORIZON_LIMIT
         or _lost_columns(position.columns, columns)
     )
     exact = exact_due or snapshot.bytes <= SMALL_BYTES
@@ -76,10 +79,15 @@ def plan(
     )
 
 
-def _identity_incidents(changed: Sequence[str], extent: Extent) -> list[Incident]:
+def _identity_incidents(
+    changed: Sequence[str], snapshot: Snapshot, extent: Extent, *, went_back: bool
+) -> list[Incident]:
     if any(name in changed for name in _SAME_DATABASE):
         return [Incident("restored", "another table stands in the place of the one read before: " + ", ".join(changed))]
-    if "relfilenode" in changed:
+    # A standby that is behind has lost nothing: what it lacks is yet to come.
+    if went_back and not snapshot.identity.node.endswith(STANDBY_MARK):
+        return [Incident("restored", "the transaction counter went back")]
+    if "relfilenode" in changed and not went_back:
         if extent.holds_newest:
             return [Incident("rewritten", "the table was rewritten; its rows are still there")]
         return [Incident("truncated", "the table was emptied")]

@@ -304,9 +304,17 @@ def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:
     for rows in answered:
         if not asked.num_rows:
             break
-        found = pc.is_in(asked.column("id"), value_set=rows.column("id").combine_chunks())
-        asked = asked.filter(pc.invert(found))
+        keys = rows.select(["id", "created_at"])
+        near = keys.filter(pc.is_in(keys.column("id"), value_set=asked.column("id").combine_chunks()))
+        # The same id at another time is another request.
+        there = set(_keys(near))
+        asked = asked.filter(pa.array([key not in there for key in _keys(asked)], pa.bool_()))
     return asked
+
+
+def _keys(rows: pa.Table) -> Iterator[tuple[int, int | None]]:
+    created_at = rows.column("created_at").cast(pa.int64())  # also where Python has no word for the instant
+    return zip(rows.column("id").to_pylist(), created_at.to_pylist(), strict=True)
 
 
 def _empty(reading: Reading) -> pa.Table:

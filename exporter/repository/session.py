@@ -28,6 +28,7 @@ _IDENTITY = """
         c.oid::bigint AS table_oid,
         c.relfilenode::bigint AS relfilenode,
         pg_postmaster_start_time()::text AS postmaster_started_at,
+        coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '') AS statistics_since,
         coalesce(host(inet_server_addr()), '') || ':' || coalesce(inet_server_port()::text, '') AS node,
         pg_is_in_recovery() AS in_recovery,
         pg_table_size(c.oid) AS bytes,
@@ -57,6 +58,8 @@ class Identity:
     table_oid: int
     relfilenode: int
     postmaster_started_at: str
+    statistics_since: str
+    """PostgreSQL begins its statistics anew when it recovers from a crash, also when the postmaster outlived that."""
     node: str
 
 
@@ -217,13 +220,14 @@ class Session:
             raise LookupError(message)
         # The list of running transactions behind the two bounds is wrong on a standby; only the bounds are used.
         xmin, xmax = (int(part) for part in snapshot[0].split(":")[:2])
-        database_oid, table_oid, relfilenode, started, node, recovering, size, rows, now = row
+        database_oid, table_oid, relfilenode, started, since, node, recovering, size, rows, now = row
         identity = Identity(
             self._system_identifier(),
             database_oid,
             table_oid,
             relfilenode,
             started,
+            since,
             f"{node}{STANDBY_MARK if recovering else ''}",
         )
         return Snapshot(identity, xmin, xmax, size, rows, now, columns)

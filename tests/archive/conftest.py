@@ -14,6 +14,7 @@ from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
+from tests.archive.clusters import Cluster, cluster
 from tests.archive.rig import WITH_NAMES, Rig
 from tests.archive.source import PASSWORD, Source
 
@@ -81,3 +82,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_rig(tmp_path: Path) -> Callable[[Source], Rig]:
     """Make a poller that reads as the superuser."""
     return lambda source: Rig(source.parameters, tmp_path / "history.duckdb")
+
+
+@pytest.fixture
+def primary() -> Iterator[Cluster]:
+    """A cluster of a test's own, with an empty repository."""
+    with cluster() as made:
+        yield made

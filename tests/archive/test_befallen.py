@@ -22,6 +22,7 @@ def archived(source: Source, rig: Rig) -> Rig:
     return rig
 
 
+@pytest.mark.fault(11)
 def test_truncate(source: Source, archived: Rig) -> None:
     """What was archived before TRUNCATE stays, what comes after it is archived, and the incident is counted once."""
     source.run("TRUNCATE http_requests")
@@ -34,6 +35,7 @@ def test_truncate(source: Source, archived: Rig) -> None:
     archived.assert_once()
 
 
+@pytest.mark.fault(10, 13)
 @pytest.mark.parametrize("poll_between", [False, True])
 def test_truncate_and_restarted_ids(source: Source, archived: Rig, poll_between: bool) -> None:
     """The ids start again and stand for other requests: both generations are kept."""
@@ -50,6 +52,7 @@ def test_truncate_and_restarted_ids(source: Source, archived: Rig, poll_between:
     archived.assert_once()
 
 
+@pytest.mark.fault(13)
 @pytest.mark.usefixtures("fast")
 def test_fast_readings_after_restarted_ids(source: Source, rig: Rig) -> None:
     """After the ids have started again they are read fast from where they are now, not from where they were."""
@@ -66,6 +69,7 @@ def test_fast_readings_after_restarted_ids(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
+@pytest.mark.fault(12)
 def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
     """A TRUNCATE that waits for the reading, and one that the reading waits for, both leave the archive whole."""
     source.request(200, created_at=LATER)
@@ -82,6 +86,7 @@ def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
     archived.assert_once()
 
 
+@pytest.mark.fault(14)
 def test_deletes_in_batches(source: Source, archived: Rig) -> None:
     """Tableau's own cleanup removes nothing here and is no incident."""
     for first in range(1, 101, 25):
@@ -106,6 +111,7 @@ def test_old_rows_are_put_back(source: Source, archived: Rig) -> None:
     archived.assert_once()
 
 
+@pytest.mark.fault(17)
 def test_a_dump_is_restored_with_clean(source: Source, archived: Rig, postgres: Postgres) -> None:
     """pg_restore --clean makes other tables of the same names: restored is counted, the rows are known."""
     source.run("DROP VIEW _http_requests")
@@ -135,6 +141,7 @@ def _program(
     return subprocess.run(command, env=environment, input=stdin, stdout=subprocess.PIPE, check=True).stdout
 
 
+@pytest.mark.fault(18)
 def test_another_table_in_its_place(source: Source, archived: Rig) -> None:
     """A table that was dropped and created again, empty, is another one; so is its first row."""
     source.run("CREATE TABLE other (LIKE http_requests INCLUDING ALL)")
@@ -149,6 +156,7 @@ def test_another_table_in_its_place(source: Source, archived: Rig) -> None:
     archived.assert_once()
 
 
+@pytest.mark.fault(18)
 def test_another_database_of_the_same_name(source: Source, archived: Rig, postgres: Postgres) -> None:
     """A database that was dropped and created from a copy is read whole and adds nothing twice."""
     name = str(source.parameters["dbname"])
@@ -165,6 +173,7 @@ def test_another_database_of_the_same_name(source: Source, archived: Rig, postgr
     archived.assert_once()
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("statement", ["VACUUM FULL http_requests", "CLUSTER http_requests USING http_requests_pkey"])
 def test_a_rewrite(source: Source, archived: Rig, statement: str) -> None:
     """A table that was rewritten is read whole and adds nothing twice."""
@@ -218,7 +227,21 @@ SCHEMA_CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", SCHEMA_CHANGES)
+FAULTS = {
+    "added": 27,
+    "added_and_filled": 27,
+    "odd": 27,
+    "same_letters": 27,
+    "ours": 27,
+    "ours_too": 27,
+    "dropped": 28,
+    "renamed": 29,
+}
+
+
+@pytest.mark.parametrize(
+    "change", [pytest.param(change, marks=pytest.mark.fault(FAULTS.get(change, 30))) for change in SCHEMA_CHANGES]
+)
 def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
     """Columns that come, go or change their type cost no row, double none, and are told."""
     statement, column, incidents = SCHEMA_CHANGES[change]
@@ -240,6 +263,7 @@ def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
     archived.assert_once()
 
 
+@pytest.mark.fault(31)
 def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
     """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
     source.requests(1, 100)
@@ -269,6 +293,7 @@ def test_a_right_granted_later(source: Source, naming_rig: Rig) -> None:
     assert naming_rig.requests_counted() == 100
 
 
+@pytest.mark.fault(12)
 def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is truncated between two ranges of its reading is read again at the next poll."""
     monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)

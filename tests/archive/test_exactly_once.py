@@ -50,6 +50,7 @@ def postgres(request: pytest.FixtureRequest, course: Course) -> Postgres:
     return server
 
 
+@pytest.mark.fault(1, 2, 3, 5, 7, 8, 9, 14)
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 3 * SECONDS)
 def test_a_hostile_writer_and_random_kills(

@@ -8,6 +8,7 @@ from tests.archive.rig import Rig
 from tests.archive.source import Source
 
 
+@pytest.mark.fault(1)
 @pytest.mark.usefixtures("fast")
 def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, rig: Rig) -> None:
     """A transaction that commits a small id after much larger ones were read is archived by the next exact reading."""
@@ -29,6 +30,7 @@ def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, ri
     rig.assert_once()
 
 
+@pytest.mark.fault(4)
 def test_an_open_transaction_holds_the_horizon(source: Source, rig: Rig) -> None:
     """However many exact readings pass while a transaction stays open, what it commits at last is archived."""
     with source.other() as slow:
@@ -43,6 +45,7 @@ def test_an_open_transaction_holds_the_horizon(source: Source, rig: Rig) -> None
     rig.assert_once()
 
 
+@pytest.mark.fault(3, 7)
 def test_a_row_of_a_savepoint_has_the_savepoints_transaction(source: Source, rig: Rig) -> None:
     """Rows written inside savepoints are archived when their transaction commits, rolled back ones never."""
     with source.other() as slow:
@@ -59,6 +62,7 @@ def test_a_row_of_a_savepoint_has_the_savepoints_transaction(source: Source, rig
     rig.assert_once()
 
 
+@pytest.mark.fault(5)
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_completion_after_archiving(source: Source, rig: Rig, exact: bool) -> None:
@@ -74,6 +78,7 @@ def test_a_completion_after_archiving(source: Source, rig: Rig, exact: bool) -> 
     rig.assert_once()
 
 
+@pytest.mark.fault(8)
 def test_two_updates_between_polls(source: Source, rig: Rig) -> None:
     """Of two completions between polls the last one that was committed is archived."""
     source.request(1, completed_at=None, status=None)
@@ -145,6 +150,7 @@ def test_more_open_requests_than_are_asked_for(source: Source, rig: Rig) -> None
     rig.assert_once()
 
 
+@pytest.mark.fault(9)
 def test_equal_instants(source: Source, rig: Rig) -> None:
     """Requests of the same instant are different requests."""
     for number in range(1, 51):
@@ -156,6 +162,7 @@ def test_equal_instants(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
+@pytest.mark.fault(15)
 def test_an_empty_table(source: Source, rig: Rig) -> None:
     """An empty table is archived as such, and its first row like any other."""
     rig.polled()
@@ -167,6 +174,7 @@ def test_an_empty_table(source: Source, rig: Rig) -> None:
     assert rig.incidents() == {}
 
 
+@pytest.mark.fault(6)
 def test_completions_between_the_ranges_of_a_full_reading(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def _cutting(source: Source, every: float) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.fault(32)
 def test_cut_in_mid_stream(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full reading that is cut again and again begins again, doubles nothing, and ends when it is let."""
     monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 1000)
@@ -106,6 +107,7 @@ def test_a_rotated_password(source: Source, tmp_path: Path) -> None:
         assert "another one" not in agent.logged()
 
 
+@pytest.mark.fault(35)
 def test_a_lock_is_not_waited_for(source: Source, naming_rig: Rig) -> None:
     """While somebody holds the table, its collector fails in one line and the others go on."""
     source.requests(1, 10)

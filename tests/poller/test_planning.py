@@ -9,7 +9,7 @@ from exporter.history.positions import Position
 from exporter.poller.planning import HORIZON_LIMIT, SMALL_BYTES, Extent, Mode, horizon_xid, plan
 from exporter.repository.session import Identity, Snapshot
 
-IDENTITY = Identity("7", 1, 2, 3, "2025-11-01 00:00:00", "10.0.0.1:8060")
+IDENTITY = Identity("7", 1, 2, 3, "2025-11-01 00:00:00", "2025-10-01 00:00:00", "10.0.0.1:8060")
 COLUMNS = {"id": "bigint", "status": "integer"}
 SNAPSHOT = Snapshot(IDENTITY, 1000, 1010, SMALL_BYTES + 1, 100.0, datetime(2025, 11, 19), COLUMNS)  # noqa: DTZ001
 POSITION = Position("http_requests", 900, 950, 100, asdict(IDENTITY), COLUMNS, version=3)
@@ -35,12 +35,29 @@ CASES: dict[str, tuple[Position | None, Snapshot, Extent, bool, Mode, list[str]]
     "another database": (POSITION, _with(database_oid=9), EXTENT, False, "full", ["restored"]),
     "another cluster": (POSITION, _with(system_identifier="8"), EXTENT, False, "full", ["restored"]),
     "restarted": (POSITION, _with(postmaster_started_at="later"), EXTENT, False, "full", ["server_changed"]),
+    "recovered from a crash": (POSITION, _with(statistics_since="now"), EXTENT, False, "full", ["server_changed"]),
     "failed over": (POSITION, _with(node="10.0.0.2:8060"), EXTENT, False, "full", ["server_changed"]),
     "transactions went back": (POSITION, replace(SNAPSHOT, xmin=940, xmax=949), EXTENT, False, "full", ["restored"]),
-    "away too long": (POSITION, replace(SNAPSHOT, xmin=901 + HORIZON_LIMIT, xmax=2**40), EXTENT, False, "full", []),
+    "an older backup": (
+        POSITION,
+        replace(_with(postmaster_started_at="later", relfilenode=2), xmin=940, xmax=949),
+        GONE,
+        False,
+        "full",
+        ["restored"],
+    ),
+    "a standby that is behind": (
+        POSITION,
+        replace(_with(node="10.0.0.2:8060/standby", relfilenode=2), xmin=940, xmax=949),
+        GONE,
+        False,
+        "full",
+        ["server_changed"],
+    ),
+    "away too long": (POSITION, replace(SNAPSHOT, xmax=901 + HORIZON_LIMIT), EXTENT, False, "full", []),
     "away almost too long": (
         POSITION,
-        replace(SNAPSHOT, xmin=900 + HORIZON_LIMIT, xmax=2**40),
+        replace(SNAPSHOT, xmin=890 + HORIZON_LIMIT, xmax=900 + HORIZON_LIMIT),
         EXTENT,
         True,
         "exact",

@@ -1,0 +1,83 @@
+"""A cluster is put back, or moves to a newer PostgreSQL: the history goes on, with both generations of each id."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.archive.clusters import DATABASE, Cluster, cluster, reach, upgraded
+from tests.archive.ledger import Ledger
+from tests.archive.rig import Rig
+from tests.archive.steps import Steps
+from tests.reliability import Tally
+from tests.soak import times
+
+
+@pytest.mark.fault(19)
+@pytest.mark.usefixtures("fast")
+def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
+    """The server goes back to a backup and gives the same ids and transactions again: both generations are kept."""
+    rig = Rig(primary.readonly, tmp_path / "history.duckdb")
+    ledger = Ledger(rig)
+    with Steps(19) as steps:
+        for _ in range(3):
+            steps.write(primary)
+            ledger.poll(primary)
+        steps.end()
+        backup = primary.backup()
+        for restored in range(1, times(3, 60) + 1):
+            for exact in (True, False, True):
+                steps.write(primary)
+                ledger.poll(primary, exact=exact)
+            steps.write(primary)
+            ledger.note(primary)
+            archived = primary.next_xid()
+            steps.end()
+            primary.put_back(backup)
+            assert primary.next_xid() < archived
+            # However much is written before the next poll, up to more transactions than there were.
+            while restored % 2 and primary.next_xid() <= archived:
+                steps.write(primary)
+            ledger.poll(primary, exact=False)
+            assert rig.mode() == "full"
+            assert rig.incidents()["id_reuse" if restored % 2 else "restored"] > 0
+            ledger.balance(tally)
+
+
+@pytest.mark.fault(26)
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("way", ["pg_upgrade", "pg_dump"])
+def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
+    """The repository moves to PostgreSQL 18: it is told as restored, and the same history goes on."""
+    rig = Rig(primary.readonly, tmp_path / "history.duckdb")
+    ledger = Ledger(rig)
+    with Steps(26) as steps:
+        for exact in (True, False, True):
+            steps.write(primary)
+            ledger.poll(primary, exact=exact)
+        steps.end()
+        steps.write(primary)
+        steps.end()
+        with (upgraded if way == "pg_upgrade" else _moved)(primary, "postgres18") as newer:
+            assert newer.run("SHOW server_version_num")[0][0] >= "180000"
+            reach(rig, newer.address)
+            for mode in ("full", "fast", "exact"):
+                steps.write(newer)
+                ledger.poll(newer, exact=mode == "exact")
+                assert rig.mode() == mode
+            steps.end()
+            ledger.poll(newer)
+            ledger.balance(tally)
+    assert rig.incidents() == {"restored": 1}
+
+
+@contextmanager
+def _moved(old: Cluster, component: str) -> Iterator[Cluster]:
+    """Move what a cluster holds to another one, as pg_dump and pg_restore do it."""
+    dump = old.program("pg_dump", "--format=custom", f"--dbname={DATABASE}")
+    with cluster(component) as newer:
+        newer.hang_up()
+        newer.program("dropdb", DATABASE)
+        newer.program("pg_restore", "--create", "--dbname=postgres", stdin=dump)
+        yield newer
