@@ -25,6 +25,7 @@ FREE_BYTES_NEEDED = 100_000_000
 _HELD = ("Could not set lock", "used by another process")
 # How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
 _NO_ROOM = ("No space left on device", "failed to offload data block")
+_NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 _RETRY_SECONDS = (0.02, 0.2)
 # Long enough for a reader who tries again and again to get in between two long openings.
 _GAP_SECONDS = 0.03
@@ -185,6 +186,8 @@ class HistoryFile:
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
         """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
         deadline = self.clock() + self.limits.patience_seconds
+        if not self.path.exists():
+            self._create()
         while True:
             try:
                 return _in_utc(duckdb.connect(str(self.path), config=self._settings()))
@@ -195,6 +198,20 @@ class HistoryFile:
                     message = f"{self.path}: {first_line(error)}; the requests wait in the repository"
                     raise HistoryBusy(message) from None
                 self.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
+
+    def _create(self) -> None:
+        """Make the file under another name first: a full disk or a crash in the midst would leave one that never opens.
+
+        Raises HistoryUnwritable, or what DuckDB raises.
+        """
+        unborn = self.path.with_name(self.path.name + ".new")
+        try:
+            unborn.unlink(missing_ok=True)
+            duckdb.connect(str(unborn), config=self._settings()).close()
+            unborn.rename(self.path)
+        except OSError as error:
+            message = f"{self.path}: {error.strerror}; make the folder exist and writable for the agent"
+            raise HistoryUnwritable(message) from None
 
     def _settings(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
@@ -223,6 +240,8 @@ def _unwritable(path: Path, error: duckdb.Error) -> HistoryError:
         )
     if any(words in str(error) for words in _NO_ROOM):
         return HistoryUnwritable(f"{path}: {first_line(error)}; nothing is archived until there is more room")
+    if any(words in str(error) for words in _NO_MEMORY):
+        return HistoryUnwritable(f"{path}: {first_line(error)}; raise history.memory_limit")
     return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 
