@@ -1,7 +1,7 @@
 """A disk that is full, a real one of some megabytes: with room again, nothing is lost and nothing is doubled."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from exporter.history.file import Limits
 from tests.agent import Agent
 from tests.archive.mounts import Disk, small_disk
+from tests.archive.processes import ENDED, ended
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 from tests.reliability import Tally
@@ -19,6 +20,7 @@ from tests.soak import times
 pytestmark = pytest.mark.fault(39)
 
 POLLS = 2
+ROOMY = Limits(free_bytes=0)
 
 
 def some(source: Source) -> None:
@@ -129,7 +131,7 @@ def _failed(rig: Rig) -> set[str]:
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
     """With room for the log alone the rows are archived: the log keeps them, and the next checkpoint takes them in."""
-    rig = Rig(source.readonly, disk.folder / "history.duckdb", limits=Limits(free_bytes=0))
+    rig = Rig(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
     log = disk.folder / "history.duckdb.wal"
     source.requests(1, 2000)
     rig.polled()
@@ -146,6 +148,33 @@ def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
     rig.polled(exact=True)
     assert not log.exists()
     assert rig.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
+    rig.assert_once()
+
+
+def _crash(parameters: Mapping[str, str | int], path: Path) -> None:
+    with Source(parameters) as source:
+        rig = Rig(source.readonly, path, limits=ROOMY)
+        rig.polled()
+        rig.file._keep_for = float("inf")
+        wide(source)
+        rig.polled(exact=True)
+
+
+@pytest.mark.parametrize("memory", ["16MB", "256MB"], ids=["spilling", "checkpointing"])
+def test_a_crash_and_then_no_room(memory: str, source: Source, disk: Disk) -> None:
+    """A log that a crash has left and that finds no room when it is replayed is not blamed: it is replayed later."""
+    source.requests(1, 2000)
+    path = disk.folder / "history.duckdb"
+    assert ended(_crash, source.parameters, path) == ENDED
+    rig = Rig(source.readonly, path, limits=Limits(memory=memory, free_bytes=0))
+    disk.leave(3_000_000)
+    assert "nothing is archived until there is more room" in _failed(rig).pop()
+    assert not list(disk.folder.glob("*.damaged-*"))
+    disk.clear()
+    rig.file.limits = ROOMY
+    rig.polled(exact=True)
+    assert rig.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
+    assert "log_quarantined" not in rig.incidents()
     rig.assert_once()
 
 
