@@ -1,6 +1,7 @@
 """A disk that is full, a real one of some megabytes: with room again, nothing is lost and nothing is doubled."""
 
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
         assert rig.incidents()["file_unwritable"] > 0
         source.run("TRUNCATE http_requests")
         source.run("ALTER TABLE http_requests DROP COLUMN IF EXISTS tenant")
+        shutil.rmtree(path.parent)
     assert all("nothing is archived until there is more room" in error for error in said)
     assert any(place.says in error for error in said)
 
