@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,6 +138,31 @@ class Agent:
         samples = self.metrics()
         name = "tableau_history_last_poll_timestamp_seconds"
         return max((samples.get((name, frozenset({("mode", mode)})), 0.0) for mode in ("exact", "full")), default=0.0)
+
+    @contextmanager
+    def between_polls(self) -> Iterator[Path]:
+        """Stop the process at a moment when it does not hold its file, for as long as the block takes."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            self.process.send_signal(signal.SIGSTOP)
+            try:
+                try:
+                    duckdb.connect(str(self.history), read_only=True).close()
+                except duckdb.IOException as held:
+                    if "Could not set lock" in str(held) and time.monotonic() < deadline:
+                        continue
+                    raise
+                yield self.history
+                return
+            finally:
+                self.process.send_signal(signal.SIGCONT)
+
+    def polled_somehow(self, times: int = 1) -> None:
+        """Wait until that many polls more have asked the repository, whatever became of their rows."""
+        name, labels = "tableau_collector_last_success_timestamp_seconds", {"collector": "users"}
+        for _ in range(times):
+            before = self.value(name, **labels)
+            self.until(lambda before=before: self.value(name, **labels) != before, "a poll")  # type: ignore[misc]
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the history, waiting for the moment between polls when nobody holds it."""

@@ -23,6 +23,9 @@ STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
 # How DuckDB says that another process holds the file, on Unix and on Windows.
 _HELD = ("Could not set lock", "used by another process")
+# How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
+_NO_ROOM = ("No space left on device", "failed to offload data block")
+_NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 _RETRY_SECONDS = (0.02, 0.2)
 # Long enough for a reader who tries again and again to get in between two long openings.
 _GAP_SECONDS = 0.03
@@ -62,7 +65,7 @@ class HistoryFile:
 
     def lock(self) -> None:
         """Take the lock beside the file, for as long as this process lives. Raises HistoryLocked, HistoryUnwritable."""
-        path = self.path.with_name(self.path.name + ".lock")
+        path = self._lock_path
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -74,7 +77,23 @@ class HistoryFile:
             os.close(descriptor)
             message = f"{self.path}: another agent writes this history; stop it, or give this one its own history.path"
             raise HistoryLocked(message) from None
+        self.unlock()
         self._lock = descriptor
+
+    def _hold_lock(self) -> None:
+        """Take the lock again where it was removed: a second agent would find none. Raises as ``lock()`` does."""
+        if self._lock is None:
+            return
+        try:
+            there = os.path.samestat(os.fstat(self._lock), self._lock_path.stat())
+        except OSError:
+            there = False
+        if not there:
+            self.lock()
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
 
     def unlock(self) -> None:
         """Give the lock back."""
@@ -86,6 +105,7 @@ class HistoryFile:
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the file for writing; waits while a reader holds it, then raises HistoryBusy."""
         if self._connection is None:
+            self._hold_lock()
             self._check_space()
             self._connection = self._connect()
             self._opened_at = self.clock()
@@ -127,7 +147,9 @@ class HistoryFile:
             message = f"{self.path.parent}: {error.strerror}; make the folder exist, or set history.path"
             raise HistoryUnwritable(message) from None
         if free < self.limits.free_bytes:
-            message = f"{self.path.parent}: {free // 1_000_000} MB free; nothing is archived until there is more room"
+            least = self.limits.free_bytes // 1_000_000
+            # How much exactly changes all the time, and would be said again each time.
+            message = f"{self.path.parent}: less than {least} MB free; nothing is archived until there is more room"
             raise HistoryUnwritable(message)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
@@ -164,6 +186,8 @@ class HistoryFile:
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
         """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
         deadline = self.clock() + self.limits.patience_seconds
+        if not self.path.exists():
+            self._create()
         while True:
             try:
                 return _in_utc(duckdb.connect(str(self.path), config=self._settings()))
@@ -174,6 +198,20 @@ class HistoryFile:
                     message = f"{self.path}: {first_line(error)}; the requests wait in the repository"
                     raise HistoryBusy(message) from None
                 self.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
+
+    def _create(self) -> None:
+        """Make the file under another name first: a full disk or a crash in the midst would leave one that never opens.
+
+        Raises HistoryUnwritable, or what DuckDB raises.
+        """
+        unborn = self.path.with_name(self.path.name + ".new")
+        try:
+            unborn.unlink(missing_ok=True)
+            duckdb.connect(str(unborn), config=self._settings()).close()
+            unborn.rename(self.path)
+        except OSError as error:
+            message = f"{self.path}: {error.strerror}; make the folder exist and writable for the agent"
+            raise HistoryUnwritable(message) from None
 
     def _settings(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
@@ -200,6 +238,10 @@ def _unwritable(path: Path, error: duckdb.Error) -> HistoryError:
         return HistoryDamaged(
             f"{path}: {first_line(error)}; nothing is archived until a backup is put back, or the file is moved away"
         )
+    if any(words in str(error) for words in _NO_ROOM):
+        return HistoryUnwritable(f"{path}: {first_line(error)}; nothing is archived until there is more room")
+    if any(words in str(error) for words in _NO_MEMORY):
+        return HistoryUnwritable(f"{path}: {first_line(error)}; raise history.memory_limit")
     return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 

@@ -25,7 +25,15 @@ _BLAMED = (
     "checkpoint marker",
     "Serialization Error",
 )
-_DAMAGED = ("Corrupt", "Could not read enough bytes", "not a valid DuckDB database file", "Serialization Error")
+_DAMAGED = (
+    "Corrupt",
+    "corrupted",
+    "Could not read enough bytes",
+    "MetadataReader",
+    "mode that is not recognized",
+    "not a valid DuckDB database file",
+    "Serialization Error",
+)
 
 
 def blames_the_log(error: duckdb.Error) -> bool:

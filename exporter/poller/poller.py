@@ -74,6 +74,7 @@ class Poller:
         self._noticed: dict[str, int] = {}
         self._states_due = Due(schedule.exact_interval)
         self._scan_due = Due(schedule.exact_interval)
+        self._said: str | None = None
         self._seen_at: datetime | None = None
 
     def lock(self) -> None:
@@ -115,8 +116,11 @@ class Poller:
             error = str(failure)
             self._shower.unanswered(failure, now)
             fail_all(taken.runs, self._collectors, error)
-        if prepared:
-            error = self._store(taken, now, exact=exact) or error
+        if prepared and (unwritten := self._store(taken, now, exact=exact) or taken.unwritten):
+            self._notice(unwritten)
+            error = str(unwritten)
+        elif error is None:
+            self._said = None
         if error is None:
             self._settle(taken, now, exact=exact, scan=scan)
         self._shower.exact_interval = self._scan_due.seconds
@@ -162,7 +166,7 @@ class Poller:
             return str(failure)
         return None
 
-    def _store(self, taken: Taken, now: float, *, exact: bool) -> str | None:
+    def _store(self, taken: Taken, now: float, *, exact: bool) -> HistoryError | None:
         """Write what waits in one transaction; return what was in the way."""
         if not taken.tables and not taken.sightings and not taken.states:
             return None
@@ -171,13 +175,11 @@ class Poller:
             with self._history.writing(_instant(now), columns_to_fit(taken.tables)) as writer:
                 self._write(writer, taken, learned, now, exact=exact)
         except HistoryError as failure:
-            self._notice(failure)
             waiting = taken.waiting()
             for name, collector in self._collectors.items():
                 if collector.events and collector.events.table in waiting:
                     taken.runs.fail(name, str(failure))
-            log.warning("the history was not written; the requests wait in the repository", error=str(failure))
-            return str(failure)
+            return failure
         self._noticed = {}
         self._history.file.quarantined.clear()
         self._seen_at = _instant(now)
@@ -210,7 +212,10 @@ class Poller:
             writer.prune(before)
 
     def _notice(self, failure: HistoryError) -> None:
-        """Count what keeps the file from being written, until it can be written down."""
+        """Count what keeps the file from being written, until it can be written down; say it once."""
+        if self._said != str(failure):
+            log.warning("the history was not written; the requests wait in the repository", error=str(failure))
+        self._said = str(failure)
         kinds = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
         kind = kinds.get(type(failure), "file_unwritable")
         self._noticed[kind] = self._noticed.get(kind, 0) + 1

@@ -32,6 +32,8 @@ class Taken:
     address: str = ""
     server_version: str = ""
     oldest_at: datetime | None = None
+    unwritten: HistoryError | None = None
+    """What kept rows that arrived in ranges from being written."""
     table_bytes: int | None = None
     """The size of the source's table of requests."""
 
@@ -151,7 +153,9 @@ class Taker:
                     run.rows += self._take_one(session, collector.events, taken, exact=exact)
             except SourceUnreachable:
                 raise
-            except (SourceError, HistoryError):
+            except HistoryError as error:
+                taken.unwritten = taken.unwritten or error
+            except SourceError:
                 continue  # recorded by the run
 
     def _take_one(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:

@@ -39,6 +39,7 @@ print(f"{worst:.3f}")
 """
 
 
+@pytest.mark.fault(40)
 def test_a_second_process_reads_while_the_agent_polls(
     source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_second_process_reads_while_the_agent_polls(
             print(f"\n{OPENINGS} openings while the agent polls every second: the slowest took {worst} s")  # noqa: T201
 
 
+@pytest.mark.fault(40)
 def test_a_reader_delays_and_loses_nothing(source: Source, tmp_path: Path) -> None:
     """A reader who holds the file for some seconds is waited for; then everything is written, without an incident."""
     with Agent(tmp_path, source.readonly) as agent:
@@ -82,6 +84,7 @@ def _reading(path: Path) -> duckdb.DuckDBPyConnection:
             time.sleep(0.01)
 
 
+@pytest.mark.fault(40)
 def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
     """A reader who stays longer than the agent's patience is an incident; the rows wait in the source."""
     path = tmp_path / "history.duckdb"
@@ -107,6 +110,7 @@ def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
     rig.assert_once()
 
 
+@pytest.mark.fault(40)
 def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
     """A second agent on the same file ends at once with one line that says why."""
     with Agent(tmp_path, source.readonly) as agent:
@@ -121,6 +125,7 @@ def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
         agent.polled()
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize("taken", ["history.duckdb", "history.duckdb.wal"])
 def test_the_file_is_replaced(source: Source, rig: Rig, taken: str) -> None:
     """A file that is taken away while the agent runs is begun anew; what the source still has is in it."""
@@ -136,6 +141,7 @@ def test_the_file_is_replaced(source: Source, rig: Rig, taken: str) -> None:
     rig.assert_once()
 
 
+@pytest.mark.fault(41)
 def test_the_file_is_replaced_after_a_column_was_added(source: Source, rig: Rig) -> None:
     """A file that is begun anew has the columns that Tableau has added since the agent started."""
     source.requests(1, 10)
@@ -150,6 +156,7 @@ def test_the_file_is_replaced_after_a_column_was_added(source: Source, rig: Rig)
     assert rig.query("SELECT count(*), count(brand_new) FROM http_requests") == [(10, 10)]
 
 
+@pytest.mark.fault(41)
 def test_an_older_copy_is_put_back(source: Source, rig: Rig) -> None:
     """An older copy of the file is completed from what the source still has."""
     source.requests(1, 10)
@@ -164,6 +171,27 @@ def test_an_older_copy_is_put_back(source: Source, rig: Rig) -> None:
     rig.polled()
     assert rig.ids() == list(range(1, 31))
     rig.assert_once()
+
+
+@pytest.mark.fault(41)
+def test_an_older_copy_is_put_back_under_a_running_agent(source: Source, tmp_path: Path) -> None:
+    """An agent that finds an older copy in the place of its file completes it at the next polls, without a restart."""
+    with Agent(tmp_path, source.readonly) as agent:
+        source.requests(1, 10)
+        agent.polled()
+        with agent.between_polls() as path:
+            copy = path.read_bytes()
+        source.requests(11, 20)
+        agent.polled()
+        with agent.between_polls() as path:
+            path.write_bytes(copy)
+            source.requests(21, 30)
+        agent.until(lambda: agent.value("tableau_history_rows_total", table="http_requests") == 30, "it is completed")
+        agent.polled()
+        assert agent.query("SELECT count(*), count(DISTINCT id) FROM http_requests") == [(30, 30)]
+        assert (agent.value("tableau_history_incidents_total", kind="file_replaced") or 0) > 0
+        assert "internal error" not in agent.logged()
+        assert agent.stop() == 0
 
 
 def test_the_oldest_duckdb_reads_the_file(
