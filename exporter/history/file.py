@@ -26,8 +26,8 @@ _HELD = ("Could not set lock", "used by another process")
 _RETRY_SECONDS = (0.02, 0.2)
 # Long enough for a reader who tries again and again to get in between two long openings.
 _GAP_SECONDS = 0.03
-# As long as the longest pause of a writer who tries again: the agent gets in between two openings for reading.
-_READERS_GAP_SECONDS = 0.25
+# Longer than the longest pause of an agent who tries again: it gets in between two openings by a command.
+COMMANDS_GAP_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class HistoryFile:
     clock: Callable[[], float] = time.monotonic
     read_only: bool = False
     """Whether it is only looked at: nothing is written, and nothing that is damaged is set aside."""
+    gap_seconds: float = _GAP_SECONDS
     quarantined: list[str] = field(default_factory=list)
     """What was set aside and is not yet written down as an incident."""
     _lock: int | None = None
@@ -103,7 +104,7 @@ class HistoryFile:
             if self.clock() - self._opened_at >= self._keep_for:
                 self._close()
                 if self._keep_for:
-                    self.sleep(_READERS_GAP_SECONDS if self.read_only else _GAP_SECONDS)
+                    self.sleep(self.gap_seconds)
         except duckdb.Error as error:
             raise _unwritable(self.path, error) from error
 
@@ -207,6 +208,15 @@ def identity(path: Path) -> tuple[int, int] | None:
         found = path.stat()
         return found.st_dev, found.st_ino
     return None
+
+
+def write_through(path: Path) -> None:
+    """Wait until a file, or a folder's list of its files, stands on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def patiently(

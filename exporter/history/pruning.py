@@ -20,10 +20,11 @@ DAY = "day"
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a step removed, by table, and whether anything older is left."""
+    """What a step removed, by table, whether anything older is left, and than what."""
 
     rows: Mapping[str, int]
     finished: bool
+    before: datetime
 
 
 def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime) -> Pruned:
@@ -33,6 +34,7 @@ def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], befor
     return Pruned(
         {table: count for table, count in rows.items() if count},
         summed and all(count < STEP_ROWS for count in rows.values()),
+        before,
     )
 
 
