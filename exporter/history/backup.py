@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ class Backups:
     folder: Path
     keep: int
 
-    def make(self, events: Sequence[Events], now: datetime) -> Iterator[Verdict]:
+    def make(self, events: Sequence[Events], now: datetime) -> Generator[Verdict, None, None]:
         """Make one more copy, and remove those that are more than were to be kept. Raises HistoryError."""
         with _alone(self.folder):
             self._remove(f"history-*{PART}*")

@@ -212,6 +212,10 @@ def positions(ask: Ask) -> Found:
             QUALIFY row_number() OVER (PARTITION BY source ORDER BY rowid DESC) = 1
         ) AS last ON last.source = positions.source
         WHERE (positions.horizon, positions.max_id) IS DISTINCT FROM (last.horizon, last.max_id)
+            -- The polls of a day that was pruned are one line: a clock that went back may have put the last among them.
+            AND (positions.source, positions.polled_at::DATE) NOT IN (
+                SELECT (source, started_at::DATE) FROM poll_log WHERE mode = 'day' AND started_at IS NOT NULL
+            )
         ORDER BY ALL
         """
     )

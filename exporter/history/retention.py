@@ -1,6 +1,6 @@
 """The history shortened from outside the agent: step by step, so that a running agent gets in between."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime
 
 from exporter.collector import Events
@@ -25,7 +25,9 @@ def newest_request(file: HistoryFile) -> datetime | None:
     return rows[0][0] if rows else None
 
 
-def prune_in_steps(file: HistoryFile, events: Sequence[Events], before: datetime, now: datetime) -> Iterator[Pruned]:
+def prune_in_steps(
+    file: HistoryFile, events: Sequence[Events], before: datetime, now: datetime
+) -> Generator[Pruned, None, None]:
     """Remove what is older than an instant (UTC, naive), a transaction at a time; yield what became of each."""
     with file.kept_open(HOLD_SECONDS):
         while True:

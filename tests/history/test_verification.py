@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from exporter.errors import HistoryBusy
@@ -23,10 +24,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     past.poll(BEGIN + timedelta(days=5), requests(900, 3, BEGIN + timedelta(days=5), completed=False), others=False)
     past.poll(BEGIN + timedelta(days=5), requests(950, 1, BEGIN), others=False)
     odd = requests(1000, 3, BEGIN)
-    column = duckdb.sql(
-        "SELECT unnest([NULL, TIMESTAMP 'infinity', TIMESTAMP '-infinity'])::TIMESTAMP AS created_at"
-    ).to_arrow_table()
-    past.poll(BEGIN + timedelta(days=6), odd.set_column(1, "created_at", column.column(0)), others=False)
+    infinite = pa.array([None, 2**63 - 1, -(2**63) + 1], pa.int64()).cast(pa.timestamp("us"))
+    past.poll(BEGIN + timedelta(days=6), odd.set_column(1, "created_at", infinite), others=False)
     return past.file.path.read_bytes()
 
 
