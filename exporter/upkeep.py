@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from exporter.history.verification import Verdict, verify
 
 # A request may be open for a day, and is counted when it is final: what is younger is not for pruning.
 YOUNGEST = timedelta(days=1)
+# An agent that reads a large past lets go for moments only: whoever typed a command waits for one of these.
+PATIENCE_SECONDS = 60.0
 
 
 def verify_history(options: RunOptions, copy: Path | None) -> Iterator[Verdict]:
@@ -113,7 +116,7 @@ def _opened(path: Path, limits: Limits) -> HistoryFile:
     if not path.is_file():
         message = f"{path}: no such file; look at history.path"
         raise HistoryUnwritable(message)
-    return HistoryFile(path, limits, gap_seconds=COMMANDS_GAP_SECONDS)
+    return HistoryFile(path, replace(limits, patience_seconds=PATIENCE_SECONDS), gap_seconds=COMMANDS_GAP_SECONDS)
 
 
 def _events() -> Sequence[Events]:
