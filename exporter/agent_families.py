@@ -63,6 +63,9 @@ RELOAD_TIMESTAMP = _gauge(
 HISTORY_ROWS = _counter(
     "history_rows_total", "Rows archived into the history since it was begun, at every poll.", "table"
 )
+HISTORY_PRUNED = _counter(
+    "history_pruned_rows_total", "Rows removed from the history because of their age, at every poll.", "table"
+)
 HISTORY_LAST_POLL = _gauge(
     "history_last_poll_timestamp_seconds",
     "When requests were last archived, by how they were read, at every poll.",
@@ -122,6 +125,7 @@ FAMILIES = (
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
     HISTORY_ROWS,
+    HISTORY_PRUNED,
     HISTORY_LAST_POLL,
     HISTORY_NEWEST,
     HISTORY_OLDEST,

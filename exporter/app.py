@@ -107,7 +107,7 @@ class Agent:
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
-        self._file = HistoryFile(configuration.history.path, _limits(configuration))
+        self._file = HistoryFile(configuration.history.path, limits(configuration))
         self._access = _access(configuration)
         address = configuration.web.listen_address
         self._web = WebServer(application(self, self._access), address.host, address.port, self._access)
@@ -172,7 +172,7 @@ class Agent:
             self._redactor = logs.configure(configuration.log.level, configuration.log.format)
             self._configuration = configuration
             self._announce(configuration)
-            self._file.limits = _limits(configuration)
+            self._file.limits = limits(configuration)
             self._renderer.series_limit = configuration.limits.series_per_family
             before, self._polling = self._polling, polling
             before.poller.stop()
@@ -294,7 +294,8 @@ def _pseudonyms(configuration: Configuration) -> Pseudonyms | None:
         raise ConfigurationError([Fault("privacy.users", str(error))]) from None
 
 
-def _limits(configuration: Configuration) -> Limits:
+def limits(configuration: Configuration) -> Limits:
+    """Return what DuckDB may take of its host."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
 

@@ -6,46 +6,24 @@ A command imports what it needs when it is called, so that the others start fast
 import errno
 import logging
 import os
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from exporter import __version__
 from exporter.errors import ConfigurationError, ExporterError
-from exporter.units import parse_duration
+from exporter.history_commands import history
+from exporter.terminal import FAULT, config_file_option, one_line, options, seconds_of, show_findings
 
 if TYPE_CHECKING:
     from exporter.config import RunOptions
 
 PROGRAM = "tableau-exporter"
-FAULT = 1
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
-
-_MARKS = {True: "ok", False: "fault", None: "note"}
-_COLOURS = {True: "green", False: "red", None: "yellow"}
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Finding(Protocol):
-    """What the doctor found; ``ok`` is None for a note."""
-
-    @property
-    def ok(self) -> bool | None:
-        """Whether it is as it should be."""
-
-    @property
-    def subject(self) -> str:
-        """What was looked at."""
-
-    @property
-    def message(self) -> str:
-        """What was seen, and what to do about it."""
 
 
 class Program(click.Group):
@@ -73,14 +51,6 @@ class Program(click.Group):
         return code
 
 
-def seconds_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
-    """Read the duration of a flag."""
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
@@ -96,18 +66,6 @@ def main() -> None:
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
     # numpy comes later, and would start a thread a core for a linear algebra that nobody here asks for.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def config_file_option(command: Command) -> Command:
-    """Add ``--config.file``."""
-    return click.option(
-        "--config.file",
-        "config_file",
-        type=click.Path(path_type=Path),
-        default="tableau-exporter.yml",
-        show_default=True,
-        help="Configuration file; not needed where the environment says everything.",
-    )(command)
 
 
 @main.command()
@@ -141,12 +99,12 @@ def run(
         "log.level": log_level,
         "log.format": log_format,
     }
-    options = _options(config_file, {key: text for key, text in flags.items() if text is not None})
+    chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
     if config_check:
-        return _check_configuration(options)
+        return _check_configuration(chosen)
     from exporter import app
 
-    return app.run(options)
+    return app.run(chosen)
 
 
 @main.command()
@@ -155,7 +113,7 @@ def check(config_file: Path) -> int:
     """Look for everything that keeps the agent from working: configuration, sources, rights, the history file."""
     from exporter import doctor
 
-    return _show_findings(doctor.check(_options(config_file, {})))
+    return show_findings(doctor.check(options(config_file)))
 
 
 @main.command()
@@ -191,54 +149,16 @@ def demo(seconds: float | None, port: int, *, keep: bool) -> int:
     return command.run(seconds, keep, port)
 
 
-def _options(config_file: Path, overrides: dict[str, str]) -> "RunOptions":
-    from exporter.config import RunOptions
-
-    source = click.get_current_context().get_parameter_source("config_file")
-    return RunOptions(
-        config_file=config_file,
-        config_file_explicit=source is click.core.ParameterSource.COMMANDLINE,
-        overrides=overrides,
-        environ=dict(os.environ),
-    )
+main.add_command(history)
 
 
-def _check_configuration(options: "RunOptions") -> int:
+def _check_configuration(chosen: "RunOptions") -> int:
     from exporter import collectors
 
-    for warning in options.load(tuple(collectors.discover())).warnings:
+    for warning in chosen.load(tuple(collectors.discover())).warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo("the configuration is valid")
     return 0
-
-
-def _show_findings(findings: Iterable[Finding]) -> int:
-    """Print findings, as a table on a terminal and line by line elsewhere; return the exit code."""
-    shown = _as_table(findings) if sys.stdout.isatty() else _as_lines(findings)
-    return FAULT if any(finding.ok is False for finding in shown) else 0
-
-
-def _as_lines(findings: Iterable[Finding]) -> list[Finding]:
-    shown = []
-    for finding in findings:
-        click.echo(f"{_MARKS[finding.ok]:<5}  {_one_line(finding.subject)}: {_one_line(finding.message)}")
-        shown.append(finding)
-    return shown
-
-
-def _as_table(findings: Iterable[Finding]) -> list[Finding]:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console, table = Console(), Table("", "what", "finding", box=None)
-    with console.status("checking"):
-        shown = list(findings)
-    for finding in shown:
-        mark = Text(_MARKS[finding.ok], style=_COLOURS[finding.ok])
-        table.add_row(mark, Text(_one_line(finding.subject)), Text(_one_line(finding.message)))
-    console.print(table)
-    return shown
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -253,17 +173,13 @@ def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _complain(faults: Iterable[object]) -> int:
     for fault in faults:
-        click.echo(_one_line(fault), err=True)
+        click.echo(one_line(fault), err=True)
     return FAULT
 
 
 def _confess(error: Exception) -> int:
     if logging.getLogger().isEnabledFor(logging.DEBUG) or os.environ.get("TABLEAU_EXPORTER_LOG__LEVEL") == "debug":
         traceback.print_exception(error)
-    text = f"{type(error).__name__}: {_one_line(error)}"
+    text = f"{type(error).__name__}: {one_line(error)}"
     click.echo(f"internal error: {text} (set log.level=debug for the traceback)", err=True)
     return INTERNAL_ERROR
-
-
-def _one_line(value: object) -> str:
-    return " ".join(str(value).split())

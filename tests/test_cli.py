@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter import __version__, cli
+from exporter import __version__, cli, terminal
 from exporter.cli import Program, main
 from exporter.errors import ConfigurationError, DemoError, ExporterError, Fault
 
@@ -44,7 +44,7 @@ def test_help_names_every_command_and_exit_code() -> None:
     """The help is the documentation of commands and exit codes."""
     result = call("--help")
     assert result.exit_code == 0
-    for word in ("run", "check", "demo", "metrics", "0 ", "1 ", "2 ", "70 ", "130 "):
+    for word in ("run", "check", "demo", "history", "metrics", "0 ", "1 ", "2 ", "70 ", "130 "):
         assert f"  {word}" in result.stdout
 
 
@@ -65,11 +65,14 @@ def test_help_names_every_command_and_exit_code() -> None:
         ("check", ["--config.file"]),
         ("metrics", ["--format"]),
         ("demo", ["--for", "--keep", "--port"]),
+        ("history verify", ["--config.file"]),
+        ("history backup", ["--config.file", "--output", "--keep", "--with-key"]),
+        ("history prune", ["--config.file", "--older-than", "--before", "--compact"]),
     ],
 )
 def test_each_command_has_its_flags(command: str, flags: list[str]) -> None:
     """The flags are public: exactly these, and help."""
-    result = call(command, "--help")
+    result = call(*command.split(), "--help")
     found = [word for line in result.stdout.splitlines() for word in line.split() if word.startswith("--")]
     assert sorted(set(found) - {"--help"}) == sorted(flags)
 
@@ -89,6 +92,10 @@ def test_the_version_is_the_packages() -> None:
         ["demo", "--for=60"],
         ["demo", "--port=70000"],
         ["metrics", "--format=html"],
+        ["history", "backup"],
+        ["history", "backup", "--output=.", "--keep=0"],
+        ["history", "prune", "--older-than=730"],
+        ["history", "prune", "--before=yesterday"],
     ],
 )
 def test_wrong_usage_ends_with_2(args: Sequence[str]) -> None:
@@ -256,8 +263,8 @@ BAD = Found(ok=False, subject="history", message="cannot\nbe [red]written")
 
 def test_findings_are_lines_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
     """One line a finding; a note is no fault."""
-    assert cli._show_findings([FINE, NOTE]) == 0
-    assert cli._show_findings([BAD, FINE]) == 1
+    assert terminal.show_findings([FINE, NOTE]) == 0
+    assert terminal.show_findings([BAD, FINE]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "ok     repository: answers",
         "note   rest: is not configured",
@@ -268,7 +275,7 @@ def test_findings_are_lines_where_no_terminal_is(capsys: pytest.CaptureFixture[s
 
 def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """The table shows what the lines do, and takes no text for markup."""
-    assert list(cli._as_table([FINE, BAD])) == [FINE, BAD]
+    assert list(terminal.as_table([FINE, BAD])) == [FINE, BAD]
     shown = capsys.readouterr().out
     assert "cannot be [red]written" in shown
 

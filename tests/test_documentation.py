@@ -259,9 +259,9 @@ def test_named_files_exist(path: Path) -> None:
 def test_commands_and_flags_exist(path: Path) -> None:
     """Every command of tableau-exporter that a document shows is one, with flags that it has."""
     unknown = []
-    for command, rest in re.findall(r"tableau-exporter +([a-z]+)([^\n`]*)", path.read_text()):
+    for command, rest in re.findall(r"tableau-exporter +(history [a-z]+|[a-z]+)([^\n`]*)", path.read_text()):
         flags = re.findall(r"(--[a-z][a-z.-]*)", rest.partition("#")[0])
-        text = help_of(command)
+        text = help_of(*command.split())
         if not text or any(flag not in text.split() for flag in flags):
             unknown.append((command, flags))
     assert unknown == []

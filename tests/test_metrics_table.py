@@ -44,6 +44,7 @@ FAMILIES = {
     "tableau_background_jobs_waiting": ("gauge", JOB),
     "tableau_background_jobs_running": ("gauge", JOB),
     "tableau_history_rows_total": ("counter", ("table",)),
+    "tableau_history_pruned_rows_total": ("counter", ("table",)),
     "tableau_history_last_poll_timestamp_seconds": ("gauge", ("mode",)),
     "tableau_history_newest_request_timestamp_seconds": ("gauge", ()),
     "tableau_history_oldest_request_timestamp_seconds": ("gauge", ()),

@@ -23,6 +23,7 @@ def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_by
             else:
                 yield _counter(fold.family, totals, fold.busiest)
     yield _counter(families.HISTORY_ROWS, totals)
+    yield _counter(families.HISTORY_PRUNED, totals)
     kinds = list(families.INCIDENT_KINDS)
     counts = [int(totals.counter(families.INCIDENTS.name, kind)) for kind in kinds]
     yield Block(families.INCIDENTS, Labels(("kind",), [kinds]), counts)

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import Events, Fold
+from exporter.history import ledger
 from exporter.history.folding import fold
 from exporter.history.recognition import mark_fresh
 from exporter.history.registering import registered
@@ -64,7 +65,7 @@ def append(
     marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
     with _arriving(connection, marked, lookups):
         fresh = "(SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh)"
-        new = _store(connection, events.table, f"FROM {fresh}", fresh, folds)
+        new = _store(connection, events.table, events.key[1], f"FROM {fresh}", fresh, folds)
     return Appended(rows.num_rows, new, reused_ids=reused)
 
 
@@ -92,6 +93,7 @@ def append_requests(
         new = _store(
             connection,
             events.table,
+            events.key[1],
             f"SELECT {stored} FROM arriving WHERE fresh AND {final}",
             f"(SELECT * REPLACE ({_TYPED}) FROM arriving WHERE fresh AND {final})",
             folds,
@@ -121,7 +123,8 @@ def promote(
             f" WHERE created_at < {limit} OR first_seen_at < {limit} OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
         rows = "SELECT * EXCLUDE (first_seen_at) {} FROM promoted"
-        new = _store(connection, table, rows.format(""), f"({rows.format(f'REPLACE ({_TYPED})')})", folds)
+        typed = f"({rows.format(f'REPLACE ({_TYPED})')})"
+        new = _store(connection, table, "created_at", rows.format(""), typed, folds)
         if new:
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
@@ -129,11 +132,14 @@ def promote(
     return new
 
 
-def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str, folded: str, folds: Sequence[Fold]) -> int:
-    """Store what ``select`` gives, and fold the same rows, as the relation ``folded`` gives them, into the counters."""
+def _store(
+    connection: duckdb.DuckDBPyConnection, table: str, key: str, select: str, folded: str, folds: Sequence[Fold]
+) -> int:
+    """Store what ``select`` gives; count the same rows, as the relation ``folded`` gives them, by day and by folds."""
     stored = connection.execute(f'INSERT INTO "{table}" BY NAME {select}').fetchall()
     new = int(stored[0][0])
     if new:
+        ledger.archived(connection, table, key, folded)
         labelled = (
             f"(SELECT rows.*, coalesce(site_labels.site, '') AS site FROM {folded} AS rows"
             " LEFT JOIN site_labels ON site_labels.site_id = rows.site_id)"

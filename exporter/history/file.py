@@ -29,6 +29,8 @@ _NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 _RETRY_SECONDS = (0.02, 0.2)
 # Long enough for a reader who tries again and again to get in between two long openings.
 _GAP_SECONDS = 0.03
+# Longer than the longest pause of an agent who tries again: it gets in between two openings by a command.
+COMMANDS_GAP_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class HistoryFile:
     limits: Limits = field(default_factory=Limits)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    read_only: bool = False
+    """Whether it is only looked at: nothing is written, and nothing that is damaged is set aside."""
+    gap_seconds: float = _GAP_SECONDS
     quarantined: list[str] = field(default_factory=list)
     """What was set aside and is not yet written down as an incident."""
     _lock: int | None = None
@@ -103,10 +108,11 @@ class HistoryFile:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the file for writing; waits while a reader holds it, then raises HistoryBusy."""
+        """Open the file; waits while somebody else holds it, then raises HistoryBusy."""
         if self._connection is None:
-            self._hold_lock()
-            self._check_space()
+            if not self.read_only:
+                self._hold_lock()
+                self._check_space()
             self._connection = self._connect()
             self._opened_at = self.clock()
         try:
@@ -118,7 +124,7 @@ class HistoryFile:
             if self.clock() - self._opened_at >= self._keep_for:
                 self._close()
                 if self._keep_for:
-                    self.sleep(_GAP_SECONDS)
+                    self.sleep(self.gap_seconds)
         except duckdb.Error as error:
             raise _unwritable(self.path, error) from error
 
@@ -156,7 +162,7 @@ class HistoryFile:
         try:
             return self._connect_in_time()
         except duckdb.Error as error:
-            if not recovery.blames_the_log(error):
+            if self.read_only or not recovery.blames_the_log(error):
                 raise _unwritable(self.path, error) from None
             return self._connect_without_log(error)
 
@@ -185,19 +191,22 @@ class HistoryFile:
 
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
         """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
-        deadline = self.clock() + self.limits.patience_seconds
-        if not self.path.exists():
+        wait = patiently(self.path, self.limits.patience_seconds, self.sleep, self.clock)
+        if not self.read_only and not self.path.exists():
             self._create()
         while True:
+            before = identity(self.path)
             try:
-                return _in_utc(duckdb.connect(str(self.path), config=self._settings()))
+                connection = duckdb.connect(str(self.path), read_only=self.read_only, config=settings(self))
             except duckdb.IOException as error:
-                if not any(words in str(error) for words in _HELD):
+                if not is_held(error):
                     raise
-                if self.clock() >= deadline:
-                    message = f"{self.path}: {first_line(error)}; the requests wait in the repository"
-                    raise HistoryBusy(message) from None
-                self.sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
+                wait(first_line(error))
+                continue
+            if before in {None, identity(self.path)}:
+                return _in_utc(connection)
+            # Another file was put in its place in between: what is open is nobody's any more.
+            connection.close()
 
     def _create(self) -> None:
         """Make the file under another name first: a full disk or a crash in the midst would leave one that never opens.
@@ -207,21 +216,60 @@ class HistoryFile:
         unborn = self.path.with_name(self.path.name + ".new")
         try:
             unborn.unlink(missing_ok=True)
-            duckdb.connect(str(unborn), config=self._settings()).close()
+            duckdb.connect(str(unborn), config=settings(self)).close()
             unborn.rename(self.path)
         except OSError as error:
             message = f"{self.path}: {error.strerror}; make the folder exist and writable for the agent"
             raise HistoryUnwritable(message) from None
 
-    def _settings(self) -> dict[str, str | bool | int | float | list[str]]:
-        return {
-            "memory_limit": self.limits.memory,
-            "threads": self.limits.threads,
-            "temp_directory": str(self.path) + ".tmp",
-            "storage_compatibility_version": STORAGE_VERSION,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
+
+def settings(file: HistoryFile) -> dict[str, str | bool | int | float | list[str]]:
+    """Return the settings of every opening: DuckDB is a guest, and fetches nothing."""
+    return {
+        "memory_limit": file.limits.memory,
+        "threads": file.limits.threads,
+        "temp_directory": str(file.path) + ".tmp",
+        "storage_compatibility_version": STORAGE_VERSION,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+
+
+def is_held(error: duckdb.Error) -> bool:
+    """Whether another process has the file."""
+    return any(words in str(error) for words in _HELD)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file stands at a path; None while there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def write_through(path: Path) -> None:
+    """Wait until a file, or a folder's list of its files, stands on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def patiently(
+    path: Path, seconds: float, sleep: Callable[[float], None], clock: Callable[[], float]
+) -> Callable[[str], None]:
+    """Return what waits a moment for whoever holds a file, again and again; it raises HistoryBusy in the end."""
+    deadline = clock() + seconds
+
+    def wait(why: str) -> None:
+        if clock() >= deadline:
+            message = f"{path}: {why}; the requests wait in the repository"
+            raise HistoryBusy(message)
+        sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
+
+    return wait
 
 
 def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

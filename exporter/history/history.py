@@ -130,12 +130,6 @@ class History:
     def _kept_tables(self) -> set[str]:
         return {state.kept_in for collector in self._collectors.values() for state in collector.states if state.kept_in}
 
-    @property
-    def pruned_before(self) -> datetime | None:
-        """Everything older was removed by the retention (UTC, naive)."""
-        pruned = self.totals.marks.get("pruned")
-        return None if pruned is None else _from_epoch(pruned)
-
     def prunable_before(self, now: datetime) -> datetime | None:
         """Return the instant before which the retention lets nothing stand, a day's worth at a time.
 
@@ -144,9 +138,10 @@ class History:
         newest, oldest = self.totals.marks.get("newest"), self.totals.marks.get("oldest")
         if self._retention is None or newest is None or oldest is None:
             return None
-        believed = min(naive(now), _from_epoch(newest) + PRUNE_STEP) - self._retention
-        done = max(_from_epoch(oldest), self.pruned_before or datetime.min)  # noqa: DTZ901 - naive, as in the history
-        return min(believed, done + PRUNE_STEP) if done < believed else None
+        before = believed(naive(now), _from_epoch(newest)) - self._retention
+        # The oldest is moved only when all that is older is gone: a day is finished before the next is begun.
+        done = _from_epoch(oldest)
+        return min(before, done + PRUNE_STEP) if done < before else None
 
     def _fit(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> list[str]:
         """Add the columns that Tableau has added, outside the transaction and checkpointed at once."""
@@ -167,6 +162,11 @@ class History:
         self.open_keys = connection.sql(
             "SELECT id, created_at FROM http_requests_open ORDER BY id DESC LIMIT 5000"
         ).to_arrow_table()
+
+
+def believed(now: datetime, newest: datetime) -> datetime:
+    """Return a clock's time (UTC, naive) as far as the newest request bears it out."""
+    return min(now, newest + PRUNE_STEP)
 
 
 def _from_epoch(seconds: float) -> datetime:

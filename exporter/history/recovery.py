@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 # DuckDB has the log itself, and two more names while a checkpoint runs beside writers.
-_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
+LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 _REPLAYING = "while replaying"
 # What the log is to blame for. A disk that is full or a right that is missing while it is replayed is not its fault.
 _BLAMED = (
@@ -50,7 +50,7 @@ def blames_the_file(error: duckdb.Error) -> bool:
 def set_aside(path: Path) -> Mapping[Path, Path]:
     """Rename a file's logs, after the time when they were last written; return the new name of each."""
     aside = {}
-    for suffix in _LOGS:
+    for suffix in LOGS:
         log = path.with_name(path.name + suffix)
         with contextlib.suppress(FileNotFoundError):
             written_at = datetime.fromtimestamp(log.stat().st_mtime, UTC)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import duckdb
 
 from exporter.collector import Collector, Column, columns_of
+from exporter.history import ledger
 
 # The columns of http_requests since Tableau 2020.2, without user_cookie; others are added as they are met.
 REQUEST_COLUMNS: Mapping[str, str] = {
@@ -69,7 +70,39 @@ def _bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE marks (name VARCHAR, marked_at TIMESTAMP)")
 
 
-STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping)
+def _archived_days(connection: duckdb.DuckDBPyConnection) -> None:
+    """Begin the ledger with what an older file holds, and write down what it had pruned and what it had not logged."""
+    ledger.create(connection)
+    for table, key in (("http_requests", "created_at"), ("background_jobs", "created_at"), ("logins", "login_at")):
+        if not table_columns(connection, table):
+            continue
+        ledger.archived(connection, table, key, f'(SELECT * FROM "{table}")')
+        counted = "family = 'tableau_history_rows_total' AND labels = [$1]"
+        held = f'(SELECT count(*) FROM "{table}")'
+        pruned = f"(SELECT coalesce(sum(value), 0)::BIGINT FROM counters WHERE {counted}) - {held}"
+        gone = int(connection.execute(f"SELECT {pruned}", [table]).fetchall()[0][0])
+        if gone > 0:
+            # Of which days they were is not known any more.
+            unknown = f"(SELECT TIMESTAMP '-infinity' AS {key} FROM range({gone}))"
+            ledger.archived(connection, table, key, unknown)
+            ledger.pruned(connection, table, key, unknown)
+            connection.execute(
+                "INSERT INTO counters VALUES ('tableau_history_pruned_rows_total', [?], ?)", [table, float(gone)]
+            )
+        connection.execute(
+            """
+            INSERT INTO poll_log (started_at, source, mode, rows_read, rows_new)
+            SELECT (SELECT min(started_at) FROM poll_log), $1, 'day', 0, archived - logged
+            FROM
+                (SELECT coalesce(sum("rows"), 0)::BIGINT AS archived FROM archived_days WHERE source = $1),
+                (SELECT coalesce(sum(rows_new), 0)::BIGINT AS logged FROM poll_log WHERE source = $1)
+            WHERE archived <> logged
+            """,
+            [table],
+        )
+
+
+STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping, _archived_days)
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
 

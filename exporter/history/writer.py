@@ -3,17 +3,19 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
 
-from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Events, Fold, columns_of
 from exporter.history import archive
 from exporter.history.archive import Appended, Lookups
 from exporter.history.folding import add
 from exporter.history.names import keep
 from exporter.history.positions import Position, move
+from exporter.history.pruning import Pruned, prune
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.registering import registered
 from exporter.history.totals import mark, naive
@@ -43,9 +45,15 @@ class Writer:
     events: Sequence[Events]
     now: datetime
 
+    @cached_property
+    def pruned_before(self) -> datetime | None:
+        """Everything older was removed, by whomever: read in this transaction, for the file may be pruned meanwhile."""
+        marks = self.connection.execute("SELECT marked_at FROM marks WHERE name = 'pruned'").fetchall()
+        return marks[0][0] if marks else None
+
     def append(self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> Appended:
         """Archive events that are final as they come."""
-        appended = archive.append(self.connection, events, rows, lookups, folds)
+        appended = archive.append(self.connection, events, rows, self._obeying(lookups), folds)
         self._count(events.table, appended.new)
         return appended
 
@@ -60,7 +68,7 @@ class Writer:
             self.connection,
             events,
             rows,
-            lookups,
+            self._obeying(lookups),
             folds,
             hidden=self.hidden,
             now=naive(self.now),
@@ -91,16 +99,32 @@ class Writer:
         """Move a position (compare and set)."""
         move(self.connection, old, replace(new, polled_at=naive(self.now)))
 
-    def prune(self, before: datetime) -> None:
-        """Remove the events that are older; counters and positions stay."""
-        for events in self.events:
-            self.connection.execute(f'DELETE FROM "{events.table}" WHERE "{events.key[1]}" < ?', [before])
-        self.connection.execute("DELETE FROM poll_log WHERE started_at < ?", [before])
+    def prune(self, before: datetime) -> Pruned:
+        """Remove some of the events that are older; counters and positions stay.
+
+        What was begun by others is gone on with. What is still open is waited for: it is counted once it is final.
+        """
+        waiting = self.connection.execute("SELECT min(created_at) FROM http_requests_open").fetchall()[0][0]
+        before = min(before, waiting or before)
+        before = max(before, self.pruned_before or before)
         mark(self.connection, "pruned", before)
-        mark(self.connection, "oldest", before)
+        pruned = prune(self.connection, self.events, before)
+        for table, rows in pruned.rows.items():
+            add(self.connection, HISTORY_PRUNED.name, [table], rows)
+        if pruned.finished:
+            mark(self.connection, "oldest", before)
+        return pruned
 
     def log(self, poll: Poll, position: Position | None) -> None:
         """Write a line of the poll log, and when this way of reading last succeeded."""
+        self.log_part(poll, position)
+        if poll.source == "http_requests":
+            mark(self.connection, f"poll:{poll.mode}", self.now)
+            if position is None:
+                mark(self.connection, "viewed", self.now)
+
+    def log_part(self, poll: Poll, position: Position | None = None) -> None:
+        """Write what a transaction archived while its poll goes on: every row that is stored has its line."""
         self.connection.execute(
             "INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -116,10 +140,6 @@ class Writer:
                 poll.node,
             ],
         )
-        if poll.source == "http_requests":
-            mark(self.connection, f"poll:{poll.mode}", self.now)
-            if position is None:
-                mark(self.connection, "viewed", self.now)
 
     def incident(self, kind: str, detail: str, count: int = 1) -> None:
         """Count an incident and write down what happened."""
@@ -129,6 +149,9 @@ class Writer:
     def lost(self, possibly: int) -> None:
         """Count ids of requests that may have been made and removed unseen."""
         add(self.connection, POSSIBLY_LOST.name, [], possibly)
+
+    def _obeying(self, lookups: Lookups) -> Lookups:
+        return replace(lookups, pruned_before=self.pruned_before)
 
     def _count(self, table: str, new: int) -> None:
         if new:

@@ -18,7 +18,7 @@ from exporter.history.writer import Writer
 from exporter.poller.pace import Due, exact_interval
 from exporter.poller.runs import Runs
 from exporter.poller.showing import Shower
-from exporter.poller.tables import append, columns_to_fit, finish
+from exporter.poller.tables import append_sightings, columns_to_fit, finish
 from exporter.poller.taking import StateKey, Taken, Taker
 from exporter.poller.viewing import LOOK_BACK
 from exporter.repository.session import Session
@@ -193,7 +193,7 @@ class Poller:
         archiving = self._taker.archiving()
         for events, rows in taken.sightings:
             with taken.runs.timed(events.table):
-                append(writer, events, self._recent(events, rows), archiving)
+                append_sightings(writer, events, self._recent(events, rows), archiving, taken.address)
         for pending in taken.tables:
             with taken.runs.timed(pending.events.table):
                 finish(writer, pending, archiving, self._clock() - now)

@@ -60,6 +60,8 @@ class Pending:
     node: str = ""
     seconds: float = 0.0
     """How long the reading took."""
+    logged: tuple[int, int, int] = (0, 0, 0)
+    """What of read, new and opened stands in the poll log already."""
 
     @property
     def read_exactly(self) -> bool:
@@ -72,6 +74,12 @@ class Pending:
         self.new += appended.new
         self.opened += appended.open
         self.reused += appended.reused_ids
+
+    def line(self, seconds: float) -> Poll:
+        """Return the line of the poll log for what none tells of yet."""
+        before, self.logged = self.logged, (self.read, self.new, self.opened)
+        read, new, opened = (now - then for now, then in zip(self.logged, before, strict=True))
+        return Poll(self.started_at, self.events.table, self.mode, seconds, read, new, opened, self.node)
 
     @property
     def plan(self) -> Plan:
@@ -120,6 +128,7 @@ def _write_ranges(ranges: Iterator[pa.Table], pending: Pending, archiving: Archi
                 written += rows.num_rows
                 if written >= TRANSACTION_ROWS:
                     break
+            writer.log_part(pending.line((archiving.clock() - pending.started_at).total_seconds()))
 
 
 def _write_range(writer: Writer, rows: pa.Table, pending: Pending, archiving: Archiving) -> None:
@@ -150,6 +159,13 @@ def append(writer: Writer, events: Events, rows: pa.Table, archiving: Archiving)
     return writer.append(events, rows, archiving.lookups, folds)
 
 
+def append_sightings(writer: Writer, events: Events, rows: pa.Table, archiving: Archiving, node: str) -> None:
+    """Archive what is new of rows that are read whole at every poll; the poll log tells of it where there was any."""
+    appended = append(writer, events, rows, archiving)
+    if appended.new:
+        writer.log_part(Poll(archiving.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node))
+
+
 def finish(writer: Writer, pending: Pending, archiving: Archiving, seconds: float) -> None:
     """Write the last rows of a table with everything that moves with them: promotions, position, incidents, log."""
     events = pending.events
@@ -162,10 +178,7 @@ def finish(writer: Writer, pending: Pending, archiving: Archiving, seconds: floa
         writer.move(pending.reading.old, pending.reading.new)
         position = pending.reading.new
     _report(writer, pending)
-    poll = Poll(
-        pending.started_at, events.table, pending.mode, seconds, pending.read, pending.new, pending.opened, pending.node
-    )
-    writer.log(poll, position)
+    writer.log(pending.line(seconds), position)
 
 
 def _report(writer: Writer, pending: Pending) -> None:

@@ -95,7 +95,7 @@ class Taker:
             folds["http_requests"] = (*folds["http_requests"], *further)
         return Archiving(
             self._history,
-            Lookups(self.known.sites, self.known.people, self._history.pruned_before),
+            Lookups(self.known.sites, self.known.people),
             folds,
             count_people="active_users" in self._collectors,
             clock=self._clock,
@@ -198,6 +198,7 @@ class Taker:
             pending.fields = fields
             with self._history.writing(self._clock(), columns_to_fit([pending])) as writer:
                 pending.count(append(writer, events, self._history.clean(events, rows), self.archiving()))
+                writer.log_part(pending.line((self._clock() - pending.started_at).total_seconds()))
         pending.gone = self._history.open_keys.slice(0, 0)
         pending.seconds = (self._clock() - pending.started_at).total_seconds()
         taken.tables.append(pending)

@@ -12,6 +12,7 @@ from exporter.exposition.board import Board
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
+from exporter.history.verification import verify
 from exporter.poller.poller import Poller, Schedule
 from exporter.repository.source import Address, Login, Repository
 
@@ -146,3 +147,6 @@ class Rig:
         assert self.query(both) == [(0,)]
         assert self.requests_counted() == final[0][0]
         assert self.counter("tableau_history_rows_total", "http_requests") == final[0][0]
+        events = [collector.events for collector in discover().values() if collector.events]
+        verdicts = verify(HistoryFile(self.file.path, read_only=True), events)
+        assert [verdict for verdict in verdicts if verdict.ok is False] == []

@@ -1,0 +1,91 @@
+"""The file made smaller after much was pruned: written anew beside it, and put in its place while nobody can write.
+
+DuckDB uses the room of removed rows again, but gives it back to the disk only at the end of the file.
+"""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from exporter.errors import HistoryError, HistoryUnwritable
+from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, is_held, patiently, settings, write_through
+
+# Below this share of free blocks a rewriting is not worth its time.
+FREE_SHARE = 0.25
+ANEW = ".compact"
+
+
+def free_share(file: HistoryFile) -> float:
+    """Return how much of the file is room for what comes."""
+    with file.open() as connection:
+        connection.execute("CHECKPOINT")
+        total, free = connection.execute("SELECT total_blocks, free_blocks FROM pragma_database_size()").fetchall()[0]
+    return float(free) / total if total else 0.0
+
+
+def compact(file: HistoryFile) -> None:
+    """Write the file anew. The agent waits meanwhile, and goes on with the new one. Raises HistoryError."""
+    anew = file.path.with_name(file.path.name + ANEW)
+    for left in (anew, anew.with_name(anew.name + ".wal")):
+        left.unlink(missing_ok=True)
+    if shutil.disk_usage(file.path.parent).free < (file.bytes or 0) + file.limits.free_bytes:
+        message = f"{file.path.parent}: no room to write the history a second time; make some, or leave --compact out"
+        raise HistoryUnwritable(message)
+    with duckdb.connect(config=settings(file)) as connection:
+        try:
+            _attach(connection, file)
+            _rewrite(connection, file, anew)
+        except (duckdb.Error, OSError) as error:
+            message = f"{file.path}: {first_line(error)}; it was not written anew, and is as it was"
+            raise HistoryUnwritable(message) from None
+        finally:
+            anew.unlink(missing_ok=True)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
+    """Attach the file for reading: from here on no writer has it. Raises HistoryBusy."""
+    wait = patiently(file.path, file.limits.patience_seconds, file.sleep, file.clock)
+    while True:
+        try:
+            connection.execute(f"ATTACH {_text(file.path)} AS source (READ_ONLY)")
+        except duckdb.IOException as error:
+            if not is_held(error):
+                raise
+            wait(first_line(error))
+        else:
+            return
+
+
+def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile, anew: Path) -> None:
+    if file.path.with_name(file.path.name + ".wal").exists():
+        message = f"{file.path}: somebody has written it meanwhile; try again"
+        raise HistoryError(message)
+    connection.execute(f"ATTACH {_text(anew)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
+    connection.execute("COPY FROM DATABASE source TO target")
+    if (before := _counts(connection, "source")) != (after := _counts(connection, "target")):
+        message = f"{file.path}: {before} rows became {after}; it is as it was"
+        raise HistoryError(message)
+    connection.execute("DETACH target")
+    found = file.path.stat()
+    shutil.copymode(file.path, anew)
+    with contextlib.suppress(PermissionError):
+        os.chown(anew, found.st_uid, found.st_gid)
+    write_through(anew)
+    # Whoever waits for the old file finds that another stands in its place, and opens that.
+    anew.replace(file.path)
+    write_through(file.path.parent)
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, int]:
+    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [database]).fetchall()
+    return {
+        name: int(connection.execute(f'SELECT count(*) FROM {database}."{name}"').fetchall()[0][0])
+        for (name,) in sorted(tables)
+    }
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,241 @@
+"""What must hold between the tables of a history: one function for each law, with the question that shows a breach.
+
+A question compares what was written in the same transaction, and is one statement: no poll can come in between.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS
+from exporter.collector import Distribution, Events
+
+# So many keys at a time are compared with each other.
+WINDOW_ROWS = 1_000_000
+
+Row = tuple[Any, ...]
+
+
+class Ask(Protocol):
+    """Puts a question to the file."""
+
+    def __call__(self, sql: str, *parameters: object) -> list[Row]:
+        """Return the rows of the answer."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found: its faults, or what it says when there are none."""
+
+    faults: Sequence[str] = ()
+    said: str = ""
+    note: bool = False
+
+
+def days(events: Events, ask: Ask) -> Found:
+    """Compare each day: as many rows stand there as were archived and not pruned."""
+    wrong = ask(
+        f"""
+        SELECT day::VARCHAR, sum(difference)::BIGINT
+        FROM (
+            SELECT day, pruned - "rows" AS difference FROM archived_days WHERE source = $1
+            UNION ALL
+            SELECT {events.key[1]}::DATE AS day, count(*) AS difference FROM {events.table} GROUP BY ALL
+        )
+        GROUP BY day
+        HAVING sum(difference) <> 0
+        ORDER BY day
+        """,
+        events.table,
+    )
+    faults = [f"{len(wrong)} days differ from what was archived; the first: {_differs(*wrong[0])}"] if wrong else []
+    archived, pruned = _ledger(ask, events.table)
+    return Found(faults, f"{archived - pruned:,} rows, {archived:,} archived and {pruned:,} pruned")
+
+
+def _differs(day: str | None, difference: int) -> str:
+    more = f"{difference:,} rows too many" if difference > 0 else f"{-difference:,} rows missing"
+    return f"{day or 'no day'}, {more}"
+
+
+def _ledger(ask: Ask, table: str) -> tuple[int, int]:
+    rows = ask('SELECT sum("rows")::BIGINT, sum(pruned)::BIGINT FROM archived_days WHERE source = $1', table)
+    return rows[0][0] or 0, rows[0][1] or 0
+
+
+def polls(events: Events, ask: Ask) -> Found:
+    """Add up the poll log: it tells of what was archived."""
+    ((logged, archived, negative),) = ask(
+        """
+        SELECT
+            (SELECT coalesce(sum(rows_new), 0)::BIGINT FROM poll_log WHERE source = $1),
+            (SELECT coalesce(sum("rows"), 0)::BIGINT FROM archived_days WHERE source = $1),
+            (SELECT count(*) FROM poll_log WHERE source = $1 AND least(rows_read, rows_new, rows_open) < 0)
+        """,
+        events.table,
+    )
+    faults = []
+    if logged != archived:
+        faults.append(f"the polls tell of {logged:,} new rows, {archived:,} were archived")
+    if negative:
+        faults.append(f"{negative} polls tell of fewer rows than none")
+    return Found(faults, f"{logged:,} new rows in all polls")
+
+
+def counters(events: Events, ask: Ask) -> Found:
+    """Compare what was folded from a table's rows with the rows that stand there and those that were pruned."""
+    faults = []
+    for family, column in ((HISTORY_ROWS.name, '"rows"'), (HISTORY_PRUNED.name, "pruned")):
+        ((counted, archived),) = ask(
+            f"""
+            SELECT
+                (SELECT coalesce(sum(value), 0) FROM counters WHERE family = $1 AND labels = [$2]),
+                (SELECT coalesce(sum({column}), 0)::BIGINT FROM archived_days WHERE source = $2)
+            """,
+            family,
+            events.table,
+        )
+        if counted != archived:
+            faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
+    for fold in events.folds:
+        counted_by = (
+            "sum(observations) FROM histograms" if isinstance(fold, Distribution) else "sum(value) FROM counters"
+        )
+        ((counted, held, pruned),) = ask(
+            f"""
+            SELECT
+                (SELECT coalesce({counted_by.replace(" FROM", ", 0) FROM", 1)} WHERE family = $1),
+                (SELECT count(*) FROM {events.table} AS rows WHERE {fold.where}),
+                (SELECT coalesce(sum(pruned), 0)::BIGINT FROM archived_days WHERE source = $2)
+            """,
+            fold.family.name,
+            events.table,
+        )
+        exactly = fold.where == "true"
+        if not (held + pruned if exactly else held) <= counted <= held + pruned:
+            faults.append(
+                f"{fold.family.name} counts {counted:,.0f}, {held:,} rows stand there and {pruned:,} are pruned"
+            )
+    return Found(faults, f"{len(events.folds) + 2} families count these rows")
+
+
+def twice(events: Events, ask: Ask) -> Found:
+    """Look for keys that stand twice."""
+    first, second = events.key
+    for window in _windows(events, ask):
+        found = ask(
+            f"SELECT {first}, {second}::VARCHAR, count(*) AS times FROM {events.table} WHERE {window}"
+            f" GROUP BY {first}, {second} HAVING times > 1 ORDER BY ALL"
+        )
+        if found:
+            key, at, times = found[0]
+            return Found([f"{len(found)} keys stand more than once; the first: {first} {key} of {at}, {times} times"])
+    return Found(said=f"no {first} stands twice with the same {second}")
+
+
+def _windows(events: Events, ask: Ask) -> Iterator[str]:
+    """Yield conditions that cut a table into spans of days with not too many rows; rows of one key are in the same."""
+    key = events.key[1]
+    sane = f"{key} >= TIMESTAMP '0001-01-02' AND {key} < TIMESTAMP '9999-12-31'"
+    yield f"({sane}) IS NOT TRUE"
+    begin, rows = None, 0
+    counts = ask(
+        f"SELECT {key}::DATE::VARCHAR AS day, count(*) FROM {events.table} WHERE {sane} GROUP BY day ORDER BY day"
+    )
+    for day, count in counts:
+        if begin is not None and rows + count > WINDOW_ROWS:
+            yield f"{key} >= TIMESTAMP '{begin}' AND {key} < TIMESTAMP '{day}'"
+            begin, rows = None, 0
+        begin, rows = begin or day, rows + count
+    if begin is not None:
+        yield f"{key} >= TIMESTAMP '{begin}' AND {sane}"
+
+
+def open_requests(ask: Ask) -> Found:
+    """Look for requests that are both open and final, that are open twice, or open with an end."""
+    ((final, ended, doubled, waiting),) = ask(
+        """
+        SELECT
+            (
+                SELECT count(*) FROM http_requests_open AS waiting JOIN http_requests AS final
+                ON final.id = waiting.id AND final.created_at IS NOT DISTINCT FROM waiting.created_at
+            ),
+            count(*) FILTER (completed_at IS NOT NULL),
+            count(*) - count(DISTINCT (id, coalesce(created_at::VARCHAR, ''))),
+            count(*)
+        FROM http_requests_open
+        """
+    )
+    faults = [f"{final} are final too"] if final else []
+    faults += [f"{ended} have ended"] if ended else []
+    faults += [f"{doubled} stand there again"] if doubled else []
+    return Found(faults, f"{waiting:,} wait for their end")
+
+
+KEYS = {
+    "positions": "source",
+    "marks": "name",
+    "counters": "family, labels",
+    "histograms": "family, labels, le",
+    "last_seen": "site, person",
+    "archived_days": "source, day",
+}
+
+
+def bookkeeping(ask: Ask) -> Found:
+    """Look for what stands for one thing and stands twice, and for counters below nothing."""
+    present = {name for (name,) in ask("SELECT table_name FROM duckdb_tables()")}
+    faults = []
+    for table, key in KEYS.items():
+        if table in present:
+            ((doubled,),) = ask(f"SELECT count(*) FROM (SELECT 1 FROM {table} GROUP BY {key} HAVING count(*) > 1)")
+            faults += [f"{doubled} of {table} stand more than once"] if doubled else []
+    ((below,),) = ask(
+        "SELECT (SELECT count(*) FROM counters WHERE NOT (isfinite(value) AND value >= 0))"
+        " + (SELECT count(*) FROM histograms WHERE observations < 0 OR NOT isfinite(seconds))"
+    )
+    faults += [f"{below} counters are below nothing"] if below else []
+    return Found(faults, f"one line for each key of {', '.join(KEYS)}")
+
+
+def positions(ask: Ask) -> Found:
+    """Compare each position with where the poll log says that it was moved to."""
+    moved = ask(
+        """
+        SELECT positions.source
+        FROM positions
+        JOIN (
+            SELECT source, horizon, max_id
+            FROM poll_log
+            WHERE mode <> 'day' AND horizon IS NOT NULL
+            QUALIFY row_number() OVER (PARTITION BY source ORDER BY rowid DESC) = 1
+        ) AS last ON last.source = positions.source
+        WHERE (positions.horizon, positions.max_id) IS DISTINCT FROM (last.horizon, last.max_id)
+            -- The polls of a day that was pruned are one line: a clock that went back may have put the last among them.
+            AND (positions.source, positions.polled_at::DATE) NOT IN (
+                SELECT (source, started_at::DATE) FROM poll_log WHERE mode = 'day' AND started_at IS NOT NULL
+            )
+        ORDER BY ALL
+        """
+    )
+    odd = ask("SELECT source FROM positions WHERE horizon > xmax OR version < 1 OR horizon < 0 ORDER BY ALL")
+    faults = [f"{source} is not where the last poll moved it" for (source,) in moved]
+    faults += [f"{source} is where no poll can have moved it" for (source,) in odd]
+    known = [source for (source,) in ask("SELECT source FROM positions ORDER BY ALL")]
+    return Found(faults, f"{', '.join(known) or 'none yet'}: as the last poll left them")
+
+
+def marks(ask: Ask) -> Found:
+    """Compare the marks with each other, and with what is older than the last pruning."""
+    at: dict[str, datetime] = dict(ask("SELECT name, marked_at FROM marks WHERE isfinite(marked_at)"))
+    oldest, newest, pruned = at.get("oldest"), at.get("newest"), at.get("pruned")
+    faults = []
+    if oldest and newest and oldest > newest and pruned is None:
+        faults.append(f"the oldest request is of {oldest}, the newest of {newest}")
+    if len(at) != ask("SELECT count(DISTINCT name) FROM marks")[0][0]:
+        faults.append("one is no instant")
+    left = ask("SELECT count(*) FROM http_requests WHERE created_at < $1", pruned)[0][0] if pruned else 0
+    if left:
+        return Found(faults, f"{left:,} requests are older than {pruned} and wait to be removed", note=True)
+    return Found(faults, f"requests from {oldest} to {newest}" + (f", pruned before {pruned}" if pruned else ""))

@@ -1,0 +1,83 @@
+"""What is older than an instant is removed in steps, each of a bounded number of rows; the file is never held for long.
+
+The steps may be taken by anybody in any order: what is removed is written down in the same transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from exporter.collector import Events
+from exporter.history import ledger
+
+# A whole row group of DuckDB: its blocks are free as soon as all of its rows are gone.
+STEP_ROWS = 122_880
+DAY = "day"
+"""The mode of a line of the poll log that stands for all polls of a day."""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a step removed, by table, whether anything older is left, and than what."""
+
+    rows: Mapping[str, int]
+    finished: bool
+    before: datetime
+
+
+def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime) -> Pruned:
+    """Remove the next rows that are older, and make the lines of an old day of the poll log one."""
+    rows = {item.table: _prune_table(connection, item.table, item.key[1], before) for item in events}
+    summed = _sum_polls(connection, before)
+    return Pruned(
+        {table: count for table, count in rows.items() if count},
+        summed and all(count < STEP_ROWS for count in rows.values()),
+        before,
+    )
+
+
+def _prune_table(connection: duckdb.DuckDBPyConnection, table: str, key: str, before: datetime) -> int:
+    """Remove the first rows, as they stand in the file, that are older."""
+    older = f"\"{key}\" < TIMESTAMP '{before}'"
+    count, last = connection.execute(
+        f'SELECT count(*), max(place) FROM (SELECT rowid AS place FROM "{table}" WHERE {older} LIMIT {STEP_ROWS})'
+    ).fetchall()[0]
+    if not count:
+        return 0
+    doomed = f'"{table}" WHERE rowid <= {last} AND {older}'
+    ledger.pruned(connection, table, key, f"(SELECT * FROM {doomed})")
+    return int(connection.execute(f"DELETE FROM {doomed}").fetchall()[0][0])
+
+
+def _sum_polls(connection: duckdb.DuckDBPyConnection, before: datetime) -> bool:
+    """Replace the polls of the oldest day that is over by one line for each source; return whether it was the last."""
+    oldest = "SELECT min(started_at)::DATE FROM poll_log WHERE mode <> ? AND started_at < ?::DATE"
+    day = connection.execute(oldest, [DAY, before]).fetchall()[0][0]
+    if day is None:
+        return True
+    of_day = f"started_at >= DATE '{day}' AND started_at < DATE '{day}' + INTERVAL 1 DAY"
+    lines = connection.execute(
+        f"""
+        SELECT
+            DATE '{day}'::TIMESTAMP AS started_at,
+            source,
+            '{DAY}' AS mode,
+            sum(seconds) AS seconds,
+            sum(rows_read)::BIGINT AS rows_read,
+            sum(rows_new)::BIGINT AS rows_new,
+            sum(rows_open)::BIGINT AS rows_open,
+            max(horizon) AS horizon,
+            max(max_id) AS max_id,
+            arg_max(node, started_at) AS node
+        FROM poll_log
+        WHERE {of_day}
+        GROUP BY source
+        ORDER BY source
+        """
+    ).fetchall()
+    connection.execute(f"DELETE FROM poll_log WHERE {of_day}")
+    for line in lines:
+        connection.execute("INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", list(line))
+    return connection.execute(oldest, [DAY, before]).fetchall()[0][0] is None

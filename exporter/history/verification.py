@@ -1,0 +1,112 @@
+"""Whether a history file is whole and of one mind: its rows, its ledger, its counters, its positions, its polls.
+
+The file is only looked at, and held for about a second at a time, so that the agent goes on. Each check puts questions
+that are answered from one state of the file; memory is bounded by DuckDB's limit, however long the history is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from exporter.collector import Events
+from exporter.errors import HistoryDamaged
+from exporter.history import consistency
+from exporter.history.consistency import Ask, Found, Row
+from exporter.history.file import HistoryFile
+from exporter.history.schema import STEPS
+
+HOLD_SECONDS = 1.0
+# Eight row groups of DuckDB.
+CHUNK_ROWS = 8 * 122_880
+RESTORE = "put a backup back (docs/history.md): the agent reads again what the repository still has"
+
+Check = Callable[[Ask], Found]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check found; ``ok`` is None for a note."""
+
+    ok: bool | None
+    subject: str
+    message: str
+
+
+def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
+    """Check a file, whose ``read_only`` is set. Raises HistoryBusy."""
+
+    def ask(sql: str, *parameters: object) -> list[Row]:
+        with file.open() as connection:
+            return connection.execute(sql, list(parameters)).fetchall()
+
+    with file.kept_open(HOLD_SECONDS):
+        try:
+            version = _version(ask)
+        except HistoryDamaged as damage:
+            yield Verdict(ok=False, subject="file", message=str(damage))
+            return
+        yield version
+        if version.ok is not False:
+            for subject, check in _checks(ask, events, counted=version.ok is True):
+                yield _verdict(subject, check, ask)
+
+
+def _version(ask: Ask) -> Verdict:
+    if not ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'"):
+        return Verdict(ok=False, subject="file", message="it is no history: look at history.path")
+    version = int(ask("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
+    if version > len(STEPS):
+        message = f"its tables are of version {version}, newer than this program's {len(STEPS)}: use the newer program"
+        return Verdict(ok=False, subject="file", message=message)
+    if version < len(STEPS):
+        message = "an older version wrote it, without a ledger of its days: what needs that is not checked"
+        return Verdict(ok=None, subject="file", message=message)
+    return Verdict(ok=True, subject="file", message=f"opens, tables of version {version}")
+
+
+def _checks(ask: Ask, events: Sequence[Events], *, counted: bool) -> Iterator[tuple[str, Check]]:
+    present = {name for (name,) in ask("SELECT table_name FROM duckdb_tables()")}
+    for item in events:
+        if item.table not in present:
+            continue
+        if counted:
+            yield f"{item.table} by day", partial(consistency.days, item)
+            yield f"{item.table} in the poll log", partial(consistency.polls, item)
+            yield f"{item.table} in the counters", partial(consistency.counters, item)
+        yield f"{item.table} once", partial(consistency.twice, item)
+    yield "open requests", consistency.open_requests
+    yield "bookkeeping", consistency.bookkeeping
+    yield "positions", consistency.positions
+    yield "marks", consistency.marks
+    yield "every block", read_everything
+
+
+def _verdict(subject: str, check: Check, ask: Ask) -> Verdict:
+    try:
+        found = check(ask)
+    except HistoryDamaged as damage:
+        return Verdict(ok=False, subject=subject, message=str(damage))
+    if found.faults:
+        return Verdict(ok=False, subject=subject, message=f"{'; '.join(found.faults)}: {RESTORE}")
+    return Verdict(ok=None if found.note else True, subject=subject, message=found.said)
+
+
+def read_everything(ask: Ask) -> Found:
+    """Read every column of every row of every table once: each block that holds them is compared with its checksum."""
+    columns: dict[str, list[str]] = {}
+    for table, column in ask(
+        "SELECT columns.table_name, columns.column_name FROM duckdb_columns() AS columns"
+        " JOIN duckdb_tables() AS tables USING (table_oid) WHERE NOT columns.internal"
+    ):
+        columns.setdefault(table, []).append(f"bit_xor(hash({_quoted(column)}))")
+    rows = 0
+    for table, hashes in columns.items():
+        last = ask(f"SELECT coalesce(max(rowid), -1) FROM {_quoted(table)}")[0][0]
+        for first in range(0, last + 1, CHUNK_ROWS):
+            some = f"{_quoted(table)} WHERE rowid BETWEEN {first} AND {first + CHUNK_ROWS - 1}"
+            rows += ask(f"SELECT count(*), {', '.join(hashes)} FROM {some}")[0][0]
+    return Found(said=f"{len(columns)} tables, {rows:,} rows read")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

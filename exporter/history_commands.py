@@ -1,0 +1,74 @@
+"""The commands of ``tableau-exporter history``: a function for each, which imports the module of its work."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from exporter.terminal import config_file_option, options, seconds_of, show_findings
+
+INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
+
+
+@click.group()
+def history() -> None:
+    """Look after the history file: each of these may be run beside the agent."""
+
+
+def instant_of(_ctx: click.Context, _param: click.Parameter, value: datetime | None) -> datetime | None:
+    """Take an instant as UTC unless it says otherwise."""
+    return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
+
+
+@history.command()
+@config_file_option
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def verify(config_file: Path, file: Path | None) -> int:
+    """Check rows, days, polls, counters, positions, and every block of the history, or of FILE, a copy of it."""
+    from exporter import upkeep
+
+    return show_findings(upkeep.verify_history(options(config_file), file))
+
+
+@history.command()
+@config_file_option
+@click.option(
+    "--output",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where the backups are; for them alone.",
+)
+@click.option("--keep", type=click.IntRange(1), default=7, show_default=True, help="How many backups to keep.")
+@click.option("--with-key", is_flag=True, help="Copy the key of the pseudonyms too: whoever has both can undo them.")
+def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int:
+    """Copy the history while the agent runs, check the copy, and remove the oldest ones."""
+    from exporter import upkeep
+
+    return show_findings(upkeep.back_up(options(config_file), folder, keep, with_key=with_key))
+
+
+@history.command()
+@config_file_option
+@click.option(
+    "--older-than",
+    metavar="DURATION",
+    callback=seconds_of,
+    help="Remove what is older than, say, 730d.  [history.retention]",
+)
+@click.option(
+    "--before",
+    metavar="INSTANT",
+    type=click.DateTime(INSTANTS),
+    callback=instant_of,
+    help="Remove what is older than, say, 2025-01-01 (UTC).",
+)
+@click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
+def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
+    """Remove old requests, jobs and logins; counters and positions stay."""
+    from exporter import upkeep
+
+    if older_than is not None and before is not None:
+        raise click.UsageError("give --older-than or --before, not both")
+    return show_findings(upkeep.prune(options(config_file), older_than, before, rewrite=compact))

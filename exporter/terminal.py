@@ -1,0 +1,106 @@
+"""What the commands share: their flags, and how findings are shown on a terminal and elsewhere."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from exporter.units import parse_duration
+
+if TYPE_CHECKING:
+    from exporter.config import RunOptions
+
+FAULT = 1
+
+_MARKS = {True: "ok", False: "fault", None: "note"}
+_COLOURS = {True: "green", False: "red", None: "yellow"}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Finding(Protocol):
+    """What the doctor found; ``ok`` is None for a note."""
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether it is as it should be."""
+
+    @property
+    def subject(self) -> str:
+        """What was looked at."""
+
+    @property
+    def message(self) -> str:
+        """What was seen, and what to do about it."""
+
+
+def seconds_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+    """Read the duration of a flag."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def config_file_option(command: Command) -> Command:
+    """Add ``--config.file``."""
+    return click.option(
+        "--config.file",
+        "config_file",
+        type=click.Path(path_type=Path),
+        default="tableau-exporter.yml",
+        show_default=True,
+        help="Configuration file; not needed where the environment says everything.",
+    )(command)
+
+
+def options(config_file: Path, overrides: dict[str, str] | None = None) -> "RunOptions":
+    """Return where the configuration of a command comes from."""
+    from exporter.config import RunOptions
+
+    source = click.get_current_context().get_parameter_source("config_file")
+    return RunOptions(
+        config_file=config_file,
+        config_file_explicit=source is click.core.ParameterSource.COMMANDLINE,
+        overrides=overrides or {},
+        environ=dict(os.environ),
+    )
+
+
+def show_findings(findings: Iterable[Finding]) -> int:
+    """Print findings, as a table on a terminal and line by line elsewhere; return the exit code."""
+    shown = as_table(findings) if sys.stdout.isatty() else as_lines(findings)
+    return FAULT if any(finding.ok is False for finding in shown) else 0
+
+
+def as_lines(findings: Iterable[Finding]) -> list[Finding]:
+    """Print each finding as soon as it is there."""
+    shown = []
+    for finding in findings:
+        click.echo(f"{_MARKS[finding.ok]:<5}  {one_line(finding.subject)}: {one_line(finding.message)}")
+        shown.append(finding)
+    return shown
+
+
+def as_table(findings: Iterable[Finding]) -> list[Finding]:
+    """Print all findings when the last is there."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console, table = Console(), Table("", "what", "finding", box=None)
+    with console.status("checking"):
+        shown = list(findings)
+    for finding in shown:
+        mark = Text(_MARKS[finding.ok], style=_COLOURS[finding.ok])
+        table.add_row(mark, Text(one_line(finding.subject)), Text(one_line(finding.message)))
+    console.print(table)
+    return shown
+
+
+def one_line(value: object) -> str:
+    """Return a text without the breaks of its lines."""
+    return " ".join(str(value).split())

@@ -1,0 +1,123 @@
+"""What the commands of ``history`` do with the file that the configuration names; each tells what it found or did."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from exporter import app, collectors
+from exporter.collector import Events
+from exporter.config import Configuration, RunOptions
+from exporter.errors import ConfigurationError, Fault, HistoryUnwritable
+from exporter.history.backup import Backups
+from exporter.history.compaction import FREE_SHARE, compact, free_share
+from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
+from exporter.history.history import believed
+from exporter.history.retention import newest_request, prune_in_steps
+from exporter.history.verification import Verdict, verify
+
+# A request may be open for a day, and is counted when it is final: what is younger is not for pruning.
+YOUNGEST = timedelta(days=1)
+# An agent that reads a large past lets go for moments only: whoever typed a command waits for one of these.
+PATIENCE_SECONDS = 60.0
+
+
+def verify_history(options: RunOptions, copy: Path | None) -> Iterator[Verdict]:
+    """Check the history, or a copy of it, for which no configuration is needed."""
+    file = _opened(copy, Limits()) if copy else _configured(options.load(collectors.discover()))
+    file.read_only = True
+    yield from verify(file, _events())
+
+
+def back_up(options: RunOptions, folder: Path, keep: int, *, with_key: bool) -> Iterator[Verdict]:
+    """Make one more backup."""
+    configuration = options.load(collectors.discover())
+    last: Verdict | None = None
+    for last in Backups(_configured(configuration), folder, keep).make(_events(), datetime.now(UTC)):
+        yield last
+    key = configuration.pseudonym_key_file
+    if last is not None and last.ok and key.exists():
+        yield _back_up_key(key, folder) if with_key else _remind_of_key(key)
+
+
+def _remind_of_key(key: Path) -> Verdict:
+    message = f"{key} is not part of the backup: keep it elsewhere; without it pseudonyms start anew after a restore"
+    return Verdict(ok=None, subject="key", message=message)
+
+
+def _back_up_key(key: Path, folder: Path) -> Verdict:
+    copy = folder / key.name
+    try:
+        shutil.copy(key, copy)
+        copy.chmod(0o600)
+    except OSError as error:
+        message = f"{copy}: {error.strerror}; the history was copied, its key was not"
+        raise HistoryUnwritable(message) from None
+    return Verdict(ok=True, subject="key", message=f"{copy}: whoever has it can test who stands behind a pseudonym")
+
+
+def prune(
+    options: RunOptions, older_than: float | None, before: datetime | None, *, rewrite: bool
+) -> Iterator[Verdict]:
+    """Remove what is older than an instant, or than a span; by default as history.retention says."""
+    configuration = options.load(collectors.discover())
+    file = _configured(configuration)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    instant = _instant(newest_request(file), now, older_than or configuration.history.retention, before)
+    rows, steps = Counter[str](), 0
+    for pruned in prune_in_steps(file, _events(), instant, now):
+        rows.update(pruned.rows)
+        instant, steps = pruned.before, steps + 1
+    removed = ", ".join(f"{count:,} of {table}" for table, count in sorted(rows.items())) or "nothing"
+    message = f"{removed} older than {instant} UTC removed, in {steps} steps; counters and positions stay"
+    yield Verdict(ok=True, subject="rows", message=message)
+    yield _room(file, rewrite=rewrite)
+
+
+def _instant(newest: datetime | None, now: datetime, span: float | None, before: datetime | None) -> datetime:
+    """Return the instant (UTC, naive) that was asked for; raises ConfigurationError when nobody can mean it."""
+    if newest is None:
+        raise _refused("the history holds no request whose time can be believed: there is nothing to reckon from")
+    if before is None:
+        if span is None:
+            raise _refused("how old? set history.retention, or give --older-than or --before")
+        before = believed(now, newest) - timedelta(seconds=span)
+    latest = min(now, newest) - YOUNGEST
+    if before > latest:
+        raise _refused(f"{before} UTC is too late: nothing younger than {latest:%Y-%m-%d %H:%M:%S} UTC is removed")
+    return before
+
+
+def _refused(message: str) -> ConfigurationError:
+    return ConfigurationError([Fault("prune", message)])
+
+
+def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
+    """Tell how much room there is in the file for what comes, and give it back to the disk where that was asked for."""
+    size, free = (file.bytes or 0) / 1e6, free_share(file)
+    if not rewrite:
+        message = f"{size:.1f} MB, of which {free:.0%} are free for what comes"
+        return Verdict(ok=True, subject="file", message=message)
+    if free < FREE_SHARE:
+        message = f"{size:.1f} MB, of which {free:.0%} are free: not worth writing anew"
+        return Verdict(ok=None, subject="file", message=message)
+    compact(file)
+    message = f"written anew: {(file.bytes or 0) / 1e6:.1f} MB instead of {size:.1f} MB"
+    return Verdict(ok=True, subject="file", message=message)
+
+
+def _configured(configuration: Configuration) -> HistoryFile:
+    return _opened(configuration.history.path, app.limits(configuration))
+
+
+def _opened(path: Path, limits: Limits) -> HistoryFile:
+    if not path.is_file():
+        message = f"{path}: no such file; look at history.path"
+        raise HistoryUnwritable(message)
+    return HistoryFile(path, replace(limits, patience_seconds=PATIENCE_SECONDS), gap_seconds=COMMANDS_GAP_SECONDS)
+
+
+def _events() -> Sequence[Events]:
+    return [collector.events for collector in collectors.discover().values() if collector.events]

@@ -1,0 +1,61 @@
+"""Every row that is stored has its line in the poll log, whoever wrote it and whatever became of the poll."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.archive.rig import WITH_NAMES, Rig
+from tests.archive.source import Source
+
+LOGGED = "SELECT sum(rows_new) FROM poll_log WHERE source = '{}'"
+
+
+@pytest.fixture
+def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much is read: ranges of a hundred rows, two of them a transaction."""
+    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
+    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
+    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_ROWS", 200)
+
+
+@pytest.mark.usefixtures("in_ranges")
+def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a long reading had archived before the agent was told to end is told of; the rest by the next reading."""
+    source.requests(1, 1000)
+    writing = rig.history.writing
+    transactions: list[int] = []
+
+    def stopping(*arguments: object) -> object:
+        transactions.append(1)
+        if len(transactions) == 3:
+            rig.poller.stop()
+        return writing(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.history, "writing", stopping)
+    assert not rig.poll()
+    archived = len(rig.ids())
+    assert 0 < archived < 1000
+    assert rig.query(LOGGED.format("http_requests")) == [(archived,)]
+    rig.restart()
+    rig.polled()
+    assert rig.query(LOGGED.format("http_requests")) == [(1000,)]
+    lines = rig.query("SELECT rows_new, horizon IS NULL FROM poll_log ORDER BY rowid")
+    assert [new for new, _ in lines if new] == [200] * 5
+    # Only the last line of a reading has a position.
+    assert [unfinished for _, unfinished in lines].count(False) == 1
+    rig.assert_once()
+
+
+def test_a_view_and_logins(source: Source, tmp_path: Path) -> None:
+    """Pages of the view, and rows that are read whole at every poll, are told of where they brought something new."""
+    rig = Rig(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "background_jobs", "logins"))
+    source.run("REVOKE SELECT ON http_requests FROM readonly")
+    source.requests(1, 50)
+    for _ in range(2):
+        rig.polled(exact=True)
+    ((logins,),) = rig.query("SELECT count(*) FROM logins")
+    assert logins > 0
+    assert rig.query(LOGGED.format("logins")) == [(logins,)]
+    assert len(rig.query("FROM poll_log WHERE source = 'logins'")) == 1
+    assert rig.query(LOGGED.format("http_requests")) == [(50,)]
+    rig.assert_once()

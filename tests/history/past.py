@@ -1,0 +1,86 @@
+"""A history with a past: requests, jobs and logins of many days, archived as the poller does it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from exporter.collector import Events, columns_of
+from exporter.collectors import discover
+from exporter.history.archive import Lookups, keys_table
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.history import History
+from exporter.history.positions import Position
+from exporter.history.redaction import Privacy
+from exporter.history.writer import Poll, Writer
+
+BEGIN = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
+COLLECTORS = ("background_jobs", "http_requests", "logins")
+EVENTS: Sequence[Events] = [found.events for name, found in discover().items() if name in COLLECTORS and found.events]
+JOBS, REQUESTS, LOGINS = EVENTS
+LOOKUPS = Lookups({1: "default"}, pa.table({"user_id": pa.array([], pa.int64()), "person": pa.array([], pa.int64())}))
+
+
+class Past:
+    """One history whose polls are made up."""
+
+    def __init__(self, path: Path, retention: timedelta | None = None) -> None:
+        self.file = HistoryFile(path, Limits(patience_seconds=0.0))
+        self.history = History(
+            self.file, {name: discover()[name] for name in COLLECTORS}, Privacy(), retention=retention
+        )
+
+    def poll(self, now: datetime, requests: pa.Table | None = None, others: bool = True) -> None:
+        """Archive requests, and with them a job and a login of that time."""
+        with self.history.writing(now) as writer:
+            if requests is not None:
+                self._archive(writer, REQUESTS, self.history.clean(REQUESTS, requests), now)
+            if others:
+                self._archive(writer, JOBS, row(JOBS, id=int(now.timestamp()), site_id=1, created_at=now), now)
+                self._archive(writer, LOGINS, row(LOGINS, user_id=7, login_at=now), now)
+
+    def _archive(self, writer: Writer, events: Events, rows: pa.Table, now: datetime) -> None:
+        if events.keeps_open:
+            done = writer.append_requests(events, rows, LOOKUPS, events.folds, count_people=True)
+            promoted = writer.promote(events.table, keys_table([], []), LOOKUPS, events.folds)
+        else:
+            done, promoted = writer.append(events, rows, LOOKUPS, events.folds), 0
+        old = self.history.positions.get(events.table) or Position(events.table)
+        new = Position(events.table, horizon=old.version + 5, xmax=old.version + 9, max_id=1, version=old.version)
+        if not events.sql:
+            writer.move(old, new)
+        poll = Poll(now, events.table, "exact", 0.1, done.read, done.new + promoted, done.open, "here")
+        writer.log(poll, None if events.sql else new)
+
+    def live(self, days: int, a_day: int = 10) -> None:
+        """Archive so many days, with so many requests each."""
+        for day in range(days):
+            at = BEGIN + timedelta(days=day)
+            self.poll(at + timedelta(hours=23), requests(day * a_day, a_day, at))
+
+
+def requests(first: int, count: int, at: datetime, completed: bool = True) -> pa.Table:
+    """Return requests, one a second."""
+    times = [at + timedelta(seconds=number) for number in range(count)]
+    return pa.table(
+        {
+            "id": pa.array(range(first, first + count), pa.int64()),
+            "created_at": pa.array(times, pa.timestamp("us")),
+            "completed_at": pa.array(times if completed else [None] * count, pa.timestamp("us")),
+            "action": pa.array(["show"] * count, pa.string()),
+            "site_id": pa.array([1] * count, pa.int64()),
+        }
+    )
+
+
+def row(events: Events, **values: object) -> pa.Table:
+    """Return one row of a table of events; what is not given is NULL."""
+    assert events.row is not None
+    kinds = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us"), "BOOLEAN": pa.bool_()}
+    return pa.table(
+        {
+            column.name: pa.array([values.get(column.name)], kinds[column.type.duckdb])
+            for column in columns_of(events.row)
+        }
+    )

@@ -1,0 +1,232 @@
+"""A backup is whole, checked, and one of those that are kept; what is none of it is called otherwise."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
+from exporter.history import backup
+from exporter.history.backup import Backups, copy
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.verification import Verdict
+from tests.archive.processes import ENDED, ended
+from tests.history.past import BEGIN, EVENTS, Past, requests
+from tests.history.test_file import held
+
+OPENED = "import sys, duckdb; duckdb.connect(sys.argv[1])"
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A history of three days."""
+    past = Past(tmp_path_factory.mktemp("lived") / "history.duckdb")
+    past.live(3)
+    return past.file.path.read_bytes()
+
+
+@pytest.fixture
+def past(lived: bytes, tmp_path: Path) -> Past:
+    """A copy of it."""
+    path = tmp_path / "history.duckdb"
+    path.write_bytes(lived)
+    return Past(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the backups go."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder
+
+
+def back_up(past: Past, folder: Path, keep: int = 7, hours: int = 0) -> list[Verdict]:
+    """Make a backup."""
+    return list(Backups(past.file, folder, keep).make(EVENTS, NOW + timedelta(hours=hours)))
+
+
+def names(folder: Path) -> list[str]:
+    """Return what is in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(path: Path) -> dict[str, list[Any]]:
+    """Return every row of a history's tables."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        tables = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        return {name: connection.execute(f'FROM "{name}"').fetchall() for (name,) in tables}
+
+
+def test_a_backup(past: Past, folder: Path) -> None:
+    """It has all rows, its name says when it was made, it has the rights of the file, and nothing lies beside it."""
+    past.file.path.chmod(0o640)
+    verdicts = back_up(past, folder)
+    assert all(verdict.ok for verdict in verdicts)
+    assert {"http_requests by day", "every block", "backup"} <= {verdict.subject for verdict in verdicts}
+    assert names(folder) == ["history-20250601T120000Z.duckdb"]
+    made = folder / "history-20250601T120000Z.duckdb"
+    assert contents(made) == contents(past.file.path)
+    assert made.stat().st_mode & 0o777 == 0o640
+
+
+_ALIVE: list[Past] = []
+
+
+def _poll_and_crash(path: Path) -> None:
+    past = Past(path)
+    # Collected before the end, it would close its file.
+    _ALIVE.append(past)
+    past.history.prepare(BEGIN)
+    past.file._keep_for = float("inf")
+    past.poll(BEGIN + timedelta(days=9), requests(700, 30, BEGIN + timedelta(days=9)))
+
+
+def test_what_stands_in_the_log_alone(past: Past, folder: Path) -> None:
+    """Rows that a crash left in the write-ahead log are in the backup, and the log itself is not touched."""
+    assert ended(_poll_and_crash, past.file.path) == ENDED
+    log = past.file.path.with_name("history.duckdb.wal")
+    before = log.read_bytes()
+    assert len(before) > 1000
+    assert back_up(past, folder)[-1].ok
+    assert log.read_bytes() == before
+    assert names(folder) == ["history-20250601T120000Z.duckdb"]
+    assert len(contents(folder / names(folder)[0])["http_requests"]) == 60
+
+
+def test_a_damaged_log_is_no_backup(past: Past, folder: Path) -> None:
+    """A copy whose log cannot be replayed lacks rows: it is called faulty, with its log beside it."""
+    assert ended(_poll_and_crash, past.file.path) == ENDED
+    log = past.file.path.with_name("history.duckdb.wal")
+    damaged = bytearray(log.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    log.write_bytes(damaged)
+    last = back_up(past, folder)[-1]
+    assert last.ok is False
+    assert names(folder)[0] == "history-20250601T120000Z.duckdb.faulty"
+    assert [name for name in names(folder) if name.endswith(("Z.duckdb", ".part"))] == []
+
+
+def test_a_writer_is_waited_for(past: Past, folder: Path) -> None:
+    """While somebody writes the file it is not copied, and nothing is left behind."""
+    with held(past.file.path), pytest.raises(HistoryBusy):
+        back_up(past, folder)
+    assert names(folder) == []
+
+
+def test_no_writer_gets_in(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the bytes are copied no other process can write the file; afterwards it can."""
+    opened = []
+    copied = backup._copy_bytes
+
+    def tried(*arguments: object) -> None:
+        copied(*arguments)  # type: ignore[arg-type]
+        opened.append(_opens(past.file.path))
+
+    monkeypatch.setattr(backup, "_copy_bytes", tried)
+    copy(past.file, folder / "copy")
+    assert opened == [False]
+    assert _opens(past.file.path)
+
+
+def _opens(path: Path) -> bool:
+    return subprocess.run([sys.executable, "-c", OPENED, str(path)], capture_output=True, check=False).returncode == 0
+
+
+def test_a_file_put_in_its_place(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied is the file that stands at the path when the lock is had, not one that stood there before."""
+    other = past.file.path.with_name("other.duckdb")
+    other.write_bytes(past.file.path.read_bytes())
+    opened = os.open
+
+    def replacing(path: Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = opened(path, flags, mode)
+        if path == past.file.path and other.exists():
+            other.rename(past.file.path)
+        return descriptor
+
+    past.file.limits = Limits(patience_seconds=60.0)
+    monkeypatch.setattr("exporter.history.backup.os.open", replacing)
+    waited: list[float] = []
+    past.file.sleep = waited.append
+    copy(past.file, folder / "copy")
+    assert len(waited) == 1
+
+
+def test_the_newest_are_kept(past: Past, folder: Path) -> None:
+    """As many are kept as were asked for, the newest; what is called otherwise is never removed."""
+    (folder / "history-notes.txt").write_text("mine")
+    for hours in range(4):
+        back_up(past, folder, keep=2, hours=hours)
+    assert names(folder) == [
+        "history-20250601T140000Z.duckdb",
+        "history-20250601T150000Z.duckdb",
+        "history-notes.txt",
+    ]
+
+
+def test_a_clock_that_went_back(past: Past, folder: Path) -> None:
+    """The backup just made is kept, though its name says that it is the oldest."""
+    for hours in (5, 6, 0):
+        back_up(past, folder, keep=2, hours=hours)
+    assert names(folder) == ["history-20250601T120000Z.duckdb", "history-20250601T180000Z.duckdb"]
+
+
+def test_a_faulty_one_does_not_count(past: Past, folder: Path) -> None:
+    """A copy that is not of one mind is left under a telling name, and no good one is removed for it."""
+    back_up(past, folder, keep=1)
+    with duckdb.connect(str(past.file.path)) as connection:
+        connection.execute("DELETE FROM http_requests WHERE id = 5")
+    verdicts = back_up(past, folder, keep=1, hours=1)
+    assert [verdict.subject for verdict in verdicts if verdict.ok is False][-1] == "backup"
+    assert names(folder) == ["history-20250601T120000Z.duckdb", "history-20250601T130000Z.duckdb.faulty"]
+
+
+def test_no_room(past: Past, folder: Path) -> None:
+    """A disk without room for one more is told of before anything is copied."""
+    past.file.limits = Limits(free_bytes=2**62)
+    with pytest.raises(HistoryUnwritable, match="MB are needed for a backup"):
+        back_up(past, folder)
+    assert names(folder) == []
+
+
+def test_what_an_interrupted_one_left(past: Past, folder: Path) -> None:
+    """The next backup removes what an earlier one could not finish."""
+    (folder / "history-20250531T120000Z.duckdb.part").write_bytes(b"half")
+    (folder / "history-20250531T120000Z.duckdb.part.wal").write_bytes(b"half")
+    back_up(past, folder)
+    assert names(folder) == ["history-20250601T120000Z.duckdb"]
+
+
+def test_one_at_a_time(past: Past, folder: Path) -> None:
+    """Two backups into one folder are not made at the same time."""
+    first = Backups(past.file, folder, 7).make(EVENTS, NOW)
+    next(first)
+    with pytest.raises(HistoryLocked, match="another backup"):
+        back_up(past, folder, hours=1)
+    first.close()
+    assert names(folder) == []
+    assert back_up(past, folder)[-1].ok
+
+
+def test_a_folder_that_is_not_there(past: Past, folder: Path) -> None:
+    """A folder is not made: it may be a disk that is not mounted."""
+    with pytest.raises(HistoryUnwritable, match="No such file or directory"):
+        back_up(past, folder / "nowhere")
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_large_files_are_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool) -> None:
+    """Every byte is copied, whether the kernel copies them or this process does."""
+    if not kernel:
+        monkeypatch.delattr(os, "copy_file_range")
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(3_000_001))
+    copy(HistoryFile(path), tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == path.read_bytes()

@@ -1,0 +1,109 @@
+"""A file that is mostly room is written anew; what is in it, and who may read it, stays."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from exporter.errors import HistoryBusy, HistoryUnwritable
+from exporter.history.compaction import FREE_SHARE, compact, free_share
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.retention import prune_in_steps
+from exporter.history.verification import verify
+from tests.history.past import BEGIN, EVENTS, Past, requests
+from tests.history.test_backup import contents
+from tests.history.test_file import held
+
+MANY = 150_000
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Past:
+    """A history most of which was pruned."""
+    past = Past(tmp_path / "history.duckdb")
+    past.poll(BEGIN + timedelta(days=2), requests(0, MANY, BEGIN))
+    past.poll(BEGIN + timedelta(days=9), requests(MANY, 100, BEGIN + timedelta(days=9)))
+    list(prune_in_steps(past.file, EVENTS, BEGIN + timedelta(days=8), BEGIN + timedelta(days=9)))
+    return past
+
+
+def test_room_is_used_again(past: Past) -> None:
+    """The file does not shrink by itself, and does not grow as long as there is room in it."""
+    size = past.file.bytes
+    assert free_share(past.file) > FREE_SHARE
+    past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, MANY // 2, BEGIN + timedelta(days=9)))
+    assert size is not None
+    assert (past.file.bytes or 0) - size < size / 5
+
+
+def test_written_anew(past: Past) -> None:
+    """The file is smaller, holds the same, has the same rights, and the agent goes on with it."""
+    past.history.prepare(BEGIN)
+    size, before = past.file.bytes or 0, contents(past.file.path)
+    past.file.path.chmod(0o640)
+    compact(past.file)
+    assert (past.file.bytes or 0) < size * 0.7
+    assert contents(past.file.path) == before
+    assert past.file.path.stat().st_mode & 0o777 == 0o640
+    assert [left.name for left in past.file.path.parent.iterdir()] == ["history.duckdb"]
+    past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
+    file = HistoryFile(past.file.path, read_only=True)
+    assert all(verdict.ok for verdict in verify(file, EVENTS))
+    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+        assert "v1.5.0" in str(connection.execute("SELECT tags FROM duckdb_databases()").fetchall())
+
+
+def test_nobody_else_writes_meanwhile(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From before the copying until the new file stands in its place no other process can write the old one."""
+    opens = "import sys, duckdb; duckdb.connect(sys.argv[1])"
+    replaced, tried = Path.replace, []
+
+    def replacing(anew: Path, path: Path) -> Path:
+        tried.append(
+            subprocess.run([sys.executable, "-c", opens, str(path)], capture_output=True, check=False).returncode
+        )
+        return replaced(anew, path)
+
+    monkeypatch.setattr(Path, "replace", replacing)
+    compact(past.file)
+    assert len(tried) == 1
+    assert tried[0] != 0
+
+
+def test_who_opened_the_old_one_opens_the_new_one(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that is about to open the file when another is put in its place writes to the new one."""
+    connect, done = duckdb.connect, list[int]()
+
+    def connecting(*arguments: Any, **options: Any) -> duckdb.DuckDBPyConnection:
+        connection = connect(*arguments, **options)
+        if not done:
+            done.append(1)
+            copy = past.file.path.with_name("copy")
+            copy.write_bytes(past.file.path.read_bytes())
+            copy.rename(past.file.path)
+        return connection
+
+    past.history.prepare(BEGIN)
+    monkeypatch.setattr(duckdb, "connect", connecting)
+    past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
+    with connect(str(past.file.path), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM http_requests").fetchall() == [(110,)]
+
+
+def test_a_file_that_is_held(past: Past) -> None:
+    """Whoever writes is waited for; the file stays as it is when it takes too long."""
+    before = past.file.path.read_bytes()
+    with held(past.file.path), pytest.raises(HistoryBusy):
+        compact(past.file)
+    assert past.file.path.read_bytes() == before
+
+
+def test_no_room(past: Past) -> None:
+    """Without room for a second file nothing is begun."""
+    past.file.limits = Limits(free_bytes=2**62)
+    with pytest.raises(HistoryUnwritable, match="no room"):
+        compact(past.file)

@@ -1,0 +1,202 @@
+"""What is old goes in small steps, whoever takes them; what was counted stays counted, and is never counted again."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from exporter.errors import HistoryUnwritable
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.pruning import Pruned
+from exporter.history.retention import newest_request, prune_in_steps
+from exporter.history.verification import verify
+from tests.history.past import BEGIN, EVENTS, Past, requests
+
+DAYS = 8
+NOW = BEGIN + timedelta(days=DAYS)
+BEFORE = BEGIN + timedelta(days=3, hours=12)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Eight days of ten requests, a job and a login each."""
+    past = Past(tmp_path_factory.mktemp("lived") / "history.duckdb")
+    past.live(DAYS)
+    return past.file.path.read_bytes()
+
+
+@pytest.fixture
+def past(lived: bytes, tmp_path: Path) -> Past:
+    """A copy of these days."""
+    path = tmp_path / "history.duckdb"
+    path.write_bytes(lived)
+    return Past(path, retention=timedelta(days=3))
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Few rows a step."""
+    monkeypatch.setattr("exporter.history.pruning.STEP_ROWS", 7)
+    return 7
+
+
+def prune(past: Past, before: datetime) -> list[Pruned]:
+    """Prune from outside the agent."""
+    file = HistoryFile(past.file.path, Limits(patience_seconds=0.0), lambda _: None)
+    return list(prune_in_steps(file, EVENTS, before, NOW))
+
+
+def ask(past: Past, sql: str) -> list[tuple[object, ...]]:
+    """Ask the history."""
+    with duckdb.connect(str(past.file.path), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def counted(past: Past) -> list[tuple[object, ...]]:
+    """Return all counters but that of what was pruned, and the positions."""
+    counters = "SELECT family, labels::VARCHAR, value FROM counters WHERE family NOT LIKE '%pruned%'"
+    histograms = "SELECT family, labels::VARCHAR || le, observations FROM histograms"
+    return ask(
+        past,
+        f"{counters} UNION ALL {histograms} UNION ALL SELECT source, identity, version FROM positions ORDER BY ALL",
+    )
+
+
+def assert_verified(past: Past) -> None:
+    """Nothing contradicts itself."""
+    file = HistoryFile(past.file.path, Limits(patience_seconds=0.0), read_only=True)
+    assert [verdict for verdict in verify(file, EVENTS) if verdict.ok is False] == []
+
+
+def test_steps_are_small(past: Past, small_steps: int) -> None:
+    """No step removes more rows of a table than it may, and together they remove all that is older, and no more."""
+    before = counted(past)
+    steps = prune(past, BEFORE)
+    assert all(count <= small_steps for step in steps for count in step.rows.values())
+    assert [step.finished for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert sum(step.rows.get("http_requests", 0) for step in steps) == 40
+    assert ask(past, "SELECT min(id), count(*) FROM http_requests") == [(40, 40)]
+    # The job and the login of the fourth day came at 23 o'clock.
+    assert ask(past, "SELECT count(*) FROM background_jobs") == [(5,)]
+    assert ask(past, "SELECT count(*) FROM logins") == [(5,)]
+    assert counted(past) == before
+    pruned = ask(past, "SELECT labels[1], value FROM counters WHERE family LIKE '%pruned%' ORDER BY ALL")
+    assert pruned == [("background_jobs", 3), ("http_requests", 40), ("logins", 3)]
+    assert_verified(past)
+
+
+def test_an_interrupted_pruning(past: Past, small_steps: int) -> None:
+    """What a command leaves half done contradicts nothing, is told of, and is finished by whoever prunes next."""
+    assert small_steps
+    steps = prune_in_steps(HistoryFile(past.file.path, Limits(), lambda _: None), EVENTS, BEFORE, NOW)
+    next(steps)
+    next(steps)
+    steps.close()
+    assert ask(past, "SELECT count(*) FROM http_requests") == [(66,)]
+    file = HistoryFile(past.file.path, Limits(), read_only=True)
+    (note,) = [verdict for verdict in verify(file, EVENTS) if verdict.ok is not True]
+    assert (note.ok, note.subject) == (None, "marks")
+    assert "26 requests are older" in note.message
+    prune(past, BEGIN + timedelta(days=1))
+    assert ask(past, "SELECT min(id) FROM http_requests") == [(40,)]
+    assert_verified(past)
+
+
+def test_pruning_again_changes_nothing(past: Past) -> None:
+    """What is gone is not counted as pruned a second time, and an earlier instant brings nothing back."""
+    prune(past, BEFORE)
+    before = past.file.path.stat().st_size, ask(past, "FROM archived_days ORDER BY ALL"), ask(past, "FROM poll_log")
+    for instant in (BEFORE, BEGIN):
+        assert [step.rows for step in prune(past, instant)] == [{}]
+    assert ask(past, "SELECT marked_at FROM marks WHERE name = 'pruned'") == [(BEFORE,)]
+    assert (
+        past.file.path.stat().st_size,
+        ask(past, "FROM archived_days ORDER BY ALL"),
+        ask(past, "FROM poll_log"),
+    ) == before
+
+
+def test_the_poll_log_adds_up(past: Past) -> None:
+    """The polls of days that are gone become one line a day and source, and their sums stay."""
+    sums = "SELECT source, sum(rows_read), sum(rows_new), sum(rows_open) FROM poll_log GROUP BY ALL ORDER BY ALL"
+    past.poll(BEGIN + timedelta(days=1), requests(500, 3, BEGIN + timedelta(days=1)))
+    before = ask(past, sums)
+    prune(past, BEFORE)
+    assert ask(past, sums) == before
+    lines = ask(past, "SELECT started_at, source, rows_new FROM poll_log WHERE mode = 'day' ORDER BY ALL")
+    assert len(lines) == 3 * 3
+    assert (BEGIN + timedelta(days=1), "http_requests", 13) in lines
+    assert ask(past, "SELECT min(started_at) FROM poll_log WHERE mode <> 'day'") == [
+        (BEGIN + timedelta(days=3, hours=23),)
+    ]
+    assert_verified(past)
+
+
+def test_rows_are_not_archived_again(past: Past) -> None:
+    """What somebody else pruned while the agent read is not archived by it, whatever it knew of the file before."""
+    past.history.prepare(NOW)
+    # The agent knows the file as it was; in between, a command prunes it.
+    prune(past, BEFORE)
+    before = counted(past)
+    past.poll(NOW, requests(0, 10, BEGIN), others=False)
+    assert ask(past, "SELECT count(*) FROM http_requests WHERE id < 10") == [(0,)]
+    assert [row for row in counted(past) if row not in before] == [("http_requests", "{}", 9)]
+    assert_verified(past)
+
+
+def test_an_open_request_is_waited_for(tmp_path: Path) -> None:
+    """Nothing is pruned that is younger than a request that is still open: it is counted, once, when it is final."""
+    past = Past(tmp_path / "history.duckdb")
+    past.poll(BEGIN + timedelta(hours=1), requests(1, 1, BEGIN), others=False)
+    past.poll(BEGIN + timedelta(hours=2), requests(2, 1, BEGIN + timedelta(hours=1), completed=False), others=False)
+    past.poll(BEGIN + timedelta(hours=2), requests(3, 1, BEGIN + timedelta(hours=2)), others=False)
+    (step,) = prune(past, BEGIN + timedelta(hours=3))
+    assert step.before == BEGIN + timedelta(hours=1)
+    assert ask(past, "SELECT id FROM http_requests") == [(3,)]
+    past.poll(BEGIN + timedelta(hours=4), requests(2, 1, BEGIN + timedelta(hours=1)), others=False)
+    assert ask(past, "SELECT id FROM http_requests ORDER BY id") == [(2,), (3,)]
+    assert past.history.totals.counter("tableau_history_rows_total", "http_requests") == 3
+    assert_verified(past)
+
+
+def test_the_agent_finishes_a_day_before_the_next(past: Past, small_steps: int) -> None:
+    """The agent's retention removes a bounded number of rows a poll, a day after the other, until all is gone."""
+    assert small_steps
+    past.history.prepare(NOW)
+    left = []
+    while (before := past.history.prunable_before(NOW)) is not None:
+        with past.history.writing(NOW) as writer:
+            writer.prune(before)
+        left.append(ask(past, "SELECT count(*) FROM http_requests")[0][0])
+    assert left[:5] == [73, 70, 63, 60, 53]
+    assert ask(past, "SELECT min(created_at) FROM http_requests") == [(BEGIN + timedelta(days=5),)]
+    assert_verified(past)
+
+
+@pytest.mark.fault(43)
+def test_a_clock_that_jumps_ahead(past: Past) -> None:
+    """An agent whose clock is years ahead keeps what its retention says, reckoned from the newest request."""
+    future = datetime(2060, 1, 1, tzinfo=UTC)
+    past.history.prepare(future)
+    polls = 0
+    while (before := past.history.prunable_before(future)) is not None:
+        polls += 1
+        assert polls < 100
+        with past.history.writing(future) as writer:
+            writer.prune(before)
+    assert ask(past, "SELECT count(*) FROM http_requests WHERE created_at >= '2025-01-07'") == [(20,)]
+
+
+def test_another_version(tmp_path: Path, past: Past) -> None:
+    """A file that this version has not written is not pruned by it."""
+    with duckdb.connect(str(past.file.path)) as connection:
+        connection.execute("DELETE FROM schema_version WHERE version > 2")
+    for path in (past.file.path, tmp_path / "new.duckdb"):
+        with pytest.raises(HistoryUnwritable, match="let the agent of this version open it once"):
+            newest_request(HistoryFile(path))
+
+
+def test_the_newest_request(past: Past) -> None:
+    """What an instant is compared with is the newest request whose time could be believed."""
+    assert newest_request(past.file) == BEGIN + timedelta(days=DAYS - 1, seconds=9)

@@ -1,0 +1,171 @@
+"""The commands of ``history`` as they are typed: exit codes, one line a finding, and what is refused."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+from tests.history.past import Past, requests
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A history whose newest request is of yesterday, and an environment that names it."""
+    for name in os.environ:
+        if name.startswith("TABLEAU_EXPORTER_"):
+            monkeypatch.delenv(name)
+    path = tmp_path / "history.duckdb"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
+    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS", "db")
+    past = Past(path)
+    for days in (400, 100, 0):
+        at = TODAY - timedelta(days=days)
+        past.poll(at + timedelta(hours=2), requests(1000 - days, 5, at))
+    return path
+
+
+def history(*arguments: str) -> Result:
+    """Run a command of ``history``."""
+    return CliRunner().invoke(main, ["history", *arguments])
+
+
+def left(path: Path) -> int:
+    """Return how many requests a history holds."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return int(connection.execute("SELECT count(*) FROM http_requests").fetchall()[0][0])
+
+
+def test_verifying(path: Path) -> None:
+    """A line for each check; a fault makes the exit code 1."""
+    result = history("verify")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert all(line.startswith("ok     ") for line in result.stdout.splitlines())
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DELETE FROM http_requests WHERE id = 1000")
+    result = history("verify")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert [line.split(":")[0] for line in result.stdout.splitlines() if line.startswith("fault")] == [
+        "fault  http_requests by day",
+        "fault  http_requests in the counters",
+    ]
+
+
+def test_verifying_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a copy no configuration is needed; one that is not there is one line."""
+    monkeypatch.delenv("TABLEAU_EXPORTER_HISTORY__PATH")
+    monkeypatch.delenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS")
+    assert history("verify", str(path)).exit_code == 0
+    result = history("verify", "nowhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "nowhere: no such file; look at history.path\n"
+
+
+def test_backing_up(path: Path, tmp_path: Path) -> None:
+    """The backup can be verified; a folder that is not there is one line."""
+    folder = tmp_path / "backups"
+    result = history("backup", f"--output={folder}")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No such file or directory" in result.stderr
+    folder.mkdir()
+    result = history("backup", f"--output={folder}")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (made,) = folder.iterdir()
+    assert str(made) in result.stdout.splitlines()[-1]
+    assert history("verify", str(made)).exit_code == 0
+    assert left(made) == left(path)
+
+
+def test_a_backup_that_is_none(path: Path, tmp_path: Path) -> None:
+    """A copy that is not of one mind ends with 1."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DELETE FROM http_requests WHERE id = 1000")
+    result = history("backup", f"--output={tmp_path}")
+    assert result.exit_code == 1
+    assert ".faulty: no backup" in result.stdout
+
+
+def test_the_key_of_pseudonyms(path: Path, tmp_path: Path) -> None:
+    """The key stays where it is unless one asks for it: it would undo the pseudonyms of the backup beside it."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    key = path.with_suffix(".key")
+    key.write_bytes(b"k" * 32)
+    result = history("backup", f"--output={folder}")
+    assert "note   key: " in result.stdout
+    assert "without it pseudonyms start anew" in result.stdout
+    assert [made.suffix for made in folder.iterdir()] == [".duckdb"]
+    for made in folder.iterdir():
+        made.unlink()
+    result = history("backup", f"--output={folder}", "--with-key")
+    assert result.exit_code == 0
+    copy = folder / "history.key"
+    assert copy.read_bytes() == key.read_bytes()
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_pruning_as_configured(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a flag it is history.retention that counts; without either nothing is removed."""
+    result = history("prune")
+    assert (result.exit_code, result.stdout, left(path)) == (1, "", 15)
+    assert "set history.retention, or give --older-than or --before" in result.stderr
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "365d")
+    result = history("prune")
+    assert (result.exit_code, result.stderr, left(path)) == (0, "", 10)
+    assert "1 of background_jobs, 5 of http_requests, 1 of logins older than" in result.stdout
+    assert "free for what comes" in result.stdout
+    assert history("verify").exit_code == 0
+
+
+@pytest.mark.parametrize("written", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S+0200"])
+def test_pruning_before_an_instant(path: Path, written: str) -> None:
+    """An instant is UTC unless it says otherwise; what is of that instant stays."""
+    before = TODAY - timedelta(days=100) + (timedelta(hours=2) if "+" in written else timedelta())
+    result = history("prune", f"--before={before.strftime(written)}")
+    assert (result.exit_code, result.stderr, left(path)) == (0, "", 10)
+
+
+def test_a_span_is_reckoned_from_the_newest_request(path: Path) -> None:
+    """A clock that is far ahead of the newest request removes no more than the span before that."""
+    result = history("prune", "--older-than=99d")
+    assert (result.exit_code, left(path)) == (0, 5)
+
+
+REFUSED = {
+    "the future": ("--before=2999-01-01", "is too late"),
+    "younger than the newest day": (f"--before={TODAY:%Y-%m-%dT%H:%M:%S}", "is too late"),
+    "hours": ("--older-than=1h", "is too late"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSED)
+def test_what_nobody_can_mean(path: Path, refusal: str) -> None:
+    """What would remove the newest day, or all there is, is refused in one line, and nothing is removed."""
+    flag, message = REFUSED[refusal]
+    result = history("prune", flag)
+    assert (result.exit_code, result.stdout, left(path)) == (1, "", 15)
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_two_answers_to_one_question(path: Path) -> None:
+    """Both flags at once are wrong usage."""
+    assert history("prune", "--before=2020-01-01", "--older-than=1y").exit_code == 2
+    assert left(path) == 15
+
+
+def test_compacting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with much room in it is written anew; one with little is left as it is, and this is said."""
+    assert "written anew" in history("prune", "--before=2020-01-01", "--compact").stdout
+    assert (history("verify").exit_code, left(path)) == (0, 15)
+    monkeypatch.setattr("exporter.upkeep.FREE_SHARE", 1.0)
+    result = history("prune", "--before=2020-01-01", "--compact")
+    assert result.exit_code == 0
+    assert "nothing older than 2020-01-01" in result.stdout
+    assert "not worth writing anew" in result.stdout
