@@ -29,7 +29,7 @@ CLEANUP_SECONDS = 90.0
 def test_five_hundred_commits_a_second(
     source: Source, tmp_path: Path, tally: Tally, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However many sessions commit without a pause, each request is archived once, and the agent's memory stays flat."""
+    """However many sessions commit without a pause, each request is archived once; the agent's memory stays flat."""
     source.tell_the_truth()
     halves: tuple[list[float], list[float]] = ([], [])
     with (

@@ -88,10 +88,10 @@ def assert_many_exactly_once(source: Source, agent: Agent, file: Path, tally: Ta
 
 
 def _copy(source: Source, query: str, file: Path) -> None:
-    with file.open("wb") as out, source.connection.cursor() as cursor:
-        with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER true)".encode()) as copy:
-            for part in copy:
-                out.write(part)
+    statement = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER true)".encode()
+    with file.open("wb") as out, source.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for part in copy:
+            out.write(part)
 
 
 def _assert_counters(source: Source, agent: Agent, rows: int) -> None:
