@@ -1,6 +1,7 @@
 """Which of the rows that arrive are in the history already: an anti-join by key, over as little as can match."""
 
 from datetime import datetime
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -22,9 +23,8 @@ def mark_fresh(
     with registered(connection, keys=numbered.select([*events.key, "row_number"])):
         known = _known(connection, events, rows)
         if known is not None:
-            same = np.asarray(known["same"], dtype=np.bool_)
-            fresh[known["row_number"][same]] = False
-            reused = 0 if events.sql else int(np.count_nonzero(~same))
+            fresh[known["row_number"][np.asarray(known["same"], dtype=np.bool_)]] = False
+            reused = 0 if events.sql else int(np.count_nonzero(known["reused"]))
         if _repeats(rows.column(events.key[0])):
             fresh[_again(connection, events)] = False
     if pruned_before is not None:
@@ -35,11 +35,12 @@ def mark_fresh(
 
 def _known(
     connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table
-) -> dict[str, npt.NDArray[np.int64]] | None:
-    """Return the rows whose first key is stored already, and whether the second is the same; None when there are none.
+) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the rows whose first key is stored already: whether the second is the same, or the first used again.
 
     Only row groups whose ids (or, for what is seen again and again, times) can match are read; what is newer than
-    everything stored is compared with nothing.
+    everything stored is compared with nothing. None when there are no such rows. An open request that is read once
+    more has its id still, not again.
     """
     first, second = events.key
     ranged = second if events.sql else first
@@ -47,11 +48,15 @@ def _known(
     limits = (
         [_text(bounds["min"]), _text(bounds["max"])] if events.sql else [bounds["min"].as_py(), bounds["max"].as_py()]
     )
-    stored = f'SELECT {first}, {second} FROM "{events.table}" WHERE {ranged} BETWEEN ? AND ?'
+    stored = f'SELECT {first}, {second}, true AS final FROM "{events.table}" WHERE {ranged} BETWEEN ? AND ?'
     if not connection.execute(f"SELECT EXISTS ({stored})", limits).fetchall()[0][0]:
         return None
+    if events.keeps_open:
+        stored += f" UNION ALL SELECT {first}, {second}, false AS final FROM {events.table}_open"
+    same = f"stored.{second} IS NOT DISTINCT FROM keys.{second}"
     return connection.execute(
-        f"SELECT keys.row_number, bool_or(stored.{second} IS NOT DISTINCT FROM keys.{second}) AS same"
+        f"SELECT keys.row_number, bool_or(stored.final AND {same}) AS same,"
+        f" bool_or(stored.final) AND NOT bool_or({same}) AS reused"
         f" FROM keys JOIN ({stored}) AS stored ON stored.{first} = keys.{first} GROUP BY keys.row_number",
         limits,
     ).fetchnumpy()
