@@ -33,9 +33,7 @@ def mark_fresh(
     return numbered.append_column("fresh", pa.array(fresh)), reused
 
 
-def _known(
-    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table
-) -> dict[str, npt.NDArray[Any]] | None:
+def _known(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table) -> dict[str, npt.NDArray[Any]] | None:
     """Return the rows whose first key is stored already: whether the second is the same, or the first used again.
 
     Only row groups whose ids (or, for what is seen again and again, times) can match are read; what is newer than

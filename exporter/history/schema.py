@@ -69,7 +69,12 @@ def _bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE marks (name VARCHAR, marked_at TIMESTAMP)")
 
 
-STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping)
+def _accounted(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("ALTER TABLE positions ADD COLUMN accounted BIGINT")
+    connection.execute("ALTER TABLE positions ADD COLUMN settling BOOLEAN DEFAULT false")
+
+
+STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping, _accounted)
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
 

@@ -52,6 +52,8 @@ class Reading:
     """Keys of the requests that are open here."""
     oldest_at: datetime | None
     node: str
+    inserted: int
+    """How many rows the server had counted into the table before the reading."""
 
 
 class TableReader:
@@ -73,9 +75,10 @@ class TableReader:
 
     def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
         """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
+        inserted = self._session.inserted(self._events.table)
         with self._session.snapshot(self._events.table) as snapshot:
             kinds = self._kinds(snapshot)
-            oldest_at, extent = self._extent()
+            oldest_at, extent = self._extent(inserted)
             chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
             reading = self._reading(chosen, snapshot, extent, kinds, oldest_at)
             if chosen.mode == "full":
@@ -158,7 +161,7 @@ class TableReader:
             return there
         return {column.name: there[column.name] for column in columns_of(self._events.row) if column.name in there}
 
-    def _extent(self) -> tuple[datetime | None, Extent]:
+    def _extent(self, inserted: int) -> tuple[datetime | None, Extent]:
         table = f'public."{self._events.table}"'
         # Beyond year 9999 lies what Python has no word for.
         known = "created_at::timestamp BETWEEN '0001-01-01' AND '9999-12-31'"
@@ -168,7 +171,8 @@ class TableReader:
         last = self._session.first(f"SELECT id::bigint FROM {table} ORDER BY id DESC LIMIT 1")
         newest = self._position.max_id if self._position else None
         held = newest is not None and self._session.first(f"SELECT 1 FROM {table} WHERE id = {newest}") is not None
-        return (first[1] if first else None), Extent(first[0] if first else None, last[0] if last else None, held)
+        extent = Extent(first[0] if first else None, last[0] if last else None, held, inserted)
+        return (first[1] if first else None), extent
 
     def _reading(
         self, chosen: Plan, snapshot: Snapshot, extent: Extent, kinds: Mapping[str, str], oldest_at: datetime | None
@@ -186,6 +190,9 @@ class TableReader:
             identity=asdict(snapshot.identity),
             columns=dict(kinds),
             truncated=chosen.truncated,
+            # What was reported before a snapshot that misses nothing was seen by it, or will never be.
+            accounted=old.accounted if chosen.waits else extent.inserted,
+            settling=False,
         )
         fields, expressions = selection(kinds)
         return Reading(
@@ -198,6 +205,7 @@ class TableReader:
             self._asked,
             oldest_at,
             snapshot.identity.node,
+            extent.inserted,
         )
 
 
