@@ -68,14 +68,14 @@ class Course(Watched):
         before = self.tableau.present()
         done = self.tableau.delete()
         # Nothing tells that a single row has come and gone: only what an emptied table lost is promised a bound.
-        self.excused |= before.keys() - self.tableau.present().keys() - self.here()
+        self.remove(before.keys() - self.tableau.present().keys())
         return done
 
     def other_table(self) -> str:
         """Drop the table and make another one."""
         self.tableau.settle()
         # PostgreSQL forgets with a table how many rows it was given.
-        self.excused |= {key for key, _ in self.tableau.versions().values()} - self.here()
+        self.remove({key for key, _ in self.tableau.versions().values()})
         self.revoked = False
         return self.tableau.make_table()
 
@@ -176,7 +176,7 @@ class Course(Watched):
         for suffix in ("", ".wal"):
             self.rig.file.path.with_name(self.rig.file.path.name + suffix).unlink(missing_ok=True)
         shutil.copy(path, self.rig.file.path)
-        self.forget_prunes()
+        self.go_back()
         running = self.chance.random() < 0.5
         self.rig._before = {}
         if running:

@@ -112,8 +112,11 @@ def missing(now: Held, there: dict[Key, Version]) -> set[Key]:
     return {key for key in there if key not in here and not now.is_pruned(key)}
 
 
-def assert_read(before: Held, now: Held, there: dict[Key, Version]) -> None:
-    """After an exact reading everything is here that was there, as it was; ``there`` did not change meanwhile."""
+def assert_read(before: Held, now: Held, there: dict[Key, Version], young: set[Key]) -> None:
+    """After an exact reading everything is here that was there, as it was; ``there`` did not change meanwhile.
+
+    What is still open there is open here, at least as long as it is ``young``.
+    """
     assert not missing(now, there), f"missing: {missing(now, there)}"
     for key, version in there.items():
         if now.is_pruned(key) or key in before.final:
@@ -122,3 +125,4 @@ def assert_read(before: Held, now: Held, there: dict[Key, Version]) -> None:
             assert now.final.get(key) == version, f"{key} is complete as {version}, here {now.final.get(key)}"
         else:
             assert version in {now.final.get(key), now.open.get(key)}, f"{key} is {version}, here it is not"
+            assert key in now.open or key not in young, f"{key} is open as {version}, here it is final"

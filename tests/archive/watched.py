@@ -53,8 +53,10 @@ class Watched:
         self.rig = Rig(source.readonly, self.next_path())
         self.held = NOTHING
         self.pruned: list[tuple[datetime, set[Key]]] = []
+        self.removed: set[Key] = set()
         self.excused: set[Key] = set()
         self.revoked = False
+        self.before, self.there, self.moved_at = NOTHING, self.tableau.present(), self.rig.now
         self.at_snapshot: dict[int, Callable[[], object]] = {}
         self.snapshots = 0
         self._patch()
@@ -63,7 +65,8 @@ class Watched:
         """Poll once, and compare what is then in the file with the truth."""
         exact = self.chance.random() < 0.5 if exact is None else exact
         self.steps.append(f"  poll{' exact' * exact}")
-        before, there, quiet = self.held, self.tableau.present(), not self.at_snapshot
+        quiet = not self.at_snapshot
+        self.before, self.there = self.held, self.tableau.present()
         xmax = self.source.run(XMAX)
         self.snapshots = 0
         with self.patch.context() as patch:
@@ -77,15 +80,30 @@ class Watched:
         assert not quiet or self.source.run(XMAX) == xmax, "the source's transactions were used up"
         now = self.look()
         self.steps[-1] += f": {now.mode if answered else 'in vain'}"
-        if now.version != before.version and now.mode != "fast":
-            after = self.tableau.present()
-            assert_read(before, now, {key: found for key, found in there.items() if after.get(key) == found})
-        if before.version == 0 < now.version:
-            # A history begins with what its first reading finds.
-            self.excused |= {key for key, _ in self.tableau.versions().values()} - self.here()
+        self.compare()
         if answered and not self.rig.file._keep_for:
             assert self.rig.requests_counted() == now.requests
         return "answered" if answered else "in vain"
+
+    def compare(self) -> None:
+        """Where the position has moved, everything that was there before the poll and still is has been read."""
+        before, now = self.before, self.held
+        if now.version != before.version and now.mode != "fast":
+            after = self.tableau.present()
+            there = {key: found for key, found in self.there.items() if after.get(key) == found}
+            assert_read(before, now, there, self._young())
+        if now.version != before.version:
+            self.moved_at = self.rig.now
+        if before.version == 0 < now.version:
+            # A history begins with what its first reading finds.
+            self.excused |= {key for key, _ in self.tableau.versions().values()} - self.here()
+
+    def _young(self) -> set[Key]:
+        """Return what cannot be a day old: open at the last poll, at the same time, or made within a day."""
+        limit = datetime.fromtimestamp(self.rig.now, UTC).replace(tzinfo=None) - timedelta(days=1)
+        same = set(self.before.open) if self.moved_at == self.rig.now else set()
+        new = {key for key in self.there if key not in self.before.open and key[1] is not None and key[1] >= limit}
+        return same | new
 
     def look(self) -> Held:
         """Read the file, and check what holds whatever has happened."""
@@ -108,6 +126,16 @@ class Watched:
     def ever_final(self) -> set[Key]:
         """Return every request that was ever final in this file: what its counters count."""
         return set(self.held.final).union(*(keys for _, keys in self.pruned))
+
+    def remove(self, keys: set[Key]) -> None:
+        """Promise no bound for requests that are gone in a way that nothing tells, unless they are here."""
+        self.removed |= keys
+        self.excused |= keys - self.here()
+
+    def go_back(self) -> None:
+        """Take the file as it was before: what it had since, and the source has no more, it never had."""
+        self.forget_prunes()
+        self.excused |= self.removed - self.here()
 
     def forget_prunes(self) -> None:
         """Leave out what was pruned in a transaction that the file does not know."""
@@ -179,3 +207,6 @@ class Watched:
             self.held = NOTHING
         if path.exists():
             self.look()
+            if not torn:
+                self.compare()
+        self.go_back()
