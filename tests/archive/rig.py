@@ -93,6 +93,8 @@ class Rig:
         return self.board.source("repository").up
 
     def _compare(self) -> None:
+        if not self.history.known:
+            return  # nothing is shown before the file has been read: unknown is absent
         totals = self.history.totals
         now = {(family, labels): value for family, rows in totals.counters.items() for labels, value in rows}
         for family, rows in totals.histograms.items():

@@ -47,7 +47,7 @@ def held_by(path: Path) -> Held:
         for name in (path, log):
             shutil.copy(name, folder / name.name)
         path = folder / path.name
-    with duckdb.connect(str(path)) as connection:
+    with duckdb.connect(str(path), config={"threads": 1}) as connection:
         return held_in(connection)
 
 
