@@ -181,6 +181,7 @@ class Course(Watched):
         self.rig._before = {}
         if running:
             # The agent notices at its next writing, and begins again from what it finds.
+            self.grant()
             self.poll(fault=True)
             self.rig._before = {}
         else:
