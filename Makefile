@@ -1,5 +1,6 @@
 # make demo   install what it needs and run the whole system on an empty machine; ARGS="--for 60s" goes to the command
 # make test   install what it needs, check the code and run every test; ARGS="-k archive" goes to pytest
+# make soak   the faults of docs/reliability.md, as often as it says, for some hours; writes its table; ARGS goes to pytest
 # make check  format, lint, types, import layers
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
@@ -14,7 +15,7 @@ SOURCES := exporter tests $(wildcard benchmarks)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean components
+.PHONY: help demo test soak check bench lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -28,6 +29,9 @@ demo: $(VENV)/demo.stamp
 
 test: components check
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: components $(VENV)/dev.stamp
+	SOAK=true $(BIN)/python -m pytest -m fault --reliability docs/reliability.md $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check $(SOURCES)

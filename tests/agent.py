@@ -175,3 +175,17 @@ class Agent:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+    def copied(self, connection: duckdb.DuckDBPyConnection, table: str) -> int:
+        """Copy a table of the history into another database; return how many rows it has."""
+        self.until(lambda: self._copy(connection, table), f"a copy of {table}")
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+        try:
+            connection.execute(f"ATTACH '{self.history}' AS history (READ_ONLY)")
+        except duckdb.IOException:
+            return False
+        connection.execute(f"CREATE TABLE {table} AS FROM history.{table}")
+        connection.execute("DETACH history")
+        return True

@@ -57,6 +57,8 @@ FAULTS = {
     42: "the folder read-only or gone",
     43: "a clock that jumps; hostile values",
 }
+# Not a fault of its own: sequences in which many of them follow each other by chance.
+EVERYTHING = 0
 
 
 @dataclass
@@ -66,6 +68,12 @@ class Tally:
     runs: int = 0
     lost: int = 0
     doubled: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Add what another test counted."""
+        self.runs += other.runs
+        self.lost += other.lost
+        self.doubled += other.doubled
 
     def run(self, *, lost: int = 0, doubled: int = 0) -> None:
         """Count one run."""
@@ -88,6 +96,7 @@ class Reliability:
     def __init__(self, document: Path) -> None:
         self._document = document
         self._driven: dict[int, Driven] = {}
+        self._all = Tally()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -96,19 +105,20 @@ class Reliability:
         """Add a test that has passed."""
         report = yield
         if call.when == "call" and report.passed:
-            for mark in item.iter_markers("fault"):
-                for number in mark.args:
-                    self._add(number, item.nodeid.split("[")[0], getattr(item, "funcargs", {}).get("tally"))
+            numbers = {number for mark in item.iter_markers("fault") for number in mark.args}
+            tally = getattr(item, "funcargs", {}).get("tally")
+            if numbers:
+                # A test without a tally drives its faults once, and passes only when nothing is lost or doubled.
+                self._add(numbers, item.nodeid.split("[")[0], tally if tally and tally.runs else Tally(1))
         return report
 
-    def _add(self, number: int, test: str, tally: Tally | None) -> None:
-        driven = self._driven.setdefault(number, Driven())
-        driven.tests.add(test)
-        # A test without a tally drives its fault once, and passes only when nothing is lost or doubled.
-        counted = tally if tally and tally.runs else Tally(1)
-        driven.total = Tally(
-            driven.total.runs + counted.runs, driven.total.lost + counted.lost, driven.total.doubled + counted.doubled
-        )
+    def _add(self, numbers: set[int], test: str, tally: Tally) -> None:
+        """Add a test to each of its faults; in all it counts once."""
+        self._all.add(tally)
+        for number in numbers:
+            driven = self._driven.setdefault(number, Driven())
+            driven.tests.add(test)
+            driven.total.add(tally)
 
     def pytest_sessionfinish(self) -> None:
         """Write the table."""
@@ -120,12 +130,13 @@ class Reliability:
     def table(self) -> str:
         """Return the table."""
         lines = ["| fault | what befalls | runs | lost | doubled | tests |", "|---|---|---|---|---|---|"]
-        for number, title in FAULTS.items():
-            driven = self._driven.get(number, Driven())
-            names = ", ".join(f"`{name.split('/')[-1]}`" for name in sorted(driven.tests))
-            total = driven.total
-            lines.append(f"| {number} | {title} | {total.runs} | {total.lost} | {total.doubled} | {names} |")
-        runs = sum(driven.total.runs for driven in self._driven.values())
-        lost = sum(driven.total.lost for driven in self._driven.values())
-        doubled = sum(driven.total.doubled for driven in self._driven.values())
-        return "\n".join([*lines, f"| | in all | {runs} | {lost} | {doubled} | |"])
+        lines += [self._line(str(number), title, number) for number, title in FAULTS.items()]
+        lines.append(self._line("", "seeded sequences of everything", EVERYTHING))
+        total = self._all
+        return "\n".join([*lines, f"|  | in all | {total.runs} | {total.lost} | {total.doubled} |  |"])
+
+    def _line(self, shown: str, title: str, number: int) -> str:
+        driven = self._driven.get(number, Driven())
+        names = ", ".join(f"`{name.split('/')[-1]}`" for name in sorted(driven.tests))
+        total = driven.total
+        return f"| {shown} | {title} | {total.runs} | {total.lost} | {total.doubled} | {names} |"

@@ -51,6 +51,8 @@ class Appended:
     read: int
     new: int
     open: int = 0
+    seen: int = 0
+    """How many had never been read before, open or final."""
     reused_ids: int = 0
     oldest: datetime | None = None
     newest: datetime | None = None
@@ -66,7 +68,7 @@ def append(
     with _arriving(connection, marked, lookups):
         fresh = "(SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh)"
         new = _store(connection, events.table, events.key[1], f"FROM {fresh}", fresh, folds)
-    return Appended(rows.num_rows, new, reused_ids=reused)
+    return Appended(rows.num_rows, new, seen=new, reused_ids=reused)
 
 
 def append_requests(
@@ -89,7 +91,7 @@ def append_requests(
     with _arriving(connection, marked, lookups):
         if count_people:
             _see_people(connection, now)
-        opened = _keep_open(connection, marked, final, stored, now)
+        opened, completed = _keep_open(connection, marked, final, stored, now)
         new = _store(
             connection,
             events.table,
@@ -99,7 +101,7 @@ def append_requests(
             folds,
         )
         oldest, newest = _span(connection, now)
-    return Appended(rows.num_rows, new, opened, reused, oldest, newest)
+    return Appended(rows.num_rows, new, opened, new - completed + opened, reused, oldest, newest)
 
 
 def _stored(name: str, hidden: Collection[str]) -> str:
@@ -160,12 +162,15 @@ def _site_labels(lookups: Lookups) -> pa.Table:
     )
 
 
-def _keep_open(connection: duckdb.DuckDBPyConnection, rows: pa.Table, final: str, stored: str, now: datetime) -> int:
-    """Keep what is open apart, as it was read last; forget there what is final now. Return how many were opened."""
+def _keep_open(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table, final: str, stored: str, now: datetime
+) -> tuple[int, int]:
+    """Keep what is open apart, as it was read last; forget there what is final now. Return how many were each."""
+    completed = 0
     if connection.execute("SELECT EXISTS (FROM http_requests_open)").fetchall()[0][0]:
-        _forget(connection, f"SELECT id, created_at FROM arriving WHERE {final}")
+        completed = _forget(connection, f"SELECT id, created_at FROM arriving WHERE {final}")
     if not rows.column("completed_at").null_count:
-        return 0
+        return 0, completed
     opened = f"SELECT {stored} FROM arriving WHERE fresh AND NOT {final}"
     names = [name for name in rows.column_names if name not in _MARKS]
     changed = " OR ".join(f"waiting.{_quoted(name)} IS DISTINCT FROM opened.{_quoted(name)}" for name in names)
@@ -185,13 +190,14 @@ def _keep_open(connection: duckdb.DuckDBPyConnection, rows: pa.Table, final: str
     )
     new = connection.execute("SELECT count(*) FILTER (first_seen_at IS NULL) FROM kept").fetchall()
     connection.execute("DROP TABLE kept")
-    return int(new[0][0])
+    return int(new[0][0]), completed
 
 
-def _forget(connection: duckdb.DuckDBPyConnection, keys: str) -> None:
-    """Take requests out of the open ones."""
+def _forget(connection: duckdb.DuckDBPyConnection, keys: str) -> int:
+    """Take requests out of the open ones; return how many."""
     same = _SAME_KEY.format(a="waiting", b="done")
-    connection.execute(f"DELETE FROM http_requests_open AS waiting USING ({keys}) AS done WHERE {same}")
+    gone = connection.execute(f"DELETE FROM http_requests_open AS waiting USING ({keys}) AS done WHERE {same}")
+    return int(gone.fetchall()[0][0])
 
 
 def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:

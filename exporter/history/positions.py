@@ -22,6 +22,10 @@ class Position:
     columns: Mapping[str, str] = field(default_factory=dict)
     truncated: bool = False
     """The table was emptied, and no row has been seen in it since."""
+    accounted: int | None = None
+    """How many of the rows ever inserted were seen, came to nothing, or were counted as possibly lost."""
+    settling: bool = False
+    """The table was emptied before the last reading: sessions may still report what they had inserted before that."""
     version: int = 0
     polled_at: datetime | None = None
 
@@ -29,10 +33,11 @@ class Position:
 def read_positions(connection: duckdb.DuckDBPyConnection) -> dict[str, Position]:
     """Return each source table's position."""
     rows = connection.execute(
-        "SELECT source, horizon, xmax, max_id, identity, columns, truncated, version, polled_at FROM positions"
+        "SELECT source, horizon, xmax, max_id, identity, columns, truncated, accounted, settling,"
+        " version, polled_at FROM positions"
     ).fetchall()
     return {
-        row[0]: Position(row[0], row[1], row[2], row[3], json.loads(row[4]), json.loads(row[5]), row[6], row[7], row[8])
+        row[0]: Position(row[0], row[1], row[2], row[3], json.loads(row[4]), json.loads(row[5]), *row[6:])
         for row in rows
     }
 
@@ -49,7 +54,8 @@ def move(connection: duckdb.DuckDBPyConnection, old: Position, new: Position) ->
         raise HistoryReplaced(message)
     connection.execute("DELETE FROM positions WHERE source = ?", [old.source])
     connection.execute(
-        "INSERT INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO positions BY NAME SELECT ? AS source, ? AS horizon, ? AS xmax, ? AS max_id, ? AS identity,"
+        " ? AS columns, ? AS truncated, ? AS accounted, ? AS settling, ? AS version, ? AS polled_at",
         [
             new.source,
             new.horizon,
@@ -58,6 +64,8 @@ def move(connection: duckdb.DuckDBPyConnection, old: Position, new: Position) ->
             json.dumps(dict(new.identity)),
             json.dumps(dict(new.columns)),
             new.truncated,
+            new.accounted,
+            new.settling,
             old.version + 1,
             new.polled_at,
         ],

@@ -1,6 +1,7 @@
 """Which of the rows that arrive are in the history already: an anti-join by key, over as little as can match."""
 
 from datetime import datetime
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -23,7 +24,7 @@ def mark_fresh(
         known = _known(connection, events, rows)
         if known is not None:
             fresh[known["row_number"][np.asarray(known["final"], dtype=np.bool_)]] = False
-            reused = 0 if events.sql else int(np.count_nonzero(~np.asarray(known["same"], dtype=np.bool_)))
+            reused = 0 if events.sql else int(np.count_nonzero(np.asarray(known["reused"], dtype=np.bool_)))
         if _repeats(rows.column(events.key[0])):
             fresh[_again(connection, events)] = False
     if pruned_before is not None:
@@ -32,13 +33,12 @@ def mark_fresh(
     return numbered.append_column("fresh", pa.array(fresh)), reused
 
 
-def _known(
-    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table
-) -> dict[str, npt.NDArray[np.int64]] | None:
-    """Return the rows whose first key is stored, whether the second is the same, and then final; None without any.
+def _known(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the rows whose first key is stored already: whether the second is the same, or the first used again.
 
     Only row groups whose ids (or, for what is seen again and again, times) can match are read; what is newer than
-    everything stored is compared with nothing.
+    everything stored is compared with nothing. None when there are no such rows. An open request that is read once
+    more has its id still, not again.
     """
     first, second = events.key
     ranged = second if events.sql else first
@@ -53,7 +53,8 @@ def _known(
         return None
     same = f"stored.{second} IS NOT DISTINCT FROM keys.{second}"
     return connection.execute(
-        f"SELECT keys.row_number, bool_or({same}) AS same, bool_or({same} AND stored.final) AS final"
+        f"SELECT keys.row_number, bool_or({same} AND stored.final) AS final,"
+        f" bool_or(stored.final) AND NOT bool_or({same}) AS reused"
         f" FROM keys JOIN ({stored}) AS stored ON stored.{first} = keys.{first} GROUP BY keys.row_number",
         limits,
     ).fetchnumpy()

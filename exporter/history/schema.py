@@ -102,7 +102,12 @@ def _archived_days(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping, _archived_days)
+def _accounted(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("ALTER TABLE positions ADD COLUMN accounted BIGINT")
+    connection.execute("ALTER TABLE positions ADD COLUMN settling BOOLEAN DEFAULT false")
+
+
+STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping, _archived_days, _accounted)
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
 

@@ -38,6 +38,8 @@ class Extent:
     min_id: int | None
     max_id: int | None
     holds_newest: bool
+    inserted: int = 0
+    """How many rows the server had counted into the table before the snapshot."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,17 @@ class Plan:
     possibly_lost: int = 0
     truncated: bool = False
     """The table was emptied and is still empty: what was lost can only be told from the next row."""
+    emptied: bool = False
+    """The table was emptied since a row was last seen in it."""
+    rewritten: bool = False
+    """The table's rows were written anew, perhaps other rows with the ids of those before."""
+    comparable: bool = True
+    """The server's statistics go on from where they were at the position."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether what may have been lost is counted only when a row is seen again."""
+        return self.truncated and self.comparable
 
 
 def plan(
@@ -76,6 +89,9 @@ def plan(
         tuple(incidents),
         _possibly_lost(position, extent, emptied=emptied),
         emptied and extent.min_id is None,
+        emptied,
+        any(incident.kind == "rewritten" for incident in incidents),
+        not set(changed) - {"relfilenode"},
     )
 
 

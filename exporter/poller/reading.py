@@ -58,6 +58,8 @@ class Reading:
     table_bytes: int
     window_rows: int
     """How many rows of the table one statement may scan."""
+    inserted: int
+    """How many rows the server had counted into the table before the reading."""
 
 
 class TableReader:
@@ -80,9 +82,10 @@ class TableReader:
     def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
         """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
         reading: Reading | None = None
+        inserted = self._session.inserted(self._events.table)
         try:
             with self._session.snapshot(self._events.table) as snapshot:
-                reading = self._planned(snapshot, exact_due=exact_due)
+                reading = self._planned(snapshot, inserted, exact_due=exact_due)
                 rows, complete = self._first(reading, snapshot)
         except SourceTimedOut:
             if reading is None or reading.plan.mode == "fast":
@@ -91,9 +94,9 @@ class TableReader:
             rows, complete = _empty(reading), False
         return reading, self._clean(rows), complete
 
-    def _planned(self, snapshot: Snapshot, *, exact_due: bool) -> Reading:
+    def _planned(self, snapshot: Snapshot, inserted: int, *, exact_due: bool) -> Reading:
         kinds = self._kinds(snapshot)
-        oldest_at, extent = self._extent()
+        oldest_at, extent = self._extent(inserted)
         chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
         return self._reading(chosen, snapshot, extent, kinds, oldest_at)
 
@@ -218,7 +221,7 @@ class TableReader:
             return there
         return {column.name: there[column.name] for column in columns_of(self._events.row) if column.name in there}
 
-    def _extent(self) -> tuple[datetime | None, Extent]:
+    def _extent(self, inserted: int) -> tuple[datetime | None, Extent]:
         """Return when the oldest request was made, and which ids there are, by one statement."""
         table = f'public."{self._events.table}"'
         # Beyond year 9999 lies what Python has no word for.
@@ -239,7 +242,7 @@ class TableReader:
             """
         )
         oldest_id, oldest_at, newest_id, holds_newest = found or (None, None, None, False)
-        return oldest_at, Extent(oldest_id, newest_id, holds_newest)
+        return oldest_at, Extent(oldest_id, newest_id, holds_newest, inserted)
 
     def _reading(
         self, chosen: Plan, snapshot: Snapshot, extent: Extent, kinds: Mapping[str, str], oldest_at: datetime | None
@@ -257,6 +260,9 @@ class TableReader:
             identity=asdict(snapshot.identity),
             columns=dict(kinds),
             truncated=chosen.truncated,
+            # What was reported before a snapshot that misses nothing was seen by it, or will never be.
+            accounted=old.accounted if chosen.waits else extent.inserted,
+            settling=False,
         )
         fields, expressions = selection(kinds)
         return Reading(
@@ -271,6 +277,7 @@ class TableReader:
             snapshot.identity.node,
             snapshot.bytes,
             _window_rows(snapshot),
+            extent.inserted,
         )
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -62,6 +62,10 @@ class Pending:
     """How long the reading took."""
     logged: tuple[int, int, int] = (0, 0, 0)
     """What of read, new and opened stands in the poll log already."""
+    seen: int = 0
+    """How many of the rows had never been read before."""
+    inserted: int = 0
+    """How many rows the server had counted into the table after the reading."""
 
     @property
     def read_exactly(self) -> bool:
@@ -74,6 +78,7 @@ class Pending:
         self.new += appended.new
         self.opened += appended.open
         self.reused += appended.reused_ids
+        self.seen += appended.seen
 
     def line(self, seconds: float) -> Poll:
         """Return the line of the poll log for what none tells of yet."""
@@ -85,6 +90,38 @@ class Pending:
     def plan(self) -> Plan:
         """How the table was read."""
         return self.reading.plan if self.reading else Plan("full" if self.mode == "full" else "fast")
+
+    @property
+    def _emptied(self) -> bool:
+        """Whether the table was emptied: one whose rows are all new was not rewritten, whatever ids they have."""
+        return self.plan.emptied or (self.plan.rewritten and self.seen == self.read)
+
+    @property
+    def possibly_lost(self) -> int:
+        """How many requests may have been made and removed unseen: by their ids, and by the server's statistics.
+
+        Ids that have started again say nothing; the statistics go on through a TRUNCATE.
+        """
+        old = self.reading.old if self.reading else None
+        if old is None or old.accounted is None or not self.plan.comparable or self.plan.waits:
+            return self.plan.possibly_lost
+        if not self._emptied and not (old.settling and self.mode != "fast"):
+            return self.plan.possibly_lost
+        return max(self.plan.possibly_lost, self.inserted - old.accounted - self.seen)
+
+    @property
+    def position(self) -> Position | None:
+        """Where the position moves, once everything that was read is counted."""
+        if self.reading is None:
+            return None
+        old, new = self.reading.old, self.reading.new
+        if old.accounted is None or not self.plan.comparable or self.plan.waits:
+            return new
+        if self._emptied:
+            return replace(new, accounted=old.accounted + self.seen + self.possibly_lost, settling=True)
+        if self.mode == "fast":
+            return replace(new, accounted=old.accounted + self.seen, settling=old.settling)
+        return new
 
     def columns(self) -> dict[str, str]:
         """Return DuckDB's type of each column of the rows."""
@@ -112,6 +149,8 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
         pending.rows = None
         with closing(reader.ranges(reading, first)) as ranges, history.writing_much(), _taking_turns():
             _write_ranges(ranges, pending, archiving)
+    emptied = reading.plan.emptied or reading.plan.rewritten or reading.old.settling
+    pending.inserted = session.inserted(events.table) if emptied else reading.inserted
     if pending.node.endswith(STANDBY_MARK):
         # A standby may lag behind what was read before: what it lacks is not gone.
         pending.gone = _no_keys(reading.asked)
@@ -173,23 +212,22 @@ def finish(writer: Writer, pending: Pending, archiving: Archiving, seconds: floa
         pending.count(append(writer, events, pending.rows, archiving))
     if events.keeps_open and pending.gone is not None:
         pending.new += writer.promote(events.table, pending.gone, archiving.lookups, archiving.folds[events.table])
-    position: Position | None = None
-    if pending.reading is not None:
-        writer.move(pending.reading.old, pending.reading.new)
-        position = pending.reading.new
+    position = pending.position
+    if pending.reading is not None and position is not None:
+        writer.move(pending.reading.old, position)
     _report(writer, pending)
     writer.log(pending.line(seconds), position)
 
 
 def _report(writer: Writer, pending: Pending) -> None:
-    plan = pending.plan
-    incidents = list(plan.incidents)
+    events = pending.events
+    incidents = list(pending.plan.incidents)
     if pending.reused:
         incidents.append(Incident("id_reuse", f"{pending.reused} ids stand for other rows than before"))
     for incident in incidents:
-        writer.incident(incident.kind, f"{pending.events.table}: {incident.detail}")
-    if plan.possibly_lost and pending.events.keeps_open:
-        writer.lost(plan.possibly_lost)
+        writer.incident(incident.kind, f"{events.table}: {incident.detail}")
+    if events.keeps_open and pending.possibly_lost:
+        writer.lost(pending.possibly_lost)
 
 
 def _request_columns(pending: Pending) -> dict[str, str]:

@@ -116,6 +116,16 @@ class Session:
             self.catalog = read_catalog(self._connection, relations)
         return self.catalog
 
+    def inserted(self, table: str) -> int:
+        """Return how many rows were ever inserted into a table, as the server's statistics count them.
+
+        TRUNCATE does not set them back. A session reports what it inserted when its transaction has ended, and within
+        a second or so; what is asked for before a snapshot is therefore either visible in it or came to nothing.
+        """
+        with deadline(self._connection, self._silence):
+            row = self.first(f"""SELECT pg_stat_get_tuples_inserted(to_regclass('public."{table}"'))""")
+        return int(row[0] or 0) if row else 0
+
     def read(self, row: type, relations: Sequence[Relation], sql: str) -> pa.Table:
         """Run a collector's statement in a transaction of its own and return its rows as columns.
 

@@ -69,6 +69,40 @@ def test_fast_readings_after_restarted_ids(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
+REPORT = "SELECT pg_stat_force_next_flush()"
+
+
+@pytest.mark.fault(11, 13)
+@pytest.mark.parametrize("polls_between", [0, 1])
+@pytest.mark.parametrize("reported_late", [False, True])
+@pytest.mark.parametrize("removed", [3, 300])
+def test_what_is_lost_before_the_ids_start_again(
+    source: Source, archived: Rig, removed: int, polls_between: int, reported_late: bool
+) -> None:
+    """Requests that were made and truncated unseen are possibly lost, although their ids are given again."""
+    source.run(REPORT)
+    archived.polled(exact=True)
+    source.requests(101, 100 + removed)
+    source.run("TRUNCATE http_requests RESTART IDENTITY")
+    if not reported_late:
+        source.run(REPORT)
+    for _ in range(polls_between):
+        archived.polled()
+    source.requests(1, 120, LATER)
+    archived.polled(exact=True)
+    source.run(REPORT)
+    archived.polled(exact=True)
+    archived.polled(exact=True)
+    assert archived.counter("tableau_history_possibly_lost_requests_total") == removed
+    source.requests(121, 130, LATER)
+    source.run("TRUNCATE http_requests")
+    source.requests(131, 140, LATER)
+    source.run(REPORT)
+    archived.polled()
+    assert archived.counter("tableau_history_possibly_lost_requests_total") == removed + 10
+    archived.assert_once()
+
+
 @pytest.mark.fault(12)
 def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
     """A TRUNCATE that waits for the reading, and one that the reading waits for, both leave the archive whole."""

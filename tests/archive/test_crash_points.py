@@ -1,14 +1,14 @@
 """A process that ends, or an error, at any statement of an archiving transaction leaves all of it or nothing."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import duckdb
 import pytest
 
+from tests.archive.ending import ending
 from tests.archive.processes import ENDED, ended
 from tests.archive.rig import Rig
 from tests.archive.source import Source
@@ -17,40 +17,6 @@ from tests.reliability import Tally
 CRASHED = 78
 # More than a poll has.
 MOST_STATEMENTS = 400
-
-Connect = Callable[..., duckdb.DuckDBPyConnection]
-
-
-class EndingConnection:
-    """A connection to the file that ends in its own way before the n-th statement of all of these is run."""
-
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, numbers: Iterator[int], last: int, end: Callable[[], NoReturn]
-    ) -> None:
-        self._connection = connection
-        self._numbers = numbers
-        self._last = last
-        self._end = end
-
-    def execute(self, *arguments: Any) -> Any:  # noqa: ANN401 - DuckDB's own signature
-        """Run a statement, unless it is the last."""
-        if next(self._numbers) == self._last:
-            self._end()
-        return self._connection.execute(*arguments)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever DuckDB has
-        return getattr(self._connection, name)
-
-
-def _ending(connect: Connect, last: int, end: Callable[[], NoReturn]) -> Callable[..., Any]:
-    numbers = count(1)
-
-    def connected(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - DuckDB's own signature
-        connection = connect(*arguments, **options)
-        # Requests are cleaned in memory, where nothing can be lost.
-        return EndingConnection(connection, numbers, last, end) if arguments else connection
-
-    return connected
 
 
 def _crash() -> NoReturn:
@@ -63,7 +29,7 @@ def _fail() -> NoReturn:
 
 def _poll_until(parameters: Mapping[str, str | int], path: Path, last: int) -> None:
     """Poll in a process that ends at the n-th statement."""
-    duckdb.connect = _ending(duckdb.connect, last, _crash)
+    duckdb.connect = ending(duckdb.connect, last, _crash)
     Rig(parameters, path).polled()
 
 
@@ -115,7 +81,7 @@ def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: 
     while not succeeded:
         failures += 1
         source.requests(failures * 10, failures * 10 + 4)
-        monkeypatch.setattr(duckdb, "connect", _ending(connect, failures, _fail))
+        monkeypatch.setattr(duckdb, "connect", ending(connect, failures, _fail))
         succeeded = rig.poll()
         monkeypatch.setattr(duckdb, "connect", connect)
         rig.poll()

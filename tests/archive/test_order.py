@@ -150,6 +150,22 @@ def test_more_open_requests_than_are_asked_for(source: Source, rig: Rig) -> None
     rig.assert_once()
 
 
+def test_an_open_request_with_a_used_id_is_told_once(source: Source, rig: Rig) -> None:
+    """However often a request is read before it completes, its id was used again once."""
+    source.request(1)
+    rig.polled()
+    source.run("DELETE FROM http_requests")
+    source.request(1, created_at="2025-11-19 10:10:00", completed_at=None)
+    for _ in range(3):
+        rig.polled(exact=True)
+    source.run("UPDATE http_requests SET completed_at = '2025-11-19 10:10:05'")
+    rig.polled()
+    rig.polled(exact=True)
+    assert rig.ids() == [1, 1]
+    assert rig.incidents() == {"id_reuse": 1}
+    rig.assert_once()
+
+
 @pytest.mark.fault(9)
 def test_equal_instants(source: Source, rig: Rig) -> None:
     """Requests of the same instant are different requests."""

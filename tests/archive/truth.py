@@ -1,10 +1,14 @@
 """What the database knows to be true, compared with what the history and the exposition say."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from tests.agent import Agent
 from tests.archive.source import Source
+from tests.reliability import Tally
 
 Key = tuple[int, Any]
 
@@ -40,6 +44,54 @@ def assert_exactly_once(source: Source, agent: Agent) -> str:
     assert {(row[0], row[1]) for row in waiting}.isdisjoint(complete)
     _assert_counters(source, agent, len(final))
     return figures
+
+
+# Each key once; what is there is compared with what was committed without a Python object for any row.
+_MANY = {
+    "missed": "SELECT count(*) FROM (SELECT DISTINCT id, created_at FROM versions) ANTI JOIN here"
+    " USING (id, created_at)",
+    "doubled": "SELECT count(*) - count(DISTINCT (id, created_at)) FROM here",
+    "invented": "SELECT count(*) FROM here ANTI JOIN versions USING (id, created_at)",
+    "completions missed": "SELECT count(*) FROM (SELECT DISTINCT id, created_at FROM present WHERE completed)"
+    " ANTI JOIN (FROM http_requests WHERE completed_at IS NOT NULL) USING (id, created_at)",
+    "wrong": "SELECT count(*) FROM http_requests AS final WHERE NOT EXISTS (FROM versions WHERE"
+    " versions.id = final.id AND versions.created_at = final.created_at"
+    " AND versions.completed_at IS NOT DISTINCT FROM final.completed_at"
+    " AND versions.status IS NOT DISTINCT FROM final.status)",
+}
+
+
+def assert_many_exactly_once(source: Source, agent: Agent, file: Path, tally: Tally) -> str:
+    """Compare as assert_exactly_once does, with millions of requests; ``file`` is made for them. Return the figures."""
+    columns = "id, created_at, completed_at, status"
+    copies = {
+        "versions": f"SELECT {columns} FROM truth.versions",
+        "present": "SELECT id, created_at, completed_at IS NOT NULL AS completed FROM http_requests",
+    }
+    with duckdb.connect() as connection:
+        for table, query in copies.items():
+            _copy(source, query, file)
+            connection.execute(f"CREATE TABLE {table} AS FROM read_csv('{file}', header = true)")
+        rows, waiting = agent.copied(connection, "http_requests"), agent.copied(connection, "http_requests_open")
+        connection.execute(
+            "CREATE TABLE here AS SELECT id, created_at FROM http_requests"
+            " UNION ALL SELECT id, created_at FROM http_requests_open"
+        )
+        committed = connection.execute("SELECT count(DISTINCT (id, created_at)) FROM versions").fetchall()[0][0]
+        found = {name: int(connection.execute(query).fetchall()[0][0]) for name, query in _MANY.items()}
+    figures = f"{committed} requests committed; " + ", ".join(f"{count} {name}" for name, count in found.items())
+    tally.run(lost=found["missed"] + found["completions missed"], doubled=found["doubled"])
+    assert not any(found.values()), figures
+    assert rows + waiting == committed
+    _assert_counters(source, agent, rows)
+    return figures
+
+
+def _copy(source: Source, query: str, file: Path) -> None:
+    statement = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER true)".encode()
+    with file.open("wb") as out, source.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for part in copy:
+            out.write(part)
 
 
 def _assert_counters(source: Source, agent: Agent, rows: int) -> None:

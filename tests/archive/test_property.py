@@ -1,0 +1,49 @@
+"""Seeded sequences of everything that may happen to a source, to a file and to the agent between them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archive.course import Course
+from tests.archive.source import Source
+from tests.archive.tableau import TRUTH
+from tests.reliability import EVERYTHING, Tally
+from tests.soak import times
+
+# ARCHIVE_SEED=123 takes the one sequence of that seed.
+SEED = os.environ.get("ARCHIVE_SEED")
+SEQUENCES = [int(SEED)] if SEED else range(times(12, 1000))
+
+
+@pytest.fixture
+def quiet(source: Source) -> Iterator[Source]:
+    """The source, on a server whose housekeeping uses no transactions."""
+    source.run("ALTER SYSTEM SET autovacuum = off")
+    source.run("SELECT pg_reload_conf()")
+    source.run(TRUTH)
+    yield source
+    source.run("ALTER SYSTEM RESET autovacuum")
+    source.run("SELECT pg_reload_conf()")
+
+
+@pytest.mark.slow
+@pytest.mark.fault(EVERYTHING)
+@pytest.mark.timeout(300 + 60 * len(SEQUENCES))
+def test_whatever_happens(quiet: Source, tmp_path: Path, tally: Tally) -> None:
+    """After every poll what must hold holds, whatever was written, removed, broken, cut, lost or put back before."""
+    for seed in SEQUENCES:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            course = Course(seed, quiet, folder, patch)
+            try:
+                lost, doubled = course.run()
+            except BaseException:
+                print("\n".join(course.steps))  # noqa: T201
+                print(f"to repeat it: ARCHIVE_SEED={seed} pytest tests/archive/test_property.py")  # noqa: T201
+                raise
+        tally.run(lost=lost, doubled=doubled)
+        shutil.rmtree(folder)
