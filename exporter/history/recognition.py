@@ -53,8 +53,7 @@ def _known(connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table
         return None
     same = f"stored.{second} IS NOT DISTINCT FROM keys.{second}"
     return connection.execute(
-        f"SELECT keys.row_number, bool_or({same} AND stored.final) AS final,"
-        f" bool_or(stored.final) AND NOT bool_or({same}) AS reused"
+        f"SELECT keys.row_number, bool_or({same} AND stored.final) AS final, NOT bool_or({same}) AS reused"
         f" FROM keys JOIN ({stored}) AS stored ON stored.{first} = keys.{first} GROUP BY keys.row_number",
         limits,
     ).fetchnumpy()
