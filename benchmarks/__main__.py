@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import duckdb
+
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
 from exporter.demo.postgres import Postgres
@@ -19,6 +21,8 @@ from exporter.poller.poller import Poller
 from exporter.repository.connection import connect
 
 NEW_ROWS = 1_000
+# What stands in the repository; a longer history has a past that the repository has not.
+REAL_ROWS = 1_000_000
 
 
 def main() -> None:
@@ -74,8 +78,12 @@ def polls(server: Postgres, lengths: tuple[int, ...], count: int) -> None:
         ready: list[tuple[int, dict[str, str | int], Poller, list[float]]] = []
         for length in lengths:
             parameters = _database(server, f"poll_{length}")
-            fill(parameters, 1, length)
-            made, _ = poller(parameters, Path(folder) / f"{length}.duckdb")
+            fill(parameters, 1, REAL_ROWS)
+            path = Path(folder) / f"{length}.duckdb"
+            made, _ = poller(parameters, path)
+            made.poll()
+            lengthen(path, length)
+            made, _ = poller(parameters, path)
             made.poll()
             ready.append((length, parameters, made, []))
         for _ in range(count):
@@ -91,6 +99,18 @@ def polls(server: Postgres, lengths: tuple[int, ...], count: int) -> None:
         first = statistics.median(ready[0][3])
         for length, _parameters, _made, times in ready:
             print(f"| {length:,} | {statistics.median(times) * 1000:.0f} | {statistics.median(times) / first:.2f} |")
+
+
+def lengthen(path: Path, rows: int) -> None:
+    """Give a history a past: the same requests with smaller ids and earlier times, until it has so many rows."""
+    with duckdb.connect(str(path)) as connection:
+        there = connection.execute("SELECT count(*), max(id) FROM http_requests").fetchall()[0]
+        for number in range(1, rows // there[0]):
+            connection.execute(
+                f"INSERT INTO http_requests SELECT * REPLACE (id - {number * there[1]} AS id,"
+                f" created_at - INTERVAL {number} DAY AS created_at, completed_at - INTERVAL {number} DAY AS completed_at)"
+                f" FROM http_requests WHERE id > 0"
+            )
 
 
 def _database(server: Postgres, name: str) -> dict[str, str | int]:
