@@ -80,8 +80,9 @@ def polls(server: Postgres, lengths: tuple[int, ...], count: int) -> None:
             parameters = _database(server, f"poll_{length}")
             fill(parameters, 1, REAL_ROWS)
             path = Path(folder) / f"{length}.duckdb"
-            made, _ = poller(parameters, path)
+            made, history = poller(parameters, path)
             made.poll()
+            history.file.unlock()
             lengthen(path, length)
             made, _ = poller(parameters, path)
             made.poll()
@@ -106,10 +107,11 @@ def lengthen(path: Path, rows: int) -> None:
     with duckdb.connect(str(path)) as connection:
         there = connection.execute("SELECT count(*), max(id) FROM http_requests").fetchall()[0]
         for number in range(1, rows // there[0]):
+            earlier = f"INTERVAL {number} DAY"
             connection.execute(
                 f"INSERT INTO http_requests SELECT * REPLACE (id - {number * there[1]} AS id,"
-                f" created_at - INTERVAL {number} DAY AS created_at, completed_at - INTERVAL {number} DAY AS completed_at)"
-                f" FROM http_requests WHERE id > 0"
+                f" created_at - {earlier} AS created_at, completed_at - {earlier} AS completed_at)"
+                " FROM http_requests WHERE id > 0"
             )
 
 
