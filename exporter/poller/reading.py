@@ -1,6 +1,6 @@
 """Reading a table of events: one short transaction for what is new, several for what is much."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 from exporter.collector import Events, columns_of
 from exporter.errors import SourceError, SourceIncomplete, SourceTimedOut
 from exporter.history.positions import Position
-from exporter.history.redaction import PARSED_COLUMNS
-from exporter.history.schema import REQUEST_COLUMNS
 from exporter.poller.ahead import ahead
 from exporter.poller.planning import OVERLAP, WINDOW_BYTES, Extent, Plan, horizon_xid, plan
-from exporter.repository.catalog import archivable, read_as
+from exporter.poller.selecting import selection
+from exporter.repository.catalog import archivable
 from exporter.repository.copying import ARROW_TYPES, Field
 from exporter.repository.session import Session, Snapshot
 
@@ -31,14 +30,6 @@ WIRE_FACTOR = 2
 RANGE_BYTES = 60_000_000
 # What arrives may be larger than was estimated; a range is cut there, and the next begins.
 MOST_BYTES = 80_000_000
-
-_KEY_TYPES = {
-    "id": "bigint",
-    "created_at": "timestamp without time zone",
-    "completed_at": "timestamp without time zone",
-}
-# The history's own columns, and the names its statements use beside those of the rows.
-_TAKEN_NAMES = frozenset({*PARSED_COLUMNS, "first_part", "second_part", "first_seen_at", "site", "row_number", "fresh"})
 
 
 @dataclass(frozen=True)
@@ -279,31 +270,6 @@ class TableReader:
             _window_rows(snapshot),
             extent.inserted,
         )
-
-
-def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
-    """Return what the history keeps of a table's columns (their PostgreSQL types by name), and how each is read."""
-    fields, expressions = [], []
-    names = kept_names(columns)
-    for name, kind in columns.items():
-        # The key and the end of a request are needed as such, whatever this version made of them.
-        needed = _KEY_TYPES.get(name, kind) if kind != "timestamp with time zone" else kind
-        expression, read = read_as(name, needed)
-        expressions.append(expression)
-        fields.append(Field(names[name], read))
-    return tuple(fields), tuple(expressions)
-
-
-def kept_names(columns: Iterable[str]) -> Mapping[str, str]:
-    """Return the name that each column has in the history, where some are taken and "Status" is status."""
-    taken = set(_TAKEN_NAMES)
-    kept = {}
-    for name in sorted(columns, key=lambda name: name not in REQUEST_COLUMNS):
-        kept[name] = name
-        while kept[name].lower() in taken:
-            kept[name] += "_"
-        taken.add(kept[name].lower())
-    return kept
 
 
 def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:

@@ -1,0 +1,41 @@
+"""Which columns of a table are read, as which type, and under which names they are kept."""
+
+from collections.abc import Iterable, Mapping
+
+from exporter.history.redaction import PARSED_COLUMNS
+from exporter.history.schema import REQUEST_COLUMNS
+from exporter.repository.catalog import read_as
+from exporter.repository.copying import Field
+
+_KEY_TYPES = {
+    "id": "bigint",
+    "created_at": "timestamp without time zone",
+    "completed_at": "timestamp without time zone",
+}
+# The history's own columns, and the names its statements use beside those of the rows.
+_TAKEN_NAMES = frozenset({*PARSED_COLUMNS, "first_part", "second_part", "first_seen_at", "site", "row_number", "fresh"})
+
+
+def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
+    """Return what the history keeps of a table's columns (their PostgreSQL types by name), and how each is read."""
+    fields, expressions = [], []
+    names = kept_names(columns)
+    for name, kind in columns.items():
+        # The key and the end of a request are needed as such, whatever this version made of them.
+        needed = _KEY_TYPES.get(name, kind) if kind != "timestamp with time zone" else kind
+        expression, read = read_as(name, needed)
+        expressions.append(expression)
+        fields.append(Field(names[name], read))
+    return tuple(fields), tuple(expressions)
+
+
+def kept_names(columns: Iterable[str]) -> Mapping[str, str]:
+    """Return the name that each column has in the history, where some are taken and "Status" is status."""
+    taken = set(_TAKEN_NAMES)
+    kept = {}
+    for name in sorted(columns, key=lambda name: name not in REQUEST_COLUMNS):
+        kept[name] = name
+        while kept[name].lower() in taken:
+            kept[name] += "_"
+        taken.add(kept[name].lower())
+    return kept
