@@ -13,6 +13,7 @@ from tests.archive.source import Source
 BEGUN_AT = datetime(2025, 11, 19, 10)  # noqa: DTZ001 - the repository's times have no zone
 # No seed makes as many requests; those of another seed have other times.
 INSTANTS = 4_000
+MOST_SLOW = 3
 INSERT = "INSERT INTO http_requests (id, created_at, completed_at, status, site_id) VALUES (%s, %s, %s, %s, 1)"
 COMPLETE = "UPDATE http_requests SET completed_at = %s, status = %s WHERE id = %s AND created_at = %s"
 
@@ -24,7 +25,7 @@ class Steps:
         self._chance = Random(seed)
         self._instants = seed * INSTANTS
         self._block: list[int] = []
-        self._slow: Connection[Any] | None = None
+        self._slow: list[Connection[Any]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -36,17 +37,19 @@ class Steps:
         """Write some transactions: quick and slow ones, rollbacks, savepoints, completions, cleanups."""
         for _ in range(self._chance.randint(2, 6)):
             step = self._chance.choice(
-                (*(self._insert,) * 3, *(self._complete,) * 2, self._tidy, self._delay, self._use_block)
+                (*(self._insert,) * 3, *(self._complete,) * 2, self._tidy, *(self._delay,) * 2, self._use_block)
             )
             step(source)
 
     def end(self) -> None:
         """Commit what is open; or forget it, when its server is gone."""
-        if self._slow is not None:
-            with suppress(psycopg.OperationalError):
-                self._slow.execute("COMMIT")
-            self._slow.close()
-            self._slow = None
+        while self._slow:
+            self._commit(self._slow.pop())
+
+    def _commit(self, slow: "Connection[Any]") -> None:
+        with suppress(psycopg.OperationalError):
+            slow.execute("COMMIT")
+        slow.close()
 
     def _instant(self) -> datetime:
         self._instants += 1
@@ -97,10 +100,11 @@ class Steps:
         )
 
     def _delay(self, source: Source) -> None:
-        """Begin a transaction that a later step ends, or end it."""
-        if self._slow is not None:
-            self.end()
+        """Begin a transaction that a later step ends, or end one."""
+        if len(self._slow) == MOST_SLOW or (self._slow and self._chance.random() < 0.4):
+            self._commit(self._slow.pop(self._chance.randrange(len(self._slow))))
             return
-        self._slow = connect(source.parameters)
-        self._slow.execute("BEGIN")
-        self._request(self._slow, -100 * self._instants - 50)
+        slow = connect(source.parameters)
+        self._slow.append(slow)
+        slow.execute("BEGIN")
+        self._request(slow, -100 * self._instants - 50)

@@ -27,7 +27,7 @@ def test_any_order(source: Source, rig: Rig, tally: Tally) -> None:
         with Steps(seed) as steps:
             for _ in range(POLLS):
                 steps.write(source)
-                ledger.poll(source, exact=chance.random() < 0.4)
+                ledger.poll(source, exact=chance.random() < 0.6)
         ledger.poll(source)
         ledger.balance(tally)
 
