@@ -99,7 +99,7 @@ class Poller:
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; return whether the source answered and everything was stored."""
         now = self._clock()
-        exact = exact or self._exact_at is None or now - self._exact_at >= self._schedule.exact_interval
+        exact = exact or self._exact_at is None or not 0 <= now - self._exact_at < self._schedule.exact_interval
         error = self._prepare(now)
         prepared = error is None
         taken = Taken()
@@ -167,7 +167,7 @@ class Poller:
             return failure
         self._noticed = {}
         self._history.file.quarantined.clear()
-        self._seen_at = _instant(now)
+        self._seen_at = _believed(now, taken)
         self._learned |= learned
         self._kept |= {key: rows for key, rows in taken.states.items() if self._state(key).kept_in}
         return None
@@ -185,7 +185,7 @@ class Poller:
         for key, rows in taken.states.items():
             state = self._state(key)
             if state.kept_in and not rows.equals(self._kept.get(key)):
-                writer.keep(state.row, state.kept_in, rows)
+                writer.keep(state.row, state.kept_in, rows, _believed(now, taken))
             if state.learns and (exact or key not in self._learned):
                 learned[key] = writer.learn(state.learns, rows)
         for kind, count in self._noticed.items():
@@ -228,6 +228,11 @@ def pause(interval: float, failures: int, randomness: random.Random) -> float:
         return interval
     longest = max(interval, min(interval * MAX_BACK_OFF_INTERVALS, MAX_BACK_OFF_SECONDS))
     return randomness.uniform(0.5, 1.0) * min(interval * 2.0 ** min(failures, 10), longest)
+
+
+def _believed(now: float, taken: Taken) -> datetime:
+    """Return the earlier of the two clocks, ours and the source's: one that jumps ahead is not followed."""
+    return min(_instant(now), taken.asked_at or _instant(now))
 
 
 def _instant(now: float) -> datetime:

@@ -98,7 +98,7 @@ def _poll(parameters: Mapping[str, str | int], path: Path, has_read: Path, *, by
     """Poll in a process of its own, saying when rows have been read."""
     if by_ranges:
         reading._estimated = _few  # type: ignore[assignment]
-        reading._fitting = _few
+        reading._fitting = _few  # type: ignore[assignment]
         tables.TRANSACTION_ROWS = RANGE_ROWS
     copied = Session.copy_some
 
