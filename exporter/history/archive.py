@@ -42,6 +42,12 @@ class Lookups:
     """Columns user_id and person, 64-bit integers."""
     pruned_before: datetime | None = None
     """Rows older than this were removed by the retention: read again, they are not counted again."""
+    source_at: datetime | None = None
+    """The source's clock (UTC, naive)."""
+
+    def believed(self, now: datetime) -> datetime:
+        """Return the earlier of the two clocks, ours and the source's: one that jumps ahead is not followed."""
+        return min(now, self.source_at or now)
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,13 @@ def append_requests(
     if not rows.num_rows:
         return Appended(0, 0)
     marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
-    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
+    final = (
+        f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{lookups.believed(now) - OPEN_FOR}', false))"
+    )
     stored = ", ".join(_stored(name, hidden) for name in rows.column_names)
     with _arriving(connection, marked, lookups):
         if count_people:
-            _see_people(connection, now)
+            _see_people(connection, lookups.believed(now))
         opened, completed = _keep_open(connection, marked, final, stored, now)
         new = _store(
             connection,
@@ -100,7 +108,7 @@ def append_requests(
             f"(SELECT * REPLACE ({_TYPED}) FROM arriving WHERE fresh AND {final})",
             folds,
         )
-        oldest, newest = _span(connection, now)
+        oldest, newest = _span(connection, lookups.believed(now))
     return Appended(rows.num_rows, new, opened, new - completed + opened, reused, oldest, newest)
 
 
@@ -117,12 +125,15 @@ def promote(
     now: datetime,
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
-    limit = f"TIMESTAMP '{now - OPEN_FOR}'"
+    limit = f"TIMESTAMP '{lookups.believed(now) - OPEN_FOR}'"
+    # Our own clock may have been behind when a request was first seen: it decides only where the source says nothing.
+    unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{now}')"
     same = _SAME_KEY.format(a="waiting", b="gone")
     with registered(connection, gone=gone, site_labels=_site_labels(lookups)):
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE promoted AS SELECT * FROM {table}_open AS waiting"
-            f" WHERE created_at < {limit} OR first_seen_at < {limit} OR EXISTS (SELECT 1 FROM gone WHERE {same})"
+            f" WHERE created_at < {limit} OR (first_seen_at < {limit} AND {unknown})"
+            f" OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
         rows = "SELECT * EXCLUDE (first_seen_at) {} FROM promoted"
         typed = f"({rows.format(f'REPLACE ({_TYPED})')})"

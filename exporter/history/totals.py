@@ -59,11 +59,12 @@ def read_totals(connection: duckdb.DuckDBPyConnection, now: datetime) -> Totals:
 
 
 def mark(connection: duckdb.DuckDBPyConnection, name: str, at: datetime, keep: str = "greatest") -> None:
-    """Move a mark forward (``greatest``) or back (``least``), never the other way."""
+    """Move a mark forward (``greatest``) or back (``least``), never the other way; or anywhere (``last``)."""
+    moved = "new.marked_at" if keep == "last" else f"{keep}(marks.marked_at, new.marked_at)"
     connection.execute(
         f"""
         MERGE INTO marks USING (SELECT ? AS name, ?::TIMESTAMP AS marked_at) AS new ON marks.name = new.name
-        WHEN MATCHED THEN UPDATE SET marked_at = {keep}(marks.marked_at, new.marked_at)
+        WHEN MATCHED THEN UPDATE SET marked_at = {moved}
         WHEN NOT MATCHED THEN INSERT (name, marked_at) VALUES (new.name, new.marked_at)
         """,
         [name, naive(at)],

@@ -86,9 +86,9 @@ class Writer:
         self._count(table, new)
         return new
 
-    def keep(self, collector_state: "type", table: str, rows: pa.Table) -> int:
+    def keep(self, collector_state: "type", table: str, rows: pa.Table, at: datetime) -> int:
         """Keep the names of a state's rows by day."""
-        return keep(self.connection, table, columns_of(collector_state), rows, naive(self.now).date())
+        return keep(self.connection, table, columns_of(collector_state), rows, naive(at).date())
 
     def learn(self, question: str, rows: pa.Table) -> pa.Table:
         """Put a collector's question to the history, with its rows as ``state``."""
@@ -119,7 +119,8 @@ class Writer:
         """Write a line of the poll log, and when this way of reading last succeeded."""
         self.log_part(poll, position)
         if poll.source == "http_requests":
-            mark(self.connection, f"poll:{poll.mode}", self.now)
+            # A clock that was ahead and is set right must not make this poll look older than one to come.
+            mark(self.connection, f"poll:{poll.mode}", self.now, keep="last")
             if position is None:
                 mark(self.connection, "viewed", self.now)
 

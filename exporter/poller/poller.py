@@ -182,7 +182,7 @@ class Poller:
             return failure
         self._noticed = {}
         self._history.file.quarantined.clear()
-        self._seen_at = _instant(now)
+        self._seen_at = _believed(now, taken)
         self._learned |= learned
         self._kept |= {key: rows for key, rows in taken.states.items() if self._state(key).kept_in}
         return None
@@ -200,7 +200,7 @@ class Poller:
         for key, rows in taken.states.items():
             state = self._state(key)
             if state.kept_in and not rows.equals(self._kept.get(key)):
-                writer.keep(state.row, state.kept_in, rows)
+                writer.keep(state.row, state.kept_in, rows, _believed(now, taken))
             if state.learns and (exact or key not in self._learned):
                 learned[key] = writer.learn(state.learns, rows)
         for kind, count in self._noticed.items():
@@ -243,6 +243,11 @@ def pause(interval: float, failures: int, randomness: random.Random) -> float:
         return interval
     longest = max(interval, min(interval * MAX_BACK_OFF_INTERVALS, MAX_BACK_OFF_SECONDS))
     return randomness.uniform(0.5, 1.0) * min(interval * 2.0 ** min(failures, 10), longest)
+
+
+def _believed(now: float, taken: Taken) -> datetime:
+    """Return the earlier of the two clocks, ours and the source's: one that jumps ahead is not followed."""
+    return min(_instant(now), taken.asked_at or _instant(now))
 
 
 def _instant(now: float) -> datetime:

@@ -32,6 +32,8 @@ class Taken:
     address: str = ""
     server_version: str = ""
     oldest_at: datetime | None = None
+    asked_at: datetime | None = None
+    """The source's clock."""
     unwritten: HistoryError | None = None
     """What kept rows that arrived in ranges from being written."""
     table_bytes: int | None = None
@@ -70,6 +72,7 @@ class Taker:
         self._clock = clock
         self._stopping = stopping
         self._known: Knowledge | None = None
+        self._source_at: datetime | None = None
         self._read_before: set[StateKey] = set()
 
     @property
@@ -85,6 +88,8 @@ class Taker:
         taken.address, taken.server_version = session.address, session.server_version
         relations = {name: relations_of(collector) for name, collector in self._collectors.items()}
         catalog = session.look({relation.name for some in relations.values() for relation in some})
+        self._source_at = session.asked_at
+        taken.asked_at = session.asked_at and session.asked_at.replace(tzinfo=UTC)
         taken.lacks = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
 
     def archiving(self) -> Archiving:
@@ -95,7 +100,7 @@ class Taker:
             folds["http_requests"] = (*folds["http_requests"], *further)
         return Archiving(
             self._history,
-            Lookups(self.known.sites, self.known.people),
+            Lookups(self.known.sites, self.known.people, source_at=self._source_at),
             folds,
             count_people="active_users" in self._collectors,
             clock=self._clock,
@@ -192,7 +197,8 @@ class Taker:
             sql = f"SELECT {columns} FROM {events.table} WHERE completed_at IS NOT NULL"
             taken.sightings.append((events, session.read(events.row, events.reads, sql)))
             return int(taken.sightings[-1][1].num_rows)
-        since = None if exact else self._clock().astimezone(UTC).replace(tzinfo=None) - LOOK_BACK
+        now = self._clock().astimezone(UTC).replace(tzinfo=None)
+        since = None if exact else self.archiving().lookups.believed(now) - LOOK_BACK
         pending = Pending(events, "full" if exact else "fast", self._clock(), None, node=session.address)
         for fields, rows in read_view(session, view, since):
             pending.fields = fields

@@ -90,6 +90,8 @@ class Session:
         self.address = address
         self._explain = explain
         self.catalog = Catalog({})
+        self.asked_at: datetime | None = None
+        """The source's clock (UTC, naive) when the catalog was read."""
         self._connection = connection
         self._milliseconds = int(statement_timeout * 1000)
         self._silence = statement_timeout + GRACE_SECONDS
@@ -114,6 +116,8 @@ class Session:
         """Read the catalog of these relations, and keep it for the statements to come."""
         with deadline(self._connection, self._silence):
             self.catalog = read_catalog(self._connection, relations)
+            row = self._connection.execute("SELECT now() AT TIME ZONE 'UTC'").fetchone()
+        self.asked_at = row[0] if row else None
         return self.catalog
 
     def inserted(self, table: str) -> int:

@@ -144,6 +144,9 @@ class Repository:
         message = f"repository {address}: {text}"
         if state.startswith(_REFUSALS) or "authentication failed" in text or "no password supplied" in text:
             return SourceRefused(f"{message}: check repository.user, its password and its rights")
+        if "certificate verify failed" in text:
+            # libpq does not say why.
+            return SourceRefused(f"{message}: check repository.sslrootcert, and whether the certificate has expired")
         if "certificate" in text or "SSL" in text:
             return SourceRefused(f"{message}: check repository.sslmode and repository.sslrootcert")
         # A server that says why it gave up one statement (a lock, its timeout) is there for the next.

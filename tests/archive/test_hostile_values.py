@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from exporter.demo.postgres import Postgres
@@ -16,6 +17,9 @@ ODD_TEXTS = (
     "",
     "\n",
     "\r\n\t",
+    "one\nline\rand\u2028another",
+    "\x01\x1f\x7f\x85",
+    "'\"`$$",
     "'",
     '"',
     "''; DROP TABLE http_requests; --",
@@ -49,6 +53,22 @@ def test_an_outlier_does_not_hide_the_others(source: Source, rig: Rig) -> None:
     rig.polled()
     rig.polled(exact=True)
     assert rig.ids() == [*range(1, 51), 2**63 - 1]
+    rig.assert_once()
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+def test_fast_readings_at_the_ends(source: Source, rig: Rig, number: int) -> None:
+    """Beside the largest or the smallest id, requests are still read fast, and what is open is completed."""
+    source.request(number, completed_at=None)
+    rig.polled(exact=True)
+    source.requests(1, 20)
+    source.run("UPDATE http_requests SET completed_at = created_at WHERE completed_at IS NULL")
+    rig.polled()
+    assert rig.mode() == "fast"
+    assert number in rig.ids()
+    rig.polled(exact=True)
+    assert rig.ids() == sorted([number, *range(1, 21)])
     rig.assert_once()
 
 
@@ -103,6 +123,17 @@ def test_text_as_it_is(source: Source, rig: Rig) -> None:
     assert [row[0] for row in rig.query("SELECT http_user_agent FROM http_requests ORDER BY id")] == list(ODD_TEXTS)
     assert rig.query("SELECT count(worker) FROM http_requests") == [(0,)]
     rig.assert_once()
+
+
+def test_no_text_holds_nul(source: Source, rig: Rig) -> None:
+    """PostgreSQL's text cannot hold the character NUL, so that none can arrive; written as an escape it is text."""
+    with pytest.raises(psycopg.Error, match="null character not permitted"):
+        source.run("SELECT chr(0)")
+    with pytest.raises(psycopg.Error, match="NUL"):
+        source.request(1, action="a\0b")
+    source.request(1, action=r"a\0b\x00%00")
+    rig.polled()
+    assert rig.query("SELECT action FROM http_requests") == [(r"a\0b\x00%00",)]
 
 
 def test_a_megabyte(source: Source, rig: Rig) -> None:

@@ -54,6 +54,7 @@ def test_cut_in_mid_stream(source: Source, rig: Rig, monkeypatch: pytest.MonkeyP
     rig.assert_once()
 
 
+@pytest.mark.fault(33)
 def test_a_frozen_server(source: Source, tmp_path: Path, postgres: Postgres) -> None:
     """A server that accepts and never answers is down within the timeouts, and up again when it answers."""
     source.requests(1, 100)
@@ -71,6 +72,7 @@ def test_a_frozen_server(source: Source, tmp_path: Path, postgres: Postgres) -> 
         assert agent.value("tableau_history_rows_total", table="http_requests") == 200
 
 
+@pytest.mark.fault(34)
 def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
     """Without a server the agent listens, says so, and keeps what it has."""
     source.requests(1, 100)
@@ -88,6 +90,7 @@ def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
     assert rig.requests_counted() == 100
 
 
+@pytest.mark.fault(34)
 def test_a_rotated_password(source: Source, tmp_path: Path) -> None:
     """A new password in the password file is used at the next poll."""
     source.requests(1, 10)

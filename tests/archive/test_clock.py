@@ -1,0 +1,160 @@
+"""The agent's clock jumps, and is set right: nothing is final too early, removed, forgotten or put off for years."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.archive.rig import WITH_NAMES, Rig
+from tests.archive.source import Source
+
+pytestmark = pytest.mark.fault(43)
+
+HOUR, DAY = 3600.0, 86_400.0
+# People whom the company does not know: each user is one.
+PEOPLE = 100_000
+JUMPS = {
+    "an hour back": -HOUR,
+    "a day back": -DAY,
+    "to 1970": -time.time() + DAY,
+    "an hour ahead": HOUR,
+    "two days ahead": 2 * DAY,
+    "years ahead": 9 * 365 * DAY,
+}
+
+
+@pytest.fixture(params=["a day back", "to 1970", "years ahead"])
+def jump(request: pytest.FixtureRequest) -> float:
+    """Return the farthest jumps in turn, in seconds."""
+    return JUMPS[request.param]
+
+
+@pytest.fixture
+def rig(source: Source, tmp_path: Path) -> Rig:
+    """A poller whose clock is right, with names and logins."""
+    made = Rig(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "logins"))
+    made.now = time.time()
+    return made
+
+
+def ago(seconds: float) -> datetime:
+    """Return an instant as the source writes it."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).replace(tzinfo=None)
+
+
+def _requests(source: Source, first: int, last: int) -> None:
+    """Write requests of the last hour, each of a person of its own, and an open one after them."""
+    for number in range(first, last):
+        source.request(number, created_at=ago(number), completed_at=ago(number - 1), user_id=PEOPLE + number)
+    source.request(last, created_at=ago(last), completed_at=None, user_id=PEOPLE + last)
+
+
+def _complete(source: Source, number: int) -> None:
+    source.run("UPDATE http_requests SET completed_at = created_at + interval '1 s' WHERE id = %s", number)
+
+
+@pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
+def test_requests(jump: float, source: Source, rig: Rig) -> None:
+    """What is open when the clock jumps, there or back, is completed later; marks and people are then true again."""
+    _requests(source, 1, 10)
+    rig.polled(exact=True)
+    rig.now += jump
+    _complete(source, 10)
+    _requests(source, 11, 20)
+    for _ in range(3):
+        rig.now += 60
+        rig.polled(exact=True)
+        assert rig.open_ids() == [20]
+    rig.now -= jump
+    rig.polled(exact=True)
+    assert rig.open_ids() == [20]
+    _complete(source, 20)
+    _requests(source, 21, 30)
+    _complete(source, 30)
+    rig.polled(exact=True)
+    assert rig.ids() == list(range(1, 31))
+    assert rig.query("SELECT count(completed_at) FROM http_requests") == [(30,)]
+    assert rig.incidents() == {}
+    rig.assert_once()
+    marks = rig.history.totals.marks
+    assert marks["poll:exact"] == pytest.approx(rig.now)
+    assert marks["newest"] == pytest.approx(time.time() - 21, abs=60)
+    # Nobody is invented. Those who came while the clock was behind are counted when they come again.
+    behind = jump < -HOUR
+    assert len(rig.history.totals.seen.people) == (21 if behind else 30)
+    assert (rig.history.totals.seen.seen_at <= time.time()).all()
+    source.request(31, created_at=ago(0), completed_at=ago(0), user_id=PEOPLE + 15)
+    rig.polled(exact=True)
+    assert len(rig.history.totals.seen.people) == (22 if behind else 30)
+
+
+def test_an_open_request_of_a_clock_set_right(source: Source, rig: Rig) -> None:
+    """A request without a time of its own waits a day by the agent's clock; one with a time goes by that."""
+    right, rig.now = rig.now, DAY
+    source.request(1, created_at=ago(HOUR), completed_at=None)
+    source.run("INSERT INTO http_requests (id) VALUES (2)")
+    rig.polled(exact=True)
+    rig.now = right
+    rig.polled(exact=True)
+    rig.polled(exact=True)
+    assert rig.open_ids() == [1]
+    _complete(source, 1)
+    rig.polled(exact=True)
+    assert rig.query("SELECT count(completed_at) FROM http_requests WHERE id = 1") == [(1,)]
+
+
+@pytest.mark.usefixtures("fast")
+def test_the_exact_reading_is_not_put_off(jump: float, source: Source, rig: Rig) -> None:
+    """After a jump the next exact reading is due at once or in time, and finds what the fast ones cannot."""
+    source.requests(100_000, 100_100)
+    rig.polled()
+    rig.now += jump
+    rig.polled()
+    rig.now -= jump
+    # Committed late, far below the ids that a fast reading looks at.
+    source.requests(1, 5)
+    rig.now += 2000
+    rig.polled()
+    assert rig.mode() == "exact"
+    assert rig.ids() == [*range(1, 6), *range(100_000, 100_101)]
+
+
+def test_nothing_is_pruned_wrongly(jump: float, source: Source, rig: Rig) -> None:
+    """The retention removes what it would have removed with a right clock, give or take a day."""
+    rig.retention = timedelta(days=30)
+    rig.restart()
+    for number, days in enumerate((0, 1, 28, 31, 32), 1):
+        source.request(number, created_at=ago(days * DAY), completed_at=ago(days * DAY))
+    # A request that claims to be of the future does not stretch what is believed.
+    source.request(9, created_at=ago(-8 * 365 * DAY), completed_at=ago(0))
+    rig.polled(exact=True)
+    rig.now += jump
+    for _ in range(5):
+        rig.polled(exact=True)
+    assert {1, 2, 3, 9} <= set(rig.ids())
+    rig.now -= jump
+    for _ in range(5):
+        rig.polled(exact=True)
+    assert rig.ids() == [1, 2, 3, 9]
+    assert rig.requests_counted() == 6
+
+
+def test_names_and_logins(jump: float, source: Source, rig: Rig) -> None:
+    """A name that changes afterwards is the latest, and logins of meanwhile are kept."""
+    source.run("UPDATE users SET login_at = NULL")
+    user, person = source.run("SELECT id, system_user_id FROM users ORDER BY id LIMIT 1")[0]
+    source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(3000), user)
+    rig.polled(exact=True)
+    rig.now += jump
+    source.run("UPDATE system_users SET friendly_name = 'meanwhile' WHERE id = %s", person)
+    for seconds in (2000, 1000):
+        source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(seconds), user)
+        rig.polled(exact=True)
+    rig.now -= jump
+    source.run("UPDATE system_users SET friendly_name = 'afterwards' WHERE id = %s", person)
+    source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(0), user)
+    rig.polled(exact=True)
+    assert rig.query(f"SELECT friendly_name FROM latest_users WHERE id = {user}") == [("afterwards",)]
+    assert rig.query("SELECT count(*) FROM logins") == [(4,)]
+    assert rig.counter("tableau_history_rows_total", "logins") == 4

@@ -1,0 +1,84 @@
+"""A repository that is there and says nothing: it is down within the timeouts, and found again by itself."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.repository.source import Address
+from tests.archive.proxy import Proxy
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+from tests.reliability import Tally
+from tests.soak import times
+
+STATEMENT_SECONDS = 1.0
+
+
+@pytest.fixture
+def proxy(source: Source) -> Iterator[Proxy]:
+    """A line to the repository."""
+    with Proxy(str(source.parameters["host"]), int(source.parameters["port"])) as made:
+        yield made
+
+
+@pytest.fixture
+def rig(source: Source, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A poller behind the line, less patient than an agent."""
+    monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("exporter.repository.source.GRACE_SECONDS", 0.2)
+    made = Rig(source.readonly, tmp_path / "history.duckdb", statement_timeout=STATEMENT_SECONDS)
+    reach(made, addresses=(Address("127.0.0.1", proxy.port),), connect_timeout=2.0)
+    return made
+
+
+def reach(rig: Rig, **login: Any) -> None:
+    """Reach the repository in another way."""
+    rig.repository._login = replace(rig.repository._login, **login)
+
+
+def refused(rig: Rig, words: str) -> None:
+    """Poll in vain: the repository is down, and one line says why."""
+    assert not rig.poll()
+    assert not rig.up()
+    assert all(words in error for error in rig.errors().values()), rig.errors()
+    assert rig.errors()
+
+
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("sslmode", ["disable", "require"])
+def test_silent_at_connecting(sslmode: str, source: Source, rig: Rig, proxy: Proxy) -> None:
+    """A server that accepts and says nothing at all is given up in time, and polled when it speaks."""
+    source.requests(1, 10)
+    proxy.silent_after = 0
+    reach(rig, tls=(("sslmode", sslmode),))
+    refused(rig, "timeout")
+    proxy.silent_after = None
+    reach(rig, tls=(("sslmode", "disable"),))
+    rig.polled()
+    assert rig.ids() == list(range(1, 11))
+    rig.assert_once()
+
+
+@pytest.mark.fault(33)
+def test_silent_in_the_midst(source: Source, rig: Rig, proxy: Proxy, tally: Tally) -> None:
+    """Wherever in a poll the server falls silent, the poll ends in time, and the next one has everything once."""
+    chance = random.Random(33)
+    for run in range(times(4, 60)):
+        source.run("TRUNCATE http_requests RESTART IDENTITY")
+        source.requests(run * 10_000 + 1, run * 10_000 + 1000)
+        proxy.silent_after, before = None, proxy.passed
+        rig.polled(exact=True)
+        whole = proxy.passed - before
+        source.requests(run * 10_000 + 1001, run * 10_000 + 3000)
+        proxy.silent_after = chance.choice((chance.randrange(whole), whole + 1000))
+        refused(rig, "repository 127.0.0.1")
+        proxy.silent_after = None
+        rig.polled(exact=True)
+        here = [number for number in rig.ids() if number > run * 10_000]
+        tally.run(lost=3000 - len(set(here)), doubled=len(here) - len(set(here)))
+        assert here == list(range(run * 10_000 + 1, run * 10_000 + 3001))
+        rig.assert_once()
