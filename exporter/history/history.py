@@ -20,6 +20,8 @@ from exporter.history.totals import Totals, naive, read_totals
 from exporter.history.writer import Writer
 
 PRUNE_STEP = timedelta(days=1)
+# A pruning costs more than the rest of a quiet poll: it waits until there is something to gain.
+PRUNE_INTERVAL = timedelta(hours=1)
 # Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
 OPEN_SECONDS = 1.0
 
@@ -141,7 +143,7 @@ class History:
         before = believed(naive(now), _from_epoch(newest)) - self._retention
         # The oldest is moved only when all that is older is gone: a day is finished before the next is begun.
         done = _from_epoch(oldest)
-        return min(before, done + PRUNE_STEP) if done < before else None
+        return min(before, done + PRUNE_STEP) if done + PRUNE_INTERVAL <= before else None
 
     def _fit(self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> list[str]:
         """Add the columns that Tableau has added, outside the transaction and checkpointed at once."""

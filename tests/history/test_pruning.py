@@ -174,6 +174,18 @@ def test_the_agent_finishes_a_day_before_the_next(past: Past, small_steps: int) 
     assert_verified(past)
 
 
+def test_the_agent_prunes_once_an_hour(past: Past) -> None:
+    """What has just become too old waits until an hour of it has come together: a pruning is not for every poll."""
+    past.history.prepare(NOW)
+    while (before := past.history.prunable_before(NOW)) is not None:
+        with past.history.writing(NOW) as writer:
+            writer.prune(before)
+    past.poll(NOW, requests(900, 1, NOW))
+    assert past.history.prunable_before(NOW + timedelta(minutes=59)) is None
+    hour = timedelta(hours=1)
+    assert past.history.prunable_before(NOW + hour) == NOW + hour - timedelta(days=3)
+
+
 @pytest.mark.fault(43)
 def test_a_clock_that_jumps_ahead(past: Past) -> None:
     """An agent whose clock is years ahead keeps what its retention says, reckoned from the newest request."""
