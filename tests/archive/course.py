@@ -122,18 +122,24 @@ class Course(Watched):
 
     def fail(self) -> str:
         """Let a statement of DuckDB fail."""
-        last = self.chance.randint(1, 60)
+        last = self._statement()
+        written = self.tableau.write()
 
         def end() -> NoReturn:
             raise duckdb.IOException("IO Error: no space left on device")
 
         said = self.poll(fault=True, end=ending(duckdb.connect, last, end))
-        return f"at statement {last}, {said}"
+        return f"{written}; at statement {last}, {said}"
+
+    def _statement(self) -> int:
+        """Choose a statement of a poll, more often one that archives than one that prepares or reads again."""
+        return self.chance.choice((self.chance.randint(1, 60), self.chance.randint(8, 28), self.chance.randint(11, 16)))
 
     def crash(self) -> str:
         """End the process at a statement of DuckDB; its log may be torn by that."""
         polls, torn = self.chance.randint(1, 3), self.chance.random() < 0.4
-        last = self.chance.randint(1, 60 * polls)
+        last = self._statement() + 30 * self.chance.randrange(polls)
+        written = self.tableau.write()
         left = self.next_path()
         if polls > 1:
             # The file stays open from poll to poll, and what they archive in its log.
@@ -157,7 +163,7 @@ class Course(Watched):
         abandoned = self.rig.file
         self.take_up(left, torn=torn)
         abandoned._close()
-        return f"at statement {last} of {polls} polls, {said}{', torn' * torn}"
+        return f"{written}; at statement {last} of {polls} polls, {said}{', torn' * torn}"
 
     def keep_copy(self) -> str:
         """Copy the file, as a backup does."""

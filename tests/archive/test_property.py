@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def quiet(source: Source) -> Iterator[Source]:
     """The source, on a server whose housekeeping uses no transactions."""
     source.run("ALTER SYSTEM SET autovacuum = off")
     source.run("SELECT pg_reload_conf()")
+    while source.run("SELECT 1 FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%'"):
+        time.sleep(0.05)
     source.run(TRUTH)
     yield source
     source.run("ALTER SYSTEM RESET autovacuum")

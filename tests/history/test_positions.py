@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import HistoryError
 from exporter.history.positions import Position, move, read_positions
-from exporter.history.schema import prepare
+from exporter.history.schema import STEPS, prepare
 
 
 @pytest.fixture
@@ -29,6 +29,22 @@ def test_a_position_is_read_as_it_was_moved(connection: duckdb.DuckDBPyConnectio
     assert read_positions(connection) == {"http_requests": replace(new, version=1)}
     move(connection, read_positions(connection)["http_requests"], replace(new, truncated=True))
     assert read_positions(connection)["http_requests"].version == 2
+
+
+def test_a_file_from_before_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A position that an older version moved is read on, and knows of no statistics."""
+    with duckdb.connect() as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr("exporter.history.schema.STEPS", STEPS[:2])
+            prepare(connection, {})
+        connection.execute(
+            "INSERT INTO positions VALUES ('http_requests', 7, 9, 5, '{}', '{}', false, 3, TIMESTAMP '2025-11-19')"
+        )
+        prepare(connection, {})
+        position = read_positions(connection)["http_requests"]
+        assert (position.horizon, position.version, position.accounted, position.settling) == (7, 3, None, False)
+        move(connection, position, replace(position, accounted=12, settling=True))
+        assert read_positions(connection)["http_requests"].accounted == 12
 
 
 def test_compare_and_set(connection: duckdb.DuckDBPyConnection) -> None:

@@ -74,6 +74,13 @@ def test_decisions(name: str) -> None:
     assert (chosen.mode, [incident.kind for incident in chosen.incidents]) == (mode, kinds)
 
 
+def test_statistics_of_another_server_are_not_compared() -> None:
+    """What was inserted is compared only on the server and in the table where it was counted before."""
+    assert plan(POSITION, _with(relfilenode=4), GONE, COLUMNS, exact_due=True).comparable
+    for other in ({"table_oid": 9}, {"node": "10.0.0.2:8060"}, {"postmaster_started_at": "later"}):
+        assert not plan(POSITION, _with(relfilenode=4, **other), GONE, COLUMNS, exact_due=True).comparable
+
+
 COLUMN_CASES: dict[str, tuple[dict[str, str], Mode, list[str]]] = {
     "the same": (COLUMNS, "fast", []),
     "added": ({**COLUMNS, "new": "text"}, "fast", ["schema_changed"]),
