@@ -24,7 +24,10 @@ def instant_of(_ctx: click.Context, _param: click.Parameter, value: datetime | N
 @config_file_option
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def verify(config_file: Path, file: Path | None) -> int:
-    """Check rows, days, polls, counters, positions, and every block of the history, or of FILE, a copy of it."""
+    """Check that the history is whole, to its last block.
+
+    With FILE it is that copy which is checked, and no configuration is needed.
+    """
     from exporter import upkeep
 
     return show_findings(upkeep.verify_history(options(config_file), file))
@@ -43,7 +46,10 @@ def verify(config_file: Path, file: Path | None) -> int:
 @click.option("--keep", type=click.IntRange(1), default=7, show_default=True, help="How many backups to keep.")
 @click.option("--with-key", is_flag=True, help="Copy the key of the pseudonyms too: whoever has both can undo them.")
 def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int:
-    """Copy the history while the agent runs, check the copy, and remove the oldest ones."""
+    """Make a verified copy while the agent runs.
+
+    A copy with a fault is no backup: it is left as .faulty, no older one is removed for it, and the exit code is 1.
+    """
     from exporter import upkeep
 
     return show_findings(upkeep.back_up(options(config_file), folder, keep, with_key=with_key))

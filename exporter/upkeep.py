@@ -116,7 +116,8 @@ def _opened(path: Path, limits: Limits) -> HistoryFile:
     if not path.is_file():
         message = f"{path}: no such file; look at history.path"
         raise HistoryUnwritable(message)
-    return HistoryFile(path, replace(limits, patience_seconds=PATIENCE_SECONDS), gap_seconds=COMMANDS_GAP_SECONDS)
+    patient = replace(limits, patience_seconds=PATIENCE_SECONDS)
+    return HistoryFile(path, patient, repairs=False, gap_seconds=COMMANDS_GAP_SECONDS)
 
 
 def _events() -> Sequence[Events]:

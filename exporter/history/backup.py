@@ -15,7 +15,8 @@ from pathlib import Path
 
 from exporter.collector import Events
 from exporter.errors import HistoryError, HistoryLocked, HistoryUnwritable
-from exporter.history.file import HistoryFile, identity, patiently, write_through
+from exporter.history.file import HistoryFile
+from exporter.history.holding import identity, patiently, write_through
 from exporter.history.recovery import LOGS
 from exporter.history.verification import Verdict, verify
 
@@ -51,7 +52,7 @@ class Backups:
         self._check_space()
         held_seconds = copy(self.file, part)
         faulty = False
-        for verdict in _verified(HistoryFile(part, self.file.limits), events):
+        for verdict in _verified(HistoryFile(part, self.file.limits, repairs=False), events):
             faulty = faulty or verdict.ok is False
             yield verdict
         if faulty:
@@ -172,8 +173,6 @@ def _verified(copied: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict
     try:
         with copied.open() as connection:
             connection.execute("CHECKPOINT")
-        for what in copied.quarantined:
-            yield Verdict(ok=False, subject="file", message=f"its log is damaged: {what}")
         yield from verify(HistoryFile(copied.path, copied.limits, read_only=True), events)
     except HistoryError as error:
         yield Verdict(ok=False, subject="file", message=str(error))

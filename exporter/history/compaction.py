@@ -11,7 +11,8 @@ from pathlib import Path
 import duckdb
 
 from exporter.errors import HistoryError, HistoryUnwritable
-from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, is_held, patiently, settings, write_through
+from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
+from exporter.history.holding import is_held, patiently, write_through
 
 # Below this share of free blocks a rewriting is not worth its time.
 FREE_SHARE = 0.25

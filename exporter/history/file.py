@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,20 +12,18 @@ from pathlib import Path
 import duckdb
 import structlog
 
-from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import recovery
+from exporter.history.holding import identity, is_held, patiently
 
 log = structlog.get_logger()
 
 # A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
-# How DuckDB says that another process holds the file, on Unix and on Windows.
-_HELD = ("Could not set lock", "used by another process")
 # How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
 _NO_ROOM = ("No space left on device", "failed to offload data block")
 _NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
-_RETRY_SECONDS = (0.02, 0.2)
 # Long enough for a reader who tries again and again to get in between two long openings.
 _GAP_SECONDS = 0.03
 # Longer than the longest pause of an agent who tries again: it gets in between two openings by a command.
@@ -52,7 +49,9 @@ class HistoryFile:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     read_only: bool = False
-    """Whether it is only looked at: nothing is written, and nothing that is damaged is set aside."""
+    """Whether it is only looked at."""
+    repairs: bool = True
+    """Whether a log that cannot be replayed is set aside: that is for the agent, who writes it down."""
     gap_seconds: float = _GAP_SECONDS
     quarantined: list[str] = field(default_factory=list)
     """What was set aside and is not yet written down as an incident."""
@@ -162,8 +161,11 @@ class HistoryFile:
         try:
             return self._connect_in_time()
         except duckdb.Error as error:
-            if self.read_only or not recovery.blames_the_log(error):
+            if not recovery.blames_the_log(error):
                 raise _unwritable(self.path, error) from None
+            if self.read_only or not self.repairs:
+                message = f"{self.path}: its log is damaged: {first_line(error)}; the agent sets it aside when it polls"
+                raise HistoryDamaged(message) from None
             return self._connect_without_log(error)
 
     def _connect_without_log(self, refusal: duckdb.Error) -> duckdb.DuckDBPyConnection:
@@ -233,43 +235,6 @@ def settings(file: HistoryFile) -> dict[str, str | bool | int | float | list[str
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-
-
-def is_held(error: duckdb.Error) -> bool:
-    """Whether another process has the file."""
-    return any(words in str(error) for words in _HELD)
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return which file stands at a path; None while there is none."""
-    with contextlib.suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
-    return None
-
-
-def write_through(path: Path) -> None:
-    """Wait until a file, or a folder's list of its files, stands on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def patiently(
-    path: Path, seconds: float, sleep: Callable[[float], None], clock: Callable[[], float]
-) -> Callable[[str], None]:
-    """Return what waits a moment for whoever holds a file, again and again; it raises HistoryBusy in the end."""
-    deadline = clock() + seconds
-
-    def wait(why: str) -> None:
-        if clock() >= deadline:
-            message = f"{path}: {why}; the requests wait in the repository"
-            raise HistoryBusy(message)
-        sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
-
-    return wait
 
 
 def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history import backup
 from exporter.history.backup import Backups, copy
 from exporter.history.file import HistoryFile, Limits
@@ -107,10 +107,26 @@ def test_a_damaged_log_is_no_backup(past: Past, folder: Path) -> None:
     damaged = bytearray(log.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     log.write_bytes(damaged)
-    last = back_up(past, folder)[-1]
+    first, last = back_up(past, folder)
+    assert "its log is damaged" in first.message
     assert last.ok is False
-    assert names(folder)[0] == "history-20250601T120000Z.duckdb.faulty"
-    assert [name for name in names(folder) if name.endswith(("Z.duckdb", ".part"))] == []
+    assert names(folder) == ["history-20250601T120000Z.duckdb.faulty", "history-20250601T120000Z.duckdb.faulty.wal"]
+    assert (folder / names(folder)[1]).read_bytes() == damaged
+
+
+def test_a_command_sets_nothing_aside(past: Past) -> None:
+    """A log that cannot be replayed is left to the agent, who writes down what became of it."""
+    assert ended(_poll_and_crash, past.file.path) == ENDED
+    log = past.file.path.with_name("history.duckdb.wal")
+    damaged = bytearray(log.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    log.write_bytes(damaged)
+    for file in (HistoryFile(past.file.path, repairs=False), HistoryFile(past.file.path, read_only=True)):
+        with pytest.raises(HistoryDamaged, match="the agent sets it aside"), file.open():
+            pass
+    assert log.read_bytes() == damaged
+    with past.file.open():
+        assert past.file.quarantined
 
 
 def test_a_writer_is_waited_for(past: Past, folder: Path) -> None:

@@ -1,0 +1,52 @@
+"""Who holds a file: how DuckDB says so, which file it is that stands at a path, and waiting for it with patience."""
+
+import contextlib
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+
+from exporter.errors import HistoryBusy
+
+# How DuckDB says that another process holds the file, on Unix and on Windows.
+_HELD = ("Could not set lock", "used by another process")
+_RETRY_SECONDS = (0.02, 0.2)
+
+
+def is_held(error: duckdb.Error) -> bool:
+    """Whether another process has the file."""
+    return any(words in str(error) for words in _HELD)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file stands at a path; None while there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def write_through(path: Path) -> None:
+    """Wait until a file, or a folder's list of its files, stands on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def patiently(
+    path: Path, seconds: float, sleep: Callable[[float], None], clock: Callable[[], float]
+) -> Callable[[str], None]:
+    """Return what waits a moment for whoever holds a file, again and again; it raises HistoryBusy in the end."""
+    deadline = clock() + seconds
+
+    def wait(why: str) -> None:
+        if clock() >= deadline:
+            message = f"{path}: {why}; the requests wait in the repository"
+            raise HistoryBusy(message)
+        sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
+
+    return wait
