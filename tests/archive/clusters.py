@@ -4,12 +4,13 @@ A cluster is a source that may be stopped, started and put back; its sessions ar
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,31 +200,47 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@functools.cache
+def _template(component: str) -> Postgres:
+    """A server that is stopped, with an empty repository that writes down every committed version of a request."""
+    server = Postgres(bin_dir=require(component))
+    server.start()
+    with connect(server.admin()) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0".encode())
+    with Source(server.admin(DATABASE)) as made:
+        version = workgroup.VERSIONS[-1]
+        workgroup.create(made.connection, version, readonly_password=PASSWORD, tableau_password=PASSWORD)
+        made.tell_the_truth()
+    # Its folder is removed when the tests end.
+    server.stop()
+    return server
+
+
 @contextlib.contextmanager
 def cluster(component: str = "postgres15", **settings: str) -> Iterator[Cluster]:
     """A new cluster with an empty repository in which every committed version of a request is written down."""
-    server = Postgres(bin_dir=require(component), settings={**SETTINGS, **settings})
-    server.settings["unix_socket_directories"] = str(server.data)
+    template = _template(component)
+    server = _like(template, {**SETTINGS, **settings})
+    shutil.copytree(template.data, server.data, symlinks=True)
+    server.own(server.data)
     with server:
-        with connect(server.admin()) as connection:
-            connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0".encode())
         made = Cluster(server)
-        workgroup.create(made.connection, workgroup.VERSIONS[-1], readonly_password=PASSWORD, tableau_password=PASSWORD)
-        made.tell_the_truth()
         yield made
         made.hang_up()
+
+
+def _like(other: Postgres, settings: Mapping[str, str]) -> Postgres:
+    """Return a server whose data are still to be copied from another one."""
+    server = Postgres(bin_dir=other._bin_dir, settings=settings, password=other.password)
+    server.settings["unix_socket_directories"] = str(server.data)
+    server.folder.mkdir(mode=0o711)
+    return server
 
 
 @contextlib.contextmanager
 def standby(primary: Cluster, **settings: str) -> Iterator[Standby]:
     """A standby that streams from a running cluster."""
-    server = Postgres(
-        bin_dir=primary.server._bin_dir,
-        settings={**primary.server.settings, **settings},
-        password=primary.server.password,
-    )
-    server.settings["unix_socket_directories"] = str(server.data)
-    server.folder.mkdir(mode=0o711)
+    server = _like(primary.server, {**primary.server.settings, **settings})
     try:
         primary.backup("--write-recovery-conf", folder=server.data)
         with server:

@@ -17,6 +17,8 @@ from tests.archive.steps import Steps
 from tests.reliability import Tally
 from tests.soak import times
 
+pytestmark = pytest.mark.timeout(1800)
+
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'http_requests'::regclass"
 PLACES = {
     "before the lock": "LOCK TABLE",
