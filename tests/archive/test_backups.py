@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.clusters import DATABASE, Cluster, cluster, reach, upgraded
+from tests.archive.cluster import DATABASE, Cluster
+from tests.archive.clusters import cluster, reach, upgraded
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.steps import Steps

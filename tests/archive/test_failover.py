@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from exporter.repository import copying
-from tests.archive.clusters import Cluster, Standby, reach, standby, until
+from tests.archive.cluster import Cluster, Standby, until
+from tests.archive.clusters import reach, standby
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.steps import Steps

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from exporter.repository import copying
-from tests.archive.clusters import until
+from tests.archive.cluster import until
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.source import Source

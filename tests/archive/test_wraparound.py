@@ -7,7 +7,8 @@ import duckdb
 import pytest
 
 from exporter.poller.planning import HORIZON_LIMIT
-from tests.archive.clusters import Cluster, cluster
+from tests.archive.cluster import Cluster
+from tests.archive.clusters import cluster
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.steps import Steps
