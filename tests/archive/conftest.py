@@ -14,7 +14,8 @@ from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.archive.clusters import Cluster, cluster
+from tests.archive.cluster import Cluster
+from tests.archive.clusters import cluster
 from tests.archive.rig import WITH_NAMES, Rig
 from tests.archive.source import PASSWORD, Source
 

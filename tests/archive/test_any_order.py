@@ -12,11 +12,12 @@ from tests.archive.steps import Steps
 from tests.reliability import Tally
 from tests.soak import times
 
+pytestmark = pytest.mark.timeout(1800)
+
 POLLS = 8
 
 
 @pytest.mark.fault(1, 2, 3, 5, 7, 8, 14)
-@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("fast")
 def test_any_order(source: Source, rig: Rig, tally: Tally) -> None:
     """Blocks of ids, slow transactions, rollbacks, savepoints, completions, cleanups, between fast and exact polls."""
@@ -56,7 +57,6 @@ REMOVALS = {
 }
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
 def test_removals_in_any_order(source: Source, rig: Rig, tally: Tally, remove: Callable[[Source], None]) -> None:

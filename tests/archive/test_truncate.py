@@ -9,13 +9,15 @@ import psycopg
 import pytest
 
 from exporter.repository import copying
-from tests.archive.clusters import until
+from tests.archive.cluster import until
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 from tests.archive.steps import Steps
 from tests.reliability import Tally
 from tests.soak import times
+
+pytestmark = pytest.mark.timeout(1800)
 
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'http_requests'::regclass"
 PLACES = {
