@@ -186,7 +186,7 @@ class HistoryFile:
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
         """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
         deadline = self.clock() + self.limits.patience_seconds
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             self._create()
         while True:
             try:
