@@ -194,7 +194,7 @@ class HistoryFile:
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
         """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
         wait = patiently(self.path, self.limits.patience_seconds, self.sleep, self.clock)
-        if not self.read_only and not self.path.exists():
+        if not self.read_only and not os.path.lexists(self.path):
             self._create()
         while True:
             before = identity(self.path)
