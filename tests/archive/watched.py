@@ -135,6 +135,7 @@ class Watched:
     def go_back(self) -> None:
         """Take the file as it was before: what it had since, and the source has no more, it never had."""
         self.forget_prunes()
+        self.moved_at = float("nan")
         self.excused |= self.removed - self.here()
 
     def forget_prunes(self) -> None:
