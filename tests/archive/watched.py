@@ -146,7 +146,7 @@ class Watched:
     # What is put in the product's way.
 
     def _patch(self) -> None:
-        rows = self.chance.choice((3, 10, 40))
+        rows = self.chance.choice((3, 5, 20))
         self.steps.append(f"ranges of {rows} rows")
         self.patch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
         self.patch.setattr("exporter.poller.reading._estimated", lambda _snapshot: rows)
