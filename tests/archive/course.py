@@ -113,7 +113,11 @@ class Course(Watched):
 
     def write_meanwhile(self) -> str:
         """Let Tableau go on between the ranges of a reading."""
-        at = self.chance.randint(2, 5)
+        at = self.chance.randint(2, 4)
+        self.tableau.write()
+        if self.chance.random() < 0.7:
+            # A table that was rewritten is read whole.
+            self.tableau.rewrite()
         step = self.chance.choice(("write", "complete", "end_transaction", "delete", "truncate", "rewrite"))
         done: list[str] = []
         self.at_snapshot[-at] = lambda: done.append(self._take(step))

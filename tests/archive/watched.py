@@ -136,6 +136,7 @@ class Watched:
     def go_back(self) -> None:
         """Take the file as it was before: what it had since, and the source has no more, it never had."""
         self.forget_prunes()
+        self.moved_at = float("nan")
         self.excused |= self.removed - self.here()
 
     def forget_prunes(self) -> None:
@@ -146,7 +147,7 @@ class Watched:
     # What is put in the product's way.
 
     def _patch(self) -> None:
-        rows = self.chance.choice((3, 10, 40))
+        rows = self.chance.choice((3, 5, 20))
         self.steps.append(f"ranges of {rows} rows")
         self.patch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
         self.patch.setattr("exporter.poller.reading._estimated", lambda _snapshot: rows)
