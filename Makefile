@@ -1,6 +1,7 @@
 # make demo   install what it needs and run the whole system on an empty machine; ARGS="--for 60s" goes to the command
 # make test   install what it needs, check the code and run every test; ARGS="-k archive" goes to pytest
 # make soak   the faults of docs/reliability.md, as often as it says, for some hours; writes its table; ARGS goes to pytest
+# make mutate take each of the archive's protections out once and see whether a test notices; ARGS="--only 12 --jobs 4"
 # make check  format, lint, types, import layers
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
@@ -15,7 +16,7 @@ SOURCES := exporter tests $(wildcard benchmarks)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check bench lock clean components
+.PHONY: help demo test soak mutate check bench lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -32,6 +33,9 @@ test: components check
 
 soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest -m fault --reliability docs/reliability.md $(ARGS)
+
+mutate: components $(VENV)/dev.stamp
+	$(BIN)/python -m tests.taking_out $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check $(SOURCES)

@@ -11,7 +11,9 @@ import pytest
 from exporter.errors import HistoryBusy
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
+from tests.archive.processes import ENDED, ended
 from tests.history.past import BEGIN, EVENTS, REQUESTS, Past, requests
+from tests.history.test_backup import _poll_and_crash
 from tests.history.test_file import held
 from tests.soak import times
 
@@ -266,3 +268,16 @@ def test_a_ledger_is_begun_for_an_older_file(path: Path) -> None:
     assert past.history.totals.counter("tableau_history_pruned_rows_total", "http_requests") == 20
     past.poll(BEGIN + timedelta(days=9), requests(2000, 5, BEGIN + timedelta(days=9)))
     assert faults(path) == []
+
+
+def test_a_damaged_log_is_left_alone(path: Path) -> None:
+    """Who only looks sets nothing aside: a log that cannot be replayed is a fault, and stays as it is."""
+    assert ended(_poll_and_crash, path) == ENDED
+    log = path.with_name("history.duckdb.wal")
+    damaged = bytearray(log.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    log.write_bytes(damaged)
+    before = path.read_bytes()
+    assert faults(path) == ["file"]
+    assert (path.read_bytes(), log.read_bytes()) == (before, bytes(damaged))
+    assert sorted(left.name for left in path.parent.iterdir()) == ["history.duckdb", "history.duckdb.wal"]
