@@ -11,7 +11,7 @@ from tests.archive.rig import Rig
 from tests.archive.source import Source
 
 LATER = "2025-11-19 11:00:00"
-# What a session has inserted is told to the statistics now, not within a second or so.
+# A session tells the statistics at once what it has inserted; else it may take some seconds.
 REPORT = "SELECT pg_stat_force_next_flush()"
 
 
@@ -19,6 +19,7 @@ REPORT = "SELECT pg_stat_force_next_flush()"
 def archived(source: Source, rig: Rig) -> Rig:
     """A history that knows the requests 1 to 100."""
     source.requests(1, 100)
+    source.run(REPORT)
     rig.polled()
     assert rig.ids() == list(range(1, 101))
     return rig
