@@ -77,6 +77,7 @@ def versions(source: Source, rig: Rig) -> Sequence[bytes]:
     return found
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("damage", [flipped, overwritten, cut, misplaced, stale])
 def test_whatever_is_damaged(
     damage: Damage, source: Source, rig: Rig, versions: Sequence[bytes], tmp_path: Path, tally: Tally

@@ -81,6 +81,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PLACES)
 def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the disk is full, the polls say so once, and with room again everything is archived once."""

@@ -63,6 +63,7 @@ def test_silent_at_connecting(sslmode: str, source: Source, rig: Rig, proxy: Pro
     rig.assert_once()
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.fault(33)
 def test_silent_in_the_midst(source: Source, rig: Rig, proxy: Proxy, tally: Tally) -> None:
     """Wherever in a poll the server falls silent, the poll ends in time, and the next one has everything once."""
