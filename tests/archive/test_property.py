@@ -14,9 +14,9 @@ from tests.archive.tableau import TRUTH
 from tests.reliability import EVERYTHING, Tally
 from tests.soak import times
 
-# ARCHIVE_SEED=123 takes the one sequence of that seed.
-SEED = os.environ.get("ARCHIVE_SEED")
-SEQUENCES = [int(SEED)] if SEED else range(times(12, 1000))
+# ARCHIVE_SEED=123 takes the one sequence of that seed, ARCHIVE_SEED=100-199 the sequences of a hundred.
+FIRST, _, LAST = os.environ.get("ARCHIVE_SEED", f"0-{times(12, 1000) - 1}").partition("-")
+SEQUENCES = range(int(FIRST), int(LAST or FIRST) + 1)
 
 
 @pytest.fixture
