@@ -10,26 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
-from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from exporter import __version__, collectors, logs
+from exporter import __version__, collectors, logs, parts
 from exporter.collector import Collector
 from exporter.config import Configuration, RunOptions
-from exporter.errors import ConfigurationError, Fault, HistoryError
+from exporter.errors import ConfigurationError, Fault
 from exporter.exposition import Renderer, Rendering
 from exporter.exposition.board import Board
 from exporter.freshness import promises
-from exporter.history.file import HistoryFile, Limits
+from exporter.history.file import HistoryFile
 from exporter.history.history import History
-from exporter.history.people import Pseudonyms, load_key
-from exporter.history.redaction import Privacy
 from exporter.poller.poller import Poller, Schedule
-from exporter.repository.source import Address, Login, Repository
+from exporter.repository.source import Repository
 from exporter.status import Status
-from exporter.web.access import Access, load_access
 from exporter.web.application import application
 from exporter.web.server import WebServer
 
@@ -107,8 +103,8 @@ class Agent:
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
-        self._file = HistoryFile(configuration.history.path, limits(configuration))
-        self._access = _access(configuration)
+        self._file = HistoryFile(configuration.history.path, parts.limits(configuration))
+        self._access = parts.access(configuration)
         address = configuration.web.listen_address
         self._web = WebServer(application(self, self._access), address.host, address.port, self._access)
         self._polling = self._new_polling(configuration)
@@ -162,7 +158,7 @@ class Agent:
             try:
                 configuration = self._options.load(self._known)
                 self._refuse_restart(configuration)
-                access, polling = _access(configuration), self._new_polling(configuration)
+                access, polling = parts.access(configuration), self._new_polling(configuration)
                 if access is not None and self._access is not None:
                     self._access.adopt(access)
             except ConfigurationError as error:
@@ -172,7 +168,7 @@ class Agent:
             self._redactor = logs.configure(configuration.log.level, configuration.log.format)
             self._configuration = configuration
             self._announce(configuration)
-            self._file.limits = limits(configuration)
+            self._file.limits = parts.limits(configuration)
             self._renderer.series_limit = configuration.limits.series_per_family
             before, self._polling = self._polling, polling
             before.poller.stop()
@@ -202,19 +198,19 @@ class Agent:
             raise ConfigurationError(faults)
 
     def _new_polling(self, configuration: Configuration) -> Polling:
-        chosen = enabled(configuration, self._known)
+        chosen = parts.enabled(configuration, self._known)
         settings = configuration.repository
         history = History(
             self._file,
             chosen,
-            _privacy(configuration),
+            parts.privacy(configuration),
             configuration.pseudonym_key_file,
             timedelta(seconds=configuration.history.retention) if configuration.history.retention else None,
         )
-        history.pseudonyms = _pseudonyms(configuration)
+        history.pseudonyms = parts.pseudonyms(configuration)
         schedule = Schedule(settings.poll_interval, settings.exact_interval) if settings else Schedule()
         poller = Poller(
-            Repository(login(configuration)),
+            Repository(parts.login(configuration)),
             history,
             chosen,
             self._board,
@@ -249,57 +245,3 @@ class Agent:
     def _render(self) -> None:
         now = time.time()
         self._rendering = self._renderer.render(self._board.blocks(now), now)
-
-
-def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
-    """Return the collectors that are switched on."""
-    return {
-        name: collector for name, collector in known.items() if configuration.collectors.get(name, collector.enabled)
-    }
-
-
-def login(configuration: Configuration) -> Login:
-    """Return how to reach the repository."""
-    settings = configuration.repository
-    if settings is None:
-        return Login((), "", "", lambda: None)
-    tls: dict[str, str] = {"sslmode": settings.sslmode}
-    for name in ("sslrootcert", "sslcert", "sslkey"):
-        value: Path | None = getattr(settings, name)
-        if value is not None:
-            tls[name] = str(value)
-    return Login(
-        tuple(Address(host.host, host.port) for host in settings.hosts),
-        settings.database,
-        settings.user,
-        settings.read_password,
-        tuple(tls.items()),
-        settings.connect_timeout,
-        settings.statement_timeout,
-    )
-
-
-def _privacy(configuration: Configuration) -> Privacy:
-    settings = configuration.privacy
-    return Privacy(settings.users, settings.addresses, tuple(settings.query_strings))
-
-
-def _pseudonyms(configuration: Configuration) -> Pseudonyms | None:
-    """Return what makes pseudonyms, with the same key after a reload. Raises ConfigurationError."""
-    if configuration.privacy.users == "name":
-        return None
-    try:
-        return Pseudonyms(load_key(configuration.pseudonym_key_file))
-    except HistoryError as error:
-        raise ConfigurationError([Fault("privacy.users", str(error))]) from None
-
-
-def limits(configuration: Configuration) -> Limits:
-    """Return what DuckDB may take of its host."""
-    settings = configuration.history
-    return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
-
-
-def _access(configuration: Configuration) -> Access | None:
-    path = configuration.web.config_file
-    return load_access(path) if path else None

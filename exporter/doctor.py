@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from exporter import app, collectors
+from exporter import collectors, parts
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, ExporterError, SourceError, SourceUnreachable
@@ -56,10 +56,10 @@ def _web(path: Path) -> Iterator[Finding]:
 
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
-    enabled = app.enabled(configuration, collectors.discover())
+    enabled = parts.enabled(configuration, collectors.discover())
     relations = {relation.name for collector in enabled.values() for relation in relations_of(collector)}
     try:
-        with Repository(app.login(configuration)).session() as session:
+        with Repository(parts.login(configuration)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.look(relations)

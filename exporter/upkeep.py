@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exporter import app, collectors
+from exporter import collectors, parts
 from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryUnwritable
@@ -109,7 +109,7 @@ def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
 
 
 def _configured(configuration: Configuration) -> HistoryFile:
-    return _opened(configuration.history.path, app.limits(configuration))
+    return _opened(configuration.history.path, parts.limits(configuration))
 
 
 def _opened(path: Path, limits: Limits) -> HistoryFile:
