@@ -12,7 +12,7 @@ from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryUnwritable
 from exporter.history.backup import Backups
-from exporter.history.compaction import FREE_SHARE, compact, free_share
+from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
 from exporter.history.retention import newest_request, prune_in_steps
@@ -64,6 +64,7 @@ def prune(
     """Remove what is older than an instant, or than a span; by default as history.retention says."""
     configuration = options.load(collectors.discover())
     file = _configured(configuration)
+    sweep(file)
     now = datetime.now(UTC).replace(tzinfo=None)
     instant = _instant(newest_request(file), now, older_than or configuration.history.retention, before)
     rows, steps = Counter[str](), 0
