@@ -30,6 +30,8 @@ class Verdict:
     ok: bool | None
     subject: str
     message: str
+    damaged: bool = False
+    """Whether the file cannot be read to its last block."""
 
 
 def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
@@ -43,7 +45,7 @@ def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
         try:
             version = _version(ask)
         except HistoryDamaged as damage:
-            yield Verdict(ok=False, subject="file", message=str(damage))
+            yield Verdict(ok=False, subject="file", message=str(damage), damaged=True)
             return
         yield version
         if version.ok is not False:
@@ -85,7 +87,7 @@ def _verdict(subject: str, check: Check, ask: Ask) -> Verdict:
     try:
         found = check(ask)
     except HistoryDamaged as damage:
-        return Verdict(ok=False, subject=subject, message=str(damage))
+        return Verdict(ok=False, subject=subject, message=str(damage), damaged=True)
     if found.faults:
         return Verdict(ok=False, subject=subject, message=f"{'; '.join(found.faults)}: {RESTORE}")
     return Verdict(ok=None if found.note else True, subject=subject, message=found.said)
