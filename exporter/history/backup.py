@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged, HistoryUnwritable
 from exporter.history.file import HistoryFile
 from exporter.history.holding import alone, identity, patiently, write_through
 from exporter.history.recovery import LOGS
+from exporter.history.schema import table_columns
 from exporter.history.verification import Verdict, verify
 
 PART = ".part"
@@ -69,7 +72,7 @@ class Backups:
         part = name.with_name(name.name + PART)
         held_seconds = copy(self.file, part)
         kind = FAULTLESS
-        for verdict in _verified(HistoryFile(part, self.file.limits, repairs=False), events):
+        for verdict in self._verified(HistoryFile(part, self.file.limits, repairs=False), events):
             kind = _worse(kind, verdict)
             yield verdict
         made = name.with_name(name.name + kind)
@@ -81,6 +84,27 @@ class Backups:
         yield from self._rotate(kind)
         message = f"{made}: {made.stat().st_size / 1e6:.1f} MB, the file was held for {held_seconds:.2f} s"
         yield Verdict(ok=kind != DAMAGED, subject="backup", message=message + _MEANING[kind])
+
+    def _verified(self, copied: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
+        """Open a copy, so that its log becomes part of it, and check it. Raises HistoryError where it cannot."""
+        try:
+            with copied.open() as connection:
+                connection.execute("CHECKPOINT")
+                self._check_whose(connection)
+            yield from verify(HistoryFile(copied.path, copied.limits, read_only=True), events)
+        except HistoryDamaged as damage:
+            yield Verdict(ok=False, subject="file", message=str(damage), damaged=True)
+
+    def _check_whose(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Raise HistoryUnwritable in another history's folder: the two would rotate each other away."""
+        begun = whose(connection)
+        lock = self.folder / LOCK
+        known, _, path = lock.read_text().partition(" ")
+        if begun and not known:
+            lock.write_text(f"{begun} {self.file.path.absolute()}")
+        elif begun and known != begun:
+            message = f"{self.folder}: has the backups of another history, {path}; give each a folder, or remove {lock}"
+            raise HistoryUnwritable(message)
 
     def _check_space(self) -> None:
         sizes = (path.stat().st_size for path in _files(self.file.path))
@@ -122,6 +146,14 @@ _MEANING = {
     FAULTY: "; it can be read to its last block, with the faults above; none without a fault was removed for it",
     DAMAGED: "; no backup: it cannot be read; the older ones are kept",
 }
+
+
+def whose(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Return what tells a history from every other; None where an older version wrote it, or it is none."""
+    if not table_columns(connection, "marks"):
+        return None
+    begun = connection.execute("SELECT strftime(marked_at, '%Y%m%dT%H%M%S.%fZ') FROM marks WHERE name = 'begun'")
+    return next((text for (text,) in begun.fetchall()), None)
 
 
 def _worse(kind: str, verdict: Verdict) -> str:
@@ -206,13 +238,3 @@ def _some_bytes(source: int, target: int, count: int) -> int:
     while written < len(read):
         written += os.write(target, read[written:])
     return written
-
-
-def _verified(copied: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
-    """Open a copy, so that its log becomes part of it, and check it. Raises HistoryError where that cannot be done."""
-    try:
-        with copied.open() as connection:
-            connection.execute("CHECKPOINT")
-        yield from verify(HistoryFile(copied.path, copied.limits, read_only=True), events)
-    except HistoryDamaged as damage:
-        yield Verdict(ok=False, subject="file", message=str(damage), damaged=True)

@@ -31,7 +31,7 @@ class Verdict:
     subject: str
     message: str
     damaged: bool = False
-    """Whether the file cannot be read to its last block."""
+    """Whether the file could not be read to its last block."""
 
 
 def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
@@ -55,11 +55,11 @@ def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
 
 def _version(ask: Ask) -> Verdict:
     if not ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'"):
-        return Verdict(ok=False, subject="file", message="it is no history: look at history.path")
+        return Verdict(ok=False, subject="file", message="it is no history: look at history.path", damaged=True)
     version = int(ask("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
     if version > len(STEPS):
         message = f"its tables are of version {version}, newer than this program's {len(STEPS)}: use the newer program"
-        return Verdict(ok=False, subject="file", message=message)
+        return Verdict(ok=False, subject="file", message=message, damaged=True)
     if version < len(STEPS):
         message = "an older version wrote it, without a ledger of its days: what needs that is not checked"
         return Verdict(ok=None, subject="file", message=message)

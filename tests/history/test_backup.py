@@ -196,6 +196,20 @@ def test_what_belongs_to_others(past: Past, folder: Path) -> None:
     assert names(folder) == sorted([*theirs, "history-x.partitioned", "history-20250601T130000Z.duckdb"])
 
 
+def test_another_history(past: Past, folder: Path, tmp_path: Path) -> None:
+    """A folder has the backups of one history: those of another would push them out."""
+    back_up(past, folder, keep=1)
+    other = Past(tmp_path / "other.duckdb")
+    other.live(1)
+    with pytest.raises(HistoryUnwritable, match=f"has the backups of another history, {past.file.path};"):
+        back_up(other, folder, keep=1, hours=1)
+    assert names(folder) == ["history-20250601T120000Z.duckdb"]
+    # The same one, put back, is no other.
+    past.file.path.write_bytes((folder / names(folder)[0]).read_bytes())
+    assert back_up(past, folder, keep=1, hours=2)[-1].ok
+    assert names(folder) == ["history-20250601T140000Z.duckdb"]
+
+
 def test_what_cannot_be_removed(past: Past, folder: Path) -> None:
     """The backup is one all the same; what stays is told of."""
     (folder / "history-20250501T120000Z.duckdb").mkdir()
