@@ -67,6 +67,7 @@ def test_verifying_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = history("verify", "nowhere")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "nowhere: no such file\n"
+    assert history("verify", str(path.parent)).stderr == f"{path.parent}: is no file\n"
 
 
 def test_backing_up(path: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ A question compares what was written in the same transaction, and is one stateme
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
 from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS
@@ -228,14 +227,30 @@ def positions(ask: Ask) -> Found:
 
 def marks(ask: Ask) -> Found:
     """Compare the marks with each other, and with what is older than the last pruning."""
-    at: dict[str, datetime] = dict(ask("SELECT name, marked_at FROM marks WHERE isfinite(marked_at)"))
-    oldest, newest, pruned = at.get("oldest"), at.get("newest"), at.get("pruned")
+    ((oldest, newest, pruned, odd, left),) = ask(
+        """
+        WITH known AS (
+            SELECT
+                max(marked_at) FILTER (name = 'oldest') AS oldest,
+                max(marked_at) FILTER (name = 'newest') AS newest,
+                max(marked_at) FILTER (name = 'pruned') AS pruned
+            FROM marks
+            WHERE isfinite(marked_at)
+        )
+        SELECT
+            oldest,
+            newest,
+            pruned,
+            (SELECT count(*) FROM marks WHERE isfinite(marked_at) IS NOT TRUE),
+            (SELECT count(*) FROM http_requests WHERE created_at < (SELECT pruned FROM known))
+        FROM known
+        """
+    )
     faults = []
     if oldest and newest and oldest > newest and pruned is None:
         faults.append(f"the oldest request is of {oldest}, the newest of {newest}")
-    if len(at) != ask("SELECT count(DISTINCT name) FROM marks")[0][0]:
+    if odd:
         faults.append("one is no instant")
-    left = ask("SELECT count(*) FROM http_requests WHERE created_at < $1", pruned)[0][0] if pruned else 0
     if left:
         return Found(faults, f"{left:,} requests are older than {pruned} and wait to be removed", note=True)
     return Found(faults, f"requests from {oldest} to {newest}" + (f", pruned before {pruned}" if pruned else ""))

@@ -130,7 +130,7 @@ class HistoryFile:
                 if self._keep_for:
                     self.sleep(self.gap_seconds)
         except duckdb.Error as error:
-            raise _unwritable(self.path, error) from error
+            raise self._unwritable(error) from error
 
     @contextlib.contextmanager
     def kept_open(self, seconds: float) -> Iterator[None]:
@@ -143,7 +143,7 @@ class HistoryFile:
             try:
                 self._close()
             except duckdb.Error as error:
-                raise _unwritable(self.path, error) from error
+                raise self._unwritable(error) from error
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -167,7 +167,7 @@ class HistoryFile:
             return self._connect_in_time()
         except duckdb.Error as error:
             if not recovery.blames_the_log(error):
-                raise _unwritable(self.path, error) from None
+                raise self._unwritable(error) from None
             if self.read_only or not self.repairs:
                 message = f"{self.path}: its log is damaged: {first_line(error)}; the agent sets it aside when it polls"
                 raise HistoryDamaged(message) from None
@@ -186,7 +186,7 @@ class HistoryFile:
             connection = self._connect_in_time()
         except (duckdb.Error, HistoryError):
             recovery.put_back(aside)
-            raise _unwritable(self.path, refusal) from None
+            raise self._unwritable(refusal) from None
         names = ", ".join(name.name for name in aside.values())
         self.quarantined.append(f"{names}: {first_line(refusal)}")
         log.warning(
@@ -229,6 +229,18 @@ class HistoryFile:
             message = f"{self.path}: {error.strerror}; make the folder exist and writable for the agent"
             raise HistoryUnwritable(message) from None
 
+    def _unwritable(self, error: duckdb.Error) -> HistoryError:
+        path = self.path
+        if recovery.blames_the_file(error):
+            agents = self.repairs and not self.read_only
+            then = "nothing is archived until a backup is put back, or the file is moved away"
+            return HistoryDamaged(f"{path}: {first_line(error)}; {then if agents else 'it is damaged, and no backup'}")
+        if any(words in str(error) for words in _NO_ROOM):
+            return HistoryUnwritable(f"{path}: {first_line(error)}; nothing is archived until there is more room")
+        if any(words in str(error) for words in _NO_MEMORY):
+            return HistoryUnwritable(f"{path}: {first_line(error)}; raise history.memory_limit")
+        return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
+
 
 def settings(file: HistoryFile) -> dict[str, str | bool | int | float | list[str]]:
     """Return the settings of every opening: DuckDB is a guest, and fetches nothing."""
@@ -249,18 +261,6 @@ def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         connection.close()
         raise
     return connection
-
-
-def _unwritable(path: Path, error: duckdb.Error) -> HistoryError:
-    if recovery.blames_the_file(error):
-        return HistoryDamaged(
-            f"{path}: {first_line(error)}; nothing is archived until a backup is put back, or the file is moved away"
-        )
-    if any(words in str(error) for words in _NO_ROOM):
-        return HistoryUnwritable(f"{path}: {first_line(error)}; nothing is archived until there is more room")
-    if any(words in str(error) for words in _NO_MEMORY):
-        return HistoryUnwritable(f"{path}: {first_line(error)}; raise history.memory_limit")
-    return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 
 def first_line(error: Exception) -> str:

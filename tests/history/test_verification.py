@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from exporter.errors import HistoryBusy
+from exporter.history import consistency
+from exporter.history.consistency import Row
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
 from tests.archive.processes import ENDED, ended
@@ -282,3 +284,22 @@ def test_a_damaged_log_is_left_alone(path: Path) -> None:
     assert faults(path) == ["file"]
     assert (path.read_bytes(), log.read_bytes()) == (before, bytes(damaged))
     assert sorted(left.name for left in path.parent.iterdir()) == ["history.duckdb", "history.duckdb.wal"]
+
+
+def test_the_marks_are_looked_at_once(path: Path) -> None:
+    """A poll that comes while the marks are compared makes no fault: all are of one moment."""
+    with duckdb.connect(str(path)) as connection:
+
+        def ask(sql: str, *parameters: object) -> list[Row]:
+            rows = connection.execute(sql, list(parameters)).fetchall()
+            connection.execute("INSERT INTO marks VALUES (concat('poll:', uuid()), '2025-01-01')")
+            return rows
+
+        assert list(consistency.marks(ask).faults) == []
+
+
+def test_a_damaged_copy(path: Path) -> None:
+    """What is said of a damaged file does not claim that the agent cannot archive: it may be a copy."""
+    path.write_bytes(b"not a database" * 1000)
+    (verdict,) = verified(path)
+    assert verdict.message.endswith("; it is damaged, and no backup")
