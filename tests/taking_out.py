@@ -1,6 +1,6 @@
 """Take each protection of tests/protections.py out, one at a time, and see whether its tests notice.
 
-    python -m tests.taking_out [--only FAULT] [--jobs N]
+    python -m tests.taking_out [--only FAULT] [--named WORDS] [--jobs N]
 
 Works on copies in a temporary folder, never on the tree itself. First the tests must pass with everything in place: one
 that fails anyway notices nothing. Ends with 1 below 85 %, with 2 where nothing can be said.
@@ -189,13 +189,20 @@ def main() -> int:
     """Print the table and the score."""
     parser = argparse.ArgumentParser(prog="python -m tests.taking_out", description="Take each protection out once.")
     parser.add_argument("--only", type=int, metavar="FAULT", help="the protections of one fault")
+    parser.add_argument(
+        "--named", default="", metavar="WORDS", help="the protections that have these words in their names"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at a time; 2")
     arguments = parser.parse_args()
     # However it is ended, what it began is tidied up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    chosen = [item for item in PROTECTIONS if arguments.only is None or arguments.only in item.faults]
+    chosen = [
+        item
+        for item in PROTECTIONS
+        if (arguments.only is None or arguments.only in item.faults) and arguments.named in item.name
+    ]
     if not chosen:
-        parser.error(f"no protection is for fault {arguments.only}")
+        parser.error("there is no such protection")
     try:
         share = score(chosen, arguments.jobs)
     except Inconclusive as error:
