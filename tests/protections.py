@@ -469,6 +469,28 @@ PROTECTIONS = (
         ),
     ),
     Protection(
+        "a column whose type changed becomes text",
+        (30,),
+        "history/schema.py",
+        "elif there[name] != kind and",
+        "elif not kind and",
+        (
+            "archive/test_befallen.py::test_the_columns_change[retyped]",
+            "archive/test_befallen.py::test_the_columns_change[retyped_site]",
+        ),
+    ),
+    Protection(
+        "a number that has become text is counted by its number",
+        (30,),
+        "history/archive.py",
+        "(SELECT * REPLACE ({_TYPED}) FROM arriving WHERE fresh AND",
+        "(SELECT * FROM arriving WHERE fresh AND",
+        (
+            "archive/test_befallen.py::test_the_columns_change[retyped_site]",
+            "archive/test_befallen.py::test_the_columns_change[retyped]",
+        ),
+    ),
+    Protection(
         "the view does not go on where the table ended",
         (31,),
         "poller/taking.py",
@@ -555,7 +577,7 @@ PROTECTIONS = (
         "repository/connection.py",
         "line.shutdown(socket.SHUT_RDWR)",
         "pass",
-        ("archive/test_transport.py::test_a_frozen_server",),
+        ("archive/test_transport.py::test_a_server_that_freezes_in_mid_poll",),
     ),
     Protection(
         "a refusal is an outage, not a defect",
@@ -686,12 +708,20 @@ PROTECTIONS = (
         ("archive/test_full_disk.py::test_a_crash_and_then_no_room[spilling]",),
     ),
     Protection(
+        "a damaged file is told as such",
+        (38,),
+        "history/recovery.py",
+        "return any(words in str(error) for words in _DAMAGED)",
+        "return not error",
+        ("archive/test_recovery.py::test_a_log_that_cannot_be_blamed_stays",),
+    ),
+    Protection(
         "a log that was not to blame is put back",
         (38,),
         "history/file.py",
         "recovery.put_back(aside)",
         "pass",
-        ("archive/test_recovery.py::test_a_log_that_cannot_be_blamed_stays",),
+        ("archive/test_recovery.py::test_a_file_that_is_taken_while_its_log_is_aside",),
     ),
     Protection(
         "no log that was set aside replaces another",
@@ -783,7 +813,7 @@ PROTECTIONS = (
         "repository/copying.py",
         "value > LAST_INSTANT, INT64_MAX",
         "value > INT64_MAX, INT64_MAX",
-        ("archive/test_hostile_values.py::test_odd_instants[20000-06-01]",),
+        ("archive/test_hostile_values.py::test_odd_instants[294276-12-31 23:59:59.999999]",),
     ),
     Protection(
         "bytes that are no text are replaced",
@@ -791,6 +821,14 @@ PROTECTIONS = (
         "repository/copying.py",
         "yield batch if valid_text else _valid(batch)",
         "yield batch",
+        ("archive/test_hostile_values.py::test_bytes_that_are_not_text",),
+    ),
+    Protection(
+        "a database without an encoding is read as it is",
+        (43,),
+        "repository/session.py",
+        '("server_encoding") == "SQL_ASCII"',
+        '("server_encoding") == ""',
         ("archive/test_hostile_values.py::test_bytes_that_are_not_text",),
     ),
     Protection(
@@ -859,12 +897,12 @@ PROTECTIONS = (
         ("history/test_pruning.py::test_rows_are_not_archived_again",),
     ),
     Protection(
-        "the mark of the pruning goes only forward",
+        "a pruning that was begun is gone on with",
         (),
         "history/writer.py",
         "        before = max(before, self.pruned_before or before)\n",
         "",
-        ("history/test_pruning.py::test_pruning_again_changes_nothing",),
+        ("history/test_pruning.py::test_an_interrupted_pruning",),
     ),
     Protection(
         "a pruning waits for what is open",
@@ -1028,7 +1066,7 @@ PROTECTIONS = (
         "history/consistency.py",
         'faults = [f"{final} are final too"] if final else []',
         "faults = list[str]()",
-        ("history/test_verification.py::test_a_breach_is_found[a request is open and final]",),
+        ("history/test_verification.py::test_a_breach_is_found[a request without a time is open and final]",),
     ),
     Protection(
         "verify compares the position with the log",
