@@ -298,6 +298,20 @@ def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
     archived.assert_once()
 
 
+@pytest.mark.fault(30)
+def test_a_number_becomes_words(source: Source, archived: Rig) -> None:
+    """A column that held numbers and now holds words is text here too, and keeps what it held."""
+    source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
+    source.run("ALTER TABLE http_requests ALTER COLUMN status TYPE text")
+    source.request(101, status="none at all")
+    archived.polled()
+    assert archived.query("SELECT status FROM http_requests WHERE id >= 100 ORDER BY id") == [
+        ("200",),
+        ("none at all",),
+    ]
+    archived.assert_once()
+
+
 @pytest.mark.fault(31)
 def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
     """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
