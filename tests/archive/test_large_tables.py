@@ -115,11 +115,14 @@ def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: Rig) -> N
         " SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 6000) AS n"
     )
     _give_statements(rig, 2.0)
+    truncated = False
     with contextlib.suppress(SourceError), rig.repository.session() as session, session.snapshot("http_requests"):
         session._connection.pgconn.send_query(b"COPY http_requests (http_referer) TO STDOUT (FORMAT binary)")
         with source.other() as other:
             other.execute("SET lock_timeout = '60s'")
             other.execute("TRUNCATE http_requests")
+            truncated = True
+    assert truncated
 
 
 def test_exact_readings_come_rarer_while_they_take_long(
