@@ -52,7 +52,7 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
 
 @pytest.mark.fault(26)
 @pytest.mark.usefixtures("fast")
-@pytest.mark.parametrize("way", ["pg_dump", "pg_upgrade"][: times(1, 2)])
+@pytest.mark.parametrize("way", ["pg_upgrade", "pg_dump"][: times(1, 2)])
 def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The repository moves to PostgreSQL 18: it is told as restored, and the same history goes on."""
     rig = Rig(primary.readonly, tmp_path / "history.duckdb")
