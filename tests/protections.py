@@ -1004,8 +1004,8 @@ PROTECTIONS = (
         "a backup whose log is damaged is none",
         (),
         "history/backup.py",
-        "for what in copied.quarantined:",
-        "for what in list[str]():",
+        "repairs=False",
+        "repairs=True",
         ("history/test_backup.py::test_a_damaged_log_is_no_backup",),
     ),
     Protection(
