@@ -17,7 +17,10 @@ def history() -> None:
 
 def instant_of(_ctx: click.Context, _param: click.Parameter, value: datetime | None) -> datetime | None:
     """Take an instant as UTC unless it says otherwise."""
-    return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
+    try:
+        return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
+    except OverflowError:
+        raise click.BadParameter("is beyond the years 1 to 9999 in UTC") from None
 
 
 @history.command()

@@ -1,6 +1,6 @@
 """What the commands of ``history`` do with the file that the configuration names; each tells what it found or did."""
 
-import shutil
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,9 +12,10 @@ from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryUnwritable
 from exporter.history.backup import Backups
-from exporter.history.compaction import FREE_SHARE, compact, free_share
+from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
+from exporter.history.key_backup import back_up_key
 from exporter.history.retention import newest_request, prune_in_steps
 from exporter.history.verification import Verdict, verify
 
@@ -22,24 +23,26 @@ from exporter.history.verification import Verdict, verify
 YOUNGEST = timedelta(days=1)
 # An agent that reads a large past lets go for moments only: whoever typed a command waits for one of these.
 PATIENCE_SECONDS = 60.0
+# A pruning is what makes room: it needs only a little for its log.
+PRUNING_FREE_BYTES = 10_000_000
 
 
 def verify_history(options: RunOptions, copy: Path | None) -> Iterator[Verdict]:
     """Check the history, or a copy of it, for which no configuration is needed."""
-    file = _opened(copy, Limits()) if copy else _configured(options.load(collectors.discover()))
+    file = _opened(copy, Limits(), "") if copy else _configured(_configuration(options))
     file.read_only = True
     yield from verify(file, _events())
 
 
 def back_up(options: RunOptions, folder: Path, keep: int, *, with_key: bool) -> Iterator[Verdict]:
     """Make one more backup."""
-    configuration = options.load(collectors.discover())
+    configuration, now = _configuration(options), datetime.now(UTC)
     last: Verdict | None = None
-    for last in Backups(_configured(configuration), folder, keep).make(_events(), datetime.now(UTC)):
+    for last in Backups(_configured(configuration), folder, keep).make(_events(), now):
         yield last
     key = configuration.pseudonym_key_file
     if last is not None and last.ok and key.exists():
-        yield _back_up_key(key, folder) if with_key else _remind_of_key(key)
+        yield _back_up_key(key, folder, now) if with_key else _remind_of_key(key)
 
 
 def _remind_of_key(key: Path) -> Verdict:
@@ -47,14 +50,8 @@ def _remind_of_key(key: Path) -> Verdict:
     return Verdict(ok=None, subject="key", message=message)
 
 
-def _back_up_key(key: Path, folder: Path) -> Verdict:
-    copy = folder / key.name
-    try:
-        shutil.copy(key, copy)
-        copy.chmod(0o600)
-    except OSError as error:
-        message = f"{copy}: {error.strerror}; the history was copied, its key was not"
-        raise HistoryUnwritable(message) from None
+def _back_up_key(key: Path, folder: Path, now: datetime) -> Verdict:
+    copy = back_up_key(key, folder, f"{now:%Y%m%dT%H%M%SZ}")
     return Verdict(ok=True, subject="key", message=f"{copy}: whoever has it can test who stands behind a pseudonym")
 
 
@@ -62,10 +59,14 @@ def prune(
     options: RunOptions, older_than: float | None, before: datetime | None, *, rewrite: bool
 ) -> Iterator[Verdict]:
     """Remove what is older than an instant, or than a span; by default as history.retention says."""
-    configuration = options.load(collectors.discover())
+    configuration = _configuration(options)
     file = _configured(configuration)
+    file.limits = replace(file.limits, free_bytes=PRUNING_FREE_BYTES)
+    _check_owner(file.path)
+    sweep(file)
     now = datetime.now(UTC).replace(tzinfo=None)
-    instant = _instant(newest_request(file), now, older_than or configuration.history.retention, before)
+    span = configuration.history.retention if older_than is None else older_than
+    instant = _instant(newest_request(file), now, span, before)
     rows, steps = Counter[str](), 0
     for pruned in prune_in_steps(file, _events(), instant, now):
         rows.update(pruned.rows)
@@ -108,13 +109,26 @@ def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
     return Verdict(ok=True, subject="file", message=message)
 
 
+def _check_owner(path: Path) -> None:
+    """Raise HistoryUnwritable for whoever is not the owner: a log that another left keeps the agent from writing."""
+    owner = path.stat().st_uid
+    if owner != os.geteuid():
+        message = f"{path}: belongs to the user {owner}, and only that one prunes it: docs/history.md says how"
+        raise HistoryUnwritable(message)
+
+
+def _configuration(options: RunOptions) -> Configuration:
+    """Read what these commands need: the secrets of a source may be for the agent's eyes alone."""
+    return options.load(collectors.discover(), sections=("history", "privacy"))
+
+
 def _configured(configuration: Configuration) -> HistoryFile:
-    return _opened(configuration.history.path, parts.limits(configuration))
+    return _opened(configuration.history.path, parts.limits(configuration), "; look at history.path")
 
 
-def _opened(path: Path, limits: Limits) -> HistoryFile:
+def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:
     if not path.is_file():
-        message = f"{path}: no such file; look at history.path"
+        message = f"{path}: {'is no file' if os.path.lexists(path) else 'no such file'}{advice}"
         raise HistoryUnwritable(message)
     patient = replace(limits, patience_seconds=PATIENCE_SECONDS)
     return HistoryFile(path, patient, repairs=False, gap_seconds=COMMANDS_GAP_SECONDS)

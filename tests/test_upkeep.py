@@ -1,6 +1,7 @@
 """The commands of ``history`` as they are typed: exit codes, one line a finding, and what is refused."""
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
+from exporter.history.key_backup import back_up_key
 from tests.history.past import Past, requests
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
@@ -64,7 +66,7 @@ def test_verifying_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert history("verify", str(path)).exit_code == 0
     result = history("verify", "nowhere")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "nowhere: no such file; look at history.path\n"
+    assert result.stderr == "nowhere: no such file\n"
 
 
 def test_backing_up(path: Path, tmp_path: Path) -> None:
@@ -76,19 +78,19 @@ def test_backing_up(path: Path, tmp_path: Path) -> None:
     folder.mkdir()
     result = history("backup", f"--output={folder}")
     assert (result.exit_code, result.stderr) == (0, "")
-    (made,) = folder.iterdir()
+    (made,) = folder.glob("*.duckdb")
     assert str(made) in result.stdout.splitlines()[-1]
     assert history("verify", str(made)).exit_code == 0
     assert left(made) == left(path)
 
 
 def test_a_backup_that_is_none(path: Path, tmp_path: Path) -> None:
-    """A copy that is not of one mind ends with 1."""
+    """A copy with a fault ends with 1."""
     with duckdb.connect(str(path)) as connection:
         connection.execute("DELETE FROM http_requests WHERE id = 1000")
     result = history("backup", f"--output={tmp_path}")
     assert result.exit_code == 1
-    assert ".faulty: no backup" in result.stdout
+    assert ".faulty: " in result.stdout.splitlines()[-1]
 
 
 def test_the_key_of_pseudonyms(path: Path, tmp_path: Path) -> None:
@@ -100,14 +102,67 @@ def test_the_key_of_pseudonyms(path: Path, tmp_path: Path) -> None:
     result = history("backup", f"--output={folder}")
     assert "note   key: " in result.stdout
     assert "without it pseudonyms start anew" in result.stdout
-    assert [made.suffix for made in folder.iterdir()] == [".duckdb"]
-    for made in folder.iterdir():
+    assert [made.suffix for made in folder.iterdir() if not made.name.startswith(".")] == [".duckdb"]
+    for made in folder.glob("*.duckdb"):
         made.unlink()
     result = history("backup", f"--output={folder}", "--with-key")
     assert result.exit_code == 0
     copy = folder / "history.key"
     assert copy.read_bytes() == key.read_bytes()
     assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_is_never_replaced(tmp_path: Path) -> None:
+    """Another key is copied under another name; one that is there already is not copied again; no link is followed."""
+    key, folder = tmp_path / "history.key", tmp_path / "backups"
+    folder.mkdir()
+    for number in range(2):
+        for stamp in ("20250601T120000Z", "20250602T120000Z"):
+            key.write_bytes(b"%d" % number * 32)
+            copy = back_up_key(key, folder, stamp)
+            assert copy.read_bytes() == key.read_bytes()
+            assert copy.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in folder.iterdir()) == ["history-20250601T120000Z.key", "history.key"]
+    assert (folder / "history.key").read_bytes() == b"0" * 32
+    assert back_up_key(key, tmp_path, "20250603T120000Z") == key
+    theirs = tmp_path / "theirs"
+    for copy in folder.iterdir():
+        copy.unlink()
+    (folder / "history.key").symlink_to(theirs)
+    assert back_up_key(key, folder, "20250603T120000Z").name == "history-20250603T120000Z.key"
+    assert not theirs.exists()
+
+
+def test_secrets_that_only_the_agent_may_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the configuration says of the sources is not asked for: its files may be closed to whoever backs up."""
+    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__PASSWORD_FILE", "/run/credentials/gone")
+    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__SSLROOTCERT", "/nowhere")
+    assert history("verify").exit_code == 0
+    monkeypatch.delenv("TABLEAU_EXPORTER_HISTORY__PATH")
+    configuration = path.with_name("agents.yml")
+    configuration.write_text(f"repository: {{hosts: [db], password_file: /nowhere}}\nhistory: {{path: {path}}}\n")
+    assert history("verify", f"--config.file={configuration}").exit_code == 0
+    configuration.write_text("history: {pfad: here}\n")
+    result = history("verify", f"--config.file={configuration}")
+    assert (result.exit_code, "history.pfad: unknown key" in result.stderr) == (1, True)
+
+
+def test_a_history_of_somebody_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not the owner prunes nothing: a log of theirs would keep the agent from writing."""
+    monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+    result = history("prune", "--before=2020-01-01")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "belongs to the user" in result.stderr
+    assert not path.with_name("history.duckdb.prune").exists()
+
+
+def test_pruning_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk on which the agent writes no more can be pruned: that is how it gets room."""
+    usage = shutil.disk_usage(path.parent)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=50_000_000))
+    result = history("prune", "--before=2020-01-01", "--compact")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "written anew" in result.stdout
 
 
 def test_pruning_as_configured(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,12 +196,14 @@ REFUSED = {
     "the future": ("--before=2999-01-01", "is too late"),
     "younger than the newest day": (f"--before={TODAY:%Y-%m-%dT%H:%M:%S}", "is too late"),
     "hours": ("--older-than=1h", "is too late"),
+    "nothing": ("--older-than=0d", "is too late"),
 }
 
 
 @pytest.mark.parametrize("refusal", REFUSED)
-def test_what_nobody_can_mean(path: Path, refusal: str) -> None:
+def test_what_nobody_can_mean(path: Path, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would remove the newest day, or all there is, is refused in one line, and nothing is removed."""
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "365d")
     flag, message = REFUSED[refusal]
     result = history("prune", flag)
     assert (result.exit_code, result.stdout, left(path)) == (1, "", 15)
@@ -157,6 +214,13 @@ def test_what_nobody_can_mean(path: Path, refusal: str) -> None:
 def test_two_answers_to_one_question(path: Path) -> None:
     """Both flags at once are wrong usage."""
     assert history("prune", "--before=2020-01-01", "--older-than=1y").exit_code == 2
+    assert left(path) == 15
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+1400", "9999-12-31T23:59:59-1400"])
+def test_an_instant_beyond_all_years(path: Path, instant: str) -> None:
+    """An instant that is none in UTC is wrong usage."""
+    assert history("prune", f"--before={instant}").exit_code == 2
     assert left(path) == 15
 
 

@@ -29,14 +29,15 @@ class RunOptions:
     overrides: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def load(self, collector_names: Collection[str]) -> Configuration:
-        """Read the configuration; raises ConfigurationError with every fault."""
+    def load(self, collector_names: Collection[str], sections: Collection[str] | None = None) -> Configuration:
+        """Read the configuration, or some sections of it; raises ConfigurationError with every fault."""
         return load(
             self.config_file,
             self.environ,
             collector_names,
             explicit=self.config_file_explicit,
             overrides=self.overrides,
+            sections=sections,
         )
 
 
@@ -47,11 +48,12 @@ def load(
     *,
     explicit: bool,
     overrides: Mapping[str, str] | None = None,
+    sections: Collection[str] | None = None,
 ) -> Configuration:
     """Read the configuration; raises ConfigurationError with every fault.
 
     A file that was not named explicitly may be absent where the environment gives a source; with ``path`` None there is
-    no file.
+    no file. With ``sections`` the others are as if they were not there: what they name need not be readable.
     """
     variables, faults = layers.from_environment(Configuration, environ)
     variables += layers.from_command_line(overrides or {})
@@ -62,7 +64,11 @@ def load(
     except ConfigurationError as error:
         raise ConfigurationError([*error.faults, *faults]) from None
     document = layers.merge(inside, outside)
-    faults = [*of_file, *faults, *_without_source(document, path)]
+    faults = [*of_file, *faults]
+    if sections is None:
+        faults += _without_source(document, path)
+    else:
+        document = {name: section for name, section in document.items() if name in sections}
     circumstances = Circumstances(collector_names, exposed=_is_exposed(path, inside))
     try:
         configuration = Configuration.model_validate(document, context=circumstances)

@@ -1,27 +1,35 @@
 """A whole copy of the history while the agent runs: its bytes under a lock that DuckDB respects, verified afterwards.
 
-A copy has its name only when it has been opened, checked and written through to the disk; until then, and when it turns
-out to be faulty, it is called otherwise, and no older one is removed for it: docs/decisions/0009-backup.md.
+A copy has its name only when it has been opened, checked and written through to the disk. One with a fault is called
+otherwise, and no faultless one is removed for it: docs/decisions/0009-backup.md.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+
 from exporter.collector import Events
-from exporter.errors import HistoryError, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryDamaged, HistoryUnwritable
 from exporter.history.file import HistoryFile
-from exporter.history.holding import identity, patiently, write_through
+from exporter.history.holding import alone, identity, patiently, write_through
 from exporter.history.recovery import LOGS
+from exporter.history.schema import table_columns
 from exporter.history.verification import Verdict, verify
 
-PATTERN = "history-*Z.duckdb"
-PART, FAULTY = ".part", ".faulty"
+PART = ".part"
+FAULTLESS, FAULTY, DAMAGED = "", ".faulty", ".damaged"
+# What is made here, and nothing else: the folder may hold what belongs to others.
+_NAME = re.compile(r"(history-\d{8}T\d{6}Z\.duckdb)(\.faulty|\.damaged|)")
+_LEFT = re.compile(r"history-\d{8}T\d{6}Z\.duckdb\.part(\.(tmp|wal|wal\.checkpoint|wal\.recovery))?")
+LOCK = ".history-backups"
 _CHUNK_BYTES = 64 * 1024 * 1024
 _BUFFER_BYTES = 1024 * 1024
 
@@ -36,58 +44,122 @@ class Backups:
 
     def make(self, events: Sequence[Events], now: datetime) -> Generator[Verdict, None, None]:
         """Make one more copy, and remove those that are more than were to be kept. Raises HistoryError."""
-        with _alone(self.folder):
-            self._remove(f"history-*{PART}*")
-            name = self.folder / f"history-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.duckdb"
-            if name.exists():
-                message = f"{name}: is there already; wait a second"
+        try:
+            if not self.folder.is_dir():
+                message = f"{self.folder}: No such file or directory; make the folder, for the backups alone"
                 raise HistoryUnwritable(message)
-            part = name.with_name(name.name + PART)
-            try:
-                yield from self._make(events, name, part)
-            finally:
-                self._remove(part.name + "*")
+            with alone(self.folder / LOCK, "another backup is being made here"):
+                self._remove_parts()
+                try:
+                    yield from self._make(events, self._name(now))
+                finally:
+                    self._remove_parts()
+        except OSError as error:
+            message = f"{self.folder}: {error.strerror}; no backup was made"
+            raise HistoryUnwritable(message) from None
 
-    def _make(self, events: Sequence[Events], name: Path, part: Path) -> Iterator[Verdict]:
+    def _name(self, now: datetime) -> Path:
+        """Return the name of the next one. Raises HistoryUnwritable where it would not be the newest."""
+        name = self.folder / f"history-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.duckdb"
+        newest = max((match[1] for match in self._there()), default="")
+        if name.name <= newest:
+            message = f"{self.folder}: {newest} is not older than now; set the clock right, or rename what it made"
+            raise HistoryUnwritable(message)
+        return name
+
+    def _make(self, events: Sequence[Events], name: Path) -> Iterator[Verdict]:
         self._check_space()
+        part = name.with_name(name.name + PART)
         held_seconds = copy(self.file, part)
-        faulty = False
-        for verdict in _verified(HistoryFile(part, self.file.limits, repairs=False), events):
-            faulty = faulty or verdict.ok is False
+        kind = FAULTLESS
+        for verdict in self._verified(HistoryFile(part, self.file.limits, repairs=False), events):
+            kind = _worse(kind, verdict)
             yield verdict
-        if faulty:
-            aside = name.with_name(name.name + FAULTY)
-            for left in self.folder.glob(part.name + "*"):
-                left.rename(aside.with_name(left.name.replace(part.name, aside.name)))
-            yield Verdict(ok=False, subject="backup", message=f"{aside}: no backup; the older ones are kept")
-            return
+        made = name.with_name(name.name + kind)
         write_through(part)
-        part.rename(name)
+        for suffix in ("", *LOGS):
+            with contextlib.suppress(FileNotFoundError):
+                part.with_name(part.name + suffix).rename(made.with_name(made.name + suffix))
         write_through(self.folder)
-        kept = self._rotate(name)
-        message = f"{name}: {name.stat().st_size / 1e6:.1f} MB, the file was held for {held_seconds:.2f} s; {kept} kept"
-        yield Verdict(ok=True, subject="backup", message=message)
+        yield from self._rotate(kind)
+        message = f"{made}: {made.stat().st_size / 1e6:.1f} MB, the file was held for {held_seconds:.2f} s"
+        yield Verdict(ok=kind != DAMAGED, subject="backup", message=message + _MEANING[kind])
 
-    def _check_space(self) -> None:
-        needed = sum(path.stat().st_size for path in _files(self.file.path)) + self.file.limits.free_bytes
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            message = f"{self.folder}: {free // 1_000_000} MB free, {needed // 1_000_000} MB are needed for a backup"
+    def _verified(self, copied: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
+        """Open a copy, so that its log becomes part of it, and check it. Raises HistoryError where it cannot."""
+        try:
+            with copied.open() as connection:
+                connection.execute("CHECKPOINT")
+                self._check_whose(connection)
+            yield from verify(HistoryFile(copied.path, copied.limits, read_only=True), events)
+        except HistoryDamaged as damage:
+            yield Verdict(ok=False, subject="file", message=str(damage), damaged=True)
+
+    def _check_whose(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Raise HistoryUnwritable in another history's folder: the two would rotate each other away."""
+        begun = whose(connection)
+        lock = self.folder / LOCK
+        known, _, path = lock.read_text().partition(" ")
+        if begun and not known:
+            lock.write_text(f"{begun} {self.file.path.absolute()}")
+        elif begun and known != begun:
+            message = f"{self.folder}: has the backups of another history, {path}; give each a folder, or remove {lock}"
             raise HistoryUnwritable(message)
 
-    def _remove(self, pattern: str) -> None:
-        for left in self.folder.glob(pattern):
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink()
+    def _check_space(self) -> None:
+        sizes = (path.stat().st_size for path in _files(self.file.path))
+        free = shutil.disk_usage(self.folder).free
+        with contextlib.suppress(FileNotFoundError):  # a log that was there: the agent has just closed the file
+            if free < (needed := sum(sizes) + self.file.limits.free_bytes):
+                message = (
+                    f"{self.folder}: {free // 1_000_000} MB free, {needed // 1_000_000} MB are needed for a backup"
+                )
+                raise HistoryUnwritable(message)
 
-    def _rotate(self, made: Path) -> int:
-        """Remove the oldest copies, never the one just made; return how many are left."""
-        others = sorted(path for path in self.folder.glob(PATTERN) if path != made)
-        for path in others[: max(0, len(others) + 1 - self.keep)]:
-            path.unlink()
-        return min(len(others) + 1, self.keep)
+    def _remove_parts(self) -> None:
+        for left in list(self.folder.iterdir()):
+            if _LEFT.fullmatch(left.name):
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+
+    def _there(self) -> list[re.Match[str]]:
+        """Return the names of the copies that are there, the oldest first."""
+        names = sorted(path.name for path in self.folder.iterdir())
+        return [match for match in map(_NAME.fullmatch, names) if match]
+
+    def _rotate(self, kind: str) -> Iterator[Verdict]:
+        """Remove the oldest of a kind; of what cannot be read one is enough."""
+        names = [match[0] for match in self._there() if match[2] == kind]
+        for name in names[: -1 if kind == DAMAGED else -self.keep]:
+            try:
+                (self.folder / name).unlink()
+                for suffix in LOGS:
+                    (self.folder / (name + suffix)).unlink(missing_ok=True)
+            except OSError as error:
+                yield Verdict(ok=None, subject="backup", message=f"{self.folder / name}: {error.strerror}; it stays")
+
+
+_MEANING = {
+    FAULTLESS: "",
+    FAULTY: "; it can be read to its last block, with the faults above; none without a fault was removed for it",
+    DAMAGED: "; no backup: it cannot be read; the older ones are kept",
+}
+
+
+def whose(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Return what tells a history from every other; None where an older version wrote it, or it is none."""
+    if not table_columns(connection, "marks"):
+        return None
+    begun = connection.execute("SELECT strftime(marked_at, '%Y%m%dT%H%M%S.%fZ') FROM marks WHERE name = 'begun'")
+    return next((text for (text,) in begun.fetchall()), None)
+
+
+def _worse(kind: str, verdict: Verdict) -> str:
+    if verdict.damaged:
+        return DAMAGED
+    return FAULTY if verdict.ok is False and kind == FAULTLESS else kind
 
 
 def copy(file: HistoryFile, target: Path) -> float:
@@ -166,33 +238,3 @@ def _some_bytes(source: int, target: int, count: int) -> int:
     while written < len(read):
         written += os.write(target, read[written:])
     return written
-
-
-def _verified(copied: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
-    """Open a copy, so that its log becomes part of it, and check it."""
-    try:
-        with copied.open() as connection:
-            connection.execute("CHECKPOINT")
-        yield from verify(HistoryFile(copied.path, copied.limits, read_only=True), events)
-    except HistoryError as error:
-        yield Verdict(ok=False, subject="file", message=str(error))
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other backups out of a folder. Raises HistoryUnwritable, HistoryLocked."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        message = f"{folder}: {error.strerror}; make the folder, for the backups alone"
-        raise HistoryUnwritable(message) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        message = f"{folder}: another backup is being made here"
-        raise HistoryLocked(message) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)

@@ -6,17 +6,20 @@ DuckDB uses the room of removed rows again, but gives it back to the disk only a
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
 from exporter.errors import HistoryError, HistoryUnwritable
 from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
-from exporter.history.holding import is_held, patiently, write_through
+from exporter.history.holding import alone, identity, is_held, patiently, write_through
+from exporter.history.recovery import LOGS
 
 # Below this share of free blocks a rewriting is not worth its time.
 FREE_SHARE = 0.25
 ANEW = ".compact"
+LOCK = ".prune"
 
 
 def free_share(file: HistoryFile) -> float:
@@ -27,23 +30,51 @@ def free_share(file: HistoryFile) -> float:
     return float(free) / total if total else 0.0
 
 
+def sweep(file: HistoryFile) -> None:
+    """Remove what a compaction that was killed has left; raises HistoryLocked while one is at work."""
+    with _alone(file):
+        pass
+
+
 def compact(file: HistoryFile) -> None:
     """Write the file anew. The agent waits meanwhile, and goes on with the new one. Raises HistoryError."""
-    anew = file.path.with_name(file.path.name + ANEW)
-    for left in (anew, anew.with_name(anew.name + ".wal")):
-        left.unlink(missing_ok=True)
-    if shutil.disk_usage(file.path.parent).free < (file.bytes or 0) + file.limits.free_bytes:
-        message = f"{file.path.parent}: no room to write the history a second time; make some, or leave --compact out"
-        raise HistoryUnwritable(message)
-    with duckdb.connect(config=settings(file)) as connection:
+    with _alone(file), _closed_to_others(), duckdb.connect(config=settings(file)) as connection:
         try:
-            _attach(connection, file)
-            _rewrite(connection, file, anew)
+            _rewrite(connection, file)
         except (duckdb.Error, OSError) as error:
             message = f"{file.path}: {first_line(error)}; it was not written anew, and is as it was"
             raise HistoryUnwritable(message) from None
+
+
+@contextlib.contextmanager
+def _alone(file: HistoryFile) -> Iterator[None]:
+    """Keep out others who write the file anew: the last to finish would put back what it read first."""
+    with alone(file.path.with_name(file.path.name + LOCK), "another prune is at work"):
+        _clear(file)
+        try:
+            yield
         finally:
-            anew.unlink(missing_ok=True)
+            _clear(file)
+
+
+def _clear(file: HistoryFile) -> None:
+    anew = _anew(file)
+    for left in (anew, *(anew.with_name(anew.name + suffix) for suffix in LOGS)):
+        left.unlink(missing_ok=True)
+
+
+def _anew(file: HistoryFile) -> Path:
+    return file.path.with_name(file.path.name + ANEW)
+
+
+@contextlib.contextmanager
+def _closed_to_others() -> Iterator[None]:
+    """Let nobody else read what is made here: DuckDB makes files that everybody may read."""
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
@@ -60,24 +91,41 @@ def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
             return
 
 
-def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile, anew: Path) -> None:
-    if file.path.with_name(file.path.name + ".wal").exists():
+def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
+    old, anew = identity(file.path), _anew(file)
+    _attach(connection, file)
+    _check_space(connection, file)
+    if any(file.path.with_name(file.path.name + suffix).exists() for suffix in LOGS):
         message = f"{file.path}: somebody has written it meanwhile; try again"
         raise HistoryError(message)
     connection.execute(f"ATTACH {_text(anew)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
+    new = identity(anew)
     connection.execute("COPY FROM DATABASE source TO target")
     if (before := _counts(connection, "source")) != (after := _counts(connection, "target")):
         message = f"{file.path}: {before} rows became {after}; it is as it was"
         raise HistoryError(message)
     connection.execute("DETACH target")
     found = file.path.stat()
-    shutil.copymode(file.path, anew)
     with contextlib.suppress(PermissionError):
         os.chown(anew, found.st_uid, found.st_gid)
+    shutil.copymode(file.path, anew)
     write_through(anew)
+    if (identity(file.path), identity(anew)) != (old, new):
+        message = f"{file.path}: another file was put in its place meanwhile; it was not written anew"
+        raise HistoryError(message)
     # Whoever waits for the old file finds that another stands in its place, and opens that.
     anew.replace(file.path)
     write_through(file.path.parent)
+
+
+def _check_space(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
+    """Raise HistoryUnwritable where what is in use of the attached file does not fit a second time."""
+    ((used,),) = connection.execute(
+        "SELECT block_size * used_blocks FROM pragma_database_size() WHERE database_name = 'source'"
+    ).fetchall()
+    if shutil.disk_usage(file.path.parent).free < used + file.limits.free_bytes:
+        message = f"{file.path.parent}: no room to write the history a second time; make some, or leave --compact out"
+        raise HistoryUnwritable(message)
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, int]:

@@ -60,6 +60,11 @@ class HistoryFile:
     _opened_at: float = 0.0
     _keep_for: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Go to where a link leads: DuckDB's log, the lock and a file written anew are beside the file itself."""
+        if self.path.is_symlink():
+            self.path = Path(os.path.realpath(self.path))
+
     @property
     def bytes(self) -> int | None:
         """The file's size; None while there is no file."""

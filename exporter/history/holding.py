@@ -1,14 +1,15 @@
 """Who holds a file: how DuckDB says so, which file it is that stands at a path, and waiting for it with patience."""
 
 import contextlib
+import fcntl
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 
-from exporter.errors import HistoryBusy
+from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
 
 # How DuckDB says that another process holds the file, on Unix and on Windows.
 _HELD = ("Could not set lock", "used by another process")
@@ -35,6 +36,32 @@ def write_through(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(lock: Path, others: str) -> Iterator[None]:
+    """Hold a file that is there only to be held: one process at a time. Raises HistoryLocked, HistoryUnwritable."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        message = f"{lock}: {error.strerror}; make the folder exist and writable"
+        raise HistoryUnwritable(message) from None
+    try:
+        _lock_at_once(descriptor, lock, others)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_at_once(descriptor: int, lock: Path, others: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        message = f"{lock}: {others}"
+        raise HistoryLocked(message) from None
+    except OSError as error:
+        message = f"{lock}: cannot be locked: {error.strerror}"
+        raise HistoryUnwritable(message) from None
 
 
 def patiently(

@@ -5,6 +5,7 @@ anti-join in the archiving transaction.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import duckdb
 
@@ -107,7 +108,18 @@ def _accounted(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE positions ADD COLUMN settling BOOLEAN DEFAULT false")
 
 
-STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (_requests, _bookkeeping, _archived_days, _accounted)
+def _begun(connection: duckdb.DuckDBPyConnection) -> None:
+    """Tell this history from every other: no two are begun in the same microsecond."""
+    connection.execute("INSERT INTO marks VALUES ('begun', ?)", [datetime.now(UTC).replace(tzinfo=None)])
+
+
+STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
+    _requests,
+    _bookkeeping,
+    _archived_days,
+    _accounted,
+    _begun,
+)
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
 

@@ -30,6 +30,8 @@ class Verdict:
     ok: bool | None
     subject: str
     message: str
+    damaged: bool = False
+    """Whether the file could not be read to its last block."""
 
 
 def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
@@ -43,7 +45,7 @@ def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
         try:
             version = _version(ask)
         except HistoryDamaged as damage:
-            yield Verdict(ok=False, subject="file", message=str(damage))
+            yield Verdict(ok=False, subject="file", message=str(damage), damaged=True)
             return
         yield version
         if version.ok is not False:
@@ -53,11 +55,11 @@ def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
 
 def _version(ask: Ask) -> Verdict:
     if not ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'"):
-        return Verdict(ok=False, subject="file", message="it is no history: look at history.path")
+        return Verdict(ok=False, subject="file", message="it is no history: look at history.path", damaged=True)
     version = int(ask("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
     if version > len(STEPS):
         message = f"its tables are of version {version}, newer than this program's {len(STEPS)}: use the newer program"
-        return Verdict(ok=False, subject="file", message=message)
+        return Verdict(ok=False, subject="file", message=message, damaged=True)
     if version < len(STEPS):
         message = "an older version wrote it, without a ledger of its days: what needs that is not checked"
         return Verdict(ok=None, subject="file", message=message)
@@ -85,7 +87,7 @@ def _verdict(subject: str, check: Check, ask: Ask) -> Verdict:
     try:
         found = check(ask)
     except HistoryDamaged as damage:
-        return Verdict(ok=False, subject=subject, message=str(damage))
+        return Verdict(ok=False, subject=subject, message=str(damage), damaged=True)
     if found.faults:
         return Verdict(ok=False, subject=subject, message=f"{'; '.join(found.faults)}: {RESTORE}")
     return Verdict(ok=None if found.note else True, subject=subject, message=found.said)

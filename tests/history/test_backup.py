@@ -1,8 +1,10 @@
 """A backup is whole, checked, and one of those that are kept; what is none of it is called otherwise."""
 
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history import backup
-from exporter.history.backup import Backups, copy
+from exporter.history.backup import LOCK, Backups, copy
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict
 from tests.archive.processes import ENDED, ended
@@ -53,8 +55,8 @@ def back_up(past: Past, folder: Path, keep: int = 7, hours: int = 0) -> list[Ver
 
 
 def names(folder: Path) -> list[str]:
-    """Return what is in a folder."""
-    return sorted(path.name for path in folder.iterdir())
+    """Return what is in a folder, but for what is held while a backup is made."""
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK)
 
 
 def contents(path: Path) -> dict[str, list[Any]]:
@@ -101,7 +103,7 @@ def test_what_stands_in_the_log_alone(past: Past, folder: Path) -> None:
 
 
 def test_a_damaged_log_is_no_backup(past: Past, folder: Path) -> None:
-    """A copy whose log cannot be replayed lacks rows: it is called faulty, with its log beside it."""
+    """A copy whose log cannot be replayed lacks rows: it is called damaged, with its log beside it."""
     assert ended(_poll_and_crash, past.file.path) == ENDED
     log = past.file.path.with_name("history.duckdb.wal")
     damaged = bytearray(log.read_bytes())
@@ -110,7 +112,7 @@ def test_a_damaged_log_is_no_backup(past: Past, folder: Path) -> None:
     first, last = back_up(past, folder)
     assert "its log is damaged" in first.message
     assert last.ok is False
-    assert names(folder) == ["history-20250601T120000Z.duckdb.faulty", "history-20250601T120000Z.duckdb.faulty.wal"]
+    assert names(folder) == ["history-20250601T120000Z.duckdb.damaged", "history-20250601T120000Z.duckdb.damaged.wal"]
     assert (folder / names(folder)[1]).read_bytes() == damaged
 
 
@@ -176,32 +178,121 @@ def test_a_file_put_in_its_place(past: Past, folder: Path, monkeypatch: pytest.M
 
 
 def test_the_newest_are_kept(past: Past, folder: Path) -> None:
-    """As many are kept as were asked for, the newest; what is called otherwise is never removed."""
-    (folder / "history-notes.txt").write_text("mine")
+    """As many are kept as were asked for, the newest."""
     for hours in range(4):
         back_up(past, folder, keep=2, hours=hours)
-    assert names(folder) == [
-        "history-20250601T140000Z.duckdb",
-        "history-20250601T150000Z.duckdb",
-        "history-notes.txt",
-    ]
+    assert names(folder) == ["history-20250601T140000Z.duckdb", "history-20250601T150000Z.duckdb"]
+
+
+def test_what_belongs_to_others(past: Past, folder: Path) -> None:
+    """What is called otherwise is never removed, however much alike."""
+    theirs = ["history-2023.partners.csv", "history-a.parts.zip", "history-of-the-projectZ.duckdb"]
+    theirs.append("history-20250531T120000Z.duckdb.part.txt")
+    for name in theirs:
+        (folder / name).write_text("theirs")
+    (folder / "history-x.partitioned").mkdir()
+    for hours in range(2):
+        back_up(past, folder, keep=1, hours=hours)
+    assert names(folder) == sorted([*theirs, "history-x.partitioned", "history-20250601T130000Z.duckdb"])
+
+
+def test_another_history(past: Past, folder: Path, tmp_path: Path) -> None:
+    """A folder has the backups of one history: those of another would push them out."""
+    back_up(past, folder, keep=1)
+    other = Past(tmp_path / "other.duckdb")
+    other.live(1)
+    with pytest.raises(HistoryUnwritable, match=f"has the backups of another history, {past.file.path};"):
+        back_up(other, folder, keep=1, hours=1)
+    assert names(folder) == ["history-20250601T120000Z.duckdb"]
+    # The same one, put back, is no other.
+    past.file.path.write_bytes((folder / names(folder)[0]).read_bytes())
+    assert back_up(past, folder, keep=1, hours=2)[-1].ok
+    assert names(folder) == ["history-20250601T140000Z.duckdb"]
+
+
+def test_what_cannot_be_removed(past: Past, folder: Path) -> None:
+    """The backup is one all the same; what stays is told of."""
+    (folder / "history-20250501T120000Z.duckdb").mkdir()
+    note, last = back_up(past, folder, keep=1)[-2:]
+    assert (note.ok, last.ok) == (None, True)
+    assert "history-20250501T120000Z.duckdb: Is a directory; it stays" in note.message
 
 
 def test_a_clock_that_went_back(past: Past, folder: Path) -> None:
-    """The backup just made is kept, though its name says that it is the oldest."""
-    for hours in (5, 6, 0):
-        back_up(past, folder, keep=2, hours=hours)
-    assert names(folder) == ["history-20250601T120000Z.duckdb", "history-20250601T180000Z.duckdb"]
+    """No backup is made under a name that is not the newest: it would be the first to go, or push out good ones."""
+    back_up(past, folder, keep=1, hours=5)
+    for hours in (5, 0):
+        with pytest.raises(HistoryUnwritable, match="set the clock right"):
+            back_up(past, folder, keep=1, hours=hours)
+    assert names(folder) == ["history-20250601T170000Z.duckdb"]
+
+
+def broken(past: Past, statement: str) -> None:
+    """Break a law of the history."""
+    with duckdb.connect(str(past.file.path)) as connection:
+        connection.execute(statement)
 
 
 def test_a_faulty_one_does_not_count(past: Past, folder: Path) -> None:
-    """A copy that is not of one mind is left under a telling name, and no good one is removed for it."""
+    """A copy that is not of one mind has a telling name, no good one is removed for it, and they do not pile up."""
     back_up(past, folder, keep=1)
-    with duckdb.connect(str(past.file.path)) as connection:
-        connection.execute("DELETE FROM http_requests WHERE id = 5")
-    verdicts = back_up(past, folder, keep=1, hours=1)
-    assert [verdict.subject for verdict in verdicts if verdict.ok is False][-1] == "backup"
-    assert names(folder) == ["history-20250601T120000Z.duckdb", "history-20250601T130000Z.duckdb.faulty"]
+    broken(past, "DELETE FROM http_requests WHERE id = 5")
+    for hours in (1, 2, 3):
+        verdicts = back_up(past, folder, keep=1, hours=hours)
+        assert any(verdict.ok is False for verdict in verdicts)
+        assert "can be read to its last block" in verdicts[-1].message
+    assert names(folder) == ["history-20250601T120000Z.duckdb", "history-20250601T150000Z.duckdb.faulty"]
+    assert contents(folder / names(folder)[1]) == contents(past.file.path)
+
+
+def test_one_damaged_copy_is_enough(past: Past, folder: Path) -> None:
+    """A copy that cannot be read is no backup; it pushes out none that can, and only the last is left."""
+    broken(past, "UPDATE counters SET value = value + 1 WHERE family = 'tableau_history_rows_total'")
+    back_up(past, folder)
+    past.file.path.write_bytes(b"not a database" * 1000)
+    for hours in (1, 2):
+        last = back_up(past, folder, hours=hours)[-1]
+        assert last.ok is False
+        assert "no backup: it cannot be read" in last.message
+    assert names(folder) == ["history-20250601T120000Z.duckdb.faulty", "history-20250601T140000Z.duckdb.damaged"]
+
+
+def test_too_little_memory_to_check_it(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that could not be checked is not called faulty: it is said why, and nothing is left."""
+
+    def failing(*_: object) -> Iterator[Verdict]:
+        message = "Out of Memory; raise history.memory_limit"
+        raise HistoryUnwritable(message)
+
+    monkeypatch.setattr(backup, "verify", failing)
+    with pytest.raises(HistoryUnwritable, match="Out of Memory"):
+        back_up(past, folder)
+    assert names(folder) == []
+
+
+def test_a_log_that_goes_away(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent may remove its log between two looks at it."""
+    gone = past.file.path.with_name("history.duckdb.wal")
+    files, looked = backup._files, list[Path]()
+
+    def with_a_log(path: Path) -> dict[Path, str]:
+        looked.append(path)
+        return {**files(path), **({gone: ".wal"} if len(looked) == 1 else {})}
+
+    monkeypatch.setattr(backup, "_files", with_a_log)
+    assert back_up(past, folder)[-1].ok
+
+
+def test_a_disk_that_fails(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the operating system refuses is one line, and no defect of this program."""
+
+    def failing(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(backup, "write_through", failing)
+    with pytest.raises(HistoryUnwritable, match="Input/output error; no backup was made"):
+        back_up(past, folder)
+    assert names(folder) == []
 
 
 def test_no_room(past: Past, folder: Path) -> None:

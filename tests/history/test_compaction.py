@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from exporter.errors import HistoryBusy, HistoryUnwritable
-from exporter.history.compaction import FREE_SHARE, compact, free_share
+from exporter.errors import HistoryBusy, HistoryError, HistoryLocked, HistoryUnwritable
+from exporter.history import compaction
+from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.retention import prune_in_steps
 from exporter.history.verification import verify
@@ -49,7 +51,7 @@ def test_written_anew(past: Past) -> None:
     assert (past.file.bytes or 0) < size * 0.7
     assert contents(past.file.path) == before
     assert past.file.path.stat().st_mode & 0o777 == 0o640
-    assert [left.name for left in past.file.path.parent.iterdir()] == ["history.duckdb"]
+    assert sorted(left.name for left in past.file.path.parent.iterdir()) == ["history.duckdb", "history.duckdb.prune"]
     past.poll(BEGIN + timedelta(days=10), requests(2 * MANY, 10, BEGIN + timedelta(days=10)))
     file = HistoryFile(past.file.path, read_only=True)
     assert all(verdict.ok for verdict in verify(file, EVENTS))
@@ -107,3 +109,85 @@ def test_no_room(past: Past) -> None:
     past.file.limits = Limits(free_bytes=2**62)
     with pytest.raises(HistoryUnwritable, match="no room"):
         compact(past.file)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Past:
+    """A history of two days."""
+    past = Past(tmp_path / "history.duckdb")
+    past.live(2)
+    return past
+
+
+def while_copied(monkeypatch: pytest.MonkeyPatch, done: Callable[[], object]) -> None:
+    """Do something when the rows have been copied and the new file is not yet in its place."""
+    counts = compaction._counts
+
+    def counting(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, int]:
+        if database == "target":
+            done()
+        return counts(connection, database)
+
+    monkeypatch.setattr(compaction, "_counts", counting)
+
+
+def test_one_at_a_time(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one is refused while the first is at work, and removes nothing that is the first one's."""
+    before, refused = contents(small.file.path), list[str]()
+
+    def begin_another() -> None:
+        for another in (compact, sweep):
+            with pytest.raises(HistoryLocked, match="another prune is at work") as error:
+                another(HistoryFile(small.file.path))
+            refused.append(str(error.value))
+
+    while_copied(monkeypatch, begin_another)
+    compact(small.file)
+    assert len(refused) == 2
+    assert contents(small.file.path) == before
+
+
+@pytest.mark.parametrize("name", ["history.duckdb", "history.duckdb.compact"])
+def test_another_file_put_in_the_place_of_either(small: Past, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Only what was counted comes into the place of what was read; all else stays as it is found."""
+    other = small.file.path.with_name("other.duckdb")
+    other.write_bytes(small.file.path.read_bytes())
+    there = other.stat().st_ino if name == "history.duckdb" else small.file.path.stat().st_ino
+    while_copied(monkeypatch, lambda: other.replace(other.with_name(name)))
+    with pytest.raises(HistoryError, match="another file was put in its place"):
+        compact(small.file)
+    assert small.file.path.stat().st_ino == there
+
+
+def test_nobody_may_read_it_meanwhile(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written anew is closed to others until it has the rights of the file."""
+    small.file.path.chmod(0o600)
+    modes = list[int]()
+    while_copied(
+        monkeypatch,
+        lambda: modes.extend(p.stat().st_mode & 0o077 for p in small.file.path.parent.glob("*.compact*")),
+    )
+    compact(small.file)
+    assert modes
+    assert not any(modes)
+
+
+@pytest.mark.parametrize("then", [sweep, compact])
+def test_what_a_killed_one_left(small: Past, then: Callable[[HistoryFile], None]) -> None:
+    """The next pruning, or compaction, removes the half file and its log."""
+    for suffix in (".compact", ".compact.wal"):
+        small.file.path.with_name("history.duckdb" + suffix).write_bytes(b"half")
+    then(small.file)
+    assert not list(small.file.path.parent.glob("*.compact*"))
+
+
+def test_through_a_link(small: Past, tmp_path: Path) -> None:
+    """A link stays a link: the file it leads to is the one that is written anew."""
+    link = tmp_path / "elsewhere" / "history.duckdb"
+    link.parent.mkdir()
+    link.symlink_to(small.file.path)
+    before = small.file.path.stat().st_ino
+    compact(HistoryFile(link))
+    assert link.is_symlink()
+    assert small.file.path.stat().st_ino != before
+    assert list(link.parent.iterdir()) == [link]

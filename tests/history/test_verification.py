@@ -210,6 +210,7 @@ def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DROP TABLE archived_days")
     for column in ("accounted", "settling"):
         connection.execute(f"ALTER TABLE positions DROP COLUMN {column}")
+    connection.execute("DELETE FROM marks WHERE name = 'begun'")
     connection.execute("DELETE FROM schema_version WHERE version > 2")
 
 
