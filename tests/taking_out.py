@@ -1,24 +1,26 @@
 """Take each protection of tests/protections.py out, one at a time, and see whether its tests notice.
 
-    python -m tests.taking_out [--only FAULT] [--jobs N]
+    python -m tests.taking_out [--only FAULT] [--named WORDS] [--jobs N]
 
 Works on copies in a temporary folder, never on the tree itself. First the tests must pass with everything in place: one
 that fails anyway notices nothing. Ends with 1 below 85 %, with 2 where nothing can be said.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from threading import Event
 
 from tests.protections import PROTECTIONS, Protection
 
@@ -77,25 +79,61 @@ def take_out(tree: Path, protection: Protection) -> None:
     path.write_text(text.replace(protection.text, protection.without))
 
 
-def run(tree: Path, name: str, tests: Sequence[str], seconds: float) -> tuple[int, str]:
-    """Run tests in a copy; return pytest's exit code, FAILED when they hang, and what it said."""
-    temporary = tree.with_name(f"{name}.tmp")
-    temporary.mkdir(mode=0o755)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *(f"tests/{test}" for test in tests),
-    ]
-    environment = {name: value for name, value in os.environ.items() if name not in {"SOAK", "PYTHONPATH"}}
+@dataclass(frozen=True)
+class Trial:
+    """Runs tests in copies of a tree; what waits for them gives up when it is stopped."""
+
+    whole: Path
+    stopped: Event = field(default_factory=Event)
+
+    def check(self, number: int, tests: Sequence[str]) -> None:
+        """Run tests with everything in place. Raises Inconclusive."""
+        code, said = self._run(self.whole, f"whole-{number}", tests, EVERYTHING_SECONDS)
+        if code != PASSED:
+            message = f"with everything in place pytest ended with {code}\n{said[-4000:]}"
+            raise Inconclusive(message)
+
+    def without(self, number: int, protection: Protection) -> Outcome:
+        """Take one protection out of a copy of its own, and run its tests. Raises Inconclusive."""
+        tree = self.whole.with_name(str(number))
+        shutil.copytree(self.whole, tree)
+        try:
+            take_out(tree, protection)
+            code, said = self._run(tree, tree.name, protection.tests, TEST_SECONDS)
+        finally:
+            shutil.rmtree(tree)
+        if code not in {PASSED, FAILED}:
+            message = f"{protection.name}: pytest ended with {code}\n{said[-2000:]}"
+            raise Inconclusive(message)
+        return Outcome(protection, code == FAILED, _first_failure(said))
+
+    def _run(self, tree: Path, name: str, tests: Sequence[str], seconds: float) -> tuple[int, str]:
+        """Return pytest's exit code, FAILED when it hangs, and what it said."""
+        temporary = tree.with_name(f"{name}.tmp")
+        temporary.mkdir(mode=0o755)
+        named = [f"tests/{test}" for test in tests]
+        try:
+            with _pytest(tree, temporary, named) as process:
+                deadline = time.monotonic() + seconds
+                while time.monotonic() < deadline:
+                    if self.stopped.is_set():
+                        message = "stopped before the end"
+                        raise Inconclusive(message)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        said, _ = process.communicate(timeout=0.5)
+                        return process.returncode, said
+                return FAILED, f"FAILED {named[-1]} - hangs"
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _pytest(tree: Path, temporary: Path, tests: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
+    """Begin to run tests; at the end of the block let pytest tidy up its servers and disks, and leave nothing of it."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
         cwd=tree,
-        env={**environment, "TMPDIR": str(temporary)},
+        env={**{name: value for name, value in os.environ.items() if name != "SOAK"}, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -103,21 +141,7 @@ def run(tree: Path, name: str, tests: Sequence[str], seconds: float) -> tuple[in
         start_new_session=True,
     )
     try:
-        with ended(process):
-            try:
-                said, _ = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                return FAILED, f"FAILED {command[-1]} - hangs"
-        return process.returncode, said
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Let pytest tidy up its servers and disks at the end of the block, and leave nothing of it behind."""
-    try:
-        yield
+        yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -128,34 +152,11 @@ def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
                 process.communicate()
 
 
-def without(whole: Path, number: int, protection: Protection) -> Outcome:
-    """Take one protection out of a copy of its own, and run its tests."""
-    tree = whole.with_name(str(number))
-    shutil.copytree(whole, tree)
-    try:
-        take_out(tree, protection)
-        code, said = run(tree, tree.name, protection.tests, TEST_SECONDS)
-    finally:
-        shutil.rmtree(tree)
-    if code not in {PASSED, FAILED}:
-        message = f"{protection.name}: pytest ended with {code}\n{said[-2000:]}"
-        raise Inconclusive(message)
-    return Outcome(protection, code == FAILED, _first_failure(said))
-
-
 def _first_failure(said: str) -> str:
     for line in said.splitlines():
         if line.startswith(("FAILED ", "ERROR ")):
             return line.split(" ", 1)[1].split(" - ")[0].removeprefix("tests/")
     return ""
-
-
-def _check(whole: Path, number: int, tests: Sequence[str]) -> None:
-    """Run tests with everything in place. Raises Inconclusive."""
-    code, said = run(whole, f"whole-{number}", tests, EVERYTHING_SECONDS)
-    if code != PASSED:
-        message = f"with everything in place pytest ended with {code}\n{said[-4000:]}"
-        raise Inconclusive(message)
 
 
 def _by_file(protections: Sequence[Protection]) -> list[list[str]]:
@@ -170,16 +171,16 @@ def score(protections: Sequence[Protection], jobs: int) -> float:
         folder = Path(name)
         # PostgreSQL runs as another user, who must pass through.
         folder.chmod(0o755)
-        whole = copy_tree(folder)
-        noticed = 0
+        trial, noticed = Trial(copy_tree(folder)), 0
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                list(pool.map(lambda item: _check(whole, *item), enumerate(_by_file(protections))))
+                list(pool.map(lambda item: trial.check(*item), enumerate(_by_file(protections))))
                 print("| fault | the protection that was taken out | | by |\n|---|---|---|---|", flush=True)
-                for outcome in pool.map(lambda item: without(whole, *item), enumerate(protections)):
+                for outcome in pool.map(lambda item: trial.without(*item), enumerate(protections)):
                     print(outcome.line(), flush=True)
                     noticed += outcome.noticed
             except BaseException:
+                trial.stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
     return noticed / len(protections)
@@ -189,18 +190,27 @@ def main() -> int:
     """Print the table and the score."""
     parser = argparse.ArgumentParser(prog="python -m tests.taking_out", description="Take each protection out once.")
     parser.add_argument("--only", type=int, metavar="FAULT", help="the protections of one fault")
+    parser.add_argument(
+        "--named", default="", metavar="WORDS", help="the protections that have these words in their names"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at a time; 2")
     arguments = parser.parse_args()
     # However it is ended, what it began is tidied up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    chosen = [item for item in PROTECTIONS if arguments.only is None or arguments.only in item.faults]
+    chosen = [
+        item
+        for item in PROTECTIONS
+        if (arguments.only is None or arguments.only in item.faults) and arguments.named in item.name
+    ]
     if not chosen:
-        parser.error(f"no protection is for fault {arguments.only}")
+        parser.error("there is no such protection")
     try:
         share = score(chosen, arguments.jobs)
     except Inconclusive as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(f"\n{round(share * len(chosen))} of {len(chosen)} noticed: {share:.0%}")
     return 0 if share >= ENOUGH else 1
 

@@ -17,6 +17,13 @@ ARROW_NULLS = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.tim
 # What an asset is read out of; and what the writing still needs to know who was there, and stores as NULL itself.
 _LOOKED_AT = ("currentsheet", "http_request_uri")
 COUNTED = "user_id"
+# A range of requests fits many times; nothing is written to any disk.
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "256MB",
+    "temp_directory": "",
+    "threads": 1,
+    "autoload_known_extensions": False,
+}
 
 
 class Cleaner:
@@ -30,7 +37,7 @@ class Cleaner:
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """A database in memory, from the first request on: what never cleans holds no threads."""
-        return duckdb.connect(config={"threads": 1, "autoload_known_extensions": False})
+        return duckdb.connect(config=_SETTINGS)
 
     def clean(self, rows: pa.Table) -> pa.Table:
         """Return the same requests in the same order, redacted, with every column of REQUEST_COLUMNS."""

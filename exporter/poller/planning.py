@@ -70,7 +70,8 @@ def plan(
     """Choose how to read a table."""
     if position is None or position.horizon is None:
         return Plan("full")
-    changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name) != value]
+    # A signal that an older agent did not write down says nothing.
+    changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name, value) != value]
     went_back = snapshot.xmax < position.xmax
     incidents = [
         *_identity_incidents(changed, snapshot, extent, went_back=went_back),

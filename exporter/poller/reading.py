@@ -110,7 +110,7 @@ class TableReader:
                 yield first
             rest = self._ranges(reading, _last_id(first), _fitting(first))
         elif reading.plan.mode == "exact":
-            rest = self._windows(reading, _fitting(first))
+            rest = self._windows(reading)
         else:
             rest = self._ranges(reading, None, _fitting(first))
         with closing(ahead(rest)) as arriving, closing(ahead(map(self._clean, arriving))) as cleaned:
@@ -131,21 +131,25 @@ class TableReader:
             if rows.num_rows:
                 after, limit = _last_id(rows), _fitting(rows)
 
-    def _windows(self, reading: Reading, limit: int) -> Iterator[pa.Table]:
+    def _windows(self, reading: Reading) -> Iterator[pa.Table]:
         """Read what is new by windows of id, so that no statement scans more than a part of the table."""
-        after, width, end = None, reading.window_rows, False
+        after, width, limit, end = None, reading.window_rows, RANGE_ROWS, False
+        bound: int | None = None
+        complete = True
         while not end:
             try:
                 with self._same_table(reading):
-                    bound = self._bound(after, width)
+                    if complete:
+                        bound = self._bound(after, width)
                     rows, complete = self._copy(reading, after, limit, bound)
             except SourceTimedOut:
-                width //= 2
+                complete, width = True, width // 2
                 if width < LEAST_ROWS:
                     raise
                 continue
             if rows.num_rows:
                 yield rows
+                limit = _fitting(rows)
             end = complete and bound is None
             after = bound if complete else _last_id(rows)
 

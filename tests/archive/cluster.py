@@ -123,6 +123,15 @@ class Cluster(Source):
         self.program("pg_basebackup", f"--pgdata={folder}", "--checkpoint=fast", "--no-sync", *options)
         return folder
 
+    def copied(self) -> Path:
+        """Copy the data of the server while it is stopped; return the copy's folder."""
+        self._backups += 1
+        folder = self.server.folder / f"backup-{self._backups}"
+        self.stop()
+        shutil.copytree(self.server.data, folder, symlinks=True)
+        self.start()
+        return folder
+
     def put_back(self, backup: Path) -> None:
         """Stop the server, put a copy of a backup in the place of its data, and start it."""
         self.stop()

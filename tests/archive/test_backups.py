@@ -19,7 +19,8 @@ pytestmark = pytest.mark.timeout(1800)
 
 @pytest.mark.fault(19)
 @pytest.mark.usefixtures("fast")
-def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
+@pytest.mark.parametrize("way", ["running", "stopped"])
+def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The server goes back to a backup and gives the same ids and transactions again: both generations are kept."""
     rig = Rig(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(rig)
@@ -28,8 +29,9 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
             steps.write(primary)
             ledger.poll(primary)
         steps.end()
-        backup = primary.backup()
-        for restored in range(1, times(2, 40) + 1):
+        # What was copied while the server was stopped needs no recovery: its statistics go on as well.
+        backup, restores = (primary.backup(), times(2, 40)) if way == "running" else (primary.copied(), times(1, 20))
+        for restored in range(1, restores + 1):
             for exact in (True, False, True):
                 steps.write(primary)
                 ledger.poll(primary, exact=exact)
@@ -50,7 +52,7 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
 
 @pytest.mark.fault(26)
 @pytest.mark.usefixtures("fast")
-@pytest.mark.parametrize("way", ["pg_dump", "pg_upgrade"][: times(1, 2)])
+@pytest.mark.parametrize("way", ["pg_upgrade", "pg_dump"][: times(1, 2)])
 def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The repository moves to PostgreSQL 18: it is told as restored, and the same history goes on."""
     rig = Rig(primary.readonly, tmp_path / "history.duckdb")

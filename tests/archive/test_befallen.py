@@ -253,11 +253,11 @@ SCHEMA_CHANGES = {
     "timed_as_text": ("ALTER COLUMN completed_at TYPE text", None, {"schema_changed": 1, "rewritten": 1}),
     "numbered_as_text": ("ALTER COLUMN id TYPE numeric", None, {"schema_changed": 1, "rewritten": 1}),
     "odd": ('ADD COLUMN "Status; DROP ""x" text', 'Status; DROP "x', {"schema_changed": 1}),
-    "same_letters": ('ADD COLUMN "Status" text', None, {"schema_changed": 1}),
-    "ours": ("ADD COLUMN workbook text", None, {"schema_changed": 1}),
+    "same_letters": ('ADD COLUMN "Status" text', "Status_", {"schema_changed": 1}),
+    "ours": ("ADD COLUMN workbook text", "workbook_", {"schema_changed": 1}),
     "ours_too": (
         "ADD COLUMN first_seen_at text, ADD COLUMN site text, ADD COLUMN fresh int",
-        None,
+        "fresh_",
         {"schema_changed": 1},
     ),
 }
@@ -296,6 +296,20 @@ def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
     if column:
         name = column.replace('"', '""')
         assert archived.query(f'SELECT count("{name}") FROM http_requests')[0][0] in {0, 1, 4}
+    archived.assert_once()
+
+
+@pytest.mark.fault(30)
+def test_a_number_becomes_words(source: Source, archived: Rig) -> None:
+    """A column that held numbers and now holds words is text here too, and keeps what it held."""
+    source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
+    source.run("ALTER TABLE http_requests ALTER COLUMN status TYPE text")
+    source.request(101, status="none at all")
+    archived.polled()
+    assert archived.query("SELECT status FROM http_requests WHERE id >= 100 ORDER BY id") == [
+        ("200",),
+        ("none at all",),
+    ]
     archived.assert_once()
 
 
@@ -351,3 +365,34 @@ def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkey
     assert set(rig.ids()) >= set(range(1, 301))
     assert len(rig.query(f"SELECT id FROM http_requests WHERE created_at >= '{LATER}'")) == 300
     rig.assert_once()
+
+
+@pytest.mark.fault(11, 12)
+def test_what_is_lost_while_it_is_read(source: Source, archived: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is truncated before its range was read is possibly lost, although the reading had planned for it."""
+    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 50)
+    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 50)
+    source.run(REPORT)
+    archived.polled(exact=True)
+    source.requests(101, 1000)
+    source.run(REPORT)
+    source.run("VACUUM FULL http_requests")
+    writing = archived.history.writing
+    done: list[int] = []
+
+    def truncating(*arguments: object) -> object:
+        if not done:
+            done.append(1)
+            source.run("TRUNCATE http_requests")
+            source.requests(1001, 1010)
+            source.run(REPORT)
+        return writing(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(archived.history, "writing", truncating)
+    archived.poll()
+    archived.polled()
+    archived.polled(exact=True)
+    lost = set(range(1, 1011)) - set(archived.ids())
+    assert len(lost) > 100
+    assert archived.counter("tableau_history_possibly_lost_requests_total") >= len(lost)
+    archived.assert_once()

@@ -1,5 +1,6 @@
 """A table too large for one statement is read by several; nobody waits for the agent longer than one may take."""
 
+import contextlib
 import threading
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.agent_families import EXACT_INTERVAL
+from exporter.errors import SourceError
 from exporter.metrics import Block, Family
 from exporter.poller.reading import Reading, TableReader
 from tests.archive.rig import Rig
@@ -61,6 +63,8 @@ def test_more_is_new_in_a_window_than_in_a_range(source: Source, rig: Rig, monke
     rig.polled(exact=True)
     source.run("UPDATE http_requests SET status = 201")
     source.requests(501, 900)
+    # Where nothing is known of a table's rows, one window is as large as all of this.
+    source.run("ANALYZE http_requests")
     rig.polled(exact=True)
     assert rig.ids() == list(range(1, 901))
     rig.assert_once()
@@ -102,6 +106,23 @@ def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, ri
             assert reading.is_alive()
         other.execute("TRUNCATE http_requests")
     reading.join()
+
+
+def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: Rig) -> None:
+    """A copy that nobody takes off the wire holds its lock no longer than the server waits for a word of the reader."""
+    source.run(
+        "INSERT INTO http_requests (id, http_referer)"
+        " SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 6000) AS n"
+    )
+    _give_statements(rig, 2.0)
+    truncated = False
+    with contextlib.suppress(SourceError), rig.repository.session() as session, session.snapshot("http_requests"):
+        session._connection.pgconn.send_query(b"COPY http_requests (http_referer) TO STDOUT (FORMAT binary)")
+        with source.other() as other:
+            other.execute("SET lock_timeout = '60s'")
+            other.execute("TRUNCATE http_requests")
+            truncated = True
+    assert truncated
 
 
 def test_exact_readings_come_rarer_while_they_take_long(

@@ -133,6 +133,21 @@ def test_an_open_request_ends_with_its_row_or_its_day(source: Source, rig: Rig) 
     assert rig.query("SELECT count(completed_at) FROM http_requests") == [(0,)]
 
 
+def test_an_open_request_that_changes_every_day(source: Source, rig: Rig) -> None:
+    """A request of no time is final a day after it was first seen, not after it was last changed."""
+    source.run("INSERT INTO http_requests (id) VALUES (1)")
+    rig.polled()
+    rig.now += 20 * 3600
+    source.run("UPDATE http_requests SET user_id = 5")
+    rig.polled()
+    assert rig.open_ids() == [1]
+    rig.now += 5 * 3600
+    rig.polled()
+    assert (rig.ids(), rig.open_ids()) == ([1], [])
+    assert rig.query("SELECT user_id FROM http_requests") == [(5,)]
+    rig.assert_once()
+
+
 def test_more_open_requests_than_are_asked_for(source: Source, rig: Rig) -> None:
     """Thousands of open requests complete like one."""
     source.run(

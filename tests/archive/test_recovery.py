@@ -1,14 +1,19 @@
 """What a crash, a disk or a person does to the history file: nothing is lost that the source has, nothing doubled."""
 
+import contextlib
 import random
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from exporter.history import recovery
+from exporter.history.file import Limits
 from tests.archive.leftover import Copies, leave_behind, log_of
 from tests.archive.rig import Rig
 from tests.archive.source import Source
+from tests.history.test_file import held
 from tests.reliability import Tally
 from tests.soak import times
 
@@ -111,3 +116,29 @@ def test_a_log_that_cannot_be_blamed_stays(source: Source, left: Copies) -> None
         assert log_of(path).read_bytes() == bytes(damaged)
         assert path.read_bytes() == bytes(file)
         assert not list(path.parent.glob("*.damaged-*"))
+
+
+@pytest.mark.fault(38, 40)
+def test_a_file_that_is_taken_while_its_log_is_aside(
+    source: Source, left: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody opens the file before it is known to open without its log, the log gets its name back."""
+    damaged = bytearray(left.log)
+    damaged[len(damaged) // 2] ^= 1
+    setting_aside = recovery.set_aside
+    with left.copy(bytes(damaged)) as path:
+        rig = Rig(source.readonly, path, limits=Limits(patience_seconds=0.2))
+        with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
+
+            def taken(path: Path) -> Mapping[Path, Path]:
+                aside = setting_aside(path)
+                stack.enter_context(held(path))
+                return aside
+
+            patch.setattr(recovery, "set_aside", taken)
+            assert not rig.poll()
+        assert log_of(path).read_bytes() == bytes(damaged)
+        assert not list(path.parent.glob("*.damaged-*"))
+        rig.polled()
+        assert_whole(source, rig)
+        assert rig.incidents()["log_quarantined"] == 1

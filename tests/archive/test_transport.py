@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from exporter.demo.postgres import Postgres
+from exporter.repository.catalog import Catalog
 from exporter.repository.connection import APPLICATION_NAME, connect
-from tests.agent import Agent
+from exporter.repository.session import Session
+from tests.agent import PATIENCE_SECONDS, Agent
 from tests.archive.rig import Rig
 from tests.archive.source import PASSWORD, Source
 
@@ -70,6 +72,37 @@ def test_a_frozen_server(source: Source, tmp_path: Path, postgres: Postgres) -> 
         agent.until(lambda: agent.value("tableau_up", source="repository") == 1, "the repository is up again")
         agent.polled()
         assert agent.value("tableau_history_rows_total", table="http_requests") == 200
+
+
+@pytest.mark.fault(33)
+def test_a_server_that_freezes_in_mid_poll(
+    source: Source, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that falls silent in the middle of a poll is hung up on, for its own timeouts are silent with it."""
+    monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.0)
+    source.requests(1, 100)
+    rig = Rig(source.readonly, tmp_path / "history.duckdb", statement_timeout=1.0)
+    rig.polled()
+    source.requests(101, 200)
+    looking = Session.look
+
+    def freezing(session: Session, relations: Collection[str]) -> Catalog:
+        postgres.pause()
+        return looking(session, relations)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "look", freezing)
+        polling = threading.Thread(target=rig.poll)
+        polling.start()
+        polling.join(PATIENCE_SECONDS)
+        waits = polling.is_alive()
+        postgres.resume()
+        polling.join()
+    assert not waits
+    assert not rig.up()
+    rig.polled()
+    assert rig.ids() == list(range(1, 201))
+    rig.assert_once()
 
 
 @pytest.mark.fault(34)
