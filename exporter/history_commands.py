@@ -51,8 +51,8 @@ def verify(config_file: Path, file: Path | None) -> int:
 def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int:
     """Make a verified copy while the agent runs.
 
-    A copy with a fault is called .faulty, or .damaged where it cannot be read; none without a fault is removed for it, and
-    the exit code is 1.
+    A copy with a fault is called .faulty, or .damaged where it cannot be read. None without a fault is removed for
+    it, and the exit code is 1.
     """
     from exporter import upkeep
 
