@@ -16,7 +16,7 @@ from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
 from exporter.history.key_backup import back_up_key
-from exporter.history.retention import newest_request, prune_in_steps
+from exporter.history.shortening import newest_request, prune_in_steps
 from exporter.history.verification import Verdict, verify
 
 # A request may be open for a day, and is counted when it is final: what is younger is not for pruning.

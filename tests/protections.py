@@ -1132,7 +1132,7 @@ PROTECTIONS = (
         "verify reads every block",
         (),
         "history/verification.py",
-        'columns.setdefault(table, []).append(f"bit_xor(hash({_quoted(column)}))")',
+        'columns.setdefault(table, []).append(f"bit_xor(hash({quoted(column)}))")',
         'columns.setdefault(table, []).append("1")',
         ("history/test_verification.py::test_a_flipped_byte_is_found",),
     ),

@@ -17,7 +17,7 @@ from exporter.history import ledger
 from exporter.history.folding import fold
 from exporter.history.recognition import mark_fresh
 from exporter.history.registering import registered
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.schema import REQUEST_COLUMNS, quoted
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
@@ -113,7 +113,7 @@ def append_requests(
 
 
 def _stored(name: str, hidden: Collection[str]) -> str:
-    return f"NULL AS {_quoted(name)}" if name in hidden else _quoted(name)
+    return f"NULL AS {quoted(name)}" if name in hidden else quoted(name)
 
 
 def promote(
@@ -184,7 +184,7 @@ def _keep_open(
         return 0, completed
     opened = f"SELECT {stored} FROM arriving WHERE fresh AND NOT {final}"
     names = [name for name in rows.column_names if name not in _MARKS]
-    changed = " OR ".join(f"waiting.{_quoted(name)} IS DISTINCT FROM opened.{_quoted(name)}" for name in names)
+    changed = " OR ".join(f"waiting.{quoted(name)} IS DISTINCT FROM opened.{quoted(name)}" for name in names)
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE kept AS
@@ -247,10 +247,6 @@ def _span(connection: duckdb.DuckDBPyConnection, now: datetime) -> tuple[datetim
         [BEFORE_TABLEAU, now + timedelta(hours=1)],
     ).fetchall()
     return rows[0][0], rows[0][1]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def keys_table(ids: Sequence[int], created: Sequence[datetime | None]) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS
 from exporter.collector import Distribution, Events
+from exporter.history.pruning import DAY
 
 # So many keys at a time are compared with each other.
 WINDOW_ROWS = 1_000_000
@@ -98,13 +99,11 @@ def counters(events: Events, ask: Ask) -> Found:
         if counted != archived:
             faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
     for fold in events.folds:
-        counted_by = (
-            "sum(observations) FROM histograms" if isinstance(fold, Distribution) else "sum(value) FROM counters"
-        )
+        number, table = ("observations", "histograms") if isinstance(fold, Distribution) else ("value", "counters")
         ((counted, held, pruned),) = ask(
             f"""
             SELECT
-                (SELECT coalesce({counted_by.replace(" FROM", ", 0) FROM", 1)} WHERE family = $1),
+                (SELECT coalesce(sum({number}), 0) FROM {table} WHERE family = $1),
                 (SELECT count(*) FROM {events.table} AS rows WHERE {fold.where}),
                 (SELECT coalesce(sum(pruned), 0)::BIGINT FROM archived_days WHERE source = $2)
             """,
@@ -201,19 +200,19 @@ def bookkeeping(ask: Ask) -> Found:
 def positions(ask: Ask) -> Found:
     """Compare each position with where the poll log says that it was moved to."""
     moved = ask(
-        """
+        f"""
         SELECT positions.source
         FROM positions
         JOIN (
             SELECT source, horizon, max_id
             FROM poll_log
-            WHERE mode <> 'day' AND horizon IS NOT NULL
+            WHERE mode <> '{DAY}' AND horizon IS NOT NULL
             QUALIFY row_number() OVER (PARTITION BY source ORDER BY rowid DESC) = 1
         ) AS last ON last.source = positions.source
         WHERE (positions.horizon, positions.max_id) IS DISTINCT FROM (last.horizon, last.max_id)
             -- The polls of a day that was pruned are one line: a clock that went back may have put the last among them.
             AND (positions.source, positions.polled_at::DATE) NOT IN (
-                SELECT (source, started_at::DATE) FROM poll_log WHERE mode = 'day' AND started_at IS NOT NULL
+                SELECT (source, started_at::DATE) FROM poll_log WHERE mode = '{DAY}' AND started_at IS NOT NULL
             )
         ORDER BY ALL
         """

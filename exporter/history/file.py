@@ -24,6 +24,8 @@ FREE_BYTES_NEEDED = 100_000_000
 # How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
 _NO_ROOM = ("No space left on device", "failed to offload data block")
 _NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
+# Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
+HOLD_SECONDS = 1.0
 # Long enough for a reader who tries again and again to get in between two long openings.
 _GAP_SECONDS = 0.03
 # Longer than the longest pause of an agent who tries again: it gets in between two openings by a command.

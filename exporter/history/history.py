@@ -11,7 +11,7 @@ import pyarrow as pa
 from exporter.collector import Collector, Events
 from exporter.history import archive
 from exporter.history.cleaner import COUNTED, Cleaner
-from exporter.history.file import HistoryFile
+from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.positions import Position, read_positions
 from exporter.history.redaction import Privacy
@@ -22,8 +22,6 @@ from exporter.history.writer import Writer
 PRUNE_STEP = timedelta(days=1)
 # A pruning costs more than the rest of a quiet poll: it waits until there is something to gain.
 PRUNE_INTERVAL = timedelta(hours=1)
-# Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
-OPEN_SECONDS = 1.0
 
 
 class History:
@@ -48,7 +46,7 @@ class History:
         self._privacy = privacy
         self._retention = retention
         self._cleaner = Cleaner(privacy)
-        self._key_file = key_file or file.path.with_name(file.path.name + ".key")
+        self._key_file = key_file or file.path.with_suffix(".key")
         self.known = False
         """Whether the totals have been read: until then what the file counts is unknown, and unknown is absent."""
         self._prepared = False
@@ -105,7 +103,7 @@ class History:
         """Write many transactions in a row: what the file holds is read again after the last."""
         self._many = True
         try:
-            with self.file.kept_open(OPEN_SECONDS):
+            with self.file.kept_open(HOLD_SECONDS):
                 yield
         finally:
             self._many = self._prepared = False

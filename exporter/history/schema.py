@@ -160,14 +160,18 @@ def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: M
         return []
     changed = []
     for name, kind in columns.items():
-        quoted = '"' + name.replace('"', '""') + '"'
         if name not in there:
-            connection.execute(f'ALTER TABLE "{table}" ADD COLUMN {quoted} {kind}')
+            connection.execute(f'ALTER TABLE "{table}" ADD COLUMN {quoted(name)} {kind}')
             changed.append(name)
         elif there[name] != kind and there[name] != "VARCHAR":
-            connection.execute(f'ALTER TABLE "{table}" ALTER COLUMN {quoted} TYPE VARCHAR')
+            connection.execute(f'ALTER TABLE "{table}" ALTER COLUMN {quoted(name)} TYPE VARCHAR')
             changed.append(name)
     return changed
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

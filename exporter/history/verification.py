@@ -12,10 +12,9 @@ from exporter.collector import Events
 from exporter.errors import HistoryDamaged
 from exporter.history import consistency
 from exporter.history.consistency import Ask, Found, Row
-from exporter.history.file import HistoryFile
-from exporter.history.schema import STEPS
+from exporter.history.file import HOLD_SECONDS, HistoryFile
+from exporter.history.schema import STEPS, quoted
 
-HOLD_SECONDS = 1.0
 # Eight row groups of DuckDB.
 CHUNK_ROWS = 8 * 122_880
 RESTORE = "put a backup back (docs/history.md): the agent reads again what the repository still has"
@@ -100,15 +99,11 @@ def read_everything(ask: Ask) -> Found:
         "SELECT columns.table_name, columns.column_name FROM duckdb_columns() AS columns"
         " JOIN duckdb_tables() AS tables USING (table_oid) WHERE NOT columns.internal"
     ):
-        columns.setdefault(table, []).append(f"bit_xor(hash({_quoted(column)}))")
+        columns.setdefault(table, []).append(f"bit_xor(hash({quoted(column)}))")
     rows = 0
     for table, hashes in columns.items():
-        last = ask(f"SELECT coalesce(max(rowid), -1) FROM {_quoted(table)}")[0][0]
+        last = ask(f"SELECT coalesce(max(rowid), -1) FROM {quoted(table)}")[0][0]
         for first in range(0, last + 1, CHUNK_ROWS):
-            some = f"{_quoted(table)} WHERE rowid BETWEEN {first} AND {first + CHUNK_ROWS - 1}"
+            some = f"{quoted(table)} WHERE rowid BETWEEN {first} AND {first + CHUNK_ROWS - 1}"
             rows += ask(f"SELECT count(*), {', '.join(hashes)} FROM {some}")[0][0]
     return Found(said=f"{len(columns)} tables, {rows:,} rows read")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -14,7 +14,7 @@ from exporter.errors import HistoryBusy, HistoryError, HistoryLocked, HistoryUnw
 from exporter.history import compaction
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.retention import prune_in_steps
+from exporter.history.shortening import prune_in_steps
 from exporter.history.verification import verify
 from tests.history.past import BEGIN, EVENTS, Past, requests
 from tests.history.test_backup import contents

@@ -9,7 +9,7 @@ import pytest
 from exporter.errors import HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import Pruned
-from exporter.history.retention import newest_request, prune_in_steps
+from exporter.history.shortening import newest_request, prune_in_steps
 from exporter.history.verification import verify
 from tests.history.past import BEGIN, EVENTS, Past, requests
 

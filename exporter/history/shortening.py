@@ -5,12 +5,10 @@ from datetime import datetime
 
 from exporter.collector import Events
 from exporter.errors import HistoryUnwritable
-from exporter.history.file import HistoryFile
+from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.pruning import Pruned
 from exporter.history.schema import STEPS, table_columns
 from exporter.history.writer import Writer
-
-HOLD_SECONDS = 1.0
 
 
 def newest_request(file: HistoryFile) -> datetime | None:
