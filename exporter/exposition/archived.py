@@ -23,7 +23,9 @@ def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_by
             else:
                 yield _counter(fold.family, totals, fold.busiest)
     yield _counter(families.HISTORY_ROWS, totals)
-    yield _counter(families.HISTORY_PRUNED, totals)
+    tables = [collector.events.table for collector in collectors.values() if collector.events]
+    pruned = [int(totals.counter(families.HISTORY_PRUNED.name, table)) for table in tables]
+    yield Block(families.HISTORY_PRUNED, Labels(("table",), [tables]), pruned)
     kinds = list(families.INCIDENT_KINDS)
     counts = [int(totals.counter(families.INCIDENTS.name, kind)) for kind in kinds]
     yield Block(families.INCIDENTS, Labels(("kind",), [kinds]), counts)

@@ -35,6 +35,7 @@ def assert_whole(source: Source, rig: Rig, tally: Tally | None = None) -> None:
     rig.assert_once()
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.fault(37)
 def test_a_torn_log(source: Source, left: Copies, tally: Tally) -> None:
     """Wherever the log ends, the next poll completes the history and sets nothing aside."""
@@ -48,6 +49,7 @@ def test_a_torn_log(source: Source, left: Copies, tally: Tally) -> None:
             assert "log_quarantined" not in rig.incidents(), f"cut at {at}"
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.fault(38)
 def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -> None:
     """Whichever bit of the log is flipped, the log is kept aside, and the next poll completes the history."""

@@ -24,7 +24,7 @@ PLACES = {
     "before the lock": "LOCK TABLE",
     "while the lock is waited for": "LOCK TABLE",
     "between lock and snapshot": "SELECT pg_current_snapshot()",
-    "between snapshot and rows": "SELECT id::bigint, CASE",
+    "between snapshot and rows": "SELECT oldest.id",
     "among the rows": "COPY",
 }
 
