@@ -156,8 +156,8 @@ class History:
         return changed
 
     def _reread(self, connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
-        self.known = True
         self.totals = read_totals(connection, naive(now))
+        self.known = True
         self.positions = read_positions(connection)
         self.open_keys = connection.sql(
             "SELECT id, created_at FROM http_requests_open ORDER BY id DESC LIMIT 5000"

@@ -102,7 +102,7 @@ class Rig:
             for labels, buckets in rows.items():
                 now[family, labels] = float(sum(count for count, _ in buckets.values()))
         fallen = {key: (value, now.get(key)) for key, value in self._before.items() if now.get(key, -1.0) < value}
-        assert not fallen
+        assert not fallen, fallen
         self._before = now
 
     def counter(self, family: str, *labels: str) -> float:
