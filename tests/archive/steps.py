@@ -69,7 +69,7 @@ class Steps:
 
     def _free(self, source: Source) -> int:
         # What a transaction that is open inserts is not seen here: it takes its ids from below.
-        return int(source.run("SELECT coalesce(max(id), 0) + 1 FROM http_requests")[0][0])
+        return int(source.run("SELECT greatest(max(id), 0) + 1 FROM http_requests")[0][0])
 
     def _request(self, connection: "Connection[Any]", number: int) -> None:
         created_at = self._instant()
