@@ -154,7 +154,7 @@ def pipeline(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: F
         chunk_size=50_000,
         included_columns=[name.strip() for name in COLUMNS.split(",")],
     )
-    loaded = path.with_name("loaded.duckdb") if tidy else path
+    loaded = path.with_name("fetched.duckdb") if tidy else path
     run = dlt.pipeline(
         "requests",
         pipelines_dir=str(path.parent / "pipelines"),
