@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import adbc_driver_postgresql.dbapi as driver
 import duckdb
@@ -59,16 +60,23 @@ def ours(parameters: Parameters, path: Path) -> None:
         raise SystemExit(message)
 
 
+class Load(Protocol):
+    """A way of loading every request into a table, plainly or tidied."""
+
+    def __call__(self, parameters: Parameters, path: Path, *, tidy: bool) -> None:
+        """Load them."""
+
+
 @dataclass(frozen=True)
 class Peer:
     """Another way from PostgreSQL into DuckDB: plainly, or with the redaction and the deduplication that ours has."""
 
-    load: Callable[[Parameters, Path, bool], None]
+    load: Load
     tidy: bool = False
 
     def __call__(self, parameters: Parameters, path: Path) -> None:
         """Load every request into a table of its own."""
-        self.load(parameters, path, self.tidy)
+        self.load(parameters, path, tidy=self.tidy)
 
 
 def store(file: duckdb.DuckDBPyConnection, relation: str, *, tidy: bool) -> None:
@@ -89,7 +97,7 @@ def _tidied(relation: str) -> str:
     )
 
 
-def adbc(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001 - one shape for all peers
+def adbc(parameters: Parameters, path: Path, *, tidy: bool) -> None:
     """Stream Arrow through ADBC."""
     with driver.connect(_address(parameters)) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT {COLUMNS} FROM http_requests")
@@ -102,7 +110,7 @@ def adbc(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT00
             store(file, "rows", tidy=tidy)
 
 
-def csv_file(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001
+def csv_file(parameters: Parameters, path: Path, *, tidy: bool) -> None:
     """Copy to a temporary CSV file and let DuckDB read it."""
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         with (
@@ -117,7 +125,7 @@ def csv_file(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: F
             store(database, f"read_csv('{file.name}', nullstr='')", tidy=tidy)
 
 
-def rows_to_arrow(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001
+def rows_to_arrow(parameters: Parameters, path: Path, *, tidy: bool) -> None:
     """Fetch rows with a server cursor of psycopg and build Arrow tables of them."""
     names = [name.strip() for name in COLUMNS.split(",")]
     with (
@@ -134,7 +142,7 @@ def rows_to_arrow(parameters: Parameters, path: Path, tidy: bool) -> None:  # no
             store(database, "batch", tidy=tidy)
 
 
-def pipeline(parameters: Parameters, path: Path, tidy: bool) -> None:  # noqa: FBT001
+def pipeline(parameters: Parameters, path: Path, *, tidy: bool) -> None:
     """Run a dlt pipeline with its Arrow backend; what is tidied is tidied from the table that it has loaded."""
     os.environ.update(
         {
