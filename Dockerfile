@@ -9,6 +9,7 @@ COPY requirements/build.txt requirements/run.txt requirements/
 RUN /opt/tableau-exporter/bin/pip install --no-cache-dir --disable-pip-version-check \
         --require-hashes --only-binary :all: -r requirements/build.txt -r requirements/run.txt
 COPY LICENSE README.md pyproject.toml ./
+COPY alerts alerts
 COPY exporter exporter
 RUN /opt/tableau-exporter/bin/pip install --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation . \

@@ -1,8 +1,10 @@
 # make demo   install what it needs and run the whole system on an empty machine; ARGS="--for 60s" goes to the command
 # make test   install what it needs, check the code and run every test; ARGS="-k archive" goes to pytest
-# make soak   the faults of docs/reliability.md, as often as it says, for some hours; writes its table; ARGS goes to pytest
+# make soak   the faults of docs/reliability.md, then outages of Alertmanagers, some hours long; writes the table; ARGS goes to the first
 # make mutate take each of the archive's protections out once and see whether a test notices; ARGS="--only 12 --jobs 4"
 # make check  format, lint, types, import layers
+# make dashboards write grafana/dashboards/ from grafana/source/
+# make pictures   draw the pictures of the dashboards in docs/images/; needs npm and chromium
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
@@ -11,12 +13,12 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := exporter tests $(wildcard benchmarks)
+SOURCES := exporter tests grafana $(wildcard benchmarks)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutate check bench lock clean components
+.PHONY: help demo test soak mutate check dashboards pictures bench lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -33,6 +35,8 @@ test: components check
 
 soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest -m fault --reliability docs/reliability.md $(ARGS)
+	SOAK=true $(BIN)/python -m pytest tests/alerting/test_outages.py
+	SOAK=true $(BIN)/python -m pytest -s tests/end_to_end/test_many_scrapes.py
 
 mutate: components $(VENV)/dev.stamp
 	$(BIN)/python -m tests.taking_out $(ARGS)
@@ -42,6 +46,12 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
+
+dashboards: $(VENV)/dev.stamp
+	$(BIN)/python -m grafana.source
+
+pictures: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.grafana.pictures $(ARGS)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -81,7 +91,7 @@ LIKE_DEV = --constraints requirements/dev.txt
 
 lock: | $(VENV)/pyvenv.cfg
 	@test -x $(BIN)/uv || $(PIP_INSTALL) -r requirements/dev.txt
-	$(LOCK) pyproject.toml --extra demo --group build --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra demo --extra delta --group build --group dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt

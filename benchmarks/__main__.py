@@ -1,6 +1,7 @@
-"""``make bench``: archive a million requests, and poll a thousand; everything as a ratio within this run.
+"""``make bench``: archive, poll, read a large Tableau, notify of it, render, scrape and show many assets.
 
-ARGS="--rows 5000000" archives more; ARGS="--long 50000000" polls on a longer history.
+All as ratios within this run. ARGS="--rows 5000000" archives more; ARGS="--long 50000000" polls on a longer history;
+ARGS="--only exposition --pause 0" scrapes alone, without a pause.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks import notifying, pages, rest
+from benchmarks.exposition import measure, report
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
 from exporter.demo.postgres import Postgres
@@ -32,14 +35,66 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="interleaved runs of each way")
     parser.add_argument("--long", type=int, default=10_000_000, help="rows of the longer history")
     parser.add_argument("--polls", type=int, default=15, help="polls of a thousand rows on each history")
-    parser.add_argument("--only", choices=["archive", "poll"])
+    parser.add_argument("--workbooks", type=int, default=50_000, help="of the Tableau that is read")
+    parser.add_argument("--datasources", type=int, default=20_000, help="of the Tableau that is read")
+    parser.add_argument("--assets", type=int, default=100_000, help="of the exposition and the pages")
+    parser.add_argument("--every", type=float, default=15.0, help="seconds from rendering to rendering")
+    parser.add_argument("--pause", type=float, default=1.0, help="seconds from scrape to scrape of each scraper")
+    parser.add_argument("--only", choices=["archive", "exposition", "notify", "pages", "poll", "rest"])
     arguments = parser.parse_args()
+    if arguments.only in {None, "exposition"}:
+        for small in (True, False):
+            runs = [measure(arguments.assets, small, arguments) for _ in range(arguments.runs)]
+            report(arguments.assets, runs)
+    if arguments.only in {None, "pages"}:
+        pages.measure(arguments.assets, times=40, scrapers=8, pause_seconds=arguments.pause)
+    if arguments.only in {None, "rest"}:
+        reading(arguments.workbooks, arguments.datasources, arguments.runs)
+    if arguments.only in {None, "notify"}:
+        telling(arguments.workbooks, arguments.datasources)
+    if arguments.only in {"exposition", "notify", "pages", "rest"}:
+        return
     with Postgres(settings={"max_wal_size": "8GB", "autovacuum": "off"}) as server:
         server.start()
         if arguments.only != "poll":
             archive(server, arguments.rows, arguments.runs)
         if arguments.only != "archive":
             polls(server, (1_000_000, arguments.long), arguments.polls)
+
+
+def reading(workbooks: int, datasources: int, runs: int) -> None:
+    """Print what a complete poll of the REST and Metadata APIs costs, against the plainest loop over two lists."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in rest.WAYS}
+    with rest.tableau(workbooks, datasources) as url:
+        for _ in range(runs):
+            for name in rest.WAYS:
+                found[name].append(rest.measure(name, url))
+    *_, plain = found.values()
+    print(f"\nReading {workbooks:,} workbooks and {datasources:,} sources: median of {runs} interleaved runs")
+    print("| way | assets | seconds | against the last | client CPU s | peak MB |\n|---|---|---|---|---|---|")
+    for name, results in found.items():
+        ratio = statistics.median(run["seconds"] / other["seconds"] for run, other in zip(results, plain, strict=True))
+        keys = ("assets", "seconds", "cpu", "peak_mb")
+        assets, seconds, cpu, peak = (statistics.median(run[key] for run in results) for key in keys)
+        print(f"| {name} | {assets:,.0f} | {seconds:.1f} | {ratio:.2f} | {cpu:.1f} | {peak:.0f} |")
+
+
+def telling(workbooks: int, datasources: int) -> None:
+    """Print what direct notifications cost while no asset, a tenth and all of those with extracts are stale."""
+    with rest.tableau(workbooks, datasources) as url:
+        found = [notifying.measure(share, url) for share in (0.0, 0.1, 1.0)]
+    print(
+        f"\nNotifying {notifying.RECEIVERS} Alertmanagers, {workbooks:,} workbooks and {datasources:,} sources;"
+        " CPU seconds, and x as they are of posting the same bytes by a bare client"
+    )
+    print("| alerts firing | a look | a minute | x | MB a minute | peak MB before alerts, with them |")
+    print("|---|---|---|---|---|---|")
+    for run in found:
+        times = f"{run['a_minute'] / run['bare']:.0f}" if run["firing"] else "-"
+        print(
+            f"| {run['firing']:,.0f} | {run['quiet']:.2f} | {run['a_minute']:.1f} | {times} | {run['sent_mb']:.1f}"
+            f" | {run['polled_mb']:.0f}, {run['peak_mb']:.0f} |"
+        )
 
 
 def archive(server: Postgres, rows: int, runs: int) -> None:

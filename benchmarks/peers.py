@@ -21,6 +21,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.poller.poller import Poller, Schedule
+from exporter.poller.shared import Shared
 from exporter.repository.connection import connect
 from exporter.repository.source import Address, Login, Repository
 
@@ -45,9 +46,7 @@ def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
         statement_timeout=600.0,
     )
     board = Board(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
-    made = Poller(
-        Repository(login), history, collectors, board, Schedule(), lambda _asset: (None, None), clock=time.time
-    )
+    made = Poller(Repository(login), Shared(history, collectors, board, time.time), Schedule())
     made.lock()
     return made, history
 

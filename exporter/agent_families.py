@@ -108,6 +108,41 @@ INCIDENTS = _counter(
     "history_incidents_total", "Things that befell the source or the history file, at every poll.", "kind"
 )
 FILE_BYTES = _gauge("history_file_bytes", "The size of the history file, at every poll.")
+REST_TOKEN_ACCEPTED = _gauge(
+    "rest_token_accepted",
+    "Whether Tableau took the token, or the connected app, at the last sign-in; by the agent at every sign-in.",
+    source="rest: auth/signin",
+)
+REST_SIGN_INS = _counter(
+    "rest_sign_ins_total",
+    "How often the agent signed in since it started, at every sign-in.",
+    source="rest: auth/signin",
+)
+REST_SESSIONS_LOST = _counter(
+    "rest_sessions_lost_total",
+    "Sessions that Tableau ended before their time since the agent started, at every poll.",
+    source="rest",
+)
+REST_COLLISIONS = _counter(
+    "rest_token_collisions_total",
+    "Sessions lost to another program that signs in with the same token, as far as can be told, since the agent"
+    " started; at every poll.",
+    source="rest",
+)
+NOTIFICATIONS_SENT = _counter(
+    "notifications_sent_total",
+    "Alerts that an Alertmanager took from the agent, each time, since the history was begun; at every sending.",
+    "alertmanager",
+)
+NOTIFICATIONS_FAILED = _counter(
+    "notifications_failed_total",
+    "Alerts that an Alertmanager did not take from the agent, each once a minute, since the history was begun; at every"
+    " sending.",
+    "alertmanager",
+)
+NOTIFICATIONS_FIRING = _gauge(
+    "notifications_firing", "Alerts that the agent itself raises and that fire, by the agent every 15 seconds."
+)
 SERIES_DROPPED = _counter(
     "series_dropped_total",
     "Series left out of the exposition by a limit or because they were not valid, at every rendering.",
@@ -136,5 +171,12 @@ FAMILIES = (
     POSSIBLY_LOST,
     INCIDENTS,
     FILE_BYTES,
+    REST_TOKEN_ACCEPTED,
+    REST_SIGN_INS,
+    REST_SESSIONS_LOST,
+    REST_COLLISIONS,
+    NOTIFICATIONS_SENT,
+    NOTIFICATIONS_FAILED,
+    NOTIFICATIONS_FIRING,
     SERIES_DROPPED,
 )

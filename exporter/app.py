@@ -6,42 +6,42 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from importlib import metadata
 from types import FrameType
 
 import structlog
 
 from exporter import __version__, collectors, logs, parts
-from exporter.collector import Collector
+from exporter.alerting.notifier import Tempo
 from exporter.config import Configuration, RunOptions
+from exporter.config.sections import Rest as RestSection
 from exporter.errors import ConfigurationError, Fault
 from exporter.exposition import Renderer, Rendering
 from exporter.exposition.board import Board
+from exporter.exposition.pages import PageMaker, Pages
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
-from exporter.history.history import History
-from exporter.poller.poller import Poller, Schedule
-from exporter.repository.source import Repository
+from exporter.poller.assembling import assemblies
+from exporter.poller.giving_back import give_back
 from exporter.status import Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
+from exporter.working import Standing, put_to_work
 
+SOURCES = ("repository", "rest")
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
 
 log = structlog.get_logger()
 
 
-def run(options: RunOptions) -> int:
+def run(options: RunOptions, tempo: Tempo | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
     # The history says who looked at what: what this process makes is for its owner and group.
     os.umask(0o027)
-    agent = Agent(options, configuration, redactor)
+    agent = Agent(options, configuration, redactor, tempo)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     handled: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -75,31 +75,34 @@ def _next(signals: "queue.SimpleQueue[int]") -> int:
             continue
 
 
-@dataclass(frozen=True)
-class Polling:
-    """One configuration at work: a reload stops it and puts another in its place."""
-
-    poller: Poller
-    history: History
-    collectors: Mapping[str, Collector]
+def _asked(rest: RestSection | None) -> tuple[str, tuple[str, ...]] | None:
+    """Return which server and which sites are asked."""
+    return (rest.url, rest.sites) if rest else None
 
 
 class Agent:
     """The running agent; it is also what the web server serves."""
 
-    def __init__(self, options: RunOptions, configuration: Configuration, redactor: logs.Redactor) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        configuration: Configuration,
+        redactor: logs.Redactor,
+        tempo: Tempo | None = None,
+    ) -> None:
         self._options = options
         self._configuration = configuration
         self._redactor = redactor
         self._known = collectors.discover()
         self._board = Board(
-            ["repository"] if configuration.repository else [],
+            [name for name in SOURCES if getattr(configuration, name)],
             version=__version__,
             library=metadata.version("duckdb"),
             started_at=time.time(),
         )
-        self._renderer = Renderer(configuration.limits.series_per_family)
+        self._renderer = Renderer(parts.series_limits(configuration))
         self._rendering = Rendering.empty()
+        self._pages = Pages()
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
@@ -107,9 +110,17 @@ class Agent:
         self._access = parts.access(configuration)
         address = configuration.web.listen_address
         self._web = WebServer(application(self, self._access), address.host, address.port, self._access)
-        self._polling = self._new_polling(configuration)
+        self._assemblies = assemblies(self._known, promises(configuration.freshness.promises()))
+        self._standing = Standing(
+            self._known, self._file, self._board, self._assemblies, self._changed.set, tempo or Tempo()
+        )
+        self._page_maker = PageMaker(self._board, self._standing.assets_and_blocks)
+        self._working = put_to_work(configuration, self._standing)
+        self._promise(configuration)
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
+            threading.Thread(target=self._poll_rest_forever, name="rest poller"),
+            threading.Thread(target=self._notify_forever, name="notifier"),
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
         )
 
@@ -121,7 +132,7 @@ class Agent:
     def start(self) -> None:
         """Listen first, then poll: a repository that is down must not keep the agent from saying so."""
         self._announce(self._configuration)
-        self._polling.poller.lock()
+        self._working.history.lock()
         self._render()
         self._web.start()
         log.info("listening", address=str(self._configuration.web.listen_address), port=self.port, version=__version__)
@@ -131,7 +142,7 @@ class Agent:
     def stop(self) -> None:
         """Finish the poll that runs, read exactly once more, close the file, and end."""
         self._stopping.set()
-        self._polling.poller.stop()
+        self._working.stop()
         self._changed.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -152,13 +163,17 @@ class Agent:
         """Return what the status page shows."""
         return self._board.status(time.time(), str(self._options.config_file))
 
+    def pages(self) -> Pages:
+        """Return what the other pages show, as it was made last."""
+        return self._pages
+
     def reload(self) -> None:
         """Load the configuration anew, all of it or nothing. Raises ConfigurationError."""
         with self._reloading:
             try:
                 configuration = self._options.load(self._known)
                 self._refuse_restart(configuration)
-                access, polling = parts.access(configuration), self._new_polling(configuration)
+                access, working = parts.access(configuration), put_to_work(configuration, self._standing, self._working)
                 if access is not None and self._access is not None:
                     self._access.adopt(access)
             except ConfigurationError as error:
@@ -166,13 +181,17 @@ class Agent:
                 self._changed.set()
                 raise
             self._redactor = logs.configure(configuration.log.level, configuration.log.format)
-            self._configuration = configuration
+            old, self._configuration = self._configuration, configuration
             self._announce(configuration)
             self._file.limits = parts.limits(configuration)
-            self._renderer.series_limit = configuration.limits.series_per_family
-            before, self._polling = self._polling, polling
-            before.poller.stop()
-            self._board.retain(polling.collectors)
+            self._renderer.limits = parts.series_limits(configuration)
+            before, self._working = self._working, working
+            self._promise(configuration)
+            before.stop()
+            if _asked(old.rest) != _asked(configuration.rest):
+                for assembly in self._assemblies.values():
+                    assembly.forget("rest")
+            self._board.retain(working.collectors)
             self._board.pin_reload(time.time(), None)
             self._changed.set()
             log.info("the configuration was reloaded")
@@ -191,47 +210,43 @@ class Agent:
             "web.listen_address": (old.web.listen_address, new.web.listen_address),
             "web.config_file": (old.web.config_file is None, new.web.config_file is None),
             "repository": (old.repository is None, new.repository is None),
+            "rest": (old.rest is None, new.rest is None),
         }
         refusal = "cannot change while the agent runs; restart it"
         faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
         if faults:
             raise ConfigurationError(faults)
 
-    def _new_polling(self, configuration: Configuration) -> Polling:
-        chosen = parts.enabled(configuration, self._known)
-        settings = configuration.repository
-        history = History(
-            self._file,
-            chosen,
-            parts.privacy(configuration),
-            configuration.pseudonym_key_file,
-            timedelta(seconds=configuration.history.retention) if configuration.history.retention else None,
-        )
-        history.pseudonyms = parts.pseudonyms(configuration)
-        schedule = Schedule(settings.poll_interval, settings.exact_interval) if settings else Schedule()
-        poller = Poller(
-            Repository(parts.login(configuration)),
-            history,
-            chosen,
-            self._board,
-            schedule,
-            promises(configuration.freshness.promises()),
-            clock=time.time,
-            on_change=self._changed.set,
-        )
-        return Polling(poller, history, chosen)
+    def _promise(self, configuration: Configuration) -> None:
+        """Have the assets that are shown already judged by these promises."""
+        freshness = configuration.freshness
+        for assembly in self._assemblies.values():
+            assembly.promise(promises(freshness.promises()), freshness.schedule_grace)
 
     def _poll_forever(self) -> None:
-        if self._configuration.repository is None:
-            return
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
-        while not self._stopping.is_set():
-            polling = self._polling
-            polling.poller.run(randomness)
+        while not self._stopping.is_set() and (poller := self._working.poller):
+            poller.run(randomness)
             # What its last poll showed of a collector that a reload has switched off meanwhile.
-            self._board.retain(self._polling.collectors)
-        if self._board.source("repository").up:
-            self._polling.poller.poll(exact=True)
+            self._board.retain(self._working.collectors)
+        if (poller := self._working.poller) and self._board.source("repository").up:
+            poller.poll(exact=True)
+
+    def _poll_rest_forever(self) -> None:
+        randomness = random.Random()  # noqa: S311 - jitter, not a secret
+        while not self._stopping.is_set() and (poller := self._working.rest_poller):
+            poller.run(randomness)
+            self._board.retain(self._working.collectors)
+
+    def _notify_forever(self) -> None:
+        while not self._stopping.is_set():
+            working = self._working
+            if working.notifier is not None:
+                working.notifier.run(working.stopped, self._standing.tempo.look_seconds)
+            else:
+                self._standing.show_notifications((), time.time())
+                self._board.pin_firing(None)
+                working.stopped.wait()
 
     def _render_forever(self) -> None:
         while not self._stopping.is_set():
@@ -244,4 +259,7 @@ class Agent:
 
     def _render(self) -> None:
         now = time.time()
-        self._rendering = self._renderer.render(self._board.blocks(now), now)
+        blocks = list(self._board.blocks(now))
+        self._rendering = self._renderer.render(blocks, now)
+        self._pages = self._page_maker.make(now, self._working.collectors, blocks)
+        give_back()

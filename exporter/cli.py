@@ -9,19 +9,21 @@ import os
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from exporter import __version__
 from exporter.errors import ConfigurationError, ExporterError
 from exporter.history_commands import history
-from exporter.terminal import FAULT, config_file_option, one_line, options, seconds_of, show_findings
+from exporter.terminal import FAULT, config_file_option, options, seconds_of, show_findings
+from exporter.texts import columns, one_line
 
 if TYPE_CHECKING:
     from exporter.config import RunOptions
 
 PROGRAM = "tableau-exporter"
+WRONG_USAGE_OF_AUDIT = 64
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
 
@@ -60,7 +62,8 @@ def main() -> None:
     Exit codes:
       0    it ended as it should
       1    a fault, told in one line on stderr
-      2    wrong usage
+      2    wrong usage; of audit: something is critical
+      64   wrong usage of audit
       70   an internal error: a defect of this program
       130  interrupted from the keyboard
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
@@ -109,11 +112,55 @@ def run(
 
 @main.command()
 @config_file_option
-def check(config_file: Path) -> int:
-    """Look for everything that keeps the agent from working: configuration, sources, rights, the history file."""
+@click.option("--send-test-alert", is_flag=True, help="Send an alert that says so to each Alertmanager.")
+def check(config_file: Path, *, send_test_alert: bool) -> int:
+    """Look for everything that keeps the agent from working.
+
+    That is the configuration, the sources, rights, the Alertmanagers and the history file.
+    """
     from exporter import doctor
 
-    return show_findings(doctor.check(options(config_file)))
+    return show_findings(doctor.check(options(config_file), send_test_alert=send_test_alert))
+
+
+class Auditing(click.Command):
+    """A command whose code 2 says something else than wrong usage."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """Read the arguments; wrong usage ends with 64."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except click.UsageError as error:
+            error.show()
+            raise click.exceptions.Exit(WRONG_USAGE_OF_AUDIT) from None
+
+
+@main.command(cls=Auditing)
+@config_file_option
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="A table for people, one JSON array, or CSV with a line of names.",
+)
+@click.option(
+    "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
+)
+def audit(config_file: Path, format_: str, output: Path | None) -> int:
+    """Judge the freshness of every asset now, once; no agent and no history are needed.
+
+    \b
+    Exit codes:
+      0    every critical promise is kept; there may be warnings
+      1    it failed, or the assets of a source or a site are missing
+      2    something is critical
+      64   wrong usage
+    """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
+    from exporter.audit import command
+
+    return command.run(options(config_file), format_, output)
 
 
 @main.command()
@@ -134,7 +181,7 @@ def metrics(format_: str) -> None:
         for family in collectors.families()
     ]
     heads = ("name", "type", "labels", "meaning", "source")
-    for line in (_markdown if format_ == "markdown" else _columns)([heads, *rows]):
+    for line in (_markdown if format_ == "markdown" else columns)([heads, *rows]):
         click.echo(line)
 
 
@@ -142,11 +189,13 @@ def metrics(format_: str) -> None:
 @click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End by itself after, say, 60s.")
 @click.option("--keep", is_flag=True, help="Leave the demo's folder behind.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")
-def demo(seconds: float | None, port: int, *, keep: bool) -> int:
+@click.option("--cloud", is_flag=True, help="Simulate Tableau Cloud: the REST API alone, no repository.")
+@click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and show alerts go through.")
+def demo(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
     """Show the whole system on an empty machine: a simulated Tableau, living traffic, and the real agent on it."""
     from exporter.demo import command
 
-    return command.run(seconds, keep, port)
+    return command.run(seconds, port, keep=keep, cloud=cloud, alerts=alerts)
 
 
 main.add_command(history)
@@ -159,11 +208,6 @@ def _check_configuration(chosen: "RunOptions") -> int:
         click.echo(f"warning: {warning}", err=True)
     click.echo("the configuration is valid")
     return 0
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from exporter.freshness import Dues
 from exporter.metrics import Block, Family
 
 if typing.TYPE_CHECKING:
     import pyarrow as pa
+
+    from exporter.inventory import Inventory
 
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
@@ -39,12 +42,16 @@ TYPES: Mapping[type, Type] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A field of a row; ``volatile`` and ``personal`` as declared below."""
+    """A field of a row; ``volatile`` and ``personal`` as declared below.
+
+    ``pseudonymous`` is whether a keyed hash may stand for a personal text.
+    """
 
     name: str
     type: Type
     volatile: bool
     personal: bool
+    pseudonymous: bool
 
 
 def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
@@ -52,9 +59,12 @@ def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its a
     return field(metadata={"volatile": True})
 
 
-def personal() -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
-    """Declare a text that names a person: the privacy options replace it before anything else sees it."""
-    return field(metadata={"personal": True})
+def personal(*, pseudonymous: bool = True) -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
+    """Declare a text that names a person: the privacy options replace it before anything else sees it.
+
+    What is of use only as it is, such as an address to write to, is not ``pseudonymous``: pseudonyms leave it out.
+    """
+    return field(metadata={"personal": True, "pseudonymous": pseudonymous})
 
 
 def columns_of(row: type) -> tuple[Column, ...]:
@@ -66,6 +76,7 @@ def columns_of(row: type) -> tuple[Column, ...]:
             TYPES[_plain(hints[item.name])],
             volatile=bool(item.metadata.get("volatile")),
             personal=bool(item.metadata.get("personal")),
+            pseudonymous=bool(item.metadata.get("pseudonymous")),
         )
         for item in fields(row)
     )
@@ -111,11 +122,17 @@ Promises = Callable[[Mapping[str, Any]], tuple[float | None, float | None]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a state's samples may depend on beside its rows: the site of each id, the promises, what was learned."""
+    """What a state's samples may depend on beside its rows.
+
+    The site of each id, the promises, what was learned, what schedules announced, and when the rows were true (Unix
+    seconds).
+    """
 
     sites: Mapping[int, str]
     promises: Promises
     learned: "pa.Table | None" = None
+    dues: Dues = field(default_factory=Dues)
+    now: float = 0.0
 
     def site(self, site_id: int | None) -> str:
         """Return the label of a site; empty (absent) when it is not known."""
@@ -123,6 +140,9 @@ class Context:
 
 
 Expose = Callable[["pa.Table", Context], Sequence[Block]]
+FromInventory = Callable[["Inventory"], "pa.Table"]
+Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
+Judge = Callable[["pa.Table", Promises, float], "pa.Table"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,16 @@ class State:
     """The history table that keeps the rows by day."""
     learns: str | None = None
     """A question to the history, with the rows at hand as ``state``; its answer is ``Context.learned``."""
+    recalls: str | None = None
+    """Another, that knows the instant as ``$now``; its answer is what the pages show beside the rows."""
+    recalls_seconds: float = 0.0
+    """How long that answer is good: one that is dear is asked for seldom."""
+    inventoried: "FromInventory | None" = None
+    """How its rows are made of what the REST and Metadata APIs say of a site."""
+    merge: "Merge | None" = None
+    """How rows of several sources become one table; needed with ``inventoried``."""
+    judge: "Judge | None" = None
+    """The rows as the audit of the history keeps them, at an instant (Unix seconds)."""
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,27 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from exporter import collectors, parts
+from exporter.alerting.alert import Alert, bounded_annotations, bounded_labels
+from exporter.alerting.alertmanager import Alertmanager
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
-from exporter.errors import ConfigurationError, ExporterError, SourceError, SourceUnreachable
+from exporter.config.sections import Rest as RestSettings
+from exporter.errors import ConfigurationError, ExporterError, NotificationFailed, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.poller.taking import relations_of
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
+from exporter.rest.source import Rest
 from exporter.web.access import load_access
+
+TEST_ALERT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,11 @@ class Finding:
     message: str
 
 
-def check(options: RunOptions) -> Iterator[Finding]:
-    """Look at the configuration, the repository and the history file; nothing is changed."""
+def check(options: RunOptions, *, send_test_alert: bool = False) -> Iterator[Finding]:
+    """Look at the configuration, the sources, the Alertmanagers and the history file; nothing is changed.
+
+    On request each Alertmanager is sent a test alert.
+    """
     try:
         configuration = options.load(collectors.discover())
     except ConfigurationError as error:
@@ -42,6 +52,9 @@ def check(options: RunOptions) -> Iterator[Finding]:
         yield from _web(configuration.web.config_file)
     if configuration.repository is not None:
         yield from _repository(configuration)
+    if configuration.rest is not None:
+        yield from _rest(configuration.rest)
+    yield from _alertmanagers(configuration, send_test_alert=send_test_alert)
     yield from _history(configuration.history.path)
 
 
@@ -67,6 +80,53 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
                 yield _collector(session, name, collector)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error))
+
+
+def _rest(settings: RestSettings) -> Iterator[Finding]:
+    rest = Rest(parts.rest_login(settings))
+    try:
+        for ok, message in rest.look():
+            yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
+    except ExporterError as error:
+        yield Finding(ok=False, subject="rest", message=str(error))
+    finally:
+        rest.close()
+
+
+def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> Iterator[Finding]:
+    logins = parts.alertmanagers(configuration)
+    if send_test_alert and not logins:
+        message = "none is configured, no test alert was sent; set alertmanager.urls"
+        yield Finding(ok=False, subject="alertmanager", message=message)
+    for login in logins:
+        subject = f"alertmanager {login.url}"
+        try:
+            for message in _told(Alertmanager(login), send_test_alert=send_test_alert):
+                yield Finding(ok=True, subject=subject, message=message)
+        except NotificationFailed as error:
+            yield Finding(ok=False, subject=subject, message=str(error).removeprefix(f"{subject}: "))
+
+
+def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
+    """Say what an Alertmanager answers. Raises NotificationFailed."""
+    yield f"Alertmanager {alertmanager.look()} answers"
+    if send_test_alert:
+        sent = alertmanager.send([_test_alert(time.time())])
+        if sent.failure:
+            raise NotificationFailed(sent.failure)
+        for _, reason in sent.refused:
+            raise NotificationFailed(f"refuses the test alert: {reason}")
+        yield "has taken the test alert TableauTestAlert, which ends by itself in a minute"
+
+
+def _test_alert(now: float) -> Alert:
+    annotations = {
+        "summary": "This is a test of tableau-exporter.",
+        "description": "Somebody called tableau-exporter check --send-test-alert. Nothing is wrong, nothing has to be"
+        " done; this alert ends by itself within a minute.",
+    }
+    labels = bounded_labels({"alertname": "TableauTestAlert", "severity": "info"})
+    return Alert(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
 def _collector(session: Session, name: str, collector: Collector) -> Finding:

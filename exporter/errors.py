@@ -15,7 +15,9 @@ Each message is one line that says what happened, to what, and what to do::
     |   |-- HistoryReplaced     the file is not the one that was read before
     |   |-- HistoryDamaged      the file holds what nobody wrote
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
+    |-- OutputUnwritable        what was asked for cannot be put where it should go
     |-- WebError                the web server cannot listen
+    |-- NotificationFailed      an Alertmanager could not be asked or told: silent, a refusal, or somebody else
     |-- PollInterrupted         the agent was told to end in the middle of a long poll
     `-- DemoError               the demo cannot start on this machine
 """
@@ -91,8 +93,16 @@ class HistoryUnwritable(HistoryError):
     """Folder, permissions or disk forbid writing the history."""
 
 
+class OutputUnwritable(ExporterError):
+    """What was asked for cannot be put where it should go."""
+
+
 class WebError(ExporterError):
     """The web server cannot listen where it should."""
+
+
+class NotificationFailed(ExporterError):
+    """An Alertmanager could not be asked or told: it is silent, refuses, or is none."""
 
 
 class PollInterrupted(ExporterError):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from exporter.exports import FORMATS, TABLES
 from exporter.terminal import config_file_option, options, seconds_of, show_findings
 
 INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
@@ -82,3 +83,19 @@ def prune(config_file: Path, older_than: float | None, before: datetime | None, 
     if older_than is not None and before is not None:
         raise click.UsageError("give --older-than or --before, not both")
     return show_findings(upkeep.prune(options(config_file), older_than, before, rewrite=compact))
+
+
+@history.command()
+@config_file_option
+@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="Delta Lake: extra [delta].")
+@click.option("--table", type=click.Choice(list(TABLES)), required=True, help="Which table of the history.")
+@click.option("--output", "target", metavar="URI", required=True, help="A folder, or a URI such as s3://bucket/table.")
+def export(config_file: Path, format_: str, table: str, target: str) -> int:
+    """Append what is new of a table to a table elsewhere; run twice, nothing is there twice.
+
+    What an object store asks for is taken from the environment: AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME,
+    GOOGLE_APPLICATION_CREDENTIALS and their like.
+    """
+    from exporter import upkeep
+
+    return show_findings(upkeep.export(options(config_file), format_, table, target))

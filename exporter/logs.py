@@ -14,7 +14,8 @@ FIRST_KEYS = ("ts", "level", "msg")
 
 _BARE = re.compile(r'[^\s"=\\]+')
 _NO_KEY = re.compile(r'[\s"=]|[^\x20-\x7e]')
-_LIBRARIES = ("httpcore", "httpx", "tableau", "tableauserverclient", "uvicorn", "urllib3")
+# TSC is how tableauserverclient calls its logger.
+_LIBRARIES = ("TSC", "asyncio", "httpcore", "httpx", "tableau", "tableauserverclient", "uvicorn", "urllib3")
 
 Event = MutableMapping[str, Any]
 

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 Value = float | int | None
 """A sample's value; ``None`` means unknown, and unknown is absent."""
 
-_LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+# The backslash first: the others bring some.
+_LABEL_ESCAPES = (("\\", r"\\"), ('"', r"\""), ("\n", r"\n"))
 
 
 @dataclass(frozen=True)
@@ -33,48 +37,85 @@ class Family:
 
 
 class Labels:
-    """Label values as columns, with the text of each row's labels rendered once and kept."""
+    """Label values as columns, with the text of each row's labels written once and kept."""
 
     def __init__(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
         self.names = tuple(names)
         self.columns = tuple(columns)
-        self._parts: tuple[Labels, ...] = ()
+        self._longer_than: Labels | None = None
 
     def extended(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> "Labels":
-        """Return these labels with more behind them; the text of these is rendered once for both."""
+        """Return these labels with more behind them; the text of these is written once for both."""
         longer = Labels((*self.names, *names), (*self.columns, *columns))
-        longer._parts = (self, Labels(names, columns))
+        longer._longer_than = self
         return longer
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 1
 
-    @cached_property
-    def text(self) -> list[str]:
+    @property
+    def text(self) -> pa.StringArray:
         """Each row as it stands between the braces: ``site="default",window="5m"``; empty without labels.
 
-        An empty value is the same as an absent label to Prometheus, and is left out.
+        An empty value is the same as an absent label to Prometheus, and is left out. Null where a value is no text.
         """
-        if not self.columns:
-            return [""]
-        if self._parts:
-            return [",".join(filter(None, row)) for row in zip(*(part.text for part in self._parts), strict=True)]
-        # Names repeat (sites, projects, types): escape each distinct text once.
-        rendered = []
-        for name, column in zip(self.names, self.columns, strict=True):
-            known = {value: _pair(name, value) for value in set(column)}
-            rendered.append([known[value] for value in column])
-        return [",".join(filter(None, row)) for row in zip(*rendered, strict=True)]
+        if self._longer_than is None:
+            return self._text
+        # Not kept: it is the text of one family, which is rendered once.
+        base = self._longer_than
+        more = _texts(self.names[len(base.names) :], self.columns[len(base.names) :], len(self))
+        return _joined([base.text, more])
+
+    @cached_property
+    def _text(self) -> pa.StringArray:
+        return _joined([_texts(self.names, self.columns, len(self))]) if self.columns else pa.array([""])
+
+    @cached_property
+    def distinct(self) -> bool:
+        """Whether no two rows are the same; rows that differ already in their first labels differ."""
+        if self._longer_than is not None and self._longer_than.distinct:
+            return True
+        text = self.text
+        return bool(pc.count_distinct(text, mode="all").as_py() == len(text))
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Each row's label values, in the order of ``names``."""
         return zip(*self.columns, strict=True) if self.columns else iter([()])
 
 
-def _pair(name: str, value: str) -> str:
-    # A lone surrogate cannot be encoded, and one bad name must not spoil a scrape.
-    text = value.encode("utf-8", "replace").decode("utf-8")
-    return f'{name}="{text.translate(_LABEL_ESCAPES)}"' if text else ""
+def _texts(names: Sequence[str], columns: Sequence[Sequence[str]], length: int) -> pa.StringArray:
+    """Return the text of each row, a comma before each label; null where a value is no text."""
+    if any(len(column) != length for column in columns):
+        message = "its columns of labels are of different lengths"
+        raise ValueError(message)
+    pairs = [_pair(name, _column(column)) for name, column in zip(names, columns, strict=True)]
+    return pc.binary_join_element_wise(*pairs, "")
+
+
+def _column(values: Sequence[str]) -> pa.StringArray:
+    """Return a column; null what is no text. A lone surrogate cannot be encoded, and must not spoil a scrape."""
+    texts: Sequence[object] = values
+    if not set(map(type, texts)) <= {str}:
+        texts = [value if isinstance(value, str) else None for value in texts]
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        whole = [value.encode("utf-8", "replace").decode() if isinstance(value, str) else None for value in texts]
+        return pa.array(whole, pa.string())
+
+
+def _pair(name: str, values: pa.StringArray) -> pa.StringArray:
+    """Return each value with its name, escaped, behind a comma; nothing where it is empty."""
+    for character, escaped in _LABEL_ESCAPES:
+        values = pc.replace_substring(values, character, escaped)
+    pairs = pc.binary_join_element_wise(f',{name}="', values, '"', "")
+    empty = pc.equal(values, "")
+    return pc.if_else(empty, "", pairs) if pc.any(empty).as_py() else pairs
+
+
+def _joined(texts: Sequence[pa.StringArray]) -> pa.StringArray:
+    """Join texts that have a comma before each label."""
+    return pc.utf8_ltrim(pc.binary_join_element_wise(*texts, ""), characters=",")
 
 
 @dataclass(frozen=True)

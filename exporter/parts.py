@@ -3,20 +3,28 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.alerting import alertmanager
+from exporter.alerting.notifier import Manner
 from exporter.collector import Collector
 from exporter.config import Configuration
+from exporter.config.sections import Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
+from exporter.exposition.limits import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.repository.source import Address, Login
+from exporter.rest import login as rest
 from exporter.web.access import Access, load_access
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
-    """Return the collectors that are switched on."""
+    """Return the collectors that are switched on, and that a source of this configuration tells of."""
     return {
-        name: collector for name, collector in known.items() if configuration.collectors.get(name, collector.enabled)
+        name: collector
+        for name, collector in known.items()
+        if configuration.collectors.get(name, collector.enabled)
+        and (configuration.repository is not None or any(state.inventoried for state in collector.states))
     }
 
 
@@ -41,6 +49,48 @@ def login(configuration: Configuration) -> Login:
     )
 
 
+def rest_login(settings: Rest) -> rest.Login:
+    """Return how to reach the REST API; what proves who asks is read anew at every sign-in."""
+
+    def credentials() -> rest.Token | rest.ConnectedApp:
+        app = settings.connected_app
+        if app is not None:
+            return rest.ConnectedApp(app.client_id, app.secret_id, app.read_secret_value() or "", app.user)
+        return rest.Token(settings.token_name or "", settings.read_token_value() or "")
+
+    return rest.Login(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
+
+
+def manner(configuration: Configuration) -> Manner:
+    """Return how alerts are told; what Tableau wrote may name people, who are named only where that is allowed."""
+    settings = configuration.alertmanager
+    if settings is None:
+        return Manner()
+    names = configuration.privacy.users == "name"
+    return Manner(
+        settings.runbook_url, settings.owner_email_label, says_errors=names, dashboard_url=settings.dashboard_url
+    )
+
+
+def alertmanagers(configuration: Configuration) -> list[alertmanager.Login]:
+    """Return how to reach each Alertmanager; what proves who tells it is read anew at every request."""
+    settings = configuration.alertmanager
+    if settings is None:
+        return []
+
+    def authorization() -> alertmanager.Authorization:
+        basic = settings.basic_auth
+        return (basic.username, basic.read_password() or "") if basic else settings.read_bearer_token()
+
+    tls = settings.tls
+    return [
+        alertmanager.Login(
+            url, authorization, tls.ca_file, tls.cert_file, tls.key_file, settings.timeout, settings.labels
+        )
+        for url in settings.urls
+    ]
+
+
 def privacy(configuration: Configuration) -> Privacy:
     """Return what may be stored of people and addresses."""
     settings = configuration.privacy
@@ -61,6 +111,11 @@ def limits(configuration: Configuration) -> Limits:
     """Return what DuckDB may take of its host."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+
+
+def series_limits(configuration: Configuration) -> SeriesLimits:
+    """Return how many series are shown."""
+    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
 def access(configuration: Configuration) -> Access | None:

@@ -60,6 +60,21 @@ class ArchiveStatus:
 
 
 @dataclass(frozen=True)
+class FiringAlert:
+    """An alert that fires: what it is called, how bad it is, about which asset, and since when."""
+
+    name: str
+    severity: str
+    labels: tuple[tuple[str, str], ...]
+    """All labels, sorted by name."""
+    since: float
+
+    def label(self, name: str) -> str:
+        """Return a label's value, empty where there is none."""
+        return dict(self.labels).get(name, "")
+
+
+@dataclass(frozen=True)
 class Status:
     """Everything the status page shows."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from exporter.texts import one_line
 from exporter.units import parse_duration
 
 if TYPE_CHECKING:
@@ -99,8 +100,3 @@ def as_table(findings: Iterable[Finding]) -> list[Finding]:
         table.add_row(mark, Text(one_line(finding.subject)), Text(one_line(finding.message)))
     console.print(table)
     return shown
-
-
-def one_line(value: object) -> str:
-    """Return a text without the breaks of its lines."""
-    return " ".join(str(value).split())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exporter import collectors, parts
+from exporter import collectors, exports, parts
 from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryUnwritable
@@ -17,6 +17,7 @@ from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
 from exporter.history.key_backup import back_up_key
 from exporter.history.shortening import newest_request, prune_in_steps
+from exporter.history.slices import Slices
 from exporter.history.verification import Verdict, verify
 
 # A request may be open for a day, and is counted when it is final: what is younger is not for pruning.
@@ -75,6 +76,20 @@ def prune(
     message = f"{removed} older than {instant} UTC removed, in {steps} steps; counters and positions stay"
     yield Verdict(ok=True, subject="rows", message=message)
     yield _room(file, rewrite=rewrite)
+
+
+def export(options: RunOptions, format_: str, table: str, target: str) -> Iterator[Verdict]:
+    """Export what is new of a table; the file is let go while it is written elsewhere."""
+    write = exports.load(format_)
+    file = _configured(_configuration(options))
+    file.read_only = True
+    rows = Slices(file, table, exports.TABLES[table])
+    if rows.is_empty:
+        yield Verdict(ok=None, subject=table, message="has no rows yet: the agent writes them when it polls")
+        return
+    count = write(rows, target, exports.Options(rows.history, table, exports.TABLES[table]))
+    message = f"{count:,} rows appended to {target}, which has all up to {rows.newest} UTC"
+    yield Verdict(ok=True, subject=table, message=message)
 
 
 def _instant(newest: datetime | None, now: datetime, span: float | None, before: datetime | None) -> datetime:

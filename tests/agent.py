@@ -27,11 +27,11 @@ class Agent:
         self.history = folder / "history.duckdb"
         self.log = folder / "agent.log"
         keys = {
-            "REPOSITORY__POLL_INTERVAL": "1s",
-            "REPOSITORY__EXACT_INTERVAL": "1s",
             "HISTORY__PATH": str(self.history),
             "WEB__LISTEN_ADDRESS": "127.0.0.1:0",
         }
+        if "REST__URL" not in settings or repository is not None:
+            keys |= {"REPOSITORY__POLL_INTERVAL": "1s", "REPOSITORY__EXACT_INTERVAL": "1s"}
         if repository is not None:
             keys |= {
                 "REPOSITORY__HOSTS": f"{repository['host']}:{repository['port']}",
@@ -42,6 +42,8 @@ class Agent:
             }
         keys |= settings
         self.environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items() if value}
+        self.module = "exporter"
+        """What is run: the program, or one that stands before it."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -57,7 +59,7 @@ class Agent:
         already = len(self._ports())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "exporter", "run", *arguments],
+                [sys.executable, "-m", self.module, "run", *arguments],
                 env={**os.environ, **self.environment},
                 cwd=Path(__file__).parents[1],
                 stdout=log,
@@ -103,7 +105,7 @@ class Agent:
 
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Scrape, and return every sample by name and labels."""
-        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        text = httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS).text
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(text)
@@ -145,6 +147,8 @@ class Agent:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             self.process.send_signal(signal.SIGSTOP)
+            # Sent is not stopped: a thread may still be in the midst of opening the file.
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             try:
                 try:
                     duckdb.connect(str(self.history), read_only=True).close()

@@ -8,7 +8,9 @@ import pytest
 from exporter import app, collectors, logs
 from exporter.config import RunOptions
 from exporter.exposition import Rendering
+from exporter.web.application import application
 from tests.agent import PATIENCE_SECONDS
+from tests.web.fakes import ask
 
 
 def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +41,23 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     agent._stopping.set()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
+
+
+def test_use_without_a_repository(tmp_path: Path) -> None:
+    """An agent that knows the REST API alone says that only a repository tells of use; its files are heads alone."""
+    environment = {
+        "TABLEAU_EXPORTER_REST__URL": "http://127.0.0.1:1",
+        "TABLEAU_EXPORTER_REST__TOKEN_NAME": "agent",
+        "TABLEAU_EXPORTER_REST__TOKEN_VALUE": "secret",
+        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
+    }
+    options = RunOptions(tmp_path / "none.yml", environ=environment)
+    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    agent._render()
+    pages = application(agent)
+    for path in ("/usage", "/usage?list=unused90"):
+        text = ask(pages, "GET", path).body.decode()
+        assert "Only the repository of Tableau Server tells of requests, and none is configured" in text
+        assert "switched off" not in text
+    for path in ("/usage.csv", "/usage.csv?of=content&list=unused90"):
+        assert ask(pages, "GET", path).body.count(b"\r\n") == 1

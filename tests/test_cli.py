@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter import __version__, cli, terminal
+from exporter import __version__, cli, terminal, texts
 from exporter.cli import Program, main
 from exporter.errors import ConfigurationError, DemoError, ExporterError, Fault
 
@@ -62,9 +62,9 @@ def test_help_names_every_command_and_exit_code() -> None:
                 "--log.format",
             ],
         ),
-        ("check", ["--config.file"]),
+        ("check", ["--config.file", "--send-test-alert"]),
         ("metrics", ["--format"]),
-        ("demo", ["--for", "--keep", "--port"]),
+        ("demo", ["--cloud", "--alerts", "--for", "--keep", "--port"]),
         ("history verify", ["--config.file"]),
         ("history backup", ["--config.file", "--output", "--keep", "--with-key"]),
         ("history prune", ["--config.file", "--older-than", "--before", "--compact"]),
@@ -282,7 +282,7 @@ def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) 
 
 def test_columns_are_never_cut() -> None:
     """Every cell is shown whole, whatever the width of the terminal."""
-    assert cli._columns([("name", "meaning"), ("a", "x" * 300), ("long", "")]) == [
+    assert texts.columns([("name", "meaning"), ("a", "x" * 300), ("long", "")]) == [
         "name  meaning",
         f"a     {'x' * 300}",
         "long",

@@ -35,8 +35,8 @@ def mounts(service: str) -> list[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_mounted_files_exist(service: str) -> None:
-    """Every file that a service mounts is part of the project."""
-    assert [path for path in mounts(service) if not (ROOT / path).is_file()] == []
+    """Every file and folder that a service mounts is part of the project."""
+    assert [path for path in mounts(service) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -129,11 +129,13 @@ def test_the_image_says_what_it_is(image: Image) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_image_holds_what_the_package_holds(image: Image) -> None:
-    """Every file of the package is in the image, and the installer is not."""
+    """Every file of the package is in the image, with the rules for alerts, and the installer is not."""
     site = image.run("python3", "-c", "import exporter; print(exporter.__path__[0])")
     there = set(image.run("find", site, "-type", "f").splitlines())
     here = [path.relative_to(ROOT / "exporter") for path in (ROOT / "exporter").rglob("*") if path.is_file()]
     assert [str(path) for path in here if path.suffix != ".pyc" and f"{site}/{path}" not in there] == []
+    rules = "from exporter.demo.shipped import RULES, shipped; print(shipped(RULES).read_text())"
+    assert image.run("python3", "-c", rules) == (ROOT / "alerts/tableau.rules.yml").read_text().strip()
     assert "pip" not in image.run("ls", "/opt/tableau-exporter/bin")
 
 

@@ -1,11 +1,15 @@
 """``tableau-exporter check``: every fault at once, each with what to do, and no secret."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
+from tests.alertmanager import running
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"
@@ -26,7 +31,9 @@ def simulation(postgres18: Postgres) -> Iterator[Simulation]:
         yield simulation
 
 
-def check(folder: Path, simulation: Simulation | None, **settings: str) -> "subprocess.CompletedProcess[str]":
+def check(
+    folder: Path, simulation: Simulation | None, *flags: str, **settings: str
+) -> "subprocess.CompletedProcess[str]":
     """Run the doctor on a configuration from the environment alone."""
     keys = {"HISTORY__PATH": str(folder / "history.duckdb")}
     if simulation is not None:
@@ -39,7 +46,7 @@ def check(folder: Path, simulation: Simulation | None, **settings: str) -> "subp
         }
     environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in (keys | settings).items()}
     return subprocess.run(
-        [sys.executable, "-m", "exporter", "check"],
+        [sys.executable, "-m", "exporter", "check", *flags],
         env={"PATH": os.environ["PATH"], **environment},
         cwd=ROOT,
         capture_output=True,
@@ -114,7 +121,7 @@ def test_a_folder_that_may_not_be_written(simulation: Simulation, tmp_path: Path
         ("users", "login_at", ["collector logins"]),
         ("http_requests", "completed_at", ["collector http_requests"]),
         ("background_jobs", "finish_code", ["collector background_jobs"]),
-        ("sites", "url_namespace", ["collector content"]),
+        ("sites", "url_namespace", ["collector assets", "collector content"]),
         ("workbooks", "extracts_refreshed_at", ["collector assets"]),
     ],
 )
@@ -129,8 +136,8 @@ def test_a_missing_column_is_named(
         finally:
             connection.execute(f"ALTER TABLE {table} RENAME COLUMN elsewhere TO {column}".encode())
     assert (checked.returncode, faults(checked)) == (1, collectors)
-    (line,) = [line for line in checked.stdout.splitlines() if line.startswith("fault")]
-    assert f"{table}.{column}" in line
+    lines = [line for line in checked.stdout.splitlines() if line.startswith("fault")]
+    assert all(f"{table}.{column}" in line for line in lines)
 
 
 def test_a_column_that_can_be_done_without_is_a_note(simulation: Simulation, tmp_path: Path) -> None:
@@ -143,3 +150,53 @@ def test_a_column_that_can_be_done_without_is_a_note(simulation: Simulation, tmp
             connection.execute(b"ALTER TABLE tasks RENAME COLUMN elsewhere TO state")
     assert (checked.returncode, faults(checked)) == (0, [])
     assert "note   collector assets: works without tasks.state\n" in checked.stdout
+
+
+def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path) -> None:
+    """Each has a line of its own, those that are well too; nothing is sent unless asked for."""
+    with running(tmp_path) as address, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        urls = f"http://{address}, {dead}, http://{address}/nowhere"
+        checked = check(tmp_path, simulation, ALERTMANAGER__URLS=urls, ALERTMANAGER__BEARER_TOKEN=PASSWORD)
+        assert held(address) == []
+    assert checked.returncode == 1
+    lines = [line for line in checked.stdout.splitlines() if " alertmanager " in line]
+    assert lines[0].startswith(f"ok     alertmanager http://{address}: Alertmanager 0.")
+    assert lines[0].endswith(" answers")
+    assert lines[1] == f"fault  alertmanager {dead}: Connection refused: check alertmanager.urls and that it runs"
+    assert lines[2].startswith(f"fault  alertmanager http://{address}/nowhere: HTTP 404: ")
+    assert len(lines) == 3
+    assert PASSWORD not in checked.stdout + checked.stderr
+
+
+def test_a_test_alert_is_sent_on_request(simulation: Simulation, tmp_path: Path) -> None:
+    """Each Alertmanager gets an alert that says what it is and ends within a minute; a dead one hinders no other."""
+    with running(tmp_path) as address:
+        urls = f"http://127.0.0.1:1, http://{address}"
+        checked = check(tmp_path, simulation, "--send-test-alert", ALERTMANAGER__URLS=urls)
+        (alert,) = held(address)
+    assert checked.returncode == 1
+    assert f"ok     alertmanager http://{address}: has taken the test alert TableauTestAlert" in checked.stdout
+    assert checked.stdout.count("fault  alertmanager http://127.0.0.1:1: ") == 1
+    assert alert["labels"] == {"alertname": "TableauTestAlert", "severity": "info"}
+    assert "test" in alert["annotations"]["summary"]
+    assert "Nothing is wrong" in alert["annotations"]["description"]
+    starts_at, ends_at = (datetime.fromisoformat(alert[key]) for key in ("startsAt", "endsAt"))
+    assert ends_at - starts_at == timedelta(seconds=60)
+
+
+def test_a_test_alert_without_alertmanagers_is_a_fault(simulation: Simulation, tmp_path: Path) -> None:
+    """Whoever asks for what cannot be sent is told so, in one line."""
+    checked = check(tmp_path, simulation, "--send-test-alert")
+    assert checked.returncode == 1
+    assert [line for line in checked.stdout.splitlines() if "alertmanager" in line] == [
+        "fault  alertmanager: none is configured, no test alert was sent; set alertmanager.urls"
+    ]
+
+
+def held(address: str) -> list[dict[str, Any]]:
+    """Return the alerts that an Alertmanager holds."""
+    with urllib.request.urlopen(f"http://{address}/api/v2/alerts", timeout=60) as answer:
+        alerts: list[dict[str, Any]] = json.load(answer)
+    return alerts

@@ -154,19 +154,26 @@ def _declared_default(key: str) -> object:
     return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
-@pytest.mark.parametrize("mark", ["README.md: minimal configuration", "docs/installation.md: systemd configuration"])
-def test_examples_of_the_configuration_are_taken(mark: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mark", "section"),
+    [
+        ("README.md: minimal configuration", "repository"),
+        ("README.md: cloud configuration", "rest"),
+        ("docs/installation.md: systemd configuration", "repository"),
+    ],
+)
+def test_examples_of_the_configuration_are_taken(mark: str, section: str, tmp_path: Path) -> None:
     """The configurations in README.md and docs/installation.md load when the files that they name are there."""
     document, name = mark.split(": ")
     text = block(document, name)
-    for file in re.findall(r"(?:password_file|sslrootcert): (\S+)", text):
+    for file in re.findall(r"(?:password_file|token_value_file|sslrootcert): (\S+)", text):
         here = tmp_path / Path(file).name
         here.write_text("secret")
         text = text.replace(file, str(here))
     path = tmp_path / "tableau-exporter.yml"
     path.write_text(text)
     configuration = load(path, {}, KNOWN, explicit=True)
-    assert configuration.repository is not None
+    assert [name for name in ("repository", "rest") if getattr(configuration, name) is not None] == [section]
     assert configuration.warnings == ()
 
 
@@ -276,14 +283,16 @@ def test_named_metrics_exist(path: Path) -> None:
     assert shown - names == set()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "soak", "mutate", "check", "bench", "lock"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "soak", "mutate", "check", "dashboards", "pictures", "bench", "lock"]
+)
 def test_make_targets_that_documents_name_exist(target: str) -> None:
     """Every target that a document names stands in the Makefile."""
     assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text())
     named = {
         name for path in DOCUMENTS for name in re.findall(r"(?:^|`|    )make ([a-z]+)", path.read_text(), re.MULTILINE)
     }
-    assert named <= {"demo", "test", "soak", "mutate", "check", "bench", "lock"}
+    assert named <= {"demo", "test", "soak", "mutate", "check", "dashboards", "pictures", "bench", "lock"}
 
 
 def test_the_readme_shows_the_result() -> None:
@@ -291,7 +300,7 @@ def test_the_readme_shows_the_result() -> None:
     text = (ROOT / "README.md").read_text()
     assert "make demo" in text
     assert "make test" in text
-    image = ROOT / "docs/images/status-page.png"
+    image = ROOT / "docs/images/status-light.png"
     assert image.read_bytes().startswith(b"\x89PNG")
     shown = text.partition("<!-- excerpt -->")[2].partition("<!-- /excerpt -->")[0]
     assert len(re.findall(r"(?m)^    tableau_\w+(\{.*\})? [0-9.]+$", shown)) >= 5
@@ -338,7 +347,7 @@ def test_every_table_of_the_history_is_documented(tmp_path: Path) -> None:
 def _documented_tables() -> dict[str, list[tuple[str, str]]]:
     text = (ROOT / "docs/history.md").read_text()
     sections = re.findall(r"(?ms)^###? (\w+)\n(.*?)(?=^##|\Z)", text)
-    columns = {name: re.findall(r"(?m)^\| `(\w+)` \| ([A-Z\[\]]+) \|", section) for name, section in sections}
+    columns = {name: re.findall(r"(?m)^\| `(\w+)` \| ([A-Z\[\](), ]+) \|", section) for name, section in sections}
     return {name: found for name, found in columns.items() if found}
 
 
@@ -402,9 +411,9 @@ def _first_exposition(process: "subprocess.Popen[str]") -> str:
         logged += line
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://127.0.0.1:{match[1]}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{match[1]}/metrics", timeout=PATIENCE_SECONDS) as answer:
             text: str = answer.read().decode()
-        if 'tableau_collector_success{collector="subscriptions"}' in text and "\ntableau_http_requests_total{" in text:
+        if all(f"\n{begin}{{" in text for begin in ("tableau_subscriptions", "tableau_http_requests_total")):
             return text
         time.sleep(0.2)
     raise AssertionError(f"the agent did not poll: {logged}")

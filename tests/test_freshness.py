@@ -1,10 +1,11 @@
 """Which promise an asset has."""
 
+import math
 from typing import Any, NamedTuple
 
 import pytest
 
-from exporter.freshness import promises
+from exporter.freshness import Dues, promises
 
 
 class Rule(NamedTuple):
@@ -104,3 +105,67 @@ def test_the_configurations_promises_have_the_same_shape() -> None:
     rules = Freshness.model_validate({"rules": [{"match": {"tag": "no-sla"}, "critical": "never"}]}).promises()
     assert promises(rules)(ASSET) == (12.0, None)
     assert promises(rules)({**ASSET, "tags": []}) == (12.0, 24.0)
+
+
+NAN = math.nan
+GRACE = 3600.0
+
+
+def due(*polls: tuple[float, float, float] | float) -> float | None:
+    """Return until when a refresh is waited for after polls: what is announced, what ended last, and the time.
+
+    A poll that is a time alone could tell nothing of tasks.
+    """
+    dues, found = Dues(GRACE), [NAN]
+    for poll in polls:
+        announced, ended, now = poll if isinstance(poll, tuple) else (NAN, NAN, poll)
+        found = dues.of(["a"], [announced], [ended], [isinstance(poll, tuple)], now)
+    return None if math.isnan(found[0]) else found[0] - GRACE
+
+
+@pytest.mark.parametrize(
+    ("polls", "expected"),
+    [
+        ([(100, NAN, 50)], 100),
+        ([(100, NAN, 50), (200, NAN, 150)], 100),
+        ([(100, NAN, 50), (200, 120, 150)], 200),
+        ([(100, NAN, 50), (200, 90, 150)], 100),
+        ([(100, NAN, 50), (200, NAN, 150), (300, NAN, 250)], 100),
+        ([(100, NAN, 50), (200, NAN, 150), (300, 210, 250)], 300),
+        ([(100, NAN, 50), (300, NAN, 60)], 300),
+        ([(100, NAN, 50), (NAN, NAN, 150)], None),
+        ([(100, NAN, 50), (NAN, NAN, 150), (300, NAN, 200)], 300),
+        ([(NAN, 90, 50)], None),
+        ([(100, NAN, 50), 150, (200, NAN, 160)], 100),
+        ([(100, NAN, 50), 150], 100),
+        ([(100, NAN, 50), 90_000], None),
+        ([50.0], None),
+    ],
+    ids=[
+        "what is announced is waited for",
+        "what passed without a refresh stands",
+        "a refresh that ended after it answers it",
+        "one that ended before it does not",
+        "the first that was missed stands",
+        "any later refresh answers it",
+        "what is still to come may be moved",
+        "a schedule that is gone is waited for no more",
+        "a schedule that comes back begins anew",
+        "without a schedule nothing is due",
+        "a poll that tells nothing of tasks forgets nothing",
+        "and shows what is waited for",
+        "but not for more than a day",
+        "who never told anything of tasks announces nothing",
+    ],
+)
+def test_due(polls: list[tuple[float, float, float] | float], expected: float | None) -> None:
+    """An instant that a schedule announced stands until a refresh has ended after it."""
+    assert due(*polls) == expected
+
+
+def test_an_asset_that_is_not_told_of_for_a_while() -> None:
+    """What was announced of an asset stands while its site cannot be asked."""
+    dues = Dues(GRACE)
+    dues.of(["a"], [100], [NAN], [True], 50)
+    dues.of(["b"], [NAN], [NAN], [True], 150)
+    assert dues.of(["a"], [200], [NAN], [True], 160) == [100 + GRACE]

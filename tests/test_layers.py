@@ -22,6 +22,7 @@ TRESPASSES = {
         "import tableauserverclient",
         "tableauserverclient belongs to rest",
     ),
+    "deltalake": ("exporter/history/planted.py", "import deltalake", "deltalake belongs to exports"),
     "httpx": ("exporter/repository/planted.py", "import httpx", "httpx belongs to alerting and rest"),
 }
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 ASSET = ("site", "project", "asset_type", "asset_id", "asset_name")
 JOB = ("site", "job_type")
-# What the design promises: type and labels of each family, but those of notifications and of the REST source.
+# What the design promises: type and labels of each family.
 FAMILIES = {
     "tableau_up": ("gauge", ("source",)),
     "tableau_collector_success": ("gauge", ("collector",)),
@@ -52,8 +52,16 @@ FAMILIES = {
     "tableau_history_possibly_lost_requests_total": ("counter", ()),
     "tableau_history_incidents_total": ("counter", ("kind",)),
     "tableau_history_file_bytes": ("gauge", ()),
+    "tableau_notifications_sent_total": ("counter", ("alertmanager",)),
+    "tableau_notifications_failed_total": ("counter", ("alertmanager",)),
+    "tableau_notifications_firing": ("gauge", ()),
     "tableau_series_dropped_total": ("counter", ("family",)),
     # What we add.
+    "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
+    "tableau_rest_token_accepted": ("gauge", ()),
+    "tableau_rest_sign_ins_total": ("counter", ()),
+    "tableau_rest_sessions_lost_total": ("counter", ()),
+    "tableau_rest_token_collisions_total": ("counter", ()),
     "tableau_collector_missing_column": ("gauge", ("collector", "column")),
     "tableau_repository_http_requests_bytes": ("gauge", ()),
     "tableau_history_reading_duration_seconds": ("gauge", ("mode",)),

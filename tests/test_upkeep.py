@@ -8,10 +8,12 @@ from pathlib import Path
 import duckdb
 import pytest
 from click.testing import CliRunner, Result
+from deltalake import DeltaTable
 
 from exporter.cli import main
 from exporter.history.key_backup import back_up_key
 from tests.history.past import Past, requests
+from tests.history.test_auditing import audit
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
 
@@ -234,3 +236,70 @@ def test_compacting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0
     assert "nothing older than 2020-01-01" in result.stdout
     assert "not worth writing anew" in result.stdout
+
+
+def export(*arguments: str) -> Result:
+    """Run the export of audits to Delta Lake."""
+    return history("export", "--format=delta", "--table=freshness_audit", *arguments)
+
+
+def test_exporting(path: Path, tmp_path: Path) -> None:
+    """A relative folder is one; the second time nothing is new; what the agent adds is exported next."""
+    past = Past(path)
+    audit(past, TODAY.replace(tzinfo=UTC), {}, {"asset_id": "luid-2"})
+    result = export("--output=lake/audits")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("ok     freshness_audit: 2 rows appended to lake/audits")
+    assert "freshness_audit: 0 rows appended" in export(f"--output=file://{tmp_path}/lake/audits").stdout
+    audit(past, TODAY.replace(tzinfo=UTC) + timedelta(hours=1), {"status": "Critical"})
+    assert "freshness_audit: 1 rows appended" in export("--output=lake/audits").stdout
+    assert DeltaTable("lake/audits").to_pyarrow_dataset().count_rows() == 3
+
+
+def test_exporting_nothing(path: Path, tmp_path: Path) -> None:
+    """A table without rows is a note, and makes no table elsewhere."""
+    result = export("--output=lake")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "note   freshness_audit: has no rows yet" in result.stdout
+    assert not (tmp_path / "lake").exists()
+
+
+def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> None:
+    """What the lake has of the time after the backup stays, and nothing before is there twice."""
+    past, noon = Past(path), TODAY.replace(tzinfo=UTC)
+    audit(past, noon, {})
+    backup = path.read_bytes()
+    audit(past, noon + timedelta(hours=1), {"status": "Critical"})
+    assert "1 rows" not in export("--output=lake").stdout
+    path.write_bytes(backup)
+    assert "0 rows" in export("--output=lake").stdout
+    audit(Past(path), noon + timedelta(hours=2), {"status": "Warning"})
+    assert "1 rows" in export("--output=lake").stdout
+    assert sorted(DeltaTable("lake").to_pyarrow_dataset().to_table()["status"].to_pylist()) == [
+        "Critical",
+        "Healthy",
+        "Warning",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "there_is"),
+    [
+        (["--format=csv", "--table=freshness_audit", "--output=x"], "'csv' is not 'delta'"),
+        (["--format=delta", "--table=usage", "--output=x"], "'usage' is not 'freshness_audit'"),
+        (["--format=delta", "--table=freshness_audit"], "Missing option '--output'"),
+    ],
+)
+def test_what_cannot_be_exported_yet(arguments: list[str], there_is: str) -> None:
+    """Wrong usage says what there is."""
+    result = history("export", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert there_is in result.stderr
+
+
+def test_exporting_to_nowhere(path: Path) -> None:
+    """A place that cannot be written is one line, and the code 1."""
+    audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    result = export("--output=nothing://here")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1

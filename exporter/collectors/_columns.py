@@ -17,8 +17,10 @@ Instants = npt.NDArray[np.float64]
 
 
 def texts(rows: "pa.Table", name: str) -> list[str]:
-    """Return a column of texts; NULL is empty, as it is to Prometheus."""
-    return [value or "" for value in rows.column(name).to_pylist()]
+    """Return a column of texts, equal ones as one object; NULL is empty, as it is to Prometheus."""
+    encoded = rows.column(name).combine_chunks().dictionary_encode("encode")
+    known = [value or "" for value in encoded.dictionary.to_pylist()]
+    return [known[place] for place in encoded.indices.to_pylist()]
 
 
 def values(rows: "pa.Table", name: str) -> list[int | float | None]:

@@ -72,6 +72,7 @@ class Configuration(Section):
         texts = (
             self.repository and self.repository.read_password(),
             self.rest and self.rest.read_token_value(),
+            self.rest and self.rest.connected_app and self.rest.connected_app.read_secret_value(),
             alertmanager and alertmanager.read_bearer_token(),
             alertmanager and alertmanager.basic_auth and alertmanager.basic_auth.read_password(),
         )
@@ -97,13 +98,11 @@ def _of_repository(repository: Repository) -> Iterator[str]:
 
 
 def _of_rest(rest: Rest) -> Iterator[str]:
-    yield "rest: is not polled by this version"
     if crosses_network_in_clear(rest.url):
         yield "rest.url: plain http sends the token in the clear; use https"
 
 
 def _of_alertmanager(alertmanager: Alertmanager) -> Iterator[str]:
-    yield "alertmanager: is not notified by this version"
     proves = alertmanager.basic_auth or alertmanager.bearer_token or alertmanager.bearer_token_file
     if proves and any(map(crosses_network_in_clear, alertmanager.urls)):
         yield "alertmanager.urls: plain http sends the password or token in the clear; use https"

@@ -64,10 +64,14 @@ class Rule(Section):
 
 
 class Freshness(Section):
-    """The default promise and the rules; the first rule that matches wins."""
+    """The default promise and the rules; the first rule that matches wins.
+
+    ``schedule_grace`` is how long after its schedule's time a refresh may come.
+    """
 
     warning: values.Promise = 12 * 3600.0
     critical: values.Promise = Field(default=24 * 3600.0, validate_default=True)
+    schedule_grace: values.Duration = 3600.0
     rules: tuple[Rule, ...] = ()
 
     @field_validator("critical")

@@ -60,23 +60,60 @@ class Repository(Section):
         return values.read_secret(self.password, self.password_file, "repository.password_file")
 
 
+class ConnectedApp(Section):
+    """A connected app of Tableau: the agent signs a short-lived token for a user with its secret."""
+
+    client_id: values.Text
+    secret_id: values.Text
+    secret_value: values.SecretText | None = None
+    secret_value_file: values.SecretFile | None = Field(default=None, validate_default=True)
+    user: values.Text
+
+    _no_twin = field_validator("secret_value_file")(values.no_twin)
+    _one_twin = field_validator("secret_value_file")(values.one_twin)
+
+    def read_secret_value(self) -> str | None:
+        """Return the secret as it is now."""
+        return values.read_secret(self.secret_value, self.secret_value_file, "rest.connected_app.secret_value_file")
+
+
 class Rest(Section):
-    """Tableau's REST API. An empty ``sites`` stands for every site that the token may see."""
+    """Tableau's REST API, by a token or a connected app. Empty ``sites`` are every site that may be seen."""
 
     url: values.Url
-    sites: values.Texts = ()
-    token_name: values.Text
+    sites: Annotated[values.Texts, AfterValidator(values.each_once)] = ()
+    connected_app: ConnectedApp | None = None
+    token_name: values.Text | None = Field(default=None, validate_default=True)
     token_value: values.SecretText | None = None
     token_value_file: values.SecretFile | None = Field(default=None, validate_default=True)
     ca_file: values.ReadableFile | None = None
     timeout: values.Timeout = 60.0
     poll_interval: values.Interval = 300.0
+    job_lookups_per_day: int = Field(default=5000, ge=0)
 
     _no_twin = field_validator("token_value_file")(values.no_twin)
-    _one_twin = field_validator("token_value_file")(values.one_twin)
+
+    @field_validator("token_name", "token_value", "token_value_file")
+    @classmethod
+    def _one_proof(cls, proof: object, info: ValidationInfo) -> object:
+        if proof is not None and info.data.get("connected_app") is not None:
+            raise ValueError("stands beside connected_app: give one of the two")
+        return proof
+
+    @field_validator("token_name")
+    @classmethod
+    def _named(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is None and info.data.get("connected_app", "") is None:
+            raise ValueError("is missing: give token_name and token_value, or connected_app")
+        return name
+
+    @field_validator("token_value_file")
+    @classmethod
+    def _one_twin(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        return values.one_twin(file, info) if info.data.get("connected_app", "") is None else file
 
     def read_token_value(self) -> str | None:
-        """Return the token as it is now."""
+        """Return the token as it is now, None where a connected app is used."""
         return values.read_secret(self.token_value, self.token_value_file, "rest.token_value_file")
 
 
@@ -102,6 +139,7 @@ class Limits(Section):
     """What bounds the exposition."""
 
     series_per_family: int = Field(default=200_000, ge=1)
+    series: int = Field(default=2_000_000, ge=1)
 
 
 class BasicAuth(Section):
@@ -137,12 +175,16 @@ class Tls(Section):
 class Alertmanager(Section):
     """Where direct notifications go: every one to every URL."""
 
-    urls: values.Urls
+    urls: Annotated[values.Urls, AfterValidator(values.each_once)]
     basic_auth: BasicAuth | None = None
     bearer_token: values.SecretText | None = None
     bearer_token_file: values.SecretFile | None = None
     tls: Tls = Tls()
     timeout: values.Timeout = 10.0
+    runbook_url: values.Url | None = None
+    dashboard_url: values.Url | None = None
+    labels: values.Labels = Field(default_factory=dict)
+    owner_email_label: bool = False
 
     _no_twin = field_validator("bearer_token_file")(values.no_twin)
 

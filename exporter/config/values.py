@@ -4,12 +4,14 @@ No message repeats the text.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
 
+from exporter.alerting.alert import OF_ALERTS
 from exporter.config.addresses import Endpoint, parse_host, parse_listen_address, parse_url
 from exporter.errors import ConfigurationError, Fault
 from exporter.units import parse_duration, parse_size
@@ -78,6 +80,14 @@ def at_least(low: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def each_once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a list that says the same twice."""
+    again = next((index for index, text in enumerate(texts) if text in texts[:index]), None)
+    if again is not None:
+        raise ValueError(f"says the same twice, in places {texts.index(texts[again])} and {again} (from 0)")
+    return texts
+
+
 def readable(path: Path) -> Path:
     """Refuse a file that cannot be read."""
     try:
@@ -140,6 +150,15 @@ def _read(path: Path) -> str:
     return text
 
 
+def _own_label(name: str) -> str:
+    """Return the name of a label that is put on every alert."""
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
+        raise ValueError("is no label: letters, digits and _, no digit first, no __ first")
+    if name in OF_ALERTS:
+        raise ValueError("is a label that alerts have already")
+    return name
+
+
 def _unreadable(error: Exception) -> str:
     return f"cannot be read: {getattr(error, 'strerror', None) or 'this is no path'}"
 
@@ -161,4 +180,5 @@ Host = Annotated[Endpoint, from_text(parse_host)]
 Hosts = Annotated[tuple[Host, ...], from_list(","), Field(min_length=1)]
 ListenAddress = Annotated[Endpoint, from_text(parse_listen_address)]
 Url = Annotated[str, from_text(parse_url)]
+Labels = dict[Annotated[str, AfterValidator(_own_label)], Text]
 Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from exporter.demo import rows
 from exporter.demo.cadence import CADENCES
 from exporter.demo.company import Company
 from exporter.demo.jobs import ACTIVE, FAILURE, SUCCESS, SUSPENDED, WORK
 from exporter.demo.names import FAILURES
 from exporter.demo.refreshing import PATIENCE
-from exporter.demo.rows import Row
-from exporter.repository.connection import Connection
+from exporter.demo.rows import Row, Written
 
 TABLES = {"Workbook": "workbooks", "Datasource": "datasources", "Flow": "flows"}
 # How often a refresh fails that has been well so far, and one that has been failing.
@@ -28,27 +26,48 @@ class Run:
     started_at: datetime
     completed_at: datetime
     started: bool = False
+    mended: bool = False
 
 
 class Backgrounder:
     """Queues refreshes of a company's tasks and brings them to their ends."""
 
-    def __init__(self, company: Company, version: str, random: Random) -> None:
-        self._version = version
+    def __init__(self, company: Company, random: Random) -> None:
         self._random = random
         # Copies: the company stays as it was built.
         tasks = [dict(row) for row in company.tables["tasks"] if row["obj_type"] in TABLES]
         self._tasks = [task for task in tasks if task["state"] == ACTIVE]
+        luids = {(table, row["id"]): str(row["luid"]) for table in TABLES.values() for row in company.tables[table]}
+        # By the LUID of its content, each task that does not do its work: it fails, or was suspended or switched off.
+        self._broken = {
+            luids[TABLES[str(task["obj_type"])], task["obj_id"]]: task
+            for task in tasks
+            if task["consecutive_failure_count"] or task["state"] != ACTIVE
+        }
         self._runs: list[Run] = []
         self._next = {number: cadence.following(company.now) for number, cadence in enumerate(CADENCES, 1)}
 
-    def queue(self, connection: Connection, now: datetime) -> None:
+    def queue(self, tables: Written, now: datetime) -> None:
         """Queue the refresh of one task that is not already under way."""
         busy = {run.task["id"] for run in self._runs}
         idle = [task for task in self._tasks if task["id"] not in busy]
         if not idle:
             return
-        task = self._random.choice(idle)
+        self._queue(tables, self._random.choice(idle), now)
+
+    def mendable(self, luid: str) -> bool:
+        """Tell whether the content's refresh was broken when the company was built."""
+        return luid in self._broken
+
+    def mend(self, tables: Written, luid: str, now: datetime) -> None:
+        """Have somebody see to a broken refresh: it is run at once, and succeeds."""
+        task = self._broken[luid]
+        run = next((run for run in self._runs if run.task is task), None) or self._queue(tables, task, now)
+        run.mended = True
+        run.started_at = min(run.started_at, now + timedelta(seconds=1))
+        run.completed_at = min(run.completed_at, now + timedelta(seconds=3))
+
+    def _queue(self, tables: Written, task: Row, now: datetime) -> Run:
         work = "increment" if task["type"] == "IncrementExtractTask" else TABLES[str(task["obj_type"])]
         _, job_type, job_name, _ = WORK[work]
         job = {
@@ -69,29 +88,31 @@ class Backgrounder:
             "task_id": task["id"],
             "run_now": False,
         }
-        key = rows.insert(connection, self._version, "background_jobs", job)
+        key = tables.insert("background_jobs", job)
         started_at = now + timedelta(seconds=self._random.uniform(1, 6))
         completed_at = started_at + timedelta(seconds=self._random.uniform(3, 20))
-        self._runs.append(Run(key, task, started_at, completed_at))
+        run = Run(key, task, started_at, completed_at)
+        self._runs.append(run)
+        return run
 
-    def work(self, connection: Connection, now: datetime) -> int:
+    def work(self, tables: Written, now: datetime) -> int:
         """Start and end the runs that are due, and move the schedules on; return how many runs ended."""
-        self._schedule(connection, now)
+        self._schedule(tables, now)
         for run in self._runs:
             if not run.started and run.started_at <= now:
                 values = {"started_at": run.started_at, "updated_at": now, "progress": 10}
-                rows.update(connection, self._version, "background_jobs", run.job, values)
+                tables.update("background_jobs", run.job, values)
                 run.started = True
         ended = [run for run in self._runs if run.completed_at <= now]
         # Forgotten first: if the database fails now, the job stays open there, as after a crash of the real thing.
         self._runs = [run for run in self._runs if run.completed_at > now]
         for run in ended:
-            self._end(connection, run)
+            self._end(tables, run)
         return len(ended)
 
-    def _end(self, connection: Connection, run: Run) -> None:
+    def _end(self, tables: Written, run: Run) -> None:
         failures = int(str(run.task["consecutive_failure_count"]))
-        failed = self._random.random() < (RELAPSE if failures else MISHAP)
+        failed = not run.mended and self._random.random() < (RELAPSE if failures else MISHAP)
         job = {
             "completed_at": run.completed_at,
             "updated_at": run.completed_at,
@@ -102,23 +123,30 @@ class Backgrounder:
         change: Row = {"consecutive_failure_count": failures + 1 if failed else 0, "updated_at": run.completed_at}
         if not failed:
             change["last_success_completed_at"] = run.completed_at
-            self._refresh(connection, run)
+            self._refresh(tables, run)
+            if run.mended:
+                self._resume(run.task, change)
         elif failures + 1 >= PATIENCE:
             change["state"] = SUSPENDED
             self._tasks.remove(run.task)
         run.task |= change
-        rows.update(connection, self._version, "tasks", int(str(run.task["id"])), change)
-        rows.update(connection, self._version, "background_jobs", run.job, job)
+        tables.update("tasks", int(str(run.task["id"])), change)
+        tables.update("background_jobs", run.job, job)
 
-    def _refresh(self, connection: Connection, run: Run) -> None:
+    def _resume(self, task: Row, change: Row) -> None:
+        change["state"] = ACTIVE
+        if task not in self._tasks:
+            self._tasks.append(task)
+
+    def _refresh(self, tables: Written, run: Run) -> None:
         table = TABLES[str(run.task["obj_type"])]
         column = "extracts_refreshed_at"
         if run.task["type"] == "IncrementExtractTask":
             column = "extracts_incremented_at"
-        rows.update(connection, self._version, table, int(str(run.task["obj_id"])), {column: run.completed_at})
+        tables.update(table, int(str(run.task["obj_id"])), {column: run.completed_at})
 
-    def _schedule(self, connection: Connection, now: datetime) -> None:
+    def _schedule(self, tables: Written, now: datetime) -> None:
         for number, cadence in enumerate(CADENCES, 1):
             if self._next[number] <= now:
                 self._next[number] = cadence.following(now)
-                rows.update(connection, self._version, "schedules", number, {"run_next_at": self._next[number]})
+                tables.update("schedules", number, {"run_next_at": self._next[number]})

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from random import Random
@@ -12,7 +13,7 @@ from exporter.demo import rows
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
 from exporter.demo.people import SITES
-from exporter.demo.rows import Row
+from exporter.demo.rows import Repository, Row
 from exporter.demo.visits import Visits
 from exporter.repository.connection import Connection, connect
 
@@ -55,11 +56,12 @@ class Living:
         self._random = random
         self._clock = clock
         self._visits = Visits(company, random)
-        self._backgrounder = Backgrounder(company, version, random)
+        self._backgrounder = Backgrounder(company, random)
         # Both heaps are ordered by instant; the counter keeps rows of the same instant from being compared.
         self._planned: list[tuple[datetime, int, Row]] = []
         self._open: list[tuple[datetime, int, int, object]] = []
         self._counter = itertools.count()
+        self._mending: deque[str] = deque()
         self._last: datetime | None = None
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
@@ -86,6 +88,13 @@ class Living:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def mend(self, luid: str) -> bool:
+        """Have the broken refresh of some content succeed at the next steps; false where none was broken."""
+        mendable = self._backgrounder.mendable(luid)
+        if mendable:
+            self._mending.append(luid)
+        return mendable
+
     def step(self, now: datetime) -> Movement:
         """Do everything that is due since the last step; the first step looks back one second."""
         since = max(self._last or now - timedelta(seconds=1), now - LONGEST_STEP)
@@ -95,9 +104,13 @@ class Living:
         completed = self._complete(connection, now)
         requests = self._request(connection, now)
         logins = self._log_in(connection, now) if self._chance(since, now, 0.1) else 0
+        tables = Repository(connection, self._version)
         if self._chance(since, now, 1 / SECONDS_PER_REFRESH):
-            self._backgrounder.queue(connection, now)
-        return Movement(requests, completed, logins, self._backgrounder.work(connection, now))
+            self._backgrounder.queue(tables, now)
+        while self._mending:
+            self._backgrounder.mend(tables, self._mending[0], now)
+            self._mending.popleft()
+        return Movement(requests, completed, logins, self._backgrounder.work(tables, now))
 
     def _run(self) -> None:
         pause = PAUSE_SECONDS

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -37,9 +36,6 @@ SETTINGS = {
 }
 
 SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": getattr(signal, "SIGQUIT", signal.SIGTERM)}
-
-# Reads until the parent is gone, however it went, and then stops the server: even SIGKILL leaves no process behind.
-WATCH = 'read -r line; kill -INT "$1" 2>/dev/null'
 
 
 class Postgres:
@@ -111,10 +107,8 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         """Stop the server in one of PostgreSQL's modes (smart, fast, immediate); harmless when it is stopped."""
         server, self._server = self._server, None
-        if self._watch is not None:
-            self._watch.kill()
-            self._watch.communicate()
-            self._watch = None
+        watch, self._watch = self._watch, None
+        processes.unwatch(watch)
         if server is None:
             return
         if server.poll() is None:
@@ -205,14 +199,11 @@ class Postgres:
             raise DemoError(message)
 
     def _launch(self) -> None:
-        self.port = self.port or _free_port()
+        self.port = self.port or processes.free_port(HOST)
         settings = {**SETTINGS, **self.settings, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._server = self._run(["postgres", "-D", str(self.data), *options])
-        if os.name == "posix":
-            self._watch = subprocess.Popen(  # noqa: S603
-                ["/bin/sh", "-c", WATCH, "sh", str(self._server.pid)], stdin=subprocess.PIPE, start_new_session=True
-            )
+        self._watch = processes.watch(self._server.pid)
 
     def _run(self, command: list[str]) -> "subprocess.Popen[bytes]":
         program, *arguments = command
@@ -244,10 +235,3 @@ class Postgres:
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -1,14 +1,44 @@
-"""The processes of a server and signals to all of them: each PostgreSQL backend leads a session of its own."""
+"""The processes of a server and signals to all of them, and a watch that lets none outlive us.
+
+Each PostgreSQL backend leads a session of its own.
+"""
 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 PROC = Path("/proc")
 GONE_SECONDS = 5.0
+
+# Reads until the parent is gone, however it went, and then stops the server: even SIGKILL leaves no process behind.
+WATCH = 'read -r line; kill -INT "$1" 2>/dev/null'
+
+
+def free_port(host: str) -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind((host, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def watch(pid: int) -> "subprocess.Popen[bytes] | None":
+    """Have a process interrupted when this one is gone; nothing watches where there is no /bin/sh."""
+    if os.name != "posix":
+        return None
+    command = ["/bin/sh", "-c", WATCH, "sh", str(pid)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+
+
+def unwatch(watch: "subprocess.Popen[bytes] | None") -> None:
+    """End a watch: killed first, it does not take its closed pipe for our end."""
+    if watch is not None:
+        watch.kill()
+        watch.communicate()
 
 
 def send(parent: int, number: signal.Signals) -> list[int]:

@@ -2,11 +2,39 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from exporter.demo.workgroup import quoted, schema
 from exporter.repository.connection import Connection
 
 Row = dict[str, object]
+
+
+class Written(Protocol):
+    """Tables that the living server writes to."""
+
+    def insert(self, table: str, row: Mapping[str, object]) -> int:
+        """Insert a row and return its id."""
+        ...
+
+    def update(self, table: str, key: int, values: Mapping[str, object]) -> None:
+        """Set columns of the row with this id."""
+        ...
+
+
+class Repository(NamedTuple):
+    """The tables of a repository of one version."""
+
+    connection: Connection
+    version: str
+
+    def insert(self, table: str, row: Mapping[str, object]) -> int:
+        """Insert a row and return the id that the server gave it."""
+        return insert(self.connection, self.version, table, row)
+
+    def update(self, table: str, key: int, values: Mapping[str, object]) -> None:
+        """Set columns of the row with this id."""
+        update(self.connection, self.version, table, key, values)
 
 
 def copy(connection: Connection, version: str, table: str, rows: Iterable[Row]) -> int:

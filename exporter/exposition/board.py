@@ -6,15 +6,20 @@ Everything pinned is immutable and replaced whole, so a reader takes hold of it 
 import platform
 import threading
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
 
 from exporter import agent_families as families
+from exporter.exposition.recalled import Recalled, Use
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
-from exporter.status import ArchiveStatus, CollectorStatus, PollStatus, SourceStatus, Status
+from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, PollStatus, SourceStatus, Status
 
 STALE_AFTER_INTERVALS = 3
 POLLS_SHOWN = 20
+NOTIFICATIONS = "notifications"
 
 AnyBlock = Block | HistogramBlock
 
@@ -26,6 +31,17 @@ class Shown:
     blocks: tuple[AnyBlock, ...]
     taken_at: float
     lifetime: float
+
+    def at(self, now: float) -> tuple[AnyBlock, ...]:
+        """Return what may be shown at an instant: nothing that is too old."""
+        return self.blocks if now - self.taken_at <= self.lifetime else ()
+
+
+class Showing(Protocol):
+    """Whatever knows what of a state may be shown at an instant."""
+
+    def at(self, now: float) -> Sequence[AnyBlock]:
+        """Return the blocks to be shown (Unix seconds)."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +58,20 @@ class Board:
     def __init__(self, sources: Sequence[str], *, version: str, library: str, started_at: float) -> None:
         self._lock = threading.Lock()
         self._sources = {name: SourceStatus(name) for name in sources}
-        self._collectors: dict[str, CollectorStatus] = {}
+        self._collectors: dict[tuple[str, str], CollectorStatus] = {}
         self._missing: dict[str, tuple[str, ...]] = {}
-        self._states: dict[str, Shown] = {}
+        self._states: dict[str, Showing] = {}
         self._archive: tuple[AnyBlock, ...] = ()
         self._archive_status = ArchiveStatus("")
         self._polls: deque[PollStatus] = deque(maxlen=POLLS_SHOWN)
+        self._recalled: dict[tuple[str, str], Recalled] = {}
+        self._use: Use | None = None
+        self._firing: tuple[FiringAlert, ...] | None = None
         self._reload = Reload(started_at)
         self._started_at = started_at
         self._version = version
+        self._faults: Mapping[str, str] = {}
+        self._log = structlog.get_logger()
         self._build = single(families.BUILD_INFO, 1, version=version, python=platform.python_version(), duckdb=library)
 
     def pin_source(self, status: SourceStatus) -> None:
@@ -63,21 +84,38 @@ class Board:
         with self._lock:
             return self._sources[name]
 
+    def sources(self) -> Sequence[SourceStatus]:
+        """Return what is known of every source."""
+        with self._lock:
+            return tuple(self._sources.values())
+
+    def run(self, collector: str, source: str) -> CollectorStatus | None:
+        """Return how the last run of a collector at one source ended; None before there was one."""
+        with self._lock:
+            return self._collectors.get((collector, source))
+
+    def asks(self, name: str) -> bool:
+        """Tell whether there is such a source."""
+        return name in self._sources
+
     def tried(self) -> bool:
         """Whether the first poll of every source has been tried, however it ended."""
         with self._lock:
             return all(status.tried_at is not None for status in self._sources.values())
 
-    def pin_collector(self, status: CollectorStatus, missing: Sequence[str] = ()) -> None:
-        """Say how a collector's run ended; a failure keeps the time of the last success."""
+    def pin_collector(
+        self, status: CollectorStatus, missing: Sequence[str] = (), *, source: str = "repository"
+    ) -> None:
+        """Say how a collector's run at one source ended; a failure keeps the time of the last success."""
         with self._lock:
-            before = self._collectors.get(status.name)
+            before = self._collectors.get((status.name, source))
             if not status.success and before is not None:
                 status = replace(status, succeeded_at=before.succeeded_at)
-            self._collectors[status.name] = status
-            self._missing[status.name] = tuple(missing)
+            self._collectors[status.name, source] = status
+            if source == "repository":
+                self._missing[status.name] = tuple(missing)
 
-    def pin_state(self, name: str, shown: Shown) -> None:
+    def pin_state(self, name: str, shown: Showing) -> None:
         """Replace what a state shows, whole."""
         with self._lock:
             self._states[name] = shown
@@ -87,6 +125,36 @@ class Board:
         with self._lock:
             self._archive = tuple(blocks)
             self._archive_status = status
+
+    def pin_recalled(self, state: str, source: str, recalled: Recalled) -> None:
+        """Replace what the history knew of the rows of a state that a source told of."""
+        with self._lock:
+            self._recalled[state, source] = recalled
+
+    def recalled(self, state: str) -> Mapping[str, Recalled]:
+        """Return what the history knew of the rows of a state, by source."""
+        with self._lock:
+            return {source: answer for (name, source), answer in self._recalled.items() if name == state}
+
+    def pin_use(self, use: Use) -> None:
+        """Replace what is known of use."""
+        with self._lock:
+            self._use = use
+
+    def use(self) -> Use | None:
+        """Return what is known of use; None before a poll has told."""
+        with self._lock:
+            return self._use
+
+    def pin_firing(self, alerts: Sequence[FiringAlert] | None) -> None:
+        """Replace the alerts that fire; None where the agent does not look for any."""
+        with self._lock:
+            self._firing = None if alerts is None else tuple(alerts)
+
+    def firing(self) -> tuple[FiringAlert, ...] | None:
+        """Return the alerts that fire; None where the agent does not look for any."""
+        with self._lock:
+            return self._firing
 
     def pin_poll(self, poll: PollStatus) -> None:
         """Add to the list of the last polls."""
@@ -101,9 +169,17 @@ class Board:
     def retain(self, collectors: Container[str]) -> None:
         """Forget the collectors that are switched off now."""
         with self._lock:
-            self._collectors = {name: status for name, status in self._collectors.items() if name in collectors}
+            self._collectors = {key: status for key, status in self._collectors.items() if key[0] in collectors}
             self._missing = {name: columns for name, columns in self._missing.items() if name in collectors}
-            self._states = {name: shown for name, shown in self._states.items() if name.split("/")[0] in collectors}
+            self._recalled = {
+                key: answer for key, answer in self._recalled.items() if key[0].split("/")[0] in collectors
+            }
+            # What speaks of a source itself, or of the notifications, has their name.
+            self._states = {
+                name: shown
+                for name, shown in self._states.items()
+                if name in self._sources or name == NOTIFICATIONS or name.split("/")[0] in collectors
+            }
 
     def status(self, now: float, config_file: str | None) -> Status:
         """Return everything the status page shows."""
@@ -113,7 +189,7 @@ class Board:
                 now,
                 self._started_at,
                 tuple(self._sources.values()),
-                tuple(sorted(self._collectors.values(), key=lambda status: status.name)),
+                _of_all_sources(self._collectors.values()),
                 tuple(self._polls),
                 self._archive_status,
                 config_file,
@@ -125,19 +201,66 @@ class Board:
         with self._lock:
             sources, collectors, missing = (
                 tuple(self._sources.values()),
-                tuple(self._collectors.values()),
+                _of_all_sources(self._collectors.values()),
                 dict(self._missing),
             )
-            states, archive, reload = tuple(self._states.values()), self._archive, self._reload
+            states, archive, reload = dict(self._states), self._archive, self._reload
+        shown, faults = _shown(states, now)
+        self._say(faults)
         yield self._build
         yield from _source_blocks(sources)
-        yield from _collector_blocks(collectors, missing)
+        yield from _collector_blocks(tuple(_unshown(status, faults) for status in collectors), missing)
         yield single(families.RELOAD_SUCCESSFUL, int(reload.error is None))
         yield single(families.RELOAD_TIMESTAMP, reload.loaded_at)
         yield from archive
-        for shown in states:
-            if now - shown.taken_at <= shown.lifetime:
-                yield from shown.blocks
+        yield from shown
+
+    def _say(self, faults: Mapping[str, str]) -> None:
+        """Log why a state cannot be shown, once while that lasts."""
+        for name, fault in faults.items():
+            if self._faults.get(name) != fault:
+                self._log.error("a state cannot be shown; everything else is", state=name, error=fault)
+        self._faults = faults
+
+
+def _shown(states: Mapping[str, Showing], now: float) -> tuple[list[AnyBlock], Mapping[str, str]]:
+    """Return the blocks of every state, and why a state has none, for a defect of one must not spoil the others."""
+    blocks: list[AnyBlock] = []
+    faults: dict[str, str] = {}
+    for name, shown in states.items():
+        try:
+            blocks += shown.at(now)
+        except Exception as error:  # noqa: BLE001 - it is logged by whoever asked
+            faults[name] = f"{type(error).__name__}: {error}"
+    return blocks, faults
+
+
+def _unshown(status: CollectorStatus, faults: Mapping[str, str]) -> CollectorStatus:
+    """Return the status of a collector, which did not succeed where one of its states cannot be shown."""
+    failed = any(name.split("/")[0] == status.name for name in faults)
+    return replace(status, success=False) if failed else status
+
+
+def _of_all_sources(statuses: Iterable[CollectorStatus]) -> tuple[CollectorStatus, ...]:
+    """Return one status for each collector, by name: it succeeded where it did so at every source."""
+    found: dict[str, CollectorStatus] = {}
+    for status in statuses:
+        found[status.name] = _both(found[status.name], status) if status.name in found else status
+    return tuple(sorted(found.values(), key=lambda status: status.name))
+
+
+def _both(one: CollectorStatus, other: CollectorStatus) -> CollectorStatus:
+    times = [status.succeeded_at for status in (one, other) if status.succeeded_at is not None]
+    counts = [status.rows for status in (one, other) if status.rows is not None]
+    return CollectorStatus(
+        one.name,
+        one.success and other.success,
+        one.duration_seconds + other.duration_seconds,
+        min(times) if len(times) == 2 else None,
+        max(counts) if counts else None,
+        "; ".join(filter(None, (one.error, other.error))) or None,
+        "; ".join(filter(None, (one.note, other.note))) or None,
+    )
 
 
 def _source_blocks(sources: Sequence[SourceStatus]) -> Iterator[Block]:

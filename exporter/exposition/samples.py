@@ -1,120 +1,199 @@
-"""The sample lines of one family, gathered from its blocks; what no scrape may contain is left out and counted."""
+"""The samples of one family, gathered from its blocks as columns; what no scrape may contain is left out and counted.
+
+This is the one place where samples are examined. What is wrong costs its sample, its row or its block, nothing else.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
-from exporter.exposition.formats import bucket_texts, fault_of, number_text
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.exposition import distributions, numbers
+from exporter.exposition.falling import FALLEN, FALLEN_SECONDS, NOTHING_SHOWN, Counts, Shown
+from exporter.exposition.formats import fault_of
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 
 AnyBlock = Block | HistogramBlock
+Places = npt.NDArray[np.int64]
 
-OVER_THE_LIMIT = "the family has more series than limits.series_per_family allows"
 TWICE = "another sample has the same labels"
-NO_NUMBER = "the value is no finite number"
-NEGATIVE = "a counter cannot be negative"
-# Joining a family of 100,000 series at once would keep every other thread waiting.
-_LINES_AT_ONCE = 4096
+NO_TEXT = "the value of a label is no text"
+# What is joined, compressed and kept as one piece.
+ROWS_AT_ONCE = 16_384
 
 
 class BadBlockError(ValueError):
     """A block that cannot be rendered, for a reason that is said."""
 
 
-class Samples:
-    """The lines of a family, the value of each series, and how many series were left out for which reason."""
+@dataclass(frozen=True)
+class _Rows:
+    """A block whose faults are known: labels, what is written behind them, and what must not fall."""
 
-    def __init__(self, family: Family, limit: int) -> None:
+    texts: pa.StringArray
+    written: pa.StringArray
+    counts: Sequence[Counts]
+    distinct: bool
+
+
+class Samples:
+    """The series of a family and how many were left out for which reason."""
+
+    def __init__(self, family: Family) -> None:
         self.family = family
-        self._limit = limit
-        self.values: dict[str, float] = {}
         self.left_out: Counter[str] = Counter()
-        self._lines: list[str] = []
+        self.series_a_row = _series_a_row(family)
+        self.shown = NOTHING_SHOWN
+        self._blocks: list[_Rows] = []
+        self._texts = self._written = pa.array([], pa.string())
 
     def add(self, block: AnyBlock, now: float) -> None:
-        """Append the lines of a block; a block that is wrong as a whole is left out as a whole."""
+        """Take the samples of a block; a block that is wrong as a whole is left out as a whole."""
         try:
-            texts = self._texts(block)
-            if isinstance(block, HistogramBlock):
-                self._add_histogram(block, texts)
-            else:
-                self._add_plain(block, texts, now)
+            self._blocks.append(self._rows(block, now))
         except BadBlockError as error:
-            self.left_out[str(error)] += len(block.labels)
+            self.left_out[str(error)] += rows_of(block)
         except Exception as error:  # noqa: BLE001 - whatever a block does, the others are served; the renderer reports it
-            self.left_out[f"{type(error).__name__}: {error}"] += len(block.labels)
+            self.left_out[f"{type(error).__name__}: {error}"] += rows_of(block)
 
-    def body(self) -> bytes:
-        """Return all lines, the same in both formats."""
-        starts = range(0, len(self._lines), _LINES_AT_ONCE)
-        return b"".join(["".join(self._lines[at : at + _LINES_AT_ONCE]).encode() for at in starts])
+    def settle(self, before: Shown, seconds: float) -> None:
+        """Leave out what stands there already and what fell, once all blocks are added (seconds: see falling)."""
+        try:
+            self._settle(before, seconds)
+        except Exception as error:  # noqa: BLE001 - such as labels of more bytes than a column can have
+            self.left_out[f"{type(error).__name__}: {error}"] += sum(len(each.texts) for each in self._blocks)
+            self.shown = before.without((), seconds)
+        self._blocks.clear()
 
-    def _texts(self, block: AnyBlock) -> list[str]:
-        """Return the text of each row's labels once the block is known to suit its family."""
+    def _settle(self, before: Shown, seconds: float) -> None:
+        texts, written = (_whole([getattr(each, name) for each in self._blocks]) for name in ("texts", "written"))
+        kept = np.flatnonzero(pc.and_(texts.is_valid(), written.is_valid()).to_numpy(zero_copy_only=False))
+        if len(self._blocks) != 1 or not self._blocks[0].distinct:
+            kept = self._once(texts, kept)
+        if self.family.type != "gauge":
+            kept = self._never_falling(texts, kept, before, seconds)
+        whole = len(kept) == len(texts)
+        self._texts, self._written = (column if whole else column.take(kept) for column in (texts, written))
+
+    @property
+    def series(self) -> int:
+        """How many series may be shown."""
+        return len(self._texts) * self.series_a_row
+
+    def over(self, limit: int) -> int:
+        """Return how many of them a limit leaves out; half a row is none."""
+        return self.series - self._rows_within(limit) * self.series_a_row
+
+    def bodies(self, limit: int) -> Iterator[pa.Buffer]:
+        """Yield the lines of the first series, the same in both formats, in pieces of many rows."""
+        count = self._rows_within(limit)
+        for start in range(0, count, ROWS_AT_ONCE):
+            size = min(ROWS_AT_ONCE, count - start)
+            yield self._joined(self._texts.slice(start, size), self._written.slice(start, size))
+
+    def _rows_within(self, limit: int) -> int:
+        return min(len(self._texts), limit // self.series_a_row)
+
+    def _rows(self, block: AnyBlock, now: float) -> _Rows:
+        """Return what a block says once it is known to suit its family."""
         if block.family != self.family:
             raise BadBlockError("another family has the same name")
         if fault := fault_of(self.family):
             raise BadBlockError(fault)
         if isinstance(block, HistogramBlock) is not (self.family.type == "histogram"):
             raise BadBlockError("the block is of another type than its family")
-        return _in_order(block.labels, self.family.labels).text
+        labels = _in_order(block.labels, self.family.labels)
+        texts = labels.text
+        counts: list[Counts] = []
+        if isinstance(block, HistogramBlock):
+            if not len(block.counts) == len(block.sums) == len(texts):
+                raise BadBlockError("there are not as many counts and sums as labels")
+            written, left_out = distributions.written(block, texts.to_pylist())
+            whole = written.is_valid().to_pylist()
+            counts = [tuple(accumulate(row)) if good else () for row, good in zip(block.counts, whole, strict=True)]
+        else:
+            values: Any = block.at(now)
+            if len(values) != len(texts):
+                raise BadBlockError("there are not as many values as labels")
+            written, left_out = numbers.written(values, counts=self.family.type == "counter")
+            if self.family.type == "counter":
+                counts = [(float(text or 0),) for text in written.to_pylist()]
+        if texts.null_count:
+            left_out[NO_TEXT] += int(pc.sum(texts.is_null()).as_py()) * self.series_a_row
+        self.left_out += left_out
+        return _Rows(texts, written, counts, labels.distinct)
 
-    def _add_plain(self, block: Block, texts: Sequence[str], now: float) -> None:
-        values = block.at(now)
-        if len(values) != len(texts):
-            raise BadBlockError("there are not as many values as labels")
-        name, known, append = self.family.name, self.values, self._lines.append
-        lowest = 0 if self.family.type == "counter" else None
-        for text, value in zip(texts, values, strict=True):
-            if value is None:
-                continue
-            number = number_text(value)
-            if number is None:
-                self.left_out[NO_NUMBER] += 1
-            elif lowest is not None and value < lowest:
-                self.left_out[NEGATIVE] += 1
-            elif text in known:
-                self.left_out[TWICE] += 1
-            elif len(known) >= self._limit:
-                self.left_out[OVER_THE_LIMIT] += 1
+    def _once(self, texts: pa.StringArray, kept: Places) -> Places:
+        """Return the places of series that no earlier one is equal to."""
+        names = texts.take(kept).dictionary_encode()
+        if len(names.dictionary) == len(kept):
+            return kept
+        self.left_out[TWICE] += (len(kept) - len(names.dictionary)) * self.series_a_row
+        _, firsts = np.unique(names.indices.to_numpy(), return_index=True)
+        return kept[firsts]
+
+    def _never_falling(self, texts: pa.StringArray, kept: Places, before: Shown, seconds: float) -> Places:
+        """Return the places of series that are no lower than they were, or are so for long; remember what is shown."""
+        values = [count for block in self._blocks for count in block.counts]
+        counts: dict[str, Counts] = {}
+        away: dict[str, float] = {}
+        stay = []
+        for place, name in zip(kept.tolist(), texts.take(kept).to_pylist(), strict=True):
+            count, last = values[place], before.counts.get(name, ())
+            lower = any(new < old for new, old in zip(count, last, strict=False))
+            since = before.away.get(name, seconds)
+            if lower and seconds - since < FALLEN_SECONDS:
+                counts[name], away[name] = last, since
+                self.left_out[FALLEN] += self.series_a_row
             else:
-                known[text] = value
-                append(f"{name}{{{text}}} {number}\n" if text else f"{name} {number}\n")
+                counts[name] = count
+                stay.append(place)
+        self.shown = Shown(counts, away).joined(before.without(counts, seconds))
+        return np.array(stay, np.int64)
 
-    def _add_histogram(self, block: HistogramBlock, texts: Sequence[str]) -> None:
-        if not len(block.counts) == len(block.sums) == len(texts):
-            raise BadBlockError("there are not as many counts and sums as labels")
-        buckets = bucket_texts(self.family)
-        series = len(buckets) + 2
-        for text, counts, total in zip(texts, block.counts, block.sums, strict=True):
-            if fault := self._histogram_fault(counts, total, len(buckets)):
-                self.left_out[fault] += series
-            elif text in self.values:
-                self.left_out[TWICE] += series
-            elif (len(self.values) + 1) * series > self._limit:
-                self.left_out[OVER_THE_LIMIT] += series
-            else:
-                self.values[text] = sum(counts)
-                self._lines.extend(_histogram_lines(self.family.name, text, buckets, counts, total))
-
-    @staticmethod
-    def _histogram_fault(counts: Sequence[int], total: float, buckets: int) -> str | None:
-        if len(counts) != buckets:
-            return "there are not as many counts as buckets, +Inf among them"
-        if any(number_text(value) is None for value in (*counts, total)):
-            return NO_NUMBER
-        return NEGATIVE if min(*counts, total) < 0 else None
+    def _joined(self, texts: pa.StringArray, written: pa.StringArray) -> pa.Buffer:
+        """Return lines as the bytes that they are."""
+        if self.family.type == "histogram":
+            return _bytes(written)
+        name, bare = self.family.name, pc.equal(texts, "")
+        if pc.any(bare).as_py():
+            braces = pc.if_else(bare, name, pc.binary_join_element_wise(f"{name}{{", texts, "}", ""))
+            return _bytes(pc.binary_join_element_wise(braces, " ", written, "\n", ""))
+        return _bytes(pc.binary_join_element_wise(f"{name}{{", texts, "} ", written, "\n", ""))
 
 
-def _histogram_lines(
-    name: str, text: str, buckets: Sequence[str], counts: Sequence[int], total: float
-) -> Iterator[str]:
-    before = f"{text}," if text else ""
-    for bucket, count in zip(buckets, accumulate(counts), strict=True):
-        yield f"{name}_bucket{{{before}{bucket}}} {count}\n"
-    braces = f"{{{text}}}" if text else ""
-    yield f"{name}_count{braces} {sum(counts)}\n"
-    yield f"{name}_sum{braces} {number_text(total)}\n"
+def rows_of(block: AnyBlock) -> int:
+    """Return how many rows a block has, or one where its labels cannot tell."""
+    try:
+        return len(block.labels)
+    except Exception:  # noqa: BLE001 - whoever asks counts a fault, and must not become one
+        return 1
+
+
+def series_of(blocks: Sequence[AnyBlock]) -> int:
+    """Return how many series the blocks of a family would have if nothing were left out."""
+    return sum(map(rows_of, blocks)) * _series_a_row(blocks[0].family)
+
+
+def _series_a_row(family: Family) -> int:
+    return distributions.series_of(family) if family.type == "histogram" else 1
+
+
+def _whole(columns: Sequence[pa.StringArray]) -> pa.StringArray:
+    return columns[0] if len(columns) == 1 else pa.concat_arrays([pa.array([], pa.string()), *columns])
+
+
+def _bytes(lines: pa.StringArray) -> pa.Buffer:
+    """Return the bytes of all lines, one behind the other, as the column holds them."""
+    _, offsets, content = lines.buffers()
+    ends = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1]
+    return content.slice(int(ends[0]), int(ends[-1] - ends[0]))
 
 
 def _in_order(labels: Labels, names: tuple[str, ...]) -> Labels:

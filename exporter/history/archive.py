@@ -1,20 +1,20 @@
 """Rows into tables, once: what is known already is left out, what is new is stored and folded in the same transaction.
 
-Everything here runs inside a transaction of the history file. Rows arrive as Arrow columns and are registered, not
-inserted one by one; the rules are docs/decisions/0003-exactly-once.md.
+Everything here runs inside a transaction of the history file. Rows arrive as Arrow columns, in ranges, and are
+registered, not inserted one by one; each range is stored as it comes, and all are counted together after the last. The
+rules are docs/decisions/0003-exactly-once.md.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
 
 from exporter.collector import Events, Fold
-from exporter.history import ledger
-from exporter.history.folding import fold
+from exporter.history import counting, usage
+from exporter.history.counting import Lookups
 from exporter.history.recognition import mark_fresh
 from exporter.history.registering import registered
 from exporter.history.schema import REQUEST_COLUMNS, quoted
@@ -22,40 +22,16 @@ from exporter.history.schema import REQUEST_COLUMNS, quoted
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
 
-BEFORE_TABLEAU = datetime(2000, 1, 1)  # noqa: DTZ001 - naive, as in the history
-
 _MARKS = frozenset({"row_number", "fresh"})
-# A source may keep a number as text some day; what counts and who was seen go by its number all the same.
-_TYPED = ", ".join(
-    f'TRY_CAST("{name}" AS BIGINT) AS "{name}"' for name, kind in REQUEST_COLUMNS.items() if kind == "BIGINT"
-)
-
 _SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created_at"
 
 
 @dataclass(frozen=True)
-class Lookups:
-    """What ids stand for while rows are archived: the label of each site, the person behind each user."""
-
-    sites: Mapping[int, str]
-    people: pa.Table
-    """Columns user_id and person, 64-bit integers."""
-    pruned_before: datetime | None = None
-    """Rows older than this were removed by the retention: read again, they are not counted again."""
-    source_at: datetime | None = None
-    """The source's clock (UTC, naive)."""
-
-    def believed(self, now: datetime) -> datetime:
-        """Return the earlier of the two clocks, ours and the source's: one that jumps ahead is not followed."""
-        return min(now, self.source_at or now)
-
-
-@dataclass(frozen=True)
 class Appended:
-    """What became of the rows of one batch."""
+    """What became of rows."""
 
-    read: int
-    new: int
+    read: int = 0
+    new: int = 0
     open: int = 0
     seen: int = 0
     """How many had never been read before, open or final."""
@@ -63,24 +39,42 @@ class Appended:
     oldest: datetime | None = None
     newest: datetime | None = None
 
+    def __add__(self, other: "Appended") -> "Appended":
+        """Add up two ranges; what time they span is found for all of them together."""
+        return Appended(
+            self.read + other.read,
+            self.new + other.new,
+            self.open + other.open,
+            self.seen + other.seen,
+            self.reused_ids + other.reused_ids,
+        )
+
 
 def append(
-    connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]
+    connection: duckdb.DuckDBPyConnection,
+    events: Events,
+    ranges: Iterable[pa.Table],
+    lookups: Lookups,
+    folds: Sequence[Fold],
 ) -> Appended:
     """Archive rows that are final as they come (jobs, logins)."""
-    if not rows.num_rows:
-        return Appended(0, 0)
-    marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
-    with _arriving(connection, marked, lookups):
-        fresh = "(SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh)"
-        new = _store(connection, events.table, events.key[1], f"FROM {fresh}", fresh, folds)
-    return Appended(rows.num_rows, new, seen=new, reused_ids=reused)
+    total, stored = Appended(), []
+    for rows in filter(len, ranges):
+        marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
+        with registered(connection, arriving=marked):
+            new = _store(connection, events.table, "SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh")
+        total += Appended(rows.num_rows, new, seen=new, reused_ids=reused)
+        stored.append(counting.narrowed(marked, events, folds))
+    if total.new:
+        with counting.counted(connection, stored, lookups) as fresh:
+            counting.count(connection, events.table, events.key[1], fresh, folds)
+    return total
 
 
 def append_requests(
     connection: duckdb.DuckDBPyConnection,
     events: Events,
-    rows: pa.Table,
+    ranges: Iterable[pa.Table],
     lookups: Lookups,
     folds: Sequence[Fold],
     *,
@@ -89,27 +83,29 @@ def append_requests(
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
-    if not rows.num_rows:
-        return Appended(0, 0)
-    marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
-    final = (
-        f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{lookups.believed(now) - OPEN_FOR}', false))"
-    )
-    stored = ", ".join(_stored(name, hidden) for name in rows.column_names)
-    with _arriving(connection, marked, lookups):
+    believed = lookups.believed(now)
+    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
+    total, stored = Appended(), []
+    for rows in filter(len, ranges):
+        marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
+        columns = ", ".join(_stored(name, hidden) for name in rows.column_names)
+        with registered(connection, arriving=marked):
+            opened, completed = _keep_open(connection, marked, final, columns, now)
+            new = _store(connection, events.table, f"SELECT {columns} FROM arriving WHERE fresh AND {final}")
+        total += Appended(rows.num_rows, new, opened, new - completed + opened, reused)
+        stored.append(counting.narrowed(marked, events, folds))
+    if not total.read:
+        return total
+    with counting.counted(connection, stored, lookups) as fresh:
         if count_people:
-            _see_people(connection, lookups.believed(now))
-        opened, completed = _keep_open(connection, marked, final, stored, now)
-        new = _store(
-            connection,
-            events.table,
-            events.key[1],
-            f"SELECT {stored} FROM arriving WHERE fresh AND {final}",
-            f"(SELECT * REPLACE ({_TYPED}) FROM arriving WHERE fresh AND {final})",
-            folds,
-        )
-        oldest, newest = _span(connection, lookups.believed(now))
-    return Appended(rows.num_rows, new, opened, new - completed + opened, reused, oldest, newest)
+            counting.see_people(connection, fresh, believed)
+            if counting.USER not in hidden:
+                usage.see_people(connection, fresh, lookups.clocks(now))
+        if total.new:
+            counting.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
+            usage.count(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(now))
+        oldest, newest = counting.span(connection, fresh, believed)
+    return replace(total, oldest=oldest, newest=newest)
 
 
 def _stored(name: str, hidden: Collection[str]) -> str:
@@ -129,48 +125,27 @@ def promote(
     # Our own clock may have been behind when a request was first seen: it decides only where the source says nothing.
     unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{now}')"
     same = _SAME_KEY.format(a="waiting", b="gone")
-    with registered(connection, gone=gone, site_labels=_site_labels(lookups)):
+    with registered(connection, gone=gone, site_labels=lookups.site_labels()):
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE promoted AS SELECT * FROM {table}_open AS waiting"
             f" WHERE created_at < {limit} OR (first_seen_at < {limit} AND {unknown})"
             f" OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
-        rows = "SELECT * EXCLUDE (first_seen_at) {} FROM promoted"
-        typed = f"({rows.format(f'REPLACE ({_TYPED})')})"
-        new = _store(connection, table, "created_at", rows.format(""), typed, folds)
+        new = _store(connection, table, "SELECT * EXCLUDE (first_seen_at) FROM promoted")
         if new:
+            typed = f"(SELECT {counting.typed(REQUEST_COLUMNS)} FROM promoted)"
+            counting.count(connection, table, "created_at", typed, folds)
+            usage.count(connection, typed, lookups.clocks(now))
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
         connection.execute("DROP TABLE promoted")
     return new
 
 
-def _store(
-    connection: duckdb.DuckDBPyConnection, table: str, key: str, select: str, folded: str, folds: Sequence[Fold]
-) -> int:
-    """Store what ``select`` gives; count the same rows, as the relation ``folded`` gives them, by day and by folds."""
+def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str) -> int:
+    """Store what ``select`` gives; return how many."""
     stored = connection.execute(f'INSERT INTO "{table}" BY NAME {select}').fetchall()
-    new = int(stored[0][0])
-    if new:
-        ledger.archived(connection, table, key, folded)
-        labelled = (
-            f"(SELECT rows.*, coalesce(site_labels.site, '') AS site FROM {folded} AS rows"
-            " LEFT JOIN site_labels ON site_labels.site_id = rows.site_id)"
-        )
-        fold(connection, folds, labelled)
-    return new
-
-
-@contextmanager
-def _arriving(connection: duckdb.DuckDBPyConnection, rows: pa.Table, lookups: Lookups) -> Iterator[None]:
-    with registered(connection, arriving=rows, people=lookups.people, site_labels=_site_labels(lookups)):
-        yield
-
-
-def _site_labels(lookups: Lookups) -> pa.Table:
-    return pa.table(
-        {"site_id": pa.array(lookups.sites.keys(), pa.int64()), "site": pa.array(lookups.sites.values(), pa.string())}
-    )
+    return int(stored[0][0])
 
 
 def _keep_open(
@@ -209,44 +184,6 @@ def _forget(connection: duckdb.DuckDBPyConnection, keys: str) -> int:
     same = _SAME_KEY.format(a="waiting", b="done")
     gone = connection.execute(f"DELETE FROM http_requests_open AS waiting USING ({keys}) AS done WHERE {same}")
     return int(gone.fetchall()[0][0])
-
-
-def _see_people(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
-    """Move each person's last request on a site forward. A clock that is an hour ahead is not believed."""
-    connection.execute(
-        f"""
-        MERGE INTO last_seen USING (
-            SELECT
-                coalesce(site_labels.site, '') AS site,
-                coalesce(people.person, -users.user_id) AS person,
-                max(users.seen_at) AS seen_at
-            FROM (
-                SELECT site_id, user_id, max(created_at) AS seen_at
-                FROM (SELECT * REPLACE ({_TYPED}) FROM arriving) AS arriving
-                WHERE fresh
-                    AND user_id IS NOT NULL
-                    AND isfinite(created_at)
-                    AND created_at <= TIMESTAMP '{now + timedelta(hours=1)}'
-                GROUP BY ALL
-            ) AS users
-            LEFT JOIN site_labels ON site_labels.site_id = users.site_id
-            LEFT JOIN people ON people.user_id = users.user_id
-            GROUP BY ALL
-        ) AS seen
-        ON last_seen.site = seen.site AND last_seen.person = seen.person
-        WHEN MATCHED AND seen.seen_at > last_seen.seen_at THEN UPDATE SET seen_at = seen.seen_at
-        WHEN NOT MATCHED THEN INSERT (site, person, seen_at) VALUES (seen.site, seen.person, seen.seen_at)
-        """
-    )
-
-
-def _span(connection: duckdb.DuckDBPyConnection, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the oldest and the newest time that can be believed: retention is reckoned from them."""
-    rows = connection.execute(
-        "SELECT min(created_at), max(created_at) FROM arriving WHERE fresh AND created_at BETWEEN ? AND ?",
-        [BEFORE_TABLEAU, now + timedelta(hours=1)],
-    ).fetchall()
-    return rows[0][0], rows[0][1]
 
 
 def keys_table(ids: Sequence[int], created: Sequence[datetime | None]) -> pa.Table:

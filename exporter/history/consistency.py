@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS
 from exporter.collector import Distribution, Events
 from exporter.history.pruning import DAY
+from exporter.history.schema import AUDIT
 
 # So many keys at a time are compared with each other.
 WINDOW_ROWS = 1_000_000
@@ -222,6 +223,16 @@ def positions(ask: Ask) -> Found:
     faults += [f"{source} is where no poll can have moved it" for (source,) in odd]
     known = [source for (source,) in ask("SELECT source FROM positions ORDER BY ALL")]
     return Found(faults, f"{', '.join(known) or 'none yet'}: as the last poll left them")
+
+
+def audits(ask: Ask) -> Found:
+    """Compare the newest audit with its mark: what comes later than both is new to whoever has exported the rest."""
+    ((rows, newest, marked),) = ask(
+        f"SELECT count(*), max(audit_timestamp), (SELECT max(marked_at) FROM marks WHERE name = 'audited') FROM {AUDIT}"
+    )
+    if newest is not None and (marked is None or newest > marked):
+        return Found([f"the newest is of {newest}, the mark of {marked}"])
+    return Found(said=f"{rows:,} rows")
 
 
 def marks(ask: Ask) -> Found:

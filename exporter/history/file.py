@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class HistoryFile:
     gap_seconds: float = _GAP_SECONDS
     quarantined: list[str] = field(default_factory=list)
     """What was set aside and is not yet written down as an incident."""
+    turn: threading.RLock = field(default_factory=threading.RLock)
+    """Held while the file is open, and by whoever does several things with it in a row: each source has a thread."""
     _lock: int | None = None
     _connection: duckdb.DuckDBPyConnection | None = None
     _opened_at: float = 0.0
@@ -115,6 +118,10 @@ class HistoryFile:
     @contextlib.contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the file; waits while somebody else holds it, then raises HistoryBusy."""
+        with self.turn:
+            yield from self._open()
+
+    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         if self._connection is None:
             if not self.read_only:
                 self._hold_lock()
@@ -143,7 +150,8 @@ class HistoryFile:
         finally:
             self._keep_for = 0.0
             try:
-                self._close()
+                with self.turn:
+                    self._close()
             except duckdb.Error as error:
                 raise self._unwritable(error) from error
 

@@ -1,6 +1,6 @@
 """Counters and histograms folded from rows, in the transaction that stores the rows: so they never fall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
@@ -32,6 +32,13 @@ def fold(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation:
                 VALUES (folded.family, folded.labels, folded.le, folded.observations, folded.seconds)
             """
         )
+
+
+def read_by(folds: Sequence[Fold], columns: Iterable[str]) -> set[str]:
+    """Return which columns the folds' expressions name; perhaps more, never fewer."""
+    texts = [text for item in folds for text in (*item.by.values(), item.where)]
+    texts += [item.seconds for item in folds if isinstance(item, Distribution)]
+    return {name for name in columns if any(name in text for text in texts)}
 
 
 def add(connection: duckdb.DuckDBPyConnection, family: str, labels: Sequence[str], value: float) -> None:

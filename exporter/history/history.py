@@ -9,7 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import Collector, Events
+from exporter.collectors import discover
 from exporter.history import archive
+from exporter.history.auditing import Auditor
 from exporter.history.cleaner import COUNTED, Cleaner
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.people import Pseudonyms, load_key
@@ -46,6 +48,7 @@ class History:
         self._privacy = privacy
         self._retention = retention
         self._cleaner = Cleaner(privacy)
+        self._auditor = Auditor(retention)
         self._key_file = key_file or file.path.with_suffix(".key")
         self.known = False
         """Whether the totals have been read: until then what the file counts is unknown, and unknown is absent."""
@@ -69,8 +72,9 @@ class History:
         if self._prepared:
             return False
         self._columns = {}
-        with self.file.open() as connection:
-            prepare(connection, self._collectors)
+        with self.file.turn, self.file.open() as connection:
+            # Of all collectors: what is switched off now may be asked about all the same.
+            prepare(connection, discover())
             self._reread_names(connection)
             self._reread(connection, now)
         self._prepared = True
@@ -79,24 +83,31 @@ class History:
     @contextlib.contextmanager
     def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator[Writer]:
         """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive."""
+        with self.file.turn:
+            yield from self._write(now, columns or {})
+
+    def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Writer]:
         self.prepare(now)
         # Whatever goes wrong, what is known of the file is read again before it is written again.
         self._prepared = False
         with self.file.open() as connection:
-            changed = self._fit(connection, columns or {})
-            connection.execute("BEGIN")
-            try:
-                yield Writer(connection, self._hidden(), self.events(), now)
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(duckdb.Error):
-                    connection.execute("ROLLBACK")
-                raise
+            changed = self._fit(connection, columns)
+            with _transaction(connection):
+                yield Writer(connection, self._hidden(), self.events(), now, self._auditor)
             if changed:
                 connection.execute("CHECKPOINT")
             if not self._many:
                 self._reread(connection, now)
         self._prepared = True
+
+    @contextlib.contextmanager
+    def asking(self, now: datetime) -> Iterator[Writer]:
+        """Open the file for a transaction of the pages, which changes nothing that anybody else counts on.
+
+        What is known of the file stays as it is known, also when this fails.
+        """
+        with self.file.turn, self.file.open() as connection, _transaction(connection):
+            yield Writer(connection, self._hidden(), self.events(), now, self._auditor)
 
     @contextlib.contextmanager
     def writing_much(self) -> Iterator[None]:
@@ -106,7 +117,8 @@ class History:
             with self.file.kept_open(HOLD_SECONDS):
                 yield
         finally:
-            self._many = self._prepared = False
+            with self.file.turn:
+                self._many = self._prepared = False
 
     def clean(self, events: Events, rows: pa.Table) -> pa.Table:
         """Make rows fit to be stored; nothing else may be given to a writer."""
@@ -176,3 +188,16 @@ def _from_epoch(seconds: float) -> datetime:
 def site_label(namespace: str | None) -> str:
     """Return the label of a site from its content URL, which is empty for the Default site."""
     return namespace or "default"
+
+
+@contextlib.contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block does, or nothing of it."""
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
+        raise

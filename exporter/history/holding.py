@@ -72,7 +72,7 @@ def patiently(
 
     def wait(why: str) -> None:
         if clock() >= deadline:
-            message = f"{path}: {why}; the requests wait in the repository"
+            message = f"{path}: {why}; what was polled is not lost, it is written later"
             raise HistoryBusy(message)
         sleep(random.uniform(*_RETRY_SECONDS))  # noqa: S311 - not a secret
 

@@ -25,7 +25,7 @@ class Position:
     accounted: int | None = None
     """How many of the rows ever inserted were seen, came to nothing, or were counted as possibly lost."""
     settling: bool = False
-    """The table was emptied before the last reading: sessions may still report what they had inserted before that."""
+    """The table was, or may have been, emptied before the last reading: sessions may yet report what they inserted."""
     version: int = 0
     polled_at: datetime | None = None
 

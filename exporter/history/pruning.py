@@ -10,7 +10,9 @@ from datetime import datetime
 import duckdb
 
 from exporter.collector import Events
-from exporter.history import ledger
+from exporter.history import ledger, usage
+from exporter.history.refreshes import TABLE as REFRESHES
+from exporter.history.schema import AUDIT
 
 # A whole row group of DuckDB: its blocks are free as soon as all of its rows are gone.
 STEP_ROWS = 122_880
@@ -30,6 +32,9 @@ class Pruned:
 def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime) -> Pruned:
     """Remove the next rows that are older, and make the lines of an old day of the poll log one."""
     rows = {item.table: _prune_table(connection, item.table, item.key[1], before) for item in events}
+    rows[AUDIT] = prune_audits(connection, before)
+    rows[REFRESHES] = prune_refreshes(connection, before)
+    usage.prune(connection, before)
     summed = _sum_polls(connection, before)
     return Pruned(
         {table: count for table, count in rows.items() if count},
@@ -38,17 +43,34 @@ def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], befor
     )
 
 
+def prune_audits(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+    """Remove the next audits that are older; what an asset was found to be last is younger, as long as it is there."""
+    return _delete(connection, _doomed(connection, AUDIT, "audit_timestamp", before))
+
+
+def prune_refreshes(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+    """Remove the next refreshes that were noted before."""
+    return _delete(connection, _doomed(connection, REFRESHES, "noted_at", before))
+
+
 def _prune_table(connection: duckdb.DuckDBPyConnection, table: str, key: str, before: datetime) -> int:
-    """Remove the first rows, as they stand in the file, that are older."""
+    doomed = _doomed(connection, table, key, before)
+    if doomed:
+        ledger.pruned(connection, table, key, f"(SELECT * FROM {doomed})")
+    return _delete(connection, doomed)
+
+
+def _doomed(connection: duckdb.DuckDBPyConnection, table: str, key: str, before: datetime) -> str | None:
+    """Return what names the first rows, as they stand in the file, that are older; None where there are none."""
     older = f"\"{key}\" < TIMESTAMP '{before}'"
     count, last = connection.execute(
         f'SELECT count(*), max(place) FROM (SELECT rowid AS place FROM "{table}" WHERE {older} LIMIT {STEP_ROWS})'
     ).fetchall()[0]
-    if not count:
-        return 0
-    doomed = f'"{table}" WHERE rowid <= {last} AND {older}'
-    ledger.pruned(connection, table, key, f"(SELECT * FROM {doomed})")
-    return int(connection.execute(f"DELETE FROM {doomed}").fetchall()[0][0])
+    return f'"{table}" WHERE rowid <= {last} AND {older}' if count else None
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, doomed: str | None) -> int:
+    return int(connection.execute(f"DELETE FROM {doomed}").fetchall()[0][0]) if doomed else 0
 
 
 def _sum_polls(connection: duckdb.DuckDBPyConnection, before: datetime) -> bool:

@@ -2,6 +2,9 @@
 
 from collections.abc import Generator, Sequence
 from datetime import datetime
+from pathlib import Path
+
+import duckdb
 
 from exporter.collector import Events
 from exporter.errors import HistoryUnwritable
@@ -12,15 +15,25 @@ from exporter.history.writer import Writer
 
 
 def newest_request(file: HistoryFile) -> datetime | None:
-    """Return when the newest request was made (UTC, naive). Raises HistoryError where the tables are not ours."""
+    """Return when the newest request was made (UTC, naive), where there are none when the newest audit was.
+
+    Raises HistoryError where the tables are not ours.
+    """
     with file.open() as connection:
-        columns = table_columns(connection, "schema_version")
-        version = connection.execute("SELECT max(version) FROM schema_version").fetchall()[0][0] if columns else None
-        if version != len(STEPS):
-            message = f"{file.path}: not written by this version; let the agent of this version open it once"
-            raise HistoryUnwritable(message)
-        rows = connection.execute("SELECT marked_at FROM marks WHERE name = 'newest'").fetchall()
+        refuse_other_versions(connection, file.path)
+        rows = connection.execute(
+            "SELECT marked_at FROM marks WHERE name IN ('newest', 'audited') ORDER BY name DESC"
+        ).fetchall()
     return rows[0][0] if rows else None
+
+
+def refuse_other_versions(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raise HistoryUnwritable where the tables are not this program's."""
+    columns = table_columns(connection, "schema_version")
+    version = connection.execute("SELECT max(version) FROM schema_version").fetchall()[0][0] if columns else None
+    if version != len(STEPS):
+        message = f"{path}: not written by this version; let the agent of this version open it once"
+        raise HistoryUnwritable(message)
 
 
 def prune_in_steps(

@@ -71,6 +71,11 @@ def mark(connection: duckdb.DuckDBPyConnection, name: str, at: datetime, keep: s
     )
 
 
+def instant(seconds: float) -> datetime:
+    """Return an instant of a clock (Unix seconds), in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def naive(at: datetime) -> datetime:
     """Return an instant as the history keeps it: UTC without a zone."""
     return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at

@@ -13,7 +13,7 @@ from exporter.errors import HistoryDamaged
 from exporter.history import consistency
 from exporter.history.consistency import Ask, Found, Row
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.schema import STEPS, quoted
+from exporter.history.schema import AUDIT, STEPS, quoted
 
 # Eight row groups of DuckDB.
 CHUNK_ROWS = 8 * 122_880
@@ -75,6 +75,8 @@ def _checks(ask: Ask, events: Sequence[Events], *, counted: bool) -> Iterator[tu
             yield f"{item.table} in the poll log", partial(consistency.polls, item)
             yield f"{item.table} in the counters", partial(consistency.counters, item)
         yield f"{item.table} once", partial(consistency.twice, item)
+    if AUDIT in present:
+        yield AUDIT, consistency.audits
     yield "open requests", consistency.open_requests
     yield "bookkeeping", consistency.bookkeeping
     yield "positions", consistency.positions

@@ -1,7 +1,7 @@
 """What one transaction of the history can do: archive, keep names, move positions, count, prune."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -10,14 +10,17 @@ import pyarrow as pa
 
 from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Events, Fold, columns_of
-from exporter.history import archive
-from exporter.history.archive import Appended, Lookups
+from exporter.history import archive, refreshes, usage
+from exporter.history.archive import Appended
+from exporter.history.auditing import Auditor
+from exporter.history.counting import USER, Lookups
 from exporter.history.folding import add
 from exporter.history.names import keep
 from exporter.history.positions import Position, move
 from exporter.history.pruning import Pruned, prune
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.registering import registered
+from exporter.history.schema import AUDIT
 from exporter.history.totals import mark, naive
 
 
@@ -44,6 +47,7 @@ class Writer:
     """Columns of requests whose values are not stored."""
     events: Sequence[Events]
     now: datetime
+    auditor: Auditor = field(default_factory=Auditor)
 
     @cached_property
     def pruned_before(self) -> datetime | None:
@@ -51,23 +55,26 @@ class Writer:
         marks = self.connection.execute("SELECT marked_at FROM marks WHERE name = 'pruned'").fetchall()
         return marks[0][0] if marks else None
 
-    def append(self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> Appended:
+    def append(self, events: Events, ranges: Iterable[pa.Table], lookups: Lookups, folds: Sequence[Fold]) -> Appended:
         """Archive events that are final as they come."""
-        appended = archive.append(self.connection, events, rows, self._obeying(lookups), folds)
+        appended = archive.append(self.connection, events, ranges, self._obeying(lookups), folds)
         self._count(events.table, appended.new)
         return appended
 
     def append_requests(
-        self, events: Events, rows: pa.Table, lookups: Lookups, folds: Sequence[Fold], *, count_people: bool
+        self,
+        events: Events,
+        ranges: Iterable[pa.Table],
+        lookups: Lookups,
+        folds: Sequence[Fold],
+        *,
+        count_people: bool,
     ) -> Appended:
         """Archive requests, which the history's cleaner has cleaned."""
-        if not set(PARSED_COLUMNS).issubset(rows.column_names):
-            message = "requests that were not cleaned would be stored with their secrets"
-            raise ValueError(message)
         appended = archive.append_requests(
             self.connection,
             events,
-            rows,
+            map(_cleaned, ranges),
             self._obeying(lookups),
             folds,
             hidden=self.hidden,
@@ -90,10 +97,59 @@ class Writer:
         """Keep the names of a state's rows by day."""
         return keep(self.connection, table, columns_of(collector_state), rows, naive(at).date())
 
+    def audit(self, judged: pa.Table) -> int:
+        """Write what assets were found to be, as ``judge`` has it, where that is new or a day old; return how many."""
+        written = self.auditor.audit(self.connection, judged, self.now)
+        self.auditor.prune(self.connection, self.now)
+        self._count(AUDIT, written)
+        return written
+
+    def audited(self) -> dict[tuple[str, str], int]:
+        """Return how many assets of each type each site had of late: ``{(site, asset_type): count}``."""
+        return self.auditor.counts(self.connection)
+
     def learn(self, question: str, rows: pa.Table) -> pa.Table:
         """Put a collector's question to the history, with its rows as ``state``."""
         with registered(self.connection, state=rows):
             return self.connection.sql(question).to_arrow_table()
+
+    def recall(self, question: str, rows: pa.Table) -> pa.Table:
+        """Ask what the pages show beside a state's rows (``state``); ``$now`` is this transaction's instant."""
+        with registered(self.connection, state=rows):
+            return self.connection.sql(question, params={"now": naive(self.now)}).to_arrow_table()
+
+    def use(self, *, with_people: bool) -> usage.Use:
+        """Return how much the server was used of late, by hour."""
+        return usage.read(self.connection, with_people=with_people and USER not in self.hidden)
+
+    def forget_use(self, source_at: datetime | None) -> None:
+        """Forget what no page shows any more, by our clock and the source's (UTC).
+
+        Where the source says nothing, ours alone decides how long people are kept: one that is ahead costs a chart
+        its past, one that is not believed would keep them for ever. The rest waits for the source.
+        """
+        now = naive(self.now)
+        if source_at is not None:
+            at = naive(source_at)
+            usage.forget(self.connection, usage.Clocks(min(now, at), max(now, at)))
+        if source_at is None or USER in self.hidden:
+            usage.forget_people(self.connection, None if USER in self.hidden else now)
+
+    def sum_up_views(self) -> bool:
+        """Sum up the next loads that wait; return whether others wait still."""
+        return usage.sum_up(self.connection)
+
+    def note_refreshes(self, rows: pa.Table) -> int:
+        """Store the refreshes (asset_type, asset_id, refreshed_at, job_id) that are not known yet."""
+        return refreshes.note(self.connection, rows, naive(self.now))
+
+    def looked_up(self) -> pa.Table:
+        """Return the jobs whose assets are known (job_id, asset_type, asset_id, completed_at)."""
+        return refreshes.looked_up(self.connection)
+
+    def look_ups_since(self, since: datetime) -> int:
+        """Return how many jobs were asked for since an instant."""
+        return refreshes.look_ups_since(self.connection, naive(since))
 
     def move(self, old: Position, new: Position) -> None:
         """Move a position (compare and set)."""
@@ -157,3 +213,10 @@ class Writer:
     def _count(self, table: str, new: int) -> None:
         if new:
             add(self.connection, HISTORY_ROWS.name, [table], new)
+
+
+def _cleaned(rows: pa.Table) -> pa.Table:
+    if not set(PARSED_COLUMNS).issubset(rows.column_names):
+        message = "requests that were not cleaned would be stored with their secrets"
+        raise ValueError(message)
+    return rows

@@ -12,13 +12,13 @@ from exporter.history.redaction import Privacy
 def without_names(
     rows: pa.Table, columns: Sequence[Column], privacy: Privacy, pseudonyms: Pseudonyms | None
 ) -> pa.Table:
-    """Replace the personal columns by keyed hashes, or by NULL."""
+    """Replace the personal columns by keyed hashes, or by NULL; what a hash cannot stand for is always NULL."""
     if privacy.users == "name":
         return rows
     for column in columns:
         if column.personal:
             index = rows.column_names.index(column.name)
-            hashes = pseudonyms if privacy.users == "pseudonym" else None
+            hashes = pseudonyms if privacy.users == "pseudonym" and column.pseudonymous else None
             rows = rows.set_column(index, column.name, _replaced(rows.column(index), hashes))
     return rows
 

@@ -57,6 +57,13 @@ class Plan:
     """The table's rows were written anew, perhaps other rows with the ids of those before."""
     comparable: bool = True
     """The server's statistics go on from where they were at the position."""
+    replaced: bool = False
+    """Another table stands in the place of the one read before: the server has counted its rows from its beginning."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether rows may have been removed all at once: no row here shows that a table was rewritten and no more."""
+        return self.emptied or self.rewritten or self.replaced
 
     @property
     def waits(self) -> bool:
@@ -93,6 +100,7 @@ def plan(
         emptied,
         any(incident.kind == "rewritten" for incident in incidents),
         not set(changed) - {"relfilenode"},
+        "table_oid" in changed and "system_identifier" not in changed,
     )
 
 
@@ -106,7 +114,7 @@ def _identity_incidents(
         return [Incident("restored", "the transaction counter went back")]
     if "relfilenode" in changed and not went_back:
         if extent.holds_newest:
-            return [Incident("rewritten", "the table was rewritten; its rows are still there")]
+            return [Incident("rewritten", "the table was rewritten; its newest id is still there")]
         return [Incident("truncated", "the table was emptied")]
     if any(name in changed for name in _SAME_SERVER):
         return [Incident("server_changed", "another server answers, or it was restarted: " + ", ".join(changed))]

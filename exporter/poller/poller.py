@@ -1,33 +1,35 @@
-"""One poll of the repository: take, store, show; and the loop that repeats it."""
+"""One poll of the repository: take, store, show."""
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from exporter.collector import Collector, Events, Promises, State
-from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryReplaced, PollInterrupted, SourceError
-from exporter.exposition.board import Board
-from exporter.history.history import History
+from exporter.collector import Collector, Events, State
+from exporter.errors import HistoryError, PollInterrupted, SourceError
+from exporter.history.totals import instant
 from exporter.history.writer import Writer
+from exporter.poller.assembling import StateKey
+from exporter.poller.auditing import audit
+from exporter.poller.loop import poll_until
+from exporter.poller.noticing import Notices
 from exporter.poller.pace import Due, exact_interval
+from exporter.poller.recollecting import Recollection
 from exporter.poller.runs import Runs
-from exporter.poller.showing import Shower
+from exporter.poller.shared import Shared
+from exporter.poller.showing import SOURCE, Shower
 from exporter.poller.tables import append_sightings, columns_to_fit, finish
-from exporter.poller.taking import StateKey, Taken, Taker
+from exporter.poller.taking import Taken, Taker
 from exporter.poller.viewing import LOOK_BACK
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
 
 log = structlog.get_logger()
-
-MAX_BACK_OFF_SECONDS = 300.0
-MAX_BACK_OFF_INTERVALS = 4
 
 
 @dataclass(frozen=True)
@@ -41,41 +43,25 @@ class Schedule:
 class Poller:
     """Polls the repository: the only writer of the history, and of its part of the board."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        history: History,
-        collectors: Mapping[str, Collector],
-        board: Board,
-        schedule: Schedule,
-        promises: Promises,
-        *,
-        clock: Callable[[], float],
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, repository: Repository, shared: Shared, schedule: Schedule) -> None:
         self._repository = repository
-        self._history = history
-        self._collectors = collectors
+        self._shared = shared
+        self._history = shared.history
+        self._collectors = shared.collectors
         self._schedule = schedule
-        self._clock = clock
-        self._on_change = on_change
+        self._clock = shared.clock
+        self._on_change = shared.on_change
         self._stop = threading.Event()
-        self._taker = Taker(history, collectors, lambda: _instant(clock()), self._stop.is_set)
-        self._shower = Shower(
-            board,
-            history,
-            collectors,
-            promises,
-            poll_interval=schedule.poll_interval,
-            exact_interval=schedule.exact_interval,
-        )
+        self._taker = Taker(self._history, self._collectors, lambda: instant(self._clock()), self._stop.is_set)
+        self._shower = Shower(shared, poll_interval=schedule.poll_interval, exact_interval=schedule.exact_interval)
         self._kept: dict[StateKey, pa.Table] = {}
         self._learned: dict[StateKey, pa.Table] = {}
-        self._noticed: dict[str, int] = {}
+        self._notices = Notices("the requests wait in the repository")
         self._states_due = Due(schedule.exact_interval)
         self._scan_due = Due(schedule.exact_interval)
-        self._said: str | None = None
+        self._recollection = Recollection(SOURCE, shared)
         self._seen_at: datetime | None = None
+        self._shown = False
 
     def lock(self) -> None:
         """Make this agent the history's only writer. Raises HistoryLocked, HistoryUnwritable."""
@@ -87,16 +73,11 @@ class Poller:
 
     def run(self, randomness: random.Random) -> None:
         """Poll until told to stop; failures make the pauses longer, with jitter."""
-        failures = 0
-        while not self._stop.is_set():
-            try:
-                failures = 0 if self.poll() else failures + 1
-            except Exception as defect:  # a defect of ours must not end the polling in silence
-                failures += 1
-                log.exception("a poll failed for a reason that is a defect of this program")
-                self._shower.show_defect(f"internal error: {type(defect).__name__}", self._clock())
-                self._on_change()
-            self._stop.wait(pause(self._schedule.poll_interval, failures, randomness))
+        poll_until(self._stop, self.poll, self._confess, self._schedule.poll_interval, randomness)
+
+    def _confess(self, error: str) -> None:
+        self._shower.show_defect(error, self._clock())
+        self._on_change()
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; return whether the source answered and everything was stored."""
@@ -117,10 +98,12 @@ class Poller:
             self._shower.unanswered(failure, now)
             fail_all(taken.runs, self._collectors, error)
         if prepared and (unwritten := self._store(taken, now, exact=exact) or taken.unwritten):
-            self._notice(unwritten)
+            self._notices.notice(unwritten)
             error = str(unwritten)
         elif error is None:
-            self._said = None
+            self._notices.well()
+        if prepared:
+            self._recollection.forget(now, taken.asked_at, exact=exact)
         if error is None:
             self._settle(taken, now, exact=exact, scan=scan)
         self._shower.exact_interval = self._scan_due.seconds
@@ -158,11 +141,13 @@ class Poller:
     def _prepare(self, now: float) -> str | None:
         """Open the file the first time, and show what it holds before the source is asked."""
         try:
-            if self._history.prepare(_instant(now)):
+            # Whoever else writes the file may have opened it before.
+            if self._history.prepare(instant(now)) or not self._shown:
+                self._shown = True
                 self._shower.show_history()
                 self._on_change()
         except HistoryError as failure:
-            self._notice(failure)
+            self._notices.notice(failure)
             return str(failure)
         return None
 
@@ -171,8 +156,9 @@ class Poller:
         if not taken.tables and not taken.sightings and not taken.states:
             return None
         learned: dict[StateKey, pa.Table] = {}
+        self._shower.assemble(taken, self._taker.known, now)
         try:
-            with self._history.writing(_instant(now), columns_to_fit(taken.tables)) as writer:
+            with self._history.writing(instant(now), columns_to_fit(taken.tables)) as writer:
                 self._write(writer, taken, learned, now, exact=exact)
         except HistoryError as failure:
             waiting = taken.waiting()
@@ -180,8 +166,10 @@ class Poller:
                 if collector.events and collector.events.table in waiting:
                     taken.runs.fail(name, str(failure))
             return failure
-        self._noticed = {}
+        self._notices.written()
         self._history.file.quarantined.clear()
+        if exact:
+            self._recollection.recall(taken.states, self._taker.known.sites, now)
         self._seen_at = _believed(now, taken)
         self._learned |= learned
         self._kept |= {key: rows for key, rows in taken.states.items() if self._state(key).kept_in}
@@ -203,22 +191,13 @@ class Poller:
                 writer.keep(state.row, state.kept_in, rows, _believed(now, taken))
             if state.learns and (exact or key not in self._learned):
                 learned[key] = writer.learn(state.learns, rows)
-        for kind, count in self._noticed.items():
-            writer.incident(kind, "polls whose rows could not be written at once", count)
+        audit(self._shared, writer, now)
+        self._notices.write(writer)
         for what in self._history.file.quarantined:
             writer.incident("log_quarantined", what)
-        before = self._history.prunable_before(_instant(now))
+        before = self._history.prunable_before(instant(now))
         if before is not None:
             writer.prune(before)
-
-    def _notice(self, failure: HistoryError) -> None:
-        """Count what keeps the file from being written, until it can be written down; say it once."""
-        if self._said != str(failure):
-            log.warning("the history was not written; the requests wait in the repository", error=str(failure))
-        self._said = str(failure)
-        kinds = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
-        kind = kinds.get(type(failure), "file_unwritable")
-        self._noticed[kind] = self._noticed.get(kind, 0) + 1
 
     def _recent(self, events: Events, rows: pa.Table) -> pa.Table:
         """Leave out what earlier polls have seen: the known rows are then sought among the newest alone."""
@@ -237,18 +216,6 @@ def fail_all(runs: Runs, collectors: Mapping[str, Collector], error: str) -> Non
         runs.fail(name, error)
 
 
-def pause(interval: float, failures: int, randomness: random.Random) -> float:
-    """Return the seconds until the next poll: longer after failures, never more than four intervals or five minutes."""
-    if not failures:
-        return interval
-    longest = max(interval, min(interval * MAX_BACK_OFF_INTERVALS, MAX_BACK_OFF_SECONDS))
-    return randomness.uniform(0.5, 1.0) * min(interval * 2.0 ** min(failures, 10), longest)
-
-
 def _believed(now: float, taken: Taken) -> datetime:
     """Return the earlier of the two clocks, ours and the source's: one that jumps ahead is not followed."""
-    return min(_instant(now), taken.asked_at or _instant(now))
-
-
-def _instant(now: float) -> datetime:
-    return datetime.fromtimestamp(now, UTC)
+    return min(instant(now), taken.asked_at or instant(now))

@@ -3,30 +3,32 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC
+from typing import Literal
 
 import pyarrow as pa
 import structlog
 
 from exporter.agent_families import (
     EXACT_INTERVAL,
-    HISTORY_ROWS,
-    INCIDENTS,
-    POSSIBLY_LOST,
     READING_SECONDS,
     REPOSITORY_BYTES,
     REPOSITORY_OLDEST,
 )
-from exporter.collector import Collector, Context, Promises
+from exporter.collector import Context
 from exporter.errors import SourceError
-from exporter.exposition.archived import MODES, active_blocks, archived_blocks
-from exporter.exposition.board import STALE_AFTER_INTERVALS, Board, Shown
-from exporter.history.history import History
+from exporter.exposition.archived import MODES, active_blocks
+from exporter.exposition.board import STALE_AFTER_INTERVALS, Shown
 from exporter.metrics import Block, Labels, single
+from exporter.poller.archive_showing import show_archive
+from exporter.poller.assembling import Part, StateKey
 from exporter.poller.runs import Runs
-from exporter.poller.taking import Knowledge, StateKey, Taken
-from exporter.status import ArchiveStatus, CollectorStatus, PollStatus, SourceStatus
+from exporter.poller.shared import Shared
+from exporter.poller.taking import Knowledge, Taken
+from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()
+
+SOURCE = "repository"
 
 
 class Shower:
@@ -34,18 +36,17 @@ class Shower:
 
     def __init__(
         self,
-        board: Board,
-        history: History,
-        collectors: Mapping[str, Collector],
-        promises: Promises,
+        shared: Shared,
         *,
         poll_interval: float,
         exact_interval: float,
     ) -> None:
-        self._board = board
-        self._history = history
-        self._collectors = collectors
-        self._promises = promises
+        self._shared = shared
+        self._board = shared.board
+        self._history = shared.history
+        self._collectors = shared.collectors
+        self._promises = shared.promises
+        self._assemblies = shared.assemblies
         # An exact reading comes with the first poll after its interval has passed.
         self._lifetimes = {
             "poll": STALE_AFTER_INTERVALS * poll_interval,
@@ -60,25 +61,36 @@ class Shower:
 
     def answered(self, taken: Taken, now: float) -> None:
         """Say that the source answered."""
-        before = self._board.source("repository")
+        before = self._board.source(SOURCE)
         if not before.up:
             log.info("the repository answers", address=taken.address, version=taken.server_version)
-        status = SourceStatus("repository", True, taken.address, taken.server_version, tried_at=now, answered_at=now)  # noqa: FBT003
+        status = SourceStatus(SOURCE, True, taken.address, taken.server_version, tried_at=now, answered_at=now)  # noqa: FBT003
         self._board.pin_source(status)
 
     def unanswered(self, failure: SourceError, now: float) -> None:
         """Say that the source did not answer, once for each reason."""
-        before = self._board.source("repository")
+        before = self._board.source(SOURCE)
         if before.error != str(failure):
             log.error("the repository does not answer", error=str(failure))
         self._board.pin_source(replace(before, up=False, tried_at=now, error=str(failure)))
 
     def show_states(self, taken: Taken, known: Knowledge, learned: Mapping[StateKey, pa.Table], now: float) -> None:
         """Show the source and its states while the first poll is still at work."""
-        before = self._board.source("repository")
+        before = self._board.source(SOURCE)
         self._board.pin_source(replace(before, up=True, address=taken.address, server_version=taken.server_version))
+        self.assemble(taken, known, now)
         for key, rows in taken.states.items():
             self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
+
+    def assemble(self, taken: Taken, known: Knowledge, now: float) -> None:
+        """Put the rows of those states that other sources tell of too to theirs."""
+        for (name, index), assembly in self._assemblies.items():
+            if (name, index) not in taken.states:
+                continue
+            lifetime = self._lifetime(self._collectors[name].states[index].every, now)
+            with taken.runs.timed(name):
+                assembly.put(SOURCE, {"": Part(taken.states[name, index], now, lifetime)}, now, known.sites)
+            self._board.pin_state(f"{name}/{index}", assembly)
 
     def show(
         self,
@@ -110,19 +122,20 @@ class Shower:
         self.show_history()
 
     def show_history(self) -> None:
-        """Show what the file holds; nothing of it while somebody else holds the file from the start."""
-        if not self._history.known:
-            return
-        blocks = list(archived_blocks(self._history.totals, self._collectors, self._history.file.bytes))
-        blocks += [
-            single(REPOSITORY_OLDEST, self._repository_oldest),
-            single(REPOSITORY_BYTES, self._repository_bytes),
-            single(EXACT_INTERVAL, self.exact_interval),
-            Block(
-                READING_SECONDS, Labels(("mode",), [list(MODES)]), [self._reading_seconds.get(mode) for mode in MODES]
+        """Show what the file holds, and what is known of the repository's table."""
+        show_archive(
+            self._shared,
+            (
+                single(REPOSITORY_OLDEST, self._repository_oldest),
+                single(REPOSITORY_BYTES, self._repository_bytes),
+                single(EXACT_INTERVAL, self.exact_interval),
+                Block(
+                    READING_SECONDS,
+                    Labels(("mode",), [list(MODES)]),
+                    [self._reading_seconds.get(mode) for mode in MODES],
+                ),
             ),
-        ]
-        self._board.pin_archive(blocks, self._archive_status())
+        )
 
     def show_defect(self, error: str, now: float) -> None:
         """Say that a poll ended for a reason that no source is to blame for."""
@@ -130,14 +143,17 @@ class Shower:
             self._board.pin_collector(
                 CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error)
             )
-        self._board.pin_source(replace(self._board.source("repository"), tried_at=now))
+        self._board.pin_source(replace(self._board.source(SOURCE), tried_at=now))
         self._board.pin_poll(PollStatus(now, 0.0, "none", 0, 0, error))
 
     def _show_state(self, key: StateKey, rows: pa.Table, context: Context, now: float, runs: Runs) -> None:
         state = self._collectors[key[0]].states[key[1]]
+        name, lifetime = f"{key[0]}/{key[1]}", self._lifetime(state.every, now)
         with runs.timed(key[0]):
-            blocks = tuple(state.expose(rows, context))
-        self._board.pin_state(f"{key[0]}/{key[1]}", Shown(blocks, now, self._lifetimes[state.every]))
+            if assembly := self._assemblies.get(key):
+                assembly.learn(SOURCE, context.learned, now)
+            else:
+                self._board.pin_state(name, Shown(tuple(state.expose(rows, context)), now, lifetime))
 
     def _show_requests_of(self, known: Knowledge, now: float, runs: Runs) -> None:
         """Show what is made of the requests archived by this poll: the people of the trailing windows, the views."""
@@ -153,22 +169,11 @@ class Shower:
                 if name == "active_users":
                     run.rows = len(self._history.totals.seen.people)
                     blocks = tuple(active_blocks(self._history.totals, known.present_sites))
-                    self._board.pin_state(name, Shown(blocks, now, self._lifetimes["poll"]))
+                    self._board.pin_state(name, Shown(blocks, now, self._lifetime("poll", now)))
 
-    def _archive_status(self) -> ArchiveStatus:
-        totals, file = self._history.totals, self._history.file
-        position = self._history.positions.get("http_requests")
-        return ArchiveStatus(
-            str(file.path),
-            file.bytes,
-            int(totals.counter(HISTORY_ROWS.name, "http_requests")),
-            totals.open_requests,
-            totals.marks.get("oldest"),
-            totals.marks.get("newest"),
-            position.horizon if position else None,
-            int(totals.counter(POSSIBLY_LOST.name)),
-            tuple((labels[0], int(count)) for labels, count in totals.counters.get(INCIDENTS.name, ())),
-        )
+    def _lifetime(self, every: Literal["poll", "exact"], begun_at: float) -> float:
+        """Return for how long what a poll learned is shown: its successor takes as long to ask as it did."""
+        return self._lifetimes[every] + max(self._shared.clock() - begun_at, 0.0)
 
     def _say(self, status: CollectorStatus) -> None:
         """Log a collector's failure when it begins or changes, and its end."""

@@ -1,7 +1,7 @@
 """Archiving tables of events: much is written range by range, the rest waits for the poll's last transaction."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from exporter.collector import Events, Fold
 from exporter.errors import PollInterrupted
-from exporter.history.archive import Appended, Lookups
+from exporter.history.archive import Appended
+from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.schema import DUCKDB_TYPES
@@ -24,6 +25,8 @@ from exporter.repository.session import STANDBY_MARK, Session
 
 # A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
 TRANSACTION_ROWS = 122_880
+# What is counted of a transaction's rows waits in memory for its end.
+TRANSACTION_BYTES = 250_000_000
 # Python's own 5 ms would double the time of a long archiving.
 TURN_SECONDS = 0.0005
 
@@ -92,35 +95,45 @@ class Pending:
         return self.reading.plan if self.reading else Plan("full" if self.mode == "full" else "fast")
 
     @property
-    def _emptied(self) -> bool:
-        """Whether the table was emptied: one whose rows are all new was not rewritten, whatever ids they have."""
-        return self.plan.emptied or (self.plan.rewritten and self.seen == self.read)
+    def _accounted(self) -> int | None:
+        """How many of the rows that the server has counted were accounted for before; None where nothing tells."""
+        if self.reading is None or self.plan.waits:
+            return None
+        if self.plan.replaced:
+            return 0
+        return self.reading.old.accounted if self.plan.comparable else None
+
+    @property
+    def _found(self) -> int:
+        """How many of the rows counted since are here now; of another table each is, also one that was known."""
+        return self.read if self.plan.replaced else self.seen
 
     @property
     def possibly_lost(self) -> int:
         """How many requests may have been made and removed unseen: by their ids, and by the server's statistics.
 
-        Ids that have started again say nothing; the statistics go on through a TRUNCATE.
+        Ids that have started again say nothing; the statistics go on through a TRUNCATE. Nor do rows that are known:
+        a reading that broke off has left them, or they were put back.
         """
-        old = self.reading.old if self.reading else None
-        if old is None or old.accounted is None or not self.plan.comparable or self.plan.waits:
-            return self.plan.possibly_lost
-        if not self._emptied and not (old.settling and self.mode != "fast"):
-            return self.plan.possibly_lost
-        return max(self.plan.possibly_lost, self.inserted - old.accounted - self.seen)
+        by_ids, accounted = self.plan.possibly_lost, self._accounted
+        if self.reading is None or accounted is None:
+            return by_ids
+        if not self.plan.doubtful and not (self.reading.old.settling and self.mode != "fast"):
+            return by_ids
+        return max(by_ids, self.inserted - accounted - self._found)
 
     @property
     def position(self) -> Position | None:
         """Where the position moves, once everything that was read is counted."""
         if self.reading is None:
             return None
-        old, new = self.reading.old, self.reading.new
-        if old.accounted is None or not self.plan.comparable or self.plan.waits:
+        new, accounted = self.reading.new, self._accounted
+        if accounted is None:
             return new
-        if self._emptied:
-            return replace(new, accounted=old.accounted + self.seen + self.possibly_lost, settling=True)
+        if self.plan.doubtful:
+            return replace(new, accounted=accounted + self._found + self.possibly_lost, settling=True)
         if self.mode == "fast":
-            return replace(new, accounted=old.accounted + self.seen, settling=old.settling)
+            return replace(new, accounted=accounted + self.seen, settling=self.reading.old.settling)
         return new
 
     def columns(self) -> dict[str, str]:
@@ -149,8 +162,8 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
         pending.rows = None
         with closing(reader.ranges(reading, first)) as ranges, history.writing_much(), _taking_turns():
             _write_ranges(ranges, pending, archiving)
-    emptied = reading.plan.emptied or reading.plan.rewritten or reading.old.settling
-    pending.inserted = session.inserted(events.table) if emptied else reading.inserted
+    later = reading.plan.doubtful or reading.old.settling
+    pending.inserted = session.inserted(events.table) if later else reading.inserted
     if pending.node.endswith(STANDBY_MARK):
         # A standby may lag behind what was read before: what it lacks is not gone.
         pending.gone = _no_keys(reading.asked)
@@ -161,22 +174,25 @@ def read_table(session: Session, events: Events, archiving: Archiving, *, exact_
 def _write_ranges(ranges: Iterator[pa.Table], pending: Pending, archiving: Archiving) -> None:
     for first in ranges:
         with archiving.history.writing(archiving.clock(), _request_columns(pending)) as writer:
-            written = 0
-            for rows in chain([first], ranges):
-                _write_range(writer, rows, pending, archiving)
-                written += rows.num_rows
-                if written >= TRANSACTION_ROWS:
-                    break
+            arriving = _for_one_transaction(chain([first], ranges), pending, archiving)
+            pending.count(append(writer, pending.events, arriving, archiving))
             writer.log_part(pending.line((archiving.clock() - pending.started_at).total_seconds()))
 
 
-def _write_range(writer: Writer, rows: pa.Table, pending: Pending, archiving: Archiving) -> None:
-    if archiving.stopping():
-        message = "told to end in the middle of a long poll; the rest is read by the next agent"
-        raise PollInterrupted(message)
-    if pending.gone is not None:
-        pending.gone = missing_keys(pending.gone, [rows])
-    pending.count(append(writer, pending.events, rows, archiving))
+def _for_one_transaction(ranges: Iterator[pa.Table], pending: Pending, archiving: Archiving) -> Iterator[pa.Table]:
+    arrived_rows = arrived_bytes = 0
+    while arrived_rows < TRANSACTION_ROWS and arrived_bytes < TRANSACTION_BYTES:
+        rows = next(ranges, None)
+        if rows is None:
+            return
+        if archiving.stopping():
+            message = "told to end in the middle of a long poll; the rest is read by the next agent"
+            raise PollInterrupted(message)
+        if pending.gone is not None:
+            pending.gone = missing_keys(pending.gone, [rows])
+        arrived_rows += rows.num_rows
+        arrived_bytes += rows.get_total_buffer_size()
+        yield rows
 
 
 @contextmanager
@@ -190,17 +206,17 @@ def _taking_turns() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def append(writer: Writer, events: Events, rows: pa.Table, archiving: Archiving) -> Appended:
-    """Archive a batch of a table's rows."""
+def append(writer: Writer, events: Events, ranges: Iterable[pa.Table], archiving: Archiving) -> Appended:
+    """Archive ranges of a table's rows; what is counted of them is counted after the last."""
     folds = archiving.folds[events.table]
     if events.keeps_open:
-        return writer.append_requests(events, rows, archiving.lookups, folds, count_people=archiving.count_people)
-    return writer.append(events, rows, archiving.lookups, folds)
+        return writer.append_requests(events, ranges, archiving.lookups, folds, count_people=archiving.count_people)
+    return writer.append(events, ranges, archiving.lookups, folds)
 
 
 def append_sightings(writer: Writer, events: Events, rows: pa.Table, archiving: Archiving, node: str) -> None:
     """Archive what is new of rows that are read whole at every poll; the poll log tells of it where there was any."""
-    appended = append(writer, events, rows, archiving)
+    appended = append(writer, events, [rows], archiving)
     if appended.new:
         writer.log_part(Poll(archiving.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node))
 
@@ -209,7 +225,7 @@ def finish(writer: Writer, pending: Pending, archiving: Archiving, seconds: floa
     """Write the last rows of a table with everything that moves with them: promotions, position, incidents, log."""
     events = pending.events
     if pending.rows is not None:
-        pending.count(append(writer, events, pending.rows, archiving))
+        pending.count(append(writer, events, [pending.rows], archiving))
     if events.keeps_open and pending.gone is not None:
         pending.new += writer.promote(events.table, pending.gone, archiving.lookups, archiving.folds[events.table])
     position = pending.position

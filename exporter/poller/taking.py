@@ -8,16 +8,14 @@ import pyarrow as pa
 
 from exporter.collector import Collector, Events, Fold, Relation, columns_of
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceUnreachable
-from exporter.history.archive import Lookups
+from exporter.history.counting import Lookups
 from exporter.history.history import History, site_label
+from exporter.poller.assembling import StateKey
 from exporter.poller.personal import people_of, without_names
 from exporter.poller.runs import Runs
 from exporter.poller.tables import Archiving, Pending, append, columns_to_fit, read_table
 from exporter.poller.viewing import LOOK_BACK, read_view
 from exporter.repository.session import Session
-
-StateKey = tuple[str, int]
-"""A state: its collector's name and its place among the collector's states."""
 
 
 @dataclass
@@ -203,7 +201,7 @@ class Taker:
         for fields, rows in read_view(session, view, since):
             pending.fields = fields
             with self._history.writing(self._clock(), columns_to_fit([pending])) as writer:
-                pending.count(append(writer, events, self._history.clean(events, rows), self.archiving()))
+                pending.count(append(writer, events, [self._history.clean(events, rows)], self.archiving()))
                 writer.log_part(pending.line((self._clock() - pending.started_at).total_seconds()))
         pending.gone = self._history.open_keys.slice(0, 0)
         pending.seconds = (self._clock() - pending.started_at).total_seconds()

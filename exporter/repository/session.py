@@ -142,12 +142,7 @@ class Session:
         casts = ", ".join(f'rows."{column.name}"::{column.type.postgres} AS "{column.name}"' for column in columns)
         query = f"{self.catalog.with_clause(relations, inline=inline)} SELECT {casts} FROM ({sql}) AS rows"
         fields = [Field(column.name, column.type.postgres) for column in columns]
-        rows = self.page(query, fields)
-        # Arrow can filter and compare strings, not yet string views.
-        plain = [
-            pa.field(item.name, pa.string() if item.type == pa.string_view() else item.type) for item in rows.schema
-        ]
-        return rows.cast(pa.schema(plain))
+        return self.page(query, fields)
 
     def page(self, query: str, fields: Sequence[Field]) -> pa.Table:
         """Copy the rows of a query out in a transaction of its own."""

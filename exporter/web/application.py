@@ -1,5 +1,6 @@
 """The routes. What they serve they ask of an endpoint, whose answers are ready before the question."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Protocol
 
@@ -7,40 +8,34 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.errors import ConfigurationError
+from exporter.exposition.pages import Pages
 from exporter.status import Status
 from exporter.web.access import Access
+from exporter.web.environment import environment
 from exporter.web.files import StaticFiles
 from exporter.web.guard import SECURITY_HEADERS, BasicAuthentication, SecurityHeaders, comes_from_elsewhere
+from exporter.web.large import LargeResponse
 from exporter.web.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
-from exporter.web.page import StatusPage
+from exporter.web.pages import PageRoutes
+from exporter.web.turns import Turns
+
+# Of plain expositions, which are decompressed while they are sent. Those that are sent as they are kept need no turn.
+_PLAIN_AT_ONCE, _PLAIN_SEATS = 4, 16
 
 
 class Rendering(Protocol):
     """An exposition in every form it may be asked for."""
 
-    @property
-    def text(self) -> bytes:
-        """The text format 0.0.4."""
-
-    @property
-    def text_gzip(self) -> bytes:
-        """The same, compressed."""
-
-    @property
-    def openmetrics(self) -> bytes:
-        """OpenMetrics 1.0.0."""
-
-    @property
-    def openmetrics_gzip(self) -> bytes:
-        """The same, compressed."""
+    def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
+        """Return how many bytes a form has, and an iterator over them, which may take milliseconds for each step."""
 
 
 class Endpoint(Protocol):
-    """What is served. All but ``reload`` are called on the event loop and return at once."""
+    """What is served. All but ``reload`` return at once, on whatever thread they are called."""
 
     def exposition(self) -> Rendering:
         """Return the newest rendering."""
@@ -51,6 +46,9 @@ class Endpoint(Protocol):
     def status(self) -> Status:
         """Return what the status page shows."""
 
+    def pages(self) -> Pages:
+        """Return what the other pages show."""
+
     def reload(self) -> None:
         """Read the configuration anew, all or nothing; raise ConfigurationError. Called on a thread of its own."""
 
@@ -58,11 +56,11 @@ class Endpoint(Protocol):
 def application(endpoint: Endpoint, access: Access | None = None) -> Starlette:
     """Build the application; without an access everybody may ask."""
     static = StaticFiles()
-    routes = _Routes(endpoint, StatusPage(static.address))
+    routes = _Routes(endpoint)
     guard = access or Access()
     app = Starlette(
         routes=[
-            Route("/", routes.page),
+            *PageRoutes(endpoint, environment(static.address)).routes(),
             Route("/metrics", routes.metrics),
             Route("/-/healthy", routes.healthy),
             Route("/-/ready", routes.ready),
@@ -79,23 +77,17 @@ def application(endpoint: Endpoint, access: Access | None = None) -> Starlette:
 class _Routes:
     """The answers of an endpoint over HTTP; Starlette answers HEAD wherever GET is answered."""
 
-    def __init__(self, endpoint: Endpoint, page: StatusPage) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._page = page
-
-    async def page(self, _: Request) -> Response:
-        return HTMLResponse(self._page.render(self._endpoint.status()))
+        self._plain = Turns(_PLAIN_AT_ONCE, _PLAIN_SEATS)
 
     async def metrics(self, request: Request) -> Response:
-        rendering = self._endpoint.exposition()
         openmetrics = wants_openmetrics(",".join(request.headers.getlist("Accept")))
         gzip = wants_gzip(",".join(request.headers.getlist("Accept-Encoding")))
-        if gzip:
-            body = rendering.openmetrics_gzip if openmetrics else rendering.text_gzip
-        else:
-            body = rendering.openmetrics if openmetrics else rendering.text
+        size, chunks = self._endpoint.exposition().body(openmetrics=openmetrics, gzip=gzip)
         headers = {"Content-Type": OPENMETRICS if openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
-        return Response(body, headers=headers | ({"Content-Encoding": "gzip"} if gzip else {}))
+        headers |= {"Content-Encoding": "gzip"} if gzip else {}
+        return LargeResponse(size, chunks, headers, None if gzip else self._plain)
 
     async def healthy(self, _: Request) -> Response:
         return PlainTextResponse("The agent is running.\n")

@@ -1,24 +1,24 @@
 """uvicorn on a thread of its own, with an event loop of its own; the rest of the program sees neither."""
 
-import asyncio
 import errno
 import functools
 import socket
+import sys
 import threading
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exporter.errors import WebError
 from exporter.web.access import Access
+from exporter.web.patience import KEEP_ALIVE_SECONDS, ImpatientProtocol
 from exporter.web.tls import LiveContext
 
-_KEEP_ALIVE_SECONDS = 75  # above the usual scrape interval, so that Prometheus keeps its connection
 _PATIENCE_SECONDS = 30.0
 _GRACE_SECONDS = 3
 _CONNECTIONS = 128
+# How long a thread that computes may keep an answer waiting, at each of its parts. Python's own is ten times as long.
+_SWITCH_SECONDS = 0.0005
 _HEAD_BYTES = 16 * 1024
 
 _ADVICE = {
@@ -54,6 +54,7 @@ class WebServer:
         """Listen, and serve from now on; raise WebError where that cannot be."""
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
         self._thread.start()
 
@@ -64,52 +65,12 @@ class WebServer:
             self._thread.join(_GRACE_SECONDS + 2)
 
 
-class _ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 with a bound that uvicorn lacks: who stalls while sending a request or taking an answer is cut off.
-
-    Without it, a few connections that say nothing would use up the limit for ever.
-    """
-
-    def __init__(self, *args: Any, patience_seconds: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._patience_seconds = patience_seconds
-        self._deadline: asyncio.TimerHandle | None = None
-        self._resting = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        super().connection_made(transport)
-        self._allow(self._patience_seconds)
-
-    def data_received(self, data: bytes) -> None:
-        if self._resting:
-            self._resting = False
-            self._allow(self._patience_seconds)
-        super().data_received(data)
-
-    def on_response_complete(self) -> None:
-        self._resting = True
-        self._allow(self._patience_seconds + _KEEP_ALIVE_SECONDS)
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forbid()
-        super().connection_lost(exc)
-
-    def _allow(self, seconds: float) -> None:
-        self._forbid()
-        self._deadline = self.loop.call_later(seconds, self.transport.abort)
-
-    def _forbid(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-
-
 def _configuration(application: ASGIApp, access: Access | None, patience_seconds: float) -> uvicorn.Config:
     configuration = uvicorn.Config(
         application,
         loop="asyncio",
         # uvicorn calls what it is given here as it would call a protocol class.
-        http=functools.partial(_ImpatientProtocol, patience_seconds=patience_seconds),  # type: ignore[arg-type]
+        http=functools.partial(ImpatientProtocol, patience_seconds=patience_seconds),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -120,7 +81,7 @@ def _configuration(application: ASGIApp, access: Access | None, patience_seconds
         server_header=False,
         backlog=_CONNECTIONS,
         limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )

@@ -178,7 +178,8 @@ class Standby(Cluster):
 
     def detach(self) -> None:
         """Receive nothing more from the primary; what it commits from now on is missing here."""
-        self._primary = str(self.run("SHOW primary_conninfo")[0][0])
+        # Asked once: after ``attach`` a session may learn later than the receiver that there is a primary again.
+        self._primary = self._primary or str(self.run("SHOW primary_conninfo")[0][0])
         self._receive_from("")
         until(lambda: self.run("SELECT count(*) FROM pg_stat_wal_receiver") == [(0,)])
 

@@ -14,6 +14,7 @@ from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.poller.poller import Poller, Schedule
+from exporter.poller.shared import Shared
 from exporter.repository.source import Address, Login, Repository
 
 COLLECTORS = ("active_users", "http_requests")
@@ -60,15 +61,8 @@ class Rig:
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
-        self.poller = Poller(
-            self.repository,
-            self.history,
-            collectors,
-            self.board,
-            Schedule(1.0, 1000.0),
-            lambda _: (None, None),
-            clock=lambda: self.now,
-        )
+        shared = Shared(self.history, collectors, self.board, lambda: self.now)
+        self.poller = Poller(self.repository, shared, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; no counter falls, and everything known is said in one line."""

@@ -46,6 +46,16 @@ def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.
     rig.assert_once()
 
 
+@pytest.mark.usefixtures("in_ranges")
+def test_large_rows_are_fewer_a_transaction(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted of a transaction waits in memory for its end: one whose rows are large ends earlier."""
+    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_BYTES", 1)
+    source.requests(1, 500)
+    rig.polled()
+    assert [new for (new,) in rig.query("SELECT rows_new FROM poll_log ORDER BY rowid") if new] == [100] * 5
+    rig.assert_once()
+
+
 def test_a_view_and_logins(source: Source, tmp_path: Path) -> None:
     """Pages of the view, and rows that are read whole at every poll, are told of where they brought something new."""
     rig = Rig(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "background_jobs", "logins"))

@@ -4,13 +4,15 @@ import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from exporter.demo.postgres import Postgres
-from exporter.repository.connection import connect
+from exporter.repository.connection import Connection, connect
 from tests.agent import Agent
+from tests.archive.cluster import until
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 from tests.components import require
@@ -73,10 +75,30 @@ def test_too_many_clients(source: Source, rig: Rig) -> None:
     source.requests(1, 10)
     with contextlib.ExitStack() as others:
         for _ in range(CONNECTIONS - 1):
-            others.enter_context(connect(source.parameters))
+            others.enter_context(_connected(source))
         refused(rig, "too many clients already")
+    until(lambda: rig.poll() or _refused_still(rig))
     rig.polled()
     assert rig.ids() == list(range(1, 11))
+
+
+def _connected(source: Source) -> Connection[Any]:
+    """Take a connection as soon as the server has one: its processes end after the connections that they served."""
+    taken: list[Connection[Any]] = []
+
+    def free() -> bool:
+        with contextlib.suppress(Connection.OperationalError):
+            taken.append(connect(source.parameters))
+        return bool(taken)
+
+    until(free)
+    return taken[0]
+
+
+def _refused_still(rig: Rig) -> bool:
+    """A poll that failed met no other refusal than that of a server that has no connection free yet."""
+    assert all("connection slots" in error or "too many clients" in error for error in rig.errors().values())
+    return False
 
 
 def test_nobody_listens(source: Source, rig: Rig, postgres: Postgres) -> None:

@@ -26,12 +26,10 @@ def proxy(source: Source) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    """A poller behind the line, less patient than an agent."""
-    monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
-    monkeypatch.setattr("exporter.repository.source.GRACE_SECONDS", 0.2)
-    made = Rig(source.readonly, tmp_path / "history.duckdb", statement_timeout=STATEMENT_SECONDS)
-    reach(made, addresses=(Address("127.0.0.1", proxy.port),), connect_timeout=2.0)
+def rig(source: Source, tmp_path: Path, proxy: Proxy) -> Rig:
+    """A poller behind the line."""
+    made = Rig(source.readonly, tmp_path / "history.duckdb")
+    reach(made, addresses=(Address("127.0.0.1", proxy.port),))
     return made
 
 
@@ -41,8 +39,14 @@ def reach(rig: Rig, **login: Any) -> None:
 
 
 def refused(rig: Rig, words: str) -> None:
-    """Poll in vain: the repository is down, and one line says why."""
-    assert not rig.poll()
+    """Poll in vain, with less patience than one has with a server that speaks: it is down, and one line says why."""
+    patient = rig.repository._login
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
+        patch.setattr("exporter.repository.source.GRACE_SECONDS", 0.2)
+        reach(rig, statement_timeout=STATEMENT_SECONDS, connect_timeout=2.0)
+        assert not rig.poll()
+    rig.repository._login = patient
     assert not rig.up()
     assert all(words in error for error in rig.errors().values()), rig.errors()
     assert rig.errors()

@@ -23,16 +23,18 @@ CUT = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}"
 @contextmanager
 def _cutting(source: Source, every: float) -> Iterator[list[int]]:
     """Cut the agent's connections again and again."""
-    stop, cut = threading.Event(), [0]
+    ready, stop, cut = threading.Event(), threading.Event(), [0]
 
     def run() -> None:
         with connect(source.parameters) as connection:
+            ready.set()
             while not stop.wait(every):
                 cut[0] += len(connection.execute(CUT.encode()).fetchall())
 
     thread = threading.Thread(target=run)
     thread.start()
     try:
+        assert ready.wait(PATIENCE_SECONDS)
         yield cut
     finally:
         stop.set()

@@ -13,6 +13,7 @@ SSLMODES = "disable, allow, prefer, require, verify-ca, verify-full"
 DURATION = "must be a duration such as 500ms, 30s, 5m, 1h30m, 12h, 730d, 2w or 1y"
 NO_UNIT = "has no unit: write 30s, 5m, 12h or 730d"
 LISTEN = "must be host:port, such as 127.0.0.1:10071, [::1]:10071, or :10071 for every address"
+APP = "client_id: a, secret_id: b, secret_value: hunter2, user: c"
 TWO_PROOFS = "stands beside basic_auth: give one of the two"
 
 BAD: dict[str, tuple[str, list[str]]] = {
@@ -109,7 +110,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         "rest: {}",
         [
             "rest.url: is missing",
-            "rest.token_name: is missing",
+            "rest.token_name: is missing: give token_name and token_value, or connected_app",
             "rest.token_value_file: is missing: give token_value or token_value_file",
         ],
     ),
@@ -124,6 +125,46 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "both tokens": (
         "rest: {url: https://tableau, token_name: a, token_value: hunter2, token_value_file: secret}",
         ["rest.token_value_file: stands beside token_value: give one of the two"],
+    ),
+    "a token without a name": (
+        "rest: {url: https://tableau, token_value: hunter2}",
+        ["rest.token_name: is missing: give token_name and token_value, or connected_app"],
+    ),
+    "a token without a value": (
+        "rest: {url: https://tableau, token_name: a}",
+        ["rest.token_value_file: is missing: give token_value or token_value_file"],
+    ),
+    "empty connected app": (
+        "rest: {url: https://tableau, connected_app: {}}",
+        [
+            "rest.connected_app.client_id: is missing",
+            "rest.connected_app.secret_id: is missing",
+            "rest.connected_app.secret_value_file: is missing: give secret_value or secret_value_file",
+            "rest.connected_app.user: is missing",
+        ],
+    ),
+    "both secrets of a connected app": (
+        f"rest: {{url: https://tableau, connected_app: {{{APP}, secret_value_file: secret}}}}",
+        ["rest.connected_app.secret_value_file: stands beside secret_value: give one of the two"],
+    ),
+    "token and connected app": (
+        f"rest: {{url: https://tableau, connected_app: {{{APP}}}, token_name: a, token_value: hunter2}}",
+        [
+            "rest.token_name: stands beside connected_app: give one of the two",
+            "rest.token_value: stands beside connected_app: give one of the two",
+        ],
+    ),
+    "token's file and connected app": (
+        f"rest: {{url: https://tableau, connected_app: {{{APP}}}, token_value_file: secret}}",
+        ["rest.token_value_file: stands beside connected_app: give one of the two"],
+    ),
+    "a site given twice": (
+        "rest: {url: https://tableau, token_name: a, token_value: b, sites: [hunter2, b, hunter2]}",
+        ["rest.sites: says the same twice, in places 0 and 2 (from 0)"],
+    ),
+    "fewer look-ups than none": (
+        "rest: {url: https://tableau, token_name: a, token_value: b, job_lookups_per_day: -1}",
+        ["rest.job_lookups_per_day: must be 0 or more"],
     ),
     "retention": (SOURCE + "history: {retention: 30m}", ["history.retention: must be 1d or longer"]),
     "size without a unit": (
@@ -152,6 +193,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         SOURCE + "freshness: {warning: 48h}",
         ["freshness.critical: is shorter than warning; the defaults are warning 12h and critical 24h"],
     ),
+    "grace without a unit": (SOURCE + "freshness: {schedule_grace: 1}", [f"freshness.schedule_grace: {NO_UNIT}"]),
     "rules that are no list": (SOURCE + "freshness: {rules: {}}", ["freshness.rules: must be a list"]),
     "rule without match": (SOURCE + "freshness: {rules: [{warning: 1h}]}", ["freshness.rules.0.match: is missing"]),
     "rule that matches nothing": (
@@ -189,11 +231,39 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ["collectors.views: must be true or false"],
     ),
     "collectors that are a list": (SOURCE + "collectors: [views]", ["collectors: must be a mapping of names"]),
-    "limits": (SOURCE + "limits: {series_per_family: 0}", ["limits.series_per_family: must be 1 or more"]),
+    "limits": (
+        SOURCE + "limits: {series_per_family: 0, series: 0}",
+        ["limits.series_per_family: must be 1 or more", "limits.series: must be 1 or more"],
+    ),
     "no alertmanager": (SOURCE + "alertmanager: {urls: []}", ["alertmanager.urls: must not be empty"]),
     "alertmanager.urls": (
         SOURCE + "alertmanager: {urls: ['alertmanager:9093']}",
         ["alertmanager.urls.0: must be a URL such as https://tableau.example.com"],
+    ),
+    "an alertmanager twice": (
+        SOURCE + "alertmanager: {urls: ['http://a', 'http://b', 'http://a/']}",
+        ["alertmanager.urls: says the same twice, in places 0 and 2 (from 0)"],
+    ),
+    "alertmanager.runbook_url": (
+        SOURCE + "alertmanager: {urls: [http://a], runbook_url: docs/runbooks}",
+        ["alertmanager.runbook_url: must be a URL such as https://tableau.example.com"],
+    ),
+    "alertmanager.dashboard_url": (
+        SOURCE + "alertmanager: {urls: [http://a], dashboard_url: grafana.example.com}",
+        ["alertmanager.dashboard_url: must be a URL such as https://tableau.example.com"],
+    ),
+    "alertmanager.labels": (
+        SOURCE + "alertmanager: {urls: [http://a], labels: {deployment: '', 1st: a, severity: page, __a: b}}",
+        [
+            "alertmanager.labels.deployment: must not be empty",
+            "alertmanager.labels.1st: is no label: letters, digits and _, no digit first, no __ first",
+            "alertmanager.labels.severity: is a label that alerts have already",
+            "alertmanager.labels.__a: is no label: letters, digits and _, no digit first, no __ first",
+        ],
+    ),
+    "alertmanager.owner_email_label": (
+        SOURCE + "alertmanager: {urls: [http://a], owner_email_label: maybe}",
+        ["alertmanager.owner_email_label: must be true or false"],
     ),
     "basic_auth without a password": (
         SOURCE + "alertmanager: {urls: [http://a], basic_auth: {username: me}}",

@@ -47,6 +47,7 @@ def test_the_example_of_the_documentation_loads(read: Load, example: str) -> Non
     assert configuration.collectors == {"views": True}
     assert configuration.alertmanager is not None
     assert configuration.alertmanager.urls == ("http://alertmanager:9093",)
+    assert configuration.alertmanager.owner_email_label is False
     assert configuration.web.listen_address == Endpoint("127.0.0.1", 10071)
 
 
@@ -56,11 +57,12 @@ def test_what_the_example_leaves_in_comments_loads_too(read: Load, tmp_path: Pat
     file.write_text("hunter2", encoding="utf-8")
     hidden = re.findall(r"^  # (\w+: .*?)(?:  +#.*)?$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
     hidden = [re.sub(r"((?:_file|sslcert|sslkey)): [^,}\s]+", rf"\1: {file}", line) for line in hidden]
-    client, key, key_file, basic_auth, token, tls = hidden
+    client, key, app, key_file, basic_auth, token, tls, runbooks, dashboards, labels = hidden
     sections = [
         f"repository: {{hosts: [db], {client}, {key}}}",
+        f"rest: {{url: https://tableau, {app}}}",
         f"privacy: {{{key_file}}}",
-        f"alertmanager: {{urls: [http://a], {basic_auth}, {tls}}}",
+        f"alertmanager: {{urls: [http://a], {basic_auth}, {tls}, {runbooks}, {dashboards}, {labels}}}",
     ]
     assert read("\n".join(sections)).alertmanager is not None
     sections[-1] = f"alertmanager: {{urls: [http://a], {token}}}"
@@ -81,7 +83,8 @@ def test_the_example_shows_the_defaults(read: Load) -> None:
     assert (configuration.history.memory_limit, configuration.history.threads) == (256_000_000, 1)
     assert (configuration.privacy.users, configuration.privacy.addresses) == ("name", "full")
     assert (configuration.freshness.warning, configuration.freshness.critical) == (43_200.0, 86_400.0)
-    assert configuration.limits.series_per_family == 200_000
+    assert configuration.freshness.schedule_grace == 3_600.0
+    assert (configuration.limits.series_per_family, configuration.limits.series) == (200_000, 2_000_000)
     assert (configuration.log.level, configuration.log.format) == ("info", "logfmt")
     assert configuration.warnings == ()
 
@@ -254,3 +257,19 @@ def test_options_read_the_same_configuration_again(tmp_path: Path) -> None:
     assert repository_of(first).hosts != repository_of(second).hosts
     assert second.log.level == "debug"
     assert RunOptions().config_file == DEFAULT_FILE
+
+
+def test_a_connected_app_stands_for_the_token(read: Load) -> None:
+    """With a connected app there is no token; jobs may be left unasked, and no grace may be given."""
+    app = "{client_id: a, secret_id: b, secret_value: c, user: me}"
+    text = f"rest: {{url: https://tableau, job_lookups_per_day: 0, connected_app: {app}}}\n"
+    configuration = read(text + "freshness: {schedule_grace: 0s}")
+    assert configuration.rest is not None
+    assert configuration.rest.connected_app is not None
+    assert configuration.rest.connected_app.read_secret_value() == "c"
+    assert (configuration.rest.token_name, configuration.rest.read_token_value()) == (None, None)
+    assert configuration.rest.job_lookups_per_day == 0
+    assert configuration.freshness.schedule_grace == 0.0
+    rest = read("rest: {url: https://tableau, token_name: a, token_value: b}").rest
+    assert rest is not None
+    assert (rest.job_lookups_per_day, rest.sites, rest.connected_app) == (5000, (), None)

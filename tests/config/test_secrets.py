@@ -14,10 +14,13 @@ repository: {hosts: [db], password: hunter2-a}
 rest: {url: https://tableau, token_name: me, token_value: hunter2-b}
 alertmanager: {urls: [https://a], basic_auth: {username: me, password: hunter2-c}}
 """
+CONNECTED = """
+rest: {url: https://tableau, connected_app: {client_id: a, secret_id: b, secret_value: hunter2-e, user: me}}
+"""
 TOKEN = "repository: {hosts: [db]}\nalertmanager: {urls: [https://a], bearer_token: hunter2-d}\n"
 
 
-@pytest.mark.parametrize("text", [ALL, TOKEN])
+@pytest.mark.parametrize("text", [ALL, CONNECTED, TOKEN])
 def test_a_secret_prints_as_such(read: Load, text: str) -> None:
     """No way of showing a configuration shows a secret."""
     configuration = read(text)
@@ -30,6 +33,7 @@ def test_a_secret_prints_as_such(read: Load, text: str) -> None:
 def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
     """The log is told of each secret, wherever it is configured."""
     assert read(ALL).secrets() == ("hunter2-a", "hunter2-b", "hunter2-c")
+    assert read(CONNECTED).secrets() == ("hunter2-e",)
     assert read(TOKEN).secrets() == ("hunter2-d",)
     assert read("repository: {hosts: [db]}").secrets() == ()
 
@@ -56,6 +60,8 @@ def test_the_environment_is_not_shown() -> None:
         "rest: {url: https://me:hunter2@tableau, token_name: x, token_value: y}",
         "rest: {url: https://tableau:hunter2, token_name: x, token_value: y}",
         "rest: {url: https://tableau, token_name: x, token_value: hunter2, token_valu: hunter2}",
+        "rest: {url: https://tableau, connected_app: {secret_value: hunter2, secret_value_file: hunter2}}",
+        "rest: {url: https://tableau, token_name: x, token_value: y, sites: [hunter2, hunter2]}",
     ],
 )
 def test_no_fault_repeats_a_value(read: Load, text: str) -> None:
@@ -112,6 +118,8 @@ alertmanager: {{urls: [https://a], basic_auth: {{username: me, password_file: {f
     assert read(text).secrets() == ("hunter2",) * 3
     text = f"repository: {{hosts: [db]}}\nalertmanager: {{urls: [https://a], bearer_token_file: {file}}}\n"
     assert read(text).secrets() == ("hunter2",)
+    app = f"{{client_id: a, secret_id: b, user: me, secret_value_file: {file}}}"
+    assert read(f"rest: {{url: https://tableau, connected_app: {app}}}").secrets() == ("hunter2",)
 
 
 def test_a_configuration_cannot_be_changed(read: Load) -> None:

@@ -9,8 +9,6 @@ from tests.config.conftest import COLLECTORS, Load
 
 SOURCE = "repository: {hosts: [db]}\n"
 CLEAR = "alertmanager.urls: plain http sends the password or token in the clear; use https"
-NOT_POLLED = "rest: is not polled by this version"
-NOT_NOTIFIED = "alertmanager: is not notified by this version"
 
 
 @pytest.mark.parametrize(
@@ -24,12 +22,13 @@ NOT_NOTIFIED = "alertmanager: is not notified by this version"
         ("repository: {hosts: [/run/postgresql], sslmode: disable}", ()),
         (
             "rest: {url: http://tableau, token_name: a, token_value: b}",
-            (NOT_POLLED, "rest.url: plain http sends the token in the clear; use https"),
+            ("rest.url: plain http sends the token in the clear; use https",),
         ),
-        ("rest: {url: http://localhost:80, token_name: a, token_value: b}", (NOT_POLLED,)),
-        (SOURCE + "alertmanager: {urls: http://a}", (NOT_NOTIFIED,)),
-        (SOURCE + "alertmanager: {urls: http://a, bearer_token: b}", (NOT_NOTIFIED, CLEAR)),
-        (SOURCE + "alertmanager: {urls: http://a, basic_auth: {username: a, password: b}}", (NOT_NOTIFIED, CLEAR)),
+        ("rest: {url: http://localhost:80, token_name: a, token_value: b}", ()),
+        ("rest: {url: https://tableau, token_name: a, token_value: b}", ()),
+        (SOURCE + "alertmanager: {urls: http://a}", ()),
+        (SOURCE + "alertmanager: {urls: http://a, bearer_token: b}", (CLEAR,)),
+        (SOURCE + "alertmanager: {urls: http://a, basic_auth: {username: a, password: b}}", (CLEAR,)),
         (
             SOURCE + "freshness: {rules: [{match: {name: a}, critical: 4h}]}",
             ("freshness.rules.0: takes one tier from the default, and its warning comes after its critical; set both",),

@@ -8,6 +8,8 @@ import pytest
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.simulation import Simulation
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TableauServer
 from tests.components import require
 
 # A Wednesday morning.
@@ -31,3 +33,28 @@ def simulation() -> Iterator[Simulation]:
     """A small repository of the newest version with three days of requests; its roles need a server of their own."""
     with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=3, requests_per_day=600, now=NOW) as simulated:
         yield simulated
+
+
+@pytest.fixture(scope="session")
+def running(company: Company) -> Iterator[TableauServer]:
+    """A simulated Tableau Server that tells of the small company."""
+    with TableauServer(Estate.of(company)) as server:
+        yield server
+
+
+@pytest.fixture
+def tableau(running: TableauServer) -> Iterator[TableauServer]:
+    """The same with all its traps off, and nobody signed in."""
+    running.traps.reset()
+    running.sessions.end_all()
+    running.requests.clear()
+    running.seen.clear()
+    yield running
+    running.traps.reset()
+
+
+@pytest.fixture(scope="session")
+def cloud(company: Company) -> Iterator[TableauServer]:
+    """A simulated Tableau Cloud that tells of the small company."""
+    with TableauServer(Estate.of(company), cloud=True) as server:
+        yield server

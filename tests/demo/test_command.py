@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,68 +15,7 @@ import httpx
 import pytest
 
 from tests.components import require
-
-ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 120.0
-
-
-class Demo:
-    """One demo process, whose folders all lie in a folder of ours."""
-
-    def __init__(self, folder: Path, *arguments: str, user: str | None = None) -> None:
-        self.folder = folder
-        self.log = folder / "demo.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "exporter", "demo", *arguments],
-                cwd=ROOT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "TMPDIR": str(folder),
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                    "HOME": str(folder),
-                },
-                stdout=log,
-                stderr=log,
-                user=user,
-                group=pwd.getpwnam(user).pw_gid if user else None,
-                extra_groups=[] if user else None,
-            )
-
-    def said(self) -> str:
-        """Return everything printed so far."""
-        return self.log.read_text(errors="replace")
-
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for a condition as long as the demo runs."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"did not happen: {what}\n{self.said()}")
-            time.sleep(0.05)
-
-    def url(self, of: str) -> str:
-        """Wait for an URL that the demo prints."""
-        pattern = re.compile(rf"^  {of} +(\S+)$", re.MULTILINE)
-        self.until(lambda: pattern.search(self.said()), f"the {of} is told")
-        found = pattern.search(self.said())
-        assert found is not None
-        return found[1]
-
-    def left(self) -> list[str]:
-        """Name what the demo left in its folder, and the processes that still work there."""
-        files = [path.name for path in self.folder.iterdir() if path != self.log]
-        return files + [line for line in _processes() if str(self.folder) in line]
-
-
-def _processes() -> list[str]:
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue  # it has ended meanwhile
-    return lines
+from tests.demo.program import PATIENCE_SECONDS, ROOT, Demo
 
 
 @pytest.fixture
@@ -97,32 +35,71 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
 
     yield start
     for demo in started:
-        if demo.process.poll() is None:
-            demo.process.send_signal(signal.SIGTERM)
-            demo.process.wait(PATIENCE_SECONDS)
+        demo.end()
+
+
+def asked(url: str) -> httpx.Response:
+    """Ask as patiently as everything else here is waited for."""
+    return httpx.get(url, timeout=PATIENCE_SECONDS)
 
 
 def shows_life(demo: Demo) -> None:
     """Wait until the agent shows what the demo promises, and look at the page."""
     metrics, page = demo.url("metrics"), demo.url("status page")
-    wanted = ("tableau_http_requests_total{", "tableau_asset_hours_since_refresh{", 'window="30d"')
-    demo.until(lambda: all(text in httpx.get(metrics).text for text in wanted), "the metrics show life")
-    assert httpx.get(page).status_code == httpx.codes.OK
+    wanted = (
+        "tableau_http_requests_total{",
+        "tableau_asset_hours_since_refresh{",
+        'window="30d"',
+        'tableau_up{source="rest"} 1',
+    )
+    for text in wanted:
+        demo.until(lambda text=text: text in asked(metrics).text, f"the metrics show {text}")  # type: ignore[misc]
+    assert asked(page).status_code == httpx.codes.OK
 
 
 def test_it_ends_by_itself_and_leaves_nothing(demos: Callable[..., Demo]) -> None:
     """The URLs that it prints work while it runs; then it is gone with its processes and its folders."""
     demo = demos("--for", "8s", "--port", "0")
     for of in ("metrics", "status page"):
-        assert httpx.get(demo.url(of)).status_code == httpx.codes.OK
+        assert asked(demo.url(of)).status_code == httpx.codes.OK
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
     assert "Traceback" not in demo.said()
 
 
+def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
+    """With --cloud all that is known comes from the REST API; there is no PostgreSQL, and nothing is left."""
+    demo = demos("--cloud", "--port", "0")
+    metrics, page = demo.url("metrics"), demo.url("status page")
+    wanted = ('tableau_up{source="rest"} 1', "tableau_asset_hours_since_refresh{", 'freshness_source="metadata"')
+    demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
+    assert 'tableau_up{source="repository"}' not in asked(metrics).text
+    assert asked(page).status_code == httpx.codes.OK
+    assert not any("postgres" in name for name in demo.left())
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.process.wait(PATIENCE_SECONDS) == 0
+    assert demo.left() == []
+    assert "Traceback" not in demo.said()
+
+
+def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:
+    """The audit that the demo shows signs in with a token of its own, and the agent keeps its session."""
+    demo = demos("--cloud", "--port", "0")
+    metrics = demo.url("metrics")
+    demo.until(lambda: 'tableau_up{source="rest"} 1' in asked(metrics).text, "the agent has polled")
+    (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.said(), re.MULTILINE)
+    command = [sys.executable, "-m", "exporter", "audit", "--config.file", configuration, "--format=csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Critical" in done.stdout
+    assert "tableau_rest_sessions_lost_total 0" in asked(metrics).text
+
+
 def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
     """With --keep the history stays and can be read; PostgreSQL does not stay."""
-    demo = demos("--for", "3s", "--port", "0", "--keep")
+    demo = demos("--port", "0", "--keep")
+    shows_life(demo)
+    demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     (kept,) = re.findall(r"^kept: (.+)$", demo.said(), re.MULTILINE)
     with duckdb.connect(f"{kept}/history.duckdb", read_only=True) as history:

@@ -7,8 +7,10 @@ from random import Random
 import pytest
 
 from exporter.demo.draft import SMALL
+from exporter.demo.jobs import SUSPENDED
 from exporter.demo.living import Living, Movement
 from exporter.demo.postgres import Postgres
+from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
 from exporter.repository.connection import connect
@@ -97,6 +99,45 @@ def test_the_same_seed_lives_the_same_life(world: Simulation) -> None:
         lives.append([living.step(begin + timedelta(seconds=number)) for number in range(20)])
         living.stop()
     assert lives[0] == lives[1]
+
+
+@pytest.mark.parametrize("kind", ["failing", "suspended", "disabled"])
+def test_a_broken_refresh_can_be_mended(kind: str, world: Simulation) -> None:
+    """Within some steps the extract is fresh, its task counts no failure, and nothing else was needed."""
+    begin = world.now + timedelta(hours=2)
+    task = next(
+        task
+        for task in world.company.tables["tasks"]
+        if task["obj_type"] == "Workbook" and told(task) == kind and task["type"] == "RefreshExtractTask"
+    )
+    (luid,) = [row["luid"] for row in world.company.tables["workbooks"] if row["id"] == task["obj_id"]]
+    living = Living(world.company, world.admin(), world.version, Random(1), lambda: begin)
+    assert living.mend(str(luid))
+    for number in range(5):
+        living.step(begin + timedelta(seconds=number))
+    living.stop()
+    fresh = f"SELECT count(*) FROM workbooks WHERE luid = '{luid}' AND extracts_refreshed_at >= '{begin}'"
+    assert count(world, fresh) == 1
+    well = f"SELECT count(*) FROM tasks WHERE id = {task['id']} AND consecutive_failure_count = 0"
+    assert count(world, well) == 1
+
+
+def test_what_is_well_is_not_mended(world: Simulation) -> None:
+    """Nobody sees to a refresh that does its work, or to what has none."""
+    living = Living(world.company, world.admin(), world.version, Random(1), lambda: world.now)
+    healthy = next(
+        task for task in world.company.tables["tasks"] if told(task) == "well" and task["obj_type"] == "Flow"
+    )
+    (luid,) = [row["luid"] for row in world.company.tables["flows"] if row["id"] == healthy["obj_id"]]
+    assert not living.mend(str(luid))
+    assert not living.mend("no such content")
+
+
+def told(task: Row) -> str:
+    """Say what is wrong with a task."""
+    if task["state"]:
+        return "suspended" if task["state"] == SUSPENDED else "disabled"
+    return "failing" if task["consecutive_failure_count"] else "well"
 
 
 def test_a_restart_of_the_database_is_survived() -> None:

@@ -20,8 +20,10 @@ from tests.components import require, require_root
 ROOT = Path(__file__).parents[2]
 
 # Prints its process id and the folder of its server, then waits to be told to end.
+# Whoever runs the tests in the background has SIGINT ignored, and so would the child.
 CHILD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from exporter.demo.postgres import Postgres
 with Postgres() as server:
     print(server._server.pid, server.folder, flush=True)

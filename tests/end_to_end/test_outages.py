@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
+from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.scrapes import Scraper, counters
 
 Agents = Callable[..., Agent]
@@ -30,7 +30,7 @@ def is_up(agent: Agent) -> bool:
 
 def ready(agent: Agent) -> int:
     """Return the status of /-/ready."""
-    return httpx.get(f"{agent.url}/-/ready", timeout=10).status_code
+    return httpx.get(f"{agent.url}/-/ready", timeout=PATIENCE_SECONDS).status_code
 
 
 def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simulation, agents: Agents) -> None:
@@ -38,9 +38,10 @@ def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simul
     server.postgres.stop()
     agent = agents(server.parameters()).start()
     agent.until(lambda: ready(agent) == httpx.codes.OK, "the first poll was tried")
-    assert agent.value("tableau_up", source="repository") == 0
-    assert agent.value("tableau_collector_success", collector="http_requests") == 0
-    assert "The source repository is down" in httpx.get(agent.url).text
+    # What it found is rendered a moment later.
+    agent.until(lambda: agent.value("tableau_up", source="repository") == 0, "it is down")
+    agent.until(lambda: agent.value("tableau_collector_success", collector="http_requests") == 0, "nothing is read")
+    assert "The source repository is down" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     server.postgres.start()
     agent.until(lambda: is_up(agent) and agent.total(REQUESTS) > 0, "the repository is polled")
 
@@ -48,7 +49,8 @@ def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simul
 def test_a_repository_that_goes_away_and_comes_back(server: Simulation, agents: Agents) -> None:
     """Every scrape is answered; stale state goes after three intervals, counters stay, and all of it comes back."""
     agent = agents(server.parameters()).start()
-    agent.until(lambda: agent.total("tableau_asset_hours_since_refresh") > 0)
+    agent.polled()
+    assert agent.total("tableau_asset_hours_since_refresh") > 0
     with Scraper(agent) as scraper:
         before = counters(agent.metrics())
         server.postgres.stop()
@@ -87,7 +89,7 @@ def test_of_two_hosts_the_one_that_answers_is_used(server: Simulation, agents: A
         hosts = f"127.0.0.1:{taken.getsockname()[1]},{server.host}:{server.port}"
         agent = agents(server.parameters(), REPOSITORY__HOSTS=hosts).start()
         agent.until(lambda: is_up(agent), "the second host is found")
-        assert f"{server.host}:{server.port}" in httpx.get(agent.url).text
+        assert f"{server.host}:{server.port}" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
 
 
 def test_counters_are_served_from_the_file_before_the_first_poll(server: Simulation, agents: Agents) -> None:

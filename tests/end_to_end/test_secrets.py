@@ -12,8 +12,11 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
+from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
+from tests.end_to_end.scrapes import by_labels
 
 ROOT = Path(__file__).parents[2]
 CANARY = b"CANARY"
@@ -40,10 +43,15 @@ def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
 def shown(agent: Agent) -> Iterator[tuple[str, bytes]]:
     """Yield what the agent serves, and what the doctor says."""
     openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    yield "the page", httpx.get(agent.url).content
-    yield "text", httpx.get(f"{agent.url}/metrics", headers={"Accept-Encoding": "identity"}).content
-    yield "openmetrics", httpx.get(f"{agent.url}/metrics", headers=openmetrics).content
-    with httpx.stream("GET", f"{agent.url}/metrics", headers={"Accept-Encoding": "gzip"}) as answer:
+    yield "the page", httpx.get(agent.url, timeout=PATIENCE_SECONDS).content
+    yield (
+        "text",
+        httpx.get(f"{agent.url}/metrics", headers={"Accept-Encoding": "identity"}, timeout=PATIENCE_SECONDS).content,
+    )
+    yield "openmetrics", httpx.get(f"{agent.url}/metrics", headers=openmetrics, timeout=PATIENCE_SECONDS).content
+    with httpx.stream(
+        "GET", f"{agent.url}/metrics", headers={"Accept-Encoding": "gzip"}, timeout=PATIENCE_SECONDS
+    ) as answer:
         yield "gzip", gzip.decompress(b"".join(answer.iter_raw()))
     check = subprocess.run(
         [sys.executable, "-m", "exporter", "check"], env=agent.environment, cwd=ROOT, capture_output=True, check=False
@@ -116,6 +124,51 @@ def test_people_are_hidden(users: str, addresses: str, repository: Simulation, a
     assert users == "none" or seen[1] > newest
 
 
+def told_by_nobody(agent: Agent) -> Iterator[tuple[str, bytes]]:
+    """Yield what displayed names and addresses have no business in, whatever the privacy options: all but the file."""
+    agent.start()
+    agent.polled()
+    yield from shown(agent)
+    agent.kill()
+    yield "log", agent.log.read_bytes()
+
+
+def names_and_addresses(simulation: Simulation) -> list[bytes]:
+    """Return the displayed name and the e-mail address of everybody; accounts of the system are nobody."""
+    rows = ask(simulation, "SELECT friendly_name, email FROM system_users WHERE id <> ALL (%s)", list(SYSTEM_ACCOUNTS))
+    return [text.encode() for row in rows for text in row]
+
+
+def test_names_and_addresses_are_for_notifications_alone(repository: Simulation, agents: Callable[..., Agent]) -> None:
+    """Also where people are called by their names, no displayed name and no address is in metrics, pages or logs."""
+    agent = agents(repository.parameters(), LOG__LEVEL="debug")
+    people = names_and_addresses(repository)
+    assert len(people) > 100
+    found = {
+        place: traces for place, content in told_by_nobody(agent) if (traces := [p for p in people if p in content])
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("users", ["name", "pseudonym", "none"])
+def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_path: Path) -> None:
+    """What comes over REST is told by nobody either, and never stands in the file; hidden are the login names too."""
+    rest = {"REST__POLL_INTERVAL": "1s", "PRIVACY__USERS": users, "LOG__LEVEL": "debug"}
+    people = names_and_addresses(repository) if users == "name" else people_of(repository)
+    ((token, value),) = TOKENS.items()
+    with TableauServer(Estate.of(repository.company)) as tableau:
+        keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}
+        with Agent(tmp_path, None, **keys, **rest) as agent:
+            agent.until(lambda: agent.value("tableau_collector_success", collector="assets") == 1, "a poll")
+            owners = by_labels(agent.metrics(), "tableau_asset_info", "content_owner")
+            everything = [*shown(agent)]
+            agent.kill()
+            everything += stored(agent)
+    assert all(owner for (owner,) in owners) == (users != "none")
+    assert tableau.requests["users"] > 0
+    assert {place: traces for place, content in everything if (traces := [p for p in people if p in content])} == {}
+
+
 def test_people_stay_hidden_after_a_reload(changing: Simulation, agents: Callable[..., Agent]) -> None:
     """A reload goes on with the same pseudonyms: nobody is named, and nobody is counted for two."""
     agent = agents(changing.parameters(), PRIVACY__USERS="pseudonym").start()
@@ -123,7 +176,7 @@ def test_people_stay_hidden_after_a_reload(changing: Simulation, agents: Callabl
     person = "SELECT DISTINCT person FROM last_seen ORDER BY ALL"
     owners = "SELECT DISTINCT name FROM logins ORDER BY ALL"
     before, named = agent.query(person), agent.query(owners)
-    assert httpx.post(f"{agent.url}/-/reload").status_code == httpx.codes.OK
+    assert httpx.post(f"{agent.url}/-/reload", timeout=PATIENCE_SECONDS).status_code == httpx.codes.OK
     ask(changing, "UPDATE http_requests SET completed_at = created_at WHERE completed_at IS NULL")
     ask(changing, "UPDATE users SET login_at = timezone('UTC', now()) WHERE login_at IS NOT NULL")
     ask(

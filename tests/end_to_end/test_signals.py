@@ -13,7 +13,7 @@ import yaml
 
 from exporter.demo.living import Living
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
+from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import Scraper, by_labels
 
@@ -137,7 +137,7 @@ def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
         assert "tableau_users" not in names
         assert agent.value("tableau_collector_success", collector="users") is None
         configured.write(collectors={"users": True})
-        assert httpx.post(f"{agent.url}/-/reload").status_code == httpx.codes.OK
+        assert httpx.post(f"{agent.url}/-/reload", timeout=PATIENCE_SECONDS).status_code == httpx.codes.OK
         agent.until(lambda: agent.total("tableau_users") > 0, "the collector is back")
     assert scraper.silent == []
 
@@ -176,13 +176,13 @@ def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
     agent.until(lambda: agent.value(SUCCESSFUL) == 0, "the gauge says that it was not taken")
     assert "histroy" in agent.logged()
     assert "limits.series_per_family" in agent.logged()
-    answer = httpx.post(f"{agent.url}/-/reload")
+    answer = httpx.post(f"{agent.url}/-/reload", timeout=PATIENCE_SECONDS)
     assert answer.status_code == httpx.codes.BAD_REQUEST
     assert {line.split(":")[0] for line in answer.text.splitlines()} == {"histroy", "limits.series_per_family"}
     agent.polled()
     assert {hours for _, hours in promises(agent)} == {12, 24}
     assert agent.total(LOADED_AT) == loaded_at
-    assert "The last configuration was not taken" in httpx.get(agent.url).text
+    assert "The last configuration was not taken" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     del configured.document["histroy"]
     configured.write(limits={"series_per_family": 100})
     configured.hang_up()
@@ -197,7 +197,7 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
     configured.write(
         freshness={"critical": "99h"}, history={"path": f"{history['path']}.new"}, web={"listen_address": ":1"}
     )
-    answer = httpx.post(f"{agent.url}/-/reload")
+    answer = httpx.post(f"{agent.url}/-/reload", timeout=PATIENCE_SECONDS)
     assert answer.status_code == httpx.codes.BAD_REQUEST
     refusal = "cannot change while the agent runs; restart it"
     assert answer.text.splitlines() == [f"history.path: {refusal}", f"web.listen_address: {refusal}"]
@@ -262,7 +262,10 @@ def test_a_reader_of_the_file_at_start_does_not_make_counters_fall(changing: Sim
     assert agent.stop() == 0
     with duckdb.connect(str(agent.history), read_only=True):
         agent.start()
-        agent.until(lambda: "agent is ready" in httpx.get(f"{agent.url}/-/ready").text, "the first poll was tried")
+        agent.until(
+            lambda: "agent is ready" in httpx.get(f"{agent.url}/-/ready", timeout=PATIENCE_SECONDS).text,
+            "the first poll was tried",
+        )
         shown = {name for name, _ in agent.metrics()}
         assert not shown & {"tableau_history_incidents_total", "tableau_history_possibly_lost_requests_total"}
     agent.until(lambda: agent.value("tableau_history_incidents_total", kind="file_busy"), "the wait is counted")

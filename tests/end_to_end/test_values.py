@@ -266,6 +266,22 @@ def test_the_default_site_is_called_default(changing: Simulation, agents: Agents
 
 def test_workbooks_of_one_name_stay_apart(changing: Simulation, agents: Agents) -> None:
     """Two sites have a workbook of the same address: each request is joined to the one of its own site, once."""
+    ask(
+        changing,
+        """
+        INSERT INTO http_requests
+            (id, site_id, user_id, controller, action, currentsheet, http_request_uri, status, created_at, completed_at)
+        SELECT
+            (SELECT max(id) FROM http_requests) + row_number() OVER (),
+            w.site_id, w.owner_id, 'vizql', 'bootstrapSession', v.sheet, '/bootstrapSession', 200,
+            now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+        FROM workbooks AS w
+        JOIN (
+            SELECT workbook_id, min(replace(repository_url, '/sheets/', '/')) AS sheet FROM views GROUP BY 1
+        ) AS v ON v.workbook_id = w.id
+        WHERE w.repository_url = 'ExecutiveDashboard'
+        """,
+    )
     agent = agents(changing.parameters(), COLLECTORS="{views: true}").start()
     agent.polled()
     sheet = "split_part(r.currentsheet, '/', 1)"

@@ -1,8 +1,6 @@
 """A real Prometheus reads every form of the exposition, and finds in it what was put there."""
 
 import json
-import socket
-import subprocess
 import threading
 import time
 import urllib.parse
@@ -17,6 +15,7 @@ from exporter.exposition import Renderer, Rendering
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from exporter.web.negotiation import OPENMETRICS, TEXT
 from tests.components import require
+from tests.listening import ANY_PORT, listening
 
 NAMES = ["plain", 'quote " backslash \\ line\n', "return\r nul\0 separator\u2028 \u2603 \U0001f4ca", "a" * 5000]
 USERS = Family("tableau_users", "gauge", "Users \0 \u2028.", ("site",))
@@ -75,21 +74,17 @@ def prometheus(target: str, tmp_path: Path) -> Iterator[str]:
     """Run a Prometheus that scrapes the exposition; give its address."""
     jobs = "".join(JOB.format(form=form, target=target) for form in FORMS)
     (tmp_path / "prometheus.yml").write_text(f"scrape_configs:\n{jobs}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [
         str(require("prometheus")),
         f"--config.file={tmp_path / 'prometheus.yml'}",
         f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address={address}",
+        f"--web.listen-address={ANY_PORT}",
     ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with listening(command, tmp_path / "prometheus.log") as address:
         yield f"http://{address}"
-        process.terminate()
 
 
-def ask(prometheus: str, expression: str, *, within: float = 30.0) -> dict[str | None, float]:
+def ask(prometheus: str, expression: str, *, within: float = 90.0) -> dict[str | None, float]:
     """Ask until there is an answer: the value of each site."""
     question = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     deadline = time.monotonic() + within

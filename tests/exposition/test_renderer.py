@@ -1,14 +1,19 @@
 """A rendering as a whole: order, what is kept from the last one, what is counted and reported."""
 
 import subprocess
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
 
 from exporter.agent_families import SERIES_DROPPED
 from exporter.exposition import Renderer, Rendering
+from exporter.exposition.falling import FALLEN, FALLEN_SECONDS
+from exporter.exposition.limits import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
+from exporter.exposition.rendering import Piece
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 from tests.components import require
 from tests.exposition.reading import read_openmetrics, read_text, series
@@ -24,7 +29,7 @@ ODD = 'quote " backslash \\ line\n return\r nul\0 separator\u2028 snow\u2603 \U0
 @pytest.fixture
 def renderer() -> Renderer:
     """A renderer that leaves this process out, which is never twice the same."""
-    return Renderer(10, process=tuple)
+    return Renderer(SeriesLimits(10), process=tuple)
 
 
 def sites(family: Family, *values: float, prefix: str = "") -> Block:
@@ -70,25 +75,29 @@ def test_what_depends_on_the_time_is_rendered_anew(renderer: Renderer) -> None:
     """The same blocks an hour later say something else; what stands still is not compressed again."""
     blocks = [single(HOURS, lambda now: [now / 3600], site="default"), sites(UP_TO_DATE, 1.0)]
     first = renderer.render(blocks, 3600.0)
+    before = kept(renderer)
     second = renderer.render(blocks, 7200.0)
     assert series(first)['tableau_hours{site="default"}'] == 1
     assert series(second)['tableau_hours{site="default"}'] == 2
-    assert_same_piece(first, second, b"tableau_users{")
+    assert kept(renderer) is before
 
 
 UP_TO_DATE = Family("tableau_users", "gauge", "Users.", ("site",))
 
 
-def assert_same_piece(first: Rendering, second: Rendering, start: bytes) -> None:
-    """Assert that both renderings share the bytes that start so, and do not only have equal ones."""
-    (one,) = (piece for piece in first.text_pieces if piece.startswith(start))
-    assert any(piece is one for piece in second.text_pieces)
+def kept(renderer: Renderer) -> Piece:
+    """Return what is kept of the samples of users, compressed."""
+    return renderer._before.families["tableau_users"].body[0].result()
 
 
 def test_equal_values_of_a_new_poll_are_not_compressed_again(renderer: Renderer) -> None:
     """A poll that brings the same again costs no compression."""
-    first = renderer.render([sites(UP_TO_DATE, 1.0, 2.0)], 0.0)
-    assert_same_piece(first, renderer.render([sites(UP_TO_DATE, 1.0, 2.0)], 0.0), b"tableau_users{")
+    renderer.render([sites(UP_TO_DATE, 1.0, 2.0)], 0.0)
+    before = kept(renderer)
+    renderer.render([sites(UP_TO_DATE, 1.0, 2.0)], 0.0)
+    assert kept(renderer) is before
+    renderer.render([sites(UP_TO_DATE, 1.0, 3.0)], 0.0)
+    assert kept(renderer) is not before
 
 
 def test_a_changed_poll_replaces_the_last(renderer: Renderer) -> None:
@@ -123,14 +132,14 @@ def test_a_new_limit_holds_at_the_next_rendering(renderer: Renderer) -> None:
     """A reload changes the limit without forgetting what was counted."""
     blocks = [sites(UP_TO_DATE, *range(12))]
     renderer.render(blocks, 0.0)
-    renderer.series_limit = 5
+    renderer.limits = SeriesLimits(5)
     assert sum(key.startswith("tableau_users{") for key in series(renderer.render(blocks, 0.0))) == 5
     assert renderer.dropped == {"tableau_users": 7}
 
 
 def test_the_count_of_what_was_dropped_is_not_limited() -> None:
     """However low the limit is, each family can be seen to suffer from it."""
-    renderer = Renderer(1, process=tuple)
+    renderer = Renderer(SeriesLimits(1), process=tuple)
     rendering = renderer.render([sites(UP_TO_DATE, 1, 2), sites(HOURS, 1, 2)], 0.0)
     dropped = {name: value for name, value in series(rendering).items() if name.startswith(SERIES_DROPPED.name)}
     assert list(dropped.values()) == [1, 1]
@@ -147,14 +156,68 @@ def test_a_bad_family_is_reported_and_the_others_are_served(renderer: Renderer) 
     assert [log["reason"] for log in logs] == ["ZeroDivisionError: float division by zero"]
 
 
-def test_a_counter_that_falls_is_reported(renderer: Renderer) -> None:
-    """Prometheus would take it for a restart; a gauge may fall, and a series may go."""
+def test_a_counter_that_falls_is_left_out_and_reported() -> None:
+    """Prometheus would take it for a restart: it is absent, in every form, until it is taken for one in earnest."""
+    clock = Counter(seconds=0)
+    renderer = Renderer(process=tuple, clock=lambda: clock["seconds"])
     renderer.render([sites(LOGINS, 5, 6), sites(HOURS, 5)], 0.0)
+    blocks = [sites(LOGINS, 4, 6), sites(HOURS, 1)]
     with capture_logs() as logs:
-        renderer.render([sites(LOGINS, 5), sites(HOURS, 1)], 0.0)
-        assert not logs
-        renderer.render([sites(LOGINS, 4), sites(HOURS, 1)], 0.0)
-    assert [log["family"] for log in logs] == ["tableau_logins_total"]
+        rendering = renderer.render(blocks, 10.0)
+        renderer.render(blocks, 20.0)
+    assert [(log["family"], log["series"], log["reason"]) for log in logs] == [("tableau_logins_total", 1, FALLEN)]
+    shown = {name: value for name, value in series(rendering).items() if "logins" in name or "hours" in name}
+    assert shown == {
+        'tableau_logins_total{site="1"}': 6,
+        'tableau_hours{site="0"}': 1,
+        'tableau_series_dropped_total{family="tableau_hours"}': 0,
+        'tableau_series_dropped_total{family="tableau_logins_total"}': 1,
+    }
+    assert len(read_openmetrics(rendering.openmetrics)["tableau_logins"][2]) == 1
+    clock["seconds"] += int(FALLEN_SECONDS)
+    assert series(renderer.render(blocks, 30.0))['tableau_logins_total{site="0"}'] == 4
+
+
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+def test_a_fall_lasts_as_long_however_the_clock_of_the_machine_is_set(step: float) -> None:
+    """Ten minutes are ten minutes after a step of a day, forwards or backwards."""
+    clock = Counter(seconds=0)
+    renderer = Renderer(process=tuple, clock=lambda: clock["seconds"])
+    fallen = 'tableau_logins_total{site="0"}'
+    renderer.render([sites(LOGINS, 5)], 1e9)
+    renderer.render([sites(LOGINS, 4)], 1e9)
+    assert fallen not in series(renderer.render([sites(LOGINS, 4)], 1e9 + step))
+    clock["seconds"] += int(FALLEN_SECONDS)
+    assert series(renderer.render([sites(LOGINS, 4)], 1e9 + step))[fallen] == 4
+
+
+def test_a_family_that_was_away_is_held_to_what_it_was() -> None:
+    """A counter that comes back lower, as a whole or not, is kept back as one that never went, and then forgotten."""
+    clock = Counter(seconds=0)
+    renderer = Renderer(process=tuple, clock=lambda: clock["seconds"])
+    renderer.render([sites(LOGINS, 5, 6)], 0.0)
+    for _ in range(2):
+        clock["seconds"] += 10
+        renderer.render([], 0.0)
+    back = series(renderer.render([sites(LOGINS, 4, 6)], 0.0))
+    assert 'tableau_logins_total{site="0"}' not in back
+    assert back['tableau_logins_total{site="1"}'] == 6
+    renderer.render([], 0.0)
+    assert renderer._before.away.keys() == {LOGINS.name}
+    clock["seconds"] += int(FALLEN_SECONDS)
+    renderer.render([], 0.0)
+    assert not renderer._before.away
+    assert series(renderer.render([sites(LOGINS, 4, 6)], 0.0))['tableau_logins_total{site="0"}'] == 4
+
+
+def test_what_stands_still_beside_a_series_that_went_is_not_rendered_again(renderer: Renderer) -> None:
+    """To remember a series costs no rendering."""
+    renderer.render([sites(LOGINS, 5, 6)], 0.0)
+    blocks = [sites(LOGINS, 5)]
+    renderer.render(blocks, 0.0)
+    before = renderer._before.families[LOGINS.name]
+    renderer.render(blocks, 0.0)
+    assert renderer._before.families[LOGINS.name] is before
 
 
 def test_every_reader_gets_a_whole_rendering(renderer: Renderer) -> None:
@@ -172,3 +235,88 @@ def test_every_reader_gets_a_whole_rendering(renderer: Renderer) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, range(200)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "shown"),
+    [
+        ([3, 9, 7], 100, [3, 9, 7]),
+        ([3, 9, 7], 19, [3, 9, 7]),
+        ([3, 9, 7], 18, [3, 8, 7]),
+        ([3, 9, 7], 12, [3, 4, 4]),
+        ([3, 9, 7], 6, [2, 2, 2]),
+        ([3, 9, 7], 0, [0, 0, 0]),
+        ([3, 9, 7], -5, [0, 0, 0]),
+        ([], 0, []),
+    ],
+)
+def test_the_largest_are_cut_to_one_height(sizes: list[int], room: int, shown: list[int]) -> None:
+    """Who stays below the height loses nothing, and none could be higher."""
+    assert [min(size, height(sizes, room)) for size in sizes] == shown
+
+
+def shown_of(rendering: Rendering) -> dict[str, int]:
+    """Count the series of each family."""
+    counts = Counter(name.partition("{")[0] for name in series(rendering))
+    del counts[SERIES_DROPPED.name]
+    return dict(counts)
+
+
+REQUESTS = Family("tableau_http_requests_total", "counter", "Requests.", ("site",), "repository: http_requests")
+CONTENT = Family("tableau_content", "gauge", "Content.", ("site",), "repository: workbooks")
+UP_IN_REPOSITORY = Family("tableau_users", "gauge", "Users.", ("site",), "repository: users")
+OWN = Family("tableau_history_rows_total", "counter", "Rows.", ("site",))
+
+
+def test_all_families_together_are_limited_and_the_largest_pay() -> None:
+    """The agent's own families and the small ones stay whole; what was cut is counted, said once, and comes back."""
+    renderer = Renderer(SeriesLimits(100, 40), process=tuple)
+    small, own = sites(CONTENT, *range(3)), sites(OWN, *range(20))
+    large = [sites(REQUESTS, *range(30)), sites(UP_IN_REPOSITORY, *range(25))]
+    with capture_logs() as logs:
+        for _ in range(2):
+            rendering = renderer.render([*large, small, own], 0.0)
+            assert shown_of(rendering) == {
+                "tableau_content": 3,
+                "tableau_history_rows_total": 20,
+                "tableau_http_requests_total": 8,
+                "tableau_users": 8,
+            }
+            assert 'tableau_http_requests_total{site="7"}' in series(rendering)
+    assert {(log["family"], log["series"], log["reason"]) for log in logs} == {
+        ("tableau_http_requests_total", 22, OVER_THE_LIMIT),
+        ("tableau_users", 17, OVER_THE_LIMIT),
+    }
+    assert len(logs) == 2
+    rendering = renderer.render([*large, small, own], 0.0)
+    assert series(rendering)['tableau_series_dropped_total{family="tableau_users"}'] == 17
+    assert len(read_openmetrics(rendering.openmetrics)["tableau_users"][2]) == 8
+    assert shown_of(renderer.render([sites(REQUESTS, *range(30)), small], 0.0))["tableau_http_requests_total"] == 30
+    renderer.limits = SeriesLimits(25, 40)
+    with capture_logs() as logs:
+        renderer.render([sites(REQUESTS, *range(30)), small], 0.0)
+    assert [(log["series"], log["reason"]) for log in logs] == [(5, OVER_THE_FAMILY_LIMIT)]
+
+
+def test_what_is_dropped_for_all_is_seen_under_the_lowest_limits() -> None:
+    """Where nothing else may be shown, that is."""
+    renderer = Renderer(SeriesLimits(1, 1), process=tuple)
+    rendering = renderer.render([sites(CONTENT, 1, 2), sites(OWN, 1, 2), sites(REQUESTS, 1)], 0.0)
+    assert shown_of(rendering) == {"tableau_history_rows_total": 1}
+    dropped = {key: value for key, value in series(rendering).items() if key.startswith(SERIES_DROPPED.name)}
+    assert list(dropped.values()) == [2, 1, 1]
+
+
+def test_labels_too_large_for_a_column_cost_their_family_alone(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails when a family is put together is left out of it, and the rendering is made."""
+
+    def fail(*_: object) -> None:
+        raise pa.ArrowCapacityError("array cannot contain more than 2147483646 bytes")
+
+    monkeypatch.setattr("exporter.exposition.samples.Samples._once", fail)
+    twice = [sites(HOURS, 1.0), sites(HOURS, 2.0, prefix="b")]
+    rendering = renderer.render([*twice, sites(UP_TO_DATE, 1.0)], 0.0)
+    assert shown_of(rendering) == {"tableau_users": 1}
+    assert series(rendering)['tableau_series_dropped_total{family="tableau_hours"}'] == 2

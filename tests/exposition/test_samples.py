@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
-from exporter.exposition.samples import NEGATIVE, NO_NUMBER, OVER_THE_LIMIT, TWICE, AnyBlock, Samples
+from exporter.exposition.distributions import NO_COUNT
+from exporter.exposition.falling import FALLEN, FALLEN_SECONDS, NOTHING_SHOWN, Shown
+from exporter.exposition.numbers import NEGATIVE, NO_NUMBER
+from exporter.exposition.samples import NO_TEXT, ROWS_AT_ONCE, TWICE, AnyBlock, Samples
 from exporter.metrics import Block, Family, HistogramBlock, Labels, Value
 
 GAUGE = Family("tableau_users", "gauge", "Users.", ("site",))
@@ -24,17 +28,23 @@ def histogram(counts: Sequence[Sequence[int]], sums: Sequence[float], sites: Seq
     return HistogramBlock(HISTOGRAM, Labels(("site",), [list(sites[: len(counts)])]), counts, sums)
 
 
-def samples(*blocks: AnyBlock, limit: int = 100) -> Samples:
-    """Gather the samples of blocks of one family."""
-    made = Samples(blocks[0].family, limit)
+def samples(*blocks: AnyBlock, before: Shown = NOTHING_SHOWN, now: float = 0.0) -> Samples:
+    """Gather the samples of blocks of one family, after those that were shown before."""
+    made = Samples(blocks[0].family)
     for block in blocks:
-        made.add(block, 0.0)
+        made.add(block, now)
+    made.settle(before, now)
     return made
 
 
-def lines(made: Samples) -> list[str]:
+def lines(made: Samples, limit: int = 100_000) -> list[str]:
     """Return the lines of a family."""
-    return made.body().decode().splitlines()
+    return b"".join(body.to_pybytes() for body in made.bodies(limit)).decode().split("\n")[:-1]
+
+
+def named(made: Samples, limit: int = 100_000) -> set[str]:
+    """Return the sites that are shown."""
+    return {line.partition('"')[2].partition('"')[0] for line in lines(made, limit)}
 
 
 def test_an_unknown_value_is_absent() -> None:
@@ -54,7 +64,17 @@ def test_what_is_no_finite_number_is_left_out(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1, "1"), (True, "1"), (2**63, "9223372036854775808"), (1.5, "1.5"), (1e16, "1e+16"), (5e-324, "5e-324")],
+    [
+        (1, "1"),
+        (True, "1"),
+        (2**63, "9223372036854775808"),
+        (-(2**63), "-9223372036854775808"),
+        (1.5, "1.5"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (1e16, "1e+16"),
+        (5e-324, "5e-324"),
+        (-0.0, "-0"),
+    ],
 )
 def test_a_number_is_written_so_that_it_reads_the_same(value: float, text: str) -> None:
     """Integers stay integers, and floats have as many digits as they need."""
@@ -63,9 +83,10 @@ def test_a_number_is_written_so_that_it_reads_the_same(value: float, text: str) 
 
 def test_a_negative_counter_is_left_out_and_a_negative_gauge_is_not() -> None:
     """A counter starts at 0; a gauge may be anything."""
-    made = samples(gauge([-1, 0.0, 2], family=COUNTER))
-    assert lines(made) == ['tableau_logins_total{site="b"} 0.0', 'tableau_logins_total{site="c"} 2']
-    assert made.left_out == {NEGATIVE: 1}
+    for values in ([-1, 0, 2], [-1, 0, 2.0], [-1, 0, True + 1], [-(2**70), 0, 2]):
+        made = samples(gauge(values, family=COUNTER))
+        assert lines(made) == ['tableau_logins_total{site="b"} 0', 'tableau_logins_total{site="c"} 2']
+        assert made.left_out == {NEGATIVE: 1}
     assert lines(samples(gauge([-1]))) == ['tableau_users{site="a"} -1']
 
 
@@ -95,9 +116,10 @@ def test_an_empty_label_is_left_out_and_a_family_without_labels_has_no_braces() 
 
 def test_a_family_keeps_as_many_series_as_the_limit_allows() -> None:
     """The limit holds over all blocks of a family; the first series stay."""
-    made = samples(gauge([1, None, 3]), gauge([4, 5], ["d", "e"]), limit=3)
-    assert list(made.values) == ['site="a"', 'site="c"', 'site="d"']
-    assert made.left_out == {OVER_THE_LIMIT: 1}
+    made = samples(gauge([1, None, 3]), gauge([4, 5], ["d", "e"]))
+    assert named(made, 3) == {"a", "c", "d"}
+    assert (made.series, made.over(3), made.over(4), made.over(0)) == (4, 1, 0, 4)
+    assert lines(made, 0) == []
 
 
 def test_a_histogram_is_cumulative() -> None:
@@ -118,20 +140,35 @@ def test_a_histogram_is_cumulative() -> None:
         ([1, -2, 3], 0.0, NEGATIVE),
         ([1, 2, 3], -0.5, NEGATIVE),
         ([1, 2, 3], math.nan, NO_NUMBER),
+        ([1, 2.5, 3], 0.0, NO_COUNT),
+        ([1, 2.0, 3], 0.0, NO_COUNT),
+        ([1, None, 3], 0.0, NO_COUNT),
+        ([2**1022, 2**1022, 0], 0.0, NO_NUMBER),
     ],
 )
-def test_a_bad_row_of_a_histogram_is_left_out(counts: list[int], total: float, reason: str) -> None:
+def test_a_bad_row_of_a_histogram_is_left_out(counts: list[Any], total: float, reason: str) -> None:
     """The other rows stay; what is left out is counted in series."""
     made = samples(histogram([counts, [0, 0, 1]], [total, 3.0]))
-    assert list(made.values) == ['site="b"']
+    assert named(made) == {"b"}
     assert made.left_out == {reason: 5}
+
+
+def test_a_count_that_is_true_is_one() -> None:
+    """No parser reads a word where a number must stand."""
+    assert lines(samples(histogram([[True, 0, 0]], [True]))) == [
+        'tableau_seconds_bucket{site="a",le="0.5"} 1',
+        'tableau_seconds_bucket{site="a",le="2.0"} 1',
+        'tableau_seconds_bucket{site="a",le="+Inf"} 1',
+        'tableau_seconds_count{site="a"} 1',
+        'tableau_seconds_sum{site="a"} 1',
+    ]
 
 
 def test_a_histogram_is_kept_or_left_out_row_by_row() -> None:
     """A row has a series for each bucket and two more; half a histogram would be a lie."""
-    made = samples(histogram([[1, 0, 0], [1, 0, 0]], [0.0, 0.0]), limit=9)
-    assert list(made.values) == ['site="a"']
-    assert made.left_out == {OVER_THE_LIMIT: 5}
+    made = samples(histogram([[1, 0, 0], [1, 0, 0]], [0.0, 0.0]))
+    assert named(made, 9) == {"a"}
+    assert (made.series, made.over(9)) == (10, 5)
     assert samples(histogram([[1, 0, 0], [1, 0, 0]], [0.0, 0.0], "aa")).left_out == {TWICE: 5}
 
 
@@ -160,6 +197,24 @@ def test_a_bad_block_leaves_its_family_to_the_others(block: AnyBlock, reason: st
     made = samples(gauge([1], "z"), block)
     assert lines(made) == ['tableau_users{site="z"} 1']
     assert list(made.left_out) == [reason]
+
+
+class Endless(Labels):
+    """Labels that cannot say how many they are."""
+
+    def __len__(self) -> int:
+        """Fail as a defect would."""
+        raise RuntimeError("endless")
+
+
+@pytest.mark.parametrize(
+    "labels", [Labels(("site",), cast("Any", [column])) for column in (None, 5)] + [Endless(("site",), [["a"]])]
+)
+def test_a_block_whose_rows_cannot_be_counted_is_one_series_left_out(labels: Labels) -> None:
+    """What is counted of a fault must not be a fault of its own."""
+    made = samples(gauge([1], "z"), Block(GAUGE, labels, [1]))
+    assert lines(made) == ['tableau_users{site="z"} 1']
+    assert made.left_out.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -191,5 +246,105 @@ def test_a_declaration_that_no_parser_would_read_is_left_out(family: Family) -> 
     counts = [[0] * (len(family.buckets) + 1)]
     histogram = family.type == "histogram"
     made = samples(HistogramBlock(family, labels, counts, [0.0]) if histogram else Block(family, labels, [1]))
-    assert made.body() == b""
+    assert lines(made) == []
     assert made.left_out.total() == 1
+
+
+def test_columns_of_labels_are_of_one_length() -> None:
+    """A row that lacks a label value is a block of which nothing can be believed."""
+    family = Family("tableau_content", "gauge", "Content.", ("site", "asset_type"))
+    short = Block(family, Labels(("site", "asset_type"), [["a", "b"], ["flow"]]), [1, 2])
+    longer = Labels(("site",), [["c", "d"]]).extended(("asset_type",), [["flow"]])
+    good = Block(family, Labels(("site", "asset_type"), [["e"], ["flow"]]), [3])
+    made = samples(short, Block(family, longer, [1, 2]), good)
+    assert lines(made) == ['tableau_content{site="e",asset_type="flow"} 3']
+    assert made.left_out == {"ValueError: its columns of labels are of different lengths": 4}
+
+
+@pytest.mark.parametrize("site", [None, 7, b"b", object()])
+def test_a_label_that_is_no_text_costs_its_row(site: str) -> None:
+    """The other rows of the block stay; a histogram loses all series of the row."""
+    made = samples(gauge([1, 2, 3], ["a", site, "c"]))
+    assert lines(made) == ['tableau_users{site="a"} 1', 'tableau_users{site="c"} 3']
+    assert made.left_out == {NO_TEXT: 1}
+    assert samples(histogram([[1, 0, 0]], [0.0], [site])).left_out == {NO_TEXT: 5}
+    extended = Labels(("site",), [["a", site]]).extended(("asset_type",), [["flow", "flow"]])
+    family = Family("tableau_content", "gauge", "Content.", ("site", "asset_type"))
+    assert named(samples(Block(family, extended, [1, 2]))) == {"a"}
+
+
+@pytest.mark.parametrize("good", [gauge([5, 6], family=COUNTER), histogram([[2, 1, 1], [1, 1, 1]], [9.0, 9.0])])
+@pytest.mark.parametrize("fallen", [gauge([4, 6], family=COUNTER), histogram([[1, 3, 0], [1, 1, 1]], [9.0, 9.0])])
+def test_a_counter_that_fell_is_kept_back(good: AnyBlock, fallen: AnyBlock) -> None:
+    """A series below what was shown is absent, until it is as high again or for ten minutes; the others stay."""
+    if good.family != fallen.family:
+        return
+    series = 5 if good.family.type == "histogram" else 1
+    before = samples(good, now=0.0)
+    first = samples(fallen, before=before.shown, now=10.0)
+    assert (named(first), first.left_out) == ({"b"}, {FALLEN: series})
+    again = samples(good, before=first.shown, now=20.0)
+    assert (named(again), again.left_out, again.shown.away) == ({"a", "b"}, {}, {})
+    later = samples(fallen, before=first.shown, now=9.9 + FALLEN_SECONDS)
+    assert named(later) == {"b"}
+    begun = samples(fallen, before=later.shown, now=10.0 + FALLEN_SECONDS)
+    assert (named(begun), begun.left_out, begun.shown.away) == ({"a", "b"}, {}, {})
+    assert named(samples(fallen, before=begun.shown, now=20.0 + FALLEN_SECONDS)) == {"a", "b"}
+
+
+def test_a_gauge_may_fall_and_a_series_may_go() -> None:
+    """Neither is a fault."""
+    assert not samples(gauge([4]), before=samples(gauge([5])).shown).left_out
+    assert not samples(gauge([5], family=COUNTER), before=samples(gauge([5, 6], family=COUNTER)).shown).left_out
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_series_that_was_away_is_held_to_what_it_was(bare: bool) -> None:
+    """5, absent, 3 is a fall like any other: it is shown ten minutes after the series went."""
+
+    def made(value: int, sites: str, before: Shown, now: float) -> Samples:
+        if bare:
+            return samples(gauge([value] * len(sites), sites, COUNTER), before=before, now=now)
+        rows = [[value, 0, 0]] * len(sites)
+        return samples(histogram(rows, [9.0] * len(sites), sites), before=before, now=now)
+
+    gone = made(5, "b", made(5, "ab", NOTHING_SHOWN, 0.0).shown, 10.0)
+    assert not gone.left_out
+    gone = made(5, "b", gone.shown, 20.0)
+    assert named(made(5, "ab", gone.shown, 30.0)) == {"a", "b"}
+    back = made(3, "a", gone.shown, 30.0)
+    assert (named(back), list(back.left_out)) == (set(), [FALLEN])
+    assert named(made(3, "a", back.shown, 9.9 + FALLEN_SECONDS)) == set()
+    assert named(made(3, "a", back.shown, 10.0 + FALLEN_SECONDS)) == {"a"}
+    assert not made(5, "b", gone.shown, 10.0 + FALLEN_SECONDS).shown.away
+
+
+def test_a_rendering_that_fails_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was shown before a family could not be rendered still holds afterwards."""
+    before = samples(gauge([5], family=COUNTER)).shown
+
+    def fail(*_: object) -> None:
+        raise OverflowError("too large")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Samples, "_never_falling", fail)
+        failed = samples(gauge([5], family=COUNTER), before=before)
+    assert failed.left_out == {"OverflowError: too large": 1}
+    assert samples(gauge([4], family=COUNTER), before=failed.shown).left_out == {FALLEN: 1}
+
+
+def test_many_rows_are_several_pieces() -> None:
+    """Pieces hold whole lines in their order, with the last row of each and the first of the next."""
+    count = 2 * ROWS_AT_ONCE + 1
+    names = [f"s{number}" for number in range(count)]
+    made = samples(gauge(list(range(count)), names))
+    assert lines(made, count) == [f'tableau_users{{site="s{number}"}} {number}' for number in range(count)]
+    assert len(list(made.bodies(count))) == 3
+    assert lines(made, ROWS_AT_ONCE + 1)[-1] == f'tableau_users{{site="s{ROWS_AT_ONCE}"}} {ROWS_AT_ONCE}'
+    rows = samples(histogram([[number, 0, 0] for number in range(count)], [0.0] * count, names))
+    assert [line for line in lines(rows, 5 * count) if "_count" in line] == [
+        f'tableau_seconds_count{{site="s{number}"}} {number}' for number in range(count)
+    ]
+    odd = samples(gauge([*range(count - 1), None], names), gauge([7], ["s3"]), gauge([8], ["last"]))
+    assert lines(odd, count)[-1] == 'tableau_users{site="last"} 8'
+    assert odd.left_out == {TWICE: 1}

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from exporter.collector import Events, columns_of
 from exporter.collectors import discover
-from exporter.history.archive import Lookups, keys_table
+from exporter.history.archive import keys_table
+from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position
@@ -42,10 +43,10 @@ class Past:
 
     def _archive(self, writer: Writer, events: Events, rows: pa.Table, now: datetime) -> None:
         if events.keeps_open:
-            done = writer.append_requests(events, rows, LOOKUPS, events.folds, count_people=True)
+            done = writer.append_requests(events, [rows], LOOKUPS, events.folds, count_people=True)
             promoted = writer.promote(events.table, keys_table([], []), LOOKUPS, events.folds)
         else:
-            done, promoted = writer.append(events, rows, LOOKUPS, events.folds), 0
+            done, promoted = writer.append(events, [rows], LOOKUPS, events.folds), 0
         old = self.history.positions.get(events.table) or Position(events.table)
         new = Position(events.table, horizon=old.version + 5, xmax=old.version + 9, max_id=1, version=old.version)
         if not events.sql:

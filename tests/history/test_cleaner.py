@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from exporter.collectors import discover
-from exporter.history.archive import Lookups
 from exporter.history.cleaner import Cleaner
+from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -35,7 +35,7 @@ def test_batch_after_batch(users: str) -> None:
     cleaner = Cleaner(Privacy(users=users))  # type: ignore[arg-type]
     for first, count, kind in (
         (1, 3, pa.string()),
-        (9, 20_000, pa.string_view()),
+        (9, 20_000, pa.large_string()),
         (5, 0, pa.string()),
         (7, 2, pa.string()),
     ):
@@ -59,4 +59,4 @@ def test_what_was_not_cleaned_is_refused(tmp_path: Path) -> None:
     rows = requests(1, 1, pa.string())
     people = pa.table({"user_id": pa.array([], pa.int64()), "person": pa.array([], pa.int64())})
     with pytest.raises(ValueError, match="not cleaned"), history.writing(NOW) as writer:
-        writer.append_requests(events, rows, Lookups({}, people), (), count_people=False)
+        writer.append_requests(events, [rows], Lookups({}, people), (), count_people=False)

@@ -58,7 +58,7 @@ def test_the_file_is_open_only_inside_the_block(file: HistoryFile) -> None:
 
 def test_a_held_file_is_busy(file: HistoryFile) -> None:
     """A file that another process holds is busy when the patience has run out, and may be had afterwards."""
-    with held(file.path), pytest.raises(HistoryBusy, match="the requests wait in the repository"), file.open():
+    with held(file.path), pytest.raises(HistoryBusy, match="what was polled is not lost"), file.open():
         pass
     with file.open():
         pass

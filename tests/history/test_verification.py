@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.errors import HistoryBusy
-from exporter.history import consistency
+from exporter.history import consistency, usage
 from exporter.history.consistency import Row
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
@@ -209,7 +209,8 @@ def test_another_version(path: Path) -> None:
 
 def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
     """Undo the steps that have made tables what they are since the second."""
-    connection.execute("DROP TABLE archived_days")
+    for table in ("archived_days", "freshness_audit", "asset_refreshes", "alerts", "alert_past", *usage.TABLES):
+        connection.execute(f"DROP TABLE {table}")
     for column in ("accounted", "settling"):
         connection.execute(f"ALTER TABLE positions DROP COLUMN {column}")
     connection.execute("DELETE FROM marks WHERE name = 'begun'")

@@ -1,9 +1,10 @@
-"""Names of people under the privacy options."""
+"""Names and addresses of people under the privacy options."""
 
 import pyarrow as pa
 import pytest
 
 from exporter.collector import columns_of
+from exporter.collectors.assets.rows import Asset
 from exporter.collectors.users import User
 from exporter.history.people import Pseudonyms
 from exporter.history.redaction import Privacy
@@ -22,3 +23,21 @@ def test_names(users: str, kept: str | None) -> None:
     assert "name" in personal
     assert {rows.column(name)[0].as_py() for name in personal} == {kept}
     assert rows.column("id")[0].as_py() == "Ann"
+
+
+@pytest.mark.parametrize(
+    ("users", "kept"),
+    [
+        ("name", ("ann", "Ann B", "ann@example.com")),
+        ("pseudonym", (PSEUDONYMS.of("ann"), None, None)),
+        ("none", (None, None, None)),
+    ],
+)
+def test_what_a_hash_cannot_stand_for(users: str, kept: tuple[str | None, ...]) -> None:
+    """A hash of an address is no address: the owner's address and displayed name are absent under pseudonyms."""
+    facts = {"content_owner": "ann", "owner_name": "Ann B", "owner_email": "ann@example.com", "asset_name": "ann"}
+    rows = pa.table({name: pa.array([text], pa.string()) for name, text in facts.items()})
+    columns = [column for column in columns_of(Asset) if column.name in facts]
+    found = without_names(rows, columns, Privacy(users=users), PSEUDONYMS)  # type: ignore[arg-type]
+    assert tuple(found.column(name)[0].as_py() for name in rows.column_names) == (*kept, "ann")
+    assert found.schema == rows.schema

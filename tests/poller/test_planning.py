@@ -81,6 +81,13 @@ def test_statistics_of_another_server_are_not_compared() -> None:
         assert not plan(POSITION, _with(relfilenode=4, **other), GONE, COLUMNS, exact_due=True).comparable
 
 
+def test_statistics_of_another_table_begin_with_it() -> None:
+    """The rows of a table put in the place of the first are all counted; what another cluster's held, nobody knows."""
+    assert plan(POSITION, _with(table_oid=9, relfilenode=9), GONE, COLUMNS, exact_due=True).replaced
+    for other in ({}, {"table_oid": 9, "system_identifier": "8"}):
+        assert not plan(POSITION, _with(relfilenode=4, **other), GONE, COLUMNS, exact_due=True).replaced
+
+
 COLUMN_CASES: dict[str, tuple[dict[str, str], Mode, list[str]]] = {
     "the same": (COLUMNS, "fast", []),
     "added": ({**COLUMNS, "new": "text"}, "fast", ["schema_changed"]),

@@ -2,13 +2,14 @@
 
 import asyncio
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import httpx
 from starlette.types import ASGIApp
 
 from exporter.errors import ConfigurationError
+from exporter.exposition.pages import Pages
 from exporter.status import ArchiveStatus, CollectorStatus, PollStatus, SourceStatus, Status
 
 NOW = 1_785_146_400.0  # 2026-07-27T10:00:00Z
@@ -22,6 +23,11 @@ class FakeRendering:
     text_gzip: bytes = gzip.compress(b"tableau_up 1\n", mtime=7)
     openmetrics: bytes = b"tableau_up 1.0\n# EOF\n"
     openmetrics_gzip: bytes = gzip.compress(b"tableau_up 1.0\n# EOF\n", mtime=7)
+
+    def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
+        """Return one of them, in two parts."""
+        whole: bytes = getattr(self, ("openmetrics" if openmetrics else "text") + ("_gzip" if gzip else ""))
+        return len(whole), iter([whole[:7], whole[7:]])
 
 
 def a_status() -> Status:
@@ -54,6 +60,7 @@ class FakeEndpoint:
     is_ready: bool = True
     fault: ConfigurationError | None = None
     shown: Status = field(default_factory=a_status)
+    pages_shown: Pages = field(default_factory=Pages)
     rendering: FakeRendering = field(default_factory=FakeRendering)
     reloads: int = 0
     defect: Exception | None = None
@@ -71,6 +78,10 @@ class FakeEndpoint:
     def status(self) -> Status:
         """Return what the test said."""
         return self.shown
+
+    def pages(self) -> Pages:
+        """Return what the test said."""
+        return self.pages_shown
 
     def reload(self) -> None:
         """Count the reload, and fail where the test said so."""

@@ -8,7 +8,8 @@ from exporter.web.access import Access
 from exporter.web.application import application
 from tests.web.fakes import FakeEndpoint, ask
 
-PATHS = ["/", "/metrics", "/-/healthy", "/-/ready", "/static/status.css", "/static/icon.svg", "/nowhere"]
+PAGES = ["/", "/assets", "/usage", "/assets/workbook/none", "/assets?page=x"]
+PATHS = [*PAGES, "/metrics", "/-/healthy", "/-/ready", "/static/status.css", "/static/icon.svg", "/nowhere"]
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_every_answer_keeps_a_browser_harmless(app: Starlette, path: str) -> Non
     headers = ask(app, "GET", path).headers
     assert headers["Content-Security-Policy"] == (
         "default-src 'none'; style-src 'self'; img-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
     )
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from exporter.exposition.pages import Pages
 from exporter.status import ArchiveStatus, SourceStatus, Status
-from exporter.web.page import StatusPage, ago, instant, size, source_state, span, troubles
+from exporter.web.environment import ago, environment, instant, size, source_state
+from exporter.web.page import StatusPage, troubles
 from tests.web.fakes import NOW, a_status
 
 HOSTILE = (
@@ -59,8 +61,8 @@ class Outline(HTMLParser):
 @pytest.fixture
 def render() -> Callable[[Status], Outline]:
     """Return a function that renders a status and reads the page back."""
-    page = StatusPage(lambda name: f"/static/{name}")
-    return lambda status: Outline(page.render(status))
+    page = StatusPage(environment(lambda name: f"/static/{name}"))
+    return lambda status: Outline(page.render(status, Pages()))
 
 
 def with_texts(value: Any, text: Callable[[str], str]) -> Any:  # noqa: ANN401 - a status or anything in it
@@ -109,7 +111,7 @@ def test_the_page_needs_nothing_that_the_policy_forbids(render: Callable[[Status
     assert not tags & {"script", "style", "form", "iframe", "object", "base"}
     for _, attributes in outline.elements:
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
-        assert all(re.match(r"/[^/]", attributes.get(name) or "/x") for name in ("href", "src"))
+        assert all(re.match(r"(/$|/[^/]|#content$)", attributes.get(name) or "/x") for name in ("href", "src"))
 
 
 def test_the_stylesheet_fetches_nothing() -> None:
@@ -208,27 +210,6 @@ def test_an_impossible_instant_is_unknown(render: Callable[[Status], Outline], s
     archive = ArchiveStatus("history.duckdb", oldest_request_at=seconds)
     assert instant(seconds) == "unknown"
     assert "Oldest request unknown" in render(dataclasses.replace(a_status(), archive=archive)).text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0004, "0 ms"),
-        (0.25, "250 ms"),
-        (12.34, "12.3 s"),
-        (60, "1 min"),
-        (150, "2 min 30 s"),
-        (1_500, "25 min"),
-        (7_200, "2 h"),
-        (8_100, "2 h 15 min"),
-        (90_000, "1 d 1 h"),
-        (86_400 * 1_200, "1,200 d"),
-        (math.inf, "unknown"),
-    ],
-)
-def test_a_span_is_written_in_the_unit_that_suits_it(seconds: float, text: str) -> None:
-    """A span has one unit, or two where the larger counts less than ten."""
-    assert span(seconds) == text
 
 
 @pytest.mark.parametrize(

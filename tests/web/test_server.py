@@ -1,5 +1,6 @@
 """The server on real sockets: where it listens, how it stops, whom it bears with."""
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -11,6 +12,7 @@ import pytest
 
 from exporter.errors import WebError
 from exporter.web.application import application
+from exporter.web.patience import CountedTransport
 from exporter.web.server import WebServer
 from tests.web.fakes import FakeEndpoint
 
@@ -165,3 +167,34 @@ def test_an_answered_request_leaves_the_connection_open(serve: Serve) -> None:
     request = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n"
     answer = said(serve().port, (request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
     assert answer.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_what_is_taken_is_counted() -> None:
+    """Of a transport it is known how much has left its buffer."""
+    inner = BufferingTransport()
+    counted = CountedTransport(inner)
+    counted.write(b"tableau")
+    counted.write(b"up")
+    assert counted.taken == 0
+    inner.left = 4
+    assert counted.taken == 5
+    counted.abort()
+    assert inner.left == 0
+
+
+class BufferingTransport(asyncio.Transport):
+    """A transport that sends nothing by itself."""
+
+    left = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.left += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        """Tell how much it keeps."""
+        return self.left
+
+    def abort(self) -> None:
+        """Drop it."""
+        self.left = 0

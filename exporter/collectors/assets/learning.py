@@ -1,19 +1,16 @@
-"""What the history teaches about an asset: how often its data is refreshed."""
+"""What the history teaches about an asset: after how long its data is refreshed again.
 
-# A job tells its task; one that was started by hand tells a title, which counts where only one asset has it.
-LEARNS = """
+That depends on when: who is refreshed on working days rests for three days from Friday on. Where earlier weeks saw
+refreshes at the hour of the week of the last one, the pauses after those are what counts; else the last twenty.
+"""
+
+from exporter.collectors.assets.of_jobs import PLANNED_AND_NAMED
+
+# A job tells its task; one that was started by hand tells a title, which counts where only one asset has it. Where the
+# repository's jobs tell nothing of an asset, what its REST API told does. Two notes of one refresh are no pause.
+LEARNS = f"""
     WITH
-        planned AS (
-            SELECT asset_id, unnest(string_split(task_ids, ','))::BIGINT AS task_id
-            FROM state
-            WHERE task_ids <> '' AND asset_id IS NOT NULL
-        ),
-        named AS (
-            SELECT any_value(asset_id) AS asset_id, site_id, asset_type, asset_name
-            FROM state
-            GROUP BY site_id, asset_type, asset_name
-            HAVING count(*) = 1
-        ),
+        {PLANNED_AND_NAMED}
         done AS (
             SELECT
                 coalesce(task_id, correlation_id) AS task_id,
@@ -28,7 +25,7 @@ LEARNS = """
                     SELECT max(completed_at) - INTERVAL 30 DAY FROM background_jobs WHERE isfinite(completed_at)
                 )
         ),
-        refreshes AS (
+        by_jobs AS (
             SELECT planned.asset_id, done.completed_at
             FROM done JOIN planned ON planned.task_id = done.task_id
             UNION ALL
@@ -39,19 +36,40 @@ LEARNS = """
             WHERE done.refreshes AND named.asset_id IS NOT NULL
                 AND NOT EXISTS (SELECT 1 FROM planned WHERE planned.task_id = done.task_id)
         ),
-        latest AS (
-            SELECT asset_id, completed_at
-            FROM refreshes
-            QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY completed_at DESC) <= 20
+        told AS (
+            SELECT DISTINCT asset_id, refreshed_at AS completed_at
+            FROM asset_refreshes
+            WHERE refreshed_at >= (SELECT max(refreshed_at) - INTERVAL 30 DAY FROM asset_refreshes)
+                AND (asset_type, asset_id) IN (SELECT asset_type, asset_id FROM state)
+                AND asset_id NOT IN (SELECT asset_id FROM by_jobs)
         ),
-        gaps AS (
+        refreshes AS (SELECT * FROM by_jobs UNION ALL SELECT * FROM told),
+        pauses AS (
             SELECT
                 asset_id,
-                epoch(completed_at - lag(completed_at) OVER (PARTITION BY asset_id ORDER BY completed_at)) AS seconds
-            FROM latest
+                epoch(completed_at - lag(completed_at) OVER by_age) AS seconds,
+                epoch(last_value(completed_at) OVER whole - lag(completed_at) OVER by_age) AS since_seconds,
+                row_number() OVER (PARTITION BY asset_id ORDER BY completed_at DESC) AS place
+            FROM refreshes
+            WINDOW
+                by_age AS (PARTITION BY asset_id ORDER BY completed_at),
+                whole AS (by_age ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+        ),
+        weighed AS (
+            SELECT
+                asset_id,
+                seconds,
+                place < 20 AS recent,
+                -- Begun in an earlier week, within an hour and a half of the last refresh's time of the week.
+                since_seconds > 302400 AND abs((since_seconds + 302400) % 604800 - 302400) <= 5400 AS alike
+            FROM pauses
+            WHERE seconds >= 60
         )
-    SELECT asset_id, median(seconds)::DOUBLE AS interval_seconds
-    FROM gaps
+    SELECT
+        asset_id,
+        CASE WHEN count(seconds) FILTER (WHERE alike) >= 2 THEN median(seconds) FILTER (WHERE alike)
+            ELSE median(seconds) FILTER (WHERE recent) END::DOUBLE AS interval_seconds
+    FROM weighed
     GROUP BY asset_id
-    HAVING count(seconds) >= 2
+    HAVING count(seconds) FILTER (WHERE recent) >= 2
 """

@@ -3,22 +3,31 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.collector import personal, relation
+import pyarrow as pa
+
+from exporter.collector import columns_of, personal, relation
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 
-TAG_SEPARATOR = "\x1f"
-"""What stands between the tags of an asset: nobody types it."""
+SOURCES = ("repository", "metadata", "job", "created", "updated_at")
+"""What freshness may be taken from, the best first."""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One asset. ``asset_id`` and ``owner_id`` are LUIDs, ``task_ids`` is ``12,13``.
+    """One asset. ``asset_id`` and ``owner_id`` are LUIDs, ``task_ids`` is ``12,13``, ``site`` is a label.
 
     ``connection`` is extract, live or mixed; ``freshness_source`` says what ``last_refresh_at`` is: the refresh of an
-    extract (repository), its publishing because it was never refreshed (created), or the run of a flow (job).
+    extract as the repository or the Metadata API has it, the end of a job, its publishing because it was never
+    refreshed (created), or, where nothing better is known, the last change of anything (updated_at).
+    ``uses`` are the LUIDs of the published data sources that a workbook uses, each once, in order, between them
+    :data:`exporter.inventory.TAG_SEPARATOR`; None for what uses none, and where nobody says. ``content_owner`` is the
+    login name; the other two facts of the owner are held in memory alone and are in no family.
+    ``last_success_at`` is when a task of the asset last ended well, ``tasks_told`` whether tasks could be had at all.
+    The REST API knows no ``site_id`` and no task ids.
     """
 
     site_id: int | None
+    site: str | None
     asset_type: str
     asset_id: str | None
     asset_name: str | None
@@ -29,11 +38,20 @@ class Asset:
     freshness_source: str | None
     last_refresh_at: datetime | None
     next_refresh_at: datetime | None
+    last_success_at: datetime | None
     consecutive_failures: int | None
     suspended: bool | None
     task_ids: str | None
+    tasks_told: bool | None
+    uses: str | None
     content_owner: str | None = personal()
+    owner_name: str | None = personal(pseudonymous=False)
+    owner_email: str | None = personal(pseudonymous=False)
 
+
+_ARROW = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "TIMESTAMP": pa.timestamp("us")}
+ARROW_SCHEMA = pa.schema([(column.name, _ARROW[column.type.duckdb]) for column in columns_of(Asset)])
+"""The columns of assets as Arrow has them, wherever they come from."""
 
 _NAMED = "id bigint, luid text, name text, site_id bigint"
 _EXTRACTS = "data_engine_extracts boolean, extracts_refreshed_at timestamp"
@@ -55,14 +73,16 @@ READS = (
     relation(
         "tasks",
         "id bigint, obj_id bigint, obj_type text",
-        "schedule_id bigint, active boolean, state bigint, consecutive_failure_count bigint",
+        "schedule_id bigint, active boolean, state bigint, consecutive_failure_count bigint,"
+        " last_success_completed_at timestamp",
         optional=True,
     ),
     relation("schedules", "id bigint, run_next_at timestamp", "active boolean", optional=True),
     relation("taggings", "tag_id bigint, taggable_id bigint, taggable_type text", optional=True),
     relation("tags", "id bigint, name text", optional=True),
+    relation("sites", "id bigint, url_namespace text", optional=True),
     relation("users", "id bigint, system_user_id bigint", "luid text", optional=True),
-    relation("system_users", "id bigint, name text", optional=True),
+    relation("system_users", "id bigint, name text", "friendly_name text, email text", optional=True),
     PROJECTS,
     PROJECTS_CONTENTS,
 )

@@ -7,7 +7,7 @@ import numpy as np
 
 from exporter.collector import Context
 from exporter.collectors._columns import Instants, instants, known, texts, values
-from exporter.collectors.assets.rows import TAG_SEPARATOR
+from exporter.collectors.assets.describing import promised
 from exporter.metrics import Block, Family, Labels, Value
 
 if TYPE_CHECKING:
@@ -19,80 +19,91 @@ SEVERITIES = ("warning", "critical")
 
 
 def _gauge(name: str, text: str, source: str, *labels: str) -> Family:
-    return Family(f"tableau_asset_{name}", "gauge", text, (*LABELS, *labels), f"repository: {source}")
+    return Family(f"tableau_asset_{name}", "gauge", text, (*LABELS, *labels), source)
 
 
-_FRESHNESS = "workbooks, datasources, data_connections, flow_runs"
+_FRESHNESS = "repository: workbooks, datasources, data_connections, flow_runs; Metadata API; rest: jobs, flows/runs"
+_CONTENT = "repository: workbooks, datasources, flows; rest: workbooks, datasources, flows"
+_TASKS = "repository: tasks; rest: tasks/extractRefreshes, tasks/runFlow"
 
 HOURS = _gauge(
     "hours_since_refresh",
-    "Hours since the stalest data of the asset was refreshed, not shown of live connections; from the repository at"
-    " every poll, evaluated anew at every rendering.",
+    "Hours since the stalest data of the asset was refreshed, not shown of live connections; from the repository or the"
+    " APIs at every poll, evaluated anew at every rendering.",
     _FRESHNESS,
 )
 LAST_REFRESH = _gauge(
     "last_refresh_timestamp_seconds",
-    "When the stalest data of the asset was refreshed, not shown of live connections; from the repository at every"
-    " poll.",
+    "When the stalest data of the asset was refreshed, not shown of live connections; from the repository or the APIs"
+    " at every poll.",
     _FRESHNESS,
 )
 SLA = _gauge(
     "sla_hours",
-    "How old the data of the asset may become by the rules of the configuration, not shown of live connections; from"
-    " the repository at every poll.",
-    "workbooks, datasources, flows",
+    "How old the data of the asset may become by the rules of the configuration, not shown of live connections; at"
+    " every poll.",
+    _CONTENT,
     "severity",
 )
 NEXT_REFRESH = _gauge(
     "next_refresh_timestamp_seconds",
-    "When the asset's earliest active schedule runs next; from the repository at every poll.",
-    "tasks, schedules",
+    "When the asset's earliest active schedule runs next; from the repository or the REST API at every poll.",
+    f"{_TASKS}, schedules",
+)
+DUE = _gauge(
+    "refresh_due_timestamp_seconds",
+    "Until when a refresh that the asset's schedule announced must have ended, with the grace of the configuration; at"
+    " every poll.",
+    f"{_TASKS}, schedules",
 )
 INTERVAL = _gauge(
     "refresh_interval_seconds",
-    "The median of the times between the asset's last 20 successful refreshes within 30 days; learned from the history"
-    " at every exact poll.",
-    "background_jobs, tasks",
+    "After how long the asset is refreshed again: the median of the pauses of 30 days that began at this time of the"
+    " week, or of the last 20; learned from the history at every exact poll.",
+    "history: background_jobs, asset_refreshes",
 )
 FAILURES = _gauge(
     "refresh_consecutive_failures",
-    "How often in a row the asset's refresh has failed, of several tasks the most; from the repository at every poll.",
-    "tasks",
+    "How often in a row the asset's refresh has failed, of several tasks the most; from the repository or the REST API"
+    " at every poll.",
+    _TASKS,
 )
 SUSPENDED = _gauge(
     "refresh_suspended",
-    "Whether Tableau has suspended a refresh of the asset after too many failures; from the repository at every poll.",
-    "tasks",
+    "Whether Tableau has suspended a refresh of the asset after too many failures; from the repository or the REST API"
+    " at every poll, absent where neither says.",
+    _TASKS,
 )
 INFO = _gauge(
     "info",
-    "What else is known of the asset: whose it is, how it is connected, and what its freshness is taken from; from the"
-    " repository at every poll.",
-    "workbooks, datasources, flows, system_users",
+    "What else is known of the asset: whose it is, how it is connected, and what its freshness is taken from; at every"
+    " poll.",
+    f"{_CONTENT}, users",
     "content_owner",
     "connection",
     "freshness_source",
 )
 
-FAMILIES = (HOURS, LAST_REFRESH, SLA, NEXT_REFRESH, INTERVAL, FAILURES, SUSPENDED, INFO)
+FAMILIES = (HOURS, LAST_REFRESH, SLA, NEXT_REFRESH, DUE, INTERVAL, FAILURES, SUSPENDED, INFO)
 
 
 def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
     """Return the samples of all assets."""
-    sites = [context.site(site_id) for site_id in rows.column("site_id").to_pylist()]
-    named = [texts(rows, name) for name in LABELS[1:]]
-    labels = Labels(LABELS, (sites, *named))
+    known_sites = zip(texts(rows, "site"), rows.column("site_id").to_pylist(), strict=True)
+    sites = [site or context.site(site_id) for site, site_id in known_sites]
+    labels = Labels(LABELS, (sites, *(texts(rows, name) for name in LABELS[1:])))
     extra = [texts(rows, name) for name in ("content_owner", "connection", "freshness_source")]
-    refreshed = instants(rows, "last_refresh_at")
+    refreshed, announced = instants(rows, "last_refresh_at"), instants(rows, "next_refresh_at")
     return [
         Block(HOURS, labels, _hours_since(refreshed)),
         Block(LAST_REFRESH, labels, known(refreshed)),
         *_promised(rows, labels, context),
-        Block(NEXT_REFRESH, labels, known(instants(rows, "next_refresh_at"))),
+        Block(NEXT_REFRESH, labels, known(announced)),
+        Block(DUE, labels, _dues(rows, announced, refreshed, context)),
         Block(INTERVAL, labels, _intervals(rows, context)),
         Block(FAILURES, labels, values(rows, "consecutive_failures")),
         Block(SUSPENDED, labels, values(rows, "suspended")),
-        Block(INFO, labels.extended(INFO.labels[len(LABELS) :], extra), [1] * len(sites)),
+        Block(INFO, labels.extended(INFO.labels[len(LABELS) :], extra), [1] * rows.num_rows),
     ]
 
 
@@ -101,31 +112,21 @@ def _hours_since(refreshed: Instants) -> Callable[[float], Sequence[Value]]:
     return lambda now: known(np.maximum((now - refreshed) / HOUR, 0.0))
 
 
+def _dues(rows: "pa.Table", announced: Instants, refreshed: Instants, context: Context) -> Sequence[Value]:
+    """Return until when each asset's announced refresh must have ended. A change of anything is no refresh."""
+    changed = np.array([source == "updated_at" for source in texts(rows, "freshness_source")], dtype=np.bool_)
+    ended = np.fmax(np.where(changed, np.nan, refreshed), instants(rows, "last_success_at"))
+    told = rows.column("tasks_told").to_pylist()
+    found = context.dues.of(texts(rows, "asset_id"), announced.tolist(), ended.tolist(), told, context.now)
+    return known(np.array(found, dtype=np.float64))
+
+
 def _promised(rows: "pa.Table", labels: Labels, context: Context) -> Iterable[Block]:
     """Return the promises of every asset that is not live: for each severity the assets that have one."""
-    live = [connection == "live" for connection in texts(rows, "connection")]
-    tiers = [
-        (None, None) if skipped else context.promises(asset)
-        for skipped, asset in zip(live, _described(rows, labels), strict=True)
-    ]
+    tiers = promised(rows, labels.columns[0], context.promises)
     for position, severity in enumerate(SEVERITIES):
         hours = [pair[position] for pair in tiers]
         yield Block(SLA, labels.extended(("severity",), [[severity] * len(hours)]), hours)
-
-
-def _described(rows: "pa.Table", labels: Labels) -> Iterable[dict[str, str | list[str]]]:
-    """Yield each asset as the rules of freshness know it."""
-    site, project, asset_type, _, name = labels.columns
-    columns = zip(site, project, asset_type, name, texts(rows, "content_owner"), texts(rows, "tags"), strict=True)
-    for site_name, path, kind, asset_name, owner, tags in columns:
-        yield {
-            "site": site_name,
-            "project": path,
-            "asset_type": kind,
-            "name": asset_name,
-            "content_owner": owner,
-            "tags": tags.split(TAG_SEPARATOR) if tags else [],
-        }
 
 
 def _intervals(rows: "pa.Table", context: Context) -> Sequence[Value]:

@@ -50,6 +50,7 @@ _USED = """
     links AS (
         SELECT
             books.id AS workbook_id,
+            published.luid COLLATE "C" AS source_luid,
             coalesce(published.has_extract, false) AS has_extract,
             published.refreshed_at AS refreshed_at,
             published.made_at AS made_at,
@@ -70,6 +71,7 @@ _USED = """
     used AS (
         SELECT
             workbook_id AS workbook_id,
+            string_agg(DISTINCT source_luid, chr(31) ORDER BY source_luid) AS source_luids,
             bool_or(has_extract) AS has_extract,
             bool_or(is_live) AS is_live,
             bool_or(is_unknown) AS is_unknown,
@@ -111,7 +113,8 @@ _ASSETS = """
             least(
                 CASE WHEN books.has_extract AND books.refreshed_at IS NULL THEN books.made_at END,
                 used.made_at
-            ) AS made_at
+            ) AS made_at,
+            used.source_luids AS uses
         FROM books
         LEFT JOIN used ON used.workbook_id = books.id
         UNION ALL
@@ -126,7 +129,8 @@ _ASSETS = """
             false,
             CASE WHEN has_extract THEN 'extract' ELSE 'live' END,
             CASE WHEN has_extract THEN refreshed_at END,
-            CASE WHEN has_extract AND refreshed_at IS NULL THEN made_at END
+            CASE WHEN has_extract AND refreshed_at IS NULL THEN made_at END,
+            NULL
         FROM published
         UNION ALL
         SELECT
@@ -140,6 +144,7 @@ _ASSETS = """
             false,
             NULL,
             runs.completed_at,
+            NULL,
             NULL
         FROM flows
         LEFT JOIN runs ON runs.flow_id = flows.id
@@ -160,6 +165,7 @@ _WORK = """
                     AND schedules.active IS NOT FALSE
             ) AS run_next_at,
             max(tasks.consecutive_failure_count) AS failures,
+            max(tasks.last_success_completed_at) AS last_success_at,
             bool_or(tasks.state = 1) AS suspended,
             string_agg(tasks.id::text, ',' ORDER BY tasks.id) AS task_ids
         FROM tasks
@@ -186,6 +192,7 @@ SQL = f"""
     WITH RECURSIVE {PATHS}, {PLACES}, {_CONTENT}, {_USED}, {_RUNS}, {_ASSETS}, {_WORK}, {_TAGGED}
     SELECT
         assets.site_id AS site_id,
+        CASE WHEN sites.id IS NOT NULL THEN coalesce(nullif(sites.url_namespace, ''), 'default') END AS site,
         assets.asset_type AS asset_type,
         assets.luid AS asset_id,
         assets.name AS asset_name,
@@ -201,11 +208,17 @@ SQL = f"""
         END AS freshness_source,
         least(assets.refreshed_at, assets.made_at) AS last_refresh_at,
         work.run_next_at AS next_refresh_at,
+        work.last_success_at AS last_success_at,
         work.failures AS consecutive_failures,
         work.suspended AS suspended,
         work.task_ids AS task_ids,
-        system_users.name AS content_owner
+        true AS tasks_told,
+        assets.uses AS uses,
+        system_users.name AS content_owner,
+        nullif(system_users.friendly_name, '') AS owner_name,
+        nullif(system_users.email, '') AS owner_email
     FROM assets
+    LEFT JOIN sites ON sites.id = assets.site_id
     LEFT JOIN places ON places.content_type = assets.asset_type AND places.content_id = assets.id
     LEFT JOIN projects ON projects.id = coalesce(places.project_id, assets.project_id)
     LEFT JOIN paths ON paths.id = projects.id

@@ -3,6 +3,7 @@
 from exporter.collector import Collector, State
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 from exporter.collectors.content.places import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
+from exporter.collectors.content.recalling import RECALLED_SECONDS, VIEWS_RECALL, WORKBOOKS_RECALL
 from exporter.collectors.content.samples import BYTES, CONTENT, counting
 from exporter.collectors.content.sources import (
     DATASOURCES,
@@ -28,8 +29,28 @@ COLLECTOR = Collector(
     states=(
         State(Site, (SITES,), SITES_SQL, kept_in="sites"),
         State(Project, (PROJECTS,), PROJECTS_SQL, COUNTED, counting("project"), "exact", "projects"),
-        State(Workbook, (WORKBOOKS, *PLACED), WORKBOOKS_SQL, MEASURED, counting("workbook"), "exact", "workbooks"),
-        State(View, (VIEWS,), VIEWS_SQL, COUNTED, counting("view"), "exact", "views"),
+        State(
+            Workbook,
+            (WORKBOOKS, *PLACED),
+            WORKBOOKS_SQL,
+            MEASURED,
+            counting("workbook"),
+            "exact",
+            "workbooks",
+            recalls=WORKBOOKS_RECALL,
+            recalls_seconds=RECALLED_SECONDS,
+        ),
+        State(
+            View,
+            (VIEWS,),
+            VIEWS_SQL,
+            COUNTED,
+            counting("view"),
+            "exact",
+            "views",
+            recalls=VIEWS_RECALL,
+            recalls_seconds=RECALLED_SECONDS,
+        ),
         State(
             Datasource,
             (DATASOURCES, *PLACED),

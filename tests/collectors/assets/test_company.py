@@ -1,13 +1,20 @@
-"""The freshness of a whole company, against what its story says; written without the statement in mind."""
+"""The assets of a whole company, against what its story says; written without the statement in mind."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from exporter.collectors.assets import COLLECTOR
+from exporter.collectors.assets.inventory import assets_of
 from exporter.demo.names import ODD
 from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
+from exporter.demo.workgroup import VERSIONS
+from exporter.inventory import REFRESHES
+from exporter.rest.login import Login, Token
+from exporter.rest.source import Rest
 from tests.collectors.repositories import read
 
 (STATE,) = COLLECTOR.states
@@ -78,6 +85,43 @@ def test_every_asset_is_as_fresh_as_its_story_says(simulation: Simulation) -> No
     assert found == expected(simulation)
     assert {source for _, source, _ in found.values()} == {"repository", "created", "job", None}
     assert {connection for _, _, connection in found.values()} == {"extract", "mixed", "live", None}
+
+
+def test_uses_and_owners_are_those_of_the_story(simulation: Simulation) -> None:
+    """Which sources each workbook uses, and the name and the address of each owner, in each version of the schema."""
+    tables = simulation.company.tables
+    accounts = {row["id"]: row for row in tables["system_users"]}
+    people = {row["luid"]: accounts[row["system_user_id"]] for row in tables["users"]}
+    books = {row["luid"]: row for row in tables["workbooks"]}
+    found = read(simulation.parameters(), STATE).to_pylist()
+    for row in found:
+        owner = people[row["owner_id"]]
+        assert [row["content_owner"], row["owner_name"], row["owner_email"]] == [
+            owner[name] for name in ("name", "friendly_name", "email")
+        ]
+        luids = sorted({str(each["luid"]) for each in used(tables, books[row["asset_id"]])}) if is_book(row) else []
+        assert row["uses"] == ("\x1f".join(luids) or None)
+    assert sum(row["uses"] is not None for row in found) > 5
+
+
+def is_book(row: Mapping[str, Any]) -> bool:
+    """Whether an asset is a workbook."""
+    return bool(row["asset_type"] == "workbook")
+
+
+def test_the_apis_tell_the_same(simulation: Simulation) -> None:
+    """The simulated REST and Metadata APIs name the same uses and owners as the repository, for every asset."""
+    names = ("asset_id", "uses", "owner_id", "content_owner", "owner_name", "owner_email")
+    with TableauServer(Estate.of(simulation.company)) as server:
+        rest = Rest(Login(server.url, (), lambda: Token(*next(iter(TOKENS.items())))))
+        inventories = [result.inventory for result in rest.poll(REFRESHES.empty_table(), 0)]
+        rest.close()
+    rows = [row for inventory in inventories if inventory for row in assets_of(inventory).select(names).to_pylist()]
+    told = {row["asset_id"]: row for row in rows}
+    kept = {row["asset_id"]: row for row in read(simulation.parameters(), STATE).select(names).to_pylist()}
+    # The oldest repository knows no Personal Space, and lacks what stands there.
+    assert {luid: told[luid] for luid in kept} == kept
+    assert len(told) - len(kept) == (simulation.version == VERSIONS[0])
 
 
 def test_hostile_names_pass_unchanged(simulation: Simulation) -> None:

@@ -1,5 +1,6 @@
 """How often an asset is refreshed, asked of a history made for the question."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import accumulate
 from typing import Any
@@ -16,9 +17,15 @@ from tests.collectors.repositories import at
 NEWEST = at(19)
 
 
-def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any]) -> dict[str, float]:
-    """Ask the question of a history with these jobs."""
+def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[float] = ()) -> dict[str, float]:
+    """Ask the question of a history with these jobs, and with what the REST API told of luid-1 (hours ago)."""
     with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE asset_refreshes (asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP)"
+        )
+        for hours in told:
+            row = ["workbook", "luid-1", NEWEST - timedelta(hours=hours)]
+            connection.execute("INSERT INTO asset_refreshes VALUES (?, ?, ?)", row)
         listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
         connection.execute(f"CREATE TABLE background_jobs ({listed})")
         for job in jobs:
@@ -114,3 +121,39 @@ def test_infinity_is_no_instant() -> None:
 def test_an_empty_history_teaches_nothing() -> None:
     """A first poll has nothing to ask."""
     assert learn([], PLANNED) == {}
+
+
+DAY = 24.0
+# Refreshed on working days, at the same time; the last was on a Friday.
+WORKING_DAYS = [week * 7 * DAY + day * DAY for week in range(4) for day in range(5)]
+
+
+def test_a_weekend_is_a_pause_like_those_before() -> None:
+    """After the refresh of a Friday the next is expected on Monday, as in the weeks before."""
+    assert learn(jobs(*WORKING_DAYS), PLANNED) == {"luid-1": 3 * DAY * HOUR}
+
+
+def test_within_the_week_the_next_day_is_expected() -> None:
+    """After the refresh of a Thursday the next is expected on Friday."""
+    assert learn(jobs(*[hours - DAY for hours in WORKING_DAYS if hours >= DAY]), PLANNED) == {"luid-1": DAY * HOUR}
+
+
+def test_two_weeks_are_too_few_for_a_habit() -> None:
+    """Where one week alone shows what follows a Friday, the pauses of late decide."""
+    assert learn(jobs(*[hours for hours in WORKING_DAYS if hours < 2 * 7 * DAY]), PLANNED) == {"luid-1": DAY * HOUR}
+
+
+def test_what_the_rest_api_told() -> None:
+    """Where there are no jobs of the repository, the refreshes that the REST API told of teach the same."""
+    assert learn([], {}, told=(0, 1, 3, 13)) == {"luid-1": 2 * HOUR}
+
+
+def test_jobs_and_the_rest_api_tell_of_the_same_refreshes() -> None:
+    """A refresh that both sources know is one: the repository's jobs decide where there are any."""
+    assert learn(jobs(0, 2, 4), PLANNED, told=(0.01, 1, 2.01, 4.01)) == {"luid-1": 2 * HOUR}
+
+
+def test_two_notes_of_one_refresh() -> None:
+    """A job and the extract it refreshed differ by seconds, which is no pause."""
+    told = [hours + seconds / 3600 for hours in (0, 2, 4, 6) for seconds in (0, 20)]
+    assert learn([], {}, told=told)["luid-1"] == pytest.approx(2 * HOUR, abs=30)

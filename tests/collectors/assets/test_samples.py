@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from exporter.collector import Context, columns_of
 from exporter.collectors.assets import COLLECTOR
-from exporter.collectors.assets.rows import TAG_SEPARATOR, Asset
+from exporter.collectors.assets.rows import Asset
+from exporter.inventory import TAG_SEPARATOR
 from exporter.metrics import Block
 from tests.collectors.repositories import SITES, Samples, samples
 
@@ -123,7 +124,7 @@ def test_the_rest_stands_on_the_info_family() -> None:
     """Owner, connection and where the freshness comes from; what is not known is empty, which is absent."""
     row = {"content_owner": "jo", "freshness_source": "created"}
     assert shown("info", row) == {(*LABELS, "jo", "extract", "created"): 1}
-    (text,) = next(block for block in blocks({}) if block.family.name == "tableau_asset_info").labels.text
+    (text,) = next(block for block in blocks({}) if block.family.name == "tableau_asset_info").labels.text.to_pylist()
     assert text.endswith(',asset_name="Sales",connection="extract"')
 
 
@@ -136,4 +137,4 @@ def test_what_was_learned_is_shown_of_its_asset() -> None:
 
 def test_no_assets_have_no_samples() -> None:
     """An empty repository is no error."""
-    assert all(list(block.at(NOON)) == [] and block.labels.text == [] for block in blocks())
+    assert all(list(block.at(NOON)) == [] and len(block.labels.text) == 0 for block in blocks())

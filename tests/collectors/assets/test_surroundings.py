@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.collectors.assets.rows import LUID, assets, project, schedule, task, workbook
+from tests.collectors.assets.rows import LUID, assets, flow, project, schedule, source, task, uses, workbook
 from tests.collectors.repositories import Handmade, at
 
 
@@ -99,6 +99,57 @@ def test_the_owner_is_the_login_name(newest: Handmade) -> None:
     workbook(newest, owner_id=80)
     (asset,) = assets(newest, "workbook")
     assert (asset["content_owner"], asset["owner_id"]) == ("jo", LUID(8))
+
+
+OWNER = ("content_owner", "owner_name", "owner_email")
+
+
+def owner(repository: Handmade, **values: object) -> None:
+    """Add a person with a seat."""
+    number = repository.add("system_users", **values)
+    repository.add("users", id=80, system_user_id=number, site_id=1, luid=LUID(8))
+
+
+def test_the_owner_has_a_name_and_an_address(any_version: Handmade) -> None:
+    """Every version tells both, of every type of asset."""
+    owner(any_version, name="jo", friendly_name="Jo O'Hara", email="jo@example.com")
+    for add in (workbook, source, flow):
+        add(any_version, owner_id=80)
+    for kind in ("workbook", "datasource", "flow"):
+        (asset,) = assets(any_version, kind)
+        assert [asset[name] for name in OWNER] == ["jo", "Jo O'Hara", "jo@example.com"]
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_a_name_or_address_that_nobody_gave_is_none(newest: Handmade, nothing: str | None) -> None:
+    """An empty address is no address."""
+    owner(newest, name="jo", friendly_name=nothing, email=nothing)
+    workbook(newest, owner_id=80)
+    (asset,) = assets(newest, "workbook")
+    assert [asset[name] for name in OWNER] == ["jo", None, None]
+
+
+def test_a_workbook_names_the_published_sources_that_it_uses(any_version: Handmade) -> None:
+    """In the order of their LUIDs, each once, whatever else it is connected to; data sources and flows name none."""
+    for number, url in ((5, "Orders"), (4, "Returns"), (6, "Unused")):
+        source(any_version, luid=LUID(number), repository_url=url)
+    book = workbook(any_version, data_engine_extracts=False)
+    for url in ("Orders", "Returns", "Orders"):
+        uses(any_version, book, url)
+    uses(any_version, book, "Unused", dbclass="postgres")
+    uses(any_version, book, "nowhere")
+    uses(any_version, book, "Unused", owner_type="Datasource")
+    flow(any_version)
+    assert assets(any_version, "workbook")[0]["uses"].split("\x1f") == [LUID(4), LUID(5)]
+    assert [asset["uses"] for kind in ("datasource", "flow") for asset in assets(any_version, kind)] == [None] * 4
+
+
+@pytest.mark.parametrize("unlike", [{"site_id": 2}, {"connectable": False}, {"state": "archived"}], ids=str)
+def test_what_is_no_asset_is_not_used(newest: Handmade, unlike: dict[str, object]) -> None:
+    """A source of another site, one inside a workbook and one that is archived do not stand upstream."""
+    source(newest, **unlike)
+    uses(newest, workbook(newest))
+    assert assets(newest, "workbook")[0]["uses"] is None
 
 
 def test_tags_are_those_of_the_asset(any_version: Handmade) -> None:

@@ -1,0 +1,1 @@
+"""Direct notifications: alerts, and the Alertmanagers that they are told to."""

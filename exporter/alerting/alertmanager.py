@@ -1,0 +1,198 @@
+"""One Alertmanager, by its API v2. Whatever it answers, or whoever answers in its place: one line, and no secret.
+
+Each request has a connection and a deadline of its own, however slowly its answer trickles; no redirect is followed.
+"""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from exporter import __version__
+from exporter.alerting import faults
+from exporter.alerting.alert import Alert
+from exporter.alerting.answer import FOREIGN, TOO_MANY, Answer
+from exporter.alerting.batches import Sent, batches, deliver
+from exporter.alerting.lookups import Lookups
+from exporter.errors import ExporterError, NotificationFailed
+
+__all__ = ["Alertmanager", "Authorization", "Login", "Sent"]
+
+# The answer to an alert is empty or a reason, the status holds the whole configuration.
+REASON_BYTES, STATUS_BYTES = 65_536, 8_000_000
+ALERTS_PATH, STATUS_PATH = "/api/v2/alerts", "/api/v2/status"
+
+# Of the time that a request may take: a connection, and again its TLS. What is cut off from outside in the midst of a
+# handshake is not closed by httpcore.
+_CONNECTING = 0.45
+_HEADERS = {
+    "User-Agent": f"tableau-exporter/{__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+}
+
+Authorization = tuple[str, str] | str | None
+"""User and password, a bearer token, or nothing."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where and as whom. ``authorization`` is asked at each request, and may raise ExporterError.
+
+    ``timeout`` bounds a whole request in seconds.
+    """
+
+    url: str
+    authorization: Callable[[], Authorization] = lambda: None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    timeout: float = 10.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Put on every alert that is sent; none of them has such a name."""
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """The header that says who asks, and what of it must never be seen."""
+
+    headers: dict[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+class _BrokenOff(NotificationFailed):
+    """The connection ended before its answer did."""
+
+
+class Alertmanager:
+    """An Alertmanager that is told of alerts."""
+
+    def __init__(self, login: Login) -> None:
+        self.url = login.url
+        self._login = login
+        self._context: ssl.SSLContext | None = None
+        self._lookups = Lookups()
+
+    def send(self, alerts: Sequence[Alert]) -> Sent:
+        """Tell of alerts, each of them once, until one cannot be told."""
+        sent = Sent()
+        try:
+            for batch in batches(alerts, self._login.labels):
+                deliver(batch, self._post, sent)
+        except NotificationFailed as error:
+            sent.failure = str(error)
+        return sent
+
+    def look(self) -> str:
+        """Return its version. Raises NotificationFailed."""
+        answer = self._ask("GET", STATUS_PATH, None, STATUS_BYTES)
+        if answer.status != httpx.codes.OK:
+            raise self._failed(answer.no)
+        try:
+            version = answer.json["versionInfo"]["version"]  # type: ignore[index] # what it is not is caught
+        except (ValueError, TypeError, LookupError):
+            raise self._failed(FOREIGN) from None
+        return faults.line(version, answer.secrets)
+
+    def close(self) -> None:
+        """Forget the certificates: there are no connections between requests."""
+        self._context = None
+
+    def _post(self, body: bytes) -> str | None:
+        """Post a batch; return why it is refused."""
+        answer = self._answer_to(body)
+        if answer.is_yes:
+            return None
+        # What stands before Alertmanager may dislike a word in this batch, or everything: an empty batch tells the two.
+        if not answer.is_refusal and (answer.status == TOO_MANY or not self._answer_to(b"[]").is_yes):
+            raise self._failed(answer.no)
+        return answer.said or f"HTTP {answer.status}"
+
+    def _answer_to(self, body: bytes) -> Answer:
+        try:
+            return self._ask("POST", ALERTS_PATH, body, REASON_BYTES)
+        except _BrokenOff:
+            # Who refuses before he has read it all may be gone before his reason is read: looking has nothing to read.
+            self.look()
+            raise
+
+    def _ask(self, method: str, path: str, body: bytes | None, bound: int) -> Answer:
+        """Ask once. After a failure the certificates are read anew; who asks is read anew each time."""
+        proof, kind = self._proof(), NotificationFailed
+        try:
+            if self._context is None:
+                self._context = self._trust()
+            return asyncio.run(self._asked(method, path, body, bound, proof))
+        except (TimeoutError, httpx.TimeoutException):
+            limit = f"{self._login.timeout:g} s"
+            reason = f"no whole answer within {limit}: check that it runs, or raise alertmanager.timeout"
+        except (httpx.HTTPError, OSError) as error:
+            reason = faults.of_connection(error, proof.secrets, secure=self.url.startswith("https:"))
+            kind = _BrokenOff if isinstance(error, faults.BROKEN_OFF) else NotificationFailed
+        except (httpx.InvalidURL, ImportError, ValueError):
+            # Without their text, which may hold the password of a proxy. Some kinds of proxies cannot be imported.
+            reason = "cannot be asked: check alertmanager.urls and the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
+        self._context = None
+        raise self._failed(reason, kind)
+
+    async def _asked(self, method: str, path: str, body: bytes | None, bound: int, proof: _Proof) -> Answer:
+        context = self._context or ssl.create_default_context()
+        seconds = self._login.timeout
+        asyncio.get_running_loop().set_default_executor(self._lookups)
+        async with asyncio.timeout(seconds):
+            bounds = httpx.Timeout(None, connect=seconds * _CONNECTING)
+            async with httpx.AsyncClient(verify=context, timeout=bounds) as client:
+                headers = {**_HEADERS, **proof.headers}
+                async with client.stream(method, self.url + path, content=body, headers=headers) as response:
+                    text = await _read(response, bound)
+                    return Answer(response.status_code, response.headers.get("Location", ""), text, proof.secrets)
+
+    def _proof(self) -> _Proof:
+        try:
+            authorization = self._login.authorization()
+        except ExporterError as error:
+            raise self._failed(str(error)) from None
+        if authorization is None:
+            return _Proof({})
+        if isinstance(authorization, tuple):
+            user, password = authorization
+            pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+            return _Proof({"Authorization": f"Basic {pair}"}, (password, pair))
+        if not authorization.isascii() or not authorization.isprintable() or authorization != authorization.strip():
+            raise self._failed("alertmanager.bearer_token has characters that no token has; look for a line too many")
+        return _Proof({"Authorization": f"Bearer {authorization}"}, (authorization,))
+
+    def _trust(self) -> ssl.SSLContext:
+        """Trust whom the operating system trusts, and who else was named; show the certificate of the agent."""
+        login = self._login
+        context = ssl.create_default_context()
+        try:
+            if login.ca_file is not None:
+                context.load_verify_locations(login.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise self._failed(f"alertmanager.tls.ca_file {login.ca_file}: {error}: give PEM certificates") from None
+        try:
+            if login.cert_file is not None:
+                context.load_cert_chain(login.cert_file, login.key_file, password="")
+        except (OSError, ssl.SSLError, ValueError) as error:
+            path = f"alertmanager.tls.cert_file {login.cert_file}"
+            raise self._failed(f"{path}: {error}: give a PEM certificate and its key, not encrypted") from None
+        return context
+
+    def _failed(self, reason: str, kind: type[NotificationFailed] = NotificationFailed) -> NotificationFailed:
+        return kind(f"alertmanager {self.url}: {reason}")
+
+
+async def _read(response: httpx.Response, bound: int) -> bytes:
+    """Read an answer as it came; no further than its bound."""
+    text = b""
+    async for chunk in response.aiter_raw():
+        text += chunk
+        if len(text) > bound:
+            break
+    return text[:bound]

@@ -1,0 +1,139 @@
+"""Whose assets are, who uses them and what refreshes them: what their sources tell beyond labels.
+
+Rows stay as long as no source tells anew: what was found out of them is kept with them, for all who ask.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from exporter.collectors.assets.downstream import downstream
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.texts import one_line
+
+LISTED = 20
+LONGEST_NUMBER = 18
+"""Digits of a number that the history can look for."""
+OF_ASSET = ("site", "asset_type", "asset_id")
+
+AssetKey = tuple[str, str, str]
+"""Site, type and LUID."""
+
+
+class Person(NamedTuple):
+    """Somebody who must be told, as far as may be said."""
+
+    login: str
+    name: str
+    email: str
+
+    def __str__(self) -> str:
+        known = self.name or self.login
+        return f"{known} <{self.email}>" if self.email and known != self.email else known or self.email
+
+
+NOBODY = Person("", "", "")
+
+
+class _Column:
+    """Texts of which many are equal, each held once; what is not known is empty."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        coded = column.combine_chunks().dictionary_encode()
+        self.texts = [*coded.dictionary.to_pylist(), ""]
+        self.places = coded.indices.fill_null(len(self.texts) - 1).to_numpy(zero_copy_only=False)
+
+    def __getitem__(self, row: int) -> str:
+        text: str = self.texts[self.places[row]]
+        return text
+
+    @cached_property
+    def lines(self) -> Sequence[str]:
+        """The texts, each as one line."""
+        return [one_line(text) for text in self.texts]
+
+
+class Owners:
+    """What the rows of all assets tell of them."""
+
+    def __init__(self, rows: pa.Table | None = None) -> None:
+        self.rows = ARROW_SCHEMA.empty_table() if rows is None else rows
+        self._used: dict[str, tuple[str, str]] = {}
+        self._lines: dict[int, str] = {}
+
+    def owner(self, key: AssetKey) -> Person:
+        """Return whose an asset is."""
+        row = self._places.get(key)
+        return NOBODY if row is None else Person(*(column[row] for column in self._people))
+
+    def users(self, key: AssetKey) -> tuple[str, str]:
+        """Return the workbooks that use a published data source, and whose they are: the first of each by name."""
+        if key[1] != "datasource":
+            return "", ""
+        if (found := self._used.get(key[2])) is None:
+            found = self._used[key[2]] = self._listed_users(self._downstream.get(key[2], ()))
+        return found
+
+    def tasks(self, key: AssetKey) -> list[int]:
+        """Return the tasks that refresh an asset; what is no number is none."""
+        row = self._places.get(key)
+        texts = "" if row is None else self.rows.column("task_ids")[row].as_py() or ""
+        numbers = (text.strip() for text in texts.split(","))
+        return [int(text) for text in numbers if text.isdecimal() and len(text) <= LONGEST_NUMBER]
+
+    @cached_property
+    def _places(self) -> Mapping[AssetKey, int]:
+        columns = (self.rows.column(name).to_pylist() for name in OF_ASSET)
+        return {
+            (site or "", kind, luid or ""): row for row, (site, kind, luid) in enumerate(zip(*columns, strict=True))
+        }
+
+    @cached_property
+    def _people(self) -> Sequence[_Column]:
+        return [_Column(self.rows.column(name)) for name in ("content_owner", "owner_name", "owner_email")]
+
+    @cached_property
+    def _names(self) -> _Column:
+        return _Column(self.rows.column("asset_name"))
+
+    @cached_property
+    def _downstream(self) -> Mapping[str, Sequence[int]]:
+        return downstream(self.rows)
+
+    def _listed_users(self, rows: Sequence[int]) -> tuple[str, str]:
+        if not rows:
+            return "", ""
+        at = np.asarray(rows, dtype=np.int64)
+        names = (self._names.lines[place] for place in set(self._names.places[at].tolist()))
+        return _listed(names), _listed(map(self._line, set(self._somebody[at].tolist())))
+
+    @cached_property
+    def _somebody(self) -> npt.NDArray[np.int64]:
+        """Return a number for each row: the same for the same person."""
+        numbers = np.zeros(self.rows.num_rows, dtype=np.int64)
+        for column in self._people:
+            numbers = np.unique(numbers * len(column.texts) + column.places, return_inverse=True)[1]
+        return numbers
+
+    @cached_property
+    def _rows_of(self) -> npt.NDArray[np.int64]:
+        """Return a row of each such person."""
+        return np.unique(self._somebody, return_index=True)[1]
+
+    def _line(self, number: int) -> str:
+        if (line := self._lines.get(number)) is None:
+            row = self._rows_of[number]
+            line = self._lines[number] = one_line(Person(*(column[row] for column in self._people)))
+        return line
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Return lines as a list, each once, the first of them by name."""
+    found = {text for text in texts if text}
+    more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return ", ".join(heapq.nsmallest(LISTED, found)) + more

@@ -1,0 +1,94 @@
+"""What counters and one gauge were before, for rules that ask for growth: kept in the history over restarts.
+
+A sample is kept where a value changed, so that its number does not depend on how often one looks. Nothing
+stays in the future after a clock that was ahead: what was counted then counts as of now.
+"""
+
+import bisect
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+HOUR, WEEK = 3600.0, 604_800.0
+KEPT = "repository_kept_seconds"
+
+Series = tuple[str, tuple[str, ...]]
+"""A family and its labels, as ``name=value``, sorted."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A value that was new at an instant (Unix seconds)."""
+
+    at: float
+    value: float
+
+
+@dataclass
+class Past:
+    """The last hour of some counters, and the last week of for how long the repository kept requests."""
+
+    changed: bool = False
+    """Whether it knows what the history does not."""
+    _samples: dict[Series, list[Sample]] = field(default_factory=dict)
+    _peaks: dict[float, float] = field(default_factory=dict)
+
+    def see(self, family: str, samples: Iterable[tuple[Sequence[tuple[str, str]], float]], now: float) -> None:
+        """Take up the values of a counter."""
+        for pairs, value in samples:
+            series = family, tuple(f"{name}={text}" for name, text in pairs)
+            known = self._samples.setdefault(series, [])
+            if known and known[-1].at > now:
+                known[:] = [Sample(min(sample.at, now), sample.value) for sample in known]
+            if not known or known[-1].value != value:
+                known.append(Sample(now, value))
+                self.changed = True
+            # The newest of the old ones is where the hour began.
+            old = bisect.bisect_right(known, now - HOUR, key=lambda sample: sample.at)
+            del known[: max(old - 1, 0)]
+
+    def grown(self, family: str, pairs: Sequence[tuple[str, str]], now: float, span: float = HOUR) -> float:
+        """Return by how much a counter grew within a span of at most an hour (seconds); one that fell began anew."""
+        known = self._samples.get((family, tuple(f"{name}={text}" for name, text in pairs)), [])
+        grown = 0.0
+        for before, after in itertools.pairwise(known):
+            if after.at > now - span:
+                grown += after.value - before.value if after.value >= before.value else after.value
+        return grown
+
+    def see_kept(self, seconds: float, now: float) -> None:
+        """Take up for how long the repository keeps requests."""
+        hour = now // HOUR * HOUR
+        if seconds > self._peaks.get(hour, 0.0):
+            self.changed = self.changed or hour not in self._peaks
+            self._peaks[hour] = seconds
+        self._peaks = {at: peak for at, peak in self._peaks.items() if now - WEEK < at <= now}
+
+    @property
+    def kept(self) -> float | None:
+        """For how long the repository kept requests at most within the last week (seconds); None where unknown."""
+        return max(self._peaks.values(), default=None)
+
+    def rows(self) -> list[tuple[str, list[str], float, float]]:
+        """Return everything as the history keeps it: family, labels, instant, value."""
+        counters = [
+            (family, list(labels), sample.at, sample.value)
+            for (family, labels), samples in self._samples.items()
+            for sample in samples
+        ]
+        return counters + [(KEPT, [], at, peak) for at, peak in self._peaks.items()]
+
+    def remember(self, rows: Iterable[tuple[str, Sequence[str], float, float]]) -> None:
+        """Take up what the history kept: what was seen since then comes after it."""
+        kept: dict[Series, list[Sample]] = {}
+        for family, labels, at, value in sorted(rows, key=lambda row: row[2]):
+            if family == KEPT:
+                self._peaks[at] = max(value, self._peaks.get(at, 0.0))
+            else:
+                kept.setdefault((family, tuple(labels)), []).append(Sample(at, value))
+        for series, samples in kept.items():
+            since: Mapping[Series, list[Sample]] = self._samples
+            seen = since.get(series, [])
+            if seen and seen[0].value == samples[-1].value:
+                seen = seen[1:]
+            self._samples[series] = samples + seen

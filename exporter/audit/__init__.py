@@ -1,0 +1,1 @@
+"""The audit of freshness, now and once: no agent is needed and no history. ``tableau-exporter audit``."""

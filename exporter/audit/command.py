@@ -1,0 +1,61 @@
+"""``tableau-exporter audit``: read, show, and end with a code that says how it stands."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from exporter import collectors, logs
+from exporter.audit.formats import FORMATS, as_terminal
+from exporter.audit.reading import Audit, Progress, Sites, read, rest_sites
+from exporter.config import RunOptions
+from exporter.output import to_stdout, whole
+from exporter.texts import one_line
+
+HEALTHY, FAILED, CRITICAL = 0, 1, 2
+
+
+def run(options: RunOptions, format_: str, output: Path | None, sites: Sites = rest_sites) -> int:
+    """Audit once; return 0, 2 where something is critical, 1 where the assets of a source or a site are missing."""
+    configuration = options.load(collectors.discover())
+    redactor = logs.configure("error", configuration.log.format)
+    for secret in configuration.secrets():
+        redactor.hide(secret)
+    with _progress() as progress:
+        audit = read(configuration, time.time(), progress, sites)
+    if audit.rows.num_rows or not audit.failures:
+        _show(audit, format_, output)
+    for note in audit.notes:
+        click.echo(f"note: {one_line(note)}", err=True)
+    for failure in audit.failures:
+        click.echo(one_line(failure), err=True)
+    if audit.failures:
+        return FAILED
+    return CRITICAL if audit.is_critical else HEALTHY
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """Say what is being done where somebody watches."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Console(stderr=True).status(Text("auditing")) as status:
+        yield lambda text: status.update(Text(one_line(text)))
+
+
+def _show(audit: Audit, format_: str, output: Path | None) -> None:
+    if output is not None:
+        with whole(output) as file:
+            file.writelines(text.encode() for text in FORMATS[format_](audit.rows))
+    elif format_ == "table" and sys.stdout.isatty():
+        shown = as_terminal(audit.rows, Console())
+        # A terminal may know fewer letters than the names have.
+        to_stdout(text.encode(sys.stdout.encoding, "backslashreplace") for text in shown)
+    else:
+        to_stdout(text.encode() for text in FORMATS[format_](audit.rows))

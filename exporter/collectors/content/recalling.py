@@ -1,0 +1,64 @@
+"""What the history knows of the use of workbooks and of views, for the page of what is used and what is not.
+
+Loads are renderings of views over the days up to the last one that was counted.
+"""
+
+RECALLED_SECONDS = 3600.0
+"""Loads are counted by day: asking costs seconds on a large server, and within an hour little changes."""
+
+_DAYS = (7, 30, 90)
+_TODAY = "today AS (SELECT least($now::DATE, (SELECT max(day) FROM views_by_day)) AS day)"
+_SUMS = ", ".join(f"sum(loads) FILTER (views_by_day.day > today.day - {days}) AS loads_{days}d" for days in _DAYS)
+_LOADS = ", ".join(f"coalesce(used.loads_{days}d, 0)::BIGINT AS loads_{days}d" for days in _DAYS)
+
+WORKBOOKS_RECALL = f"""
+    WITH
+        {_TODAY},
+        used AS (
+            SELECT site_id, workbook, max(views_by_day.day) AS last_day, {_SUMS}
+            FROM views_by_day, today
+            GROUP BY site_id, workbook
+        )
+    SELECT
+        state.site_id AS site_id,
+        state.luid AS asset_id,
+        state.name AS name,
+        state.repository_url AS workbook,
+        state.created_at AS created_at,
+        used.last_day AS last_day,
+        {_LOADS}
+    FROM state
+    LEFT JOIN used ON used.site_id = state.site_id AND used.workbook = state.repository_url
+    WHERE NOT coalesce(state.is_deleted, false)
+"""
+"""A row for each workbook; ``workbook`` is its name in addresses."""
+
+VIEWS_RECALL = f"""
+    WITH
+        {_TODAY},
+        used AS (
+            SELECT
+                site_id,
+                workbook || '/' || "view" AS view_url,
+                workbook,
+                max(views_by_day.day) AS last_day,
+                {_SUMS}
+            FROM views_by_day, today
+            GROUP BY site_id, workbook, "view"
+            HAVING loads_30d > 0
+        )
+    SELECT
+        state.site_id AS site_id,
+        state.luid AS asset_id,
+        state.name AS name,
+        used.workbook AS workbook,
+        state.created_at AS created_at,
+        used.last_day AS last_day,
+        {_LOADS}
+    FROM state
+    JOIN used ON used.site_id = state.site_id AND used.view_url = state.view_url
+    WHERE NOT coalesce(state.is_deleted, false)
+    ORDER BY used.loads_30d DESC, state.site_id, state.id
+    LIMIT 1000
+"""
+"""A row for each of the most loaded views."""

@@ -1,0 +1,167 @@
+"""Prometheus and Alertmanager beside the demo, where they are installed: the shipped rules, and what becomes of them.
+
+What is not there, or does not start, is said in one line, and the demo goes on without it.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from exporter.demo import hurried
+from exporter.demo.guest import Guest, installed
+from exporter.demo.notices import FIRING, Alert, Notices, Pace, line
+from exporter.demo.postgres import HOST
+from exporter.demo.receiver import Receiver
+from exporter.demo.shipped import ALERTMANAGER, RULES, shipped
+from exporter.errors import DemoError
+
+PROMETHEUS_PROGRAMS = ("prometheus",)
+# As Debian calls it, and as its makers do.
+ALERTMANAGER_PROGRAMS = ("prometheus-alertmanager", "alertmanager")
+TO_INSTALL = "apt-get install --no-install-recommends prometheus prometheus-alertmanager"
+# Debian's Prometheus has the older of its two user interfaces.
+ALERT_PAGES = ("/alerts", "/classic/alerts")
+SCRAPED = "/api/v1/query?query=up%7Bjob%3D%22tableau%22%7D"
+STALE = "TableauAssetStale"
+
+
+class Alerting:
+    """A context manager: Alertmanager runs inside, Prometheus from ``scrape()`` on.
+
+    ``mend`` has the broken refresh of one asset succeed: of the first that is told to be stale.
+    """
+
+    def __init__(self, folder: Path, ended: threading.Event, mend: Callable[[str], bool]) -> None:
+        self.prometheus: Guest | None = None
+        self.alertmanager: Guest | None = None
+        self._folder = folder
+        self._ended = ended
+        self._mend = mend
+        self._mended: object = None
+        self._receiver = Receiver()
+        self._notices = Notices()
+        self._pace = Pace(time.monotonic)
+        self._target = ""
+        self._ruled = False
+        self._notes: list[str] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._receiver)
+            self.alertmanager = self._started(stack, "Alertmanager", ALERTMANAGER_PROGRAMS, self._alertmanager)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def scrape(self, port: int) -> None:
+        """Start Prometheus on the agent at this port."""
+        self._target = f"{HOST}:{port}"
+        self.prometheus = self._started(self._stack, "Prometheus", PROMETHEUS_PROGRAMS, self._prometheus)
+
+    def pages(self) -> dict[str, str]:
+        """Return the addresses to look at."""
+        pages = {}
+        if self.prometheus:
+            found = (path for path in ALERT_PAGES if self.prometheus.get(path)[0] == 200)
+            pages["alerts"] = f"http://{self.prometheus.address}{next(found, ALERT_PAGES[0])}"
+        if self.alertmanager:
+            pages["Alertmanager"] = f"http://{self.alertmanager.address}/"
+        return pages
+
+    def news(self) -> Iterator[str]:
+        """Yield a line for whatever happened since the last time; asked for again and again."""
+        self._give_rules()
+        for guest in (self.prometheus, self.alertmanager):
+            if guest is not None and guest.died():
+                yield f"{guest.name} has ended: {guest.complaint()}; the demo goes on without it"
+        yield from self._notes
+        self._notes.clear()
+        if withheld := self._pace.withheld():
+            yield f"... and {withheld} more: {', '.join(self.pages().values())}"
+        for alert, receivers in self._notices.new(self._receiver.arrived()):
+            mends = self._mends(alert)
+            # The one that somebody sees to is always shown, in its beginning and its end.
+            if self._pace.allows() or alert.labels.get("asset_id", "") == self._mended:
+                yield line(alert, receivers)
+            if mends:
+                yield "(somebody sees to this asset now: its refresh succeeds in some seconds)"
+
+    def _mends(self, alert: Alert) -> bool:
+        """Have the first asset that is told to be stale refreshed, if its refresh is what is broken."""
+        stale = alert.status == FIRING and alert.labels.get("alertname") == STALE
+        asset = alert.labels.get("asset_id")
+        if self._mended is not None or not stale or not self._mend(str(asset)):
+            return False
+        self._mended = asset
+        return True
+
+    def _started(
+        self, stack: ExitStack, name: str, programs: tuple[str, ...], command: Callable[[str, Guest], list[str]]
+    ) -> Guest | None:
+        program = installed(programs)
+        if program is None:
+            self._notes.append(f"{name} is not installed ({TO_INSTALL}): the demo goes on without it")
+            return None
+        guest = Guest(name, self._folder)
+        stack.callback(guest.stop)
+        try:
+            guest.start(command(program, guest))
+            wrong = guest.wait(self._ended)
+        except (DemoError, OSError) as error:
+            wrong = f"{name} did not start: {error}"
+        if wrong is None:
+            return guest
+        guest.stop()
+        self._notes.append(f"{wrong}; the demo goes on without it")
+        return None
+
+    def _alertmanager(self, program: str, guest: Guest) -> list[str]:
+        path = self._folder / ALERTMANAGER
+        path.write_text(hurried.alertmanager(shipped(ALERTMANAGER).read_text(), self._receiver.url))
+        return [
+            program,
+            f"--config.file={path}",
+            f"--storage.path={self._folder / 'alertmanager'}",
+            f"--web.listen-address={guest.address}",
+            "--cluster.listen-address=",
+        ]
+
+    def _prometheus(self, program: str, guest: Guest) -> list[str]:
+        (self._folder / RULES).write_text(hurried.rules(shipped(RULES).read_text()))
+        self._configure(None)
+        return [
+            program,
+            f"--config.file={self._configuration}",
+            f"--storage.tsdb.path={self._folder / 'prometheus'}",
+            f"--web.listen-address={guest.address}",
+        ]
+
+    @property
+    def _configuration(self) -> Path:
+        return self._folder / "prometheus.yml"
+
+    def _configure(self, rules: Path | None) -> None:
+        notified = self.alertmanager.address if self.alertmanager else None
+        self._configuration.write_text(hurried.prometheus(self._target, notified, rules))
+
+    def _give_rules(self) -> None:
+        """Have the rules evaluated once the agent was scraped.
+
+        Prometheus needs some seconds for that, and with waits as short as these "nobody can be scraped" would fire.
+        """
+        if self._ruled or self.prometheus is None or (pid := self.prometheus.pid) is None:
+            return
+        status, body = self.prometheus.get(SCRAPED)
+        if status == 200 and json.loads(body)["data"]["result"]:
+            self._configure(self._folder / RULES)
+            os.kill(pid, signal.SIGHUP)
+            self._ruled = True

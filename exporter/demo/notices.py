@@ -1,0 +1,107 @@
+"""Notifications as lines for a person. Names in them are strangers': nothing that moves a cursor is printed."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from exporter.demo.receiver import Notification
+from exporter.texts import one_line, visible
+
+LONGEST = 120
+PACE_SECONDS, PACE_LINES = 30.0, 12
+FIRING, RESOLVED = "firing", "resolved"
+
+
+class Alert(NamedTuple):
+    """One alert of a notification."""
+
+    status: str
+    labels: Mapping[str, object]
+    annotations: Mapping[str, object]
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other."""
+        return repr(sorted(self.labels.items()))
+
+
+class Pace:
+    """How many lines a person gets in half a minute; the rest is counted, and said once when it is over."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until = -math.inf
+        self._left = 0
+        self._withheld = 0
+
+    def allows(self) -> bool:
+        """Tell whether another line may be shown now."""
+        if self._clock() >= self._until and not self._withheld:
+            self._until, self._left = self._clock() + PACE_SECONDS, PACE_LINES
+        if self._left == 0:
+            self._withheld += 1
+            return False
+        self._left -= 1
+        return True
+
+    def withheld(self) -> int:
+        """Return how many lines were not shown in the half minute that is over now; else 0."""
+        if self._clock() < self._until:
+            return 0
+        count, self._withheld = self._withheld, 0
+        return count
+
+
+class Notices:
+    """What has been told to whom: a group is sent whole whenever one of its alerts changes."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], str] = {}
+
+    def new(self, notifications: Iterable[Notification]) -> list[tuple[Alert, list[str]]]:
+        """Return each alert that changed, the critical first, and the receivers that learned so just now."""
+        news: dict[tuple[str, str], tuple[Alert, list[str]]] = {}
+        for notification in notifications:
+            receiver = str(notification.get("receiver"))
+            for alert in map(_alert, notification["alerts"]):
+                if self._told.get((alert.identity, receiver)) == alert.status:
+                    continue
+                self._told[alert.identity, receiver] = alert.status
+                news.setdefault((alert.identity, alert.status), (alert, []))[1].append(receiver)
+        return sorted(news.values(), key=lambda told: told[0].labels.get("severity") != "critical")
+
+
+def line(alert: Alert, receivers: list[str]) -> str:
+    """Say what fires or is resolved: severity, asset, hours, promise, owner, and who is told."""
+    name, severity = (_shown(alert.labels.get(key, "")) for key in ("alertname", "severity"))
+    told = ", ".join(map(_shown, receivers))
+    return f"{alert.status:<8}  {severity:<8}  {name}: {_asset(alert) or _summary(alert)}  -> {told}"
+
+
+def _asset(alert: Alert) -> str:
+    labels = {key: _shown(value) for key, value in alert.labels.items()}
+    if not labels.get("asset_name"):
+        return ""
+    hours, promised = (_shown(alert.annotations.get(key, "")) for key in ("hours", "promised"))
+    # What a resolved alert was is no longer so.
+    was = "was " if alert.status == RESOLVED else ""
+    age = f", {was}{hours} hours old, promised {promised}" if hours else ""
+    place = f'{labels.get("asset_type", "asset")} "{labels["asset_name"]}" in {labels.get("project", "?")}'
+    return f"{place}{age}, owner {labels.get('content_owner') or 'unknown'}"
+
+
+def _summary(alert: Alert) -> str:
+    return _shown(alert.annotations.get("summary", ""))
+
+
+def _shown(value: object) -> str:
+    text = visible(one_line(value))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def _alert(found: Any) -> Alert:  # noqa: ANN401 - JSON
+    found = found if isinstance(found, dict) else {}
+    labels, annotations = (
+        value if isinstance(value := found.get(key), dict) else {} for key in ("labels", "annotations")
+    )
+    return Alert(RESOLVED if found.get("status") == RESOLVED else FIRING, labels, annotations)

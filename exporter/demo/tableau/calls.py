@@ -1,0 +1,73 @@
+"""Calls as they come in and answers as they go out, and which kind of call a path is."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+XML = "application/xml;charset=utf-8"
+JSON = "application/json;charset=utf-8"
+HTML = "text/html;charset=utf-8"
+
+VERSIONED = re.compile(r"^/api/(?P<version>\d+\.\d+|exp)(?P<rest>/.*)$")
+ROUTES = (
+    ("GET", re.compile(r"^/serverinfo$", re.IGNORECASE), "serverinfo"),
+    ("POST", re.compile(r"^/auth/signin$", re.IGNORECASE), "signin"),
+    ("POST", re.compile(r"^/auth/signout$", re.IGNORECASE), "signout"),
+    ("POST", re.compile(r"^/auth/switchsite$", re.IGNORECASE), "switchsite"),
+    ("GET", re.compile(r"^/sites$"), "sites"),
+    ("GET", re.compile(r"^/sites/(?P<id>[^/]+)$"), "site"),
+    ("GET", re.compile(r"^/schedules$"), "schedules"),
+    ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/jobs/(?P<id>[^/]+)$"), "job"),
+    ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/flows/runs(/(?P<id>[^/]+))?$"), "flow_runs"),
+    ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/extractRefreshes(/(?P<id>[^/]+))?$"), "tasks"),
+    ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/runFlow(/(?P<id>[^/]+))?$"), "flow_tasks"),
+    (
+        "GET",
+        re.compile(
+            r"^/sites/(?P<site>[^/]+)/(?P<kind>workbooks|datasources|flows|projects|users|jobs)(/(?P<id>[^/]+))?$"
+        ),
+        "",
+    ),
+)
+
+
+class Call(NamedTuple):
+    """A request; ``kind`` is empty when nobody knows the path."""
+
+    kind: str
+    version: str
+    site: str | None
+    id: str | None
+    query: Mapping[str, str]
+    token: str | None
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """A response; ``headers`` beside those of its length and type."""
+
+    status: int
+    body: bytes
+    type: str = XML
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def understood(method: str, target: str, token: str | None, body: bytes) -> Call:
+    """Find out what a request asks for."""
+    parts = urlsplit(target)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    path = parts.path.rstrip("/")
+    if path == "/api/metadata/graphql" and method == "POST":
+        return Call("metadata", "", None, None, query, token, body)
+    versioned = VERSIONED.match(path)
+    for wanted, pattern, kind in ROUTES if versioned else ():
+        found = pattern.match(versioned["rest"]) if versioned and wanted == method else None
+        if found and versioned:
+            named = found.groupdict()
+            key = named.get("id")
+            told = named.get("kind") or kind
+            return Call(
+                told, versioned["version"], named.get("site"), unquote(key) if key else None, query, token, body
+            )
+    return Call("", versioned["version"] if versioned else "", None, None, query, token, body)

@@ -1,0 +1,57 @@
+"""What the server refuses, with Tableau's own codes and words."""
+
+from exporter.demo.tableau import markup
+
+
+class Refusal(Exception):
+    """An answer that is an error: the HTTP status and Tableau's code, summary and detail."""
+
+    def __init__(self, code: str, summary: str, detail: str) -> None:
+        super().__init__(f"{code}: {summary}: {detail}")
+        self.status = int(code[:3])
+        self.code = code
+        self.summary = summary
+        self.detail = detail
+
+    @property
+    def body(self) -> bytes:
+        """The answer in XML."""
+        inside = markup.element("summary", {}, markup.text(self.summary)) + markup.element(
+            "detail", {}, markup.text(self.detail)
+        )
+        return markup.document(markup.element("error", {"code": self.code}, inside))
+
+
+def bad_credentials() -> Refusal:
+    """Refuse a sign-in."""
+    return Refusal("401001", "Signin Error", "Error signing in to Tableau Server")
+
+
+def no_credentials() -> Refusal:
+    """Refuse a call without a session."""
+    return Refusal("401000", "Unauthorized Access", "No authentication credentials were provided.")
+
+
+def session_ended() -> Refusal:
+    """Refuse a call with a session that is no more."""
+    return Refusal("401002", "Unauthorized Access", "Invalid authentication credentials were provided.")
+
+
+def forbidden(what: str) -> Refusal:
+    """Refuse what a user may not see."""
+    return Refusal("403004", "Forbidden", f"The user may not {what}.")
+
+
+def not_found(what: str) -> Refusal:
+    """Say that there is no such thing."""
+    return Refusal("404000", "Resource Not Found", f"{what} could not be found.")
+
+
+def unknown_version(version: str) -> Refusal:
+    """Say that this version of the API is not spoken here."""
+    return Refusal("404001", "Resource Not Found", f"The API version {version} is not supported by this server.")
+
+
+def throttled() -> Refusal:
+    """Say that there were too many calls."""
+    return Refusal("429000", "Too Many Requests", "The rate limit was exceeded. Try again later.")

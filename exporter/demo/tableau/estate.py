@@ -1,0 +1,66 @@
+"""Where the facts come from: a company as it was built, one that lives on, the repository itself, or mere counting."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from random import Random
+
+from exporter.demo.company import Company
+from exporter.demo.tableau.facts import Facts
+from exporter.demo.tableau.large import large
+from exporter.demo.tableau.life import Life
+from exporter.demo.tableau.reading import Reading
+from exporter.demo.tableau.telling import tell
+
+
+def utc_now() -> datetime:
+    """Return the time as the facts have it: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Estate:
+    """What the server tells; ``source`` is asked at each call and returns the same object while nothing changed."""
+
+    def __init__(self, source: Callable[[], Facts]) -> None:
+        self._source = source
+
+    def facts(self) -> Facts:
+        """Return what is so now."""
+        return self._source()
+
+    @classmethod
+    def still(cls, facts: Facts) -> "Estate":
+        """Tell these facts for ever."""
+        return cls(lambda: facts)
+
+    @classmethod
+    def of(cls, company: Company) -> "Estate":
+        """Tell of a company as it was built: the same as its simulated repository, and just as still."""
+        return cls.still(tell(company.tables))
+
+    @classmethod
+    def living(
+        cls, company: Company, random: Random | None = None, clock: Callable[[], datetime] = utc_now
+    ) -> "Estate":
+        """Tell of a company whose extracts are refreshed meanwhile, without any repository."""
+        return cls(Life(company, random or Random(), clock).facts)
+
+    @classmethod
+    def reading(cls, parameters: Mapping[str, str | int], version: str) -> "Estate":
+        """Tell what a simulated repository of a version has now."""
+        return cls(Reading(parameters, version).facts)
+
+    @classmethod
+    def large(
+        cls,
+        workbooks: int = 50_000,
+        datasources: int = 20_000,
+        *,
+        flows: int = 0,
+        sites: int = 3,
+        people: int = 50,
+        jobs: int = 1_000,
+        now: datetime | None = None,
+    ) -> "Estate":
+        """Tell of so many assets, see ``large.py``; what is right about each follows from its number."""
+        at = (now or utc_now()).replace(microsecond=0)
+        return cls.still(large(workbooks, datasources, flows=flows, sites=sites, people=people, jobs=jobs, now=at))

@@ -1,0 +1,142 @@
+"""What the server knows, site by site, in the words of the REST and Metadata APIs. Instants are naive UTC."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Person(NamedTuple):
+    """A user of a site."""
+
+    luid: str
+    name: str
+    full_name: str
+    email: str
+    role: str
+    domain: str
+    login_at: datetime | None
+
+
+class Project(NamedTuple):
+    """A project; ``parent`` is the LUID of the one it stands in."""
+
+    luid: str
+    name: str
+    description: str
+    parent: str | None
+    owner: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Source(NamedTuple):
+    """What the Metadata API says of a data source's extract; of an embedded one, also which published one it reads."""
+
+    has_extracts: bool
+    refreshed_at: datetime | None = None
+    incremented_at: datetime | None = None
+    made_at: datetime | None = None
+    name: str = ""
+    published: str | None = None
+
+
+class Content(NamedTuple):
+    """A workbook, a published data source or a flow; ``project`` is None in a Personal Space.
+
+    ``sources`` are a workbook's embedded data sources, or the published data source itself.
+    """
+
+    kind: str
+    luid: str
+    name: str
+    url: str
+    project: str | None
+    project_name: str | None
+    owner: str
+    tags: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    published_at: datetime
+    has_extracts: bool
+    size: int
+    sources: tuple[Source, ...]
+    type: str = ""
+
+
+class Schedule(NamedTuple):
+    """When tasks run; ``frequency`` is Hourly, Daily or Weekly, ``start`` the time of day, ``weekdays`` by name."""
+
+    luid: str
+    name: str
+    state: str
+    frequency: str
+    start: str
+    every_minutes: int | None
+    weekdays: tuple[str, ...]
+    next_run_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Task(NamedTuple):
+    """A scheduled refresh of a workbook or a data source, or the scheduled run of a flow."""
+
+    luid: str
+    type: str
+    kind: str
+    asset: str
+    asset_name: str
+    priority: int
+    failures: int
+    schedule: Schedule
+
+
+class Job(NamedTuple):
+    """A job of the backgrounder; ``kind`` and ``asset`` are told only to those who ask for it by its id."""
+
+    luid: str
+    type: str
+    status: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    priority: int
+    progress: int
+    title: str
+    subtitle: str
+    notes: str | None
+    kind: str | None = None
+    asset: str | None = None
+    run: str | None = None
+
+
+class FlowRun(NamedTuple):
+    """One run of a flow."""
+
+    luid: str
+    flow: str
+    status: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    progress: int
+    job: str
+
+
+class Site(NamedTuple):
+    """All that is told of one site; ``url`` is its content URL, empty for the Default site."""
+
+    luid: str
+    name: str
+    url: str
+    users: Sequence[Person] = ()
+    projects: Sequence[Project] = ()
+    workbooks: Sequence[Content] = ()
+    datasources: Sequence[Content] = ()
+    flows: Sequence[Content] = ()
+    tasks: Sequence[Task] = ()
+    jobs: Sequence[Job] = ()
+    flow_runs: Sequence[FlowRun] = ()
+    schedules: Sequence[Schedule] = ()
+
+
+Facts = tuple[Site, ...]

@@ -1,0 +1,180 @@
+"""What each call is answered, once it has come in whole: the REST API, and the Metadata API below the same session."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from exporter.demo.tableau import errors, lists, markup, metadata
+from exporter.demo.tableau.calls import JSON, Answer, Call
+from exporter.demo.tableau.errors import Refusal
+from exporter.demo.tableau.facts import Facts, Site
+from exporter.demo.tableau.sessions import EVERYTHING, SCOPES, Session, Sessions
+from exporter.demo.tableau.traps import Traps
+
+# Pages that are kept, at most.
+REMEMBERED = 2_000
+
+
+class About(NamedTuple):
+    """What the server says of itself."""
+
+    product_version: str
+    api_version: str
+    cloud: bool
+
+
+class Rest:
+    """Answers calls from facts; a page that did not change is rendered once."""
+
+    def __init__(self, about: About, facts: Callable[[], Facts], sessions: Sessions, traps: Traps) -> None:
+        self.about = about
+        self._facts = facts
+        self._sessions = sessions
+        self._traps = traps
+        self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
+
+    def site_of(self, call: Call) -> str | None:
+        """Name the content URL of the site that a call is about, as far as its session tells."""
+        try:
+            return self._sessions.find(call.token).site if call.token else None
+        except Refusal:
+            return None
+
+    def answer(self, call: Call) -> Answer:
+        """Answer a call."""
+        try:
+            return self._answer(call)
+        except Refusal as refusal:
+            return Answer(refusal.status, refusal.body)
+
+    def _answer(self, call: Call) -> Answer:
+        if call.version and _number(call.version) > _number(self.about.api_version):
+            raise errors.unknown_version(call.version)
+        if call.kind == "serverinfo":
+            return self._about()
+        facts = self._facts()
+        if call.kind == "signin":
+            return Answer(200, self._sessions.sign_in(call.body, facts)[1])
+        session = self._sessions.find(call.token)
+        if call.kind == "switchsite":
+            return Answer(200, self._sessions.switch(session, call.body, facts)[1])
+        if call.kind == "signout":
+            self._sessions.end(session)
+            return Answer(204, b"")
+        return self._told(call, session, facts)
+
+    def _told(self, call: Call, session: Session, facts: Facts) -> Answer:
+        if not call.kind:
+            raise errors.not_found("What was asked for")
+        if self._traps.hits(self._traps.forbidden, call.kind, session.site):
+            raise errors.forbidden(f"see {call.kind}")
+        scope = SCOPES.get(call.kind)
+        if scope and session.scopes is not EVERYTHING and not _granted(scope, session.scopes):
+            raise errors.session_ended()
+        if call.kind in {"sites", "site"}:
+            return Answer(200, self._sites(call, session, facts))
+        site = next(site for site in facts if site.url == session.site)
+        if call.site is not None and call.site != site.luid:
+            raise errors.forbidden("see another site than the one signed in to")
+        if call.kind == "metadata":
+            return self._metadata(call, site, facts)
+        if call.kind == "schedules" and self.about.cloud:
+            raise errors.not_found("Schedules")
+        return Answer(200, self._cached(call, site, facts))
+
+    def _about(self) -> Answer:
+        version = self.about.product_version
+        inside = (
+            markup.element("productVersion", {"build": f"{version.replace('.', '')}.26.0101.0000"}, version),
+            markup.element("restApiVersion", {}, self.about.api_version),
+        )
+        return Answer(200, markup.document(markup.element("serverInfo", {}, *inside)))
+
+    def _style(self) -> markup.Style:
+        now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+        fresh = now if self._traps.updated_at_lies else None
+        return markup.Style(cloud=self.about.cloud, fractional=self._traps.fractional_dates, fresh=fresh)
+
+    def _sites(self, call: Call, session: Session, facts: Facts) -> bytes:
+        style = self._style()
+        seen = [site for site in facts if self._sessions.sees(session.name, site.url)]
+        if call.kind == "site":
+            attribute = {"contentUrl": "url", "name": "name"}.get(call.query.get("key", ""), "luid")
+            found = next((site for site in seen if getattr(site, attribute) == call.id), None)
+            if found is None:
+                raise errors.not_found("The site")
+            return markup.document(style.site(found))
+        listing = lists.Listing("sites", lambda _: seen, markup.Style.site, {"name": "name", "contentUrl": "url"})
+        return self._list(call, listing, seen[0], style, session.site) if seen else markup.document("<sites/>")
+
+    def _cached(self, call: Call, site: Site, facts: Facts) -> bytes:
+        style, traps = self._style(), self._traps
+        hit = [call.kind in named or "*" in named for named in (traps.short_page, traps.no_total, traps.emptied)]
+        moved = [call.kind in named or "*" in named for named in (traps.duplicated, traps.skipped)]
+        key = (call.kind, call.id, site.luid, style, *sorted(call.query.items()), *hit, *moved, traps.reaches(site.url))
+        return self._once(facts, key, lambda: self._render(call, site, style))
+
+    def _once(self, facts: Facts, key: object, render: Callable[[], bytes]) -> bytes:
+        """Render what was not rendered yet; when the facts change, or it gets too much, begin anew."""
+        rendered, told = self._rendered
+        if told is not facts or len(rendered) > REMEMBERED:
+            self._rendered = rendered, _ = {}, facts
+        if key not in rendered:
+            rendered[key] = render()
+        return rendered[key]
+
+    def _render(self, call: Call, site: Site, style: markup.Style) -> bytes:
+        listing = lists.LISTINGS["jobs" if call.kind == "job" else call.kind]
+        if call.id is None:
+            return self._list(call, listing, site, style, site.url)
+        found = next((item for item in listing.items(site) if item.luid == call.id), None)
+        if found is None:
+            raise errors.not_found(f"The {call.kind.removesuffix('s')}")
+        return markup.document(style.single_job(found) if call.kind in {"job", "jobs"} else listing.look(style, found))
+
+    def _list(self, call: Call, listing: lists.Listing, site: Site, style: markup.Style, url: str) -> bytes:
+        traps = self._traps
+
+        def hit(kinds: set[str]) -> bool:
+            return traps.hits(kinds, call.kind, url)
+
+        items = lists.chosen(listing, listing.items(site), call.query)
+        if hit(traps.emptied):
+            items = []
+        total, pagination = len(items), ""
+        if listing.paged:
+            page = lists.Page.asked(call.query)
+            shift = hit(traps.skipped) - hit(traps.duplicated)
+            items = page.cut(items, shift)
+            if page.number > 1:
+                total -= shift
+            attributes = {"pageNumber": page.number, "pageSize": page.size, "totalAvailable": total}
+            pagination = "" if hit(traps.no_total) else markup.element("pagination", {**attributes})
+        if hit(traps.short_page):
+            items = items[:-1]
+        if call.kind == "users":
+            style = replace(style, told_of_people=lists.told_of_people(call.query))
+        told = "".join([listing.look(style, item) for item in items])
+        return markup.document(pagination, markup.element(listing.element, {}, told))
+
+    def _metadata(self, call: Call, site: Site, facts: Facts) -> Answer:
+        traps = self._traps
+        if not traps.reaches(site.url):
+            traps = Traps()
+        if traps.metadata == "missing":
+            return Answer(404, b'{"timestamp":"","status":404,"error":"Not Found"}', JSON)
+        if traps.metadata == "disabled":
+            return Answer(200, metadata.disabled(), JSON)
+        key = (site.luid, call.body, traps.metadata_partial, traps.metadata_node_limit, traps.metadata_page_limit)
+        return Answer(200, self._once(facts, key, lambda: metadata.answer(site, call.body, traps)), JSON)
+
+
+def _granted(scope: str, scopes: frozenset[str]) -> bool:
+    whole, _, _ = scope.rpartition(":")
+    return bool({scope, f"{whole}:*", "tableau:*"} & scopes)
+
+
+def _number(version: str) -> tuple[float, ...]:
+    return (math.inf,) if version == "exp" else tuple(int(part) for part in version.split("."))

@@ -1,0 +1,112 @@
+"""Everything that can go wrong, as switches: this is the one place that says what each of them does.
+
+A *kind* is what a call asks for: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
+projects, users, jobs, job (one by its id), tasks, flow_tasks, flow_runs, schedules, metadata. ``{"*"}`` is every kind.
+A *next* counts down with each call that it hit, so that the trap ends by itself.
+"""
+
+import threading
+from dataclasses import dataclass, field, fields
+
+# What the counting and the slow traps leave alone unless ``affected`` names it.
+SIGNING = frozenset({"serverinfo", "signin", "signout", "switchsite"})
+
+
+@dataclass
+class Traps:
+    """The switches; all are off at first, and ``reset`` turns all of them off again."""
+
+    only_sites: set[str] = field(default_factory=set)
+    """Content URLs: the traps of lists and calls hit these sites alone; empty: every site."""
+    affected: set[str] = field(default_factory=set)
+    """Kinds that the counting and the slow traps hit; empty: all but signing in and out and serverinfo."""
+
+    html_login_page: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with a well-formed HTML page that asks for a name and a password."""
+    truncated: set[str] = field(default_factory=set)
+    """Kinds whose XML or JSON stops in the middle, under the right Content-Length."""
+    short_page: set[str] = field(default_factory=set)
+    """Kinds whose pages lack their last item, which totalAvailable still counts."""
+    no_total: set[str] = field(default_factory=set)
+    """Kinds whose lists say nothing of pages and totals."""
+    emptied: set[str] = field(default_factory=set)
+    """Kinds whose lists are empty, with a totalAvailable of 0."""
+    duplicated: set[str] = field(default_factory=set)
+    """Kinds where something is added before what was read: later pages start with the last item of the one before."""
+    skipped: set[str] = field(default_factory=set)
+    """Kinds where something that was read is removed: later pages skip an item, and count one fewer."""
+    forbidden: set[str] = field(default_factory=set)
+    """Kinds that answer 403: the token's user is no administrator."""
+
+    sites_failing: set[str] = field(default_factory=set)
+    """Content URLs whose every call (not the sign-in) answers 500."""
+    tokens_expired: set[str] = field(default_factory=set)
+    """Names of personal access tokens that can no longer sign in."""
+    expire_next: int = 0
+    """So many calls find their session ended (401002); the session stays ended."""
+    rival_every: int = 0
+    """Somebody else signs in with the same token after every so many calls, which ends our session; 0: nobody does."""
+
+    throttle_next: int = 0
+    """So many calls are answered 429."""
+    retry_after: str | None = None
+    """The Retry-After of a 429 and of a failure, as it stands in the header; None: there is none."""
+    fail_next: int = 0
+    """So many calls are answered with ``fail_status`` and a page that is no XML."""
+    fail_status: int = 503
+    close_next: int = 0
+    """So many calls get no answer: the connection is closed."""
+    cut_next: int = 0
+    """So many calls get half an answer, then the connection is closed."""
+    slow_seconds: float = 0
+    """The first byte of an answer comes so much later."""
+    trickle_seconds: float = 0
+    """Answers come byte by byte, so far apart, and then with blanks for ever; 0: they do not."""
+
+    metadata: str = "on"
+    """``missing`` answers 404, as a server that never had the API; ``disabled`` says FEATURE_DISABLED."""
+    metadata_partial: bool = False
+    """Every third asset is missing, and ``errors`` beside the data say why."""
+    metadata_node_limit: int = 20_000
+    """Objects in one answer; the rest is missing, and ``errors`` say so."""
+    metadata_page_limit: int = 1_000
+    """The largest ``first``: more than that is cut to it, and ``errors`` warn."""
+    metadata_seconds: float = 0
+    """How long each query takes."""
+
+    updated_at_lies: bool = False
+    """Every updatedAt is now, however old the extract is."""
+    fractional_dates: bool = False
+    """Instants come with milliseconds, which tableauserverclient reads as None."""
+    serverinfo_missing: bool = False
+    """serverinfo answers 404, as a proxy that lets only some paths through."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def reset(self) -> None:
+        """Turn everything off."""
+        fresh = Traps()
+        for entry in fields(self):
+            setattr(self, entry.name, getattr(fresh, entry.name))
+
+    def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
+        """Tell whether a call of a kind, on a site, is among those that a set of kinds names."""
+        return (kind in kinds or "*" in kinds) and self.reaches(site)
+
+    def reaches(self, site: str | None) -> bool:
+        """Tell whether a site is among those that are hit."""
+        return not self.only_sites or site in self.only_sites
+
+    def touches(self, kind: str, site: str | None) -> bool:
+        """Tell whether a call is among those that the counting and the slow traps hit."""
+        chosen = kind in self.affected or "*" in self.affected if self.affected else kind not in SIGNING
+        return chosen and self.reaches(site)
+
+    def take(self, name: str) -> bool:
+        """Count one call down; tell whether it is hit."""
+        with self._lock:
+            left = int(getattr(self, name))
+            if left:
+                setattr(self, name, left - 1)
+            return left > 0

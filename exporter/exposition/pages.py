@@ -1,0 +1,183 @@
+"""What the pages show, ready before anybody asks: made anew where a poll has changed it, kept where it has not."""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.agent_families import EXACT_INTERVAL
+from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
+from exporter.exposition.asset_table import AssetTable, Texts, asset_table
+from exporter.exposition.board import AnyBlock, Board
+from exporter.exposition.recalled import Recalled, Use
+from exporter.metrics import Block
+from exporter.status import FiringAlert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ASSETS, WORKBOOKS, VIEWS = "assets/0", "content/2", "content/3"
+MICROSECONDS = 1_000_000
+
+Numbers = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+AssetKey = tuple[str, str]
+Made = TypeVar("Made")
+AssetRows = Callable[[float], tuple[pa.Table, Sequence[AnyBlock]] | None]
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A refresh that ended: when (Unix seconds), after how many seconds, and Tableau's finish code, -1 for none."""
+
+    ended_at: float
+    seconds: float | None
+    outcome: int
+
+
+@dataclass(frozen=True)
+class Refreshes:
+    """The last refreshes of many assets, by LUID, the oldest first; and when the history was asked for them."""
+
+    asked_at: float
+    spans: Mapping[str, tuple[int, int]]
+    rows: pa.Table
+
+    @classmethod
+    def of(cls, recalled: Recalled) -> "Refreshes":
+        """Take an answer of the history, which has the rows of each asset together."""
+        rows = recalled.rows.combine_chunks()
+        ids = rows.column("asset_id")
+        counted = pc.value_counts(ids) if rows.num_rows else pa.array([], pa.struct([]))
+        spans, begin = dict[str, tuple[int, int]](), 0
+        for entry in counted.to_pylist():
+            spans[entry["values"]] = begin, begin + entry["counts"]
+            begin += entry["counts"]
+        return cls(recalled.asked_at, spans, rows.drop_columns(["asset_id"]))
+
+    def __getitem__(self, asset_id: str) -> list[Refresh]:
+        begin, end = self.spans.get(asset_id, (0, 0))
+        return [Refresh(**row) for row in self.rows.slice(begin, end - begin).to_pylist()]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Workbooks, or views, and how often they were loaded, a row each; ``last_day`` is its begin (Unix seconds) or NaN.
+
+    ``workbook`` is a workbook's name in addresses.
+    """
+
+    asked_at: float
+    site: Sequence[str]
+    asset_id: Sequence[str]
+    name: Texts
+    workbook: Sequence[str]
+    created_at: Numbers
+    loads: Mapping[int, Counts]
+    """Over the last 7, 30 and 90 days."""
+    last_day: Numbers
+
+    @classmethod
+    def of(cls, recalled: Recalled) -> "Content":
+        """Take an answer of the history."""
+        rows = recalled.rows
+        return cls(
+            recalled.asked_at,
+            [recalled.sites.get(site, "") for site in rows.column("site_id").to_pylist()],
+            [text or "" for text in rows.column("asset_id").to_pylist()],
+            Texts.of([text or "" for text in rows.column("name").to_pylist()]),
+            [text or "" for text in rows.column("workbook").to_pylist()],
+            _instants(rows.column("created_at")),
+            {days: rows.column(f"loads_{days}d").to_numpy() for days in (7, 30, 90)},
+            _instants(rows.column("last_day")),
+        )
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Everything that the pages show; what is None is not known, or not watched."""
+
+    watched: Container[str] = frozenset()
+    """The collectors that are switched on."""
+    assets: AssetTable | None = None
+    refreshes: tuple[Refreshes, ...] = ()
+    content: Content | None = None
+    views: Content | None = None
+    use: Use | None = None
+    active: tuple[Block, ...] = ()
+    exact_interval: float | None = None
+    """The seconds from one exact reading of requests to the next, as they are kept now."""
+    firing: tuple[FiringAlert, ...] | None = None
+    firing_of: Mapping[AssetKey, Sequence[FiringAlert]] = field(default_factory=dict)
+
+    def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
+        """Return the last refreshes of an asset, and when the history was asked; of the source that knows most."""
+        found = [(known[asset_id], known.asked_at) for known in self.refreshes]
+        return max(found, key=lambda pair: len(pair[0]), default=((), None))
+
+
+class PageMaker:
+    """Makes the pages of what the board and the assets' assembly show; one thread at a time."""
+
+    def __init__(self, board: Board, assets: AssetRows) -> None:
+        self._board = board
+        self._assets = assets
+        self._made: dict[str, tuple[object, object]] = {}
+
+    def make(self, now: float, watched: Container[str], blocks: "Iterable[AnyBlock]") -> Pages:
+        """Return the pages at an instant (Unix seconds); ``blocks`` are those that are shown."""
+        both = self._assets(now) if "assets" in watched else None
+        firing, plain = self._board.firing(), [block for block in blocks if isinstance(block, Block)]
+        return Pages(
+            watched,
+            self._kept("assets", both[1], partial(asset_table, *both)) if both else None,
+            tuple(
+                self._kept(f"refreshes of {source}", answer, partial(Refreshes.of, answer))
+                for source, answer in self._board.recalled(ASSETS).items()
+            ),
+            self._content(WORKBOOKS) if "content" in watched else None,
+            self._content(VIEWS) if "content" in watched else None,
+            self._board.use() if "http_requests" in watched else None,
+            tuple(block for block in plain if block.family in (ACTIVE, SERVER_ACTIVE)),
+            next((_only(block, now) for block in plain if block.family == EXACT_INTERVAL), None),
+            firing,
+            self._kept("firing", firing, partial(_by_asset, firing)) if firing else {},
+        )
+
+    def _content(self, state: str) -> Content | None:
+        recalled = next(iter(self._board.recalled(state).values()), None)
+        return None if recalled is None else self._kept(state, recalled, partial(Content.of, recalled))
+
+    def _kept(self, name: str, made_of: object, make: Callable[[], Made]) -> Made:
+        """Return what was made of the same thing before, or make it."""
+        before = self._made.get(name)
+        if before is not None and before[0] is made_of:
+            return cast("Made", before[1])
+        made = make()
+        self._made[name] = made_of, made
+        return made
+
+
+def _only(block: Block, now: float) -> float | None:
+    (value,) = block.at(now)
+    return None if value is None else float(value)
+
+
+def _by_asset(alerts: Sequence[FiringAlert]) -> Mapping[AssetKey, Sequence[FiringAlert]]:
+    found: dict[AssetKey, list[FiringAlert]] = {}
+    for alert in alerts:
+        labels = dict(alert.labels)
+        if labels.get("asset_id"):
+            found.setdefault((labels.get("asset_type", ""), labels["asset_id"]), []).append(alert)
+    return found
+
+
+def _instants(column: pa.ChunkedArray) -> Numbers:
+    """Return instants, or days, as Unix seconds; NULL and infinity are not numbers."""
+    micros = column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    return np.where(np.abs(micros) >= 2.0**62, np.nan, micros / MICROSECONDS)

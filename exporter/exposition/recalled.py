@@ -1,0 +1,85 @@
+"""What polls recalled of the history for the pages: plain values that do not change, each with when it was true."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HOUR_SECONDS = 3600.0
+HOURS_SHOWN = 8 * 24
+
+Counts = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """The answer to a state's question ``recalls``, and when it was asked (Unix seconds); ``sites`` are labels."""
+
+    rows: "pa.Table"
+    asked_at: float
+    sites: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Use:
+    """Requests and people of each hour, by site; ``hours`` are their beginnings (Unix seconds), without gaps.
+
+    ``requests`` and ``people`` have a number for each hour. ``people`` is None where people are not counted.
+    ``everybody`` counts each person once over all sites; ``all_requests`` those of unknown sites too.
+    """
+
+    counted_at: float
+    hours: Numbers
+    requests: Mapping[str, Counts]
+    all_requests: Counts
+    people: Mapping[str, Counts] | None
+    everybody: Counts | None
+    loads_since: float | None
+    """Since when loads of views are counted by day (Unix seconds)."""
+
+
+def use_of(
+    requests: "pa.Table",
+    people: "pa.Table | None",
+    sites: Mapping[int, str],
+    now: float,
+    loads_since: float | None,
+) -> Use:
+    """Return the use of the last eight days from rows of the history: the tables of ``exporter.history.usage.Use``."""
+    began = [_seconds(table).min() for table in (requests, people) if table is not None and table.num_rows]
+    this_hour = now // HOUR_SECONDS * HOUR_SECONDS
+    newest = max([this_hour, *(_seconds(table).max() for table in (requests,) if table.num_rows)])
+    first = max(min([*began, this_hour]), newest - (HOURS_SHOWN - 1) * HOUR_SECONDS)
+    hours = np.arange(first, newest + 1, HOUR_SECONDS)
+    by_site, of_nobody = _by_site(requests, "requests", hours, sites)
+    total = sum(by_site.values(), of_nobody)
+    if people is None:
+        return Use(now, hours, by_site, total, None, None, loads_since)
+    whole = people.column("whole").to_numpy()
+    apart, _ = _by_site(people.filter(~whole), "people", hours, sites)
+    together = people.filter(whole)
+    _, everybody = _by_site(together, "people", hours, {})
+    return Use(now, hours, by_site, total, apart, everybody, loads_since)
+
+
+def _by_site(rows: "pa.Table", name: str, hours: Numbers, sites: Mapping[int, str]) -> tuple[dict[str, Counts], Counts]:
+    """Return a row of numbers for each site, and one for the sites that nobody knows."""
+    places = ((_seconds(rows) - hours[0]) // HOUR_SECONDS).astype(np.int64)
+    labels = [sites.get(site, "") for site in rows.column("site_id").to_pylist()]
+    found: dict[str, Counts] = {}
+    for place, label, count in zip(places.tolist(), labels, rows.column(name).to_pylist(), strict=True):
+        if 0 <= place < len(hours):
+            found.setdefault(label, np.zeros(len(hours), dtype=np.int64))[place] += count
+    unknown = found.pop("", np.zeros(len(hours), dtype=np.int64))
+    return found, unknown
+
+
+def _seconds(rows: "pa.Table") -> Numbers:
+    micros = rows.column("hour").cast("timestamp[us]").cast("int64").to_numpy()
+    return np.asarray(micros / 1_000_000, dtype=np.float64)

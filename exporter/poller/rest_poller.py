@@ -1,0 +1,189 @@
+"""One poll of the REST and Metadata APIs: ask site by site, show, then store what it teaches.
+
+A site that fails leaves the others theirs: what was known of it is shown until it is too old.
+"""
+
+import random
+import threading
+from datetime import timedelta
+
+import pyarrow as pa
+
+from exporter.collector import State, columns_of
+from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
+from exporter.exposition.board import STALE_AFTER_INTERVALS
+from exporter.history.totals import instant
+from exporter.inventory import Inventory
+from exporter.poller.archive_showing import show_archive
+from exporter.poller.assembling import Part, StateKey
+from exporter.poller.auditing import audit
+from exporter.poller.giving_back import give_back
+from exporter.poller.look_ups import DAY_SECONDS, LookUps
+from exporter.poller.loop import poll_until
+from exporter.poller.noticing import Notices
+from exporter.poller.pace import Due
+from exporter.poller.personal import without_names
+from exporter.poller.recollecting import Recollection
+from exporter.poller.runs import Run, Runs
+from exporter.poller.shared import Shared
+from exporter.poller.telling import Teller
+from exporter.poller.told import NOTHING_NOTED, Made, Told, without
+from exporter.rest.source import Rest, TokenLife
+
+SOURCE = "rest"
+# The question goes over a month of refreshes of every asset.
+LEARNING_SECONDS = 3600.0
+
+
+class RestPoller:
+    """Polls the REST API: it writes to the history what only that API tells, and pins its part of the board."""
+
+    def __init__(
+        self, rest: Rest, shared: Shared, interval: float, look_ups_a_day: int, stopped: threading.Event
+    ) -> None:
+        self._rest = rest
+        self._shared = shared
+        self._interval = interval
+        self._stopped = stopped
+        self._notices = Notices("what the APIs tell is asked for again")
+        self._teller = Teller(shared, rest, interval)
+        self._look_ups = LookUps(look_ups_a_day)
+        self._learning_due = Due(LEARNING_SECONDS)
+        self._recollection = Recollection(SOURCE, shared)
+        self._noted: pa.Table | None = None
+        self._waiting = NOTHING_NOTED
+
+    @property
+    def life(self) -> TokenLife:
+        """What is known of the token, for whoever goes on with it."""
+        return self._rest.life
+
+    def stop(self) -> None:
+        """End the loop; a poll ends before its next request."""
+        self._stopped.set()
+
+    def run(self, randomness: random.Random) -> None:
+        """Poll until told to stop; failures make the pauses longer, with jitter."""
+        poll_until(self._stopped, self.poll, self._confess, self._interval, randomness)
+        self._rest.close()
+
+    def poll(self) -> bool:
+        """Poll once; return whether anything was answered: one site that fails is no reason to ask the others less."""
+        now = self._shared.clock()
+        if not self._shared.assemblies:
+            self._teller.idle(now)
+            return True
+        unprepared = self._prepare(now)
+        runs, told, error = Runs(), Told(), None
+        made = {key: self._maker(self._state(key)) for key in self._shared.assemblies}
+        for name, _ in self._shared.assemblies:
+            runs.by_name.setdefault(name, Run()).ran = True
+        try:
+            for result in self._rest.poll(self._look_ups.known, self._look_ups.left(now)):
+                told.take(result, made)
+            if not told.notes and told.failures and self._rest.token.accepted is False:
+                raise SourceRefused(told.failures[0])
+            self._teller.answered(now)
+        except PollInterrupted:
+            return False
+        except SourceError as refusal:
+            error = str(refusal)
+            self._teller.unanswered(error, now)
+        finally:
+            self._look_ups.add(told.looked_up(), self._rest.looked_up, now)
+        if self._stopped.is_set():
+            return False  # a reload may have named other sites
+        self._put(told, runs, now)
+        self._shared.on_change()
+        failure = unprepared or self._store(told, now)
+        self._teller.show(told, runs, error, str(failure) if failure else None, now)
+        if not self._shared.board.asks("repository"):
+            show_archive(self._shared)
+        self._shared.on_change()
+        answered = error is None and (bool(told.notes) or not told.failures)
+        del told
+        give_back()
+        return answered
+
+    def _prepare(self, now: float) -> HistoryError | None:
+        """Learn from the file, the first time, what was looked up and how much there was."""
+        if self._noted is not None:
+            return None
+        try:
+            with self._shared.history.writing(instant(now)) as writer:
+                since = instant(now) - timedelta(seconds=DAY_SECONDS)
+                known, recently, counts = writer.looked_up(), writer.look_ups_since(since), writer.audited()
+        except HistoryError as failure:
+            self._notices.notice(failure)
+            return failure
+        self._look_ups.remember(known, recently, now)
+        if not self._shared.board.asks("repository"):
+            # What the repository knows beside is no measure of what this API shows to its user.
+            self._rest.remember(counts)
+        self._noted = NOTHING_NOTED
+        return None
+
+    def _put(self, told: Told, runs: Runs, begun_at: float) -> None:
+        """Show what was told; of a site that failed, what it told before is shown until it is too old.
+
+        The next word comes an interval after this one, and as long as it takes to ask.
+        """
+        now = self._shared.clock()
+        lifetime = STALE_AFTER_INTERVALS * self._interval + max(now - begun_at, 0.0)
+        for key, assembly in self._shared.assemblies.items():
+            with runs.timed(key[0]) as run:
+                parts = {site: Part(rows, now, lifetime) for site, rows in told.rows.get(key, {}).items()}
+                run.rows += sum(part.rows.num_rows for part in parts.values())
+                assembly.put(SOURCE, parts, now)
+            self._shared.board.pin_state(f"{key[0]}/{key[1]}", assembly)
+
+    def _maker(self, state: State) -> Made:
+        """Return what makes a state's rows of an inventory, under the privacy options."""
+        history = self._shared.history
+
+        def make(inventory: Inventory) -> pa.Table:
+            assert state.inventoried is not None  # noqa: S101 - it has an assembly
+            rows = state.inventoried(inventory)
+            return without_names(rows, columns_of(state.row), history.privacy, history.pseudonyms)
+
+        return make
+
+    def _store(self, told: Told, now: float) -> HistoryError | None:
+        """Write what was told, what it teaches, and what was found; return what was in the way."""
+        refreshes = told.refreshes()
+        self._waiting = pa.concat_tables([self._waiting, without(refreshes, self._noted)])
+        learning, learned = self._learning_due.at(now), dict[StateKey, pa.Table]()
+        recalled: dict[StateKey, pa.Table] = {}
+        try:
+            with self._shared.history.writing(instant(now)) as writer:
+                writer.note_refreshes(self._waiting)
+                for key in self._shared.assemblies:
+                    state, rows = self._state(key), told.all_rows(key)
+                    if learning and state.learns and rows is not None:
+                        learned[key] = writer.learn(state.learns, rows)
+                        recalled[key] = rows
+                if told.notes:
+                    audit(self._shared, writer, now)
+                self._notices.write(writer)
+        except HistoryError as failure:
+            self._notices.notice(failure)
+            return failure
+        self._notices.written()
+        self._notices.well()
+        self._noted, self._waiting = refreshes, NOTHING_NOTED
+        if recalled:
+            self._recollection.recall(recalled, {}, now)
+        if not self._shared.board.asks("repository"):
+            self._recollection.forget(now, None, exact=False)
+        if learned:
+            self._learning_due.done_at = now
+            for key, table in learned.items():
+                self._shared.assemblies[key].learn(SOURCE, table, now)
+        return None
+
+    def _state(self, key: StateKey) -> State:
+        return self._shared.collectors[key[0]].states[key[1]]
+
+    def _confess(self, error: str) -> None:
+        self._teller.defect(error, {name for name, _ in self._shared.assemblies}, self._shared.clock())
+        self._shared.on_change()

@@ -1,0 +1,97 @@
+"""What the APIs told in one poll, site by site."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.inventory import REFRESHES, Inventory
+from exporter.poller.assembling import StateKey
+from exporter.rest.source import SiteResult
+
+NOTED = pa.schema(
+    {"asset_type": pa.string(), "asset_id": pa.string(), "refreshed_at": pa.timestamp("us"), "job_id": pa.string()}
+)
+"""A refresh as the history notes it; only a job that was looked up is named."""
+NOTHING_NOTED = NOTED.empty_table()
+
+
+Made = Callable[[Inventory], pa.Table]
+
+
+@dataclass
+class Told:
+    """The rows that were made of the sites that answered, what else is kept of these, and why the others did not."""
+
+    rows: dict[StateKey, dict[str, pa.Table]] = field(default_factory=dict)
+    """Of each state the rows of each site that answered."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Of each site that answered, why it told less than it could; empty where it told all."""
+    failures: list[str] = field(default_factory=list)
+    _looked_up: list[pa.Table] = field(default_factory=list)
+    _refreshes: list[pa.Table] = field(default_factory=list)
+
+    def take(self, result: SiteResult, made: Mapping[StateKey, Made]) -> None:
+        """Take the result of one site. The inventory itself is not kept: those of all sites at once would be large."""
+        if result.looked_up is not None:
+            self._looked_up.append(result.looked_up.cast(REFRESHES))
+        inventory = result.inventory
+        if inventory is None:
+            self.failures.append(f"site {result.site}: {result.error}")
+            return
+        for key, make in made.items():
+            self.rows.setdefault(key, {})[result.site] = make(inventory)
+        self.notes[result.site] = "; ".join(inventory.notes)
+        self._refreshes += [
+            _anonymous(table) for table in (_described(inventory), _runs(inventory)) if table is not None
+        ]
+
+    def all_rows(self, key: StateKey) -> pa.Table | None:
+        """Return the rows of a state, of all sites that answered."""
+        tables = list(self.rows.get(key, {}).values())
+        return pa.concat_tables(tables) if tables else None
+
+    def looked_up(self) -> pa.Table:
+        """Return the jobs that were looked up just now."""
+        return pa.concat_tables([REFRESHES.empty_table(), *self._looked_up])
+
+    def refreshes(self) -> pa.Table:
+        """Return every refresh that this poll tells of, as the history notes it."""
+        jobs = self.looked_up().rename_columns(["job_id", "asset_type", "asset_id", "refreshed_at"])
+        return pa.concat_tables([jobs.select(NOTED.names).cast(NOTED), *self._refreshes])
+
+
+def _described(inventory: Inventory) -> pa.Table | None:
+    """Return the refreshes that the Metadata API describes: of an asset's extracts the stalest, which is what it is."""
+    if inventory.described is None:
+        return None
+    found = inventory.described.group_by(NOTED.names[:2], use_threads=False).aggregate([("refreshed_at", "min")])
+    return found.rename_columns(NOTED.names[:3])
+
+
+def _runs(inventory: Inventory) -> pa.Table | None:
+    """Return the runs of flows: jobs of other assets were looked up, or are told of by what was refreshed."""
+    if inventory.refreshes is None:
+        return None
+    runs = inventory.refreshes.filter(pc.equal(inventory.refreshes.column("asset_type"), "flow"))
+    return runs.rename_columns([{"completed_at": "refreshed_at"}.get(name, name) for name in runs.column_names])
+
+
+def _anonymous(rows: pa.Table) -> pa.Table:
+    """Return refreshes of which it does not matter by which job they came."""
+    rows = rows.filter(pc.is_valid(rows.column("refreshed_at"))).select(NOTED.names[:3])
+    return rows.append_column("job_id", pa.nulls(rows.num_rows, pa.string())).cast(NOTED)
+
+
+def without(rows: pa.Table, noted: pa.Table | None) -> pa.Table:
+    """Return the refreshes that were not among those of the last poll: most are told of again and again."""
+    if noted is None or not noted.num_rows:
+        return rows
+    keys = (pc.binary_join_element_wise(*_texts(table), "\x1f", null_handling="replace") for table in (rows, noted))
+    new, old = keys
+    return rows.filter(pc.invert(pc.is_in(new, value_set=old.combine_chunks())))
+
+
+def _texts(rows: pa.Table) -> list[pa.ChunkedArray]:
+    return [rows.column(name).cast(pa.string()) for name in NOTED.names]

@@ -1,0 +1,178 @@
+"""The XML of the REST API, read as it streams past: no tree is built, and dates keep what tableauserverclient drops.
+
+Names come from strangers. A document type is refused, for entities are a way to fill memory; control characters, which
+XML forbids, are replaced and not taken for the end of the answer.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from exporter.errors import SourceIncomplete
+
+NAMESPACES = frozenset({"http://tableau.com/api", "http://tableausoftware.com/api"})
+ROOT = "tsResponse"
+ANYWHERE = 0
+# A list whose entries may be called as it is.
+NAMED_LIKE_ENTRIES = frozenset({"flowRuns"})
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_REFERENCE = re.compile(rb"&#(?:x([0-9a-fA-F]{1,12})|([0-9]{1,12}));")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
+
+
+@dataclass(slots=True)
+class Entry:
+    """One element of a list: its attributes, those of the elements inside that were asked for, and its tags."""
+
+    attributes: Mapping[str, str]
+    inside: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page: its entries, and what its ``pagination`` says, None where there is none.
+
+    ``lists`` are the elements that stand right below the root: a list that is empty is still there.
+    """
+
+    entries: list[Entry]
+    lists: frozenset[str]
+    page_number: int | None = None
+    page_size: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What to take of an answer: the elements that are entries, and which elements inside, at which depth below."""
+
+    items: frozenset[str]
+    inside: Mapping[str, int] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+
+
+def shape(*items: str, texts: tuple[str, ...] = (), **inside: int) -> Shape:
+    """Declare a shape: ``shape("workbook", project=1, owner=1)``."""
+    return Shape(frozenset(items), inside, frozenset(texts))
+
+
+def read(content: bytes, wanted: Shape, place: str) -> Answer:
+    """Read an answer of the REST API. Raises SourceIncomplete for whatever else it is."""
+    try:
+        return _Reader(wanted).read(content)
+    except expat.ExpatError:
+        cleaned = _cleaned(content)
+    except _NotOfTableau as error:
+        raise SourceIncomplete(f"{place}: {error}") from None
+    try:
+        return _Reader(wanted).read(cleaned)
+    except expat.ExpatError as error:
+        element = "html" if b"<html" in content[:2000].lower() else ""
+        raise SourceIncomplete(f"{place}: {_instead(element, f'no whole answer ({error})')}") from None
+    except _NotOfTableau as error:
+        raise SourceIncomplete(f"{place}: {error}") from None
+
+
+class _NotOfTableau(Exception):
+    """It is XML, and not of Tableau."""
+
+
+class _Reader:
+    def __init__(self, wanted: Shape) -> None:
+        self._wanted = wanted
+        self._depth = 0
+        self._space = ""
+        self._item: Entry | None = None
+        self._item_depth = 0
+        self._text: list[str] | None = None
+        self._entries: list[Entry] = []
+        self._lists: set[str] = set()
+        self._pagination: Mapping[str, str] = {}
+
+    def read(self, content: bytes) -> Answer:
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        if self._wanted.texts:
+            parser.CharacterDataHandler = self._characters
+        parser.StartDoctypeDeclHandler = _refuse
+        parser.Parse(content, True)  # noqa: FBT003 - expat's own
+        page, size, total = (_number(self._pagination.get(f"{name}")) for name in _PAGINATION)
+        return Answer(self._entries, frozenset(self._lists), page, size, total)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth = depth = self._depth + 1
+        space, _, plain = name.rpartition(" ")
+        item = self._item
+        if item is not None:
+            inside = depth - self._item_depth
+            wanted = self._wanted
+            expected = wanted.inside.get(plain)
+            if expected is not None and expected in {ANYWHERE, inside}:
+                item.inside.setdefault(plain, attributes)
+            elif plain == "tag" and inside == 2:
+                item.tags.append(attributes.get("label", ""))
+            elif plain in wanted.texts:
+                self._text = []
+            return
+        if depth == 1:
+            if plain != ROOT or space not in NAMESPACES:
+                raise _NotOfTableau(_instead(plain, "XML that is not Tableau's"))
+            return
+        if plain in self._wanted.items and not (depth == 2 and plain in NAMED_LIKE_ENTRIES):
+            self._item = Entry(attributes)
+            self._item_depth = depth
+            self._entries.append(self._item)
+        elif depth == 2:
+            self._lists.add(plain)
+            if plain == "pagination":
+                self._pagination = attributes
+
+    def _end(self, name: str) -> None:
+        if self._item is not None:
+            if self._text is not None:
+                self._item.texts.setdefault(name.rpartition(" ")[2], "".join(self._text))
+                self._text = None
+            if self._depth == self._item_depth:
+                self._item = None
+        self._depth -= 1
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+
+_PAGINATION = ("pageNumber", "pageSize", "totalAvailable")
+
+
+def _refuse(name: str, *_declaration: object) -> None:
+    raise _NotOfTableau(_instead(name, "a document with a type of its own"))
+
+
+def _instead(element: str, otherwise: str) -> str:
+    what = "a page of HTML" if element.lower() == "html" else otherwise
+    return f"{what} instead of a list; check whether a proxy or a login page stands in between"
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and len(text) < 12 else None
+
+
+def _cleaned(content: bytes) -> bytes:
+    """Return an answer whose characters are all allowed in XML."""
+    text = content.decode("utf-8", "replace").encode()
+    return _REFERENCE.sub(_allowed, _CONTROL.sub(_REPLACEMENT, text))
+
+
+def _allowed(reference: re.Match[bytes]) -> bytes:
+    hexadecimal, decimal = reference.groups()
+    number = int(hexadecimal, 16) if hexadecimal else int(decimal)
+    fits = (
+        number in {9, 10, 13} or 0x20 <= number <= 0xD7FF or 0xE000 <= number <= 0xFFFD or 0x10000 <= number <= 0x10FFFF
+    )
+    return reference.group() if fits else _REPLACEMENT

@@ -1,0 +1,70 @@
+"""Rows on their way into columns: a page at a time, so that a large site costs its columns and one page."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from exporter.collector import columns_of
+
+ARROW_TYPES = {
+    "bigint": pa.int64(),
+    "boolean": pa.bool_(),
+    "double precision": pa.float64(),
+    "timestamp": pa.timestamp("us"),
+    "text": pa.string(),
+}
+
+
+def schema(row: type) -> pa.Schema:
+    """Return the columns of a row of exporter.inventory."""
+    return pa.schema([(column.name, ARROW_TYPES[column.type.postgres]) for column in columns_of(row)])
+
+
+class Columns:
+    """A table that grows."""
+
+    def __init__(self, row: type) -> None:
+        self._schema = schema(row)
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, rows: Sequence[tuple[object, ...]]) -> None:
+        """Add rows, each with its fields in their order."""
+        if rows:
+            values = zip(*rows, strict=True)
+            arrays = [pa.array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
+            self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+
+    def table(self) -> pa.Table:
+        """Return what was added."""
+        return pa.Table.from_batches(self._batches, schema=self._schema).combine_chunks()
+
+
+def table(row: type, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    """Return a table of rows."""
+    columns = Columns(row)
+    columns.add(list(rows))
+    return columns.table()
+
+
+def instant(text: object) -> datetime | None:
+    """Return an ISO 8601 instant, with or without a fraction, as UTC without a zone; None for anything else."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+        if parsed.tzinfo is UTC or parsed.tzinfo is None:
+            return parsed.replace(tzinfo=None)
+        return parsed.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def truth(text: str | None) -> bool | None:
+    """Return what ``true`` and ``false`` say, None where nothing is said."""
+    return None if text is None else text.lower() == "true"
+
+
+def identity(value: object) -> str | None:
+    """Return a LUID, None for what cannot be one."""
+    return value if isinstance(value, str) and value.isascii() and 0 < len(value) <= 64 else None

@@ -1,0 +1,164 @@
+"""What went wrong, as one line of ours: what, where, what to do, and no secret."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+from xml.etree.ElementTree import ParseError
+
+import requests
+from tableauserverclient.namespace import UnknownNamespaceError
+from tableauserverclient.server.endpoint.exceptions import (
+    FailedSignInError,
+    InternalServerError,
+    NonXMLResponseError,
+    RedirectError,
+    ServerResponseError,
+    TableauError,
+)
+from tableauserverclient.server.exceptions import EndpointUnavailableError
+
+from exporter.errors import SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
+
+LONGEST_TEXT = 300
+RAISED = (
+    requests.RequestException,
+    TableauError,
+    UnknownNamespaceError,
+    EndpointUnavailableError,
+    ParseError,
+    OSError,
+    RecursionError,
+)
+_USERINFO = re.compile(r"//[^/@\s]+@")
+_BAD_REQUEST, _NOT_FOUND = "400", "404"
+_FORBIDDEN = ("403", "405")
+_FOREIGN = "answers with what is not of Tableau's REST API; check rest.url"
+# What OpenSSL says of an answer that is not TLS.
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "wrong version number",
+    "record layer failure",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+)
+# How urllib3 prints a connection of ours.
+_CONNECTION = re.compile(r"^\w+\(host=.*?\): ")
+
+
+class SessionLost(SourceError):
+    """Tableau does not know the session any more."""
+
+
+class Forbidden(SourceError):
+    """Tableau answers, and says that this is not for us, or not there."""
+
+
+class NotThere(Forbidden):
+    """Tableau answers that there is no such thing."""
+
+
+class Foreign(SourceError):
+    """Something else answers, in Tableau's place."""
+
+
+class Rejected(SourceError):
+    """Tableau answers that the question is wrong: a page beyond the last, an order that it does not know."""
+
+
+class Secrets:
+    """What must never be seen; each of them is replaced wherever a text might show it."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def hide(self, *secrets: str | None) -> None:
+        """Keep these out of every line from now on."""
+        self._known |= {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+
+    def forget_all_but(self, *secrets: str | None) -> None:
+        """Keep the store from growing with every session."""
+        self._known.clear()
+        self.hide(*secrets)
+
+    def line(self, text: object) -> str:
+        """Return a text as one printable line without secrets."""
+        line = _USERINFO.sub("//", str(text))
+        for secret in sorted(self._known, key=len, reverse=True):
+            line = line.replace(secret, "<secret>")
+        line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
+        return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
+
+
+def explained(error: Exception, place: str, secrets: Secrets) -> SourceError:  # noqa: PLR0911 - a table of cases
+    """Turn what requests or tableauserverclient raised into one of our errors."""
+    if isinstance(error, SourceError):
+        return error
+    if isinstance(error, requests.RequestException):
+        return _of_connection(error, place, secrets)
+    if isinstance(error, FailedSignInError):
+        return SessionLost(f"{place}: {secrets.line(_told(error))}")
+    if isinstance(error, ServerResponseError):
+        if not str(error.code).isdecimal():
+            return Foreign(f"{place}: {_FOREIGN}")
+        text = f"{place}: {secrets.line(_told(error))}"
+        kinds = {_BAD_REQUEST: Rejected, _NOT_FOUND: NotThere, **dict.fromkeys(_FORBIDDEN, Forbidden)}
+        return kinds.get(str(error.code)[:3], SourceError)(text)
+    if isinstance(error, InternalServerError):
+        return SourceUnreachable(f"{place}: answers with HTTP {error.code}; look at Tableau's own state and logs")
+    if isinstance(error, RedirectError):
+        return SourceRefused(f"{place}: {secrets.line(error)}; set rest.url to where Tableau itself answers")
+    if isinstance(error, EndpointUnavailableError):
+        return Forbidden(f"{place}: {secrets.line(error)}")
+    if isinstance(error, NonXMLResponseError):
+        return NotThere(f"{place}: {_FOREIGN}")
+    return SourceIncomplete(f"{place}: an answer that cannot be read ({type(error).__name__}); check rest.url")
+
+
+def is_answer(error: Exception) -> bool:
+    """Tell whether Tableau itself answered, and knew us: a list that is not for us is no sign of a fault of its own."""
+    return isinstance(error, ServerResponseError) and str(error.code)[:1] == "4" and str(error.code)[:3] != "401"
+
+
+def as_whole(error: SourceError) -> SourceError:
+    """Return what stands for a whole poll: nothing is to be had of it."""
+    return error if isinstance(error, SourceUnreachable | SourceRefused) else SourceUnreachable(str(error))
+
+
+def _of_connection(  # noqa: PLR0911 - a table of cases
+    error: requests.RequestException, place: str, secrets: Secrets
+) -> SourceError:
+    text = secrets.line(_reason(error))
+    if isinstance(error, requests.exceptions.SSLError) and any(sign in text for sign in _NOT_TLS):
+        return SourceRefused(f"{place}: {text}: it may speak plain http there; check rest.url")
+    if isinstance(error, requests.exceptions.SSLError):
+        return SourceRefused(
+            f"{place}: {text}: check rest.ca_file, the host's name and whether its certificate expired"
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return SourceUnreachable(f"{place}: {text}: check the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)")
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return SourceIncomplete(f"{place}: an answer that cannot be unpacked")
+    if isinstance(error, requests.exceptions.InvalidJSONError):
+        return SourceIncomplete(f"{place}: an answer that is no JSON; check whether a login page stands in between")
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return SourceUnreachable(f"{place}: the connection ended in the middle of an answer; check what stands between")
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        return SourceUnreachable(f"{place}: {text}: check rest.url and that Tableau runs")
+    return SourceRefused(f"{place}: {text}: check rest.url")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost reason: urllib3 wraps it several times."""
+    inner = error
+    for _ in range(6):
+        inside: Iterable[object] = (getattr(inner, "reason", None), *inner.args)
+        nested = next((item for item in inside if isinstance(item, BaseException)), None)
+        if nested is None:
+            break
+        inner = nested
+    text = _CONNECTION.sub("", str(inner)) or type(inner).__name__
+    return text.rpartition(">: ")[2] if ">: " in text else text
+
+
+def _told(error: ServerResponseError | FailedSignInError) -> str:
+    return f"{error.code}: {error.summary}: {error.detail}"

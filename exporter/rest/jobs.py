@@ -1,0 +1,137 @@
+"""Refresh jobs that ended well, where the Metadata API says nothing: a job tells its asset only when asked by its id.
+
+Tableau Cloud allows some 20,000 such questions a day, so each job is asked for once, the newest of each title first,
+and within a budget.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import tableauserverclient as tsc
+
+from exporter.errors import SourceIncomplete
+from exporter.rest.answers import ANYWHERE, Entry, shape
+from exporter.rest.columns import identity, instant
+from exporter.rest.faults import Forbidden
+from exporter.rest.lists import pages
+from exporter.rest.session import Session
+
+RECENT = timedelta(days=7)
+REFRESHES = frozenset({"refresh_extracts", "increment_extracts"})
+SUCCESS = "success"
+
+_JOBS = shape("backgroundJob")
+_JOB = shape("job", workbook=ANYWHERE, datasource=ANYWHERE)
+
+Row = tuple[str, str, str, datetime]
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What need not be asked for: jobs that are known, that have no asset, or that bear no title that is looked for.
+
+    Without ``titles`` every job is of use. What a job tells joins ``found`` at once, whatever becomes of the others; a
+    job that turns out to have no asset joins ``barren``.
+    """
+
+    known: Collection[str]
+    found: dict[str, "Row"]
+    barren: set[str]
+    titles: Collection[str] | None = None
+
+    def wants(self, job: "Job") -> bool:
+        """Return whether to ask for a job."""
+        told = self.titles is None or job.title is None or job.title in self.titles
+        return told and not any(job.job_id in there for there in (self.known, self.found, self.barren))
+
+
+@dataclass
+class Budget:
+    """How many jobs may still be asked for in this poll, and how many were."""
+
+    left: int
+    spent: int = 0
+
+    def spend(self) -> None:
+        """Count a question that is about to be asked: Tableau counts it, whatever comes of it."""
+        self.left -= 1
+        self.spent += 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the list: everything but the asset it was for."""
+
+    job_id: str
+    title: str | None
+    completed_at: datetime
+
+
+def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> bool:
+    """Ask for the refreshes of the last days that are of use; return that they could be asked for."""
+    for job in _in_order(_finished(session, now)):
+        if not sought.wants(job):
+            continue
+        if budget.left <= 0:
+            break
+        budget.spend()
+        if row := _asked(session, job):
+            sought.found[job.job_id] = row
+        else:
+            sought.barren.add(job.job_id)
+    return True
+
+
+def _finished(session: Session, now: datetime) -> Sequence[Job]:
+    """Return the refreshes that ended well of late, the newest first."""
+    since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
+    names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
+    filters = (tsc.Filter(names.CreatedAt, operators.GreaterThan, since),)
+    found: dict[str, Job] = {}
+    for answer in pages(session, "jobs", _JOBS, (names.CreatedAt,), filters, descending=True):
+        found |= {job.job_id: job for entry in answer.entries if (job := _job(entry))}
+    recent = (job for job in found.values() if job.completed_at >= now - RECENT)
+    return sorted(recent, key=lambda job: job.completed_at, reverse=True)
+
+
+def _job(entry: Entry) -> Job | None:
+    of = entry.attributes
+    job_id, ended = identity(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
+    fits = of.get("status", "").lower() == SUCCESS and of.get("jobType", "").lower() in REFRESHES
+    return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
+
+
+def _in_order(jobs: Sequence[Job]) -> Iterator[Job]:
+    """Yield the newest job of each title, then all others.
+
+    An asset that is refreshed every hour must not be in front of all those that are refreshed once a day.
+    """
+    seen: set[str] = set()
+    others = []
+    for job in jobs:
+        title = job.title or job.job_id
+        if title in seen:
+            others.append(job)
+        else:
+            seen.add(title)
+            yield job
+    yield from others
+
+
+def _asked(session: Session, job: Job) -> Row | None:
+    def request(server: tsc.Server) -> object:
+        return server.jobs.get_request(f"{server.jobs.baseurl}/{job.job_id}")
+
+    try:
+        answer = session.read(request, _JOB)
+    except Forbidden:
+        # It was removed in between.
+        return None
+    if not answer.entries:
+        raise SourceIncomplete(f"{session.place}: the job {job.job_id} came without itself")
+    inside: Mapping[str, Mapping[str, str]] = answer.entries[0].inside
+    for asset_type in ("workbook", "datasource"):
+        if asset_id := identity(inside.get(asset_type, {}).get("id")):
+            return job.job_id, asset_type, asset_id, job.completed_at
+    return None

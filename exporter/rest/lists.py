@@ -1,0 +1,179 @@
+"""Lists of the REST API, read to their end and counted: what was promised is what must have come.
+
+Pages are sorted by what does not change, so that what is published meanwhile comes last.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import tableauserverclient as tsc
+
+from exporter.errors import SourceIncomplete
+from exporter.inventory import TAG_SEPARATOR, Content, Person, Project
+from exporter.rest.answers import Answer, Entry, Shape, shape
+from exporter.rest.columns import Columns, identity, instant, truth
+from exporter.rest.faults import Rejected
+from exporter.rest.session import Session
+
+PAGE_SIZE = 1000
+READINGS = 2
+PERSONAL_SPACE = "Personal Space"
+
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list: tableauserverclient's endpoint of that name, the element of its entries, and the row made of one."""
+
+    endpoint: str
+    shape: Shape
+    row: type
+    made_of: Callable[[Entry], Row | None]
+    sort: tuple[str, ...] = ("createdAt", "name")
+    """In the order of the alphabet: tableauserverclient sorts them itself."""
+    fields: tuple[str, ...] = ()
+    """What is asked for of each entry; empty for what the list tells anyway."""
+
+
+def _content(asset_type: str) -> Callable[[Entry], Row | None]:
+    def made_of(entry: Entry) -> Row | None:
+        of, inside = entry.attributes, entry.inside
+        if (asset_id := identity(of.get("id"))) is None:
+            return None
+        project, owner = inside.get("project", {}), inside.get("owner", {})
+        personal = inside.get("location", {}).get("type") == "PersonalSpace"
+        return (
+            asset_type,
+            asset_id,
+            of.get("name"),
+            identity(project.get("id")),
+            PERSONAL_SPACE if personal else project.get("name"),
+            identity(owner.get("id")),
+            TAG_SEPARATOR.join(entry.tags) or None,
+            truth(of.get("hasExtracts")),
+            instant(of.get("createdAt")),
+            instant(of.get("updatedAt")),
+        )
+
+    return made_of
+
+
+def _project(entry: Entry) -> Row | None:
+    of = entry.attributes
+    project_id = identity(of.get("id"))
+    return (project_id, of.get("name"), identity(of.get("parentProjectId"))) if project_id else None
+
+
+def _person(entry: Entry) -> Row | None:
+    of = entry.attributes
+    owner_id = identity(of.get("id"))
+    if owner_id is None:
+        return None
+    return (owner_id, of.get("name"), of.get("siteRole"), of.get("fullName") or None, of.get("email") or None)
+
+
+def _asset(element: str) -> Shape:
+    return shape(element, project=1, owner=1, location=1)
+
+
+CONTENT: Mapping[str, Listing] = {
+    "workbook": Listing("workbooks", _asset("workbook"), Content, _content("workbook")),
+    "datasource": Listing("datasources", _asset("datasource"), Content, _content("datasource")),
+    "flow": Listing("flows", _asset("flow"), Content, _content("flow")),
+}
+PROJECTS = Listing("projects", shape("project"), Project, _project, ("name",))
+# Without being asked for, displayed names and addresses are not told.
+PEOPLE = Listing("users", shape("user"), Person, _person, ("name",), ("id", "name", "siteRole", "fullName", "email"))
+
+
+def read(session: Session, listing: Listing) -> pa.Table:
+    """Read a whole list; once more when it changed in between. Raises SourceIncomplete where it is not whole.
+
+    A list that shrank has moved an entry over the edge of a page: the count is right, and one is missing.
+    """
+    seen, promised = set[object](), 0
+    for _ in range(READINGS):
+        columns, seen, promised, shrank = Columns(listing.row), set[object](), 0, False
+        for answer in pages(session, listing.endpoint, listing.shape, listing.sort, fields=listing.fields):
+            before, promised = promised, answer.total or 0
+            shrank = shrank or promised < before
+            columns.add(list(_new_rows(answer.entries, listing, seen)))
+        if len(seen) == promised and not shrank:
+            return columns.table()
+    raise SourceIncomplete(
+        f"{session.place}: {len(seen)} of {promised} {listing.endpoint} came, twice; the list is not used"
+    )
+
+
+def pages(
+    session: Session,
+    endpoint: str,
+    wanted: Shape,
+    sort: Sequence[str] = (),
+    filters: Sequence[tsc.Filter] = (),
+    *,
+    fields: Sequence[str] = (),
+    descending: bool = False,
+) -> Iterator[Answer]:
+    """Yield the pages of a list until as many entries came as were promised, or none come any more.
+
+    A server that does not know the order, the filter or a field is asked without them from then on.
+    """
+    received = number = 0
+    while True:
+        number += 1
+        plain = endpoint in session.plainly
+        asked = ((), (), ()) if plain else (sort, filters, fields)
+        options = _options(number, *asked, descending=descending)
+        try:
+            answer = page(session, endpoint, wanted, options)
+        except Rejected:
+            if number > 1:
+                # The list has shrunk, and this page lies beyond its end.
+                return
+            if plain or not (sort or filters or fields):
+                raise
+            session.plainly.add(endpoint)
+            number -= 1
+            continue
+        if answer.total is None:
+            raise SourceIncomplete(
+                f"{session.place}: a page of {endpoint} without a count; check whether something else answers there"
+            )
+        received += len(answer.entries)
+        yield answer
+        if received >= answer.total or not answer.entries:
+            return
+
+
+def page(session: Session, endpoint: str, wanted: Shape, options: tsc.RequestOptions | None) -> Answer:
+    """Read one page of an endpoint of tableauserverclient."""
+
+    def request(server: tsc.Server) -> object:
+        there = getattr(server, endpoint)
+        return there.get_request(there.baseurl, options)
+
+    return session.read(request, wanted)
+
+
+def _options(
+    number: int, sort: Sequence[str], filters: Sequence[tsc.Filter], fields: Sequence[str], *, descending: bool
+) -> tsc.RequestOptions:
+    options = tsc.RequestOptions(pagenumber=number, pagesize=PAGE_SIZE)
+    direction = tsc.RequestOptions.Direction.Desc if descending else tsc.RequestOptions.Direction.Asc
+    options.sort |= {tsc.Sort(name, direction) for name in sort}
+    options.filter |= set(filters)
+    options.fields |= set(fields)
+    return options
+
+
+def _new_rows(entries: Sequence[Entry], listing: Listing, seen: set[object]) -> Iterator[Row]:
+    """Yield the rows of entries that were not on an earlier page."""
+    key = 1 if listing.row is Content else 0
+    for entry in entries:
+        row = listing.made_of(entry)
+        if row is not None and row[key] not in seen:
+            seen.add(row[key])
+            yield row

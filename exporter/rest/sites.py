@@ -1,0 +1,99 @@
+"""Which sites there are to read: those configured, or all that may be seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from exporter.errors import SourceError
+from exporter.rest.answers import Entry, shape
+from exporter.rest.columns import identity
+from exporter.rest.faults import Forbidden
+from exporter.rest.lists import Listing, read
+from exporter.rest.login import DEFAULT_SITE, label
+from exporter.rest.session import NotAdmitted, Session
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site as the list of sites has it."""
+
+    site_id: str
+    content_url: str | None
+    state: str | None
+
+
+def _site(entry: Entry) -> tuple[object, ...] | None:
+    of = entry.attributes
+    site_id = identity(of.get("id"))
+    return (site_id, of.get("contentUrl", ""), of.get("state")) if site_id else None
+
+
+_SITES = Listing("sites", shape("site"), Site, _site, ())
+
+
+@dataclass
+class Found:
+    """The sites of a poll, which of them are refused and why, and what is to be noted of them all."""
+
+    names: Sequence[str]
+    refused: dict[str, SourceError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def take_notes(self) -> list[str]:
+        """Return the notes, once."""
+        taken, self.notes = self.notes, []
+        return taken
+
+
+class Sites:
+    """The sites of one Tableau. Content URLs do not mind their case; labels have the one that Tableau has."""
+
+    def __init__(self, session: Session, configured: tuple[str, ...]) -> None:
+        self._session = session
+        self._configured = configured
+        self._actual: dict[str, str] = {}
+        self._listed: tuple[str, ...] = ()
+
+    def actual(self, site: str) -> str:
+        """Return a site as Tableau writes it."""
+        return self._actual.get(site, site)
+
+    def learn(self, site: str, actual: str) -> None:
+        """Remember how Tableau writes a site."""
+        self._actual[site] = actual
+
+    def find(self) -> Found:
+        """Sign in where we are not, and tell the sites. Raises SourceError where no site lets us in."""
+        if self._configured:
+            return Found(self._configured, self._admitted(self._configured))
+        self._admitted(self._listed or (DEFAULT_SITE,))
+        return self._seen()
+
+    def _admitted(self, sites: Sequence[str]) -> dict[str, SourceError]:
+        """Sign in at the first site that lets us in; return those that did not."""
+        refused: dict[str, SourceError] = {}
+        if self._session.site is not None:
+            return refused
+        for site in sites:
+            try:
+                self._session.enter(site)
+            except NotAdmitted as error:
+                refused[site] = error
+            else:
+                return refused
+        raise next(iter(refused.values()))
+
+    def _seen(self) -> Found:
+        """List the sites; Tableau Cloud lets nobody, and a token has its own site at least."""
+        own = label(self._session.site)
+        try:
+            rows = read(self._session, _SITES).to_pylist()
+        except Forbidden as error:
+            return Found((own,), notes=[f"only the site {own} is read, sites may not be listed: {error}"])
+        except SourceError as error:
+            if not self._listed or self._session.lost:
+                raise
+            return Found(self._listed, dict.fromkeys(self._listed, error))
+        closed = sorted(label(row["content_url"]) for row in rows if (row["state"] or "Active") != "Active")
+        self._listed = tuple(label(row["content_url"]) for row in rows if (row["state"] or "Active") == "Active")
+        notes = [f"not read, because not active: {', '.join(closed)}"] if closed else []
+        return Found(self._listed or (own,), notes=notes)

@@ -1,0 +1,226 @@
+"""HTTP as we want it: deadlines, bounded answers, reads tried again, waiting when told to, secrets to one host only."""
+
+import email.utils
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import requests
+from requests import PreparedRequest, Response
+
+from exporter import __version__
+from exporter.errors import PollInterrupted, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.rest.line import Adapter, Line
+
+ATTEMPTS = 4
+FIRST_BACK_OFF_SECONDS = 0.5
+CHUNK_BYTES = 65_536
+ANSWER_BYTES = 256_000_000
+WAITS = 5
+LONGEST_WAIT_SECONDS = 120.0
+USUAL_WAIT_SECONDS = 5.0
+REDIRECTS = 3
+SLICE_SECONDS = 0.5
+
+METADATA_PATH = "/api/metadata/graphql"
+TOO_MANY_REQUESTS = 429
+UNAVAILABLE = 503
+SERVER_FAULTS = frozenset({500, 502, UNAVAILABLE, 504})
+# A query that was too much for the server is asked again for less, not again the same.
+FAULTS_OF_QUERIES = frozenset({UNAVAILABLE})
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a request may take: seconds in all, and bytes of its answer."""
+
+    seconds: float
+    answer_bytes: int = ANSWER_BYTES
+
+
+class Wire(requests.Session):
+    """A session of requests. What it raises is a SourceError, or requests' own error for a connection that failed."""
+
+    def __init__(
+        self,
+        url: str,
+        bounds: Bounds,
+        line: Line,
+        sleep: Callable[[float], None],
+        context: ssl.SSLContext,
+    ) -> None:
+        super().__init__()
+        self._home = urlsplit(url)
+        self._bounds = bounds
+        self._line = line
+        self._sleep = sleep
+        self.max_redirects = REDIRECTS
+        # Without this a .netrc would speak for us.
+        self.auth = _nobody
+        adapter = Adapter(line, context)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def send(self, request: PreparedRequest, **options: Any) -> Response:
+        """Send a request, as often as its kind allows, and read the whole answer before the deadline."""
+        request.headers["User-Agent"] = f"tableau-exporter/{__version__}"
+        reads, faults = _repeatable(request)
+        deadline = min(time.monotonic() + self._bounds.seconds, self._line.ends_at)
+        attempt = waits = 0
+        while True:
+            attempt += 1
+            last = not reads or attempt >= ATTEMPTS
+            try:
+                response = self._send_once(request, deadline, options)
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+                self._give_way(deadline)
+                if last or isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
+                    raise
+            else:
+                if response.status_code == TOO_MANY_REQUESTS and waits < WAITS and not self._line.is_leaving:
+                    waits += 1
+                    attempt -= 1
+                    deadline += self._wait_as_told(response)
+                    continue
+                if last or response.status_code not in faults:
+                    return response
+            pause = FIRST_BACK_OFF_SECONDS * 2 ** (attempt - 1)
+            if time.monotonic() + pause >= deadline:
+                raise SourceUnreachable(self._too_slow())
+            self._pause(pause)
+
+    def get_redirect_target(self, resp: Response) -> str | None:
+        """Return nothing: requests prepares what it is not to send, and stumbles over what is no URL."""
+        del resp
+        return None
+
+    def _send_once(self, request: PreparedRequest, deadline: float, options: dict[str, Any]) -> Response:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise SourceUnreachable(self._too_slow())
+        self._must_go_on()
+        options |= {"stream": True, "timeout": (left, left), "allow_redirects": False}
+        try:
+            with self._line.until(deadline):
+                response = super().send(request, **options)
+                self._read(response)
+        except requests.Timeout:
+            self._must_go_on()
+            raise SourceUnreachable(self._too_slow()) from None
+        if response.is_redirect:
+            # Before tableauserverclient logs where it wants to go.
+            self._must_be_home(request.url or "", response.headers["Location"])
+        # An answer without a length seems to be whole when we have cut it.
+        self._give_way(deadline)
+        return response
+
+    def _read(self, response: Response) -> None:
+        """Read the answer; requests' own reading knows no bound."""
+        chunks, size = [], 0
+        for chunk in response.iter_content(CHUNK_BYTES):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._bounds.answer_bytes:
+                response.close()
+                limit = self._bounds.answer_bytes // 1_000_000
+                raise SourceIncomplete(f"{self._place()}: an answer of more than {limit} MB was not read to its end")
+        response._content = b"".join(chunks)  # noqa: SLF001 - where requests itself would put it
+        # tableauserverclient would decode and parse every answer once more, for a log line that it does not write.
+        response.encoding = None
+
+    def _wait_as_told(self, response: Response) -> float:
+        """Wait as long as a 429 asks for; return the seconds."""
+        seconds = _told(response.headers.get("Retry-After"))
+        if seconds > LONGEST_WAIT_SECONDS:
+            raise SourceUnreachable(
+                f"{self._place()}: too many requests, asks to wait {seconds:.0f} s: asked again at the next poll;"
+                " raise rest.poll_interval if this goes on"
+            )
+        self._pause(seconds)
+        return seconds
+
+    def _pause(self, seconds: float) -> None:
+        while seconds > 0:
+            self._must_go_on()
+            self._sleep(min(seconds, SLICE_SECONDS))
+            seconds -= SLICE_SECONDS
+        self._must_go_on()
+
+    def _give_way(self, deadline: float) -> None:
+        """Raise what a connection that we cut ourselves stands for."""
+        self._must_go_on()
+        if time.monotonic() >= deadline:
+            raise SourceUnreachable(self._too_slow())
+
+    def _must_go_on(self) -> None:
+        if self._line.stopping():
+            raise PollInterrupted("the agent ends: the poll of Tableau's REST API was broken off")
+
+    def _must_be_home(self, url: str, location: str) -> None:
+        """Refuse to follow a redirect with a token to another host, or from https to http."""
+        try:
+            there = urlsplit(urljoin(url, location))
+            _port(there)
+        except ValueError:
+            raise SourceRefused(f"{self._place()}: answers with a redirect to what is no URL; check rest.url") from None
+        if (there.scheme, there.hostname, _port(there)) == (self._home.scheme, self._home.hostname, _port(self._home)):
+            return
+        if (self._home.scheme, there.scheme) == ("http", "https") and there.hostname == self._home.hostname:
+            return
+        where = f"{there.scheme}://{there.hostname}"
+        raise SourceRefused(
+            f"{self._place()}: answers with a redirect to {where}, which is not followed because it would take the"
+            " token along; set rest.url to where Tableau itself answers"
+        )
+
+    def _place(self) -> str:
+        return f"rest {self._home.scheme}://{self._home.netloc.rpartition('@')[2]}"
+
+    def _too_slow(self) -> str:
+        return (
+            f"{self._place()}: no whole answer within {self._bounds.seconds:g} s; raise rest.timeout if Tableau is slow"
+        )
+
+
+def _nobody(request: PreparedRequest) -> PreparedRequest:
+    return request
+
+
+def _repeatable(request: PreparedRequest) -> tuple[bool, frozenset[int]]:
+    """Return whether a request only reads, and the answers after which it is asked again."""
+    if request.method == "GET":
+        return True, SERVER_FAULTS
+    if urlsplit(request.url or "").path == METADATA_PATH:
+        return True, FAULTS_OF_QUERIES
+    return False, frozenset()
+
+
+def _told(text: str | None) -> float:
+    """Return the seconds of a Retry-After, which are a number or a date."""
+    if text:
+        with suppress(ValueError):
+            return max(0.0, float(int(text)))
+        with suppress(ValueError, TypeError):
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    return USUAL_WAIT_SECONDS
+
+
+def _port(parts: SplitResult) -> int | None:
+    return parts.port or _PORTS.get(parts.scheme)
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust whom the operating system trusts, and who else was named."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SourceRefused(f"rest.ca_file {ca_file}: {error}: give a file with PEM certificates") from None
+    return context

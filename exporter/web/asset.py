@@ -1,0 +1,66 @@
+"""The page of one asset: what was promised of it, what is known of it, what depends on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from exporter.exposition.asset_table import AssetTable, Judged
+from exporter.exposition.pages import Pages, Refresh
+from exporter.texts import span
+from exporter.web.assets import Row, known, only, row_of
+from exporter.web.charts import strip
+from exporter.web.environment import minute
+
+LISTED = 200
+"""How many workbooks downstream are listed."""
+
+OUTCOMES = {0: "success", 1: "failure", 2: "cancelled"}
+SOURCES = {
+    "repository": "the repository says when its extract was refreshed",
+    "metadata": "the Metadata API says when its extract was refreshed",
+    "job": "a refresh or a run ended with success then",
+    "created": "it was published with data then and has not been refreshed since",
+    "updated_at": "it was changed then; nothing better is known",
+}
+
+
+def described(pages: Pages, table: AssetTable, place: int, now: float) -> Mapping[str, Any]:
+    """Return what the page of an asset shows."""
+    judged = table.at(now)
+    row = row_of(table, judged, place)
+    refreshes, asked_at = pages.refreshes_of(row.asset_id)
+    suspended = known(table.suspended[place])
+    return {
+        "asset": row,
+        "suspended": None if suspended is None else bool(suspended),
+        "interval": known(table.interval[place]),
+        "told_by": SOURCES.get(row.freshness_source, row.freshness_source),
+        "uses": _sources(table, judged, place),
+        "downstream": _downstream(table, judged, row),
+        "downstream_count": len(table.downstream.get(row.asset_id, ())) if row.asset_type == "datasource" else 0,
+        "refreshes": [(refresh, OUTCOMES.get(refresh.outcome, "unknown")) for refresh in reversed(refreshes)],
+        "bars": _strip(refreshes),
+        "asked_at": asked_at,
+        "firing": None if pages.firing is None else pages.firing_of.get((row.asset_type, row.asset_id), ()),
+        "only": only,
+    }
+
+
+def _sources(table: AssetTable, judged: Judged, place: int) -> list[Row | str]:
+    """Return the published data sources that an asset uses; of one that is not shown its LUID."""
+    places = [(luid, table.places.get(("datasource", luid))) for luid in table.sources_of(place)]
+    return [luid if found is None else row_of(table, judged, found) for luid, found in places]
+
+
+def _downstream(table: AssetTable, judged: Judged, row: Row) -> Sequence[Row]:
+    if row.asset_type != "datasource":
+        return []
+    return [row_of(table, judged, place) for place in table.downstream.get(row.asset_id, ())[:LISTED]]
+
+
+def _strip(refreshes: Sequence[Refresh]) -> Sequence[Any]:
+    kinds = [OUTCOMES.get(refresh.outcome, "unknown") for refresh in refreshes]
+    titles = [
+        f"{minute(refresh.ended_at)} UTC: {kind}" + (f", took {span(refresh.seconds)}" if refresh.seconds else "")
+        for refresh, kind in zip(refreshes, kinds, strict=True)
+    ]
+    return strip([refresh.seconds for refresh in refreshes], kinds, titles)

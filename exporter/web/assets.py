@@ -1,0 +1,154 @@
+"""The table of assets: a page of it, and all of it as CSV."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_plus
+
+from exporter.collectors.assets.judging import STATUSES
+from exporter.exposition.asset_table import AssetTable, Judged, Places
+from exporter.web.choosing import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, chosen
+from exporter.web.comma import Cell, at
+from exporter.web.paging import Paging, address
+
+PATH, CSV_PATH = "/assets", "/assets.csv"
+CSV_HEAD = (
+    "site", "project", "asset_type", "asset_id", "asset_name", "content_owner", "status", "hours_since_refresh",
+    "warning_hours", "critical_hours", "last_refresh_utc", "next_refresh_utc", "consecutive_failures", "connection",
+    "freshness_source",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """An asset as a person reads it; what is not known is None."""
+
+    site: str
+    project: str
+    asset_type: str
+    asset_id: str
+    name: str
+    owner: str
+    connection: str
+    freshness_source: str
+    status: str
+    hours: float | None
+    warning: float | None
+    critical: float | None
+    refreshed: float | None
+    following: float | None
+    failures: float | None
+
+
+def row_of(table: AssetTable, judged: Judged, place: int) -> Row:
+    """Return one asset."""
+    return Row(
+        table.site[place],
+        table.project[place],
+        table.asset_type[place],
+        table.asset_id[place],
+        table.name[place],
+        table.owner[place],
+        table.connection[place],
+        table.freshness_source[place],
+        STATUSES[int(judged.status[place])],
+        known(judged.hours[place]),
+        known(table.warning[place]),
+        known(table.critical[place]),
+        None if table.live[place] else known(table.refreshed[place]),
+        known(table.following[place]),
+        known(table.failures[place]),
+    )
+
+
+def known(value: float) -> float | None:
+    """Return a number, or None for what is none."""
+    return None if math.isnan(value) else float(value)
+
+
+def listed(table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
+    """Return what the page of the table shows. Raises WrongParameter."""
+    judged = table.at(now)
+    places = chosen(table, judged, choice)
+    paging = Paging(len(places), int(choice.rows), page)
+    pairs = choice.pairs()
+    return {
+        "choice": choice,
+        "rows": [row_of(table, judged, place) for place in places[paging.begin : paging.end].tolist()],
+        "paging": paging,
+        "counts": judged.counts(),
+        "total": len(table),
+        "sites": [site for site in table.site.distinct if site],
+        "heads": [_head(name, title, choice) for name, title in COLUMNS.items()],
+        "columns": COLUMNS,
+        "orders": ORDERS,
+        "sizes": ROWS,
+        "types": TYPES,
+        "statuses": STATUSES,
+        "csv": address(CSV_PATH, pairs, {"rows": None}),
+        "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
+        "with_": lambda **changes: address(PATH, pairs, {"page": None, **changes}),
+        "only": only,
+        "paths": _paths,
+    }
+
+
+def only(name: str, value: str) -> str:
+    """Return the address of the table where one parameter alone is given; a page has hundreds of these."""
+    return f"{PATH}?{name}={quote_plus(value.encode(errors='replace'))}"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a column: ``sorted`` is as aria-sort has it, ``address`` sorts by it, or the other way."""
+
+    name: str
+    title: str
+    sorted: str
+    address: str
+    is_figure: bool
+
+
+def _head(name: str, title: str, choice: Choice) -> Head:
+    is_sorted = choice.sort == name
+    turned = "desc" if is_sorted and choice.order == "asc" else None
+    where = address(
+        PATH, choice.pairs(), {"page": None, "sort": None if name == Choice.sort else name, "order": turned}
+    )
+    direction = ("descending" if choice.order == "desc" else "ascending") if is_sorted else "none"
+    return Head(name, title, direction, where, name in FIGURES)
+
+
+def _paths(project: str) -> Sequence[tuple[str, str]]:
+    """Return the parts of a project's path, each with the path up to it."""
+    parts = project.split("/")
+    return [(part, "/".join(parts[: number + 1])) for number, part in enumerate(parts)]
+
+
+def csv_rows(table: AssetTable, now: float, choice: Choice) -> Iterator[Sequence[Cell]]:
+    """Return everything that was chosen, as rows of CSV_HEAD."""
+    judged = table.at(now)
+    places: Places = chosen(table, judged, choice)
+    return (_csv_row(table, judged, place) for place in places.tolist())
+
+
+def _csv_row(table: AssetTable, judged: Judged, place: int) -> Sequence[Cell]:
+    row = row_of(table, judged, place)
+    return (
+        row.site,
+        row.project,
+        row.asset_type,
+        row.asset_id,
+        row.name,
+        row.owner,
+        row.status,
+        None if row.hours is None else round(row.hours, 2),
+        row.warning,
+        row.critical,
+        at(math.nan if row.refreshed is None else row.refreshed),
+        at(math.nan if row.following is None else row.following),
+        None if row.failures is None else int(row.failures),
+        row.connection,
+        row.freshness_source,
+    )

@@ -1,0 +1,143 @@
+"""Which assets a page shows, and in which order: sweeps over the columns of the asset table, at one instant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, STATUSES, UNKNOWN, WARNING
+from exporter.exposition.asset_table import AssetTable, Judged, Mask, Numbers, Places
+from exporter.web.parameters import Parameters, WrongParameter
+
+COLUMNS = {
+    "name": "Asset",
+    "type": "Type",
+    "site": "Site",
+    "project": "Project",
+    "owner": "Owner",
+    "status": "Status",
+    "hours": "Hours since refresh",
+    "warning": "Warning after",
+    "critical": "Critical after",
+    "refreshed": "Last refresh",
+    "next": "Next refresh",
+    "failures": "Failures in a row",
+}
+"""What can be sorted by, and what it is called, in the order of the table."""
+FIGURES = ("hours", "warning", "critical", "failures")
+TYPES = ("workbook", "datasource", "flow")
+ORDERS = ("asc", "desc")
+ROWS = ("25", "100", "500")
+PARAMETERS = ("q", "site", "project", "status", "type", "owner", "sort", "order", "rows", "page", "format")
+WORDS = 8
+"""So many different words may be looked for: each is a sweep over every asset."""
+# The worst first: this is a table to look for trouble in.
+_WORST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
+_LONGER_THAN_ANY = 1e9
+"""Hours that no data is old."""
+_RANKS = np.array([_WORST.index(status) for status in STATUSES], dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a page was asked for; an empty text asks for nothing in particular."""
+
+    q: str = ""
+    site: str = ""
+    project: str = ""
+    status: tuple[str, ...] = ()
+    type: str = ""
+    owner: str = ""
+    sort: str = "status"
+    order: str = "asc"
+    rows: str = "100"
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> "Choice":
+        """Take the parameters of a page. Raises WrongParameter."""
+        q = parameters.text("q")
+        if len(_words(q)) > WORDS:
+            raise WrongParameter(f"q has more than {WORDS} words; look for fewer.")
+        return cls(
+            q,
+            parameters.text("site"),
+            parameters.text("project"),
+            parameters.choices("status", STATUSES),
+            parameters.choice("type", TYPES, ""),
+            parameters.text("owner"),
+            parameters.choice("sort", tuple(COLUMNS), "status"),
+            parameters.choice("order", ORDERS, "asc"),
+            parameters.choice("rows", ROWS, "100"),
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything was left out."""
+        return bool(self.q or self.site or self.project or self.status or self.type or self.owner)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the parameters that ask for the same, without those that go without saying."""
+        defaults = Choice()
+        texts = ("q", "site", "project", "type", "owner", "sort", "order", "rows")
+        found = [(name, getattr(self, name)) for name in texts if getattr(self, name) != getattr(defaults, name)]
+        return found + [("status", status) for status in self.status]
+
+
+def chosen(table: AssetTable, judged: Judged, choice: Choice) -> Places:
+    """Return the rows that fit, in the order that was asked for, equal ones by name.
+
+    What is not a number comes last in both orders. Of one status the oldest come first.
+    """
+    fits = _fitting(table, judged, choice)
+    rows = table.by_name[fits[table.by_name]]
+    key = _sort_key(table, judged, choice.sort)[rows]
+    if choice.order == "desc":
+        key = -key
+    if choice.sort == "status":
+        key = key * _LONGER_THAN_ANY - np.nan_to_num(judged.hours[rows])
+    return rows[np.argsort(key, kind="stable")]
+
+
+def _words(q: str) -> Sequence[str]:
+    return tuple(dict.fromkeys(q.casefold().split()))
+
+
+def _fitting(table: AssetTable, judged: Judged, choice: Choice) -> Mask:
+    fits = np.ones(len(table), dtype=np.bool_)
+    for word in _words(choice.q):
+        texts = (table.name, table.project, table.owner, table.site)
+        fits &= np.logical_or.reduce([column.containing(word) for column in texts])
+        if not fits.any():
+            return fits
+    if choice.site:
+        fits &= table.site.equal(choice.site)
+    if choice.project:
+        fits &= table.project.within(choice.project)
+    if choice.owner:
+        fits &= table.owner.equal(choice.owner)
+    if choice.type:
+        fits &= table.asset_type.equal(choice.type)
+    if choice.status:
+        fits &= np.isin(judged.status, [STATUSES.index(status) for status in choice.status])
+    return fits
+
+
+def _sort_key(table: AssetTable, judged: Judged, name: str) -> Numbers:
+    texts = {
+        "name": table.name,
+        "type": table.asset_type,
+        "site": table.site,
+        "project": table.project,
+        "owner": table.owner,
+    }
+    if name in texts:
+        return texts[name].numbers.astype(np.float64)
+    numbers = {
+        "hours": judged.hours,
+        "warning": table.warning,
+        "critical": table.critical,
+        "refreshed": table.refreshed,
+        "next": table.following,
+        "failures": table.failures,
+    }
+    return _RANKS[judged.status].astype(np.float64) if name == "status" else numbers[name]

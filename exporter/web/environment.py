@@ -1,0 +1,95 @@
+"""Templates for all pages: whatever came from outside is escaped, and what a template lacks is an error."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from exporter.status import SourceStatus
+from exporter.texts import UNKNOWN, coarse, span
+
+
+def environment(address: Callable[[str], str]) -> Environment:
+    """Return the environment of all pages; ``address`` tells where a static file is found."""
+    made = Environment(
+        loader=PackageLoader("exporter.web"),
+        autoescape=True,
+        auto_reload=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "instant": instant, "minute": minute, "ago": ago, "span": span, "size": size, "number": number, "hours": hours,
+        "state": source_state,
+    }  # fmt: skip
+    made.globals |= {"static": address, "asset_path": asset_path}
+    for name in made.list_templates():
+        made.get_template(name)  # a template that is wrong is no surprise of later
+    return made
+
+
+def encoded(environment: Environment, template: str, values: Mapping[str, Any]) -> bytes:
+    """Render a page as UTF-8; what UTF-8 cannot say becomes a question mark."""
+    return environment.get_template(template).render(values).encode(errors="replace")
+
+
+def asset_path(asset_type: str, asset_id: str) -> str:
+    """Return where an asset's page is."""
+    return f"/assets/{quote(asset_type, safe='')}/{quote(asset_id.encode(errors='replace'), safe='')}"
+
+
+def instant(seconds: float) -> str:
+    """Write an instant in UTC as ISO 8601; Tableau's infinities and other impossible instants are unknown."""
+    return _written(seconds, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def minute(seconds: float) -> str:
+    """Write an instant in UTC as a person reads it, to the minute."""
+    return _written(seconds, "%Y-%m-%d %H:%M")
+
+
+def _written(seconds: float, form: str) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return UNKNOWN
+
+
+def ago(seconds: float, now: float) -> str:
+    """Write the distance of an instant from now."""
+    distance = now - seconds
+    if not math.isfinite(distance):
+        return ""
+    if abs(distance) < 1:
+        return "just now"
+    return f"{coarse(distance)} ago" if distance > 0 else f"in {coarse(-distance)}"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def number(count: float) -> str:
+    """Write a count with its thousands apart."""
+    return f"{count:,.0f}"
+
+
+def hours(count: float) -> str:
+    """Write hours, to the tenth where that says something."""
+    return f"{count:,.1f}".removesuffix(".0")
+
+
+def source_state(source: SourceStatus) -> str:
+    """Return ``up``, ``down``, or ``waiting`` for a source that was never tried."""
+    if source.up:
+        return "up"
+    return "waiting" if source.tried_at is None else "down"

@@ -1,0 +1,157 @@
+"""The routes of the pages. What they show was ready before; few are made at once, and no scrape waits for them."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from exporter.exposition.pages import Pages
+from exporter.status import Status
+from exporter.web import asset, assets, choosing, usage
+from exporter.web.comma import csv_answer
+from exporter.web.environment import encoded, source_state
+from exporter.web.large import StreamedInTurn
+from exporter.web.page import StatusPage
+from exporter.web.parameters import Parameters, WrongParameter
+from exporter.web.turns import Busy, Turns, busy, has_left
+
+_AT_ONCE, _WAITING, _FILES = 2, 16, 16
+
+
+class Shown(Protocol):
+    """What the pages are made of."""
+
+    def status(self) -> Status:
+        """Return what the agent knows of itself."""
+
+    def pages(self) -> Pages:
+        """Return what the pages show."""
+
+
+Made = Callable[[Request], Response]
+
+
+class PageRoutes:
+    """The pages of an agent; Starlette answers HEAD wherever GET is answered."""
+
+    def __init__(self, shown: Shown, environment: Environment) -> None:
+        self._shown = shown
+        self._environment = environment
+        self._status_page = StatusPage(environment)
+        self._turns = Turns(_AT_ONCE, _AT_ONCE + _WAITING)
+        self._file_turns = Turns(_AT_ONCE, _FILES)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        pages: Mapping[str, Made] = {
+            "/": self.status,
+            "/assets": self.assets,
+            "/assets.csv": self.assets_csv,
+            "/assets/{asset_type}/{asset_id:path}": self.asset,
+            "/usage": self.usage,
+            "/usage.csv": self.usage_csv,
+        }
+        return [Route(path, self._in_turn(made)) for path, made in pages.items()]
+
+    def _in_turn(self, made: Made) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            try:
+                with self._turns.seat():
+                    return await self._made(made, request)
+            except Busy:
+                return busy()
+
+        return answer
+
+    async def _made(self, made: Made, request: Request) -> Response:
+        """Make a page when it is its turn, unless nobody waits for it any more."""
+        async with self._turns.turn():
+            if await has_left(request):
+                return Response()
+            page = await self._turns.thread(partial(self._made_or_wrong, made, request))
+            return StreamedInTurn(page, self._file_turns) if isinstance(page, StreamingResponse) else page
+
+    def _made_or_wrong(self, made: Made, request: Request) -> Response:
+        try:
+            return made(request)
+        except WrongParameter as wrong:
+            return self._wrong(request, str(wrong))
+
+    def status(self, request: Request) -> Response:
+        """Show what the agent knows of itself."""
+        Parameters(request.query_params, ())
+        return HTMLResponse(self._status_page.render(self._shown.status(), self._shown.pages()))
+
+    def assets(self, request: Request) -> Response:
+        """Show the table of assets."""
+        parameters = Parameters(request.query_params, choosing.PARAMETERS, ["status"])
+        if parameters.choice("format", ("html", "csv"), "html") == "csv":
+            return self.assets_csv(request)
+        choice, page = choosing.Choice.of(parameters), parameters.page()
+        pages, status = self._shown.pages(), self._shown.status()
+        values = assets.listed(pages.assets, status.now, choice, page) if pages.assets is not None else {}
+        return self._page("assets.html", status, pages, values)
+
+    def assets_csv(self, request: Request) -> Response:
+        """Send everything that fits, as CSV."""
+        parameters = Parameters(request.query_params, choosing.PARAMETERS, ["status"])
+        parameters.choice("format", ("csv",), "csv")
+        parameters.page()
+        choice = choosing.Choice.of(parameters)
+        pages, now = self._shown.pages(), self._shown.status().now
+        rows = assets.csv_rows(pages.assets, now, choice) if pages.assets is not None else iter(())
+        return csv_answer("assets.csv", assets.CSV_HEAD, rows)
+
+    def asset(self, request: Request) -> Response:
+        """Show one asset."""
+        Parameters(request.query_params, ())
+        pages, status = self._shown.pages(), self._shown.status()
+        key = request.path_params["asset_type"], request.path_params["asset_id"]
+        place = None if pages.assets is None else pages.assets.places.get(key)
+        if pages.assets is None or place is None:
+            line = "No such asset is shown now; it may be gone, or be known under another id."
+            values = {"title": "No such asset", "line": line, "back": assets.PATH}
+            return self._page("wrong.html", status, pages, values, HTTPStatus.NOT_FOUND)
+        return self._page("asset.html", status, pages, asset.described(pages, pages.assets, place, status.now))
+
+    def usage(self, request: Request) -> Response:
+        """Show how much the server is used."""
+        parameters = Parameters(request.query_params, usage.PARAMETERS)
+        pages, status = self._shown.pages(), self._shown.status()
+        asked = usage.Asked.of(parameters, usage.sites_of(pages))
+        return self._page("usage.html", status, pages, usage.shown(pages, asked, parameters.page(), status))
+
+    def usage_csv(self, request: Request) -> Response:
+        """Send the hours, or a list of workbooks, as CSV."""
+        parameters = Parameters(request.query_params, usage.CSV_PARAMETERS)
+        parameters.page()
+        pages = self._shown.pages()
+        asked = usage.Asked.of(parameters, usage.sites_of(pages))
+        if parameters.choice("of", usage.CSVS, "hours") == "hours":
+            rows = usage.csv_hours(pages.use, asked) if pages.use else iter(())
+            return csv_answer("usage.csv", usage.HOURS_HEAD, rows)
+        content = asked.content(pages)
+        listed = usage.csv_content(content, asked) if content else iter(())
+        return csv_answer("content.csv", usage.CONTENT_HEAD, listed)
+
+    def _page(
+        self,
+        template: str,
+        status: Status,
+        pages: Pages,
+        values: Mapping[str, Any],
+        code: HTTPStatus = HTTPStatus.OK,
+    ) -> Response:
+        silent = [source for source in status.sources if source_state(source) == "down"]
+        waiting = any(source_state(source) == "waiting" for source in status.sources)
+        known = {"status": status, "pages": pages, "silent": silent, "waiting": waiting}
+        return HTMLResponse(encoded(self._environment, template, {**known, **values}), code)
+
+    def _wrong(self, request: Request, line: str) -> Response:
+        values = {"title": "This cannot be shown", "line": line, "back": request.url.path.removesuffix(".csv")}
+        return self._page("wrong.html", self._shown.status(), self._shown.pages(), values, HTTPStatus.BAD_REQUEST)

@@ -1,0 +1,88 @@
+"""HTTP/1.1 with a bound that uvicorn lacks: who stalls while sending a request or taking an answer is cut off.
+
+Without it, a few connections that say nothing would use up the limit for ever. A slow client is borne with.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+KEEP_ALIVE_SECONDS = 75
+"""Above the usual scrape interval, so that Prometheus keeps its connection."""
+# How often in a span of patience it is looked whether the client has taken anything.
+_LOOKS = 10
+
+
+class ImpatientProtocol(H11Protocol):
+    """A connection: a request has ``patience_seconds``, an answer as many since some of it was last taken."""
+
+    def __init__(self, *args: Any, patience_seconds: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._patience_seconds = patience_seconds
+        self._until = 0.0
+        self._look: asyncio.TimerHandle | None = None
+        self._resting = False
+        self._taken = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Begin to be patient."""
+        self._counted = CountedTransport(transport)
+        super().connection_made(cast("asyncio.Transport", self._counted))
+        self._allow(self._patience_seconds)
+        self._look_later()
+
+    def data_received(self, data: bytes) -> None:
+        """Take some of a request; with the first of it the patience begins anew."""
+        if self._resting:
+            self._resting = False
+            self._allow(self._patience_seconds)
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Wait for another request, beyond the time after which uvicorn closes what is idle."""
+        self._resting = True
+        self._allow(self._patience_seconds + KEEP_ALIVE_SECONDS)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def _allow(self, seconds: float) -> None:
+        self._until = self.loop.time() + seconds
+
+    def _look_later(self) -> None:
+        self._look = self.loop.call_later(self._patience_seconds / _LOOKS, self._look_now)
+
+    def _look_now(self) -> None:
+        if self._counted.taken > self._taken:
+            self._taken = self._counted.taken
+            self._until = max(self._until, self.loop.time() + self._patience_seconds)
+        if self.loop.time() < self._until:
+            self._look_later()
+        else:
+            self.transport.abort()
+
+
+class CountedTransport:
+    """A transport that knows how much of what was written has been taken from it, in bytes; all else is as it was."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written = 0
+
+    @property
+    def taken(self) -> int:
+        """How many bytes have gone on their way."""
+        return self._written - self._transport.get_write_buffer_size()
+
+    def write(self, part: bytes) -> None:
+        """Write, and count."""
+        self._written += len(part)
+        self._transport.write(part)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a transport has
+        return getattr(self._transport, name)

@@ -1,0 +1,51 @@
+"""Why the page of use does not show something: one sentence that says what would have to be otherwise."""
+
+from collections.abc import Container
+
+from exporter.exposition.pages import Pages
+from exporter.web.environment import minute
+
+DAY_SECONDS = 86_400.0
+ONLY_A_REPOSITORY = (
+    "Only the repository of Tableau Server tells of requests, and none is configured: nothing is known of what is"
+    " asked for, nor of what is opened."
+)
+
+
+def why_no_requests(pages: Pages, sources: Container[str]) -> str:
+    """Say why no requests are shown, empty where they are; ``sources`` are the names of those that are polled."""
+    if "repository" not in sources:
+        return ONLY_A_REPOSITORY
+    if "http_requests" not in pages.watched:
+        return (
+            "The collector http_requests is switched off: nothing is known of requests, nor of what is opened or"
+            " not opened."
+        )
+    if pages.use is None:
+        return "No poll has counted requests yet: this page fills with the first one."
+    return ""
+
+
+def why_no_content(pages: Pages, unused_days: int) -> str:
+    """Say why a list of content is not shown where requests are, empty where it is; 0 days are of what is opened."""
+    if "content" not in pages.watched:
+        return "The collector content is switched off: nothing is known of workbooks that are opened or not."
+    if pages.content is None:
+        return "No poll has told of workbooks yet."
+    known = known_from(pages, unused_days)
+    if known is None:
+        return "No opening has been seen yet: since when openings are known is not known either."
+    if known > pages.content.asked_at:
+        return (
+            f"What was not opened for {unused_days} days can be told from {minute(known)[:10]} on: openings are known"
+            f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."
+        )
+    return ""
+
+
+def known_from(pages: Pages, unused_days: int) -> float | None:
+    """Return from when on a list can be told (Unix seconds), None where nobody knows; what is opened always can."""
+    if not unused_days:
+        return 0.0
+    since = None if pages.use is None else pages.use.loads_since
+    return None if since is None else since + unused_days * DAY_SECONDS

@@ -1,0 +1,240 @@
+"""The page of use: requests and people by the hour, and which workbooks are opened most, or not at all."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.exposition.pages import Content, Counts, Numbers, Pages
+from exporter.exposition.recalled import HOUR_SECONDS, Use
+from exporter.status import Status
+from exporter.web.assets import known
+from exporter.web.charts import hourly
+from exporter.web.comma import Cell, at
+from exporter.web.paging import Paging, address
+from exporter.web.parameters import Parameters, WrongParameter
+from exporter.web.unknown import DAY_SECONDS, why_no_content, why_no_requests
+
+PATH, CSV_PATH = "/usage", "/usage.csv"
+PARAMETERS = ("site", "days", "list", "page")
+CSV_PARAMETERS = (*PARAMETERS, "of")
+DAYS = ("1", "2", "8")
+LISTS = {
+    "most": "Most opened workbooks",
+    "views": "Most opened views",
+    "unused30": "Workbooks not opened for 30 days",
+    "unused90": "Workbooks not opened for 90 days",
+}
+CSVS = ("hours", "content")
+ROWS = 50
+LATE_INTERVALS, LATE_SECONDS = 3, 1800.0
+"""What was counted is late after so many exact intervals, and never before so many seconds."""
+HOURS_HEAD = ("hour_utc", "requests", "active_people")
+CONTENT_HEAD = (
+    "site", "luid", "name", "workbook", "created_utc", "loads_7d", "loads_30d", "loads_90d", "last_opened_day",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a page was asked for; an empty site is all of them."""
+
+    site: str = ""
+    days: str = "8"
+    of_content: str = "most"
+
+    @classmethod
+    def of(cls, parameters: Parameters, sites: Sequence[str]) -> "Asked":
+        """Take the parameters of a page. Raises WrongParameter."""
+        site = parameters.text("site")
+        if site and site not in sites:
+            raise WrongParameter("There is no such site; choose one from the list.")
+        return cls(site, parameters.choice("days", DAYS, "8"), parameters.choice("list", tuple(LISTS), "most"))
+
+    @property
+    def is_of_unused(self) -> bool:
+        """Whether what is not used is asked for."""
+        return self.unused_days > 0
+
+    @property
+    def unused_days(self) -> int:
+        """For how many days it was not used, 0 where what is used is asked for."""
+        days = self.of_content.removeprefix("unused")
+        return int(days) if days != self.of_content else 0
+
+    def content(self, pages: Pages) -> Content | None:
+        """Return what the list is made of, None where it cannot be told what was opened and what was not."""
+        if pages.use is None or why_no_content(pages, self.unused_days):
+            return None
+        return pages.views if self.of_content == "views" else pages.content
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the parameters that ask for the same, without those that go without saying."""
+        defaults = Asked()
+        names = {"site": "site", "days": "days", "of_content": "list"}
+        return [(names[n], getattr(self, n)) for n in names if getattr(self, n) != getattr(defaults, n)]
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The hours that are shown, their requests, and their people where these are counted."""
+
+    hours: Numbers
+    requests: Counts
+    people: Counts | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A workbook, or a view, and how often it was loaded; ``last_day`` is None where that was never seen."""
+
+    site: str
+    asset_id: str
+    name: str
+    workbook: str
+    created_at: float | None
+    loads: Mapping[int, int]
+    last_day: float | None
+
+
+def sites_of(pages: Pages) -> list[str]:
+    """Return the sites that can be asked for."""
+    found = set(pages.use.requests) if pages.use else set()
+    return sorted(found | set(pages.content.site if pages.content else ()) - {""}, key=str.casefold)
+
+
+def hours_of(use: Use, asked: Asked) -> Hours:
+    """Return the hours of so many days up to the last one."""
+    last = int(asked.days) * 24
+    nothing = np.zeros(len(use.hours), dtype=np.int64)
+    requests = use.requests.get(asked.site, nothing) if asked.site else use.all_requests
+    if use.people is None:
+        return Hours(use.hours[-last:], requests[-last:], None)
+    people = use.people.get(asked.site, nothing) if asked.site else use.everybody
+    return Hours(use.hours[-last:], requests[-last:], None if people is None else people[-last:])
+
+
+def places_of(content: Content, asked: Asked) -> npt.NDArray[np.int64]:
+    """Return the workbooks of a list: the most opened, or those not opened, the longest unopened first."""
+    of_site = np.array([not asked.site or site == asked.site for site in content.site], dtype=np.bool_)
+    names = content.name.numbers
+    if not asked.is_of_unused:
+        rows = np.flatnonzero(of_site & (content.loads[30] > 0))
+        key = -content.loads[30][rows].astype(np.float64)
+    else:
+        days = asked.unused_days
+        old = ~(content.created_at > content.asked_at - days * DAY_SECONDS)
+        rows = np.flatnonzero(of_site & (content.loads[days] == 0) & old)
+        key = np.nan_to_num(content.last_day[rows], nan=-np.inf)
+    order: npt.NDArray[np.int64] = np.lexsort((names[rows], key))
+    return rows[order]
+
+
+def is_late(pages: Pages, now: float) -> bool:
+    """Whether what was counted is older than the exact interval that is kept explains."""
+    interval = pages.exact_interval or 0.0
+    return pages.use is not None and now - pages.use.counted_at > max(LATE_SECONDS, LATE_INTERVALS * interval)
+
+
+def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
+    """Return what the page shows. Raises WrongParameter."""
+    pairs, content = asked.pairs(), asked.content(pages)
+    values: dict[str, Any] = {
+        "asked": asked,
+        "sites": sites_of(pages),
+        "days": DAYS,
+        "lists": LISTS,
+        "active": _active(pages, asked.site, status.now),
+        "use": pages.use,
+        "is_late": is_late(pages, status.now),
+        "no_requests": why_no_requests(pages, [source.name for source in status.sources]),
+        "no_content": why_no_content(pages, asked.unused_days),
+        "content": content,
+        "hours_csv": address(CSV_PATH, pairs, {"list": None, "of": "hours"}),
+        "content_csv": address(CSV_PATH, pairs, {"days": None, "of": "content"}),
+        "with_": lambda **changes: address(PATH, pairs, changes),
+        "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
+        "paging": Paging(0, ROWS, page) if content is None else None,
+    }
+    if pages.use is not None:
+        values |= _charts(hours_of(pages.use, asked))
+    if content is not None:
+        places = places_of(content, asked)
+        paging = Paging(len(places), ROWS, page)
+        values["paging"] = paging
+        values["rows"] = [_listed(pages, content, place) for place in places[paging.begin : paging.end].tolist()]
+    return values
+
+
+def _charts(hours: Hours) -> dict[str, Any]:
+    begins, requests = hours.hours.tolist(), hours.requests.tolist()
+    people = None if hours.people is None else hours.people.tolist()
+    return {
+        "requests_chart": hourly(begins, requests, "requests"),
+        "people_chart": None if people is None else hourly(begins, people, "people"),
+        "table": list(zip(begins, requests, people or [None] * len(begins), strict=True)),
+        "total": sum(requests),
+        "busiest": max(zip(requests, begins, strict=True)),
+        "most_people": None if people is None else max(zip(people, begins, strict=True)),
+        "hour_seconds": HOUR_SECONDS,
+    }
+
+
+def _active(pages: Pages, site: str, now: float) -> list[tuple[str, int]]:
+    """Return how many people are active in each window."""
+    for block in pages.active:
+        names = block.labels.names
+        if ("site" in names) == bool(site):
+            values = zip(block.labels.rows(), block.at(now), strict=True)
+            labelled = [(dict(zip(names, labels, strict=True)), value) for labels, value in values]
+            return [
+                (of["window"], int(value)) for of, value in labelled if of.get("site", "") == site and value is not None
+            ]
+    return []
+
+
+def _listed(pages: Pages, content: Content, place: int) -> tuple[Opened, str, str, bool]:
+    """Return a workbook or a view, then its project and its owner, and whether it has a page of its own."""
+    opened, table = _opened(content, place), pages.assets
+    row = None if table is None else table.places.get(("workbook", opened.asset_id))
+    if table is None or row is None:
+        return opened, "", "", False
+    return opened, table.project[row], table.owner[row], True
+
+
+def _opened(content: Content, place: int) -> Opened:
+    return Opened(
+        content.site[place],
+        content.asset_id[place],
+        content.name[place],
+        content.workbook[place],
+        known(content.created_at[place]),
+        {days: int(counts[place]) for days, counts in content.loads.items()},
+        known(content.last_day[place]),
+    )
+
+
+def csv_hours(use: Use, asked: Asked) -> Iterator[Sequence[Cell]]:
+    """Return the hours as rows of HOURS_HEAD."""
+    hours = hours_of(use, asked)
+    people: Sequence[int | None] = [None] * len(hours.hours) if hours.people is None else hours.people.tolist()
+    rows = zip(hours.hours.tolist(), hours.requests.tolist(), people, strict=True)
+    return ((at(hour), requests, count) for hour, requests, count in rows)
+
+
+def csv_content(content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
+    """Return a list of workbooks, all of it, as rows of CONTENT_HEAD."""
+    return (
+        (
+            content.site[place],
+            content.asset_id[place],
+            content.name[place],
+            content.workbook[place],
+            at(content.created_at[place]),
+            *(int(content.loads[days][place]) for days in (7, 30, 90)),
+            at(content.last_day[place])[:10],
+        )
+        for place in places_of(content, asked).tolist()
+    )

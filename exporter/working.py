@@ -1,0 +1,161 @@
+"""One configuration at work: what polls and what notifies. A reload stops it and puts another in its place."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pyarrow as pa
+
+from exporter import parts
+from exporter.alerting.alertmanager import Alertmanager
+from exporter.alerting.memory import Memory
+from exporter.alerting.notifier import Notifier, Present, Tempo
+from exporter.alerting.view import Sources
+from exporter.collector import Collector
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.config import Configuration
+from exporter.exposition.board import NOTIFICATIONS, AnyBlock, Board, Shown
+from exporter.freshness import promises
+from exporter.history.file import HistoryFile
+from exporter.history.history import History
+from exporter.metrics import Block
+from exporter.poller.assembling import Assembly, StateKey
+from exporter.poller.poller import Poller, Schedule
+from exporter.poller.rest_poller import RestPoller
+from exporter.poller.shared import Shared
+from exporter.repository.source import Repository
+from exporter.rest.source import Rest
+
+ASSETS = "assets"
+NEVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What outlasts a reload; ``on_change`` is called when there is something new to show."""
+
+    known: Mapping[str, Collector]
+    file: HistoryFile
+    board: Board
+    assemblies: Mapping[StateKey, Assembly]
+    on_change: Callable[[], None]
+    tempo: Tempo = field(default_factory=Tempo)
+
+    def sources(self, collectors: Mapping[str, Collector]) -> Sources:
+        """Return what is polled now, and what of it tells of assets."""
+        tried = {status.name: status for status in self.board.sources() if status.tried_at is not None}
+        runs = {name: self.board.run(ASSETS, name) for name in tried}
+        return Sources(
+            frozenset(collectors),
+            {name: status.up for name, status in tried.items()},
+            # Of many sites one may fail: the REST API tells of the others.
+            {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
+            self.board.tried() and all(run is not None and run.success for run in runs.values()),
+            not self.board.tried(),
+        )
+
+    def assets(self, now: float) -> pa.Table:
+        """Return the rows of all assets, of whatever source; none where no source has told of them."""
+        tables = (assembly.rows(now) for (name, _), assembly in self.assemblies.items() if name == ASSETS)
+        return next((rows for rows in tables if rows is not None), ARROW_SCHEMA.empty_table())
+
+    def assets_and_blocks(self, now: float) -> tuple[pa.Table, Sequence[AnyBlock]] | None:
+        """Return the rows of all assets and the blocks made of them; None where no source has told of them."""
+        pairs = (assembly.both(now) for (name, _), assembly in self.assemblies.items() if name == ASSETS)
+        return next((both for both in pairs if both is not None), None)
+
+    def show_notifications(self, blocks: Iterable[Block], now: float) -> None:
+        """Show how notifying goes."""
+        self.board.pin_state(NOTIFICATIONS, Shown(tuple(blocks), now, NEVER))
+
+
+@dataclass(frozen=True)
+class Working:
+    """The pollers and the notifier of one configuration; None is what it does not ask for."""
+
+    poller: Poller | None
+    rest_poller: RestPoller | None
+    notifier: Notifier | None
+    history: History
+    collectors: Mapping[str, Collector]
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Have its polls end, and its notifications."""
+        self.stopped.set()
+        for poller in (self.poller, self.rest_poller):
+            if poller is not None:
+                poller.stop()
+
+
+def put_to_work(configuration: Configuration, standing: Standing, before: Working | None = None) -> Working:
+    """Make what a configuration asks for; nothing begins yet. Raises ConfigurationError."""
+    chosen = parts.enabled(configuration, standing.known)
+    kept = configuration.history.retention
+    history = History(
+        standing.file,
+        chosen,
+        parts.privacy(configuration),
+        configuration.pseudonym_key_file,
+        timedelta(seconds=kept) if kept else None,
+    )
+    history.pseudonyms = parts.pseudonyms(configuration)
+    shared = Shared(
+        history,
+        chosen,
+        standing.board,
+        time.time,
+        promises(configuration.freshness.promises()),
+        {key: assembly for key, assembly in standing.assemblies.items() if key[0] in chosen},
+        standing.on_change,
+    )
+    return Working(
+        _poller(configuration, shared),
+        _rest_poller(configuration, shared, before),
+        _notifier(configuration, history, standing, chosen, before),
+        history,
+        chosen,
+    )
+
+
+def _poller(configuration: Configuration, shared: Shared) -> Poller | None:
+    settings = configuration.repository
+    if settings is None:
+        return None
+    schedule = Schedule(settings.poll_interval, settings.exact_interval)
+    return Poller(Repository(parts.login(configuration)), shared, schedule)
+
+
+def _rest_poller(configuration: Configuration, shared: Shared, before: Working | None) -> RestPoller | None:
+    settings = configuration.rest
+    if settings is None:
+        return None
+    stopped = threading.Event()
+    # What is known of the token outlasts a reload.
+    life = before.rest_poller.life if before and before.rest_poller else None
+    rest = Rest(parts.rest_login(settings), stopping=stopped.is_set, life=life)
+    return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
+
+
+def _notifier(
+    configuration: Configuration,
+    history: History,
+    standing: Standing,
+    chosen: Mapping[str, Collector],
+    before: Working | None,
+) -> Notifier | None:
+    if configuration.alertmanager is None:
+        return None
+    receivers: Sequence[Alertmanager] = [Alertmanager(login) for login in parts.alertmanagers(configuration)]
+    present = Present(
+        standing.board.blocks,
+        standing.assets,
+        lambda: standing.sources(chosen),
+        standing.show_notifications,
+        standing.board.pin_firing,
+    )
+    # It is used by one of the two at a time: this one begins when that one has ended.
+    memory = before.notifier.memory if before and before.notifier else Memory(standing.tempo.rules)
+    return Notifier(receivers, history, present, parts.manner(configuration), time.time, memory)

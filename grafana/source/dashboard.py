@@ -1,0 +1,139 @@
+"""A dashboard: its panels row by row, what may be chosen above them, and the way to the others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from grafana.source.panels import DATASOURCE, Json, Panel
+from grafana.source.questions import HERE, promql
+
+COLUMNS = 24
+TAG = "tableau-exporter"
+# What Grafana's types of version 13 give; older ones read it too, newer ones bring it up to theirs.
+SCHEMA_VERSION = 42
+# "All" of a label that every series has, and of one that may be absent.
+EVERY, EVERY_OR_NONE = ".+", ".*"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A heading, and the panels below it from left to right."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A dashboard; ``name`` is that of its file and the end of its uid."""
+
+    name: str
+    title: str
+    description: str
+    rows: Sequence[Row]
+    variables: Sequence[Json] = field(default=())
+    since: str = "now-6h"
+
+    def json(self) -> Json:
+        """Return what stands in the file."""
+        return {
+            "annotations": {"list": []},
+            "description": self.description,
+            "editable": False,
+            "graphTooltip": 1,
+            "links": [_links()],
+            "panels": list(_laid_out(self.rows)),
+            "refresh": "1m",
+            "schemaVersion": SCHEMA_VERSION,
+            "tags": [TAG],
+            "templating": {"list": [*_common(), *self.variables]},
+            "time": {"from": self.since, "to": "now"},
+            "timezone": "browser",
+            "title": f"Tableau / {self.title}",
+            "uid": f"tableau-{self.name}",
+        }
+
+
+def chosen(name: str, label: str, question: str, all_value: str = EVERY_OR_NONE) -> Json:
+    """Return a variable: the values of a label, one, several or all of them."""
+    everything = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    return {
+        "allValue": all_value,
+        "current": everything,
+        "datasource": DATASOURCE,
+        "includeAll": True,
+        "label": label,
+        "multi": True,
+        "name": name,
+        "options": [],
+        "query": {"query": promql(question), "refId": name},
+        "refresh": 2,
+        "regex": "",
+        "sort": 5,
+        "type": "query",
+    }
+
+
+def typed(name: str, label: str, description: str) -> Json:
+    """Return a variable that is typed, or comes with a link."""
+    empty = {"selected": True, "text": "", "value": ""}
+    json = {"current": empty, "description": description, "label": label, "name": name}
+    return json | {"options": [empty], "query": "", "type": "textbox"}
+
+
+def _common() -> Iterator[Json]:
+    yield {
+        "current": {"selected": False, "text": "default", "value": "default"},
+        "label": "Data source",
+        "name": "datasource",
+        "options": [],
+        "query": "prometheus",
+        "refresh": 1,
+        "regex": "",
+        "type": "datasource",
+    }
+    # Who scrapes two deployments chooses one here. The list is of what answered within the time that is shown.
+    yield chosen("job", "Job", "label_values(tableau_exporter_build_info, job)", EVERY)
+    yield chosen("instance", "Instance", 'label_values(tableau_exporter_build_info{job=~"$job"}, instance)', EVERY)
+    # Sites are known from content where there is a repository, and from assets alone on Tableau Cloud.
+    yield chosen(
+        "site", "Site", f'label_values({{__name__=~"tableau_asset_info|tableau_content",{HERE}}}, site)', EVERY
+    )
+
+
+def _links() -> Json:
+    return {
+        "asDropdown": False,
+        "icon": "dashboard",
+        "includeVars": True,
+        "keepTime": True,
+        "tags": [TAG],
+        "targetBlank": False,
+        "title": "",
+        "tooltip": "",
+        "type": "dashboards",
+    }
+
+
+def _laid_out(rows: Sequence[Row]) -> Iterator[Json]:
+    """Yield the panels with their places and numbers: from left to right, and on below where the grid ends."""
+    number = top = 0
+    for row in rows:
+        number += 1
+        yield _row(number, top, row.title)
+        top, left, tallest = top + 1, 0, 0
+        for panel in row.panels:
+            if left + panel.width > COLUMNS:
+                top, left, tallest = top + tallest, 0, 0
+            number += 1
+            yield panel.json | {"gridPos": _place(left, top, panel.width, panel.height), "id": number}
+            left, tallest = left + panel.width, max(tallest, panel.height)
+        top += tallest
+
+
+def _row(number: int, top: int, title: str) -> Json:
+    json = {"collapsed": False, "gridPos": _place(0, top, COLUMNS, 1), "id": number, "panels": []}
+    return json | {"title": title, "type": "row"}
+
+
+def _place(left: int, top: int, width: int, height: int) -> Json:
+    return {"h": height, "w": width, "x": left, "y": top}

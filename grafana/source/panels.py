@@ -1,0 +1,279 @@
+"""The three kinds of panels, in the JSON that Grafana reads: a figure, a course over time, a table.
+
+A panel has no place here; ``dashboard.py`` gives it one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from grafana.source.questions import promql
+
+Json = dict[str, Any]
+Threshold = tuple[float | None, str]
+Words = Mapping[int, tuple[str, str]]
+
+DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
+# The time and every variable go along with whoever follows a link.
+KEPT = "${__url_time_range}&${__all_variables}"
+CALM: Sequence[Threshold] = ((None, "green"),)
+NONE_IS_WELL: Sequence[Threshold] = ((None, "green"), (1, "red"))
+PLAIN: Sequence[Threshold] = ((None, "text"),)
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel and how much room it takes; Grafana's grid is 24 columns wide."""
+
+    width: int
+    height: int
+    json: Json
+
+
+@dataclass(frozen=True)
+class Line:
+    """A question whose answer is drawn over time, and what each series of the answer is called."""
+
+    question: str
+    legend: str
+    color: str | None = None
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Label:
+    """A column of a table that shows a label; a ``link`` leads from its cells to somewhere."""
+
+    name: str
+    heading: str
+    width: int | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Value:
+    """A column of a table that shows the answer to a question."""
+
+    question: str
+    heading: str
+    unit: str
+    thresholds: Sequence[Threshold] = PLAIN
+    words: Words | None = None
+    decimals: int | None = None
+    width: int | None = None
+
+
+def figure(  # noqa: PLR0913 - each says one thing of the panel
+    title: str,
+    description: str,
+    unit: str,
+    question: str,
+    *,
+    legend: str = "",
+    thresholds: Sequence[Threshold] = PLAIN,
+    words: Words | None = None,
+    no_value: str = "No data",
+    link: str | None = None,
+    width: int = 4,
+    graph: bool = True,
+    decimals: int | None = None,
+) -> Panel:
+    """Return a panel of one figure, or one for each series, with its course in the background."""
+    defaults = _defaults(unit, thresholds, words, decimals) | {"noValue": no_value}
+    options = {
+        "colorMode": "value",
+        "graphMode": "area" if graph else "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "percentChangeColorMode": "standard",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "showPercentChange": False,
+        "textMode": "auto",
+        "wideLayout": True,
+    }
+    targets = [_target("A", question, legend, instant=not graph)]
+    links = [_link(f"Show {link}", f"/d/tableau-{link}?{KEPT}")] if link else []
+    return Panel(width, 4, _panel("stat", title, description, targets, defaults, options) | {"links": links})
+
+
+def course(
+    title: str,
+    description: str,
+    unit: str,
+    lines: Sequence[Line],
+    *,
+    no_value: str = "No data",
+    width: int = 12,
+    logarithmic: bool = False,
+    points: int | None = None,
+) -> Panel:
+    """Return a panel that draws its lines over time; where there is no data a line breaks.
+
+    ``points`` is how many of them Prometheus reckons at most, where each costs a look at every asset.
+    """
+    custom: Json = {"drawStyle": "line", "fillOpacity": 10, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
+    defaults = _defaults(unit, CALM) | {"custom": custom, "noValue": no_value}
+    if logarithmic:
+        custom |= {"fillOpacity": 0, "scaleDistribution": {"log": 10, "type": "log"}}
+    else:
+        # An axis that begins at 0 makes no waves of a ripple.
+        defaults["min"] = 0
+    defaults["color"] = {"mode": "palette-classic"}
+    options = {
+        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    targets = [_target(ref, line.question, line.legend) for ref, line in zip(ascii_uppercase, lines, strict=False)]
+    json = _panel("timeseries", title, description, targets, defaults, options)
+    if points:
+        json["maxDataPoints"] = points
+    json["fieldConfig"]["overrides"] = [
+        {"matcher": {"id": "byFrameRefID", "options": ref}, "properties": _drawn(line)}
+        for ref, line in zip(ascii_uppercase, lines, strict=False)
+        if line.color or line.dashed
+    ]
+    return Panel(width, 8, json)
+
+
+def table(
+    title: str,
+    description: str,
+    columns: Sequence[Label | Value],
+    *,
+    worst_first: str,
+    no_value: str = "No data",
+    width: int = 24,
+    height: int = 8,
+) -> Panel:
+    """Return a table of the answers that Prometheus has now: one row for each set of labels, the worst above."""
+    values = [column for column in columns if isinstance(column, Value)]
+    targets = [
+        _target(ref, value.question, instant=True) | {"format": "table"}
+        for ref, value in zip(ascii_uppercase, values, strict=False)
+    ]
+    defaults = _defaults(values[0].unit, PLAIN) | {"noValue": no_value, "custom": _cells()}
+    options = {
+        "cellHeight": "sm",
+        "frameIndex": 0,
+        "showHeader": True,
+        "sortBy": [{"desc": True, "displayName": worst_first}],
+    }
+    json = _panel("table", title, description, targets, defaults, options)
+    json["fieldConfig"]["overrides"] = [_column(column) for column in columns]
+    json["transformations"] = _transformations(columns, worst_first)
+    return Panel(width, height, json)
+
+
+def _cells() -> Json:
+    return {
+        "align": "auto",
+        "cellOptions": {"type": "auto"},
+        "filterable": True,
+        "inspect": False,
+        "minWidth": 60,
+    }
+
+
+def _transformations(columns: Sequence[Label | Value], worst_first: str) -> list[Json]:
+    """Return what makes one table of the answers: the columns in their order, under their headings."""
+    answers = iter(_value_fields(sum(isinstance(column, Value) for column in columns)))
+    names = [column.name if isinstance(column, Label) else next(answers) for column in columns]
+    organized = {
+        "excludeByName": {},
+        "indexByName": {name: place for place, name in enumerate(names)},
+        "renameByName": dict(zip(names, (column.heading for column in columns), strict=True)),
+    }
+    return [
+        {"id": "merge", "options": {}},
+        {"id": "filterFieldsByName", "options": {"include": {"names": names}}},
+        {"id": "organize", "options": organized},
+        # What the answers of a table have in common is in the order of the first: the worst come up here.
+        {"id": "sortBy", "options": {"fields": {}, "sort": [{"desc": True, "field": worst_first}]}},
+    ]
+
+
+def _value_fields(count: int) -> list[str]:
+    # Grafana names the answer by its question only where there are several.
+    return ["Value"] if count == 1 else [f"Value #{ref}" for ref in ascii_uppercase[:count]]
+
+
+def _panel(kind: str, title: str, description: str, targets: list[Json], defaults: Json, options: Json) -> Json:
+    return {
+        "datasource": DATASOURCE,
+        "description": " ".join(description.split()),
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+        "targets": targets,
+        "title": title,
+        "type": kind,
+    }
+
+
+def _link(title: str, url: str) -> Json:
+    # Grafana's type wants every key; what is kept stands in the address.
+    given = {"asDropdown": False, "icon": "", "includeVars": False, "keepTime": False, "tags": []}
+    return given | {"targetBlank": False, "title": title, "tooltip": "", "type": "link", "url": url}
+
+
+def _target(ref: str, question: str, legend: str = "", *, instant: bool = False) -> Json:
+    return {
+        "datasource": DATASOURCE,
+        "expr": promql(question),
+        "instant": instant,
+        "legendFormat": legend or "__auto",
+        "range": not instant,
+        "refId": ref,
+    }
+
+
+def _defaults(
+    unit: str,
+    thresholds: Sequence[Threshold],
+    words: Words | None = None,
+    decimals: int | None = None,
+) -> Json:
+    steps = [{"color": color, "value": value} for value, color in thresholds]
+    json: Json = {
+        "color": {"mode": "thresholds"},
+        "mappings": _mappings(words),
+        "thresholds": {"mode": "absolute", "steps": steps},
+        "unit": unit,
+    }
+    return json if decimals is None else json | {"decimals": decimals}
+
+
+def _mappings(words: Words | None) -> list[Json]:
+    if not words:
+        return []
+    options = {
+        f"{value}": {"color": color, "index": index, "text": text}
+        for index, (value, (text, color)) in enumerate(words.items())
+    }
+    return [{"options": options, "type": "value"}]
+
+
+def _drawn(line: Line) -> list[Json]:
+    properties: list[Json] = []
+    if line.color:
+        properties.append({"id": "color", "value": {"fixedColor": line.color, "mode": "fixed"}})
+    if line.dashed:
+        properties.append({"id": "custom.lineStyle", "value": {"dash": [8, 6], "fill": "dash"}})
+        properties.append({"id": "custom.fillOpacity", "value": 0})
+    return properties
+
+
+def _column(column: Label | Value) -> Json:
+    properties: list[Json] = [{"id": "custom.width", "value": column.width}] if column.width else []
+    if isinstance(column, Label):
+        # Or a version such as 2025.3 would be taken for a number.
+        properties += [{"id": "noValue", "value": ""}, {"id": "unit", "value": "string"}]
+        if column.link:
+            properties.append({"id": "links", "value": [{"title": "Show", "url": column.link}]})
+    else:
+        given = _defaults(column.unit, column.thresholds, column.words, column.decimals) | {"noValue": NOTHING}
+        properties += [{"id": key, "value": value} for key, value in given.items() if value != []]
+        if len(column.thresholds) > 1 or column.words:
+            properties.append({"id": "custom.cellOptions", "value": {"type": "color-text"}})
+    return {"matcher": {"id": "byName", "options": column.heading}, "properties": properties}

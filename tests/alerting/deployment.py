@@ -1,0 +1,82 @@
+"""A whole agent but its threads and its web pages, on a real repository, with a clock of its own."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
+from exporter.collectors import discover
+from exporter.config.freshness import Promise
+from exporter.exposition.board import Board
+from exporter.freshness import promises
+from exporter.history.file import HistoryFile
+from exporter.history.history import History
+from exporter.history.redaction import Privacy
+from exporter.poller.assembling import assemblies
+from exporter.poller.poller import Poller, Schedule
+from exporter.poller.shared import Shared
+from exporter.repository.source import Address, Repository
+from exporter.repository.source import Login as RepositoryLogin
+from exporter.working import Standing
+
+POLL_SECONDS = 60.0
+HOUR = 3600.0
+
+
+class Deployment:
+    """One agent; ``now`` is its clock (Unix seconds), which begins as the repository's does."""
+
+    def __init__(
+        self,
+        path: Path,
+        repository: Mapping[str, str | int],
+        urls: Sequence[str],
+        *,
+        warning: float = 12 * HOUR,
+        critical: float = 24 * HOUR,
+        manner: Manner | None = None,
+        privacy: Privacy | None = None,
+    ) -> None:
+        self.path = path
+        self.now = time.time()
+        self.urls = urls
+        self.manner = manner or Manner()
+        self.privacy = privacy or Privacy()
+        self.promises = promises([Promise({}, warning, critical)])
+        address = Address(str(repository["host"]), int(repository["port"]))
+        names = (str(repository["dbname"]), str(repository["user"]))
+        password = str(repository["password"])
+        self.repository = Repository(RepositoryLogin((address,), *names, lambda: password, (("sslmode", "disable"),)))
+        self.changed: Callable[[], None] = lambda: None
+        """Called when there is something new to show."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with the same file, as an agent does that was killed."""
+        found = discover()
+        board = Board(["repository"], version="0", library="0", started_at=self.now)
+        standing = Standing(found, HistoryFile(self.path), board, assemblies(found, self.promises), lambda: None)
+        history = History(standing.file, found, self.privacy)
+        shared = Shared(history, found, board, lambda: self.now, self.promises, standing.assemblies, self._changed)
+        self.poller = Poller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
+        self.board = board
+        present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        receivers = [Alertmanager(Login(url)) for url in self.urls]
+        self.notifier = Notifier(receivers, history, present, self.manner, lambda: self.now)
+        self._polled_at = -POLL_SECONDS
+
+    def _changed(self) -> None:
+        self.changed()
+
+    def go(self, seconds: float) -> None:
+        """Go on for so long: poll every minute, look and tell every quarter of one."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += LOOK_SECONDS
+            if self.now - self._polled_at >= POLL_SECONDS:
+                self._polled_at = self.now
+                self.poller.poll()
+            self.notifier.step()
+            for courier in self.notifier.couriers:
+                courier.deliver()

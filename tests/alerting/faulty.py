@@ -1,0 +1,170 @@
+"""An Alertmanager that is out of order in every way: it refuses, errs, hangs, and takes what it does not answer for.
+
+It serves one connection after the other, so that whoever asks it and is answered knows that all before is done.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Self
+
+from tests.alerting.receiver import Labels, Told, told
+
+WELL, REFUSES, ERRS, HANGS, RESETS, TAKES_HALF = "well", "refuses", "errs", "hangs", "resets", "takes half"
+DISORDERS = (REFUSES, ERRS, HANGS, RESETS, TAKES_HALF)
+_RESET = struct.pack("ii", 1, 0)
+
+
+class FaultyAlertmanager:
+    """One Alertmanager; what it was told and not yet asked for stands in ``news``."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.manner = WELL
+        self.last: dict[Labels, Told] = {}
+        self.news: list[Told] = []
+        self.taken = 0
+        """How many alerts it took so far, answered or not."""
+        self.answered: list[Told] = []
+        """What it took and said so, since it was asked."""
+        self.kills: tuple[int, bool] | None = None
+        """The process that it ends at its next batch, and whether it takes the batch before."""
+        # A port stays its own while nobody listens there.
+        self._place = _bound(0)
+        self.port = self._place.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._listen()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.manner != REFUSES:
+            self._close()
+        self._place.close()
+
+    def behave(self, manner: str) -> None:
+        """Be in order, or out of it in another way."""
+        before, self.manner = self.manner, manner
+        if REFUSES in (before, manner) and before != manner:
+            (self._close if manner == REFUSES else self._listen)()
+
+    def settle(self) -> None:
+        """Wait until everything is done that was asked of it."""
+        if self.manner != REFUSES:
+            asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            asking.request("GET", "/")
+            assert asking.getresponse().status == 200
+            asking.close()
+
+    def heard(self) -> tuple[list[Told], list[Told]]:
+        """Return what it was told since the last time, and what of that it said that it took."""
+        self.settle()
+        news, answered = self.news, self.answered
+        self.news, self.answered = [], []
+        return news, answered
+
+    def open_at(self, now: float) -> set[Labels]:
+        """Return the alerts that it holds for firing."""
+        return {labels for labels, word in self.last.items() if word.ends_at > now}
+
+    def _listen(self) -> None:
+        self._server = _server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def _close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _take(self, batch: list[Told]) -> None:
+        self.taken += len(batch)
+        self.news += batch
+        self.last |= {word.labels: word for word in batch}
+
+    def _kill(self, *, taken: bool) -> None:
+        if self.kills is not None and self.kills[1] == taken:
+            os.kill(self.kills[0], signal.SIGKILL)
+            self.kills = None
+
+
+def _bound(port: int) -> socket.socket:
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    place.bind(("127.0.0.1", port))
+    return place
+
+
+def _server(alertmanager: FaultyAlertmanager) -> HTTPServer:
+    """Return a server that behaves as the Alertmanager does."""
+    server = HTTPServer(("127.0.0.1", 0), _handler(alertmanager), bind_and_activate=False)
+    server.socket.close()
+    server.socket = _bound(alertmanager.port)
+    server.server_address = server.socket.getsockname()
+    server.server_activate()
+    return server
+
+
+def _handler(alertmanager: FaultyAlertmanager) -> type["_Handler"]:
+    return type("Handler", (_Handler,), {"alertmanager": alertmanager})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Serves one request."""
+
+    alertmanager: FaultyAlertmanager
+
+    def handle(self) -> None:
+        # Whoever is killed in the midst of asking is no news.
+        with contextlib.suppress(OSError):
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def do_GET(self) -> None:
+        self._answer(200)
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return
+        alertmanager = self.alertmanager
+        alertmanager._kill(taken=False)
+        self._behave([told(alert, alertmanager.clock()) for alert in json.loads(body)])
+
+    def _behave(self, batch: list[Told]) -> None:
+        alertmanager, manner = self.alertmanager, self.alertmanager.manner
+        if manner == HANGS:
+            self.connection.recv(1)
+            return
+        share = {ERRS: 0, TAKES_HALF: len(batch) // 2}.get(manner, len(batch))
+        alertmanager._take(batch[:share])
+        alertmanager._kill(taken=True)
+        if manner == WELL:
+            alertmanager.answered += batch
+        if manner == RESETS:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        else:
+            self._answer(200 if manner == WELL else 503)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

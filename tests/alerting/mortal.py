@@ -1,0 +1,220 @@
+"""The agent's notifying half as a process that is killed and begun anew, many times a second.
+
+A server that has done nothing but import forks each of them: ``python -m tests.alerting.mortal``. It is told what to do
+by lines of JSON, and so is whom it forks; one of the two listens at a time.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import duckdb
+import structlog
+
+from exporter.alerting.alertmanager import Alertmanager
+from exporter.alerting.notifier import LOOK_SECONDS
+from exporter.alerting.rules import Rule
+from exporter.alerting.view import Found, Pairs, View, always, never
+from exporter.collectors import discover
+from tests.alerting.rig import TIMEOUT_SECONDS, Rig
+from tests.archive.ending import ending
+
+PATIENCE_SECONDS = 0.02
+"""For a file that somebody holds."""
+HURRY_SECONDS = 0.1
+"""For an Alertmanager of which it is known that it hangs."""
+SENT = "tableau_notifications_sent_total"
+ROOT = Path(__file__).parents[2]
+
+_connect = duckdb.connect
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A rule, and how long it waits and is kept."""
+
+    alert: str
+    severity: str
+    wait_seconds: float
+    keep_seconds: float
+
+
+KINDS = (
+    Kind("TableauAssetRefreshLate", "warning", 300.0, 300.0),
+    Kind("TableauAssetStale", "critical", 60.0, 120.0),
+    Kind("TableauCollectorFailing", "warning", 600.0, 0.0),
+)
+
+
+class Mortal:
+    """One process, as whoever began it sees it; ``pid`` is 0 while there is none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pid = 0
+        self._log = (folder / "notifier.log").open("wb")
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.alerting.mortal"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=ROOT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        with self._server:
+            pass
+        self._log.close()
+
+    def begin(self, path: Path, urls: Sequence[str]) -> None:
+        """Begin one with a history file."""
+        self._say({"path": str(path), "urls": urls})
+        self.pid = self._answer()["pid"]
+
+    def ask(self, question: Mapping[str, object], *, kill_after: float | None = None) -> dict[str, Any] | None:
+        """Have it do something, and perhaps kill it meanwhile; None where it ended before it was done."""
+        self._say(question)
+        timer = None
+        if kill_after is not None:
+            timer = threading.Timer(kill_after, os.kill, (self.pid, signal.SIGKILL))
+            timer.start()
+        answer = self._answer()
+        if timer is not None:
+            timer.join()
+            if "ended" not in answer:
+                self._bury(self._answer())
+                return answer
+        if "ended" in answer:
+            self._bury(answer)
+            return None
+        return answer
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self._bury(self._answer())
+
+    def _bury(self, answer: Mapping[str, Any]) -> None:
+        self.pid = 0
+        assert answer["ended"] == signal.SIGKILL, f"it ended by itself: {answer}; see {self._log.name}"
+
+    def _say(self, said: Mapping[str, object]) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(said).encode() + b"\n")
+        self._server.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._server.stdout is not None
+        line = self._server.stdout.readline()
+        assert line, f"the server ended; see {self._log.name}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+class Shown:
+    """What the rules find: what was said last."""
+
+    def __init__(self) -> None:
+        self.seen: Mapping[str, Mapping[str, Any]] = {}
+        self.kills_at: str | None = None
+        """The rule at which the process ends."""
+        self.rules = [
+            Rule(kind.alert, kind.severity, kind.wait_seconds, self._find(kind), "s", "{span}", kind.keep_seconds)
+            for kind in KINDS
+        ]
+
+    def _find(self, kind: Kind) -> Callable[[View], Found]:
+        def find(_view: View) -> Found:
+            if self.kills_at == kind.alert:
+                _end()
+            seen = self.seen[kind.alert]
+            if seen["raises"]:
+                raise ZeroDivisionError
+            holding: dict[Pairs, float] = {
+                tuple((name, text) for name, text in pairs): 1.0 for pairs in seen["holding"]
+            }
+            return Found(holding, always if seen["silent"] else never)
+
+        return find
+
+
+def _end() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[str]) -> None:
+    """Do what is said until killed."""
+    shown = Shown()
+    rig = Rig(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
+    _tell(answers, {"pid": os.getpid()})
+    for line in questions:
+        question = json.loads(line)
+        rig.now = question["now"]
+        if "urls" in question:
+            _reload(rig, question["urls"])
+        else:
+            _look(rig, shown, question)
+        sent = {url: rig.value(SENT, alertmanager=url) for url in rig.urls}
+        _tell(answers, {"sent": sent})
+
+
+def _reload(rig: Rig, urls: Sequence[str]) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    rig.notifier.run(stopped, LOOK_SECONDS)
+    rig.urls = urls
+    rig.reload()
+
+
+def _look(rig: Rig, shown: Shown, question: Mapping[str, Any]) -> None:
+    shown.seen, shown.kills_at = question["seen"], question["kills_at"]
+    for courier in rig.notifier.couriers:
+        receiver = courier.receiver
+        assert isinstance(receiver, Alertmanager)
+        seconds = HURRY_SECONDS if courier.url in question["hanging"] else TIMEOUT_SECONDS
+        receiver._login = replace(receiver._login, timeout=seconds)
+    statement = question["kills_at_statement"]
+    duckdb.connect = ending(_connect, statement, _end) if statement else _connect
+    rig.step()
+
+
+def _tell(answers: int, said: Mapping[str, object]) -> None:
+    os.write(answers, json.dumps(said).encode() + b"\n")
+
+
+def _serve() -> None:
+    """Fork whom it is told to fork, one after the other."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+    discover()
+    questions = iter(sys.stdin.buffer.readline, b"")
+    for line in questions:
+        question = json.loads(line)
+        if "path" not in question:
+            # It was said to one that did not live to hear it.
+            continue
+        if not (child := os.fork()):
+            try:
+                _live(questions, answers, question["path"], question["urls"])
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        _tell(answers, {"ended": status})
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,241 @@
+"""A real Alertmanager is told: every alert arrives as it is, and each fault of a login is one line."""
+
+import json
+import re
+import ssl
+import time
+import urllib.parse
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from exporter.alerting.alert import LONGEST_ANNOTATION, Alert, bounded_annotations, bounded_labels
+from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
+from exporter.errors import ConfigurationError, Fault, NotificationFailed
+from exporter.metrics import Labels
+from tests.alerting.conftest import PASSWORD, Secured, alert, held, write_certificate
+
+HOSTILE = {
+    "nul": "a\x00b",
+    "lines": "a\nb\r\nc",
+    "surrogate": "a\ud800b\udfff",
+    "quotes": "\"\\n'{}`$(x)",
+    "markup": "<script>alert(1)</script>{{ template }}",
+    "signs": "\U0001f468\u200d\U0001f469 売上 \u202eevil\u2066",
+    "long": "ж" * 255,
+    "spaces": " a ",
+}
+
+
+def test_alerts_arrive(plain: str, test_name: str) -> None:
+    """Everything is accepted, and what Alertmanager holds is what was sent."""
+    alerts = [alert(test=test_name, number=str(number)) for number in range(300)]
+    sent = Alertmanager(Login(plain)).send(alerts)
+    assert (sent.accepted, sent.refused) == (alerts, [])
+    there = held(plain, "test", test_name)
+    assert {one["labels"]["number"] for one in there} == {str(number) for number in range(300)}
+    assert all(one["annotations"] == {"summary": "TableauAssetStale"} for one in there)
+
+
+def test_labels_of_a_deployment_are_on_every_alert(plain: str, test_name: str) -> None:
+    """What the configuration adds arrives with each alert, which is the same alert to whoever sent it."""
+    alerts = [alert(test=test_name, number=str(number)) for number in range(300)]
+    assert Alertmanager(Login(plain, labels={"deployment": "eu"})).send(alerts).accepted == alerts
+    there = held(plain, "test", test_name)
+    assert [one["labels"]["deployment"] for one in there] == ["eu"] * 300
+
+
+def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
+    """An alert that has ended is held no longer, and to end one that nobody knows is accepted."""
+    alertmanager, firing = Alertmanager(Login(plain)), alert(test=test_name)
+    alertmanager.send([firing])
+    assert len(held(plain, "test", test_name)) == 1
+    ended = Alert(firing.labels, firing.annotations, firing.starts_at - 10, time.time() - 1)
+    assert alertmanager.send([ended]).accepted == [ended]
+    assert held(plain, "test", test_name) == []
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_names_arrive_as_prometheus_has_them(kind: str, plain: str, test_name: str) -> None:
+    """A label that comes from Tableau is to Alertmanager what it is to Prometheus, which reads the exposition."""
+    name = HOSTILE[kind]
+    Alertmanager(Login(plain)).send([alert(test=test_name, asset_name=name)])
+    (there,) = held(plain, "test", test_name)
+    exposed = Labels(["asset_name"], [[there["labels"]["asset_name"]]]).text
+    assert exposed == Labels(["asset_name"], [[name]]).text
+
+
+def test_texts_are_bounded(plain: str, test_name: str) -> None:
+    """An error text of ten thousand characters, and a name of as many, arrive cut."""
+    now, labels = time.time(), bounded_labels({"alertname": "A", "test": test_name, "asset_name": "n" * 10_000})
+    long = Alert(labels, bounded_annotations({"error": "Ж\n" * 5_000}), now, now + 60)
+    assert Alertmanager(Login(plain)).send([long]).accepted == [long]
+    (there,) = held(plain, "test", test_name)
+    assert there["labels"] == dict(labels)
+    assert len(there["annotations"]["error"]) == LONGEST_ANNOTATION
+
+
+def test_the_invalid_are_named_and_the_valid_are_taken(plain: str, test_name: str) -> None:
+    """One alert that cannot be had costs no other; it is refused once, with Alertmanager's reason."""
+    now = time.time()
+    good = [alert(test=test_name, number=str(number)) for number in range(40)]
+    ends_first = Alert(bounded_labels({"alertname": "A", "test": test_name}), {}, now, now - 60)
+    misnamed = Alert((("alertname", "B"), ("bad-name", "x"), ("test", test_name)), {}, now, now + 60)
+    nameless = Alert((), {}, now, now + 60)
+    sent = Alertmanager(Login(plain)).send([*good[:7], ends_first, *good[7:20], misnamed, nameless, *good[20:]])
+    assert {one.labels for one in sent.accepted} == {one.labels for one in good}
+    assert len(sent.accepted) == len(good)
+    reasons = {one.labels: reason for one, reason in sent.refused}
+    assert reasons.keys() == {ends_first.labels, misnamed.labels, nameless.labels}
+    assert reasons[ends_first.labels] == "start time must be before end time"
+    assert "bad-name" in reasons[misnamed.labels]
+    assert reasons[nameless.labels]
+    assert len(held(plain, "test", test_name)) == 40
+    assert {one["labels"]["number"] for one in held(plain, "test", test_name)} == {str(n) for n in range(40)}
+
+
+def test_an_empty_batch_is_taken(plain: str) -> None:
+    """What tells a disliked alert from a disliked sender is taken by every Alertmanager."""
+    answer = httpx.post(f"{plain}/api/v2/alerts", json=[], timeout=60)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_nothing_to_say_is_said_to_nobody() -> None:
+    """Without alerts nobody is asked."""
+    assert Alertmanager(Login("http://127.0.0.1:1")).send([]).accepted == []
+
+
+def test_its_version_is_read(plain: str) -> None:
+    """Whoever looks sees what answers."""
+    expected = httpx.get(f"{plain}/api/v2/status").json()["versionInfo"]["version"]
+    assert Alertmanager(Login(plain)).look() == expected
+
+
+def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
+    """TLS, a client's certificate, a user with a password in any script, and a path before the API."""
+    alertmanager = Alertmanager(secured.login())
+    assert alertmanager.look()
+    told = alert(test=test_name)
+    assert alertmanager.send([told]).accepted == [told]
+    alertmanager.close()
+    assert alertmanager.url == secured.url
+    files = (str(secured.folder / "client.crt"), str(secured.folder / "client.key"))
+    context = ssl.create_default_context(cafile=secured.folder / "ca.crt")
+    context.load_cert_chain(*files)
+    with httpx.Client(verify=context, auth=("exporter", PASSWORD)) as client:
+        there = client.get(f"{secured.url}/api/v2/alerts").json()
+    assert [one["labels"]["test"] for one in there if one["labels"].get("test") == test_name] == [test_name]
+
+
+def failure(login: Login) -> str:
+    """Return the line of a failure; looking and sending fail alike."""
+    alertmanager = Alertmanager(login)
+    with pytest.raises(NotificationFailed) as caught:
+        alertmanager.look()
+    line = str(caught.value)
+    assert alertmanager.send([alert()]).failure == line
+    assert "\n" not in line
+    assert line.startswith(f"alertmanager {login.url}: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, ("exporter", "wrong-canary"), ("nobody", PASSWORD), "token-canary"],
+    ids=["none", "password", "user", "token"],
+)
+def test_whoever_is_not_known_is_refused(secured: Secured, authorization: Authorization) -> None:
+    """The line says which keys to look at, and no secret."""
+    line = failure(secured.login(authorization))
+    assert "HTTP 401" in line
+    assert line.endswith("check alertmanager.basic_auth or alertmanager.bearer_token")
+    assert "canary" not in line
+
+
+def test_certificates_are_checked(secured: Secured, tmp_path: Path) -> None:
+    """Nobody is trusted who was not named; a name that is not the certificate's is refused."""
+    advice = "check alertmanager.tls.ca_file, the host's name and whether its certificate expired"
+    assert failure(secured.login(ca_file=None)).endswith(advice)
+    elsewhere = Login(secured.url.replace("localhost", "127.0.0.1"), ca_file=secured.folder / "ca.crt")
+    assert failure(elsewhere).endswith(advice)
+
+
+def test_certificates_of_clients_are_shown(secured: Secured, tmp_path: Path) -> None:
+    """Without a certificate, or with one of somebody else, the line says which keys to look at."""
+    write_certificate(trustme.CA(), tmp_path, "other")
+    for name in (None, tmp_path / "other"):
+        crt, key = (name and name.with_suffix(ending) for ending in (".crt", ".key"))
+        alertmanager = Alertmanager(secured.login(cert_file=crt, key_file=key))
+        with pytest.raises(NotificationFailed) as caught:
+            alertmanager.look()
+        for line in (str(caught.value), alertmanager.send([alert()]).failure or ""):
+            assert re.search(r"certificate.*alertmanager\.tls\.cert_file", line)
+
+
+def test_files_that_are_no_certificates(secured: Secured, tmp_path: Path) -> None:
+    """A file that cannot be used is named."""
+    broken, absent = tmp_path / "broken", tmp_path / "absent"
+    broken.write_text("nothing\n")
+    for path in (broken, absent):
+        assert f"alertmanager.tls.ca_file {path}: " in failure(secured.login(ca_file=path))
+        assert f"alertmanager.tls.cert_file {path}: " in failure(secured.login(cert_file=path))
+    other = trustme.CA().issue_cert("localhost")
+    other.private_key_pem.write_to_path(tmp_path / "other.key")
+    assert "key values mismatch" in failure(secured.login(key_file=tmp_path / "other.key")).replace("_", " ").lower()
+
+
+def test_files_are_read_anew_after_a_failure(secured: Secured, tmp_path: Path) -> None:
+    """Whoever mends the certificates need not restart anything."""
+    (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
+    alertmanager = Alertmanager(secured.login(ca_file=tmp_path / "ca.crt"))
+    with pytest.raises(NotificationFailed, match="certificate"):
+        alertmanager.look()
+    (tmp_path / "ca.crt").write_bytes((secured.folder / "ca.crt").read_bytes())
+    assert alertmanager.look()
+
+
+def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
+    """A password that was rotated is used at once; one that cannot be read is a line."""
+    current: list[Authorization] = [("exporter", "old"), ("exporter", PASSWORD)]
+    login = secured.login()
+    alertmanager = Alertmanager(
+        Login(login.url, lambda: current.pop(0), login.ca_file, login.cert_file, login.key_file)
+    )
+    with pytest.raises(NotificationFailed, match="HTTP 401"):
+        alertmanager.look()
+    assert alertmanager.look()
+
+    def unreadable() -> Authorization:
+        raise ConfigurationError([Fault("alertmanager.bearer_token_file", "cannot be read: Permission denied")])
+
+    line = failure(Login(secured.url, unreadable))
+    assert line == f"alertmanager {secured.url}: alertmanager.bearer_token_file: cannot be read: Permission denied"
+
+
+def test_a_path_that_is_missing(secured: Secured) -> None:
+    """Where Alertmanager stands below a path, the line says that the path belongs into the URL."""
+    login = secured.login()
+    url = urllib.parse.urlsplit(secured.url)._replace(path="").geturl()
+    line = failure(Login(url, login.authorization, login.ca_file, login.cert_file, login.key_file))
+    assert "HTTP 404" in line
+    assert line.endswith("where Alertmanager has a path prefix, the URL must have it too")
+
+
+def test_the_wrong_scheme(secured: Secured, plain: str) -> None:
+    """Plain http where TLS is spoken, and the reverse, are not told as anything else."""
+    assert "check alertmanager.urls: http or https" in failure(Login(secured.url.replace("https:", "http:")))
+    assert "it may speak plain http there; check alertmanager.urls" in failure(Login(plain.replace("http:", "https:")))
+
+
+def test_what_failed_in_part_tells_the_rest(plain: str, test_name: str) -> None:
+    """What was accepted before a failure is told with it: it is known to have arrived."""
+    good = [alert(test=test_name, number=str(number)) for number in range(300)]
+    proofs: list[Authorization] = [None, "not a\ntoken"]
+    sent = Alertmanager(Login(plain, lambda: proofs.pop(0))).send(good)
+    assert "has characters that no token has" in (sent.failure or "")
+    assert sent.accepted == good[:256]
+    assert sent.refused == []
+    assert len(held(plain, "test", test_name)) == 256
+    assert json.loads(good[0].to_json())["labels"]["test"] == test_name

@@ -1,0 +1,189 @@
+"""A courier tells an Alertmanager that dislikes some alerts, or all: the others are told, and little is asked."""
+
+import json
+import queue
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.courier import LINES, REFUSALS, Courier, Message, Outbox, Receipt
+from exporter.alerting.view import Pairs
+from tests.alerting.stranger import Answer, Asked, Stranger, reply
+
+NOW, LOOK, MINUTE = 1_700_000_000.0, 15.0, 60.0
+Labels = dict[str, Any]
+
+
+class Round:
+    """A courier with a clock that a test moves."""
+
+    def __init__(self, stranger: Stranger, messages: list[Message]) -> None:
+        self.now = NOW
+        self.stranger = stranger
+        self.receipts: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
+        self.courier = Courier(Alertmanager(Login(stranger.url)), lambda: self.now, self.receipts)
+        self.courier.outbox = Outbox(messages)
+
+    def go(self, seconds: float = LOOK) -> list[list[Labels]]:
+        """Go on for so long and tell once; return the labels of each batch that was posted."""
+        self.now += seconds
+        before = len(self.stranger.asked)
+        self.courier.deliver()
+        return [[one["labels"] for one in json.loads(asked.body)] for asked in self.stranger.asked[before:]]
+
+    def failed(self) -> int:
+        """Return how many were counted as failed since the last time."""
+        failed = 0
+        while not self.receipts.empty():
+            failed += self.receipts.get().failed
+        return failed
+
+
+def message(number: int, name: str = "fine", severity: str = "warning") -> Message:
+    """Return an alert about an asset."""
+    labels = {"alertname": "TableauAssetStale", "asset_id": f"luid-{number}", "asset_name": name, "site": "default"}
+    return Message("r", pairs(labels, severity), 1.0, NOW)
+
+
+def pairs(labels: dict[str, str], severity: str) -> Pairs:
+    """Return labels as an alert has them."""
+    return tuple(sorted({**labels, "severity": severity}.items()))
+
+
+def disliking(word: str, taken: list[Labels], status: int = 403, said: str = "") -> Answer:
+    """Refuse whatever has a word in it, and take everything else."""
+
+    def answer(connection: socket.socket, asked: Asked) -> None:
+        if word.encode() in asked.body:
+            reply(status, said)(connection, asked)
+        else:
+            taken.extend(one["labels"] for one in json.loads(asked.body))
+            reply()(connection, asked)
+
+    return answer
+
+
+def of(logs: list[EventDict], event: str) -> list[EventDict]:
+    """Return the lines of a kind."""
+    return [entry for entry in logs if entry["event"] == event]
+
+
+def test_the_weightiest_are_told_first_and_alone() -> None:
+    """What has no stranger's names comes first, the critical before the others; it shares no batch with assets."""
+    own = [Message("r", pairs({"alertname": name}, severity), 1.0, NOW) for name, severity in OWN]
+    messages = [message(0), message(1, severity="critical"), *own]
+    with Stranger(reply()) as stranger:
+        told = Round(stranger, messages).go()
+    assert [[one["severity"] for one in batch] for batch in told] == [["critical", "warning"], ["critical", "warning"]]
+    assert [one["alertname"] for one in told[0]] == ["TableauArchivePurgeRisk", "TableauHistoryFileBusy"]
+
+
+OWN = (("TableauHistoryFileBusy", "warning"), ("TableauArchivePurgeRisk", "critical"))
+
+
+def test_what_was_refused_is_told_apart() -> None:
+    """From the second minute on, one that is refused costs two requests: it is not among the others any more."""
+    messages = [message(number, "<script>" if number == 7 else "fine") for number in range(600)]
+    taken: list[Labels] = []
+    with Stranger(disliking("<script>", taken)) as stranger:
+        course = Round(stranger, messages)
+        course.go()
+        assert len(taken) == 599
+        for _ in range(3):
+            assert course.go() == []
+        told = course.go()
+        assert [len(batch) for batch in told] == [256, 256, 87, 1, 0]
+        # It is among the others again as soon as it is taken.
+        stranger.answer = reply()
+        course.go(MINUTE)
+        assert [len(batch) for batch in course.go(MINUTE)] == [256, 256, 88]
+
+
+@pytest.mark.parametrize("every", [2, 10])
+def test_many_are_disliked(every: int) -> None:
+    """However many are, all others are told within some minutes and then each minute; each round has a bound."""
+    messages = [message(number, "fine" if number % every else "<script>") for number in range(400)]
+    good = {one.labels for one in messages if ("asset_name", "fine") in one.labels}
+    taken: list[Labels] = []
+    with Stranger(disliking("<script>", taken, 400, '"no"')) as stranger:
+        course = Round(stranger, messages)
+        for _ in range(8):
+            # A round ends after the batch with which it has heard enough.
+            assert len(course.go()) <= 2 * 2 * REFUSALS
+        taken.clear()
+        for _ in range(4):
+            course.go()
+    assert {tuple(sorted(labels.items())) for labels in taken} == good
+
+
+def test_whoever_refuses_everything() -> None:
+    """It is a failure of the whole, said once, and costs few requests; when it takes again, all are told soon."""
+    taken: list[Labels] = []
+    with Stranger(reply(400, '"read only"')) as stranger, capture_logs() as logs:
+        course = Round(stranger, [message(number) for number in range(2560)])
+        assert all(len(course.go()) < 50 for _ in range(8))
+        (failed,) = of(logs, "an Alertmanager is not notified; every alert is told again")
+        assert failed["error"].endswith("refuses whatever it is told: read only: look at its logs")
+        assert not of(logs, "an alert was refused")
+        stranger.answer = disliking("<nothing>", taken)
+        for _ in range(5):
+            course.go()
+        assert len(of(logs, "the Alertmanager is notified again")) == 1
+    assert len({labels["asset_id"] for labels in taken}) == 2560
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+def test_whoever_answers_nobody(status: int) -> None:
+    """A wrong password is one line, and two requests a round, however many alerts there are."""
+    with Stranger(reply(status)) as stranger, capture_logs() as logs:
+        course = Round(stranger, [message(number) for number in range(1000)])
+        assert [len(course.go()) for _ in range(4)] == [2, 2, 2, 2]
+    assert [entry["event"] for entry in logs] == ["an Alertmanager is not notified; every alert is told again"]
+
+
+def test_lines_about_refusals() -> None:
+    """Each names the asset, in one line; a few in a round, and how many more there are; none twice."""
+    messages = [message(number, "bad\n") for number in range(10)]
+    messages += [Message("r", (*message(99, "bad").labels[:1], ("asset_id", "a\nb"), ("site", "s\u202e")), 1.0, NOW)]
+    messages += [message(number, "bad") for number in range(10, 16)]
+    messages += [message(number) for number in range(100, 150)]
+    with Stranger(told_apart(lambda one: one.get("asset_name") != "fine")) as stranger, capture_logs() as logs:
+        course = Round(stranger, messages)
+        course.go()
+        course.go(MINUTE)
+    lines = of(logs, "an alert was refused")
+    assert len(lines) == LINES
+    assert {line["site"] for line in lines} <= {"default", "s"}
+    assert all(line["asset_id"].startswith(("luid-", "a b")) for line in lines)
+    assert [line["alerts"] for line in of(logs, "more alerts were refused")] == [17 - LINES]
+
+
+def told_apart(disliked: Callable[[Labels], bool]) -> Answer:
+    """Refuse a batch, in Alertmanager's way, where one of its alerts is disliked."""
+
+    def answer(connection: socket.socket, asked: Asked) -> None:
+        bad = any(disliked(one["labels"]) for one in json.loads(asked.body))
+        (reply(400, '"bad"') if bad else reply())(connection, asked)
+
+    return answer
+
+
+def test_a_failure_counts_once_a_minute() -> None:
+    """However often it is tried, an alert that cannot be told counts once in the time after which it is told again."""
+    with Stranger(reply(503)) as stranger:
+        course = Round(stranger, [message(number) for number in range(300)])
+        for _ in range(5):
+            for _ in range(4):
+                course.go()
+            assert course.failed() == 300
+        stranger.answer = reply()
+        course.go()
+        assert course.failed() == 0
+        stranger.answer = reply(503)
+        course.go(MINUTE)
+        assert course.failed() == 300

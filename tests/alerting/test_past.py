@@ -1,0 +1,82 @@
+"""What counters were before, by an injected clock."""
+
+import pytest
+
+from exporter.alerting.past import HOUR, WEEK, Past
+
+KIND = (("kind", "file_busy"),)
+BEGIN = 1_000_000_000.0
+
+
+def seen(*values: tuple[float, float]) -> Past:
+    """Return the past of a counter that had these values: seconds after the beginning, value."""
+    past = Past()
+    for seconds, value in values:
+        past.see("family", [(KIND, value)], BEGIN + seconds)
+    return past
+
+
+@pytest.mark.parametrize(
+    ("values", "at", "grown"),
+    [
+        ([(0, 5)], 60, 0),
+        ([(0, 0), (60, 2)], 120, 2),
+        ([(0, 0), (60, 2)], 60 + HOUR - 1, 2),
+        ([(0, 0), (60, 2)], 60 + HOUR, 0),
+        ([(0, 0), (60, 2), (1800, 3)], 61 + HOUR, 1),
+        ([(0, 7), (60, 9), (120, 1)], 180, 3),
+        ([(0, 7), (60, 0), (120, 1)], 180, 1),
+    ],
+)
+def test_growth_within_the_hour(values: list[tuple[float, float]], at: float, grown: float) -> None:
+    """What a counter gained within the hour counts, also over its falling; what it began with does not."""
+    assert seen(*values).grown("family", KIND, BEGIN + at) == grown
+
+
+def test_it_does_not_grow_with_looking() -> None:
+    """A sample is kept where a value changed, for little longer than an hour."""
+    past = seen(*((seconds, seconds // 3600) for seconds in range(0, 86_400, 15)))
+    assert len(past.rows()) <= 3
+
+
+def test_a_clock_that_was_ahead() -> None:
+    """What was counted then is growth of now, for an hour; how long requests were kept then is forgotten."""
+    past = seen((0, 0), (60 + 30 * 24 * HOUR, 2), (120, 2))
+    past.see_kept(37 * 24 * HOUR, BEGIN + 30 * 24 * HOUR)
+    past.see_kept(5000.0, BEGIN + 120)
+    assert past.kept == 5000.0
+    assert past.grown("family", KIND, BEGIN + 121) == 2
+    assert past.grown("family", KIND, BEGIN + 121 + HOUR) == 0
+
+
+def test_it_goes_on_after_a_restart() -> None:
+    """What changed while nobody looked is growth of now; what did not is none."""
+    for value, grown in ((2.0, 2.0), (5.0, 5.0)):
+        kept = seen((0, 0), (60, 2)).rows()
+        after = seen((600, value))
+        after.remember(kept)
+        assert after.grown("family", KIND, BEGIN + 660) == grown
+
+
+def test_the_most_of_a_week() -> None:
+    """The longest time that requests were kept counts for a week, over a restart too."""
+    past = Past()
+    assert past.kept is None
+    past.see_kept(5000.0, BEGIN)
+    past.see_kept(100.0, BEGIN + HOUR)
+    after = Past()
+    after.remember(past.rows())
+    assert after.kept == 5000.0
+    after.see_kept(100.0, BEGIN + WEEK + HOUR)
+    assert after.kept == 100.0
+
+
+def test_only_what_is_new_is_written() -> None:
+    """The same values again are no reason to write."""
+    past = seen((0, 0))
+    assert past.changed
+    past.changed = False
+    past.see("family", [(KIND, 0.0)], BEGIN + 60)
+    assert not past.changed
+    past.see("family", [(KIND, 1.0)], BEGIN + 120)
+    assert past.changed

@@ -1,0 +1,198 @@
+"""What the agent raises of a real repository, and what it does not while that is silent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from exporter.agent_families import HISTORY_ROWS
+from exporter.alerting.notifier import Manner
+from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
+from exporter.demo.simulation import Simulation
+from exporter.history.redaction import Privacy
+from exporter.metrics import Block
+from tests.alerting.deployment import HOUR, Deployment
+from tests.alerting.receiver import RecordingAlertmanager, Told
+from tests.components import require
+
+SILENT = "TableauRepositoryUnreachable"
+MINUTE = 60.0
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Iterator[Simulation]:
+    """A small company on a server of its own, which may be stopped."""
+    with (
+        Postgres(bin_dir=require("postgres15")) as server,
+        Simulation(postgres=server, database="alerting", scale=SMALL, days=2, requests_per_day=300) as simulation,
+    ):
+        yield simulation
+
+
+@pytest.fixture
+def alertmanager() -> Iterator[RecordingAlertmanager]:
+    """Who is told."""
+    with RecordingAlertmanager() as receiver:
+        yield receiver
+
+
+def deployed(
+    path: Path,
+    simulation: Simulation,
+    alertmanager: RecordingAlertmanager,
+    *,
+    critical: float,
+    manner: Manner | None = None,
+    privacy: Privacy | None = None,
+) -> Deployment:
+    """Return an agent of the simulation."""
+    found = Deployment(
+        path / "history.duckdb",
+        simulation.parameters(),
+        [alertmanager.url],
+        warning=critical / 2,
+        critical=critical,
+        manner=manner,
+        privacy=privacy,
+    )
+    alertmanager.clock = lambda: found.now
+    return found
+
+
+def names(told: Iterator[Told] | list[Told]) -> set[str]:
+    """Return the alerts' names."""
+    return {one.name for one in told}
+
+
+def about_assets(alertmanager: RecordingAlertmanager, now: float) -> set[tuple[tuple[str, str], ...]]:
+    """Return the alerts about assets that are open."""
+    return {labels for labels in alertmanager.open_at(now) if dict(labels)["alertname"].startswith("TableauAsset")}
+
+
+def youngest(path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> float:
+    """Return how old the freshest asset is (seconds)."""
+    path.mkdir()
+    probe = deployed(path, simulation, alertmanager, critical=1000 * HOUR)
+    probe.go(MINUTE)
+    known = probe.notifier.known.assets
+    assert known is not None
+    return float(np.nanmin(probe.now - known.columns["refreshed"]))
+
+
+def test_a_repository_that_is_silent_for_an_hour(
+    tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager
+) -> None:
+    """One alert says so; no asset begins or ends to be stale, also not for an agent that was restarted meanwhile."""
+    # The freshest asset becomes stale in the midst of the hour.
+    critical = youngest(tmp_path / "probe", simulation, alertmanager) + 0.7 * HOUR
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=critical)
+    deployment.go(12 * MINUTE)
+    # Some have just been seen to end, as a warning does when it becomes critical.
+    ending = {alert.labels for alert in deployment.notifier.memory.states.firing() if alert.ended_at is not None}
+    before = about_assets(alertmanager, deployment.now) - ending
+    assert before
+    simulation.postgres.stop()
+    try:
+        told = len(alertmanager.told)
+        deployment.go(20 * MINUTE)
+        deployment.restart()
+        deployment.go(40 * MINUTE)
+        during = alertmanager.told[told:]
+        assert names([one for one in during if one.labels not in before | ending]) == {SILENT}
+        assert {one.labels for one in during if one.is_end} <= ending
+        assert about_assets(alertmanager, deployment.now) == before
+    finally:
+        simulation.postgres.start()
+    told = len(alertmanager.told)
+    deployment.go(14 * MINUTE)
+    assert SILENT in names([one for one in alertmanager.told[told:] if one.is_end])
+    begun = about_assets(alertmanager, deployment.now) - before - ending
+    assert "TableauAssetStale" in {dict(labels)["alertname"] for labels in begun}
+
+
+def test_the_counters_of_a_file_that_the_alerts_opened_first(
+    tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager
+) -> None:
+    """What the history counts is shown before the repository is asked, whoever opened the file."""
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR)
+    deployment.go(MINUTE)
+    deployment.restart()
+    deployment.notifier.step()
+    shown: list[Block] = []
+
+    def look() -> None:
+        if deployment.board.source("repository").tried_at is None:
+            blocks = deployment.board.blocks(deployment.now)
+            shown.extend(block for block in blocks if isinstance(block, Block) and block.family == HISTORY_ROWS)
+
+    deployment.changed = look
+    deployment.poller.poll()
+    assert shown
+    assert sum(value or 0 for value in shown[0].at(deployment.now)) > 0
+
+
+def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
+    """Hours, promise and owner; of a source who uses it and whom that concerns; of a refresh why it failed."""
+    manner = Manner("https://runbooks.example", dashboard_url="https://grafana.example")
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, manner=manner)
+    deployment.go(8 * MINUTE)
+    last = {told.labels: told for told in alertmanager.told}
+    stale = [told for told in last.values() if told.name == "TableauAssetStale"]
+    assert stale
+    for told in stale:
+        labels, said = dict(told.labels), told.annotations
+        assert float(said["hours"]) >= float(said["promised"])
+        assert (
+            f"{said['hours']} hours ago; promised are 1 hours (critical) and 0.5 hours (warning)" in said["description"]
+        )
+        assert said["owner_email"].endswith("@example.com")
+        assert said["owner_email"] in said["owner"]
+        assert labels["content_owner"]
+        assert said["runbook_url"] == "https://runbooks.example/TableauAssetStale.md"
+        assert said["dashboard_url"] == (
+            f"https://grafana.example/d/tableau-freshness?var-site={labels['site']}&var-asset_id={labels['asset_id']}"
+        )
+    used = [told.annotations for told in stale if "downstream" in told.annotations]
+    assert used
+    assert all("@example.com" in said["downstream_owners"] for said in used)
+    failing = [told for told in last.values() if told.name == "TableauAssetRefreshFailing"]
+    assert failing
+    assert any(told.annotations.get("error") for told in failing)
+
+
+@pytest.mark.parametrize("users", ["pseudonym", "none"])
+def test_nobody_is_named_under_the_privacy_options(
+    tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager, users: Literal["pseudonym", "none"]
+) -> None:
+    """No name, no address, and nothing that Tableau wrote, which may hold both."""
+    privacy = Privacy(users=users)
+    manner = Manner(owner_email_label=True, says_errors=False)
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, manner=manner, privacy=privacy)
+    deployment.go(8 * MINUTE)
+    assert "TableauAssetStale" in names(alertmanager.told)
+    logins = {str(row["name"]) for row in simulation.company.tables["system_users"]}
+    for told in alertmanager.told:
+        everything = [*told.annotations.values(), *dict(told.labels).values()]
+        assert not any("@" in text for text in everything)
+        assert "error" not in told.annotations
+        assert "owner_email" not in dict(told.labels)
+        assert not logins & {dict(told.labels).get("content_owner"), told.annotations.get("owner")}
+
+
+def test_an_address_as_a_label(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
+    """Where it is asked for, alerts about assets have their owner's address as a label, so that a route can use it."""
+    manner = Manner(owner_email_label=True)
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, manner=manner)
+    deployment.go(8 * MINUTE)
+    for told in alertmanager.told:
+        assert dict(told.labels).get("owner_email") == told.annotations.get("owner_email")
+    before = {told.labels for told in alertmanager.told}
+    deployment.restart()
+    deployment.go(2 * MINUTE)
+    after = {told.labels for told in alertmanager.told}
+    assert before <= after
+    # No alert is there twice, with the address and without.
+    assert len({tuple(pair for pair in labels if pair[0] != "owner_email") for labels in after}) == len(after)

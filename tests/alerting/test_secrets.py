@@ -1,0 +1,142 @@
+"""No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
+
+import base64
+import contextlib
+import html
+import json
+import logging
+import socket
+import urllib.parse
+from collections.abc import Callable
+
+import pytest
+
+from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
+from exporter.errors import NotificationFailed
+from tests.alerting.conftest import PASSWORD, alert
+from tests.alerting.stranger import Answer, Asked, Stranger, raw, reply, reset
+
+TOKEN = "canary-of-the-token/+=~"
+GUISED = "s&<canary>\"é'/+ x"
+PAIR = base64.b64encode(f"exporter:{PASSWORD}".encode()).decode()
+
+
+def echo(status: int, quoted: str = "{}") -> Answer:
+    """Send back everything that came, as text or inside something."""
+
+    def answer(connection: socket.socket, asked: Asked) -> None:
+        kind, _, proof = asked.headers["authorization"].partition(" ")
+        known = f"{asked.headers} {base64.b64decode(proof).decode() if kind == 'Basic' else proof}"
+        reply(status, quoted.format(known))(connection, asked)
+
+    return answer
+
+
+def echo_first(connection: socket.socket, asked: Asked) -> None:
+    """Send back who asks, where a status should stand."""
+    connection.sendall(f"{asked.headers.get('authorization')}\r\n\r\n".encode())
+
+
+def echo_location(connection: socket.socket, asked: Asked) -> None:
+    """Send us to a host that is called as the secret is."""
+    proof = asked.headers["authorization"].rpartition(" ")[2]
+    reply(307, Location=f"http://{proof}/")(connection, asked)
+
+
+@pytest.mark.parametrize("authorization", [("exporter", PASSWORD), TOKEN])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(401),
+        echo(401),
+        echo(400),
+        echo(413),
+        echo(418),
+        echo(503),
+        echo(200),
+        echo(400, '{{"message": "{}"}}'),
+        echo(200, '{{"versionInfo": {{"version": "{}"}}}}'),
+        echo_first,
+        echo_location,
+        reset(b"HTTP/1.1"),
+        raw(b"nothing of the kind"),
+    ],
+)
+def test_no_secret_is_seen(
+    authorization: Authorization,
+    answer: Answer,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever is sent back, and however it fails: no password, no token, nothing that they can be read from."""
+    caplog.set_level(logging.INFO)
+    said = []
+    with Stranger(answer) as stranger:
+        login = Login(stranger.url, lambda: authorization)
+        alertmanager = Alertmanager(login)
+        for act in (alertmanager.look, lambda: alertmanager.send([alert()])):
+            try:
+                said.append(repr(act()))
+            except NotificationFailed as error:
+                said += [str(error), repr(error), repr(error.__cause__)]
+        assert stranger.asked[0].headers["authorization"].split()[1] in (TOKEN, PAIR)
+    said += [repr(login), repr(alertmanager), repr(alertmanager._proof())]
+    said += [record.getMessage() + str(record.exc_text) for record in caplog.records]
+    text = "\n".join([*said, *capsys.readouterr()])
+    for secret in (PASSWORD, TOKEN, PAIR, "canary-of"):
+        assert secret not in text
+
+
+ESCAPED: dict[str, Callable[[str], str]] = {
+    "html": html.escape,
+    "html in decimals": lambda text: "".join(f"&#{ord(sign)};" for sign in text),
+    "as Go does": lambda text: text.replace("&", "\\u0026").replace("<", "\\u003c").replace('"', '\\"'),
+    "percent": lambda text: urllib.parse.quote(text, safe=""),
+    "percent in lower case": lambda text: urllib.parse.quote_plus(text).lower(),
+    "capitals": str.upper,
+    "bytes": lambda text: repr(text.encode())[2:-1],
+    "Latin-1": lambda text: text.encode().decode("latin-1"),
+    "percent in html": lambda text: html.escape(urllib.parse.quote(text)),
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
+@pytest.mark.parametrize("status", [400, 401, 404, 418, 422, 500])
+def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str], str]) -> None:
+    """Whoever quotes the password escaped is not quoted, be it as text, as JSON, or cut where reading ends."""
+    said = f"quoted {escape(GUISED)}"
+    for body in (said, json.dumps(said), json.dumps({"message": said}), " " * (65_536 - 16) + said):
+        with Stranger(reply(status, body)) as stranger:
+            alertmanager = Alertmanager(Login(stranger.url, lambda: ("exporter", GUISED)))
+            text = repr(alertmanager.send([alert()]))
+            with pytest.raises(NotificationFailed) as caught:
+                alertmanager.look()
+        text += str(caught.value)
+        assert "quoted" not in text
+        assert not {piece for piece in ("canary", "CANARY", "99;&#97;&#110;") if piece in text}
+
+
+def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes of an answer that is none are not shown: they may be cut and escaped in any way."""
+    with Stranger(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
+        sent = Alertmanager(Login(stranger.url, lambda: ("exporter", GUISED))).send([alert()])
+    assert "no HTTP: check alertmanager.urls" in (sent.failure or "")
+    assert "canary" not in repr(sent) + caplog.text
+
+
+@pytest.mark.parametrize("token", ["canary\nX-Other: y", "canary\r", " canary", "canaryé", "canary\x00", "canary "])
+def test_what_cannot_stand_in_a_header_is_not_sent(token: str) -> None:
+    """A token with a line too many is a line of ours, without the token."""
+    with Stranger(reply()) as stranger:
+        sent = Alertmanager(Login(stranger.url, lambda: token)).send([alert()])
+        assert stranger.asked == []
+    assert "has characters that no token has" in (sent.failure or "")
+    assert "canary" not in repr(sent)
+
+
+def test_nothing_is_sent_where_nothing_is_configured() -> None:
+    """Without a user and without a token there is no header of either."""
+    with Stranger(reply()) as stranger:
+        with contextlib.suppress(NotificationFailed):
+            Alertmanager(Login(stranger.url)).look()
+        assert "authorization" not in stranger.asked[0].headers

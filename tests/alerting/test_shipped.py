@@ -1,0 +1,118 @@
+"""The agent's alerts and those of alerts/tableau.rules.yml are the same alerts."""
+
+import re
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+
+from exporter import agent_families as families
+from exporter.alerting import conditions
+from exporter.alerting.alert import OF_ALERTS
+from exporter.alerting.describing import Describer, Known
+from exporter.alerting.rules import MINUTE, RULES, Rule
+from exporter.alerting.states import NAMED, OWNER_EMAIL
+from exporter.alerting.view import ASSET
+from tests.alerts.shipped import ALERTS, EVERY, seconds
+
+SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}
+# What needs the past of many counters is for Prometheus, which keeps it.
+OF_PROMETHEUS = {
+    "TableauExporterDown",
+    "TableauSeriesDropped",
+    "TableauHistoryGrowingFast",
+    "TableauJobQueueSlow",
+    "TableauJobsStandStill",
+    "TableauJobsFailing",
+    "TableauJobsSlow",
+    "TableauRequestErrors",
+    "TableauViewsSlow",
+    "TableauTrafficLow",
+}
+THRESHOLDS = {
+    "refresh_failures": conditions.REFRESH_FAILURES,
+    "habit_intervals": conditions.HABIT_INTERVALS,
+    "habit_least_seconds": conditions.HABIT_LEAST_SECONDS,
+    "collision_count": conditions.COLLISION_COUNT,
+    "file_busy_count": conditions.FILE_BUSY_COUNT,
+    "archive_lag_seconds": conditions.ARCHIVE_LAG_SECONDS,
+    "purge_risk_ratio": conditions.PURGE_RISK_RATIO,
+    "clock_ahead_seconds": conditions.CLOCK_AHEAD_SECONDS,
+    "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,
+}
+
+
+def plain(text: str) -> str:
+    """Return a text of the rules as the agent writes it: labels and values in braces."""
+    text = re.sub(r"{{ \$labels\.(\w+) }}", r"{\1}", text)
+    return re.sub(r"{{ \$value \| humanizeDuration }}", "{span}", text)
+
+
+def identified(rule: Rule) -> str:
+    """Name a rule in the list of tests."""
+    return rule.name
+
+
+def test_each_alert_is_raised_by_the_agent_or_needs_a_past() -> None:
+    """No alert is forgotten, and none is raised that Prometheus would not raise."""
+    assert {(rule.alert, rule.severity) for rule in RULES} == {
+        (name, severity) for name, severity in SHIPPED if name not in OF_PROMETHEUS
+    }
+
+
+@pytest.mark.parametrize("rule", RULES, ids=identified)
+def test_the_same_times(rule: Rule) -> None:
+    """An alert fires after the same time, and is kept for the same time."""
+    shipped = SHIPPED[rule.alert, rule.severity]
+    assert rule.wait_seconds == seconds(shipped["for"])
+    assert rule.keep_seconds == seconds(shipped.get("keep_firing_for", "0s"))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=identified)
+def test_the_same_words(rule: Rule) -> None:
+    """The summary is the same; so is every description that does without a query."""
+    annotations: dict[str, Any] = SHIPPED[rule.alert, rule.severity]["annotations"]
+    assert rule.summary == plain(annotations["summary"])
+    if (
+        not rule.about_asset
+        and "query" not in annotations["description"]
+        and "$value" not in annotations["description"]
+    ):
+        assert rule.description == plain(annotations["description"])
+
+
+@pytest.mark.parametrize("name", ["TableauRepositoryUnreachable", "TableauRestUnreachable"])
+def test_what_inhibits_is_kept_until_both_see_again(name: str) -> None:
+    """After an outage Prometheus waits with assets, and the agent has kept them: until it has, nobody is told."""
+    waited = max(seconds(rule["for"]) for key, rule in SHIPPED.items() if key[0] == "TableauAssetStale")
+    kept = seconds(SHIPPED[name, "critical"]["keep_firing_for"])
+    assert kept >= waited + 5 * MINUTE
+
+
+@pytest.mark.parametrize("rule", RULES, ids=identified)
+def test_the_same_dashboard(rule: Rule) -> None:
+    """An alert leads to the same dashboard, with the same variables, whoever tells it."""
+    address: str = SHIPPED[rule.alert, rule.severity]["annotations"]["dashboard_url"]
+    labels = {"alertname": rule.alert, "severity": rule.severity, "site": "a b&c", "asset_id": "b6bf/9"}
+    describer = Describer(Known(), dashboard_url="https://grafana.example")
+    expanded = re.sub(r"{{ \$labels\.(\w+) \| urlquery }}", lambda match: quote_plus(labels[match[1]]), address)
+    assert describer.annotations(rule, tuple(labels.items()), 1.0)["dashboard_url"] == expanded
+    silent = Describer(Known()).annotations(rule, tuple(labels.items()), 1.0)
+    assert "dashboard_url" not in silent
+
+
+def test_labels_that_alerts_have_are_not_configured() -> None:
+    """Whatever tells one alert from another cannot be put on all of them."""
+    of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
+    told_apart = {name for family in (*of, families.NOTIFICATIONS_FAILED) for name in family.labels}
+    assert told_apart | {*ASSET, *NAMED, OWNER_EMAIL, "rule"} == OF_ALERTS
+
+
+def test_the_same_thresholds() -> None:
+    """Each threshold that the agent uses is that of the rules."""
+    shipped = {
+        rule["labels"]["of"]: float(rule["expr"].removeprefix("vector(").removesuffix(")"))
+        for rule in EVERY
+        if rule.get("record") == "tableau:threshold"
+    }
+    assert {name: shipped[name] for name in THRESHOLDS} == THRESHOLDS

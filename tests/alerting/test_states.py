@@ -1,0 +1,214 @@
+"""The course of an alert, by an injected clock."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from exporter.alerting.rules import Rule
+from exporter.alerting.states import LATER_SECONDS, States
+from exporter.alerting.view import Found
+
+WAIT, KEEP = 300.0, 300.0
+RULE = Rule("TableauAssetStale", "critical", WAIT, lambda _view: Found({}), "s", "d", keep_seconds=KEEP)
+ASSET = (("asset_id", "a"), ("asset_type", "workbook"), ("site", "default"))
+ALERTMANAGER, OTHER = "http://one", "http://two"
+HOLDS, AWAY = Found({ASSET: 30.0}), Found({})
+
+
+def unknown(_labels: Mapping[str, str]) -> bool:
+    """Say that nothing is known."""
+    return True
+
+
+SILENT = Found({}, unknown)
+
+
+class Course:
+    """One rule's alerts, looked at every quarter of a minute."""
+
+    def __init__(self) -> None:
+        self.states = States([RULE])
+        self.now = 1_000_000.0
+
+    def go(self, found: Found, seconds: float = 15.0) -> list[str]:
+        """Go on for so long, looking all the time; return the states of all alerts."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += 15.0
+            for alert in self.states.step(RULE, found, self.now):
+                self.states.fire(alert)
+        return [alert.state for alert in self.states.all()]
+
+    def told(self) -> int:
+        """Return how many alerts are told to fire."""
+        return len(list(self.states.sent_as_firing(self.now)))
+
+
+@pytest.fixture
+def course() -> Course:
+    """Nothing yet."""
+    return Course()
+
+
+def test_it_fires_when_its_condition_has_held_long_enough(course: Course) -> None:
+    """Pending until the wait is over, firing from then on."""
+    assert course.go(HOLDS, WAIT) == ["pending"]
+    assert course.go(HOLDS) == ["firing"]
+    assert course.told() == 1
+
+
+def test_what_passes_soon_never_fires(course: Course) -> None:
+    """A condition that ends before the wait is over is forgotten, and waits anew."""
+    course.go(HOLDS, WAIT)
+    assert course.go(AWAY) == []
+    assert course.go(HOLDS, WAIT) == ["pending"]
+
+
+def test_it_ends_when_its_condition_was_away_long_enough(course: Course) -> None:
+    """It is told to fire while it is kept, not in the minutes in which it may end, and has ended after those."""
+    course.go(HOLDS, WAIT + 15)
+    assert course.go(AWAY, KEEP - 75) == ["firing"]
+    assert course.told() == 1
+    assert course.go(AWAY, 30) == ["firing"]
+    assert course.told() == 0
+    assert course.go(AWAY, 60 + LATER_SECONDS) == ["resolved"]
+
+
+def test_it_goes_on_when_its_condition_comes_back(course: Course) -> None:
+    """While it is kept it is the same alert."""
+    course.go(HOLDS, WAIT + 15)
+    (alert,) = course.states.all()
+    course.go(AWAY, KEEP)
+    assert course.go(HOLDS) == ["firing"]
+    assert list(course.states.all()) == [alert]
+    assert course.told() == 1
+    assert course.go(AWAY, KEEP) == ["firing"]
+
+
+@pytest.mark.parametrize("firing", [False, True])
+def test_what_is_not_known_stays_as_it_is(course: Course, *, firing: bool) -> None:
+    """Where nobody knows, nothing fires and nothing ends, for however long."""
+    course.go(HOLDS, WAIT + 15 if firing else WAIT)
+    assert course.go(SILENT, 7200) == ["firing" if firing else "pending"]
+
+
+def test_what_was_seen_to_end_ends(course: Course) -> None:
+    """It needs no more to be known of: it would be told neither to fire nor to have ended."""
+    course.go(HOLDS, WAIT + 15)
+    course.go(AWAY)
+    assert course.go(SILENT, KEEP + LATER_SECONDS) == ["resolved"]
+
+
+def test_an_end_is_owed_to_who_was_told(course: Course) -> None:
+    """Who took the alert is owed its end for a day, others for a quarter of an hour; so is who took the end."""
+    course.go(HOLDS, WAIT + 15)
+    (alert,) = course.states.all()
+    alert.told.add(ALERTMANAGER)
+    course.go(AWAY, KEEP + LATER_SECONDS + 15)
+    ended = course.now
+    assert alert.is_owed(ALERTMANAGER, ended + 86_399)
+    assert not alert.is_owed(ALERTMANAGER, ended + 86_401)
+    assert alert.is_owed(OTHER, ended + 899)
+    assert not alert.is_owed(OTHER, ended + 901)
+    alert.acknowledged.add(ALERTMANAGER)
+    assert alert.is_owed(ALERTMANAGER, ended + 899)
+    assert not alert.is_owed(ALERTMANAGER, ended + 901)
+
+
+def test_an_end_that_all_took_is_forgotten(course: Course) -> None:
+    """What nobody must be told of any more is gone, also from the history."""
+    course.go(HOLDS, WAIT + 15)
+    course.go(AWAY, KEEP + LATER_SECONDS + 15)
+    (alert,) = course.states.all()
+    course.states.changed.clear()
+    course.states.forget([ALERTMANAGER], course.now)
+    assert course.states.changed == set()
+    alert.told.add(ALERTMANAGER)
+    alert.acknowledged.add(ALERTMANAGER)
+    course.states.forget([ALERTMANAGER], course.now + 899)
+    assert course.states.changed == set()
+    course.states.forget([ALERTMANAGER], course.now + 901)
+    assert list(course.states.all()) == []
+    assert course.states.changed == {alert.labels}
+
+
+def test_who_was_not_told_of_an_end_is_owed_the_next(course: Course) -> None:
+    """An alert that fires again before somebody took its end takes its place, and remembers who had it open."""
+    course.go(HOLDS, WAIT + 15)
+    (alert,) = course.states.all()
+    alert.told |= {ALERTMANAGER, OTHER}
+    course.go(AWAY, KEEP + LATER_SECONDS + 15)
+    alert.acknowledged.add(OTHER)
+    assert course.go(HOLDS, WAIT) == ["pending", "resolved"]
+    assert course.go(HOLDS) == ["firing"]
+    (again,) = course.states.all()
+    assert again.told == {ALERTMANAGER}
+
+
+def test_a_clock_that_is_set_back_delays_nothing(course: Course) -> None:
+    """What began in what is now the future begins now."""
+    course.go(HOLDS, 60)
+    course.states.changed.clear()
+    course.now -= 86_400
+    course.go(HOLDS)
+    assert course.states.changed
+    course.go(HOLDS, WAIT)
+    assert [alert.state for alert in course.states.all()] == ["firing"]
+
+
+def test_what_no_rule_raises_any_more_ends(course: Course) -> None:
+    """An alert of an older program, or of a rule that was taken away, does not fire for ever."""
+    course.go(HOLDS, WAIT + 15)
+    others = States([])
+    others.remember(course.states.all())
+    others.drop_unknown(course.now)
+    others.drop_unknown(course.now + LATER_SECONDS)
+    assert [alert.state for alert in others.all()] == ["resolved"]
+
+
+def test_more_labels_are_another_line_of_the_history(course: Course) -> None:
+    """Where an alert is sent with a label more, the line without it is replaced."""
+    course.now += 15
+    course.states.step(RULE, HOLDS, course.now)
+    (pending,) = course.states.all()
+    before = pending.labels
+    course.states.changed.clear()
+    course.now += WAIT
+    (fired,) = course.states.step(RULE, HOLDS, course.now)
+    course.states.fire(fired, {"owner_email": "priya@example.com"})
+    assert dict(fired.labels)["owner_email"] == "priya@example.com"
+    assert course.states.changed == {before, fired.labels}
+
+
+def late(course: Course, found: Found, seconds: float) -> States:
+    """Go on with another agent, which cannot read yet what the first one left; return what it found meanwhile."""
+    course.states = States([RULE])
+    course.go(found, seconds)
+    return course.states
+
+
+def test_an_end_that_is_read_late_ends_nothing_that_fires(course: Course) -> None:
+    """An end of before is over with what fired since; who had the alert open then still has it open."""
+    course.go(HOLDS, WAIT + 15)
+    (before,) = course.states.all()
+    before.told |= {ALERTMANAGER, OTHER}
+    course.go(AWAY, KEEP + LATER_SECONDS + 15)
+    before.acknowledged.add(OTHER)
+    states = late(course, HOLDS, WAIT + 15)
+    states.remember([before])
+    (alert,) = states.all()
+    assert alert.state == "firing"
+    assert alert.told == {ALERTMANAGER}
+
+
+def test_what_is_read_late_does_not_fire_again(course: Course) -> None:
+    """An alert that was seen to end since then has ended; whoever was told of it before is owed that end."""
+    course.go(HOLDS, WAIT + 15)
+    (before,) = course.states.all()
+    before.told.add(ALERTMANAGER)
+    states = late(course, HOLDS, WAIT + 15)
+    course.go(AWAY, KEEP + LATER_SECONDS + 15)
+    states.remember([before])
+    (alert,) = states.all()
+    assert alert.state == "resolved"
+    assert alert.told == {ALERTMANAGER}

@@ -1,0 +1,293 @@
+"""Somebody else answers in Alertmanager's place, or the way to it fails: one line, and nothing is believed."""
+
+import gzip
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from exporter.alerting import alertmanager as wire
+from exporter.alerting.alert import Alert
+from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.errors import NotificationFailed
+from tests.alerting.conftest import alert
+from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset
+
+HTML = "<!DOCTYPE html><html><body>Sign in to go on</body></html>"
+FOREIGN = "answers with what is not of Alertmanager's API v2"
+STATUS = '{"versionInfo": {"version": "0.25.0"}}'
+OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+
+
+def failure(stranger: Stranger, *, timeout: float = 60.0, sends: int = 1) -> str:
+    """Return the line with which sending fails."""
+    sent = Alertmanager(Login(stranger.url, timeout=timeout)).send([alert(number=str(n)) for n in range(sends)])
+    line = sent.failure or ""
+    assert line.startswith(f"alertmanager {stranger.url}: ")
+    assert line.isprintable()
+    assert len(line) < 600
+    assert not sent.accepted
+    assert not sent.refused
+    return line
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (reply(401, "who are you"), "HTTP 401: check alertmanager.basic_auth or"),
+        (reply(403, HTML), "HTTP 403: check alertmanager.basic_auth or"),
+        (reply(404, HTML), "HTTP 404: check alertmanager.urls: its API v2 is not there"),
+        (reply(405), "HTTP 405: check alertmanager.urls: its API v2 is not there"),
+        (reply(407), "HTTP 407: check the proxy"),
+        (reply(410, '"gone"'), "HTTP 410: gone: check alertmanager.urls: its API v2 is not there"),
+        (reply(418, "tea"), "HTTP 418: check alertmanager.urls"),
+        (reply(429, "slow"), "HTTP 429: too many requests"),
+        (reply(500, '"disk\\nfull"'), "HTTP 500: disk full: look at the logs of Alertmanager"),
+        (reply(500, '{"message": "disk full"}'), "HTTP 500: disk full: look at the logs of Alertmanager"),
+        (reply(500, '{"error": "of a stranger"}'), "HTTP 500: look at the logs of Alertmanager"),
+        (reply(503, HTML), "HTTP 503: look at the logs of Alertmanager"),
+        (reply(200, HTML), FOREIGN),
+        (reply(200, "ok"), FOREIGN),
+        (reply(200, gzip.compress(b" " * 1000), Content_Encoding="gzip"), FOREIGN),
+        (reply(200, "[" * 60_000), FOREIGN),
+        (reply(200, b"\xff\xfe\x00", Content_Type="application/json"), FOREIGN),
+    ],
+)
+def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
+    """Only the answer of an Alertmanager that took everything counts; the line says what else there was.
+
+    An empty batch, which tells whether it is due to what was told, is all that is asked besides, however many are told.
+    """
+    with Stranger(answer) as stranger:
+        assert said in failure(stranger, sends=100)
+        assert [asked.body for asked in stranger.asked[1:]] == ([] if "HTTP 429" in said else [b"[]"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (reply(200, "x", missing=10), "the connection ended before its answer did: look at"),
+        (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "http or https, and whether it is an Alertmanager that answers"),
+        (raw(b""), "http or https, and whether it is an Alertmanager that answers"),
+        (raw(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 300_000), "whether it is an Alertmanager that answers"),
+        (reset(b""), "the connection ended before its answer did (Connection reset by peer)"),
+        (reset(b"HTTP/1.1 200"), "the connection ended before its answer did (Connection reset by peer)"),
+        (reset(OK_HEAD + b"[1, "), "the connection ended before its answer did (Connection reset by peer)"),
+    ],
+)
+def test_what_breaks_off_is_looked_at(answer: Answer, said: str) -> None:
+    """An answer that breaks off is a failure: nothing is told twice, and a look may find out why."""
+    with Stranger(answer) as stranger:
+        assert said in failure(stranger)
+        assert [asked.method for asked in stranger.asked] == ["POST", "GET"]
+
+
+def test_a_look_tells_why_an_answer_broke_off() -> None:
+    """Who is gone before his reason was read gives it to whoever looks; where all is well by then the failure stays."""
+    with Stranger(in_turn(reset(b""), reply(400, '"This is TLS"'))) as stranger:
+        assert "HTTP 400: This is TLS" in failure(stranger)
+    with Stranger(in_turn(reset(b""), reply(200, STATUS))) as stranger:
+        assert "the connection ended before its answer did (Connection reset by peer)" in failure(stranger)
+
+
+@pytest.mark.parametrize("answer", [reply(200), reply(202), reply(204), reply(200, '{"status": "success"}')])
+def test_what_is_a_yes(answer: Answer) -> None:
+    """An empty answer is a yes, as is JSON."""
+    with Stranger(answer) as stranger:
+        told = alert()
+        assert Alertmanager(Login(stranger.url)).send([told]).accepted == [told]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("{there}/api/v2/alerts?token=canary", "{there}"),
+        ("http://me:canary@{host}/", "http://{host}"),
+        ("/elsewhere", "another path"),
+        ("http://[x/", "what is no URL"),
+        ("", "another path"),
+    ],
+)
+def test_no_redirect_is_followed(status: int, location: str, place: str) -> None:
+    """Whoever sends us elsewhere gets nothing sent there; the line names the host alone."""
+    with Stranger(reply()) as there:
+        fill = {"there": there.url, "host": there.url.removeprefix("http://")}
+        with Stranger(reply(status, HTML, Location=location.format(**fill))) as stranger:
+            line = failure(stranger)
+        assert f"redirects to {place.format(**fill)}, which is not followed" in line
+        assert "canary" not in line
+        assert there.asked == []
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", OK_HEAD])
+def test_an_answer_that_trickles_is_cut_off(begun: bytes) -> None:
+    """The deadline is that of the whole request, however regularly a byte arrives."""
+    with Stranger(reply()) as stranger:
+        stranger.answer = stranger.trickle(begun)
+        assert "no whole answer within 0.4 s: check that it runs, or raise alertmanager.timeout" in failure(
+            stranger, timeout=0.4
+        )
+
+
+def test_a_handshake_that_never_ends_is_cut_off() -> None:
+    """A port that takes connections and says nothing holds nobody up, with TLS neither."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for scheme in ("http", "https"):
+            url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+            with pytest.raises(NotificationFailed, match=r"no whole answer within 0\.4 s"):
+                Alertmanager(Login(url, timeout=0.4)).look()
+
+
+def test_an_answer_is_bounded() -> None:
+    """An answer without end is not read to its end, and no more of it is shown than a line."""
+    with Stranger(reply()) as stranger:
+
+        def endless(connection: socket.socket, _: object) -> None:
+            connection.sendall(b"HTTP/1.1 500 No\r\n\r\n")
+            while not stranger.over.is_set():
+                connection.sendall(b"word " * 10_000)
+
+        stranger.answer = endless
+        assert "HTTP 500: look at the logs" in failure(stranger)
+        with pytest.raises(NotificationFailed, match=r"HTTP 500: look at the logs"):
+            Alertmanager(Login(stranger.url)).look()
+    with Stranger(reply(500, f'"{"word " * 1000}"')) as stranger:
+        assert "HTTP 500: word word" in failure(stranger)
+
+
+def in_order(alerts: list[Alert]) -> list[Alert]:
+    """Return alerts by their numbers."""
+    return sorted(alerts, key=lambda one: int(dict(one.labels)["number"]))
+
+
+def test_what_is_refused_is_told_in_halves() -> None:
+    """A batch that is too large, or of which a part is wrong, is told in parts; what is refused alone is named."""
+    alerts = [alert(number=str(number)) for number in range(8)]
+    for status, answer in ((413, HTML), (400, '"wrong"'), (422, '{"code": 602, "message": "wrong"}')):
+        with Stranger(in_turn(reply(status, answer), reply(status, answer), reply())) as stranger:
+            sent = Alertmanager(Login(stranger.url)).send(alerts)
+            assert len(stranger.asked) == 5
+        assert (in_order(sent.accepted), sent.refused) == (alerts, [])
+        with Stranger(reply(status, answer)) as stranger:
+            sent = Alertmanager(Login(stranger.url)).send(alerts)
+            assert len(stranger.asked) == 15
+        assert sent.refused == [(one, "HTTP 413" if status == 413 else "wrong") for one in alerts]
+
+
+def test_a_400_of_somebody_else_is_no_refusal() -> None:
+    """Somebody who says the same to an empty batch says nothing of an alert."""
+    with Stranger(reply(400, "The plain HTTP request was sent to HTTPS port")) as stranger:
+        assert "HTTP 400: check alertmanager.urls: http or https" in failure(stranger, sends=100)
+        assert [asked.body for asked in stranger.asked[1:]] == [b"[]"]
+
+
+def picky(status: int, text: str, word: bytes) -> Answer:
+    """Answer so to whatever has a word in it, and take everything else."""
+
+    def answer(connection: socket.socket, asked: Asked) -> None:
+        (reply(status, text) if word in asked.body else reply())(connection, asked)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 406, 413, 500, 503])
+def test_a_word_that_a_firewall_dislikes_keeps_no_other_from_being_told(status: int) -> None:
+    """Whatever is answered to one alert, all others are told, also those after it, with few requests."""
+    alerts = [alert(number=str(number)) for number in range(600)]
+    alerts[7] = alert(number="7", asset_name="<script>")
+    with Stranger(picky(status, HTML, b"<script>")) as stranger:
+        sent = Alertmanager(Login(stranger.url)).send(alerts)
+        assert len(stranger.asked) < 40
+    assert sent.failure is None
+    assert [one for one, _ in sent.refused] == [alerts[7]]
+    assert in_order(sent.accepted) == alerts[:7] + alerts[8:]
+
+
+def test_who_is_gone_in_between_has_refused_nothing() -> None:
+    """A server that ends after it answered is a failure of the whole: no alert is blamed."""
+    alerts = [alert(number=str(number)) for number in range(300)]
+    with Stranger(in_turn(reply(), reply(503))) as stranger:
+        sent = Alertmanager(Login(stranger.url)).send(alerts)
+    assert "HTTP 503" in (sent.failure or "")
+    assert (sent.accepted, sent.refused) == (alerts[:256], [])
+
+
+@pytest.mark.parametrize(
+    "answer", ["", HTML, "[]", "{}", '{"versionInfo": []}', '{"versionInfo": {}}', "[" * 60_000, "null", '"x"']
+)
+def test_whoever_has_no_version_is_no_alertmanager(answer: str) -> None:
+    """A page, JSON of something else, JSON of any depth: not an Alertmanager."""
+    with Stranger(reply(200, answer)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
+        Alertmanager(Login(stranger.url)).look()
+
+
+def test_a_version_is_one_short_line() -> None:
+    """What a stranger calls its version cannot fill a screen or move a cursor."""
+    with Stranger(reply(200, '{"versionInfo": {"version": "0\\n\\u001b[31m' + "x" * 5_000 + '"}}')) as stranger:
+        version = Alertmanager(Login(stranger.url)).look()
+    assert version.isprintable()
+    assert len(version) < 400
+
+
+def test_a_status_too_large_is_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status of more bytes than any configuration has is not read into memory."""
+    monkeypatch.setattr(wire, "STATUS_BYTES", 1000)
+    with Stranger(reply(200, STATUS + " " * 2000)) as stranger:
+        assert Alertmanager(Login(stranger.url)).look() == "0.25.0"
+    with Stranger(reply(200, " " * 2000 + STATUS)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
+        Alertmanager(Login(stranger.url)).look()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1", "http://nowhere.invalid", "https://nowhere.invalid:9093/x", f"http://{'a' * 70}.invalid"],
+)
+def test_nobody_is_there(url: str) -> None:
+    """A port that refuses, a name that is unknown, a name that can be none."""
+    line = Alertmanager(Login(url)).send([alert()]).failure or ""
+    assert line.startswith(f"alertmanager {url}: ")
+    assert "check alertmanager.urls" in line
+
+
+def test_whoever_else_has_a_certificate_is_told_as_well(server_context: ssl.SSLContext) -> None:
+    """The certificate of an authority that nobody named is refused before anything is sent."""
+    with Stranger(reply(), server_context) as stranger:
+        assert "check alertmanager.tls.ca_file" in failure(stranger)
+        assert stranger.asked == []
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy that the environment names gets the requests, unless the host is one of NO_PROXY."""
+    with Stranger(reply()) as proxy, Stranger(reply()) as direct:
+        monkeypatch.setenv(name, proxy.url.replace("//", "//me:canary@"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        told = alert()
+        assert Alertmanager(Login("http://alertmanager.invalid/x")).send([told]).accepted == [told]
+        assert [asked.path for asked in proxy.asked] == ["http://alertmanager.invalid/x/api/v2/alerts"]
+        assert Alertmanager(Login(direct.url)).send([told]).accepted == [told]
+        assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://me:canary@127.0.0.1:1", "socks5://me:canary@127.0.0.1:1", "ftp://me:canary@x", "http://me:canary@[x"],
+)
+def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that does not answer, or of a kind that cannot be used, is a line without its password."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    line = Alertmanager(Login("http://alertmanager.invalid")).send([alert()]).failure
+    assert line
+    assert "canary" not in line
+
+
+def test_a_netrc_speaks_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a .netrc for this host is not sent."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Stranger(reply()) as stranger:
+        Alertmanager(Login(stranger.url)).send([alert()])
+        assert "authorization" not in stranger.asked[0].headers

@@ -1,0 +1,166 @@
+"""The rules on what the simulated Tableau shows: a real agent, scraped by a real Prometheus that evaluates them."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
+from exporter.demo.simulation import Simulation
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
+from tests.agent import Agent
+from tests.alerts.promql import read
+from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
+from tests.components import require
+from tests.listening import ANY_PORT, listening
+
+PATIENCE_SECONDS = 90.0
+# Lacks a column, and says what is suspended.
+VERSION = "2021.2"
+NAME, VALUE = next(iter(TOKENS.items()))
+# What the simulated company has at any hour.
+ALWAYS = {
+    ("TableauAssetStale", "critical"),
+    ("TableauAssetRefreshSuspended", "warning"),
+    ("TableauAssetRefreshFailing", "warning"),
+    ("TableauCollectorColumnMissing", "info"),
+}
+# What it never has, nor may have.
+NEVER = {
+    "TableauExporterDown",
+    "TableauRepositoryUnreachable",
+    "TableauRestUnreachable",
+    "TableauRestTokenRefused",
+    "TableauCollectorFailing",
+    "TableauConfigReloadFailed",
+    "TableauSeriesDropped",
+    "TableauArchiveLagging",
+    "TableauArchivePurgeRisk",
+    "TableauArchiveRequestsPossiblyLost",
+    "TableauHistoryFileBusy",
+    "TableauHistoryIncident",
+    "TableauTrafficLow",
+}
+CONFIGURATION = """\
+global: {{scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 1s}}
+rule_files: [{rules}]
+scrape_configs:
+- job_name: tableau
+  static_configs: [{{targets: ["{target}"]}}]
+"""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An agent that polled, and the Prometheus that watches it."""
+
+    agent: Agent
+    prometheus: str
+
+    def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON
+        """Ask Prometheus' API; None while it does not answer."""
+        try:
+            with urllib.request.urlopen(
+                f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+            ) as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            return None
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.2)
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return every rule as Prometheus evaluated it last; none before it did."""
+        answer = self.ask("rules")
+        rules = [rule for group in (answer or {"groups": []})["groups"] for rule in group["rules"]]
+        return rules if all(rule["health"] != "unknown" for rule in rules) else []
+
+    def raised(self) -> set[tuple[str, str]]:
+        """Return name and severity of each alert whose expression is true now, pending or firing."""
+        return {(rule["name"], rule["labels"]["severity"]) for rule in self.rules() if rule.get("alerts")}
+
+
+@pytest.fixture(scope="module")
+def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """An agent on both of a company's sources, scraped by a Prometheus with the shipped rules."""
+    folder = tmp_path_factory.mktemp("alerts")
+    simulation = Simulation(
+        postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=2, requests_per_day=300
+    )
+    rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
+    # Nobody listens there.
+    rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
+    with (
+        simulation,
+        TableauServer(Estate.of(simulation.company)) as server,
+        Agent(folder, simulation.parameters(), REST__URL=server.url, **rest) as agent,
+    ):
+        agent.polled()
+        agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
+        text = CONFIGURATION.format(rules=RULES, target=agent.url.removeprefix("http://"))
+        (folder / "prometheus.yml").write_text(text)
+        command = [
+            str(require("prometheus")),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={ANY_PORT}",
+        ]
+        with listening(command, folder / "prometheus.log") as address:
+            yield Watched(agent, f"http://{address}")
+
+
+def test_what_is_wrong_in_the_demo_is_raised(watched: Watched) -> None:
+    """Stale, failing and suspended assets and a missing column are alerts; what is well is none."""
+    watched.until(lambda: watched.raised() >= ALWAYS, f"raised: {watched.raised()}")
+    assert {name for name, _ in watched.raised()} & NEVER == set()
+
+
+def test_every_rule_is_evaluated(watched: Watched) -> None:
+    """Prometheus finds no fault in evaluating any rule on what is really there: each match has one partner."""
+    watched.until(watched.rules, "every rule was evaluated")
+    watched.until(lambda: watched.raised() >= ALWAYS, "assets were there meanwhile")
+    assert len(watched.rules()) == len(EVERY)
+    assert {rule["name"]: rule["lastError"] for rule in watched.rules() if rule["health"] != "ok"} == {}
+
+
+def test_an_asset_is_raised_with_one_severity(watched: Watched) -> None:
+    """No asset is stale twice, and each stale asset of the agent's own reckoning is raised."""
+    watched.until(lambda: watched.raised() >= ALWAYS, "assets are stale")
+    stale = [rule for rule in watched.rules() if rule["name"] == "TableauAssetStale"]
+    found = [alert["labels"]["asset_id"] for rule in stale for alert in rule["alerts"]]
+    assert sorted(found) == sorted(set(found))
+    question = (
+        "count(tableau_asset_hours_since_refresh > ignoring (severity) tableau_asset_sla_hours{severity='warning'})"
+    )
+    (answer,) = watched.ask("query", query=question)["result"]
+    assert len(found) == int(answer["value"][1])
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=identified)
+def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: Watched) -> None:
+    """The agent shows each family of the alert's expression, so that it can fire at all."""
+    wanted, asked = [str(rule["expr"])], set[str]()
+    while wanted:
+        for selector in read(wanted.pop()).selectors:
+            if selector.metric in RECORDS:
+                wanted += [RECORDS[selector.metric]["expr"]] if selector.metric not in asked else []
+            asked.add(selector.metric)
+    named = asked - RECORDS.keys() - {"up"}
+
+    def shown() -> bool:
+        return named <= {name for name, _ in watched.agent.metrics()}
+
+    # What is polled each second is left out for a moment where a poll takes three.
+    watched.until(shown, f"it shows {named}")

@@ -1,0 +1,26 @@
+"""A repository that takes long to answer: what it said is shown until it can have said it again."""
+
+from pathlib import Path
+
+from tests.archive.rig import WITH_NAMES, Rig
+from tests.archive.source import Source
+
+LONG = 600.0
+
+
+class Waiting(Rig):
+    """A poller of whose first poll the repository makes a long one."""
+
+    def password(self) -> str:
+        """Let time pass before anything is asked."""
+        self.now += LONG
+        return super().password()
+
+
+def test_a_poll_that_takes_longer_than_three_intervals_is_shown(source: Source, tmp_path: Path) -> None:
+    """States are shown for three intervals after a poll that took ten minutes, and for as long as the next may take."""
+    rig = Waiting(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
+    rig.polled()
+    ended = rig.now
+    for at, shown in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
+        assert ("tableau_users" in {block.family.name for block in rig.board.blocks(at)}) == shown

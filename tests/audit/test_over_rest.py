@@ -1,0 +1,141 @@
+"""``tableau-exporter audit`` of a Tableau Cloud: every asset once, judged by its extract, whatever its site answers."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+from exporter.demo.simulation import Simulation
+from exporter.demo.tableau import large
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
+from tests.audit.conftest import SetUp
+
+WORKBOOKS, DATASOURCES, FLOWS, SITES = 1250, 400, 30, 3
+NAME, VALUE = next(iter(TOKENS.items()))
+
+
+@pytest.fixture(scope="module")
+def built_at() -> datetime:
+    """Return when the estate was as it is: naive UTC."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+@pytest.fixture(scope="module")
+def server(built_at: datetime) -> Iterator[TableauServer]:
+    """A simulated Tableau Cloud with three sites."""
+    with TableauServer(Estate.large(WORKBOOKS, DATASOURCES, flows=FLOWS, sites=SITES, now=built_at)) as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(server: TableauServer, environment: SetUp) -> Iterator[TableauServer]:
+    """That Cloud in the environment, without any trap before and after."""
+    environment(None, **rest_of(server))
+    yield server
+    server.traps.reset()
+
+
+def rest_of(server: TableauServer, value: str = VALUE) -> dict[str, str]:
+    """Return the settings that lead to a simulated server."""
+    return {"REST__URL": server.url, "REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": value}
+
+
+def audit(*arguments: str) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(main, ["audit", "--format=json", *arguments])
+
+
+def rows(result: Result) -> dict[str, dict[str, Any]]:
+    """Return the assets of an output, each of which is there once."""
+    found = json.loads(result.stdout)
+    by_luid = {row["asset_id"]: row for row in found}
+    assert len(by_luid) == len(found)
+    return by_luid
+
+
+def test_assets_whose_change_lies_are_judged_by_their_extracts(cloud: TableauServer, built_at: datetime) -> None:
+    """Each says that it was changed just now; hours are those of its data to 0.1, and the status follows from them."""
+    cloud.traps.updated_at_lies = True
+    result = audit()
+    assert (result.exit_code, result.stderr) == (2, "")
+    found = rows(result)
+    assert len(found) == WORKBOOKS + DATASOURCES + FLOWS
+    age = (datetime.now(UTC).replace(tzinfo=None) - built_at) / timedelta(hours=1)
+    own = [number for number in range(WORKBOOKS) if number % 10 in large.OWN]
+    right = 0
+    for number in own:
+        row = found[large.luid(large.WORKBOOKS, number)]
+        hours = (built_at - large.refreshed_at(large.WORKBOOKS, number, built_at)) / timedelta(hours=1) + age
+        assert row["hours_since_refresh"] == pytest.approx(hours, abs=0.1)
+        assert row["freshness_source"] == "metadata"
+        old = row["hours_since_refresh"]
+        assert row["status"] == ("Critical" if old > 24 else "Warning" if old > 12 else "Healthy")
+        right += 1
+    assert right == 750
+    assert {row["status"] for row in found.values()} >= {"Critical", "Warning", "Healthy", "Live"}
+    assert all(row["hours_since_refresh"] is None for row in found.values() if row["status"] == "Live")
+
+
+def test_a_site_that_fails(cloud: TableauServer) -> None:
+    """Its assets are missing and one line says so; the others' are judged; the code is 1, critical or not."""
+    cloud.traps.sites_failing = {"site1"}
+    result = audit()
+    assert result.exit_code == 1
+    assert {row["site"] for row in rows(result).values()} == {"default", "site2"}
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("site site1: ")
+
+
+@pytest.mark.parametrize("trap", ["html_login_page", "truncated", "short_page"])
+def test_half_a_list_is_no_audit(cloud: TableauServer, trap: str) -> None:
+    """A site whose list is not whole has failed, whatever it answered with."""
+    setattr(cloud.traps, trap, {"workbooks"})
+    cloud.traps.only_sites = {"site2"}
+    result = audit()
+    assert result.exit_code == 1
+    assert {row["site"] for row in rows(result).values()} == {"default", "site1"}
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("answer", ["missing", "disabled"])
+def test_a_metadata_api_that_is_off(cloud: TableauServer, answer: str) -> None:
+    """Then the audit rests on what is known beside, says so asset by asset, and in a note; it has not failed."""
+    cloud.traps.metadata = answer
+    result = audit()
+    assert result.exit_code in {0, 2}
+    assert "metadata" not in {row["freshness_source"] for row in rows(result).values()}
+    assert result.stderr
+    assert all(line.startswith("note: site ") for line in result.stderr.splitlines())
+
+
+def test_a_token_that_cannot_sign_in(server: TableauServer, environment: SetUp, tmp_path: Path) -> None:
+    """It is one line without the token, nothing is put out, and the file of yesterday stays."""
+    kept = tmp_path / "audit.json"
+    kept.write_text("of yesterday")
+    environment(None, **rest_of(server, "no such secret"))
+    result = audit(f"--output={kept}")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert "no such secret" not in result.stderr
+    assert kept.read_text() == "of yesterday"
+
+
+def test_repository_and_rest_together(company: Simulation, environment: SetUp) -> None:
+    """Both tell the same story: each asset is one, and the repository's word on its freshness counts."""
+    environment(company)
+    alone = rows(audit())
+    with TableauServer(Estate.of(company.company)) as server:
+        environment(company, **rest_of(server))
+        result = audit()
+    both = rows(result)
+    assert result.exit_code == 2
+    assert alone.keys() <= both.keys()
+    for luid, row in alone.items():
+        if row["freshness_source"] == "repository":
+            assert both[luid]["last_refresh_utc"] == row["last_refresh_utc"]

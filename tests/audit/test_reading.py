@@ -1,0 +1,159 @@
+"""What an audit finds in the repository, over REST, and in both."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter import collectors
+from exporter.audit.reading import Audit, read, worst_first
+from exporter.collectors.assets import COLLECTOR
+from exporter.config import Configuration, load
+from exporter.demo.simulation import Simulation
+from exporter.errors import SourceUnreachable
+from tests.audit.conftest import AT, REST, SetUp, answering, said
+from tests.collectors.assets.test_inventory import content, described, inventory
+from tests.collectors.repositories import read as read_state
+from tests.history.test_auditing import judged
+
+NOW = AT.replace(tzinfo=UTC).timestamp()
+Configured = Callable[..., Configuration]
+
+
+@pytest.fixture
+def configured(environment: SetUp) -> Configured:
+    """Load a configuration from the environment alone."""
+    import os
+
+    def configure(simulation: Simulation | None, **settings: str) -> Configuration:
+        environment(simulation, **settings)
+        return load(None, os.environ, collectors.discover(), explicit=False)
+
+    return configure
+
+
+def found(audit: Audit) -> dict[str, Mapping[str, Any]]:
+    """Return the judged rows by their LUID."""
+    return {row["asset_id"]: row for row in audit.rows.to_pylist()}
+
+
+def silent(_: str) -> None:
+    """Say nothing of the progress."""
+
+
+def test_the_repository_is_read_whole(company: Simulation, configured: Configured) -> None:
+    """Each asset of the repository has one row, as the agent knows it."""
+    now = company.now.replace(tzinfo=UTC).timestamp()
+    audit = read(configured(company), now, silent)
+    (state,) = COLLECTOR.states
+    assets = {row["asset_id"]: row for row in read_state(company.parameters(), state).to_pylist()}
+    rows = found(audit)
+    assert (audit.failures, audit.notes) == ([], [])
+    assert rows.keys() == assets.keys()
+    assert audit.rows.num_rows == len(rows)
+    for luid, row in rows.items():
+        at = assets[luid]["last_refresh_at"]
+        assert row["last_refresh_utc"] == at
+        assert row["site"] == assets[luid]["site"]
+        if at is not None:
+            assert row["hours_since_refresh"] == pytest.approx(max(0.0, (company.now - at) / timedelta(hours=1)))
+    assert {"Critical", "Healthy", "Live"} <= {row["status"] for row in rows.values()}
+
+
+def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configured) -> None:
+    """100 of 100 assets that were changed a minute ago are as old as their extracts are."""
+    luids = [f"w{number}" for number in range(100)]
+    contents = content(*({"asset_id": luid, "updated_at": AT - timedelta(minutes=1)} for luid in luids))
+    extracts = described(*({"asset_id": luid, "refreshed_at": AT - timedelta(hours=30)} for luid in luids))
+    site = said("marketing", inventory(contents, described=extracts))
+    audit = read(configured(None, **REST), NOW, silent, answering(site))
+    assert {luid: row["status"] for luid, row in found(audit).items()} == dict.fromkeys(luids, "Critical")
+    assert {row["hours_since_refresh"] for row in audit.rows.to_pylist()} == {30.0}
+    assert audit.is_critical
+
+
+def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> None:
+    """One line says which site is missing and why; what a site could not say is a note."""
+    audit = read(
+        configured(None, **REST),
+        NOW,
+        silent,
+        answering(
+            said("default", inventory(notes=("the Metadata API is off",))),
+            said("marketing", None, "403: the user is no site administrator"),
+            said("finance", inventory(content({"asset_id": "w2"}))),
+        ),
+    )
+    assert found(audit).keys() == {"w1", "w2"}
+    assert audit.failures == ["site marketing: 403: the user is no site administrator"]
+    assert audit.notes == ["site default: the Metadata API is off"]
+
+
+def test_no_sign_in_is_a_failure(configured: Configured) -> None:
+    """Where nothing can be had over REST that is one line; what came before it stays."""
+    error = SourceUnreachable("rest https://tableau: no answer")
+    audit = read(configured(None, **REST), NOW, silent, answering(said("default", inventory()), then=error))
+    assert found(audit).keys() == {"w1"}
+    assert audit.failures == ["rest https://tableau: no answer"]
+
+
+def test_a_repository_that_is_down_leaves_what_rest_says(configured: Configured) -> None:
+    """The sources do not depend on each other."""
+    settings = REST | {"REPOSITORY__HOSTS": "127.0.0.1:1"}
+    audit = read(configured(None, **settings), NOW, silent, answering(said("default", inventory())))
+    assert found(audit).keys() == {"w1"}
+    (failure,) = audit.failures
+    assert failure.startswith("repository 127.0.0.1:1: ")
+
+
+def test_both_sources_know_the_same_asset_once(company: Simulation, configured: Configured) -> None:
+    """An asset that the repository and the REST API tell of has one row."""
+    now = company.now.replace(tzinfo=UTC).timestamp()
+    alone = found(read(configured(company), now, silent))
+    workbooks = [luid for luid, row in alone.items() if row["asset_type"] == "workbook"]
+    contents = content(*({"asset_id": luid} for luid in [*workbooks, "only over REST"]))
+    audit = read(configured(company, **REST), now, silent, answering(said("default", inventory(contents))))
+    assert audit.rows.num_rows == len(alone) + 1
+    both = found(audit)
+    for luid in workbooks:
+        assert both[luid]["last_refresh_utc"] == alone[luid]["last_refresh_utc"]
+
+
+def test_nothing_found_is_no_good_news(configured: Configured) -> None:
+    """An audit that saw no asset at all has failed: a token may have lost its rights."""
+    audit = read(configured(None, **REST), NOW, silent, answering(said("default", inventory(content()[:0]))))
+    assert audit.failures == ["no assets were found: check the rights of the agent's user or token"]
+
+
+@pytest.mark.parametrize(("users", "status"), [("name", "Healthy"), ("none", "Critical")])
+def test_rules_see_people_as_the_privacy_options_show_them(
+    company: Simulation, configured: Configured, users: str, status: str
+) -> None:
+    """A rule of an owner's name finds nobody where names are not kept."""
+    rules = "[{match: {content_owner: '*?'}, warning: never, critical: never}]"
+    settings = {"PRIVACY__USERS": users, "FRESHNESS__RULES": rules}
+    audit = read(configured(company, **settings), company.now.replace(tzinfo=UTC).timestamp() + 1e7, silent)
+    assert {row["status"] for row in audit.rows.to_pylist()} - {"Live", "Unknown"} == {status}
+
+
+def test_no_key_of_pseudonyms_is_made(company: Simulation, configured: Configured, tmp_path: Path) -> None:
+    """An audit leaves nothing behind: where the agent has not made a key, there is nobody to recognise."""
+    audit = read(configured(company, PRIVACY__USERS="pseudonym"), NOW, silent)
+    assert audit.rows.num_rows
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_worst_comes_first() -> None:
+    """By status, then the oldest data; what is unknown stands before what is well."""
+    rows: list[dict[str, Any]] = [
+        {"asset_id": "1", "status": "Live", "hours_since_refresh": None},
+        {"asset_id": "2", "status": "Healthy", "hours_since_refresh": 1.0},
+        {"asset_id": "3", "status": "Unknown", "hours_since_refresh": None},
+        {"asset_id": "4", "status": "Critical", "hours_since_refresh": 30.0},
+        {"asset_id": "5", "status": "Warning", "hours_since_refresh": 99.0},
+        {"asset_id": "6", "status": "Critical", "hours_since_refresh": 40.0},
+        {"asset_id": "7", "status": "Healthy", "hours_since_refresh": 2.0},
+    ]
+    assert "".join(worst_first(judged(*rows)).column("asset_id").to_pylist()) == "6453721"

@@ -1,0 +1,129 @@
+"""Of two sources that know an asset the better one says how fresh it is, asset by asset."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from exporter.collectors.assets.merging import merge
+from exporter.collectors.assets.rows import ARROW_SCHEMA, SOURCES
+
+EARLY, LATE = datetime(2025, 11, 19, 3), datetime(2025, 11, 19, 9)  # noqa: DTZ001 - rows have no zone
+
+
+def assets(*rows: Mapping[str, Any]) -> pa.Table:
+    """Return assets as a source gives them."""
+    base = {"site": "default", "asset_type": "workbook", "asset_id": "w1"}
+    return pa.Table.from_pylist(
+        [{**dict.fromkeys(ARROW_SCHEMA.names), **base, **row} for row in rows], schema=ARROW_SCHEMA
+    )
+
+
+def merged(*tables: pa.Table) -> Mapping[str, Any]:
+    """Return the only asset of several tables."""
+    (row,) = merge(tables).to_pylist()
+    return dict(row)
+
+
+@pytest.mark.parametrize("place", range(len(SOURCES) - 1))
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_better_source_wins(place: int, turned: bool) -> None:
+    """Every source is better than those after it, whichever comes first and whichever is newer."""
+    better = assets({"freshness_source": SOURCES[place], "last_refresh_at": EARLY, "connection": "extract"})
+    worse = assets({"freshness_source": SOURCES[place + 1], "last_refresh_at": LATE, "connection": "mixed"})
+    row = merged(worse, better) if turned else merged(better, worse)
+    assert (row["freshness_source"], row["last_refresh_at"], row["connection"]) == (SOURCES[place], EARLY, "extract")
+
+
+def test_live_is_known() -> None:
+    """What is known to be live stays live beside a source that only knows of its last change."""
+    row = merged(assets({"freshness_source": "updated_at", "last_refresh_at": LATE}), assets({"connection": "live"}))
+    assert (row["connection"], row["last_refresh_at"], row["freshness_source"]) == ("live", None, None)
+
+
+def test_freshness_is_not_mixed() -> None:
+    """How an asset is connected is taken from the source of its freshness, even where that one does not say."""
+    first = assets({"freshness_source": "job", "last_refresh_at": EARLY})
+    second = assets({"freshness_source": "updated_at", "last_refresh_at": LATE, "connection": "extract"})
+    assert merged(first, second)["connection"] is None
+
+
+def test_everything_else_from_whoever_says_it() -> None:
+    """The first source that says something of the rest is believed."""
+    row = merged(assets({"owner_id": "o1", "site_id": 3}), assets({"owner_id": "o2", "content_owner": "jo"}))
+    assert (row["owner_id"], row["content_owner"], row["site_id"]) == ("o1", "jo", 3)
+
+
+def test_what_is_known_of_the_owner_is_not_mixed() -> None:
+    """A name and an address belong to the login name beside them, whatever another source says of its owner."""
+    first = {"content_owner": "jo", "owner_name": "Jo"}
+    second = {"content_owner": "ann", "owner_name": "Ann", "owner_email": "ann@example.com"}
+    row = merged(assets(first), assets(second))
+    assert (row["content_owner"], row["owner_name"], row["owner_email"]) == ("jo", "Jo", None)
+    row = merged(assets({"owner_id": "u1"}), assets(second))
+    assert (row["content_owner"], row["owner_name"], row["owner_email"]) == ("ann", "Ann", "ann@example.com")
+
+
+def test_uses_from_whoever_says_it() -> None:
+    """The sources that a workbook uses are those of the first that names any."""
+    assert merged(assets({}), assets({"uses": "d1"}))["uses"] == "d1"
+    assert merged(assets({"uses": "d2"}), assets({"uses": "d1"}))["uses"] == "d2"
+    assert merged(assets({}), assets({}))["uses"] is None
+
+
+def test_tasks_are_not_mixed() -> None:
+    """A suspended task has no next run, whatever run another source has of it."""
+    first = {"suspended": True, "consecutive_failures": 5, "tasks_told": True}
+    second = {"consecutive_failures": 0, "next_refresh_at": LATE, "tasks_told": True}
+    row = merged(assets(first), assets(second))
+    assert (row["suspended"], row["consecutive_failures"], row["next_refresh_at"]) == (True, 5, None)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_who_knows_a_task_before_who_knows_of_none(turned: bool) -> None:
+    """A source that could not be asked for tasks, or found none, leaves the word to one that knows one."""
+    silent = assets({"tasks_told": False})
+    none = assets({"tasks_told": True})
+    knows = assets({"next_refresh_at": LATE, "tasks_told": True})
+    tables = (silent, none, knows)
+    assert merged(*(reversed(tables) if turned else tables))["next_refresh_at"] == LATE
+    assert merged(*((none, silent) if turned else (silent, none)))["tasks_told"] is True
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_equal_sources_the_newer_refresh(turned: bool) -> None:
+    """Two sources that both know a job: the one that knows the later one is right."""
+    older = assets({"freshness_source": "job", "last_refresh_at": EARLY})
+    newer = assets({"freshness_source": "job", "last_refresh_at": LATE})
+    assert merged(*((older, newer) if turned else (newer, older)))["last_refresh_at"] == LATE
+
+
+def test_silence() -> None:
+    """A source that knows nothing of an asset's freshness takes nothing away."""
+    known = assets({"freshness_source": "updated_at", "last_refresh_at": LATE})
+    assert merged(assets({}), known)["last_refresh_at"] == LATE
+
+
+def test_assets_of_one_source_only() -> None:
+    """What only one source has is there; the same LUID of another type is another asset."""
+    tables = [assets({}, {"asset_id": "w2"}), assets({"asset_type": "flow"}, {"asset_id": "w3"})]
+    found = merge(tables).select(["asset_type", "asset_id"]).to_pylist()
+    assert sorted(tuple(row.values()) for row in found) == [
+        ("flow", "w1"),
+        ("workbook", "w1"),
+        ("workbook", "w2"),
+        ("workbook", "w3"),
+    ]
+
+
+def test_assets_without_a_luid() -> None:
+    """Two assets without a LUID are two assets."""
+    assert merge([assets({"asset_id": None}, {"asset_id": None}), assets({})]).num_rows == 3
+
+
+def test_nothing() -> None:
+    """No source, no asset."""
+    assert merge([]).num_rows == 0
+    assert merge([assets(), assets()]).num_rows == 0

@@ -1,0 +1,78 @@
+"""The last refreshes of an asset, asked of a history made for the question."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from exporter.collector import columns_of
+from exporter.collectors.assets.recalling import RECALLS
+from exporter.collectors.background_jobs import Job
+from tests.collectors.assets.test_samples import assets
+from tests.collectors.repositories import at
+
+NOW = at(19)
+PLANNED = {"task_ids": "7,8"}
+
+
+def recall(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[float] = ()) -> list[tuple[Any, ...]]:
+    """Ask, of a history with these jobs and with what the REST API told (hours ago); hours and outcomes come back."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE asset_refreshes (asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP)"
+        )
+        for hours in told:
+            row = ["workbook", "luid-1", NOW - timedelta(hours=hours)]
+            connection.execute("INSERT INTO asset_refreshes VALUES (?, ?, ?)", row)
+        listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
+        connection.execute(f"CREATE TABLE background_jobs ({listed})")
+        for job in jobs:
+            names, marks = ", ".join(job), ", ".join("?" * len(job))
+            connection.execute(f"INSERT INTO background_jobs ({names}) VALUES ({marks})", list(job.values()))
+        connection.register("state", assets(*rows))
+        found = connection.sql(RECALLS, params={"now": NOW}).fetchall()
+        epoch = connection.execute("SELECT epoch(?::TIMESTAMP)", [NOW]).fetchall()[0][0]
+    return [(asset_id, (epoch - ended) / 3600, seconds, outcome) for asset_id, ended, seconds, outcome in found]
+
+
+def job(hours: float, code: int | None = 0, task: int | None = 7, **values: object) -> dict[str, Any]:
+    """Return a job that ended so many hours ago, after a minute."""
+    ended = NOW - timedelta(hours=hours)
+    base = {"finish_code": code, "task_id": task, "completed_at": ended, "started_at": ended - timedelta(minutes=1)}
+    return base | values
+
+
+def test_the_oldest_first_with_their_outcomes() -> None:
+    """Successes, failures and what was cancelled are all there, with how long each took."""
+    found = recall([job(1), job(3, 1), job(2, 2), job(4, None)], PLANNED)
+    assert found == [("luid-1", hours, 60.0, code) for hours, code in ((4, -1), (3, 1), (2, 2), (1, 0))]
+
+
+@pytest.mark.parametrize("instant", ["infinity", "-infinity", None, NOW + timedelta(hours=9)])
+def test_impossible_beginnings(instant: object) -> None:
+    """A job that began at no instant, or after its end, took nobody knows how long."""
+    assert recall([job(1, started_at=instant)], PLANNED) == [("luid-1", 1.0, None, 0)]
+
+
+def test_thirty_of_thirty_days() -> None:
+    """Of many refreshes the last thirty count, of few those of the last thirty days."""
+    found = recall([job(number) for number in range(50)], PLANNED)
+    assert [hours for _, hours, *_ in found] == list(range(29, -1, -1))
+    assert recall([job(24 * 31)], PLANNED) == []
+
+
+def test_by_title_where_no_task_is_known() -> None:
+    """A refresh that was started by hand is found by the title that one asset alone has."""
+    by_hand = job(1, task=None, site_id=1, title="Sales", subtitle="Workbook", job_name="Refresh Extracts")
+    named = {"asset_name": "Sales", "site_id": 1, "asset_type": "workbook"}
+    assert [row[0] for row in recall([by_hand], named)] == ["luid-1"]
+    assert recall([by_hand], named, named) == []
+    assert recall([{**by_hand, "job_name": "Subscriptions"}], named) == []
+
+
+def test_what_the_apis_told() -> None:
+    """Where no job tells of an asset, what the APIs told does: it ended well, nobody knows after how long."""
+    assert recall([], {}, told=[5, 2]) == [("luid-1", 5.0, None, 0), ("luid-1", 2.0, None, 0)]
+    assert [hours for _, hours, *_ in recall([job(1)], PLANNED, told=[5])] == [1]

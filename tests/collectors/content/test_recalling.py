@@ -1,0 +1,84 @@
+"""How often workbooks and views were opened, asked of a history made for the question."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from exporter.collectors.content.recalling import VIEWS_RECALL, WORKBOOKS_RECALL
+
+TODAY = date(2026, 7, 27)
+NOW = datetime(2026, 7, 27, 10)  # noqa: DTZ001 - naive, as in the history
+
+
+@pytest.fixture
+def history() -> duckdb.DuckDBPyConnection:
+    """A history of three workbooks on two sites, the first and the last of the same address."""
+    connection = duckdb.connect()
+    connection.execute(
+        'CREATE TABLE views_by_day (day DATE, site_id BIGINT, workbook VARCHAR, "view" VARCHAR, loads BIGINT)'
+    )
+    connection.execute(
+        """
+        CREATE TABLE books AS
+        SELECT * FROM (VALUES
+            (1, 'one', 1, 'Sales', 'Sales', false),
+            (2, 'two', 1, 'Costs', 'Costs', NULL),
+            (3, 'three', 2, 'Sales of others', 'Sales', false),
+            (4, 'gone', 1, 'Gone', 'Gone', true)
+        ) AS books (id, luid, site_id, name, repository_url, is_deleted)
+        """
+    )
+    return connection
+
+
+def load(history: duckdb.DuckDBPyConnection, days: int, site: int, view: str, loads: int) -> None:
+    """Note that a view was loaded so many times, so many days ago."""
+    workbook, sheet = view.split("/")
+    history.execute(
+        "INSERT INTO views_by_day VALUES (?, ?, ?, ?, ?)", [TODAY - timedelta(days), site, workbook, sheet, loads]
+    )
+
+
+def ask(history: duckdb.DuckDBPyConnection, question: str, state: str) -> dict[Any, tuple[Any, ...]]:
+    """Return what is recalled by LUID: loads over 7, 30 and 90 days, and the last day."""
+    history.execute(f"CREATE OR REPLACE VIEW state AS {state}")
+    rows = history.sql(question, params={"now": NOW}).to_arrow_table().to_pylist()
+    return {row["asset_id"]: (row["loads_7d"], row["loads_30d"], row["loads_90d"], row["last_day"]) for row in rows}
+
+
+BOOKS = "SELECT *, TIMESTAMP '2025-01-01' AS created_at FROM books"
+SHEETS = (
+    "SELECT id, luid, site_id, name, repository_url || '/Map' AS view_url, is_deleted,"
+    " TIMESTAMP '2025-01-01' AS created_at FROM books"
+)
+
+
+def test_workbooks(history: duckdb.DuckDBPyConnection) -> None:
+    """A workbook's loads are those of its views, on its site, over the last days; an unopened one is there too."""
+    for days, loads in ((0, 1), (6, 2), (7, 4), (29, 8), (30, 16), (89, 32), (90, 64)):
+        load(history, days, 1, "Sales/Map", loads)
+    load(history, 3, 1, "Sales/List", 128)
+    load(history, 40, 2, "Sales/Map", 5)
+    assert ask(history, WORKBOOKS_RECALL, BOOKS) == {
+        "one": (131, 143, 191, TODAY),
+        "two": (0, 0, 0, None),
+        "three": (0, 0, 5, TODAY - timedelta(40)),
+    }
+
+
+def test_nothing_was_ever_opened(history: duckdb.DuckDBPyConnection) -> None:
+    """Before anything is counted every workbook is there, unopened."""
+    assert set(ask(history, WORKBOOKS_RECALL, BOOKS).values()) == {(0, 0, 0, None)}
+
+
+def test_views(history: duckdb.DuckDBPyConnection) -> None:
+    """Of views only those are there that were opened in 30 days, the most opened first."""
+    load(history, 1, 1, "Costs/Map", 3)
+    load(history, 1, 1, "Sales/Map", 5)
+    load(history, 50, 2, "Sales/Map", 9)
+    load(history, 1, 1, "Gone/Map", 9)
+    found = ask(history, VIEWS_RECALL, SHEETS)
+    assert list(found) == ["one", "two"]
+    assert found["one"] == (5, 5, 5, TODAY - timedelta(1))

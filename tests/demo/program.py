@@ -1,0 +1,79 @@
+"""The demo as a person runs it: a process, what it prints, and what it leaves behind."""
+
+import os
+import pwd
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120.0
+
+
+class Demo:
+    """One demo process, whose folders all lie in a folder of ours."""
+
+    def __init__(self, folder: Path, *arguments: str, user: str | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "demo.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "exporter", "demo", *arguments],
+                cwd=ROOT,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "TMPDIR": str(folder),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "HOME": str(folder),
+                },
+                stdout=log,
+                stderr=log,
+                user=user,
+                group=pwd.getpwnam(user).pw_gid if user else None,
+                extra_groups=[] if user else None,
+            )
+
+    def said(self) -> str:
+        """Return everything printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition as long as the demo runs."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"did not happen: {what}\n{self.said()}")
+            time.sleep(0.05)
+
+    def url(self, of: str) -> str:
+        """Wait for an URL that the demo prints."""
+        pattern = re.compile(rf"^  {of} +(\S+)\n", re.MULTILINE)
+        self.until(lambda: pattern.search(self.said()), f"the {of} is told")
+        found = pattern.search(self.said())
+        assert found is not None
+        return found[1]
+
+    def left(self) -> list[str]:
+        """Name what the demo left in its folder, and the processes that still work there."""
+        files = [path.name for path in self.folder.iterdir() if path != self.log]
+        return files + [line for line in _processes() if str(self.folder) in line]
+
+    def end(self) -> None:
+        """End it, unless it has ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(PATIENCE_SECONDS)
+
+
+def _processes() -> list[str]:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue  # it has ended meanwhile
+    return lines

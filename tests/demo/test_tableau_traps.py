@@ -1,0 +1,365 @@
+"""Each trap of the simulated Tableau, switched on once, as tableauserverclient falls into it."""
+
+import http.client
+import json
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import requests
+import tableauserverclient as tsc
+import trustme
+from tableauserverclient.server.endpoint.exceptions import InternalServerError, NonXMLResponseError
+
+from exporter.demo.company import Company
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TableauServer
+from exporter.demo.tableau.traps import Traps
+from tests.demo.tableau import NAME, VALUE, by_url, client, signed_in
+
+QUERY = "{ workbooks { luid } }"
+
+
+def page(server: Any, path: str = "workbooks") -> httpx.Response:  # noqa: ANN401 - see there
+    """Get a page without the client that explains it."""
+    return httpx.get(
+        f"{server.baseurl}/sites/{server.site_id}/{path}", headers={"X-Tableau-Auth": server.auth_token}, timeout=30
+    )
+
+
+def test_a_login_page_is_taken_for_an_empty_list(tableau: TableauServer) -> None:
+    """A well-formed HTML page with status 200 parses as no items, and only its missing total tells."""
+    tableau.traps.html_login_page = {"workbooks"}
+    with signed_in(tableau) as server:
+        items, pagination = server.workbooks.get()
+        assert (items, pagination.total_available) == ([], None)
+        assert page(server).headers["Content-Type"].startswith("text/html")
+        assert server.datasources.get()[0]
+
+
+def test_a_login_page_may_stand_everywhere(tableau: TableauServer) -> None:
+    """A star is every kind of call, the sign-in too."""
+    tableau.traps.html_login_page = {"*"}
+    server = client(tableau)
+    with pytest.raises(AttributeError):
+        server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+    server.close()
+
+
+def test_a_truncated_page_is_no_xml(tableau: TableauServer) -> None:
+    """The body ends in the middle, but its length is as promised."""
+    tableau.traps.truncated = {"workbooks"}
+    with signed_in(tableau) as server, pytest.raises(SyntaxError):
+        server.workbooks.get()
+
+
+def test_a_short_page_has_less_than_it_promises(tableau: TableauServer) -> None:
+    """The total counts what is not there."""
+    tableau.traps.short_page = {"workbooks"}
+    with signed_in(tableau) as server:
+        items, pagination = server.workbooks.get()
+    assert len(items) == pagination.total_available - 1 == len(by_url(tableau).workbooks) - 1
+
+
+def test_a_list_without_a_total_seems_complete(tableau: TableauServer) -> None:
+    """A Pager takes the first page for the whole list."""
+    tableau.traps.no_total = {"workbooks"}
+    with signed_in(tableau) as server:
+        assert len(list(tsc.Pager(server.workbooks, tsc.RequestOptions(pagesize=5)))) == 5
+
+
+def test_an_emptied_list_says_so(tableau: TableauServer) -> None:
+    """A total of 0 and no items, on the site that is named alone."""
+    tableau.traps.emptied = {"workbooks"}
+    tableau.traps.only_sites = {"emea"}
+    with signed_in(tableau, "emea") as server:
+        assert server.workbooks.get()[1].total_available == 0
+        assert server.datasources.get()[0]
+    with signed_in(tableau) as server:
+        assert server.workbooks.get()[0]
+
+
+@pytest.mark.parametrize(("trap", "change"), [("duplicated", 1), ("skipped", -1)])
+def test_items_move_between_pages(tableau: TableauServer, trap: str, change: int) -> None:
+    """What is added or removed while the pages are read comes twice, or pushes something out of sight."""
+    setattr(tableau.traps, trap, {"workbooks"})
+    with signed_in(tableau) as server:
+        first, before = server.workbooks.get(tsc.RequestOptions(pagesize=5))
+        second, after = server.workbooks.get(tsc.RequestOptions(pagenumber=2, pagesize=5))
+    assert after.total_available == before.total_available + change
+    read = [item.id for item in (*first, *second)]
+    real = [item.luid for item in by_url(tableau).workbooks]
+    if trap == "duplicated":
+        assert read == [*real[:5], *real[4:9]]
+    else:
+        assert read == [*real[:5], *real[6:11]]
+
+
+@pytest.mark.parametrize("kind", ["jobs", "tasks", "users", "sites", "flow_runs", "metadata"])
+def test_some_calls_are_for_administrators(tableau: TableauServer, kind: str) -> None:
+    """What a token may not see is refused with 403; everything else goes on."""
+    tableau.traps.forbidden = {kind}
+    with signed_in(tableau) as server:
+        with pytest.raises(tsc.ServerResponseError, match="403004"):
+            server.metadata.query(QUERY) if kind == "metadata" else getattr(server, kind).get()
+        server.workbooks.get()
+
+
+def test_one_site_fails(tableau: TableauServer) -> None:
+    """Every call of the site fails but the sign-in; the others are well."""
+    tableau.traps.sites_failing = {"emea"}
+    with signed_in(tableau, "emea") as server, pytest.raises(InternalServerError, match="500"):
+        server.workbooks.get()
+    with signed_in(tableau) as server:
+        server.workbooks.get()
+
+
+def test_a_session_ends_in_mid_run(tableau: TableauServer) -> None:
+    """One call finds the session ended; who signs in again goes on."""
+    with signed_in(tableau) as server:
+        tableau.traps.expire_next = 1
+        for _ in range(2):
+            with pytest.raises(tsc.FailedSignInError, match="401002"):
+                server.workbooks.get()
+        server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+        server.workbooks.get()
+
+
+def test_a_token_expires(tableau: TableauServer) -> None:
+    """A token that expired can no longer sign in; the session that it opened lives on."""
+    with signed_in(tableau) as server:
+        tableau.traps.tokens_expired = {NAME}
+        server.workbooks.get()
+        with pytest.raises(tsc.FailedSignInError, match="401001"):
+            server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+
+
+def test_somebody_else_uses_the_same_token(tableau: TableauServer) -> None:
+    """Every so many calls the session is taken away, however often one signs in again."""
+    tableau.traps.rival_every = 2
+    with signed_in(tableau) as server:
+        server.workbooks.get()
+        for _ in range(2):
+            with pytest.raises(tsc.FailedSignInError, match="401002"):
+                server.workbooks.get()
+            server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+            server.workbooks.get()
+
+
+@pytest.mark.parametrize("retry_after", ["7", None])
+def test_calls_are_throttled(tableau: TableauServer, retry_after: str | None) -> None:
+    """So many calls are answered 429, with the time to wait where there is one."""
+    tableau.traps.throttle_next, tableau.traps.retry_after = 2, retry_after
+    with signed_in(tableau) as server:
+        assert page(server).headers.get("Retry-After") == retry_after
+        with pytest.raises(tsc.ServerResponseError, match="429000"):
+            server.workbooks.get()
+        server.workbooks.get()
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_calls_fail_for_a_while(tableau: TableauServer, status: int) -> None:
+    """So many calls of the kinds that are named are answered with an error page."""
+    tableau.traps.fail_next, tableau.traps.fail_status, tableau.traps.affected = 2, status, {"workbooks"}
+    with signed_in(tableau) as server:
+        server.datasources.get()
+        for _ in range(2):
+            with pytest.raises(InternalServerError, match=str(status)):
+                server.workbooks.get()
+        server.workbooks.get()
+
+
+def test_the_sign_in_fails_only_where_it_is_named(tableau: TableauServer) -> None:
+    """Counting traps leave signing in alone unless told otherwise."""
+    tableau.traps.fail_next = 1
+    with signed_in(tableau) as server:
+        assert tableau.traps.fail_next == 1
+        tableau.traps.affected = {"signin"}
+        with pytest.raises(InternalServerError):
+            server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+
+
+def test_a_connection_is_closed(tableau: TableauServer) -> None:
+    """Without an answer, or in the middle of one."""
+    with signed_in(tableau) as server:
+        tableau.traps.close_next = 1
+        with pytest.raises(requests.exceptions.ConnectionError):
+            server.workbooks.get()
+        tableau.traps.cut_next = 1
+        with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)):
+            server.workbooks.get()
+        server.workbooks.get()
+
+
+def test_the_first_byte_is_late(tableau: TableauServer) -> None:
+    """Who waits less than that hears nothing."""
+    with signed_in(tableau) as server:
+        tableau.traps.slow_seconds = 60
+        server.add_http_options({"timeout": 0.05})
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            server.workbooks.get()
+
+
+def test_an_answer_trickles_for_ever(tableau: TableauServer) -> None:
+    """Bytes come, each within any timeout between two of them, and do not end."""
+    with signed_in(tableau) as server:
+        tableau.traps.trickle_seconds = 0.0001
+        with httpx.stream(
+            "GET",
+            f"{server.baseurl}/sites/{server.site_id}/workbooks?pageSize=1",
+            headers={"X-Tableau-Auth": server.auth_token},
+        ) as answer:
+            read = b""
+            for piece in answer.iter_raw():
+                read += piece
+                if b"</tsResponse>   " in read:
+                    break
+        assert read.startswith(b"<?xml")
+
+
+def test_the_metadata_api_is_missing_or_disabled(tableau: TableauServer) -> None:
+    """A server without the API knows no such path; one where it is off says how to enable it."""
+    with signed_in(tableau) as server:
+        tableau.traps.metadata = "missing"
+        with pytest.raises(NonXMLResponseError, match="404"):
+            server.metadata.query(QUERY)
+        tableau.traps.metadata = "disabled"
+        answer = server.metadata.query(QUERY)
+    assert "data" not in answer
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["FEATURE_DISABLED"]
+
+
+def test_the_metadata_api_answers_in_part(tableau: TableauServer) -> None:
+    """Some assets are missing, and errors beside the data say so."""
+    tableau.traps.metadata_partial = True
+    with signed_in(tableau) as server:
+        answer = server.metadata.query(QUERY)
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["BACKFILL_RUNNING"]
+    whole = len(by_url(tableau).workbooks)
+    assert len(answer["data"]["workbooks"]) == whole - whole // 3
+
+
+def test_the_metadata_api_has_a_limit_of_nodes(tableau: TableauServer) -> None:
+    """What would be more objects than that is cut, with Tableau's own error."""
+    tableau.traps.metadata_node_limit = 6
+    with signed_in(tableau) as server:
+        answer = server.metadata.query(QUERY)
+    assert len(answer["data"]["workbooks"]) == 6
+    (error,) = answer["errors"]
+    assert error["message"].startswith("Showing partial results. The request exceeded the 6 node limit.")
+    assert error["extensions"] == {
+        "severity": "WARNING",
+        "code": "NODE_LIMIT_EXCEEDED",
+        "properties": {"nodeLimit": 6},
+    }
+
+
+def test_the_metadata_api_is_absurdly_slow(tableau: TableauServer) -> None:
+    """Its queries alone take that long."""
+    with signed_in(tableau) as server:
+        tableau.traps.metadata_seconds = 60
+        server.workbooks.get()
+        server.add_http_options({"timeout": 0.05})
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            server.metadata.query(QUERY)
+
+
+def test_updated_at_lies(tableau: TableauServer) -> None:
+    """Everything was changed just now, however old its data is."""
+    began = datetime.now(UTC).replace(microsecond=0)
+    tableau.traps.updated_at_lies = True
+    with signed_in(tableau) as server:
+        items = server.workbooks.get()[0] + server.datasources.get()[0]
+    assert all(item.updated_at >= began for item in items)
+
+
+def test_dates_have_fractions(tableau: TableauServer) -> None:
+    """The client reads them as nothing at all."""
+    tableau.traps.fractional_dates = True
+    with signed_in(tableau) as server:
+        assert {item.updated_at for item in server.workbooks.get()[0]} == {None}
+        assert ".9" in page(server).text or ".0" in page(server).text
+
+
+def test_the_server_does_not_say_its_version(tableau: TableauServer) -> None:
+    """A client that asks for it stays with the oldest that it knows."""
+    tableau.traps.serverinfo_missing = True
+    server = client(tableau)
+    server.use_server_version()
+    assert server.version == "2.4"
+    server.close()
+
+
+def test_an_old_server_speaks_an_old_api(company: Company) -> None:
+    """Newer versions of the API than the server's are not found."""
+    with TableauServer(Estate.of(company), version="2019.2.5", api_version="3.4") as tableau:
+        server = client(tableau)
+        server.use_server_version()
+        assert server.version == "3.4"
+        assert httpx.get(f"{tableau.url}/api/3.5/serverInfo").status_code == 404
+        server.close()
+
+
+def test_a_private_authority_vouches_for_the_server(company: Company, tmp_path: Path) -> None:
+    """Over TLS the client needs the certificate of the authority."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key, ca = tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(str(chain), append=True)
+    certificate.private_key_pem.write_to_path(str(key))
+    authority.cert_pem.write_to_path(str(ca))
+    with TableauServer(Estate.of(company), certificate=chain, key=key) as tableau:
+        assert tableau.url.startswith("https://")
+        server = tsc.Server(tableau.url, http_options={"verify": str(ca)})
+        server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+        server.close()
+        stranger = tsc.Server(tableau.url)
+        with pytest.raises(requests.exceptions.SSLError):
+            stranger.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+        stranger.close()
+
+
+def test_every_trap_is_shown_here() -> None:
+    """A switch that no test turns on is a switch that may do nothing."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    named = {entry.name for entry in fields(Traps)} - {"metadata_page_limit"}
+    assert [name for name in sorted(named) if f".{name}" not in text and f'"{name}"' not in text] == []
+
+
+def test_calls_are_counted_and_remembered(tableau: TableauServer) -> None:
+    """The server tells which calls came, how they were answered, and who signed in where."""
+    with signed_in(tableau, "emea") as server:
+        server.workbooks.get()
+        with pytest.raises(tsc.ServerResponseError):
+            server.workbooks.get_by_id("nothing")
+    assert tableau.requests["workbooks"] == 2
+    assert [(seen.site, seen.status) for seen in tableau.seen if seen.kind == "workbooks"] == [
+        ("emea", 200),
+        ("emea", 404),
+    ]
+    assert tableau.signed_in == ["emea"]
+
+
+def test_connections_are_kept(tableau: TableauServer) -> None:
+    """Several calls come over one connection, as a benchmark and a real server have it."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(tableau.url.rpartition(":")[2]))
+    for _ in range(3):
+        connection.request("GET", "/api/2.4/serverInfo")
+        assert b"restApiVersion" in connection.getresponse().read()
+    connection.close()
+    assert tableau.requests["serverinfo"] == 3
+
+
+def test_a_body_of_nonsense_is_refused(tableau: TableauServer) -> None:
+    """What is no XML, or no JSON, is the client's fault."""
+    answer = httpx.post(f"{tableau.url}/api/3.26/auth/signin", content=b"<")
+    assert (answer.status_code, "400000" in answer.text) == (400, True)
+    with signed_in(tableau) as server:
+        told = httpx.post(
+            f"{tableau.url}/api/metadata/graphql", content=b"[", headers={"X-Tableau-Auth": server.auth_token}
+        )
+    assert "errors" in json.loads(told.text)

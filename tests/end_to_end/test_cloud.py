@@ -1,0 +1,138 @@
+"""The agent on Tableau Cloud, and on both sources at once: every asset once, and no trap ends or fools it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import tableauserverclient as tsc
+
+from exporter.demo.simulation import Simulation
+from exporter.demo.tableau import large
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
+from tests.agent import Agent
+from tests.end_to_end.scrapes import by_labels
+
+WORKBOOKS, DATASOURCES, FLOWS, SITES = 1250, 400, 30, 3
+NAME, VALUE = next(iter(TOKENS.items()))
+HOURS = "tableau_asset_hours_since_refresh"
+
+
+@pytest.fixture(scope="module")
+def built_at() -> datetime:
+    """Return when the estate was as it is: naive UTC."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+@pytest.fixture(scope="module")
+def server(built_at: datetime) -> Iterator[TableauServer]:
+    """Return a simulated Tableau Cloud with three sites."""
+    estate = Estate.large(WORKBOOKS, DATASOURCES, flows=FLOWS, sites=SITES, now=built_at)
+    with TableauServer(estate) as running:
+        yield running
+
+
+@pytest.fixture
+def agent(server: TableauServer, tmp_path: Path) -> Iterator[Agent]:
+    """Return an agent that knows the REST API alone."""
+    with cloud_agent(server, tmp_path) as running:
+        yield running
+    server.traps.reset()
+
+
+def cloud_agent(server: TableauServer, folder: Path, repository: dict[str, str | int] | None = None) -> Agent:
+    """Return an agent that polls the REST API every second."""
+    rest = {"REST__URL": server.url, "REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
+    return Agent(folder, repository, **rest)
+
+
+def succeeded(agent: Agent) -> bool:
+    """Whether the last poll of the assets succeeded."""
+    return agent.value("tableau_collector_success", collector="assets") == 1
+
+
+def identities(agent: Agent) -> dict[tuple[str, str], str]:
+    """Return how each asset that is shown is connected, by type and LUID; each is shown once."""
+    found = [
+        (labels["asset_type"], labels["asset_id"], labels.get("connection", ""))
+        for (name, pairs), _ in agent.metrics().items()
+        if name == "tableau_asset_info"
+        for labels in [dict(pairs)]
+    ]
+    assert len({each[:2] for each in found}) == len(found)
+    return {(kind, luid): connection for kind, luid, connection in found}
+
+
+def counted(server: TableauServer) -> set[tuple[str, str]]:
+    """Return the type and LUID of everything that a plain loop over tableauserverclient's pages finds."""
+    found = set()
+    client = tsc.Server(server.url, use_server_version=False)
+    client.version = "3.26"
+    for number in range(SITES):
+        site = "" if number == 0 else f"site{number}"
+        with client.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=site)):
+            found |= {("workbook", str(item.id)) for item in tsc.Pager(client.workbooks)}
+            found |= {("datasource", str(item.id)) for item in tsc.Pager(client.datasources)}
+            found |= {("flow", str(item.id)) for item in tsc.Pager(client.flows)}
+    return found
+
+
+def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, agent: Agent) -> None:
+    """What a plain loop counts is shown, each asset once; hours are those of the extract, and live ones have none."""
+    agent.until(lambda: succeeded(agent), "a poll")
+    assert agent.value("tableau_up", source="rest") == 1
+    shown = identities(agent)
+    assert len(shown) == WORKBOOKS + DATASOURCES + FLOWS
+    hours = {luid: value for (luid,), value in by_labels(agent.metrics(), HOURS, "asset_id").items()}
+    age = (datetime.now(UTC).replace(tzinfo=None) - built_at) / timedelta(hours=1)
+    judged = 0
+    for number in range(WORKBOOKS):
+        luid = large.luid(large.WORKBOOKS, number)
+        if number % 10 in large.OWN:
+            refreshed = large.refreshed_at(large.WORKBOOKS, number, built_at)
+            assert hours[luid] == pytest.approx((built_at - refreshed) / timedelta(hours=1) + age, abs=0.1)
+            judged += 1
+    for number in range(DATASOURCES):
+        if number % 10 < 8:
+            refreshed = large.refreshed_at(large.DATASOURCES, number, built_at)
+            expected = (built_at - refreshed) / timedelta(hours=1) + age
+            assert hours[large.luid(large.DATASOURCES, number)] == pytest.approx(expected, abs=0.1)
+            judged += 1
+    assert judged == 750 + 320
+    live = {luid for (_, luid), connection in shown.items() if connection == "live"}
+    assert len(live) > 100
+    assert not live & hours.keys()
+    assert agent.stop() == 0
+    assert shown.keys() == counted(server)
+
+
+def test_traps_while_it_runs(server: TableauServer, agent: Agent) -> None:
+    """Whatever Tableau answers, the agent stays up, says it in one line, keeps what it knew, and recovers."""
+    agent.until(lambda: succeeded(agent), "a poll")
+    before = identities(agent).keys()
+    for name in ("html_login_page", "truncated", "short_page", "no_total", "emptied"):
+        setattr(server.traps, name, {"workbooks", "datasources"})
+        agent.until(lambda: not succeeded(agent), name)
+        assert identities(agent).keys() <= before, name
+        server.traps.reset()
+        agent.until(lambda: succeeded(agent), f"recovery from {name}")
+        assert identities(agent).keys() == before, name
+    assert agent.stop() == 0
+    assert "Traceback" not in agent.logged()
+
+
+def test_both_sources(repository: Simulation, tmp_path: Path) -> None:
+    """Repository and API tell the same story: each asset is one, and the repository's word on its freshness counts."""
+    with (
+        TableauServer(Estate.of(repository.company)) as tableau,
+        cloud_agent(tableau, tmp_path, repository.parameters()) as agent,
+    ):
+        agent.until(lambda: agent.value("tableau_up", source="rest") == 1, "the API answers")
+        agent.polled()
+        agent.until(lambda: succeeded(agent), "both sources succeed")
+        sources = by_labels(agent.metrics(), "tableau_asset_info", "freshness_source")
+        assert identities(agent)
+        assert ("repository",) in sources
+        assert ("metadata",) not in sources
+        assert agent.stop() == 0

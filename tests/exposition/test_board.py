@@ -1,0 +1,69 @@
+"""What is shown at an instant, and what a defect of one state costs."""
+
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.exposition import Renderer
+from exporter.exposition.board import Board, Shown
+from exporter.metrics import Block, Family, single
+from exporter.status import CollectorStatus
+from tests.exposition.reading import read_openmetrics, series
+
+USERS = Family("tableau_users", "gauge", "Users.")
+CONTENT = Family("tableau_content", "gauge", "Content.")
+
+
+class Defective:
+    """A state whose samples cannot be made; ``fault`` is why, None where they can."""
+
+    fault: Exception | None = KeyError("gone")
+
+    def at(self, _: float) -> Sequence[Block]:
+        """Raise, or return a block."""
+        if self.fault is not None:
+            raise self.fault
+        return [single(CONTENT, 2)]
+
+
+@pytest.fixture
+def board() -> Board:
+    """A board of two collectors that succeeded, one of them with a defect."""
+    made = Board(["repository"], version="1", library="1", started_at=0.0)
+    for name in ("content", "users"):
+        made.pin_collector(CollectorStatus(name, success=True, duration_seconds=1.0, succeeded_at=1.0))
+    made.pin_state("content/0", Defective())
+    made.pin_state("users/0", Shown((single(USERS, 7),), 0.0, 60.0))
+    return made
+
+
+def test_a_state_that_raises_costs_itself_alone(board: Board) -> None:
+    """Everything else is rendered, in every form; the collector did not succeed, and the log says why once."""
+    renderer = Renderer(process=tuple)
+    with capture_logs() as logs:
+        for _ in range(2):
+            rendering = renderer.render(board.blocks(1.0), 1.0)
+            shown = series(rendering)
+            assert shown["tableau_users"] == 7
+            assert "tableau_content" not in shown
+            assert shown['tableau_collector_success{collector="content"}'] == 0
+            assert shown['tableau_collector_success{collector="users"}'] == 1
+            assert "tableau_users" in read_openmetrics(rendering.openmetrics)
+    assert [(log["log_level"], log["state"], log["error"]) for log in logs] == [
+        ("error", "content/0", "KeyError: 'gone'")
+    ]
+
+
+def test_a_state_that_works_again_is_shown(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the fault stays, and when it comes back it is said again."""
+    renderer = Renderer(process=tuple)
+    with capture_logs() as logs:
+        renderer.render(board.blocks(1.0), 1.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(Defective, "fault", None)
+            shown = series(renderer.render(board.blocks(2.0), 2.0))
+        renderer.render(board.blocks(3.0), 3.0)
+    assert shown["tableau_content"] == 2
+    assert shown['tableau_collector_success{collector="content"}'] == 1
+    assert len(logs) == 2

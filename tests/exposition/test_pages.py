@@ -1,0 +1,77 @@
+"""What pages show is made once for each thing that is told, and of what is told now."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from exporter.agent_families import EXACT_INTERVAL
+from exporter.collectors import discover
+from exporter.collectors.assets.rows import Asset
+from exporter.collectors.content.workbooks import View, Workbook
+from exporter.exposition.board import AnyBlock, Board
+from exporter.exposition.pages import ASSETS, VIEWS, WORKBOOKS, PageMaker
+from exporter.exposition.recalled import Recalled
+from exporter.metrics import single
+from exporter.status import FiringAlert
+from tests.web.fakes import NOW
+from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages
+
+
+def test_states_are_where_they_are_looked_for() -> None:
+    """The answers that pages are made of are those of assets, workbooks and views."""
+    found = discover()
+    for name, row in ((ASSETS, Asset), (WORKBOOKS, Workbook), (VIEWS, View)):
+        collector, index = name.split("/")
+        state = found[collector].states[int(index)]
+        assert state.row is row
+        assert state.recalls
+
+
+def test_made_once() -> None:
+    """As long as nothing new is told, the same columns are shown."""
+    board = Board(["repository"], version="0", library="0", started_at=NOW)
+    both: list[tuple[pa.Table, Sequence[AnyBlock]] | None] = [estate_and_blocks()]
+    maker = PageMaker(board, lambda _now: both[0])
+    first, second = maker.make(NOW, EVERYTHING, []), maker.make(NOW + 10, EVERYTHING, [])
+    assert first.assets is not None
+    assert second.assets is first.assets
+    board.pin_recalled(ASSETS, "repository", Recalled(refreshes(estate_and_blocks()[0]), NOW))
+    assert maker.make(NOW, EVERYTHING, []).refreshes_of("w-1")[1] == NOW
+    both[0] = estate_and_blocks()
+    assert maker.make(NOW + 20, EVERYTHING, []).assets is not first.assets
+    both[0] = None
+    assert maker.make(NOW + 30, EVERYTHING, []).assets is None
+
+
+def test_what_is_switched_off_is_not_shown() -> None:
+    """Nothing of a collector is left when it is switched off."""
+    pages = some_pages(watched=frozenset())
+    assert (pages.assets, pages.content, pages.use) == (None, None, None)
+
+
+def test_refreshes_are_of_the_source_that_knows_most() -> None:
+    """Of two sources' answers about one asset the longer one counts, the oldest refresh first."""
+    board = Board(["repository", "rest"], version="0", library="0", started_at=NOW)
+    rows = refreshes(estate_and_blocks()[0])
+    board.pin_recalled(ASSETS, "repository", Recalled(rows.slice(0, 2), NOW))
+    board.pin_recalled(ASSETS, "rest", Recalled(rows, NOW + 1))
+    found, asked_at = PageMaker(board, lambda _now: None).make(NOW, EVERYTHING, []).refreshes_of("w-0")
+    assert (len(found), asked_at) == (8, NOW + 1)
+    assert [refresh.ended_at for refresh in found] == sorted(refresh.ended_at for refresh in found)
+
+
+def test_alerts_of_an_asset() -> None:
+    """An alert about an asset is found by it; one about nothing in particular is not."""
+    about = FiringAlert("TableauAssetStale", "warning", (("asset_id", "w-1"), ("asset_type", "workbook")), NOW)
+    pages = some_pages(firing=[about, FiringAlert("TableauSourceDown", "critical", (("source", "rest"),), NOW)])
+    assert pages.firing_of == {("workbook", "w-1"): [about]}
+    assert pages.firing is not None
+    assert len(pages.firing) == 2
+
+
+def test_the_exact_interval_is_the_one_that_is_shown() -> None:
+    """The pages know the exact interval that the metrics show, and none where no metric shows one."""
+    board = Board(["repository"], version="0", library="0", started_at=NOW)
+    maker = PageMaker(board, lambda _now: None)
+    assert maker.make(NOW, EVERYTHING, [single(EXACT_INTERVAL, 1200.0)]).exact_interval == 1200.0
+    assert maker.make(NOW, EVERYTHING, []).exact_interval is None

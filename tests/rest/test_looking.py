@@ -1,0 +1,65 @@
+"""The doctor's look at the REST API: one line of what is well, and one for each site that is not, or not wholly."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import SourceRefused
+from exporter.rest.login import Token
+from tests.rest.conftest import Rig
+from tests.rest.tableau import at, error
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_is_well(three: Rig) -> None:
+    """The version and the number of sites, and nothing else."""
+    assert list(three.rest().look()) == [(True, "Tableau 2025.3.0 answers, 3 sites are read")]
+
+
+def test_what_a_site_works_without(three: Rig) -> None:
+    """What only an administrator may see is a note for each site."""
+    forbidden = error(403, "403004")
+    with three.tableau.doing(at("graphql", error(404, "404000")), at("/jobs", forbidden), at("/tasks/", forbidden)):
+        first, *notes = three.rest("default", "marketing").look()
+    assert first[0] is True
+    assert [ok for ok, _ in notes] == [None, None]
+    for _, note in notes:
+        for part in ("works without the Metadata API (", "; without jobs (", "; without extract refresh tasks ("):
+            assert part in note
+
+
+def test_a_site_that_is_not_there(three: Rig) -> None:
+    """Each unknown site is a fault of its own."""
+    found = list(three.rest("default", "nowhere").look())
+    assert [ok for ok, _ in found] == [True, False]
+    assert "site nowhere: " in found[1][1]
+
+
+def test_nobody_is_let_in(rig: Rig) -> None:
+    """A wrong token is the one line."""
+    with pytest.raises(SourceRefused, match="the token agent is refused"):
+        list(rig.rest(credentials=lambda: Token("agent", "wrong")).look())
+
+
+@pytest.mark.parametrize(("value", "code"), [("value of the token", 0), ("not the value", 1)])
+def test_the_doctor(rig: Rig, tmp_path: Path, value: str, code: int) -> None:
+    """The command says it in one line, leaves no session behind, and does not show the token."""
+    settings = {"REST__URL": rig.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
+    settings["HISTORY__PATH"] = str(tmp_path / "history.duckdb")
+    checked = subprocess.run(
+        [sys.executable, "-m", "exporter", "check"],
+        env={"PATH": os.environ["PATH"], **{f"TABLEAU_EXPORTER_{key}": text for key, text in settings.items()}},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stderr) == (code, "")
+    (line,) = [line for line in checked.stdout.splitlines() if f"rest {rig.tableau.url}" in line]
+    assert ("fault" in line, "1 sites are read" in line) == (bool(code), not code)
+    assert value not in checked.stdout
+    assert rig.tableau.sessions == {}

@@ -1,0 +1,245 @@
+"""The Metadata API: first of all, in pages it can bear, and never a reason to fail."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from exporter.inventory import Inventory
+from tests.rest.conftest import Rig
+from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, asset, at, error
+
+JSON = {"Content-Type": "application/json"}
+SIX, SEVEN, NINE = (datetime.fromisoformat(f"2026-07-27T{hour}:00:00") for hour in ("06", "07", "09"))
+
+
+def graph(answer: dict[str, Any] | list[Any]) -> Answer:
+    """Return an answer of the Metadata API."""
+    return Answer(json.dumps(answer), headers=JSON)
+
+
+def known(inventory: Inventory) -> pa.Table:
+    """Return what was described, which must be something."""
+    assert inventory.described is not None
+    return inventory.described
+
+
+def described(rig: Rig) -> dict[str, list[tuple[bool | None, datetime | None, datetime | None]]]:
+    """Poll, and return the data sources that each asset lives on."""
+    rows = known(rig.inventory()).to_pylist()
+    found: dict[str, list[tuple[bool | None, datetime | None, datetime | None]]] = {}
+    for row in rows:
+        found.setdefault(row["asset_id"], []).append((row["has_extracts"], row["refreshed_at"], row["made_at"]))
+    return found
+
+
+def test_the_later_of_two_refreshes(rig: Rig) -> None:
+    """A refresh may be full or incremental; the making of an extract is told apart from both."""
+    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
+        {"luid": "d1", "hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"},
+        {
+            "luid": "d2",
+            "hasExtracts": True,
+            "extractLastRefreshTime": "2026-07-27T06:00:00Z",
+            "extractLastIncrementalUpdateTime": "2026-07-27T07:00:00.000Z",
+            "extractLastUpdateTime": "2026-07-27T09:00:00Z",
+        },
+        {"luid": "d3", "hasExtracts": True, "extractLastUpdateTime": "2026-07-27T06:00:00Z"},
+        {"luid": "d4", "hasExtracts": False},
+        {"luid": "d5", "hasExtracts": None, "extractLastRefreshTime": "soon"},
+    ]
+    found = described(rig)
+    assert found["d1"] == [(True, SIX, None)]
+    assert found["d2"] == [(True, SEVEN, NINE)]
+    assert found["d3"] == [(True, None, SIX)]
+    assert found["d4"] == [(False, None, None)]
+    assert found["d5"] == [(None, None, None)]
+
+
+def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: Rig) -> None:
+    """Each source is a row; what only stands for a published one is that one; without any there is a row too."""
+    extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z"}
+    stand_in = {"hasExtracts": False, "upstreamDatasources": [{"luid": "d1"}]}
+    rig.tableau.sites[""].nodes["workbooksConnection"] = [
+        {"luid": "own", "embeddedDatasources": [extract, extract], "upstreamDatasources": []},
+        {"luid": "both", "embeddedDatasources": [extract, stand_in], "upstreamDatasources": [{"luid": "d1"}]},
+        {"luid": "live", "embeddedDatasources": [{"hasExtracts": False}], "upstreamDatasources": []},
+        {"luid": "none", "embeddedDatasources": [], "upstreamDatasources": None},
+        {"luid": "unseen", "embeddedDatasources": [], "upstreamDatasources": [{"luid": "of another project"}]},
+    ]
+    found = described(rig)
+    assert found["own"] == [(True, SEVEN, None)] * 2
+    assert sorted(found["both"], key=str) == sorted([(True, SEVEN, None), (True, SIX, None)], key=str)
+    assert found["live"] == found["none"] == [(False, None, None)]
+    assert found["unseen"] == [(None, None, None)]
+
+
+def test_every_page_is_asked_for(rig: Rig) -> None:
+    """The cursor is followed to its end, a thousand at a time."""
+    extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"}
+    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
+        {"luid": f"d{number}", **extract} for number in range(2500)
+    ]
+    assert len(described(rig)) == 2501
+    assert rig.tableau.count("graphql") == 4
+
+
+def limited(most: int, code: str = "NODE_LIMIT_EXCEEDED") -> Callable[[Asked], Answer | None]:
+    """Let queries for more than so many give a part and an error."""
+
+    def override(asked: Asked) -> Answer | None:
+        if "graphql" not in asked.path or (size := json.loads(asked.body)["variables"]["first"]) <= most:
+            return None
+        name = "workbooksConnection" if b"workbooksConnection" in asked.body else "publishedDatasourcesConnection"
+        assert size
+        part = {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+        return graph({"data": {name: part}, "errors": [{"message": "too much", "extensions": {"code": code}}]})
+
+    return override
+
+
+def test_a_page_that_is_too_much_is_halved(rig: Rig) -> None:
+    """The limit on nodes makes the pages smaller until they fit; nothing is lost, and the size is remembered."""
+    rest = rig.rest()
+    with rig.tableau.doing(limited(130)):
+        inventory = rig.inventory(rest)
+        assert (known(inventory).num_rows, inventory.notes) == (2, ())
+        sizes = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
+        assert sizes == [1000, 500, 250, 125, 125]
+        rig.inventory(rest)
+    assert rig.tableau.count("graphql") == 7
+
+
+def test_a_part_is_kept_and_marked(rig: Rig) -> None:
+    """What came beside an error is used, and the note says that it may be a part."""
+    answer = {
+        "data": {
+            "publishedDatasourcesConnection": {
+                "nodes": [{"luid": "d1", "hasExtracts": True}],
+                "pageInfo": {"hasNextPage": False},
+            }
+        },
+        "errors": [{"message": "m", "extensions": {"code": "BACKFILL_RUNNING", "severity": "WARNING"}}],
+    }
+
+    def backfill(asked: Asked) -> Answer | None:
+        return graph(answer) if b"publishedDatasources" in asked.body else None
+
+    with rig.tableau.doing(backfill):
+        inventory = rig.inventory()
+    assert known(inventory).num_rows == 2
+    assert "the Metadata API answers in part (BACKFILL_RUNNING)" in inventory.notes
+
+
+def test_a_limit_that_no_page_meets(rig: Rig) -> None:
+    """At the smallest page the part is taken as it is."""
+    with rig.tableau.doing(limited(1)):
+        inventory = rig.inventory()
+    assert known(inventory).num_rows == 0
+    assert "the Metadata API answers in part (NODE_LIMIT_EXCEEDED)" in inventory.notes
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(403, "403004"),
+        graph({"errors": [{"message": "no", "extensions": {"code": "ACCESS_DENIED"}}]}),
+        Answer("busy", 500),
+        Answer(HTML),
+        Answer(WELL_FORMED_HTML),
+        Answer(""),
+        graph([]),
+        graph({}),
+        graph({"data": None}),
+        graph({"errors": ["strange"], "data": {"publishedDatasourcesConnection": 7}}),
+        Answer("[" * 100_000),
+    ],
+)
+def test_without_the_metadata_api(rig: Rig, answer: Answer) -> None:
+    """An API that is forbidden or broken is a note; the assets are there."""
+    with rig.tableau.doing(at("graphql", answer)):
+        inventory = rig.inventory()
+    assert inventory.described is None
+    assert inventory.content.num_rows == 3
+    (note,) = [note for note in inventory.notes if note.startswith("the Metadata API gave nothing: ")]
+    assert len(note.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(404, "404000"),
+        Answer(HTML, 404),
+        Answer(WELL_FORMED_HTML, 404),
+        Answer("", 404),
+        graph({"errors": [{"message": "off", "extensions": {"code": "FEATURE_DISABLED"}}]}),
+    ],
+)
+def test_a_metadata_api_that_is_off(rig: Rig, answer: Answer) -> None:
+    """The note is the command that switches it on."""
+    with rig.tableau.doing(at("graphql", answer)):
+        inventory = rig.inventory()
+    assert inventory.described is None
+    assert inventory.notes == ("the Metadata API is off: tsm maintenance metadata-services enable",)
+
+
+@pytest.mark.parametrize("nodes", [None, [None, 3, "x"], [{}], [{"luid": 7}], [{"luid": "\ud800"}], [{"luid": ""}]])
+def test_nodes_that_are_none(rig: Rig, nodes: object) -> None:
+    """What cannot be a data source is passed over."""
+    page = {"nodes": nodes, "pageInfo": None}
+    answer = graph({"data": {"publishedDatasourcesConnection": page, "workbooksConnection": page}})
+    with rig.tableau.doing(at("graphql", answer)):
+        assert known(rig.inventory()).num_rows == 0
+
+
+def test_a_cursor_that_stands_still(rig: Rig) -> None:
+    """Pages that do not go on end, and what came is kept."""
+    page = {"nodes": [{"luid": "d1"}], "pageInfo": {"hasNextPage": True, "endCursor": "same"}}
+    with rig.tableau.doing(at("graphql", graph({"data": {"publishedDatasourcesConnection": page}}))):
+        inventory = rig.inventory()
+    assert rig.tableau.count("graphql") == 2
+    assert [note for note in inventory.notes if "gave a part" in note]
+
+
+def test_a_query_that_takes_too_long_is_halved(rig: Rig) -> None:
+    """No answer in time makes the pages smaller too, and patience ends."""
+
+    def slow(asked: Asked) -> Answer | None:
+        if "graphql" in asked.path and json.loads(asked.body)["variables"]["first"] > 500:
+            return Answer(b" " * 1000, pause=0.05)
+        return None
+
+    with rig.tableau.doing(slow):
+        inventory = rig.inventory(rig.rest(timeout=1.0))
+    assert known(inventory).num_rows == 2
+    with rig.tableau.doing(at("graphql", Answer(b" " * 1000, pause=0.05))):
+        inventory = rig.inventory(rig.rest(timeout=1.0))
+    assert inventory.described is None
+    assert inventory.content.num_rows == 3
+
+
+def test_workbooks_that_are_not_described_are_still_assets(rig: Rig) -> None:
+    """An asset that the Metadata API does not know is in the content."""
+    rig.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2"))
+    inventory = rig.inventory()
+    assert "w2" in inventory.content.column("asset_id").to_pylist()
+    assert "w2" not in known(inventory).column("asset_id").to_pylist()
+
+
+def test_which_published_sources_a_workbook_uses(rig: Rig) -> None:
+    """Those of the workbook and those of its embedded sources, each once; an extract of its own is none."""
+    own = {"hasExtracts": True, "upstreamDatasources": [{"luid": "d1"}, {"luid": "d2"}]}
+    rig.tableau.sites[""].nodes["workbooksConnection"] = [
+        {"luid": "both", "embeddedDatasources": [own], "upstreamDatasources": [{"luid": "d3"}, {"luid": "d1"}]},
+        {"luid": "own", "embeddedDatasources": [{"hasExtracts": True}], "upstreamDatasources": []},
+        {"luid": "odd", "embeddedDatasources": None, "upstreamDatasources": [None, 7, {}, {"luid": ""}, {"luid": 3}]},
+    ]
+    rows = known(rig.inventory()).to_pylist()
+    found: dict[str, list[str | None]] = {}
+    for row in rows:
+        found.setdefault(row["asset_id"], []).append(row["source_id"])
+    assert found["both"] == [None, "d1", "d2", "d3"]
+    assert found["own"] == found["odd"] == found["d1"] == [None]

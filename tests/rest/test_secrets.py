@@ -1,0 +1,86 @@
+"""No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
+
+import logging
+
+import pytest
+
+from exporter.errors import ExporterError
+from exporter.rest.login import ConnectedApp, Login, Token
+from tests.rest.conftest import Rig
+from tests.rest.tableau import HTML, Answer, Asked, Override, at, error
+
+CANARY = "canary-of-the-token/+= &"
+APP = ConnectedApp("client", "secret-id", "canary-of-the-secret, which is long enough", "anna@example.com")
+
+
+@pytest.fixture
+def loud(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Every logger at its loudest."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("TSC", "urllib3", "ServerInfo", "exporter"):
+        caplog.set_level(logging.DEBUG, name)
+    return caplog
+
+
+def echo(asked: Asked) -> Answer | None:
+    """Send back everything that came, as an error."""
+    everything = f"{asked.body.decode()} {asked.headers}".replace("<", "&lt;").replace('"', "&quot;")
+    return error(400, "400000", everything.replace("&l", "&amp;l") if "<x" in everything else _plain(everything))
+
+
+def _plain(text: str) -> str:
+    return text.replace("& ", "&amp; ").replace('&"', '&amp;"')
+
+
+def on(part: str, override: Override) -> Override:
+    """Do something only where the path has this part."""
+    return lambda asked: override(asked) if part in asked.path else None
+
+
+@pytest.mark.parametrize("credentials", [Token("agent", CANARY), APP])
+@pytest.mark.parametrize(
+    "misbehaviour",
+    [
+        at("nowhere", Answer()),
+        on("/auth/signin", echo),
+        on("/workbooks", echo),
+        on("/graphql", echo),
+        on("/tasks", echo),
+        on("/auth/signin", lambda asked: Answer(asked.body, 401)),
+        on("/auth/signin", lambda asked: Answer(asked.body)),
+        on("/workbooks", lambda asked: Answer(str(asked.headers), 418)),
+        on("/workbooks", lambda asked: Answer(str(asked.headers), 500)),
+        on("/workbooks", lambda asked: Answer(status=302, headers={"Location": f"http://x/{asked.headers}"[:200]})),
+        at("/auth/signin", error(401, "401001")),
+        at("/serverInfo", Answer(HTML)),
+    ],
+)
+def test_no_secret_is_seen(
+    rig: Rig,
+    loud: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    credentials: Token | ConnectedApp,
+    misbehaviour: Override,
+) -> None:
+    """Whatever Tableau sends back, and however it fails: no secret, nothing signed, no session."""
+    rig.tableau.tokens["agent"] = CANARY
+    rest = rig.rest(credentials=lambda: credentials)
+    said: list[str] = []
+    with rig.tableau.doing(misbehaviour):
+        for _ in range(2):
+            try:
+                said += [f"{one.error} {one.inventory and one.inventory.notes}" for one in rig.poll(rest).values()]
+            except ExporterError as failure:
+                said += [str(failure), repr(failure), repr(failure.__cause__)]
+    said += [repr(rest), repr(rest.token), repr(credentials), repr(Login("http://x", (), lambda: credentials))]
+    rest.close()
+    said += [record.getMessage() + str(record.exc_text) for record in loud.records]
+    text = "\n".join([*said, *capsys.readouterr()])
+    signed = [part for asked in rig.tableau.asked for part in asked.body.decode().split('"') if part.startswith("eyJ")]
+    for secret in (CANARY, "canary-of-the-token", APP.secret_value, "canary-of-the-secret", "session-", *signed):
+        assert secret not in text
+
+
+def test_credentials_do_not_print_their_secret() -> None:
+    """What Python prints of them is not the secret."""
+    assert "canary" not in repr(Token("agent", CANARY)) + repr(APP)

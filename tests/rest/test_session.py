@@ -1,0 +1,304 @@
+"""One session of one token: when it begins, what becomes of it when it is lost, and what is said of it."""
+
+import logging
+
+import jwt
+import pytest
+
+from exporter.errors import ConfigurationError, ExporterError, Fault, SourceRefused, SourceUnreachable
+from exporter.rest.assertion import LIFE_SECONDS, SCOPES
+from exporter.rest.login import ConnectedApp, Token
+from tests.rest.conftest import NOW, Rig
+from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, Override, at, error
+
+APP = ConnectedApp("client", "secret-id", "the value of the secret, long enough to sign", "anna@example.com")
+
+
+def test_one_session_serves_every_site_and_poll(three: Rig) -> None:
+    """One sign-in, a switch for each further site, and the session is kept between polls, then signed out."""
+    rest = three.rest()
+    assert [result.error for result in three.poll(rest).values()] == [None] * 3
+    assert three.tableau.count("/auth/signin") == 1
+    assert three.tableau.count("/auth/switchSite") == 2
+    three.poll(rest)
+    assert three.tableau.count("/auth/signin") == 1
+    assert len(three.tableau.sessions) == 1
+    rest.close()
+    assert three.tableau.sessions == {}
+    assert rest.token.sign_ins == 1
+
+
+def test_a_session_lost_between_polls_is_renewed(rig: Rig) -> None:
+    """A restart of the server costs one sign-in and no poll."""
+    rest = rig.rest()
+    rig.poll(rest)
+    rig.tableau.sign_everybody_out()
+    assert rig.inventory(rest).content.num_rows == 3
+    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("part", ["/workbooks", "/users", "/graphql", "/tasks/extractRefreshes", "/auth/switchSite"])
+def test_a_session_lost_in_the_middle_is_renewed(three: Rig, part: str) -> None:
+    """Whatever request finds the session gone is made again after one sign-in; nothing is lost of any site."""
+    rest, lost = three.rest(), [False]
+
+    def end(asked: Asked) -> None:
+        if part in asked.path and not lost[0]:
+            lost[0] = True
+            three.tableau.sign_everybody_out()
+
+    with three.tableau.doing(end):
+        results = three.poll(rest)
+    assert [result.error for result in results.values()] == [None] * 3
+    assert [result.inventory and result.inventory.notes for result in results.values()] == [()] * 3
+    assert (rest.token.sign_ins, rest.token.lost) == (2, 1)
+
+
+def test_a_session_lost_twice_in_a_poll_is_a_collision(three: Rig) -> None:
+    """The second loss fails the site and all after it: one clear line, counted, and no third sign-in."""
+    rest = three.rest("default", "marketing", "Finance")
+    # A second program with the same token.
+    with three.tableau.doing(_ending(three, "site-marketing/workbooks"), _ending(three, "site-marketing/datasources")):
+        results = three.poll(rest)
+    assert results["default"].inventory is not None
+    for site in ("marketing", "Finance"):
+        assert "another program signs in with the same token (agent): give each program a token of its own" in (
+            results[site].error or ""
+        )
+    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 2, 1)
+    assert three.tableau.count("/auth/signin") == 2
+    assert [result.error for result in three.poll(rest).values()] == [None] * 3
+
+
+def _ending(rig: Rig, part: str) -> Override:
+    done = [False]
+
+    def end(asked: Asked) -> None:
+        if part in asked.path and not done[0]:
+            done[0] = True
+            rig.tableau.sign_everybody_out()
+
+    return end
+
+
+def test_a_refusal_right_after_signing_in_is_a_collision(rig: Rig) -> None:
+    """Where the other program is fast, the request that is repeated is refused too."""
+    rest = rig.rest()
+    with rig.tableau.doing(at("/workbooks", error(401, "401002"))):
+        assert "lost twice in one poll" in rig.failure(rest)
+    assert rest.token.collisions == 1
+
+
+def test_sessions_that_are_lost_again_and_again_are_a_collision(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """Another program that signs in between our polls costs us a session each time: it is said, and counted."""
+    caplog.set_level(logging.WARNING)
+    rest = rig.rest()
+    rig.poll(rest)
+    for _ in range(4):
+        rig.now += 300
+        rig.tableau.sign_everybody_out()
+        rig.inventory(rest)
+    assert (rest.token.lost, rest.token.collisions) == (4, 2)
+    assert "another program seems to sign in with the same token" in caplog.text
+
+
+def test_a_session_that_was_old_is_no_loss(rig: Rig) -> None:
+    """Tableau ends sessions after hours by itself."""
+    rest = rig.rest()
+    rig.poll(rest)
+    rig.now += 4 * 3600
+    rig.tableau.sign_everybody_out()
+    rig.inventory(rest)
+    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 0, 0)
+
+
+def test_a_refused_token(rig: Rig) -> None:
+    """A token that never worked is wrong; one that did has expired or was revoked."""
+    rest = rig.rest(credentials=lambda: Token("agent", "another"))
+    with pytest.raises(
+        SourceRefused, match=r"401001.*the token agent is refused: check rest\.token_name and its value, and "
+    ):
+        rig.poll(rest)
+    assert rest.token.accepted is False
+    rest = rig.rest()
+    rig.poll(rest)
+    assert rest.token.accepted is True
+    rig.tableau.tokens.clear()
+    rig.tableau.sign_everybody_out()
+    with pytest.raises(SourceRefused, match="is refused: it has expired or was revoked, make a new one; check also"):
+        rig.poll(rest)
+    assert rest.token.accepted is False
+
+
+def test_a_rotated_token_is_picked_up(rig: Rig) -> None:
+    """The credentials are asked for at every sign-in."""
+    values = ["value of the token"]
+    rest = rig.rest(credentials=lambda: Token("agent", values[-1]))
+    rig.poll(rest)
+    rig.tableau.tokens["agent"] = "rotated"
+    values.append("rotated")
+    rig.tableau.sign_everybody_out()
+    assert rig.inventory(rest).content.num_rows == 3
+
+
+def test_credentials_that_cannot_be_read(rig: Rig) -> None:
+    """A secret's file that is gone is a refusal, in its own words."""
+
+    def read() -> Token:
+        raise ConfigurationError([Fault("rest.token_value_file", "no such file")])
+
+    with pytest.raises(SourceRefused, match=r"rest\.token_value_file: no such file"):
+        rig.poll(rig.rest(credentials=read))
+
+
+def test_a_connected_app_signs_in(rig: Rig) -> None:
+    """A token is signed for each sign-in: for its user, with the scopes that reading needs, good for minutes."""
+    rest = rig.rest(credentials=lambda: APP)
+    rig.poll(rest)
+    rig.tableau.sign_everybody_out()
+    assert rig.inventory(rest).content.num_rows == 3
+    bodies = [asked.body.decode() for asked in rig.tableau.asked if asked.path.endswith("/auth/signin")]
+    signed = [body.split('jwt="')[1].split('"')[0] for body in bodies]
+    assert len(set(signed)) == 2
+    headers = jwt.get_unverified_header(signed[0])
+    assert (headers["kid"], headers["iss"], headers["alg"]) == ("secret-id", "client", "HS256")
+    key = APP.secret_value
+    claims = jwt.decode(signed[0], key, algorithms=["HS256"], audience="tableau", options={"verify_exp": False})
+    assert (claims["iss"], claims["sub"], claims["scp"]) == ("client", "anna@example.com", list(SCOPES))
+    assert claims["exp"] == int(NOW) + LIFE_SECONDS
+    assert all(scope.endswith(":read") for scope in SCOPES)
+
+
+def test_what_lies_outside_the_scopes_is_no_collision(rig: Rig) -> None:
+    """A connected app whose request is refused again right after signing in lacks a scope: that part is left out."""
+    rest = rig.rest(credentials=lambda: APP)
+    refused = error(401, "401002")
+    with rig.tableau.doing(at("/graphql", refused), at("/tasks/", refused)):
+        inventory = rig.inventory(rest)
+    assert inventory.described is None
+    assert inventory.tasks is None
+    assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 3
+    assert rest.token.collisions == 0
+
+
+def test_a_connected_app_that_is_refused(rig: Rig) -> None:
+    """The line says what a connected app is made of."""
+    with (
+        rig.tableau.doing(at("/auth/signin", error(401, "401001"))),
+        pytest.raises(SourceRefused, match="the connected app is refused: check its ids, its secret and its user"),
+    ):
+        rig.poll(rig.rest(credentials=lambda: APP))
+
+
+@pytest.mark.parametrize("version", ["2.8", "3.5"])
+def test_an_old_server_is_told_so(rig: Rig, version: str) -> None:
+    """Tokens came with version 3.6 of the API."""
+    rig.tableau.version = version
+    with pytest.raises(SourceRefused, match=rf"speaks version {version} of the REST API, at least 3\.6"):
+        rig.poll(rig.rest())
+
+
+def test_an_old_server_and_a_connected_app(rig: Rig) -> None:
+    """Connected apps came later than tokens."""
+    rig.tableau.version = "3.10"
+    with pytest.raises(SourceRefused, match=r"a connected app needs 3\.17; use a personal access token"):
+        rig.poll(rig.rest(credentials=lambda: APP))
+
+
+def test_the_version_of_the_server_is_spoken(rig: Rig) -> None:
+    """The first question goes out in the oldest version, all others in the server's own."""
+    rig.tableau.version = "3.19"
+    rest = rig.rest()
+    rig.inventory(rest)
+    assert rest.server_version == "2025.3.0"
+    assert rig.tableau.asked[0].path == "/api/2.4/serverInfo"
+    assert {asked.path.split("/")[2] for asked in rig.tableau.asked[1:]} == {"3.19", "metadata"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(HTML),
+        Answer(WELL_FORMED_HTML),
+        Answer(""),
+        Answer("<tsResponse xmlns='http://tableau.com/api'/>"),
+        Answer(
+            "<tsResponse xmlns='http://tableau.com/api'><serverInfo><restApiVersion>x</restApiVersion></serverInfo></tsResponse>"
+        ),
+        Answer(HTML, 404),
+        Answer("no", 403),
+        error(404, "404003"),
+        Answer(HTML, 500),
+    ],
+)
+def test_something_else_answers(rig: Rig, answer: Answer) -> None:
+    """What is not Tableau is unreachable, whatever it says; one line, and no sign-in is tried on it."""
+    with rig.tableau.doing(at("/serverInfo", answer)), pytest.raises(SourceUnreachable) as caught:
+        rig.poll(rig.rest())
+    assert len(str(caught.value).splitlines()) == 1
+    assert rig.tableau.count("signin") == 0
+
+
+@pytest.mark.parametrize(
+    "body", [HTML, WELL_FORMED_HTML, b"", b"<tsResponse xmlns='http://tableau.com/api'/>", b"\xff"]
+)
+@pytest.mark.parametrize("part", ["/auth/signin", "/auth/switchSite"])
+def test_a_sign_in_that_is_answered_with_nonsense(three: Rig, body: bytes, part: str) -> None:
+    """A login page in the place of a session is a fault, not a defect of this program."""
+    rest = three.rest("default", "marketing")
+    with three.tableau.doing(at(part, Answer(body))):
+        try:
+            said = [result.error for result in three.poll(rest).values() if result.error]
+        except ExporterError as failure:
+            said = [str(failure)]
+    assert said
+    assert all(line and len(line.splitlines()) == 1 for line in said)
+    assert [result.error for result in three.poll(rest).values()] == [None, None]
+
+
+def test_a_connected_app_of_other_sites(three: Rig) -> None:
+    """Where a connected app may not switch, it signs in; a site that is not its own says nothing of its credentials."""
+    rest = three.rest("default", "marketing", "nowhere", credentials=lambda: APP)
+    with three.tableau.doing(at("/auth/switchSite", error(403, "403004"))):
+        results = three.poll(rest)
+    assert [result.inventory is not None for result in results.values()] == [True, True, False]
+    assert "check rest.sites" in (results["nowhere"].error or "") or "the site nowhere" in (
+        results["nowhere"].error or ""
+    )
+    assert rest.token.accepted is True
+
+
+def test_what_a_source_knew_of_the_token_is_passed_on(rig: Rig) -> None:
+    """A new source goes on counting where the old one ended, also towards what is a collision."""
+    rest = rig.rest()
+    rig.poll(rest)
+    for number in range(1, 4):
+        old, rest = rest, rig.rest(life=rest.life)
+        old.close()
+        assert rest.token == old.life
+        rig.now += 300
+        rig.poll(rest)
+        rig.tableau.sign_everybody_out()
+        rig.poll(rest)
+        assert (rest.token.sign_ins, rest.token.lost) == (1 + 2 * number, number)
+    assert rest.token.collisions == 1
+    assert len(rest.life.lost_at) == 3
+
+
+def test_another_token_has_a_life_of_its_own(rig: Rig) -> None:
+    """What befell one token says nothing of another; what was counted stays."""
+    rig.tableau.tokens["second"] = "its value"
+    rest = rig.rest()
+    rig.poll(rest)
+    for _ in range(2):
+        rig.tableau.sign_everybody_out()
+        rig.poll(rest)
+    second = rig.rest(credentials=lambda: Token("second", "its value"), life=rest.life)
+    rig.poll(second)
+    rig.tableau.sign_everybody_out()
+    rig.poll(second)
+    assert (second.token.name, second.token.sign_ins, second.token.lost, second.token.collisions) == ("second", 5, 3, 0)
+    third = rig.rest(credentials=lambda: Token("third", "wrong"), life=rest.life)
+    with pytest.raises(SourceRefused, match=r"check rest\.token_name and its value"):
+        rig.poll(third)
+    assert third.token.accepted is False

@@ -1,0 +1,401 @@
+"""The simulated Tableau, whole: every asset once, with its true refresh, and each of its traps overcome or told."""
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tableauserverclient as tsc
+
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.facts import Content
+from exporter.demo.tableau.jwt import App
+from exporter.demo.tableau.server import TOKENS, TableauServer
+from exporter.errors import PollInterrupted, SourceError
+from exporter.rest.login import ConnectedApp, Login, Token
+from exporter.rest.source import Rest, SiteResult
+from tests.rest.conftest import NOTHING_KNOWN
+
+SITES = ("default", "site1", "site2")
+NAME, VALUE = next(iter(TOKENS.items()))
+APP = App("client", "secret id", "a secret that is long enough to sign with")
+
+
+@pytest.fixture(scope="module")
+def estate() -> Estate:
+    """1,250 workbooks and 400 data sources over three sites, and some flows."""
+    return Estate.large(1_250, 400, flows=30, jobs=90)
+
+
+@pytest.fixture
+def server(estate: Estate) -> Iterator[TableauServer]:
+    """A server that is well at first."""
+    with TableauServer(estate, apps=(APP,)) as server:
+        yield server
+
+
+@pytest.fixture
+def rest(server: TableauServer) -> Iterator[Rest]:
+    """An agent's source, whose pauses take no time."""
+    made = Rest(Login(server.url, (), lambda: Token(NAME, VALUE), timeout=20), sleep=lambda _: None)
+    yield made
+    made.close()
+
+
+def poll(rest: Rest, budget: int = 0) -> dict[str, SiteResult]:
+    """Poll once."""
+    return {result.site: result for result in rest.poll(NOTHING_KNOWN, budget)}
+
+
+def truth(estate: Estate) -> dict[str, tuple[Content, str]]:
+    """Return every asset and the site it is on, by its LUID."""
+    return {
+        item.luid: (item, site.url or "default")
+        for site in estate.facts()
+        for item in (*site.workbooks, *site.datasources, *site.flows)
+    }
+
+
+def rows(results: dict[str, SiteResult], name: str) -> list[dict[str, Any]]:
+    """Return a table of all sites as rows, each with its site."""
+    found = []
+    for site, result in results.items():
+        assert result.inventory is not None, result.error
+        found += [{**row, "site": site} for row in getattr(result.inventory, name).to_pylist()]
+    return found
+
+
+def test_every_asset_once(server: TableauServer, rest: Rest, estate: Estate) -> None:
+    """Each asset is there once, on its site, named and placed as it is; as many as a plain Pager counts."""
+    results = poll(rest)
+    found = rows(results, "content")
+    expected = truth(estate)
+    assert len(found) == len(expected) == 1_680
+    for row in found:
+        item, site = expected[row["asset_id"]]
+        assert (row["asset_type"], row["asset_name"], row["site"]) == (item.kind, item.name, site)
+        assert (row["project_id"], row["owner_id"]) == (item.project, item.owner)
+        assert sorted((row["tags"] or "").split("\x1f")) == sorted(item.tags or [""])
+        assert (row["created_at"], row["updated_at"]) == (item.created_at, item.updated_at)
+    rest.close()
+    assert Counter(row["asset_type"] for row in found if row["asset_type"] != "flow") == _counted(server.url)
+    assert [result.inventory.notes for result in results.values() if result.inventory] == [(), (), ()]
+
+
+def _counted(url: str) -> Counter[str]:
+    """Count as anybody would."""
+    server = tsc.Server(url, use_server_version=True)
+    options = tsc.RequestOptions(pagesize=1000)
+    found: Counter[str] = Counter()
+    with server, server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id="")):
+        for number, site in enumerate(tsc.Pager(server.sites)):
+            if number:
+                server.auth.switch_site(site)
+            found["workbook"] += sum(1 for _ in tsc.Pager(server.workbooks, options))
+            found["datasource"] += sum(1 for _ in tsc.Pager(server.datasources, options))
+    return found
+
+
+Extract = tuple[bool, datetime | None]
+
+
+def _sources(item: Content, expected: dict[str, tuple[Content, str]]) -> list[Extract]:
+    """Return what an asset lives on, as it truly is."""
+    found: list[Extract] = []
+    for source in item.sources:
+        real = expected[source.published][0].sources[0] if source.published else source
+        at = max((at for at in (real.refreshed_at, real.incremented_at) if at), default=None)
+        found.append((real.has_extracts, at))
+    return sorted(set(found), key=str)
+
+
+def test_every_refresh_is_true(rest: Rest, estate: Estate) -> None:
+    """What each workbook and data source lives on, and when that was refreshed, is as it is; so also with fractions."""
+    expected = truth(estate)
+    found: dict[str, list[Extract]] = {}
+    for row in rows(poll(rest), "described"):
+        found.setdefault(row["asset_id"], []).append((row["has_extracts"], row["refreshed_at"]))
+    assert set(found) == {luid for luid, (item, _) in expected.items() if item.kind != "flow"}
+    for luid, extracts in found.items():
+        assert sorted(set(extracts), key=str) == _sources(expected[luid][0], expected)
+
+
+def test_every_use_is_true(rest: Rest, estate: Estate) -> None:
+    """Which published data sources each workbook uses is as it is; nothing else uses one."""
+    found = {(row["asset_id"], row["source_id"]) for row in rows(poll(rest), "described") if row["source_id"]}
+    assert found == {
+        (item.luid, source.published)
+        for site in estate.facts()
+        for item in site.workbooks
+        for source in item.sources
+        if source.published
+    }
+    assert len(found) > 100
+
+
+def test_fractions_change_nothing(server: TableauServer, rest: Rest) -> None:
+    """Instants with a fraction of a second are instants."""
+    plain = poll(rest)
+    server.traps.fractional_dates = True
+    fine = poll(rest)
+    for name in ("content", "described", "tasks"):
+        assert [_whole(row) for row in rows(fine, name)] == rows(plain, name)
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.replace(microsecond=0) if isinstance(value, datetime) else value for key, value in row.items()}
+
+
+def test_owners_projects_and_tasks(rest: Rest, estate: Estate) -> None:
+    """Every owner has a name and an address, every project its parent, every task its asset."""
+    results = poll(rest)
+    people = {row["owner_id"]: (row["name"], row["full_name"], row["email"]) for row in rows(results, "people")}
+    projects = {row["project_id"]: row["parent_id"] for row in rows(results, "projects")}
+    tasks = Counter(row["asset_id"] for row in rows(results, "tasks"))
+    facts = estate.facts()
+    assert people == {
+        person.luid: (person.name, person.full_name, person.email) for site in facts for person in site.users
+    }
+    assert all(address.endswith("@example.com") for _, _, address in people.values())
+    assert projects == {project.luid: project.parent for site in facts for project in site.projects}
+    assert tasks == Counter(task.asset for site in facts for task in site.tasks)
+
+
+def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: Rest, estate: Estate) -> None:
+    """Each finished refresh tells its asset, within the budget of the poll, and until that is known."""
+    for count, switch in enumerate(("missing", "disabled"), 1):
+        server.traps.metadata = switch
+        server.requests.clear()
+        results = poll(rest, budget=30)
+        assert all(result.inventory and result.inventory.described is None for result in results.values())
+        looked_up = {row["job_id"]: row["asset_id"] for row in rows(results, "looked_up")}
+        jobs = {job.luid: job.asset for site in estate.facts() for job in site.jobs}
+        assert rest.looked_up == server.requests["job"] == 30
+        assert len(looked_up) == count * 30
+        assert looked_up.items() <= jobs.items()
+
+
+@pytest.mark.parametrize(
+    "limit", [{"metadata_node_limit": 300}, {"metadata_page_limit": 100}, {"metadata_node_limit": 2_000}]
+)
+def test_limits_of_the_metadata_api(server: TableauServer, rest: Rest, estate: Estate, limit: dict[str, int]) -> None:
+    """Whatever its limits, everything is described in the end, and nothing is a part."""
+    for name, value in limit.items():
+        setattr(server.traps, name, value)
+    results = poll(rest)
+    assert {row["asset_id"] for row in rows(results, "described")} == {
+        luid for luid, (item, _) in truth(estate).items() if item.kind != "flow"
+    }
+    assert [result.inventory.notes for result in results.values() if result.inventory] == [(), (), ()]
+
+
+def test_a_partial_metadata_api(server: TableauServer, rest: Rest) -> None:
+    """What came is kept, and marked."""
+    server.traps.metadata_partial = True
+    for result in poll(rest).values():
+        assert result.inventory is not None
+        assert result.inventory.described is not None
+        assert 0 < len(set(result.inventory.described.column("asset_id").to_pylist())) < 551
+        assert any("answers in part" in note for note in result.inventory.notes)
+
+
+LISTS = ("workbooks", "datasources", "flows", "projects", "users")
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("trap", ["html_login_page", "truncated", "short_page", "no_total"])
+def test_what_is_no_whole_list(server: TableauServer, rest: Rest, trap: str, kind: str) -> None:
+    """It fails its site with one line, leaves the others theirs, and is over when the trap is."""
+    poll(rest)
+    server.traps.only_sites = {"site1"}
+    setattr(server.traps, trap, {kind})
+    results = poll(rest)
+    assert [result.inventory is not None for result in results.values()] == [True, False, True]
+    assert len((results["site1"].error or "").splitlines()) == 1
+    server.traps.reset()
+    assert all(result.inventory for result in poll(rest).values())
+
+
+@pytest.mark.parametrize("kind", ["workbooks", "datasources", "flows"])
+def test_an_emptied_list(server: TableauServer, rest: Rest, kind: str) -> None:
+    """An inventory that fell to nothing is an error, not a fact; without a past it is a fact."""
+    server.traps.emptied = {kind}
+    assert all(result.inventory for result in poll(rest).values())
+    server.traps.reset()
+    assert all(result.inventory for result in poll(rest).values())
+    server.traps.emptied = {kind}
+    for result in poll(rest).values():
+        assert f"the list of {kind} is empty, there were" in (result.error or "")
+
+
+@pytest.mark.parametrize("trap", ["duplicated", "skipped"])
+def test_a_list_that_changes_while_it_is_read(trap: str) -> None:
+    """What changes at every reading is not believed."""
+    with TableauServer(Estate.large(2_500, 10, sites=1)) as server:
+        rest = Rest(Login(server.url, (), lambda: Token(NAME, VALUE)), sleep=lambda _: None)
+        setattr(server.traps, trap, {"workbooks"})
+        assert "workbooks came, twice" in (poll(rest)["default"].error or "")
+        server.traps.reset()
+        assert poll(rest)["default"].inventory is not None
+        rest.close()
+
+
+def test_who_is_no_administrator(server: TableauServer, rest: Rest) -> None:
+    """Sites, jobs and tasks are left out with a note each; the assets of the own site are there."""
+    server.traps.forbidden = {"sites", "jobs", "tasks", "flow_tasks", "flow_runs", "users"}
+    server.traps.metadata = "missing"
+    (result,) = poll(rest, budget=100).values()
+    assert result.inventory is not None
+    assert result.inventory.tasks is None
+    assert result.inventory.people is None
+    assert result.inventory.looked_up is None
+    assert [note.split(":")[0] for note in result.inventory.notes] == [
+        "only the site default is read, sites may not be listed",
+        "no users",
+        "the Metadata API is off",
+        "no jobs",
+        "no flow runs",
+        "no extract refresh tasks",
+        "no flow tasks",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trap", "times"), [("throttle_next", 3), ("fail_next", 3), ("close_next", 3), ("cut_next", 3), ("expire_next", 1)]
+)
+def test_what_passes_by(server: TableauServer, rest: Rest, trap: str, times: int) -> None:
+    """A few refusals, faults, cut answers and one lost session cost nothing."""
+    poll(rest)
+    setattr(server.traps, trap, times)
+    results = poll(rest)
+    assert [(result.error, result.inventory and result.inventory.notes) for result in results.values()] == [
+        (None, ())
+    ] * 3
+    assert getattr(server.traps, trap) == 0
+
+
+def test_another_user_of_the_token(server: TableauServer, rest: Rest) -> None:
+    """A second loss in a poll ends it, with a line that says what to do; the token is not fought for."""
+    server.traps.rival_every = 7
+    results = poll(rest)
+    assert any("give each program a token of its own" in (result.error or "") for result in results.values())
+    assert len(server.signed_in) == 2
+    assert rest.token.collisions >= 1
+    server.traps.reset()
+    assert all(result.inventory for result in poll(rest).values())
+
+
+def test_one_site_fails(server: TableauServer, rest: Rest) -> None:
+    """The others have their assets."""
+    poll(rest)
+    server.traps.sites_failing = {"site1"}
+    assert [result.inventory is not None for result in poll(rest).values()] == [True, False, True]
+
+
+def test_an_unknown_site(server: TableauServer) -> None:
+    """It is a fault of its own, costs no session, and is no collision."""
+    for order in (("default", "nowhere", "site2"), ("nowhere", "default", "site2")):
+        rest = Rest(Login(server.url, order, lambda: Token(NAME, VALUE)))
+        for _ in range(2):
+            results = poll(rest)
+            assert {site: result.inventory is not None for site, result in results.items()} == {
+                "default": True,
+                "nowhere": False,
+                "site2": True,
+            }
+            assert "check rest.sites" in (results["nowhere"].error or "") or "site nowhere" in (
+                results["nowhere"].error or ""
+            )
+        assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (1, 0, 0)
+        rest.close()
+
+
+def test_a_token_that_expired(server: TableauServer, rest: Rest) -> None:
+    """It is refused in one line."""
+    server.traps.tokens_expired = {NAME}
+    with pytest.raises(SourceError, match="the token exporter is refused"):
+        poll(rest)
+
+
+def test_a_connected_app(server: TableauServer) -> None:
+    """What is signed is what Tableau asks for."""
+    credentials = ConnectedApp(APP.client_id, APP.secret_id, APP.secret_value, "person0")
+    rest = Rest(Login(server.url, SITES, lambda: credentials))
+    assert all(result.inventory for result in poll(rest).values()), poll(rest)
+    rest.close()
+    wrong = ConnectedApp(APP.client_id, APP.secret_id, "another secret that is as long as it", "person0")
+    with pytest.raises(SourceError, match="the connected app is refused"):
+        poll(Rest(Login(server.url, SITES, lambda: wrong)))
+
+
+def test_tableau_cloud(estate: Estate, tmp_path: Path) -> None:
+    """The site is named, the schedules stand in the tasks, and nothing is said of suspension."""
+    with TableauServer(estate, cloud=True) as server:
+        rest = Rest(Login(server.url, ("site1",), lambda: Token(NAME, VALUE)))
+        results = poll(rest)
+        assert list(results) == ["site1"]
+        tasks = rows(results, "tasks")
+        assert tasks
+        assert {row["suspended"] for row in tasks} == {None}
+        assert all(row["next_run_at"] for row in tasks)
+        rest.close()
+        with pytest.raises(SourceError, match=r"Tableau Cloud has no such site: name yours in rest\.sites"):
+            poll(Rest(Login(f"{server.url}/", (), lambda: Token(NAME, "another"))))
+
+
+@pytest.fixture
+def trickling(server: TableauServer) -> TableauServer:
+    """A server that announces that it closes the connection, and then sends byte by byte, for ever."""
+    server.traps.affected = {"workbooks"}
+    server.traps.trickle_seconds = 0.02
+    return server
+
+
+def test_an_answer_on_a_closing_connection_has_a_deadline(trickling: TableauServer) -> None:
+    """``Connection: close`` changes nothing: no answer is waited for beyond the deadline."""
+    rest = Rest(Login(trickling.url, ("default",), lambda: Token(NAME, VALUE), timeout=0.5), sleep=lambda _: None)
+    with ended_after(trickling, 120):
+        (result,) = poll(rest).values()
+    assert "no whole answer within 0.5 s" in (result.error or "")
+    assert not trickling.stopped.is_set()
+    rest.close()
+
+
+def test_the_end_of_the_agent_ends_an_answer_on_a_closing_connection(trickling: TableauServer) -> None:
+    """``Connection: close`` changes nothing: the agent ends in the middle of such an answer."""
+    login = Login(trickling.url, ("default",), lambda: Token(NAME, VALUE), timeout=600)
+    rest = Rest(login, sleep=lambda _: None, stopping=lambda: trickling.requests["workbooks"] > 0)
+    with ended_after(trickling, 120), pytest.raises(PollInterrupted):
+        poll(rest)
+    assert not trickling.stopped.is_set()
+    rest.close()
+
+
+def test_a_poll_that_was_broken_off_is_signed_out(server: TableauServer) -> None:
+    """The agent ends in mid-poll, by a stop that stays: exactly one good-bye reaches Tableau."""
+    stopped = threading.Event()
+    rest = Rest(Login(server.url, (), lambda: Token(NAME, VALUE)), stopping=stopped.is_set)
+    results = rest.poll(NOTHING_KNOWN, 0)
+    next(results)
+    stopped.set()
+    with pytest.raises(PollInterrupted):
+        next(results)
+    rest.close()
+    assert [seen.status for seen in server.seen if seen.kind == "signout"] == [204]
+    rest.close()
+    assert server.requests["signout"] == 1
+
+
+@contextlib.contextmanager
+def ended_after(server: TableauServer, seconds: float) -> Iterator[None]:
+    """End what trickles for ever after so many seconds, so that a test that fails comes to its end."""
+    timer = threading.Timer(seconds, server.stopped.set)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,282 @@
+"""The source as a whole: its sites, what fails with what, and lists that fell to nothing."""
+
+import threading
+
+import pytest
+
+from exporter.errors import SourceRefused, SourceUnreachable
+from exporter.rest import session
+from exporter.rest.source import SiteResult
+from tests.rest.conftest import Rig
+from tests.rest.tableau import HTML, Answer, Override, Tableau, at, element, error
+
+DAY_SECONDS = 86_400.0
+
+
+def whole(results: dict[str, SiteResult]) -> dict[str, bool]:
+    """Return whether each site has an inventory."""
+    return {site: result.inventory is not None for site, result in results.items()}
+
+
+def test_every_site_that_may_be_seen(three: Rig) -> None:
+    """Without configured sites all are read; each inventory has its own assets alone."""
+    results = three.poll(three.rest())
+    assert list(results) == ["default", "marketing", "Finance"]
+    for site, result in results.items():
+        assert result.inventory is not None
+        assert result.inventory.site == site
+        own = {f"{'' if site == 'default' else site}{kind}1" for kind in "wdf"}
+        assert set(result.inventory.content.column("asset_id").to_pylist()) == own
+
+
+def test_configured_sites(three: Rig) -> None:
+    """Only those are read, in their order; case does not matter, and labels have the case that Tableau has."""
+    results = three.poll(three.rest("finance", "default"))
+    assert list(results) == ["Finance", "default"]
+    assert whole(results) == {"Finance": True, "default": True}
+    assert not [asked for asked in three.tableau.asked if asked.path.endswith("/sites")]
+
+
+def test_sites_may_not_be_listed(rig: Rig) -> None:
+    """On Tableau Cloud, and for most users, the token's own site is read, and this is noted."""
+    with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/sites") else None):
+        inventory = rig.inventory()
+    (note,) = inventory.notes
+    assert note.startswith("only the site default is read, sites may not be listed: ")
+
+
+def test_sites_that_are_not_active(three: Rig) -> None:
+    """A suspended site is not read, and this is noted once."""
+    entries = [element("site", id=f"s{url}", contentUrl=url, state=state) for url, state in _SOME]
+    pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable="3")
+    answer = Answer(
+        f'<tsResponse xmlns="http://tableau.com/api">{pagination}<sites>{"".join(entries)}</sites></tsResponse>'
+    )
+    with three.tableau.doing(lambda asked: answer if asked.path.endswith("/sites") else None):
+        results = three.poll(three.rest())
+    assert whole(results) == {"default": True, "Finance": True}
+    notes = [result.inventory.notes for result in results.values() if result.inventory]
+    assert notes == [("not read, because not active: marketing",), ()]
+
+
+_SOME = [("", "Active"), ("marketing", "Suspended"), ("Finance", "Active")]
+
+
+def test_an_unknown_site_is_its_own_fault(three: Rig) -> None:
+    """The others are read; the line names the site and the key, also where it stands first."""
+    for order in (("default", "nowhere", "marketing"), ("nowhere", "default", "marketing")):
+        results = three.poll(three.rest(*order))
+        assert whole(results) == {"default": True, "nowhere": False, "marketing": True}
+        assert "nowhere" in (results["nowhere"].error or "")
+
+
+@pytest.mark.parametrize("sites", [("Default",), ("marketing", "Default")])
+def test_the_default_site_by_another_name(three: Rig, sites: tuple[str, ...]) -> None:
+    """Whoever writes what Tableau shows is told what to write."""
+    try:
+        line = three.poll(three.rest(*sites))["Default"].error or ""
+    except SourceRefused as failure:
+        line = str(failure)
+    assert line.endswith("; the Default site is written default")
+    with pytest.raises(SourceRefused) as caught:
+        three.poll(three.rest("nowhere"))
+    assert "is written" not in str(caught.value)
+
+
+def test_no_site_lets_us_in(three: Rig) -> None:
+    """Where every configured site is unknown, nothing was had at all."""
+    with pytest.raises(SourceRefused, match="whether its user belongs to the site nowhere"):
+        three.poll(three.rest("nowhere", "elsewhere"))
+
+
+def test_a_site_that_fails_leaves_the_others(three: Rig) -> None:
+    """One site's login page costs that site its poll."""
+    rest = three.rest()
+    with three.tableau.doing(at("/site-marketing/datasources", Answer(HTML))):
+        results = three.poll(rest)
+    assert whole(results) == {"default": True, "marketing": False, "Finance": True}
+    assert "a page of HTML" in (results["marketing"].error or "")
+    assert all(whole(three.poll(rest)).values())
+
+
+def test_a_list_of_sites_that_fails(three: Rig) -> None:
+    """Nothing more is asked: nothing could be had at all."""
+    page: Override = lambda asked: Answer(HTML) if asked.path.endswith("/sites") else None  # noqa: E731
+    rest = three.rest()
+    for _ in range(2):
+        with three.tableau.doing(page), pytest.raises(SourceUnreachable, match="a page of HTML"):
+            three.poll(rest)
+        assert all(whole(three.poll(rest)).values())
+
+
+OUTAGES = [Answer("", 503), Answer("", 500), Answer(HTML), Answer(HTML, 404)]
+
+
+@pytest.mark.parametrize("sites", [(), ("default",), ("default", "marketing"), ("default", "marketing", "Finance")])
+@pytest.mark.parametrize("answer", OUTAGES)
+def test_a_server_that_answers_nothing_any_more(three: Rig, sites: tuple[str, ...], answer: Answer) -> None:
+    """A session of a poll before changes nothing: where no request is answered, the source is unreachable."""
+    rest = three.rest(*sites)
+    three.poll(rest)
+    with three.tableau.doing(at("", answer)), pytest.raises((SourceUnreachable, SourceRefused)):
+        three.poll(rest)
+    assert all(whole(three.poll(rest)).values())
+
+
+@pytest.mark.parametrize("sites", [(), ("default", "marketing")])
+def test_a_server_that_is_gone(sites: tuple[str, ...]) -> None:
+    """A connection that is refused is no failure of a site."""
+    with Tableau("", "marketing") as tableau:
+        tableau.closing = True
+        rig = Rig(tableau)
+        rest = rig.rest(*sites)
+        rig.poll(rest)
+    with pytest.raises(SourceUnreachable, match="refused"):
+        rig.poll(rest)
+    rest.close()
+
+
+@pytest.mark.parametrize("sites", [(), ("default", "marketing")])
+def test_a_token_that_is_refused_at_every_site(three: Rig, sites: tuple[str, ...]) -> None:
+    """A token that was revoked between two polls is refused as a whole."""
+    rest = three.rest(*sites)
+    three.poll(rest)
+    three.tableau.tokens.clear()
+    three.tableau.sign_everybody_out()
+    with pytest.raises(SourceRefused, match="the token agent is refused"):
+        three.poll(rest)
+
+
+def test_sites_that_failed_before_the_first_answer(three: Rig) -> None:
+    """They are told of when another site shows that the server is there, in their order."""
+    rest = three.rest("Finance", "default", "marketing")
+    three.poll(rest)
+    with three.tableau.doing(at("/auth/switchSite", Answer("", 503), times=1)):
+        results = three.poll(rest)
+    assert list(results) == ["Finance", "default", "marketing"]
+    assert whole(results) == {"Finance": False, "default": True, "marketing": True}
+
+
+def test_a_site_that_is_not_for_us_any_more(three: Rig) -> None:
+    """A server that says so is there: the site alone has failed."""
+    rest = three.rest("default")
+    three.poll(rest)
+    with three.tableau.doing(at("/workbooks", error(403, "403004"))):
+        assert whole(three.poll(rest)) == {"default": False}
+
+
+def test_a_server_that_went_away(three: Rig) -> None:
+    """After two sites without an answer the others are not tried any more."""
+    with three.tableau.doing(at("/workbooks", Answer("", 503))):
+        results = three.poll(three.rest())
+    assert not any(whole(results).values())
+    assert three.tableau.count("/site-Finance/") == 0
+
+
+def test_an_outage_is_overcome(rig: Rig) -> None:
+    """A server that answers again is polled again, without a new source."""
+    rest = rig.rest()
+    with rig.tableau.doing(at("", Answer("", 503))), pytest.raises(SourceUnreachable):
+        rig.poll(rest)
+    assert rig.inventory(rest).content.num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "asset_type"), [("workbooks", "workbook"), ("datasources", "datasource"), ("flows", "flow")]
+)
+def test_a_list_that_fell_to_nothing(rig: Rig, kind: str, asset_type: str) -> None:
+    """It is an error until it has stayed empty for a day; then it is a fact."""
+    rest = rig.rest()
+    rig.poll(rest)
+    before, rig.tableau.sites[""].entries[kind] = rig.tableau.sites[""].entries[kind], []
+    assert f"the list of {asset_type}s is empty, there were 1" in rig.failure(rest)
+    rig.now += DAY_SECONDS - 60
+    rig.failure(rest)
+    rig.tableau.sites[""].entries[kind] = before
+    assert rig.inventory(rest).content.num_rows == 3
+    rig.tableau.sites[""].entries[kind] = []
+    rig.now += 60
+    rig.failure(rest)
+    rig.now += DAY_SECONDS
+    assert rig.inventory(rest).content.num_rows == 2
+    assert rig.inventory(rest).content.num_rows == 2
+
+
+def test_what_there_was_is_known_after_a_restart(rig: Rig) -> None:
+    """The counts of before a restart are remembered; without them an empty list is what it is."""
+    rig.tableau.sites[""].entries["flows"] = []
+    assert rig.inventory().content.num_rows == 2
+    rest = rig.rest()
+    rest.remember({("default", "flow"): 4, ("default", "workbook"): 1, ("elsewhere", "datasource"): 3})
+    assert "the list of flows is empty, there were 4" in rig.failure(rest)
+    rig.now += DAY_SECONDS
+    assert rig.inventory(rest).content.num_rows == 2
+    rest.remember({("default", "flow"): 4})
+    assert rig.inventory(rest).content.num_rows == 2
+
+
+def test_flows_that_are_suddenly_forbidden(rig: Rig) -> None:
+    """A list that is refused is no list of none: the others are there, with a note, and how many there were is kept."""
+    rest = rig.rest()
+    rig.poll(rest)
+    with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/flows") else None):
+        for _ in range(2):
+            inventory = rig.inventory(rest)
+            assert inventory.content.num_rows == 2
+            assert [note.split(":")[0] for note in inventory.notes] == ["no flows"]
+    rig.tableau.sites[""].entries["flows"] = []
+    assert "the list of flows is empty, there were 1" in rig.failure(rest)
+
+
+def test_another_thread_may_poll(rig: Rig) -> None:
+    """The session is not bound to the thread that began it."""
+    rest = rig.rest()
+    rig.poll(rest)
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(rig.inventory(rest).content.num_rows))
+    thread.start()
+    thread.join()
+    assert found == [3]
+    assert rig.tableau.count("/auth/signin") == 1
+
+
+def test_a_source_is_closed_and_used_again(rig: Rig) -> None:
+    """Closing signs out; the next poll signs in."""
+    rest = rig.rest()
+    rest.close()
+    rig.poll(rest)
+    rest.close()
+    rest.close()
+    assert rig.tableau.sessions == {}
+    assert rig.inventory(rest).content.num_rows == 3
+    assert rig.tableau.count("/auth/signin") == 2
+
+
+def test_an_agent_that_ends_signs_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session ends with the agent, and the agent does not wait long for that."""
+    monkeypatch.setattr(session, "LEAVING_SECONDS", 0.3)
+    rest = rig.rest()
+    rig.poll(rest)
+    rig.stopping = True
+    rest.close()
+    assert rig.tableau.sessions == {}
+    rig.stopping = False
+    rest = rig.rest(timeout=3600)
+    rig.poll(rest)
+    rig.stopping = True
+    with rig.tableau.doing(at("/auth/signout", Answer(b" " * 100_000, pause=0.05))):
+        rest.close()
+    assert rig.tableau.count("/auth/signout") == 2
+    rig.stopping = False
+    rig.poll(rest)
+    rig.slept.clear()
+    with rig.tableau.doing(at("/auth/signout", Answer("slow down", 429, {"Retry-After": "60"}))):
+        rest.close()
+    assert rig.tableau.count("/auth/signout") == 3
+    assert rig.slept == []
+
+
+def test_where_it_is(rig: Rig) -> None:
+    """The address is the URL, without what might stand in front of the host."""
+    assert rig.rest(url=f"{rig.tableau.url}/").address == rig.tableau.url
+    assert rig.rest(url="http://me:canary@tableau.invalid").address == "http://tableau.invalid"

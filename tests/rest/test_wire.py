@@ -1,0 +1,301 @@
+"""HTTP: what is tried again, how long it may take, how much may come, and where the token goes."""
+
+import gzip
+import http.server
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+import pytest
+import trustme
+
+from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
+from exporter.rest import session, wire
+from tests.rest.conftest import Rig
+from tests.rest.tableau import HTML, Answer, Asked, Tableau, at, error
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_read_is_tried_again(rig: Rig, status: int) -> None:
+    """A server that fails twice and then answers costs two pauses, each twice the one before, and nothing else."""
+    with rig.tableau.doing(at("/workbooks", Answer("busy", status), times=2)):
+        assert rig.inventory().content.num_rows == 3
+    assert rig.slept == [0.5, 0.5, 0.5]
+    assert rig.tableau.count("/workbooks") == 3
+
+
+def test_a_read_is_tried_four_times(rig: Rig) -> None:
+    """A server that goes on failing is told of, after four attempts."""
+    with rig.tableau.doing(at("/workbooks", Answer("busy", 503))):
+        assert "answers with HTTP 503" in rig.failure()
+    assert rig.tableau.count("/workbooks") == 4
+
+
+def test_a_sign_in_is_not_tried_again(rig: Rig) -> None:
+    """A sign-in that fails is not repeated: it may have taken place, and the account may be locked."""
+    with rig.tableau.doing(at("/auth/signin", Answer("busy", 503))), pytest.raises(SourceUnreachable, match="503"):
+        rig.poll(rig.rest())
+    assert rig.tableau.count("/auth/signin") == 1
+
+
+def test_a_switch_of_site_is_not_tried_again(three: Rig) -> None:
+    """A switch makes a new session: it is not repeated."""
+    with three.tableau.doing(at("/auth/switchSite", Answer("busy", 503), times=1)):
+        results = three.poll(three.rest("default", "marketing"))
+    assert results["default"].inventory is not None
+    assert three.tableau.count("/auth/switchSite") == 1
+    assert "503" in (results["marketing"].error or "")
+
+
+def test_a_cut_answer_is_asked_for_again(rig: Rig) -> None:
+    """A connection that ends in the middle of an answer is a fault of the connection."""
+    with rig.tableau.doing(at("/workbooks", Answer("<tsResponse", missing=100), times=1)):
+        assert rig.inventory().content.num_rows == 3
+    assert rig.tableau.count("/workbooks") == 2
+
+
+def test_nobody_listens() -> None:
+    """A refused connection is one line with the address."""
+    with Tableau() as tableau:
+        url = tableau.url
+    rig = Rig(tableau)
+    with pytest.raises(SourceUnreachable, match=rf"^rest {url}: Failed to .*refused: check rest\.url and") as caught:
+        rig.poll(rig.rest(url=url))
+    assert "\n" not in str(caught.value)
+    assert rig.slept == [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, wire.USUAL_WAIT_SECONDS), ("x", 5.0)])
+def test_a_429_is_waited_for(rig: Rig, told: str | None, seconds: float) -> None:
+    """The agent waits as long as it is asked to, or a little where nothing is said, and asks again."""
+    headers = {"Retry-After": told} if told is not None else {}
+    with rig.tableau.doing(at("/workbooks", Answer("slow down", 429, headers), times=2)):
+        assert rig.inventory().content.num_rows == 3
+    assert sum(rig.slept) == 2 * seconds
+
+
+def test_a_429_may_name_a_date(rig: Rig) -> None:
+    """A date in the past is no wait."""
+    answer = Answer("slow down", 429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    with rig.tableau.doing(at("/workbooks", answer, times=1)):
+        assert rig.inventory().content.num_rows == 3
+    assert rig.slept == []
+
+
+def test_a_429_is_waited_for_within_bounds(rig: Rig) -> None:
+    """Whoever asks to wait for an hour is asked at the next poll; whoever asks for ever is given up."""
+    with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "3600"}))):
+        assert "asks to wait 3600 s" in rig.failure()
+    assert rig.slept == []
+    with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "1"}))):
+        rig.failure()
+    assert sum(rig.slept) == wire.WAITS
+
+
+def test_a_sign_in_waits_for_a_429(rig: Rig) -> None:
+    """A sign-in that was answered with 429 did not take place."""
+    with rig.tableau.doing(at("/auth/signin", Answer("", 429, {"Retry-After": "2"}), times=1)):
+        assert rig.inventory().content.num_rows == 3
+    assert sum(rig.slept) == 2
+
+
+@pytest.mark.parametrize("part", ["/workbooks", "/auth/signin", "/serverInfo"])
+def test_an_answer_that_trickles_is_cut_off(rig: Rig, part: str) -> None:
+    """The deadline is that of the whole answer, however regularly a byte of it arrives."""
+    begun = time.monotonic()
+    with rig.tableau.doing(at(part, Answer(b"<tsResponse>" + b" " * 100_000, pause=0.05))):
+        try:
+            (result,) = rig.poll(rig.rest(timeout=0.4)).values()
+            line = result.error or ""
+        except SourceUnreachable as error:
+            line = str(error)
+    assert "no whole answer within 0.4 s; raise rest.timeout" in line
+    assert time.monotonic() - begun < 60
+
+
+def test_headers_that_trickle_are_cut_off(rig: Rig) -> None:
+    """Nor does it help to send the head of the answer slowly."""
+    with TricklingHead() as slow, pytest.raises(SourceUnreachable, match=r"no whole answer within 0\.4 s"):
+        rig.poll(rig.rest(url=slow.url, timeout=0.4))
+
+
+def test_an_answer_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer of more bytes than any list has is not read into memory, packed or not."""
+    monkeypatch.setattr(session, "Bounds", lambda seconds, _: wire.Bounds(seconds, 1_000_000))
+    bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
+    with rig.tableau.doing(at("/workbooks", bomb)):
+        assert "more than 1 MB" in rig.failure()
+    with rig.tableau.doing(at("/workbooks", Answer(b" " * 2_000_000))):
+        assert "more than 1 MB" in rig.failure()
+
+
+def test_packed_answers_are_read(rig: Rig) -> None:
+    """What is packed is unpacked; what only claims to be packed is a line."""
+    with rig.tableau.doing(at("/workbooks", Answer(b"not packed", headers={"Content-Encoding": "gzip"}))):
+        assert "cannot be unpacked" in rig.failure()
+
+
+def test_the_token_goes_nowhere_else(rig: Rig) -> None:
+    """A redirect to another host is not followed, whatever the request; the line names the host."""
+    with Tableau() as stranger:
+        there = stranger.url.replace("127.0.0.1", "localhost")
+        for part in ("/workbooks", "/graphql", "/auth/signin", "/serverInfo"):
+            rest = rig.rest()
+            with rig.tableau.doing(at(part, Answer(status=302, headers={"Location": f"{there}/elsewhere"}))):
+                try:
+                    (result,) = rig.poll(rest).values()
+                    said = result.error or " ".join(result.inventory.notes if result.inventory else ())
+                except SourceRefused as error:
+                    said = str(error)
+            assert "redirect to http://localhost" in said
+            assert "set rest.url to where Tableau itself answers" in said
+        assert stranger.asked == []
+
+
+def test_another_port_is_another_host(rig: Rig) -> None:
+    """What listens on another port of the same machine is somebody else."""
+    with Tableau() as stranger:
+        with rig.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{stranger.url}/x"}))):
+            rig.failure()
+        assert stranger.asked == []
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:port/", "http://[x/", "//", "javascript:alert(1)", "\x7f"])
+def test_a_redirect_to_nonsense(rig: Rig, location: str) -> None:
+    """A place that cannot be one is a line, too."""
+    with rig.tableau.doing(at("/workbooks", Answer(status=302, headers={"Location": location}))):
+        rig.failure()
+
+
+def test_a_redirect_on_the_same_host_is_followed(rig: Rig) -> None:
+    """A path may move; the request is made again there."""
+    moved = Answer(status=302, headers={"Location": "/api/3.26/sites/site-default/workbooks?pageSize=1000"})
+    with rig.tableau.doing(at("/workbooks", moved, times=1)):
+        assert rig.inventory().content.num_rows == 3
+    assert rig.tableau.count("/workbooks") == 2
+
+
+def test_a_netrc_speaks_for_nobody(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a .netrc for this host is not sent."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    rig.inventory()
+    assert not [asked for asked in rig.tableau.asked if "authorization" in asked.headers]
+
+
+def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy that the environment names gets the requests, and its password stays out of the lines."""
+    with Tableau() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//me:canary@"))
+        monkeypatch.setenv("NO_PROXY", "")
+        rig = Rig(proxy)
+        with proxy.doing(at("", Answer("no", 500))), pytest.raises(SourceError) as caught:
+            rig.poll(rig.rest(url="http://tableau.invalid"))
+        assert len(proxy.asked) == 4
+        monkeypatch.setenv("HTTP_PROXY", "http://me:canary@127.0.0.1:1")
+        with pytest.raises(SourceUnreachable, match="check the proxy") as caught:
+            rig.poll(rig.rest(url="http://tableau.invalid"))
+    assert "canary" not in str(caught.value)
+
+
+def test_no_request_is_made_any_more_when_the_agent_ends(rig: Rig) -> None:
+    """A poll is broken off between two requests."""
+    rest = rig.rest()
+
+    def stop(asked: Asked) -> None:
+        rig.stopping = "/datasources" in asked.path or rig.stopping
+
+    with rig.tableau.doing(stop), pytest.raises(PollInterrupted):
+        rig.poll(rest)
+    assert rig.tableau.asked[-1].path.endswith("/datasources")
+
+
+def test_a_request_is_broken_off_when_the_agent_ends(rig: Rig) -> None:
+    """An answer that trickles holds nobody up."""
+    rest = rig.rest(timeout=600)
+
+    def stop(asked: Asked) -> Answer | None:
+        if "/datasources" not in asked.path:
+            return None
+        rig.stopping = True
+        return Answer(b" " * 100_000, pause=0.05)
+
+    with rig.tableau.doing(stop), pytest.raises(PollInterrupted):
+        rig.poll(rest)
+
+
+def test_https_where_plain_http_is_spoken(rig: Rig) -> None:
+    """It is not the certificate that is to be looked at."""
+    with pytest.raises(SourceRefused, match=r"it may speak plain http there; check rest\.url"):
+        rig.poll(rig.rest(url=rig.tableau.url.replace("http:", "https:")))
+
+
+@pytest.mark.parametrize("answer", [error(401, "401000"), error(404, "404003"), Answer(HTML, 404), Answer("", 403)])
+def test_a_url_that_goes_too_far(rig: Rig, answer: Answer) -> None:
+    """Where Tableau, or what stands before it, does not know the first question, the URL has to be looked at."""
+    with (
+        rig.tableau.doing(at("/serverInfo", answer)),
+        pytest.raises(SourceUnreachable, match=r"check rest\.url$") as caught,
+    ):
+        rig.poll(rig.rest(url=f"{rig.tableau.url}/api/3.26"))
+    assert "<" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Somebody who certifies hosts."""
+    return trustme.CA()
+
+
+def test_certificates(authority: trustme.CA, tmp_path: Path) -> None:
+    """A certificate must be of an authority that is trusted: the system's, or that of rest.ca_file."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (tmp_path / "broken.pem").write_text("nothing\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with Tableau() as tableau:
+        tableau._server.socket = context.wrap_socket(tableau._server.socket, server_side=True)
+        rig = Rig(tableau)
+        url = f"https://localhost:{tableau._server.server_address[1]}"
+        rest = rig.rest(url=url, ca_file=tmp_path / "ca.pem")
+        assert rig.poll(rest)["default"].inventory is not None
+        rest.close()
+        with pytest.raises(SourceRefused, match=r"certificate verify failed.*check rest\.ca_file"):
+            rig.poll(rig.rest(url=url))
+        with pytest.raises(SourceRefused, match=r"check rest\.ca_file"):
+            rig.poll(rig.rest(url=url.replace("localhost", "127.0.0.1"), ca_file=tmp_path / "ca.pem"))
+        with pytest.raises(SourceRefused, match="give a file with PEM certificates"):
+            rig.poll(rig.rest(url=url, ca_file=tmp_path / "broken.pem"))
+
+
+class TricklingHead:
+    """A server that sends one byte of its head at a time, for ever."""
+
+    def __enter__(self) -> Self:
+        self._over = threading.Event()
+        over = self._over
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                try:
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                    while not over.wait(0.05):
+                        self.wfile.write(b"x")
+                except OSError:
+                    return
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,201 @@
+"""Pages to look at: a small estate in which every text can be chosen, made by the very parts that the agent has."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.collector import Context
+from exporter.collectors.active_users import active
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.collectors.assets.samples import expose
+from exporter.exposition.board import AnyBlock, Board
+from exporter.exposition.pages import ASSETS, VIEWS, WORKBOOKS, PageMaker, Pages
+from exporter.exposition.recalled import Recalled, use_of
+from exporter.metrics import Block
+from exporter.status import FiringAlert
+from tests.web.fakes import NOW
+
+AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
+EVERYTHING = frozenset({"assets", "http_requests", "active_users", "content"})
+HOURS = 8 * 24
+
+
+def an_asset(**changes: Any) -> dict[str, Any]:
+    """Return an asset as a row: a workbook that was refreshed three hours ago."""
+    row = dict.fromkeys(ARROW_SCHEMA.names) | {
+        "site": "default",
+        "asset_type": "workbook",
+        "asset_id": "w-1",
+        "asset_name": "Sales",
+        "project": "Finance",
+        "connection": "extract",
+        "freshness_source": "repository",
+        "last_refresh_at": AT - timedelta(hours=3),
+        "next_refresh_at": AT + timedelta(hours=1),
+        "consecutive_failures": 0,
+        "suspended": False,
+        "content_owner": "ada",
+    }
+    return row | changes
+
+
+def an_estate() -> list[dict[str, Any]]:
+    """Return assets of every status and type, of two sites, in nested projects."""
+    hours = [3.0, 13.0, 25.0, 60.0, 1.0, 11.9, 0.2]
+    names = ["Sales", "Costs", "Payroll", "Traffic", "Orders", "Überblick", "Flights"]
+    places = [
+        "Finance",
+        "Finance/EMEA",
+        "Finance/EMEA/Month End",
+        "Web",
+        "Financial Planning",
+        "Personal Space",
+        "Web/Logs",
+    ]
+    workbooks = [
+        an_asset(
+            asset_id=f"w-{number}",
+            asset_name=name,
+            project=project,
+            last_refresh_at=AT - timedelta(hours=age),
+            content_owner=["ada", "grace"][number % 2],
+            site=["default", "marketing"][number % 2],
+            consecutive_failures=number if age > 24 else 0,
+            uses="d-1" if number < 3 else None,
+        )
+        for number, (name, project, age) in enumerate(zip(names, places, hours, strict=True))
+    ]
+    return [
+        *workbooks,
+        an_asset(
+            asset_id="w-live", asset_name="Live view", connection="live", last_refresh_at=None, freshness_source=None
+        ),
+        an_asset(asset_id="w-new", asset_name="Unheard", last_refresh_at=None, freshness_source=None),
+        an_asset(asset_type="datasource", asset_id="d-1", asset_name="Ledger", project="Finance"),
+        an_asset(asset_type="flow", asset_id="f-1", asset_name="Nightly", project="Web", freshness_source="job"),
+    ]
+
+
+def promises(_asset: Mapping[str, Any]) -> tuple[float, float]:
+    """Promise 12 and 24 hours of everything."""
+    return 12.0, 24.0
+
+
+def estate_and_blocks(
+    estate: Sequence[Mapping[str, Any]] | None = None,
+) -> tuple[pa.Table, Sequence[AnyBlock]]:
+    """Return an estate as the assembly of assets gives it."""
+    rows = pa.Table.from_pylist(list(an_estate() if estate is None else estate), schema=ARROW_SCHEMA)
+    return rows, expose(rows, Context({}, promises, now=NOW))
+
+
+def some_pages(
+    estate: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    watched: frozenset[str] = EVERYTHING,
+    firing: Sequence[FiringAlert] | None = (),
+    text: Callable[[str], str] = str,
+    told: bool = True,
+) -> Pages:
+    """Return pages of an estate, with refreshes, use and alerts; ``text`` may change every name."""
+    rows, blocks = estate_and_blocks(estate)
+    board = Board(["repository"], version="0", library="0", started_at=NOW)
+    if told:
+        board.pin_recalled(ASSETS, "repository", Recalled(refreshes(rows), NOW))
+        board.pin_recalled(WORKBOOKS, "repository", Recalled(workbooks(rows), NOW, {1: text("default"), 2: text("hr")}))
+        board.pin_recalled(VIEWS, "repository", Recalled(workbooks(rows), NOW, {1: text("default"), 2: text("hr")}))
+        board.pin_use(use_of(requests(), people(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400))
+    board.pin_firing(firing)
+    shown: list[AnyBlock] = [*blocks, *seen(text)]
+    return PageMaker(board, lambda _now: (rows, blocks) if told else None).make(NOW, watched, shown)
+
+
+def refreshes(rows: pa.Table) -> pa.Table:
+    """Return what the history recalls of refreshes: of each asset eight, one of them failed, one cancelled."""
+    ids = [asset_id for asset_id in rows.column("asset_id").to_pylist() if asset_id]
+    found = [
+        {"asset_id": asset_id, "ended_at": NOW - hours * 3600, "seconds": seconds, "outcome": outcome}
+        for asset_id in ids
+        for hours, seconds, outcome in zip(
+            range(24, 0, -3), [60.0, 61.5, 59.0, 300.0, None, 60.0, 1.0, 62.0], [0, 0, 1, 0, 0, 2, -1, 0], strict=True
+        )
+    ]
+    return pa.Table.from_pylist(
+        found,
+        schema=pa.schema(
+            {"asset_id": pa.string(), "ended_at": pa.float64(), "seconds": pa.float64(), "outcome": pa.int8()}
+        ),
+    )
+
+
+def workbooks(rows: pa.Table) -> pa.Table:
+    """Return what the history recalls of workbooks: the first are used most; of a few the last are not used at all."""
+    used = 80 if rows.num_rows < 50 else 10_000
+    pairs = zip(*(rows.column(name).to_pylist() for name in ("asset_type", "asset_id", "asset_name")), strict=True)
+    found = [
+        {
+            "site_id": 1 + number % 2,
+            "asset_id": asset_id,
+            "name": name,
+            "workbook": name,
+            "created_at": AT - timedelta(days=200),
+            "loads_7d": max(0, used - 40 - 10 * number),
+            "loads_30d": max(0, used - 10 * number),
+            "loads_90d": max(0, used + 10 - 10 * number),
+            "last_day": (AT - timedelta(days=number * 12)).date() if number < 9 else None,
+        }
+        for number, (_, asset_id, name) in enumerate(pair for pair in pairs if pair[0] == "workbook")
+    ]
+    schema = {
+        "site_id": pa.int64(),
+        "asset_id": pa.string(),
+        "name": pa.string(),
+        "workbook": pa.string(),
+        "created_at": pa.timestamp("us"),
+    }
+    schema |= {f"loads_{days}d": pa.int64() for days in (7, 30, 90)} | {"last_day": pa.date32()}
+    return pa.Table.from_pylist(found, schema=pa.schema(schema))
+
+
+def _hours() -> list[datetime]:
+    return [AT.replace(minute=0) - timedelta(hours=back) for back in range(HOURS - 1, -1, -1)]
+
+
+def requests() -> pa.Table:
+    """Return the requests of two sites over eight days: few at night."""
+    found = [
+        {"hour": hour, "site_id": site, "requests": (hour.hour % 12 + 1) * 37 * site}
+        for hour, site in itertools.product(_hours(), (1, 2))
+    ]
+    return pa.Table.from_pylist(
+        found, schema=pa.schema({"hour": pa.timestamp("us"), "site_id": pa.int64(), "requests": pa.int64()})
+    )
+
+
+def people() -> pa.Table:
+    """Return the people of the same hours, half of whom are on both sites."""
+    found = [
+        {
+            "hour": hour,
+            "site_id": site,
+            "whole": site is None,
+            "people": (hour.hour % 12 + 1) * (3 if site is None else 2),
+        }
+        for hour, site in itertools.product(_hours(), (1, 2, None))
+    ]
+    schema = {"hour": pa.timestamp("us"), "site_id": pa.int64(), "whole": pa.bool_(), "people": pa.int64()}
+    return pa.Table.from_pylist(found, schema=pa.schema(schema))
+
+
+def seen(text: Callable[[str], str]) -> Sequence[Block]:
+    """Return the blocks of active people: three, seen a minute, an hour and two days ago."""
+    return active(
+        np.array([text("default")] * 3, dtype=object),
+        np.array([1, 2, 3]),
+        np.array([NOW - 60, NOW - 3000, NOW - 2 * 86_400]),
+        [text("default")],
+    )

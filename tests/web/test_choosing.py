@@ -1,0 +1,145 @@
+"""Which assets are listed, in which order, and the same as CSV."""
+
+import csv
+import io
+from itertools import product
+
+import pytest
+from starlette.datastructures import QueryParams
+
+from exporter.collectors.assets.judging import STATUSES
+from exporter.exposition.asset_table import AssetTable, Mask, Texts
+from exporter.web.assets import CSV_HEAD, csv_rows, row_of
+from exporter.web.choosing import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, chosen
+from exporter.web.comma import csv_parts
+from exporter.web.parameters import Parameters
+from tests.web.fakes import NOW
+from tests.web.shown import an_asset, some_pages
+
+KEYS = {
+    "name": "name",
+    "type": "asset_type",
+    "site": "site",
+    "project": "project",
+    "owner": "owner",
+    "hours": "hours",
+    "warning": "warning",
+    "critical": "critical",
+    "refreshed": "refreshed",
+    "next": "following",
+    "failures": "failures",
+}
+
+
+@pytest.fixture
+def table() -> AssetTable:
+    """The assets of a small estate."""
+    table = some_pages().assets
+    assert table is not None
+    return table
+
+
+def asked(query: str) -> Choice:
+    """Return what an address asks for."""
+    return Choice.of(Parameters(QueryParams(query), PARAMETERS, ["status"]))
+
+
+def names(table: AssetTable, query: str) -> list[str]:
+    """Return the names that are listed."""
+    return [table.name[place] for place in chosen(table, table.at(NOW), asked(query)).tolist()]
+
+
+@pytest.mark.parametrize(("column", "order"), list(product(KEYS, ORDERS)))
+def test_every_column_sorts_both_ways(table: AssetTable, column: str, order: str) -> None:
+    """Whatever is sorted by, everything is there once; known values are in order, and unknown ones come last."""
+    judged = table.at(NOW)
+    places = chosen(table, judged, asked(f"sort={column}&order={order}")).tolist()
+    assert sorted(places) == list(range(len(table)))
+    values = [getattr(row_of(table, judged, place), KEYS[column]) for place in places]
+    if column == "refreshed":
+        values = [None if table.live[place] else value for place, value in zip(places, values, strict=True)]
+    known = [value.casefold() if isinstance(value, str) else value for value in values if value is not None]
+    assert known == sorted(known, reverse=order == "desc")
+    assert None not in values[: len(known)]
+
+
+def test_the_worst_come_first(table: AssetTable) -> None:
+    """Without a wish what is critical comes first, of these the oldest; what is live comes last."""
+    found = names(table, "")
+    assert found[:4] == ["Traffic", "Payroll", "Costs", "Unheard"]
+    assert found[-1] == "Live view"
+    assert names(table, "order=desc")[0] == "Live view"
+    assert set(COLUMNS) == {*KEYS, "status"}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=ORDERS", {"Orders"}),
+        ("q=  emea   pay ", {"Payroll"}),
+        ("q=grace&site=marketing&type=workbook&project=web", {"Traffic"}),
+        ("project=Finance/EMEA", {"Costs", "Payroll"}),
+        ("project=finance/emea/", {"Costs", "Payroll"}),
+        ("project=Financ", set()),
+        ("status=Live&status=Unknown", {"Live view", "Unheard"}),
+        ("type=flow", {"Nightly"}),
+        ("owner=GRACE&status=Critical", {"Traffic"}),
+        ("site=elsewhere", set()),
+        ("q=%", set()),
+    ],
+)
+def test_what_is_asked_for_is_found(table: AssetTable, query: str, found: set[str]) -> None:
+    """Each filter finds what fits, and all of them together what fits them all."""
+    assert set(names(table, query)) == found
+
+
+def test_every_choice_can_be_asked_for(table: AssetTable) -> None:
+    """Each status and type is one that the table may have, and each asset is found by its own."""
+    judged = table.at(NOW)
+    by_status = [names(table, f"status={status}") for status in STATUSES]
+    assert sum(map(len, by_status)) == len(table)
+    assert sum(len(names(table, f"type={kind}")) for kind in TYPES) == len(table)
+    assert [len(found) for found in by_status] == list(judged.counts().values())
+
+
+def test_the_same_is_asked_for_again(table: AssetTable) -> None:
+    """An address that is made of a choice asks for the same."""
+    for query in ("", "q=a+b&status=Warning&status=Live&sort=hours&order=desc&rows=25", "project=P/Q&owner=%26"):
+        choice = asked(query)
+        assert Choice.of(Parameters(QueryParams(choice.pairs()), PARAMETERS, ["status"])) == choice
+
+
+def test_csv_has_what_is_chosen(table: AssetTable) -> None:
+    """The file has every asset that fits, in the same order, in as many columns as its head."""
+    query = "project=Finance&sort=name"
+    text = b"".join(csv_parts(CSV_HEAD, csv_rows(table, NOW, asked(query)))).decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["asset_name"] for row in rows] == names(table, query)
+    payroll = next(row for row in rows if row["asset_name"] == "Payroll")
+    assert payroll["hours_since_refresh"] == "25.0"
+    assert (payroll["status"], payroll["critical_hours"]) == ("Critical", "24.0")
+    assert payroll["last_refresh_utc"] == "2026-07-26T09:00:00Z"
+    assert next(row for row in rows if row["asset_name"] == "Live view")["hours_since_refresh"] == ""
+
+
+def test_a_long_file_comes_in_parts() -> None:
+    """All of a large table is sent, a thousand rows at a time."""
+    table = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"{n}") for n in range(2500)], told=True).assets
+    assert table is not None
+    parts = list(csv_parts(CSV_HEAD, csv_rows(table, NOW, asked("rows=25"))))
+    assert len(parts) == 3
+    assert b"".join(parts).count(b"\r\n") == 2501
+
+
+def test_nothing_is_looked_for_where_nothing_fits(table: AssetTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word that is nowhere ends a search."""
+    looked_for: list[str] = []
+    containing = type(table.name).containing
+
+    def noted(column: Texts, word: str) -> Mask:
+        looked_for.append(word)
+        return containing(column, word)
+
+    monkeypatch.setattr(type(table.name), "containing", noted)
+    assert names(table, "q=orders+nowhere+sales") == []
+    assert set(looked_for) == {"orders", "nowhere"}

@@ -1,0 +1,44 @@
+"""CSV that a spreadsheet opens and does not obey."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.web.comma import Cell, cell, csv_parts
+
+UNSEEN = ["\u00a0", "\u3000", "\u200b", "\ufeff", "\x00", "\x0b", "\x1f", "\u2028", "\u00ad", " \ufeff\u00a0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "  =1", "\n=cmd|'/C calc'!A0", "\uff1d1", "\tA"]
+    + [before + sign for before in UNSEEN for sign in "=+-@"],
+)
+def test_no_text_is_a_formula(text: str) -> None:
+    """What a spreadsheet would reckon out has an apostrophe before it."""
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["a;=1+1", "a\t=1+1", "a|=1", 'a,"=1', "a\r\n=1", "plain", "'", " "])
+def test_every_text_is_quoted(text: str) -> None:
+    """Whatever a spreadsheet takes for the end of a cell or a line stands within quotes; other values do not."""
+    quoted = '"' + text.replace('"', '""') + '"'
+    written = b"".join(csv_parts(["head"], [[text, None, "", -1.5, 2, text]])).decode()
+    assert written == f"head\r\n{quoted},,,-1.5,2,{quoted}\r\n"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-1.5, -1.5), (0, 0), (None, ""), (float("nan"), ""), ("a=b", "a=b")])
+def test_numbers_stay_numbers(value: Cell, shown: Cell) -> None:
+    """A number below zero is no formula; what is not known is empty; other texts are as they are."""
+    assert cell(value) == shown
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2)))
+def test_read_back(rows: list[list[str]]) -> None:
+    """Whatever the texts hold, a reader of CSV has the same rows."""
+    text = b"".join(csv_parts(["a", "b"], rows)).decode()
+    read = list(csv.reader(io.StringIO(text, newline="")))
+    assert read == [["a", "b"], *([str(cell(value)) for value in row] for row in rows)]

@@ -1,0 +1,138 @@
+"""Names of workbooks, projects, people and views that want to be more than text, in a real browser."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from exporter.exposition.pages import Pages
+from exporter.status import FiringAlert
+from exporter.web.application import application
+from tests.web.browsing import Visitor
+from tests.web.fakes import NOW, FakeEndpoint, ask
+from tests.web.hostile import hostile_names
+from tests.web.shown import an_asset, some_pages
+
+COUNT = 500
+# A page parsed by the browser as it would be when opened, though nothing in it is loaded or run.
+PARSED = """pages => pages.map(text => {
+    const root = new DOMParser().parseFromString(text, 'text/html');
+    const texts = selector => [...root.querySelectorAll(selector)].map(e => e.textContent);
+    return {
+        structure: [...root.querySelectorAll('*')].map(e => [e.tagName, ...e.getAttributeNames().sort()].join(' ')),
+        rows: texts('tbody th[scope=row]'),
+        projects: texts('td[data-label=Project]'),
+        owners: texts('td[data-label=Owner]'),
+        workbooks: texts('td[data-label=Workbook]'),
+        headings: texts('h1'),
+        descriptions: texts('dd'),
+        lists: texts('main li'),
+        addresses: [...root.querySelectorAll('[href], [src], [action]')].flatMap(
+            e => ['href', 'src', 'action'].map(n => e.getAttribute(n)).filter(a => a !== null)),
+    };
+})"""
+# A browser reads a carriage return as a newline and NUL as a mark; none of these is among the names.
+
+
+def estate(names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """Return an asset with each name; its project is the next name and its owner the one after that."""
+    return [
+        an_asset(
+            asset_id=f"w{number:03}",
+            asset_name=name,
+            project=names[(number + 1) % len(names)],
+            content_owner=names[(number + 2) % len(names)],
+            uses="d0",
+        )
+        for number, name in enumerate(names)
+    ] + [an_asset(asset_type="datasource", asset_id="d0", asset_name=names[0], project=names[1])]
+
+
+def pages_of(names: Sequence[str]) -> Pages:
+    """Return pages in which every name is everywhere that a stranger's name can be."""
+    alert = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w001"), ("asset_type", "workbook")), NOW - 60)
+    return some_pages(estate(names), firing=[alert], text=lambda _: names[0])
+
+
+def harmless(name: str, number: int) -> str:
+    """Return a name that nobody is harmed by, with as many steps in its path, and in the same order."""
+    return "/".join(f"n{number:03}" if part else "" for part in name.split("/"))
+
+
+@pytest.fixture(scope="module")
+def names() -> Sequence[str]:
+    """Five hundred names."""
+    return hostile_names(COUNT)
+
+
+def parsed(visitor: Visitor, pages: Pages, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what Chromium makes of these pages."""
+    app = application(FakeEndpoint(pages_shown=pages))
+    # Playwright has an event loop of its own in this thread.
+    with ThreadPoolExecutor(1) as pool:
+        answers = list(pool.map(lambda path: ask(app, "GET", path), paths))
+    assert {answer.status for answer in answers} == {200}
+    found: list[dict[str, Any]] = visitor.page.evaluate(PARSED, [answer.body.decode() for answer in answers])
+    return found
+
+
+def test_listed(visitor: Visitor, names: Sequence[str]) -> None:
+    """As names of workbooks, projects and owners in the table, all are text: no element or attribute more than else."""
+    path = "/assets?rows=500&sort=name&type=workbook"
+    (bad,) = parsed(visitor, pages_of(names), [path])
+    (good,) = parsed(visitor, pages_of([harmless(name, number) for number, name in enumerate(names)]), [path])
+    assert sorted(bad["rows"]) == sorted(names)
+    assert sorted(bad["projects"]) == sorted(names)
+    assert sorted(bad["owners"]) == sorted(names)
+    assert sorted(set(bad["structure"])) == sorted(set(good["structure"]))
+    assert sorted(bad["structure"]) == sorted(good["structure"])
+    assert all(_stays(address) for address in bad["addresses"])
+
+
+def test_details(visitor: Visitor, names: Sequence[str]) -> None:
+    """As the names of an asset's own page, its project, owner and data source, all are text."""
+    paths = [f"/assets/workbook/w{number:03}" for number in range(COUNT)]
+    plain = [harmless(name, number) for number, name in enumerate(names)]
+    bad, good = parsed(visitor, pages_of(names), paths), parsed(visitor, pages_of(plain), paths)
+    for number, (one, other) in enumerate(zip(bad, good, strict=True)):
+        assert one["headings"] == [names[number]]
+        assert names[(number + 1) % COUNT] in one["descriptions"]
+        assert names[(number + 2) % COUNT] in one["descriptions"]
+        assert one["structure"] == other["structure"], names[number]
+        assert all(_stays(address) for address in one["addresses"])
+
+
+@pytest.mark.parametrize("what", ["most", "views"])
+def test_used(visitor: Visitor, names: Sequence[str], what: str) -> None:
+    """As names of workbooks and views that are opened, all are text."""
+    paths = [f"/usage?list={what}&page={page + 1}" for page in range(COUNT // 50)]
+    plain = [harmless(name, number) for number, name in enumerate(names)]
+    bad, good = parsed(visitor, pages_of(names), paths), parsed(visitor, pages_of(plain), paths)
+    shown = [name for page in bad for name in page["rows"] if not name.startswith("2026-")]
+    assert sorted(shown) == sorted(names)
+    if what == "views":
+        assert sorted(name for page in bad for name in page["workbooks"]) == sorted(names)
+    for one, other in zip(bad, good, strict=True):
+        assert sorted(one["structure"]) == sorted(other["structure"])
+
+
+def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[str]) -> None:
+    """Opened for real, typed into the search and sent back, they run nothing, and no policy had to forbid it."""
+    endpoint.pages_shown = pages_of(names)
+    for path in ("/", "/assets?rows=500", "/usage", "/usage?list=views", "/assets/datasource/d0"):
+        visitor.go(path)
+        assert visitor.page.evaluate("window.ran") is None
+    for name in names[:5]:
+        visitor.go("/assets")
+        # A search takes eight words.
+        visitor.page.get_by_label("Search").fill(" ".join(name.split()[:8]))
+        visitor.page.get_by_label("Owner").fill(name)
+        visitor.page.get_by_role("button", name="Show").click()
+        assert visitor.page.get_by_label("Owner").input_value() == name
+        assert visitor.page.evaluate("window.ran") is None
+
+
+def _stays(address: str) -> bool:
+    """Tell whether an address leads to a path of the agent, or within the page."""
+    return address.startswith("#") or (address.startswith("/") and not address.startswith(("//", "/\\")))

@@ -1,0 +1,224 @@
+"""The pages in a real browser: found by whoever looks for something, with a mouse, a keyboard or a telephone."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from exporter.exposition.pages import Pages
+from exporter.status import FiringAlert
+from tests.web.browsing import DESKTOP, PHONE, Visitor
+from tests.web.fakes import NOW, FakeEndpoint
+from tests.web.shown import an_asset, some_pages
+
+FIRING = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w-2"), ("asset_type", "workbook")), NOW - 3600)
+EVERY_PAGE = {
+    "status": "/",
+    "assets": "/assets",
+    "nothing": "/assets?q=nowhere",
+    "workbook": "/assets/workbook/w-2",
+    "source": "/assets/datasource/d-1",
+    "usage": "/usage",
+    "unused": "/usage?list=unused30",
+    "views": "/usage?list=views&days=1&site=default",
+    "wrong": "/assets?sort=colour",
+}
+
+
+def test_search(visitor: Visitor) -> None:
+    """What is typed into the search is looked for in names, projects, owners and sites, whatever their capitals."""
+    visitor.go("/assets")
+    assert len(visitor.names()) == 11
+    visitor.page.get_by_label("Search").fill("ÜBER")
+    visitor.page.get_by_label("Search").press("Enter")
+    assert visitor.names() == ["Überblick"]
+    visitor.page.get_by_label("Search").fill("emea ada")
+    visitor.page.get_by_role("button", name="Show").click()
+    assert visitor.names() == ["Payroll"]
+    expect(visitor.page.locator("#found")).to_contain_text("1 to 1 of 1 asset, out of 11")
+    visitor.page.get_by_role("link", name="Everything").click()
+    assert len(visitor.names()) == 11
+
+
+def test_filters(visitor: Visitor) -> None:
+    """Site, project with those below it, status, type and owner narrow the list, alone and together."""
+    visitor.go("/assets")
+    visitor.page.get_by_label("Project").fill("finance")
+    visitor.page.get_by_role("button", name="Show").click()
+    assert sorted(visitor.names()) == ["Costs", "Ledger", "Live view", "Payroll", "Sales", "Unheard"]
+    visitor.page.get_by_label("Critical").check()
+    visitor.page.get_by_label("Warning").check()
+    visitor.page.get_by_role("button", name="Show").click()
+    assert visitor.names() == ["Payroll", "Costs"]
+    visitor.page.get_by_label("Site").select_option("marketing")
+    visitor.page.get_by_label("Owner").fill("grace")
+    visitor.page.get_by_role("button", name="Show").click()
+    assert visitor.names() == ["Costs"]
+    visitor.go("/assets")
+    visitor.page.get_by_label("Type").select_option("flow")
+    visitor.page.get_by_role("button", name="Show").click()
+    assert visitor.names() == ["Nightly"]
+
+
+def test_sorting(visitor: Visitor) -> None:
+    """A click on the head of a column sorts by it, a second one the other way, and the head says so."""
+    visitor.go("/assets")
+    assert visitor.names()[:3] == ["Traffic", "Payroll", "Costs"]
+    head = visitor.page.get_by_role("columnheader", name="Hours since refresh")
+    expect(head).to_have_attribute("aria-sort", "none")
+    head.get_by_role("link").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert visitor.names()[:2] == ["Flights", "Orders"]
+    head.get_by_role("link").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    assert visitor.names()[0] == "Traffic"
+    assert sorted(visitor.names()[-2:]) == ["Live view", "Unheard"]
+
+
+def test_paging(visitor: Visitor, endpoint: FakeEndpoint) -> None:
+    """A long list comes in pages that keep what was asked for, each asset once."""
+    endpoint.pages_shown = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"Book {n:03}") for n in range(60)])
+    visitor.go("/assets?rows=25&sort=name&q=book")
+    seen = visitor.names()
+    for shown in ("2 of 3", "3 of 3"):
+        visitor.page.get_by_role("link", name="Next").first.click()
+        expect(visitor.page.locator(".pager").first).to_contain_text(f"Page {shown}")
+        seen += visitor.names()
+    assert seen == [f"Book {number:03}" for number in range(60)]
+    visitor.page.get_by_role("link", name="First").first.click()
+    assert visitor.names()[0] == "Book 000"
+
+
+def test_detail(visitor: Visitor, endpoint: FakeEndpoint) -> None:
+    """An asset's page says what was promised, how old the data is, whose it is, what failed, and what depends on it."""
+    endpoint.pages_shown = some_pages(firing=[FIRING])
+    visitor.go("/assets?q=payroll")
+    visitor.page.get_by_role("link", name="Payroll").click()
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Payroll")
+    main = visitor.page.locator("main")
+    for text in ("Critical", "workbook on site default", "25", "12 hours", "24 hours", "ada", "TableauAssetStale"):
+        expect(main).to_contain_text(text)
+    expect(main.locator("dd", has_text="Finance/EMEA/Month End")).to_be_visible()
+    assert visitor.page.locator("svg.strip rect").count() == 8
+    assert visitor.page.locator("svg.strip path").count() == 1
+    visitor.page.get_by_text("The refreshes as a table").click()
+    expect(visitor.page.locator("details td[data-label=Outcome]").nth(0)).to_have_text("success")
+    visitor.page.get_by_role("link", name="Ledger").click()
+    expect(main.get_by_role("list").get_by_role("link")).to_have_text(["Sales", "Costs", "Payroll"])
+
+
+def test_usage(visitor: Visitor) -> None:
+    """The charts have a bar and a point for each hour, and the same numbers as a table; a site is chosen by a form."""
+    visitor.go("/usage")
+    assert visitor.page.locator("#requests ~ div rect.bar").count() == 192
+    assert visitor.page.locator("polyline.line").get_attribute("points", timeout=1000) or ""
+    visitor.page.get_by_text("The hours as a table").click()
+    rows = visitor.page.locator("details tbody tr")
+    assert rows.count() == 192
+    expect(rows.first).to_contain_text("2026-07-27 10:00")
+    expect(rows.first).to_contain_text("1,221")
+    visitor.page.get_by_label("Site").select_option("hr")
+    visitor.page.get_by_label("Days").select_option("1")
+    visitor.page.get_by_role("button", name="Show").click()
+    visitor.page.get_by_text("The hours as a table").click()
+    assert rows.count() == 24
+    expect(rows.first).to_contain_text("814")
+
+
+def test_summary(visitor: Visitor, endpoint: FakeEndpoint) -> None:
+    """The first page counts the assets of each status and the alerts that fire, and leads to them."""
+    endpoint.pages_shown = some_pages(firing=[FIRING])
+    visitor.go("/")
+    expect(visitor.page.locator("main")).to_contain_text("TableauAssetStale")
+    visitor.page.get_by_role("link", name="2", exact=True).click()
+    assert visitor.names() == ["Traffic", "Payroll"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", EVERY_PAGE.values(), ids=EVERY_PAGE)
+def test_accessible(
+    browser: Browser, served: str, endpoint: FakeEndpoint, path: str, scheme: Literal["light", "dark"]
+) -> None:
+    """No page has a fault that axe finds, in light on a screen, and in dark on a telephone."""
+    endpoint.pages_shown = some_pages(firing=[FIRING])
+    with Visitor(browser, served, scheme, DESKTOP if scheme == "light" else PHONE) as visitor:
+        visitor.go(path, 400 if "colour" in path else 200)
+        assert visitor.accessibility_faults() == []
+        visitor.is_content()
+
+
+@pytest.mark.parametrize("path", EVERY_PAGE.values(), ids=EVERY_PAGE)
+def test_phone(browser: Browser, served: str, endpoint: FakeEndpoint, path: str) -> None:
+    """No page is wider than a telephone, however long its names are."""
+    long = [
+        an_asset(asset_id=f"w{n}", asset_name="W" * 300, project="P" * 300, content_owner="o" * 300) for n in (1, 2)
+    ]
+    for pages in (some_pages(), some_pages([*long, an_asset(asset_id="w-2", asset_name="x" * 300, uses="d-1")])):
+        endpoint.pages_shown = pages
+        with Visitor(browser, served, viewport=PHONE) as visitor:
+            response = visitor.page.goto(path)
+            assert response is not None
+            width = visitor.page.evaluate("document.documentElement.scrollWidth")
+            assert width <= PHONE["width"]
+
+
+@pytest.mark.parametrize("path", ["/", "/assets", "/assets/workbook/w-2", "/usage"])
+def test_keyboard(visitor: Visitor, path: str) -> None:
+    """The first Tab offers to skip to the content; whatever is reached by Tab shows that it is; nothing traps it."""
+    visitor.go(path)
+    visitor.page.keyboard.press("Tab")
+    expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.page.locator("main")).to_be_focused()
+    passed = 0
+    while visitor.page.evaluate("document.activeElement !== document.body") and passed < 200:
+        visitor.page.keyboard.press("Tab")
+        passed += 1
+        shown = visitor.page.evaluate(
+            "[document.activeElement].every(e => e === document.body || getComputedStyle(e).outlineStyle !== 'none')"
+        )
+        assert shown, visitor.page.evaluate("document.activeElement.outerHTML")
+    assert 3 < passed < 200
+
+
+def test_without_scripts(browser: Browser, served: str) -> None:
+    """Everything works where scripts are switched off: forms, links, what is folded."""
+    with Visitor(browser, served, scripts=False) as visitor:
+        visitor.go("/assets")
+        visitor.page.get_by_label("Search").fill("ledger")
+        visitor.page.get_by_label("Search").press("Enter")
+        assert visitor.names() == ["Ledger"]
+        visitor.page.get_by_role("link", name="Ledger").click()
+        visitor.page.get_by_text("The refreshes as a table").click()
+        expect(visitor.page.locator("details tbody tr").first).to_be_visible()
+        visitor.is_content()
+
+
+def test_no_page_has_a_script(visitor: Visitor) -> None:
+    """There is nothing on any page that runs."""
+    for path in EVERY_PAGE.values():
+        visitor.page.goto(path)
+        assert visitor.page.locator("script, iframe, object, embed, [style], [onclick], [onload]").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("pages", "texts"),
+    [
+        (Pages(), ["is switched off"]),
+        (some_pages(told=False), ["is too old to be shown", "No poll has counted requests yet"]),
+        (some_pages([]), ["There are no assets.", "Nothing was opened in 30 days."]),
+    ],
+    ids=["nothing watched", "nothing told", "nothing there"],
+)
+def test_empty(visitor: Visitor, endpoint: FakeEndpoint, pages: Pages, texts: Sequence[str]) -> None:
+    """A page that has nothing to show says so, and why."""
+    endpoint.pages_shown = pages
+    shown = ""
+    for path in ("/", "/assets", "/usage"):
+        visitor.go(path)
+        assert visitor.accessibility_faults() == []
+        shown += visitor.page.locator("main").inner_text()
+    for text in texts:
+        assert text in shown

@@ -1,0 +1,148 @@
+"""The pages over HTTP: what is wrong, what is a file, what HEAD says, and to whom."""
+
+import csv
+import io
+
+import pytest
+
+from exporter.exposition.asset_table import AssetTable, Judged
+from exporter.exposition.pages import Pages
+from exporter.web.access import Access
+from exporter.web.application import application
+from exporter.web.assets import Row, row_of
+from exporter.web.passwords import Passwords
+from tests.web.fakes import FakeEndpoint, ask
+from tests.web.shown import some_pages
+
+PATHS = ["/", "/assets", "/assets.csv", "/assets/workbook/w-1", "/usage", "/usage.csv", "/usage.csv?of=content"]
+APP = application(FakeEndpoint(pages_shown=some_pages()))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head(path: str) -> None:
+    """HEAD is answered like GET, without a body."""
+    get, head = ask(APP, "GET", path), ask(APP, "HEAD", path)
+    assert (get.status, head.status) == (200, 200)
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert head.headers["Cache-Control"] == "no-store"
+    assert (head.body, bool(get.body)) == (b"", True)
+
+
+def test_head_of_a_file_makes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEAD of a file of any length costs no more than its head."""
+    made: list[int] = []
+
+    def noted(table: AssetTable, judged: Judged, place: int) -> Row:
+        made.append(place)
+        return row_of(table, judged, place)
+
+    monkeypatch.setattr("exporter.web.assets.row_of", noted)
+    assert ask(APP, "HEAD", "/assets.csv").status == 200
+    assert not made
+    assert ask(APP, "GET", "/assets.csv").body.count(b"\r\n") == len(made) + 1 > 2
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_users(path: str) -> None:
+    """Where users are configured, nobody else sees a page or a file."""
+    access = Access(passwords=Passwords({"ada": "$2b$10$" + "x" * 53}))
+    answer = ask(application(FakeEndpoint(pages_shown=some_pages()), access), "GET", path)
+    assert (answer.status, answer.body) == (401, b"Unauthorized\n")
+
+
+@pytest.mark.parametrize("path", [path.replace("?of=content", "") for path in PATHS[1:]])
+def test_wrong_parameters(path: str) -> None:
+    """A parameter that is not known, or cannot be, is a page of status 400 that says what can."""
+    answer = ask(APP, "GET", f"{path}?<script>=1")
+    assert answer.status == 400
+    assert b"There is no parameter \xe2\x80\x9c&lt;script&gt;\xe2\x80\x9d here" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/assets?sort=colour", "sort cannot be “colour”; it is one of name, type,"),
+        ("/assets?status=Fine", "status cannot be “Fine”"),
+        ("/assets?page=2", "page cannot be 2; there is one page."),
+        ("/assets?format=xml", "format cannot be “xml”; it is one of html, csv."),
+        ("/usage?days=9", "days cannot be “9”; it is one of 1, 2, 8."),
+        ("/usage?site=elsewhere", "There is no such site"),
+        ("/usage.csv?of=people", "of cannot be “people”"),
+        ("/usage?of=hours", "There is no parameter “of” here; there are site, days, list, page."),
+        ("/usage.csv?page=zz", "page cannot be “zz”; it is a number from 1 on."),
+        ("/assets.csv?page=zz", "page cannot be “zz”; it is a number from 1 on."),
+        ("/assets?format=csv&page=zz", "page cannot be “zz”; it is a number from 1 on."),
+        ("/assets.csv?format=xls", "format cannot be “xls”; it is one of csv."),
+        ("/assets.csv?rows=7", "rows cannot be “7”; it is one of 25, 100, 500."),
+        ("/assets/workbook/w-1?x=1", "There is no parameter “x” here; there is none."),
+        ("/?x=1", "There is no parameter “x” here; there is none."),
+    ],
+)
+def test_wrong_values(path: str, line: str) -> None:
+    """What cannot be shown is said in one line, and where to go from there."""
+    answer = ask(APP, "GET", path)
+    assert answer.status == 400
+    text = answer.body.decode()
+    assert line in text
+    assert f'href="{path.split("?", maxsplit=1)[0].removesuffix(".csv")}"' in text
+
+
+@pytest.mark.parametrize("path", ["/assets/workbook/none", "/assets/flow/w-1", "/assets/workbook/"])
+def test_no_such_asset(path: str) -> None:
+    """An asset that is not shown now is a page of status 404."""
+    answer = ask(APP, "GET", path)
+    assert answer.status == 404
+    assert b"No such asset is shown now" in answer.body
+
+
+def test_files() -> None:
+    """CSV is a file of its own name, and the same however it is asked for."""
+    answer = ask(APP, "GET", "/assets.csv?project=Finance&sort=name")
+    assert answer.headers["Content-Type"].startswith("text/csv; charset=utf-8")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="assets.csv"'
+    assert answer.body == ask(APP, "GET", "/assets?project=Finance&sort=name&format=csv").body
+    assert len(_rows(answer.body)) == 6
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/assets.csv", "?page=999&rows=25&format=csv"), ("/usage.csv", "?page=999&list=unused30")],
+)
+def test_a_file_is_everything(path: str, more: str) -> None:
+    """What tells the parts of a list apart changes nothing of a file."""
+    assert ask(APP, "GET", path + more).body == ask(APP, "GET", path).body
+
+
+def test_hours_as_a_file() -> None:
+    """The hours of a site are those of its chart; all sites together are the sum."""
+    both, one = (_rows(ask(APP, "GET", f"/usage.csv?days=2{site}").body) for site in ("", "&site=hr"))
+    assert (len(both), len(one)) == (48, 48)
+    assert both[-1] == {"hour_utc": "2026-07-27T10:00:00Z", "requests": "1221", "active_people": "33"}
+    assert one[-1] == {"hour_utc": "2026-07-27T10:00:00Z", "requests": "814", "active_people": "22"}
+
+
+def test_content_as_a_file() -> None:
+    """Each list of content is a file: the most opened first, the longest unopened first."""
+    most = _rows(ask(APP, "GET", "/usage.csv?of=content").body)
+    assert [row["name"] for row in most][:2] == ["Sales", "Costs"]
+    unused = _rows(ask(APP, "GET", "/usage.csv?of=content&list=unused30").body)
+    assert [row["name"] for row in unused] == ["Unheard"]
+    assert _rows(ask(APP, "GET", "/usage.csv?of=content&list=views").body) == most
+
+
+def test_files_of_nothing() -> None:
+    """Where nothing is known, a file has its head alone."""
+    for path in ("/assets.csv", "/usage.csv", "/usage.csv?of=content"):
+        answer = ask(application(FakeEndpoint(pages_shown=Pages())), "GET", path)
+        assert (answer.status, answer.body.count(b"\r\n")) == (200, 1)
+
+
+def test_what_is_old_is_said() -> None:
+    """A source that does not answer is named on every page, with how old its word is."""
+    for path in ("/assets", "/usage", "/assets/workbook/w-1"):
+        text = ask(APP, "GET", path).body.decode()
+        assert "The source rest does not answer: what it told is of 2026-07-27 08:00 UTC, 2 h ago" in text
+
+
+def _rows(body: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(body.decode(), newline="")))

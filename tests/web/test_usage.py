@@ -1,0 +1,117 @@
+"""The page of use: it says what is not known, and why, and lists nothing that nobody can tell."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from exporter.exposition.pages import Pages
+from exporter.status import SourceStatus
+from exporter.web.application import application
+from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
+from tests.web.shown import EVERYTHING, some_pages
+
+LISTS = ["most", "views", "unused30", "unused90"]
+ONLY_A_REPOSITORY = "Only the repository of Tableau Server tells of requests, and none is configured"
+DAY = 86_400.0
+
+
+def shown(pages: Pages, path: str, sources: Sequence[str] = ("repository",)) -> str:
+    """Return what a path answers where these sources are polled and answer."""
+    polled = tuple(SourceStatus(name, True, tried_at=NOW, answered_at=NOW) for name in sources)
+    answer = ask(application(FakeEndpoint(pages_shown=pages, shown=replace(a_status(), sources=polled))), "GET", path)
+    assert answer.status == 200
+    return answer.body.decode()
+
+
+def notices(page: str) -> list[str]:
+    """Return the sentences that say what is missing."""
+    return re.findall(r'<p class="notice[^"]*">([^<]*)</p>', page)
+
+
+def known_for(days: float) -> Pages:
+    """Return pages of a history that has counted openings for so many days."""
+    pages = some_pages()
+    assert pages.use is not None
+    return replace(pages, use=replace(pages.use, loads_since=NOW - days * DAY))
+
+
+@pytest.mark.parametrize("of_content", LISTS)
+def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
+    """Where requests are not archived, no content is listed, neither as opened nor as unused: one sentence says so."""
+    pages = some_pages(watched=EVERYTHING - {"http_requests"})
+    page = shown(pages, f"/usage?list={of_content}")
+    (notice,) = notices(page)
+    assert notice.startswith("The collector http_requests is switched off")
+    assert "Table of content" not in page
+    assert shown(pages, f"/usage.csv?of=content&list={of_content}").count("\r\n") == 1
+
+
+@pytest.mark.parametrize("of_content", LISTS)
+def test_without_a_repository(of_content: str) -> None:
+    """Where there is no repository, nobody has switched anything off: only a repository knows."""
+    pages = some_pages(watched=frozenset({"assets"}))
+    page = shown(pages, f"/usage?list={of_content}", ["rest"])
+    (notice,) = notices(page)
+    assert notice.startswith(ONLY_A_REPOSITORY)
+    assert "switched off" not in page
+    for of in ("hours", "content"):
+        assert shown(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "asked", "line"),
+    [
+        (
+            7.0,
+            90,
+            "What was not opened for 90 days can be told from 2026-10-18 on: openings are known since 2026-07-20",
+        ),
+        (29.9, 30, "What was not opened for 30 days can be told from 2026-07-27 on"),
+        (31.0, 90, "What was not opened for 90 days can be told from"),
+    ],
+)
+def test_unused_for_longer_than_anything_is_known(days: float, asked: int, line: str) -> None:
+    """Before openings are known for so many days nothing is called unused for them: a sentence says from when on."""
+    pages = known_for(days)
+    page = shown(pages, f"/usage?list=unused{asked}")
+    (notice,) = notices(page)
+    assert notice.startswith(line)
+    assert "Table of content" not in page
+    assert shown(pages, f"/usage.csv?of=content&list=unused{asked}").count("\r\n") == 1
+
+
+def test_unused_as_soon_as_it_is_known() -> None:
+    """Once openings are known for 30 days, the list of 30 days is shown; what is opened always is."""
+    assert notices(shown(known_for(30), "/usage?list=unused30")) == []
+    assert shown(known_for(30), "/usage.csv?of=content&list=unused30").count("\r\n") == 2
+    assert notices(shown(known_for(0), "/usage")) == []
+    assert "Table of content" in shown(known_for(0), "/usage?list=views")
+
+
+def test_no_opening_was_ever_seen() -> None:
+    """Where nobody knows since when openings are known, nothing is called unused."""
+    pages = some_pages()
+    assert pages.use is not None
+    pages = replace(pages, use=replace(pages.use, loads_since=None))
+    assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opening has been seen yet")
+    assert shown(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "age", "late"),
+    [
+        (None, 1801, True),
+        (300.0, 1799, False),
+        (300.0, 1801, True),
+        (3600.0, 10_799, False),
+        (3600.0, 10_801, True),
+    ],
+)
+def test_what_came_later_is_missing(interval: float | None, age: float, late: bool) -> None:
+    """What was counted is late after three exact intervals as they are kept, and never before half an hour."""
+    pages = some_pages()
+    assert pages.use is not None
+    pages = replace(pages, exact_interval=interval, use=replace(pages.use, counted_at=NOW - age))
+    assert ("what came later is missing" in shown(pages, "/usage")) == late
