@@ -103,6 +103,7 @@ class Agent:
         self._renderer = Renderer(parts.series_limits(configuration))
         self._rendering = Rendering.empty()
         self._pages = Pages()
+        self._ready = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
@@ -156,8 +157,8 @@ class Agent:
         return self._rendering
 
     def ready(self) -> bool:
-        """Whether every source has been tried."""
-        return self._board.tried()
+        """Whether every source has been tried, and what is served was made after that."""
+        return self._ready
 
     def status(self) -> Status:
         """Return what the status page shows."""
@@ -258,8 +259,9 @@ class Agent:
                 log.exception("a rendering failed; what was rendered before is still served")
 
     def _render(self) -> None:
-        now = time.time()
+        now, tried = time.time(), self._board.tried()
         blocks = list(self._board.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         self._pages = self._page_maker.make(now, self._working.collectors, blocks)
+        self._ready = tried
         give_back()

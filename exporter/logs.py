@@ -50,8 +50,14 @@ class Redactor:
         return self._pattern.sub("<secret>", text) if self._pattern else text
 
 
-def configure(level: str = "info", format: str = "logfmt", *, stream: TextIO | None = None) -> Redactor:  # noqa: A002
-    """Send all logs of this process to stderr, or to ``stream``.
+def configure(
+    level: str = "info",
+    format: str = "logfmt",  # noqa: A002
+    *,
+    stream: TextIO | None = None,
+    record: TextIO | None = None,
+) -> Redactor:
+    """Send all logs of this process to stderr, or to ``stream``; to ``record`` too, with information at any level.
 
     ``level`` is debug, info, warning or error; ``format`` is logfmt or json. A later call replaces an earlier one.
     """
@@ -83,7 +89,10 @@ def configure(level: str = "info", format: str = "logfmt", *, stream: TextIO | N
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    _route(formatter, level, stream or sys.stderr)
+    handlers = [_handler(stream or sys.stderr, level, formatter)]
+    if record is not None:
+        handlers.append(_handler(record, "info", formatter))
+    _route(handlers)
     return redactor
 
 
@@ -111,15 +120,20 @@ def _in_order(_logger: object, _method: str, event: Event) -> Event:
     return first | {key: value for key, value in event.items() if key not in first}
 
 
-def _route(formatter: logging.Formatter, level: str, stream: TextIO) -> None:
+def _handler(stream: TextIO, level: str, formatter: logging.Formatter) -> logging.Handler:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    handler.setLevel(level.upper())
+    return handler
+
+
+def _route(handlers: list[logging.Handler]) -> None:
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.handlers[:] = handlers
+    root.setLevel(min(handler.level for handler in handlers))
     logging.captureWarnings(capture=True)
     # A library's information is our debugging, and its debugging would show headers with tokens.
-    quiet = logging.INFO if level == "debug" else max(logging.WARNING, root.level)
+    quiet = logging.INFO if root.level == logging.DEBUG else max(logging.WARNING, root.level)
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LIBRARIES]
     for name in {*names, *_LIBRARIES}:
         logger = logging.getLogger(name)

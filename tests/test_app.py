@@ -43,6 +43,26 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert not thread.is_alive()
 
 
+def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
+    """The agent is ready once what is served was made after the first poll, not before it."""
+    environment = {
+        "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1",
+        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
+    }
+    options = RunOptions(tmp_path / "none.yml", environ=environment)
+    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    agent._render()
+    assert not agent.ready()
+    poller = agent._working.poller
+    assert poller is not None
+    poller.lock()
+    assert not poller.poll()
+    assert not agent.ready(), "the source was tried, and what is served does not tell of it yet"
+    agent._render()
+    assert agent.ready()
+    assert b'tableau_up{source="repository"} 0' in agent.exposition().text
+
+
 def test_use_without_a_repository(tmp_path: Path) -> None:
     """An agent that knows the REST API alone says that only a repository tells of use; its files are heads alone."""
     environment = {

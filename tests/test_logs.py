@@ -52,6 +52,21 @@ def test_an_event_is_one_object_of_json(configured: Configured) -> None:
     assert (event["hosts"], event["site"]) == (["a", "b"], "é\n")
 
 
+def test_a_record_has_more_than_the_terminal(configured: Configured) -> None:
+    """What is kept for later begins with information, whatever is shown now; neither has a secret."""
+    configured()
+    shown, kept = io.StringIO(), io.StringIO()
+    redactor = configure("error", stream=shown, record=kept)
+    redactor.hide("hunter2")
+    log = structlog.get_logger()
+    log.debug("debugging hunter2")
+    log.info("listening hunter2")
+    log.error("failed hunter2")
+    assert [line.split(" msg=")[1] for line in shown.getvalue().splitlines()] == ['"failed <secret>"']
+    told = [line.split(" msg=")[1] for line in kept.getvalue().splitlines()]
+    assert told == ['"listening <secret>"', '"failed <secret>"']
+
+
 @pytest.mark.parametrize("render", [to_logfmt, to_json])
 @given(event=st.dictionaries(st.text(), st.text() | st.lists(st.text()) | st.integers() | st.none() | st.booleans()))
 def test_whatever_is_logged_stays_one_printable_line(

@@ -30,10 +30,13 @@ def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bo
             if not cloud:
                 print("starting PostgreSQL and filling it with 30 days of requests ...", flush=True)  # noqa: T201
             with (
+                (folder / "agent.log").open("w", encoding="utf-8") as record,
                 simulated.cloud() if cloud else simulated.server() as found,
                 Alerting(folder, ended, found.mend) if alerts else nullcontext() as alerting,
             ):
-                _watch(found, folder, port, ended, seconds, alerting)
+                # What it would warn of, a plain connection to this very machine, is the demo's own doing.
+                redactor = logs.configure("error", "logfmt", record=record)
+                _watch(found, folder, port, ended, seconds, alerting, redactor)
         finally:
             if keep:
                 print(f"kept: {folder}", flush=True)  # noqa: T201
@@ -49,13 +52,12 @@ def _watch(
     ended: threading.Event,
     seconds: float | None,
     alerting: Alerting | None,
+    redactor: logs.Redactor,
 ) -> None:
     notified = alerting.alertmanager if alerting else None
     alertmanagers = [f"http://{notified.address}"] if notified else []
     configuration = configured(found, folder, port, simulated.AGENT, alertmanagers)
     options = RunOptions(configuration, config_file_explicit=True)
-    # What it would warn of, a plain connection to this very machine, is the demo's own doing.
-    redactor = logs.configure("error", "logfmt")
     agent = app.Agent(options, options.load(collectors.discover()), redactor, hurried.tempo())
     agent.start()
     try:

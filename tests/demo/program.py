@@ -41,12 +41,16 @@ class Demo:
         """Return everything printed so far."""
         return self.log.read_text(errors="replace")
 
+    def recorded(self) -> str:
+        """Return what its agent logged so far."""
+        return "".join(path.read_text(errors="replace") for path in self.folder.glob("*/agent.log"))
+
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition as long as the demo runs."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"did not happen: {what}\n{self.said()}")
+                raise AssertionError(f"did not happen: {what}\n{self.said()}\n{self.recorded()}")
             time.sleep(0.05)
 
     def url(self, of: str) -> str:

@@ -104,6 +104,8 @@ def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
     (kept,) = re.findall(r"^kept: (.+)$", demo.said(), re.MULTILINE)
     with duckdb.connect(f"{kept}/history.duckdb", read_only=True) as history:
         assert history.execute("SELECT count(*) > 100000 FROM usage").fetchall() == [(True,)]
+    assert "msg=listening" in Path(f"{kept}/agent.log").read_text()
+    assert "msg=listening" not in demo.said()
     assert demo.left() == [Path(kept).name]
 
 
