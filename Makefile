@@ -31,7 +31,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/tableau-exporter demo $(ARGS)
 
 test: components check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest -m fault --reliability docs/reliability.md $(ARGS)

@@ -10,11 +10,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.components import require
 from tests.reliability import Reliability, Tally
+from tests.servers import postgres15, postgres18
 
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres
+
+__all__ = ["postgres15", "postgres18"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,24 +34,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def tally() -> Tally:
     """How often a test drives its fault, and what is lost or doubled by it."""
     return Tally()
-
-
-@pytest.fixture(scope="session")
-def postgres15() -> Iterator["Postgres"]:
-    """Debian's PostgreSQL, one of the oldest that Tableau's repository may be."""
-    from exporter.demo.postgres import Postgres
-
-    with Postgres(bin_dir=require("postgres15")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres18() -> Iterator["Postgres"]:
-    """The demo's PostgreSQL, from its wheel."""
-    from exporter.demo.postgres import Postgres
-
-    with Postgres(bin_dir=require("postgres18")) as server:
-        yield server
 
 
 @pytest.fixture(scope="session", params=["postgres15", "postgres18"])

@@ -32,49 +32,48 @@ Places = npt.NDArray[np.int64]
 class Texts:
     """A column of texts: the distinct ones in the order of the alphabet, and which of them each row has.
 
-    ``folded`` are the distinct ones without the difference of small and capital letters.
+    ``folded`` are the distinct ones without the difference of small and capital letters, as a column of Arrow: its
+    sweeps let other threads work meanwhile.
     """
 
     distinct: Sequence[str]
-    folded: Sequence[str]
+    folded: pa.StringArray
     numbers: npt.NDArray[np.int32]
 
     @classmethod
     def of(cls, column: Sequence[str]) -> "Texts":
-        """Take a column; Arrow sorts it, for it lets other threads work meanwhile."""
+        """Take a column."""
         encoded = pa.array(column, pa.string()).dictionary_encode()
-        distinct = encoded.dictionary.to_pylist()
-        folded = [text.casefold() for text in distinct]
+        folded = pa.array([text.casefold() for text in encoded.dictionary.to_pylist()], pa.string())
         order = pc.sort_indices(
-            pa.table({"folded": pa.array(folded, pa.string()), "text": encoded.dictionary}),
+            pa.table({"folded": folded, "text": encoded.dictionary}),
             sort_keys=[("folded", "ascending"), ("text", "ascending")],
-        ).to_numpy()
+        )
         place = np.empty(len(order), dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        listed = order.tolist()
+        place[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
         numbers = place[encoded.indices.to_numpy()] if len(column) else np.empty(0, dtype=np.int32)
-        return cls([distinct[number] for number in listed], [folded[number] for number in listed], numbers)
+        return cls(encoded.dictionary.take(order).to_pylist(), folded.take(order), numbers)
 
     def __getitem__(self, row: int) -> str:
         return self.distinct[int(self.numbers[row])]
 
-    def where(self, fits: Sequence[bool]) -> Mask:
-        """Return which rows have a text that fits, of which it is said for each distinct one."""
-        return np.array(fits, dtype=np.bool_)[self.numbers] if len(self.numbers) else np.empty(0, dtype=np.bool_)
-
     def containing(self, part: str) -> Mask:
         """Return which rows contain a folded text."""
-        return self.where([part in text for text in self.folded])
+        return self._where(pc.match_substring(self.folded, part))
 
     def equal(self, text: str) -> Mask:
         """Return which rows have a text, in small or capital letters."""
-        wanted = text.casefold()
-        return self.where([folded == wanted for folded in self.folded])
+        return self._where(pc.equal(self.folded, text.casefold()))
 
     def within(self, path: str) -> Mask:
         """Return which rows have a path, or one below it, in small or capital letters."""
         wanted = path.casefold().rstrip("/")
-        return self.where([folded == wanted or folded.startswith(f"{wanted}/") for folded in self.folded])
+        return self._where(pc.or_(pc.equal(self.folded, wanted), pc.starts_with(self.folded, f"{wanted}/")))
+
+    def _where(self, fits: pa.BooleanArray) -> Mask:
+        """Return which rows have a text that fits, of which it is said for each distinct one."""
+        found: Mask = fits.to_numpy(zero_copy_only=False)[self.numbers]
+        return found
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ from tests.archive.cluster import Cluster
 from tests.archive.clusters import cluster
 from tests.archive.rig import WITH_NAMES, Rig
 from tests.archive.source import PASSWORD, Source
+from tests.servers import postgres15, postgres18
+
+# Servers of its own: roles have other passwords here.
+__all__ = ["postgres15", "postgres18"]
 
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
 

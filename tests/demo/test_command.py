@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import duckdb
@@ -26,8 +27,9 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
 
     def start(*arguments: str, user: str | None = None) -> Demo:
         folder = tmp_path_factory.mktemp("demo")
-        for parent in (folder, *folder.parents[:2]):
-            parent.chmod(0o755)  # PostgreSQL may run as another user, who must get there
+        # PostgreSQL may run as another user, who must get there.
+        for parent in takewhile(lambda parent: not parent.stat().st_mode & 0o001, (folder, *folder.parents)):
+            parent.chmod(0o755)
         if user:
             os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         started.append(Demo(folder, *arguments, user=user))
