@@ -11,6 +11,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Most tests wait for something: a few files of them at a time, each in one process.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := exporter tests grafana $(wildcard benchmarks)
