@@ -81,8 +81,11 @@ def agent(pipe: Connection, count: int, small: bool, every: float) -> None:  # n
     pipe.send((beside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
-def scraper(pipe: Connection, port: int, seconds: float, pause: float) -> None:
-    """Scrape for some seconds as Prometheus does, in gzip over a kept connection; tell how long each took."""
+def scraper(pipe: Connection, port: int, seconds: float, pause: float, offset: float) -> None:
+    """Scrape for some seconds as Prometheus does, in gzip over a kept connection; tell how long each took.
+
+    Prometheus begins at an offset of its own, so that many of them do not come at once.
+    """
     request = (
         b"GET /metrics HTTP/1.1\r\nHost: agent\r\nAccept: text/plain;version=0.0.4\r\nAccept-Encoding: gzip\r\n\r\n"
     )
@@ -90,6 +93,7 @@ def scraper(pipe: Connection, port: int, seconds: float, pause: float) -> None:
     with create_connection(("127.0.0.1", port)) as connection:
         pipe.send("ready")
         pipe.recv()
+        time.sleep(offset)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             begun = time.perf_counter()
@@ -144,24 +148,41 @@ def started(target: Any, *arguments: Any) -> tuple[Any, Connection]:  # noqa: AN
     return process, ours
 
 
+def scraped(port: int, seconds: float, pause: float, apart: float) -> list[float]:
+    """Have eight scrapers scrape that begin so many seconds apart; return how long each scrape took, in order."""
+    scraping = [started(scraper, port, seconds, pause, number * apart) for number in range(SCRAPERS)]
+    for _, each in scraping:
+        each.recv()
+    for _, each in scraping:
+        each.send("go")
+    took = sorted(one for _, each in scraping for one in each.recv())
+    for process, _ in scraping:
+        process.join()
+    return took
+
+
 def measure(count: int, small: bool, arguments: Namespace) -> dict[str, Any]:  # noqa: FBT001
-    """Return what one run found; scrapers go on for three renderings."""
+    """Return what one run found; scrapers go on for three renderings each time."""
     every, pause, seconds = arguments.every, arguments.pause, 3.5 * arguments.every
     process, pipe = started(peer, count, small)
     theirs = pipe.recv()
     process.join()
     process, pipe = started(agent, count, small, every)
     port, costs, size = pipe.recv()
-    scraping = [started(scraper, port, seconds, pause) for _ in range(SCRAPERS)]
-    for _, each in scraping:
-        each.recv()
-    for _, each in scraping:
-        each.send("go")
-    took = sorted(one for _, each in scraping for one in each.recv())
+    took = scraped(port, seconds, pause, pause / SCRAPERS)
+    at_once = scraped(port, seconds, pause, 0.0)
     pipe.send("stop")
     beside, peak = pipe.recv()
     process.join()
-    return {"theirs": theirs, "costs": costs, "size": size, "took": took, "beside": beside, "peak": peak}
+    return {
+        "theirs": theirs,
+        "costs": costs,
+        "size": size,
+        "took": took,
+        "at once": at_once,
+        "beside": beside,
+        "peak": peak,
+    }
 
 
 def report(count: int, found: Sequence[dict[str, Any]]) -> None:
@@ -176,11 +197,11 @@ def report(count: int, found: Sequence[dict[str, Any]]) -> None:
         ratio = middle(run["theirs"][0] / run["costs"][name][0] for run in found)
         print(f"| ours, all forms: {name} | {wall:.2f} | {cpu:.2f} | 1/{ratio:.1f} |")
     for run in found:
-        took = run["took"]
-        p50, p99 = (1000 * took[int(len(took) * part)] for part in (0.5, 0.99))
+        for when, took in (("at offsets of their own", run["took"]), ("all at once", run["at once"])):
+            p50, p99 = (1000 * took[int(len(took) * part)] for part in (0.5, 0.99))
+            print(
+                f"{SCRAPERS} scrapers {when}, {len(took)} scrapes: median {p50:.0f} ms, 99th percentile {p99:.0f} ms,"
+                f" longest {1000 * took[-1]:.0f} ms"
+            )
         slowest = max(run["beside"], default=0.0)
-        print(
-            f"{SCRAPERS} scrapers, {len(took)} scrapes: median {p50:.0f} ms, 99th percentile {p99:.0f} ms, longest"
-            f" {1000 * took[-1]:.0f} ms; {len(run['beside'])} renderings beside them, the longest {slowest:.2f} s;"
-            f" peak {run['peak']:.0f} MB"
-        )
+        print(f"{len(run['beside'])} renderings beside them, the longest {slowest:.2f} s; peak {run['peak']:.0f} MB")

@@ -6,10 +6,15 @@ Without it, a few connections that say nothing would use up the limit for ever. 
 import asyncio
 from typing import Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from exporter.web.passing import PassingConnection
 
 KEEP_ALIVE_SECONDS = 75
 """Above the usual scrape interval, so that Prometheus keeps its connection."""
+HEAD_BYTES = 16 * 1024
+"""A request's head may have so many bytes."""
 # How often in a span of patience it is looked whether the client has taken anything.
 _LOOKS = 10
 
@@ -19,6 +24,7 @@ class ImpatientProtocol(H11Protocol):
 
     def __init__(self, *args: Any, patience_seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = PassingConnection(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
         self._patience_seconds = patience_seconds
         self._until = 0.0
         self._look: asyncio.TimerHandle | None = None

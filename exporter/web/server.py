@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from exporter.errors import WebError
 from exporter.web.access import Access
-from exporter.web.patience import KEEP_ALIVE_SECONDS, ImpatientProtocol
+from exporter.web.patience import HEAD_BYTES, KEEP_ALIVE_SECONDS, ImpatientProtocol
 from exporter.web.tls import LiveContext
 
 _PATIENCE_SECONDS = 30.0
@@ -19,7 +19,6 @@ _GRACE_SECONDS = 3
 _CONNECTIONS = 128
 # How long a thread that computes may keep an answer waiting, at each of its parts. Python's own is ten times as long.
 _SWITCH_SECONDS = 0.0005
-_HEAD_BYTES = 16 * 1024
 
 _ADVICE = {
     errno.EADDRINUSE: "the address is in use; stop the other program or choose another port",
@@ -83,7 +82,7 @@ def _configuration(application: ASGIApp, access: Access | None, patience_seconds
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        h11_max_incomplete_event_size=HEAD_BYTES,
     )
     configuration.load()
     if access is not None and access.tls is not None:
