@@ -13,9 +13,10 @@ from tests.agent import Agent
 from tests.archive.source import Source
 from tests.archive.truth import assert_exactly_once
 from tests.archive.writer import HostileWriter
+from tests.soak import times
 
 # ARCHIVE_SECONDS=1800 writes for half an hour.
-SECONDS = float(os.environ.get("ARCHIVE_SECONDS", "20"))
+SECONDS = float(os.environ.get("ARCHIVE_SECONDS", times(12, 20)))
 SEED = 4
 
 
