@@ -2,13 +2,18 @@
 
 from collections.abc import Container
 
-from exporter.exposition.pages import Pages
+from exporter.exposition.pages import Content, Pages
 from exporter.web.environment import minute
 
 DAY_SECONDS = 86_400.0
 ONLY_A_REPOSITORY = (
     "Only the repository of Tableau Server tells of requests, and none is configured: nothing is known of what is"
     " asked for, nor of what is opened."
+)
+
+NOT_ASKED = (
+    "The history was not asked yet what was opened: the list appears with one of the next polls. Where it does not, the"
+    " agent's log says why."
 )
 
 
@@ -26,16 +31,16 @@ def why_no_requests(pages: Pages, sources: Container[str]) -> str:
     return ""
 
 
-def why_no_content(pages: Pages, unused_days: int) -> str:
+def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> str:
     """Say why a list of content is not shown where requests are, empty where it is; 0 days are of what is opened."""
     if "content" not in pages.watched:
         return "The collector content is switched off: nothing is known of workbooks that are opened or not."
-    if pages.content is None:
-        return "No poll has told of workbooks yet."
+    if listed is None:
+        return NOT_ASKED
     known = known_from(pages, unused_days)
     if known is None:
         return "No opening has been seen yet: since when openings are known is not known either."
-    if known > pages.content.asked_at:
+    if known > listed.asked_at:
         return (
             f"What was not opened for {unused_days} days can be told from {minute(known)[:10]} on: openings are known"
             f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."

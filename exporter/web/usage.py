@@ -66,8 +66,13 @@ class Asked:
 
     def content(self, pages: Pages) -> Content | None:
         """Return what the list is made of, None where it cannot be told what was opened and what was not."""
-        if pages.use is None or why_no_content(pages, self.unused_days):
-            return None
+        return None if pages.use is None or self.why_no_content(pages) else self._listed(pages)
+
+    def why_no_content(self, pages: Pages) -> str:
+        """Say why the list is not shown where requests are; empty where it is."""
+        return why_no_content(pages, self._listed(pages), self.unused_days)
+
+    def _listed(self, pages: Pages) -> Content | None:
         return pages.views if self.of_content == "views" else pages.content
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -150,7 +155,7 @@ def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str,
         "use": pages.use,
         "is_late": is_late(pages, status.now),
         "no_requests": why_no_requests(pages, [source.name for source in status.sources]),
-        "no_content": why_no_content(pages, asked.unused_days),
+        "no_content": asked.why_no_content(pages),
         "content": content,
         "hours_csv": address(CSV_PATH, pairs, {"list": None, "of": "hours"}),
         "content_csv": address(CSV_PATH, pairs, {"days": None, "of": "content"}),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,27 @@ def test_no_opening_was_ever_seen() -> None:
     pages = replace(pages, use=replace(pages.use, loads_since=None))
     assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opening has been seen yet")
     assert shown(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
+
+
+@pytest.mark.parametrize(("of_content", "missing"), [("most", "content"), ("unused30", "content"), ("views", "views")])
+def test_the_history_was_not_asked(of_content: str, missing: str) -> None:
+    """Where there is no answer of the history, a sentence says so; the list of the other answer is shown."""
+    lacking: dict[str, Any] = {missing: None}
+    pages = replace(known_for(30), **lacking)
+    page = shown(pages, f"/usage?list={of_content}")
+    (notice,) = notices(page)
+    assert notice.startswith("The history was not asked yet what was opened")
+    assert "Table of content" not in page
+    other = "most" if missing == "views" else "views"
+    assert "Table of content" in shown(pages, f"/usage?list={other}")
+
+
+def test_a_list_has_its_age() -> None:
+    """What was counted some time ago says so."""
+    pages = known_for(30)
+    assert pages.content is not None
+    pages = replace(pages, content=replace(pages.content, asked_at=NOW - 7200))
+    assert "Counted 2 h ago." in shown(pages, "/usage")
 
 
 @pytest.mark.parametrize(
