@@ -61,6 +61,16 @@ def test_names_and_wildcards_are_listened_on(serve: Serve, host: str) -> None:
     assert httpx.get(f"http://127.0.0.1:{serve(host).port}/-/healthy").status_code == 200
 
 
+def test_a_small_answer_is_not_held_back(serve: Serve) -> None:
+    """The system sends what is written at once, and does not wait for the client to acknowledge the head before."""
+    server = serve()
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+        client.get("/-/healthy")
+        (connection,) = server._server.server_state.connections
+        line = connection.transport.get_extra_info("socket")
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 @pytest.mark.parametrize("host", ["::1", "::", ""])
 def test_ipv6_is_listened_on(serve: Serve, host: str) -> None:
