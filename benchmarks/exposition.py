@@ -71,8 +71,8 @@ def agent(pipe: Connection, count: int, small: bool, every: float) -> None:  # n
     beside, number = [], 0
     while not pipe.poll(every):
         number += 1
-        if number % 4 == 0:
-            shown = blocks(polls[number // 4 % 3], small=small)
+        # As if there were a poll before each rendering: most of them have only the hours to move.
+        shown = blocks(polls[number % 3], small=small)
         begun = cost()
         served.rendering = renderer.render(shown, NOW + 75 + 15 * number)
         give_back()
@@ -82,9 +82,9 @@ def agent(pipe: Connection, count: int, small: bool, every: float) -> None:  # n
 
 
 def scraper(pipe: Connection, port: int, seconds: float, pause: float, offset: float) -> None:
-    """Scrape for some seconds as Prometheus does, in gzip over a kept connection; tell how long each took.
+    """Scrape for some seconds, in gzip over a kept connection, and tell how long each took.
 
-    Prometheus begins at an offset of its own, so that many of them do not come at once.
+    As with Prometheus, scrapes are due at fixed times behind an offset; ``pause`` is from one to the next.
     """
     request = (
         b"GET /metrics HTTP/1.1\r\nHost: agent\r\nAccept: text/plain;version=0.0.4\r\nAccept-Encoding: gzip\r\n\r\n"
@@ -94,9 +94,9 @@ def scraper(pipe: Connection, port: int, seconds: float, pause: float, offset: f
         pipe.send("ready")
         pipe.recv()
         time.sleep(offset)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            begun = time.perf_counter()
+        due = time.perf_counter()
+        end = due + seconds
+        while (begun := time.perf_counter()) < end:
             connection.sendall(request)
             head = b""
             while b"\r\n\r\n" not in head:
@@ -107,7 +107,8 @@ def scraper(pipe: Connection, port: int, seconds: float, pause: float, offset: f
             while left:
                 left -= connection.recv_into(room, min(left, len(room)))
             took.append(time.perf_counter() - begun)
-            time.sleep(pause)
+            due = max(due + pause, time.perf_counter()) if pause else time.perf_counter()
+            time.sleep(max(due - time.perf_counter(), 0.0))
     pipe.send(took)
 
 

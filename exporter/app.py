@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from importlib import metadata
 from types import FrameType
 
@@ -89,8 +90,10 @@ class Agent:
         configuration: Configuration,
         redactor: logs.Redactor,
         tempo: Tempo | None = None,
+        configure_logs: Callable[[str, str], logs.Redactor] = logs.configure,
     ) -> None:
         self._options = options
+        self._configure_logs = configure_logs
         self._configuration = configuration
         self._redactor = redactor
         self._known = collectors.discover()
@@ -157,7 +160,7 @@ class Agent:
         return self._rendering
 
     def ready(self) -> bool:
-        """Whether every source has been tried, and what is served was made after that."""
+        """Whether the first poll of every source has ended, and what is served was made after that."""
         return self._ready
 
     def status(self) -> Status:
@@ -181,7 +184,7 @@ class Agent:
                 self._board.pin_reload(time.time(), str(error))
                 self._changed.set()
                 raise
-            self._redactor = logs.configure(configuration.log.level, configuration.log.format)
+            self._redactor = self._configure_logs(configuration.log.level, configuration.log.format)
             old, self._configuration = self._configuration, configuration
             self._announce(configuration)
             self._file.limits = parts.limits(configuration)
@@ -259,9 +262,9 @@ class Agent:
                 log.exception("a rendering failed; what was rendered before is still served")
 
     def _render(self) -> None:
-        now, tried = time.time(), self._board.tried()
+        now, told = time.time(), self._board.told()
         blocks = list(self._board.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
+        self._ready = told
         self._pages = self._page_maker.make(now, self._working.collectors, blocks)
-        self._ready = tried
         give_back()

@@ -133,7 +133,7 @@ def _route(handlers: list[logging.Handler]) -> None:
     root.setLevel(min(handler.level for handler in handlers))
     logging.captureWarnings(capture=True)
     # A library's information is our debugging, and its debugging would show headers with tokens.
-    quiet = logging.INFO if root.level == logging.DEBUG else max(logging.WARNING, root.level)
+    quiet = logging.INFO if handlers[0].level == logging.DEBUG else max(logging.WARNING, root.level)
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LIBRARIES]
     for name in {*names, *_LIBRARIES}:
         logger = logging.getLogger(name)

@@ -11,12 +11,12 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.reliability import Reliability, Tally
-from tests.servers import postgres15, postgres18
+from tests.servers import postgres, postgres15, postgres18
 
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres
 
-__all__ = ["postgres15", "postgres18"]
+__all__ = ["postgres", "postgres15", "postgres18"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Collect what the tests of faults count, where it was asked for."""
     if document := config.getoption("--reliability"):
+        if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+            raise pytest.UsageError("--reliability counts in one process: leave out -n")
         config.pluginmanager.register(Reliability(Path(document)))
 
 
@@ -34,13 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def tally() -> Tally:
     """How often a test drives its fault, and what is lost or doubled by it."""
     return Tally()
-
-
-@pytest.fixture(scope="session", params=["postgres15", "postgres18"])
-def postgres(request: pytest.FixtureRequest) -> "Postgres":
-    """Each PostgreSQL in turn."""
-    server: Postgres = request.getfixturevalue(request.param)
-    return server
 
 
 @pytest.fixture

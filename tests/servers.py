@@ -13,7 +13,7 @@ from tests.components import require
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres
 
-__all__ = ["postgres15", "postgres18"]
+__all__ = ["postgres", "postgres15", "postgres18"]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +32,10 @@ def postgres18() -> Iterator["Postgres"]:
 
     with Postgres(bin_dir=require("postgres18")) as server:
         yield server
+
+
+@pytest.fixture(scope="session", params=["postgres15", "postgres18"])
+def postgres(request: pytest.FixtureRequest) -> "Postgres":
+    """Each PostgreSQL in turn."""
+    server: Postgres = request.getfixturevalue(request.param)
+    return server

@@ -7,7 +7,9 @@ import pytest
 
 from exporter import app, collectors, logs
 from exporter.config import RunOptions
+from exporter.errors import HistoryError
 from exporter.exposition import Rendering
+from exporter.poller.taking import Taken
 from exporter.web.application import application
 from tests.agent import PATIENCE_SECONDS
 from tests.web.fakes import ask
@@ -60,6 +62,38 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
     assert not agent.ready(), "the source was tried, and what is served does not tell of it yet"
     agent._render()
     assert agent.ready()
+
+
+def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rendering in the midst of the first poll makes nobody ready; pages that fail keep nobody from it."""
+    environment = {
+        "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1",
+        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
+    }
+    options = RunOptions(tmp_path / "none.yml", environ=environment)
+    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    poller = agent._working.poller
+    assert poller is not None
+    poller.lock()
+    store, between = poller._store, list[bool]()
+
+    def rendered_between(taken: Taken, now: float, *, exact: bool) -> HistoryError | None:
+        agent._render()
+        between.append(agent.ready())
+        return store(taken, now, exact=exact)
+
+    def fail(*_: object) -> None:
+        message = "no page"
+        raise ValueError(message)
+
+    monkeypatch.setattr(poller, "_store", rendered_between)
+    assert not poller.poll()
+    assert between == [False]
+    monkeypatch.setattr(agent._page_maker, "make", fail)
+    with pytest.raises(ValueError, match="no page"):
+        agent._render()
+    assert agent.ready()
+    assert b"tableau_collector_success" in agent.exposition().text
     assert b'tableau_up{source="repository"} 0' in agent.exposition().text
 
 

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from exporter.demo.configured import configured
 from exporter.demo.guide import guide
 
 WAKE_SECONDS = 0.5
+ConfigureLogs = Callable[[str, str], logs.Redactor]
 
 
 def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
@@ -30,13 +31,11 @@ def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bo
             if not cloud:
                 print("starting PostgreSQL and filling it with 30 days of requests ...", flush=True)  # noqa: T201
             with (
-                (folder / "agent.log").open("w", encoding="utf-8") as record,
+                _recorded(folder / "agent.log") as configure_logs,
                 simulated.cloud() if cloud else simulated.server() as found,
                 Alerting(folder, ended, found.mend) if alerts else nullcontext() as alerting,
             ):
-                # What it would warn of, a plain connection to this very machine, is the demo's own doing.
-                redactor = logs.configure("error", "logfmt", record=record)
-                _watch(found, folder, port, ended, seconds, alerting, redactor)
+                _watch(found, folder, port, ended, seconds, alerting, configure_logs)
         finally:
             if keep:
                 print(f"kept: {folder}", flush=True)  # noqa: T201
@@ -52,13 +51,15 @@ def _watch(
     ended: threading.Event,
     seconds: float | None,
     alerting: Alerting | None,
-    redactor: logs.Redactor,
+    configure_logs: ConfigureLogs,
 ) -> None:
     notified = alerting.alertmanager if alerting else None
     alertmanagers = [f"http://{notified.address}"] if notified else []
     configuration = configured(found, folder, port, simulated.AGENT, alertmanagers)
     options = RunOptions(configuration, config_file_explicit=True)
-    agent = app.Agent(options, options.load(collectors.discover()), redactor, hurried.tempo())
+    loaded = options.load(collectors.discover())
+    redactor = configure_logs(loaded.log.level, loaded.log.format)
+    agent = app.Agent(options, loaded, redactor, hurried.tempo(), configure_logs)
     agent.start()
     try:
         if alerting:
@@ -81,6 +82,19 @@ def _watch(
             ended.wait(min(WAKE_SECONDS, until - time.monotonic()))
     finally:
         agent.stop()
+
+
+@contextmanager
+def _recorded(path: Path) -> Iterator[ConfigureLogs]:
+    """Keep the agent's log in a file, over a reload too.
+
+    The terminal has errors alone: what it would warn of, a plain connection to this very machine, is the demo's doing.
+    """
+    with path.open("w", encoding="utf-8") as record:
+        try:
+            yield lambda _, log_format: logs.configure("error", log_format, record=record)
+        finally:
+            logs.configure("error")  # whoever is late does not write into a file that is closed
 
 
 @contextmanager

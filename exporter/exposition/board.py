@@ -64,6 +64,7 @@ class Board:
         self._archive: tuple[AnyBlock, ...] = ()
         self._archive_status = ArchiveStatus("")
         self._polls: deque[PollStatus] = deque(maxlen=POLLS_SHOWN)
+        self._told: set[str] = set()
         self._recalled: dict[tuple[str, str], Recalled] = {}
         self._use: Use | None = None
         self._firing: tuple[FiringAlert, ...] | None = None
@@ -102,6 +103,16 @@ class Board:
         """Whether the first poll of every source has been tried, however it ended."""
         with self._lock:
             return all(status.tried_at is not None for status in self._sources.values())
+
+    def pin_told(self, source: str) -> None:
+        """Say that a poll of a source has ended, however, and that all it told is pinned."""
+        with self._lock:
+            self._told.add(source)
+
+    def told(self) -> bool:
+        """Whether the first poll of every source has ended; it was tried before that."""
+        with self._lock:
+            return self._told >= self._sources.keys()
 
     def pin_collector(
         self, status: CollectorStatus, missing: Sequence[str] = (), *, source: str = "repository"

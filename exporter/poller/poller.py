@@ -77,6 +77,7 @@ class Poller:
 
     def _confess(self, error: str) -> None:
         self._shower.show_defect(error, self._clock())
+        self._shared.board.pin_told(SOURCE)
         self._on_change()
 
     def poll(self, *, exact: bool = False) -> bool:
@@ -108,6 +109,7 @@ class Poller:
             self._settle(taken, now, exact=exact, scan=scan)
         self._shower.exact_interval = self._scan_due.seconds
         self._shower.show(taken, self._taker.known, self._learned, now, self._clock() - now, error)
+        self._shared.board.pin_told(SOURCE)
         self._on_change()
         return error is None
 

@@ -68,8 +68,8 @@ class Recollection:
             return
         question = state.recalls
         answer = self._ask(name, now, lambda writer: writer.recall(question, rows))
-        due.done_at = now
         if answer is not None:
+            due.done_at = now
             self.shared.board.pin_recalled(name, self.source, Recalled(answer, now, dict(sites)))
 
     def _use(self, sites: Mapping[int, str], now: float) -> None:

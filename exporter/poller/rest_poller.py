@@ -72,6 +72,8 @@ class RestPoller:
         now = self._shared.clock()
         if not self._shared.assemblies:
             self._teller.idle(now)
+            self._shared.board.pin_told(SOURCE)
+            self._shared.on_change()
             return True
         unprepared = self._prepare(now)
         runs, told, error = Runs(), Told(), None
@@ -99,6 +101,7 @@ class RestPoller:
         self._teller.show(told, runs, error, str(failure) if failure else None, now)
         if not self._shared.board.asks("repository"):
             show_archive(self._shared)
+        self._shared.board.pin_told(SOURCE)
         self._shared.on_change()
         answered = error is None and (bool(told.notes) or not told.failures)
         del told
@@ -186,4 +189,5 @@ class RestPoller:
 
     def _confess(self, error: str) -> None:
         self._teller.defect(error, {name for name, _ in self._shared.assemblies}, self._shared.clock())
+        self._shared.board.pin_told(SOURCE)
         self._shared.on_change()

@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from exporter.web.turns import Busy, Turns, busy
 
-# What is given to a connection at once. uvicorn copies it, and waits until most of it is on its way; each time the
-# interpreter may have to be waited for.
+# What is given to a connection at once. asyncio copies what the system does not take, and uvicorn waits until most of
+# it is on its way; each time the interpreter may have to be waited for.
 _AT_ONCE = 1024 * 1024
 
 

@@ -15,7 +15,7 @@ from exporter.web.passing import PassingConnection
 KEEP_ALIVE_SECONDS = 75
 """Above the usual scrape interval, so that Prometheus keeps its connection."""
 HEAD_BYTES = 16 * 1024
-"""A request's head may have so many bytes."""
+"""How much of a request's head is borne with before its end has come."""
 # How often in a span of patience it is looked whether the client has taken anything.
 _LOOKS = 10
 

@@ -11,10 +11,10 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from tests.components import require
-from tests.servers import postgres15, postgres18
+from tests.servers import postgres, postgres15, postgres18
 
 # Servers of its own: roles have other passwords here.
-__all__ = ["postgres15", "postgres18"]
+__all__ = ["postgres", "postgres15", "postgres18"]
 
 # A Wednesday morning.
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone

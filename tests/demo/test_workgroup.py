@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from exporter.demo import workgroup
+from exporter.demo.postgres import Postgres
 from exporter.demo.workgroup import VERSIONS, schema
 from exporter.repository.connection import Connection, connect
 
@@ -55,6 +56,13 @@ def columns(database: Mapping[str, str | int], kind: bytes) -> dict[str, dict[st
         for relation, name, data_type in connection.execute(COLUMNS, [kind.decode()]):
             found.setdefault(relation, {})[name] = data_type
     return found
+
+
+def test_the_servers_are_those_of_this_folder(
+    postgres: Postgres, postgres15: Postgres, postgres18: Postgres, request: pytest.FixtureRequest
+) -> None:
+    """Roles are the whole server's: whatever ran before, passwords are not set on the servers of other tests."""
+    assert postgres is {"postgres15": postgres15, "postgres18": postgres18}[request.node.callspec.params["postgres"]]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -86,6 +86,15 @@ def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
         writer.incident("test", "written all the same")
 
 
+def test_what_failed_is_asked_again_with_the_next(tmp_path: Path) -> None:
+    """A question that failed does not wait for as long as its answer would have been good."""
+    later = instant(NOW + 300).replace(tzinfo=None)
+    there = asked(tmp_path / "history.duckdb", f"SELECT if($now < TIMESTAMP '{later}', error('no'), '') FROM state")
+    assert there.recall(NOW) == [None, NOW]
+    assert there.recall(NOW + 300) == [NOW + 300, NOW + 300]
+    assert there.recall(NOW + 600) == [NOW + 300, NOW + 600]
+
+
 def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
     """Nobody waits for the file once for each question: the next poll asks them all."""
     there = asked(tmp_path / "history.duckdb")
