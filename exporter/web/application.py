@@ -41,7 +41,7 @@ class Endpoint(Protocol):
         """Return the newest rendering."""
 
     def ready(self) -> bool:
-        """Tell whether the first poll of every source has been tried."""
+        """Tell whether the first poll of every source has ended, and is told of."""
 
     def status(self) -> Status:
         """Return what the status page shows."""
@@ -95,7 +95,7 @@ class _Routes:
     async def ready(self, _: Request) -> Response:
         if self._endpoint.ready():
             return PlainTextResponse("The agent is ready.\n")
-        message = "The first poll of every source has not been tried yet.\n"
+        message = "The first poll of every source has not ended yet.\n"
         return PlainTextResponse(message, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def reload(self, request: Request) -> Response:
