@@ -45,9 +45,9 @@ class Demo:
         """Return what its agent logged so far."""
         return "".join(path.read_text(errors="replace") for path in self.folder.glob("*/agent.log"))
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for a condition as long as the demo runs."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"did not happen: {what}\n{self.said()}\n{self.recorded()}")
