@@ -15,14 +15,17 @@ from tests.agent import PATIENCE_SECONDS
 from tests.web.fakes import ask
 
 
+def made(folder: Path, **settings: str) -> app.Agent:
+    """Make an agent whose threads do not run, told as by its environment: REPOSITORY__HOSTS="127.0.0.1:1"."""
+    keys = {"HISTORY__PATH": str(folder / "history.duckdb"), **settings}
+    environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items()}
+    options = RunOptions(folder / "none.yml", environ=environment)
+    return app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+
+
 def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rendering that fails leaves the last one served, and the next is tried."""
-    environment = {
-        "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1",
-        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
-    }
-    options = RunOptions(tmp_path / "none.yml", environ=environment)
-    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     tried = 0
     again = threading.Event()
 
@@ -47,12 +50,7 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
     """The agent is ready once what is served was made after the first poll, not before it."""
-    environment = {
-        "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1",
-        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
-    }
-    options = RunOptions(tmp_path / "none.yml", environ=environment)
-    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     agent._render()
     assert not agent.ready()
     poller = agent._working.poller
@@ -66,12 +64,7 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
 
 def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rendering in the midst of the first poll makes nobody ready; pages that fail keep nobody from it."""
-    environment = {
-        "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1",
-        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
-    }
-    options = RunOptions(tmp_path / "none.yml", environ=environment)
-    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     poller = agent._working.poller
     assert poller is not None
     poller.lock()
@@ -99,14 +92,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
 
 def test_use_without_a_repository(tmp_path: Path) -> None:
     """An agent that knows the REST API alone says that only a repository tells of use; its files are heads alone."""
-    environment = {
-        "TABLEAU_EXPORTER_REST__URL": "http://127.0.0.1:1",
-        "TABLEAU_EXPORTER_REST__TOKEN_NAME": "agent",
-        "TABLEAU_EXPORTER_REST__TOKEN_VALUE": "secret",
-        "TABLEAU_EXPORTER_HISTORY__PATH": str(tmp_path / "history.duckdb"),
-    }
-    options = RunOptions(tmp_path / "none.yml", environ=environment)
-    agent = app.Agent(options, options.load(collectors.discover()), logs.configure("error"))
+    agent = made(tmp_path, REST__URL="http://127.0.0.1:1", REST__TOKEN_NAME="agent", REST__TOKEN_VALUE="secret")
     agent._render()
     pages = application(agent)
     for path in ("/usage", "/usage?list=unused90"):
