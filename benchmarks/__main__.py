@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.only in {None, "exposition"}:
         for small in (True, False):
-            runs = [measure(arguments.assets, small, arguments) for _ in range(arguments.runs)]
+            runs = [measure(arguments.assets, arguments, small=small) for _ in range(arguments.runs)]
             report(arguments.assets, runs)
     if arguments.only in {None, "pages"}:
         pages.measure(arguments.assets, times=40, scrapers=8, pause_seconds=arguments.pause)

@@ -107,7 +107,7 @@ def scraper(pipe: Connection, port: int, seconds: float, pause: float, offset: f
             while left:
                 left -= connection.recv_into(room, min(left, len(room)))
             took.append(time.perf_counter() - begun)
-            due = max(due + pause, time.perf_counter()) if pause else time.perf_counter()
+            due = max(due + pause, time.perf_counter())
             time.sleep(max(due - time.perf_counter(), 0.0))
     pipe.send(took)
 
@@ -115,7 +115,7 @@ def scraper(pipe: Connection, port: int, seconds: float, pause: float, offset: f
 class Theirs(Collector):
     """The same samples as prometheus_client takes them."""
 
-    def __init__(self, count: int, small: bool) -> None:  # noqa: FBT001
+    def __init__(self, count: int, *, small: bool) -> None:
         self._blocks = [(block, list(block.labels.rows())) for block in blocks(assets(count), small=small)]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -125,16 +125,16 @@ class Theirs(Collector):
             family = block.family
             new = GaugeMetricFamily(family.name, family.help, labels=family.labels)
             metric = made.setdefault(family.name, new)
-            for row, value in zip(rows, block.at(NOW), strict=True):  # type: ignore[union-attr]
+            for row, value in zip(rows, block.at(NOW), strict=True):  # type: ignore[union-attr] # assets have no histogram
                 if value is not None:
                     metric.add_metric(row, value)
         yield from made.values()
 
 
-def peer(pipe: Connection, count: int, small: bool) -> None:  # noqa: FBT001
+def peer(pipe: Connection, count: int, small: bool) -> None:  # noqa: FBT001 - an argument of a process
     """Render the same with prometheus_client: the text format alone, neither OpenMetrics nor compressed."""
     registry = CollectorRegistry()
-    registry.register(Theirs(count, small))
+    registry.register(Theirs(count, small=small))
     gc.collect()
     begun = cost()
     generate_latest(registry)
@@ -162,7 +162,7 @@ def scraped(port: int, seconds: float, pause: float, apart: float) -> list[float
     return took
 
 
-def measure(count: int, small: bool, arguments: Namespace) -> dict[str, Any]:  # noqa: FBT001
+def measure(count: int, arguments: Namespace, *, small: bool) -> dict[str, Any]:
     """Return what one run found; scrapers go on for three renderings each time."""
     every, pause, seconds = arguments.every, arguments.pause, 3.5 * arguments.every
     process, pipe = started(peer, count, small)
@@ -170,8 +170,10 @@ def measure(count: int, small: bool, arguments: Namespace) -> dict[str, Any]:  #
     process.join()
     process, pipe = started(agent, count, small, every)
     port, costs, size = pipe.recv()
-    took = scraped(port, seconds, pause, pause / SCRAPERS)
-    at_once = scraped(port, seconds, pause, 0.0)
+    # Who scrapes without a pause has no offset.
+    apart = {"at offsets of their own": pause / SCRAPERS} if pause else {}
+    ways = {**apart, "all at once": 0.0}
+    scrapes = {when: scraped(port, seconds, pause, between) for when, between in ways.items()}
     pipe.send("stop")
     beside, peak = pipe.recv()
     process.join()
@@ -179,8 +181,7 @@ def measure(count: int, small: bool, arguments: Namespace) -> dict[str, Any]:  #
         "theirs": theirs,
         "costs": costs,
         "size": size,
-        "took": took,
-        "at once": at_once,
+        "scrapes": scrapes,
         "beside": beside,
         "peak": peak,
     }
@@ -198,7 +199,7 @@ def report(count: int, found: Sequence[dict[str, Any]]) -> None:
         ratio = middle(run["theirs"][0] / run["costs"][name][0] for run in found)
         print(f"| ours, all forms: {name} | {wall:.2f} | {cpu:.2f} | 1/{ratio:.1f} |")
     for run in found:
-        for when, took in (("at offsets of their own", run["took"]), ("all at once", run["at once"])):
+        for when, took in run["scrapes"].items():
             p50, p99 = (1000 * took[int(len(took) * part)] for part in (0.5, 0.99))
             print(
                 f"{SCRAPERS} scrapers {when}, {len(took)} scrapes: median {p50:.0f} ms, 99th percentile {p99:.0f} ms,"
