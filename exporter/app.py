@@ -6,7 +6,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
 from importlib import metadata
 from types import FrameType
 
@@ -90,7 +89,7 @@ class Agent:
         configuration: Configuration,
         redactor: logs.Redactor,
         tempo: Tempo | None = None,
-        configure_logs: Callable[[str, str], logs.Redactor] = logs.configure,
+        configure_logs: logs.Configure = logs.configure,
     ) -> None:
         self._options = options
         self._configure_logs = configure_logs

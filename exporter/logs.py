@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 from urllib.parse import quote
 
@@ -48,6 +48,10 @@ class Redactor:
             return [self._plain(inner) for inner in value]
         text = str(value)
         return self._pattern.sub("<secret>", text) if self._pattern else text
+
+
+Configure = Callable[[str, str], Redactor]
+"""Sends logs somewhere, told their level and format; ``configure`` is one."""
 
 
 def configure(

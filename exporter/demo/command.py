@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,6 @@ from exporter.demo.configured import configured
 from exporter.demo.guide import guide
 
 WAKE_SECONDS = 0.5
-ConfigureLogs = Callable[[str, str], logs.Redactor]
 
 
 def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
@@ -51,7 +50,7 @@ def _watch(
     ended: threading.Event,
     seconds: float | None,
     alerting: Alerting | None,
-    configure_logs: ConfigureLogs,
+    configure_logs: logs.Configure,
 ) -> None:
     notified = alerting.alertmanager if alerting else None
     alertmanagers = [f"http://{notified.address}"] if notified else []
@@ -85,7 +84,7 @@ def _watch(
 
 
 @contextmanager
-def _recorded(path: Path) -> Iterator[ConfigureLogs]:
+def _recorded(path: Path) -> Iterator[logs.Configure]:
     """Keep the agent's log in a file, over a reload too.
 
     The terminal has errors alone: what it would warn of, a plain connection to this very machine, is the demo's doing.
