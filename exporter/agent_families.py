@@ -129,6 +129,14 @@ REST_COLLISIONS = _counter(
     " started; at every poll.",
     source="rest",
 )
+FRESHNESS_SOURCE_LAST_SUCCESS = _gauge(
+    "freshness_source_last_success_timestamp_seconds",
+    "When a source of freshness was last read whole for a site: metadata, job, flow_run or task; from the REST and"
+    " Metadata APIs at every poll.",
+    "site",
+    "source",
+    source="Metadata API; rest: jobs, flows/runs, tasks",
+)
 NOTIFICATIONS_SENT = _counter(
     "notifications_sent_total",
     "Alerts that an Alertmanager took from the agent, each time, since the history was begun; at every sending.",
@@ -175,6 +183,7 @@ FAMILIES = (
     REST_SIGN_INS,
     REST_SESSIONS_LOST,
     REST_COLLISIONS,
+    FRESHNESS_SOURCE_LAST_SUCCESS,
     NOTIFICATIONS_SENT,
     NOTIFICATIONS_FAILED,
     NOTIFICATIONS_FIRING,
