@@ -149,7 +149,8 @@ class Inventory:
     missing and why, a line each; ``gaps`` are those of them that leave freshness unknown although its source is
     switched on. ``read_whole`` says of each source of freshness that the site needs whether it was read to its end.
     ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
-    ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read.
+    ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
+    are those of now, None before they have been made.
     """
 
     site: str
@@ -165,3 +166,4 @@ class Inventory:
     read_whole: Mapping[str, bool] = field(default_factory=dict)
     tasks_read: frozenset[str] = frozenset({"workbook", "datasource", "flow"})
     remembered: pa.Table | None = field(default_factory=FRESHNESS.empty_table)
+    known: pa.Table | None = None

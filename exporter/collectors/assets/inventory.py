@@ -16,9 +16,9 @@ from exporter.inventory import Inventory
 KEY = ["asset_type", "asset_id"]
 
 
-def assets_of(inventory: Inventory, known: pa.Table | None = None) -> pa.Table:
-    """Return the site's assets as rows of Asset; ``known`` are its rows of AssetFreshness."""
-    known = known_refreshes(inventory) if known is None else known
+def assets_of(inventory: Inventory) -> pa.Table:
+    """Return the site's assets as rows of Asset."""
+    known = known_refreshes(inventory) if inventory.known is None else inventory.known
     order = pa.array(range(inventory.content.num_rows), pa.int64())
     rows = inventory.content.append_column("order", order)
     for more in (known.select([*KEY, "uses"]), _last_successes(inventory.refreshes), _planned(inventory)):
