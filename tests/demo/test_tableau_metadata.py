@@ -3,7 +3,6 @@
 import pytest
 
 from exporter.demo.company import Company
-from exporter.demo.tableau.graphql import Field, Invalid, parse
 from exporter.demo.tableau.server import TableauServer
 from tests.demo.tableau import by_url, latest, signed_in
 
@@ -121,26 +120,3 @@ def test_what_is_not_understood_is_an_error(tableau: TableauServer, query: str) 
         answer = server.metadata.query(query, {"cursor": "nonsense"})
     assert "data" not in answer
     assert answer["errors"]
-
-
-def test_values_of_every_kind_are_read() -> None:
-    """Numbers, texts, lists, objects, names, constants and variables stand among arguments."""
-    query = r"""
-      # a comment
-      query Name($one: Int! = 1, $many: [String!]! = ["x"], $none: ID) {
-        field(a: -2.5, b: "\"\u00e9\"", c: [1, 2], d: {e: true, f: null}, g: NAME, h: $one, i: $many, j: $none) { sub }
-      }
-    """
-    arguments = {
-        "a": -2.5,
-        "b": '"é"',
-        "c": [1, 2],
-        "d": {"e": True, "f": None},
-        "g": "NAME",
-        "h": 7,
-        "i": ["x"],
-        "j": None,
-    }
-    assert parse(query, {"one": 7}) == (Field("field", "field", arguments, (Field("sub", "sub"),)),)
-    with pytest.raises(Invalid, match="Only one operation"):
-        parse("{ a } { b }", {})

@@ -79,6 +79,8 @@ class Rest:
             raise errors.not_found("What was asked for")
         if self._traps.hits(self._traps.forbidden, call.kind, session.site):
             raise errors.forbidden(f"see {call.kind}")
+        if call.kind != "metadata" and self._traps.hits(self._traps.missing, call.kind, session.site):
+            raise errors.not_found(f"The resource '{call.kind}'")
         scope = SCOPES.get(call.kind)
         if scope and session.scopes is not EVERYTHING and not _granted(scope, session.scopes):
             raise errors.session_ended()
@@ -120,9 +122,8 @@ class Rest:
 
     def _cached(self, call: Call, site: Site, facts: Facts) -> bytes:
         style, traps = self._style(), self._traps
-        hit = [call.kind in named or "*" in named for named in (traps.short_page, traps.no_total, traps.emptied)]
-        moved = [call.kind in named or "*" in named for named in (traps.duplicated, traps.skipped)]
-        key = (call.kind, call.id, site.luid, style, *sorted(call.query.items()), *hit, *moved, traps.reaches(site.url))
+        hit = [traps.hits(named, call.kind, site.url) for named in traps.of_lists()]
+        key = (call.kind, call.id, site.luid, style, *sorted(call.query.items()), *hit)
         return self._once(facts, key, lambda: self._render(call, site, style))
 
     def _once(self, facts: Facts, key: object, render: Callable[[], bytes]) -> bytes:
@@ -153,13 +154,16 @@ class Rest:
         items = lists.chosen(listing, listing.items(site), call.query)
         if hit(traps.emptied):
             items = []
+        if hit(traps.empty_element):
+            return markup.document(markup.element(listing.element, {}))
         pagination = ""
         if call.kind == "flow_runs" and oddities.flow_runs_without_pages:
             lists.Page.asked(call.query).alone()
         elif listing.paged:
             page = lists.Page.asked(call.query)
             shift = hit(traps.skipped) - hit(traps.duplicated)
-            total = len(items) - (shift if page.number > 1 else 0) + lists.promised(call.kind, oddities)
+            total = len(items) - (shift if page.number > 1 else 0)
+            total += lists.promised(call.kind, oddities) + hit(traps.wrong_count)
             items = page.cut(items, shift)
             attributes = {"pageNumber": page.number, "pageSize": page.size, "totalAvailable": total}
             pagination = "" if hit(traps.no_total) else markup.element("pagination", {**attributes})
@@ -175,11 +179,17 @@ class Rest:
         traps = self._traps
         if not traps.reaches(site.url):
             traps = Traps()
-        if traps.metadata == "missing":
+        if traps.metadata == "missing" or traps.hits(traps.missing, "metadata", site.url):
             return Answer(404, b'{"timestamp":"","status":404,"error":"Not Found"}', JSON)
         if traps.metadata == "disabled":
             return Answer(200, metadata.disabled(), JSON)
-        key = (site.luid, call.body, traps.metadata_partial, traps.metadata_node_limit, traps.metadata_page_limit)
+        if traps.take("metadata_throttle_next"):
+            return Answer(200, metadata.throttled(), JSON)
+        if traps.hits(traps.empty_element, "metadata", site.url):
+            return Answer(200, b'{"data": {}}', JSON)
+        if traps.hits(traps.emptied, "metadata", site.url):
+            site = site._replace(workbooks=(), datasources=(), flows=(), virtual_connections=())
+        key = (site.luid, call.body, len(site.workbooks), *traps.of_metadata())
         return Answer(200, self._once(facts, key, lambda: metadata.answer(site, call.body, traps)), JSON)
 
 

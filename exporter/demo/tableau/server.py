@@ -120,10 +120,19 @@ class TableauServer:
                 return Answer(traps.fail_status, wire.BUSY_PAGE, HTML, waiting)
             if traps.take("expire_next"):
                 self._expire(call)
-        if call.kind not in SIGNING and site in traps.sites_failing:
-            return Answer(500, wire.BUSY_PAGE, HTML)
+        if (broken := self._broken(call, site)) is not None:
+            return broken
         self._rival(call)
         return self.rest.answer(call)
+
+    def _broken(self, call: Call, site: str | None) -> Answer | None:
+        """Return what stands in an answer's place as long as a trap is set."""
+        traps = self.traps
+        if (call.kind not in SIGNING and site in traps.sites_failing) or traps.hits(traps.failing, call.kind, site):
+            return Answer(500, wire.BUSY_PAGE, HTML)
+        if traps.hits(traps.nulls, call.kind, site):
+            return Answer(200, b"null")
+        return Answer(200, wire.GARBAGE) if traps.hits(traps.garbage, call.kind, site) else None
 
     def remember(self, call: Call, site: str | None, target: str, status: int) -> None:
         """Count a call that was answered."""
