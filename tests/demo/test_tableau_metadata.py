@@ -1,5 +1,7 @@
 """The simulated Metadata API: the language of its queries, its pages, and when extracts were refreshed."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -211,6 +213,15 @@ def test_a_query_that_the_schema_lacks_is_refused(tableau: TableauServer) -> Non
     query = WORKBOOKS.replace("embeddedDatasources {", "embeddedDatasources { luid")
     assert [error.message for error in validate(build_schema(schema_text()), parse(query))]
     assert set(asked(tableau, query)) == {"errors"}
+
+
+def test_without_graphql_the_demo_says_what_to_install() -> None:
+    """Who has the package without its extra is told in one line, and nothing else."""
+    program = "import sys; sys.modules['graphql'] = None; from exporter.cli import main; main(['demo', '--cloud'])"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert ended.stderr.count("\n") == 1
+    assert "pip install 'tableau-exporter[demo]'" in ended.stderr
 
 
 def test_virtual_connections_have_tables_with_extracts(tableau: TableauServer) -> None:

@@ -7,22 +7,27 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from graphql import (
-    DocumentNode,
-    GraphQLError,
-    GraphQLField,
-    GraphQLResolveInfo,
-    GraphQLSchema,
-    build_schema,
-    execute_sync,
-    is_non_null_type,
-    parse,
-    validate,
-)
-
+from exporter.demo.installation import INSTALL
 from exporter.demo.tableau.facts import Site
 from exporter.demo.tableau.graph import CONTENT, FIELDS, Graph
 from exporter.demo.tableau.traps import Traps
+from exporter.errors import DemoError
+
+try:
+    from graphql import (
+        DocumentNode,
+        GraphQLError,
+        GraphQLField,
+        GraphQLResolveInfo,
+        GraphQLSchema,
+        build_schema,
+        execute_sync,
+        is_non_null_type,
+        parse,
+        validate,
+    )
+except ModuleNotFoundError as missing:
+    raise DemoError(f"the demo needs graphql-core, which comes with the extra 'demo': {INSTALL}") from missing
 
 # How many nodes a page has whose size is not asked for.
 DEFAULT_PAGE = 100
