@@ -11,7 +11,9 @@ from exporter.demo.company import Company
 from exporter.demo.tableau.graph import instant
 from exporter.demo.tableau.metadata import schema_text
 from exporter.demo.tableau.server import TableauServer
-from exporter.rest.metadata import QUERIES
+from exporter.rest.metadata import SOURCES as AGENT_SOURCES
+from exporter.rest.metadata import WORKBOOKS as AGENT_WORKBOOKS
+from exporter.rest.metadata import query as agent_query
 from tests.demo.tableau import by_url, latest, signed_in
 
 EXTRACT = "hasExtracts extractLastRefreshTime extractLastIncrementalUpdateTime extractLastUpdateTime"
@@ -199,13 +201,23 @@ def test_nulls_come_wherever_the_schema_lets_them(tableau: TableauServer) -> Non
     ]
 
 
-@pytest.mark.parametrize("name", list(QUERIES))
-def test_the_agent_asks_what_the_schema_has(tableau: TableauServer, name: str) -> None:
+@pytest.mark.parametrize("form", [{}, {"virtual": False}, {"virtual": False, "ordered": False}], ids=str)
+@pytest.mark.parametrize("name", [AGENT_SOURCES, AGENT_WORKBOOKS])
+def test_the_agent_asks_what_the_schema_has(tableau: TableauServer, name: str, form: dict[str, bool]) -> None:
     """The agent's own queries are valid by the published schema, and answered without an error."""
-    assert validate(build_schema(schema_text()), parse(QUERIES[name])) == []
-    answer = asked(tableau, QUERIES[name], first=3, afterToken=None)
+    query = agent_query(name, **form)
+    assert validate(build_schema(schema_text()), parse(query)) == []
+    answer = asked(tableau, query, first=3, afterToken=None)
     assert answer["data"][name]["nodes"]
     assert "errors" not in answer
+
+
+def test_an_older_release_knows_no_virtual_connections(tableau: TableauServer) -> None:
+    """A query that names one of them is refused whole, any other is answered."""
+    tableau.traps.metadata_old = True
+    refused = asked(tableau, agent_query(AGENT_WORKBOOKS))
+    assert [error["extensions"] for error in refused["errors"]] == [{"classification": "ValidationError"}]
+    assert "errors" not in asked(tableau, agent_query(AGENT_WORKBOOKS, virtual=False))
 
 
 def test_a_query_that_the_schema_lacks_is_refused(tableau: TableauServer) -> None:

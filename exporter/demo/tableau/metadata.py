@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -54,6 +55,8 @@ ROOTS: Mapping[str, Callable[[Site], Sequence[Any]]] = {
     "flows": lambda site: site.flows,
     "virtualConnections": lambda site: site.virtual_connections,
 }
+# The fields that name a virtual connection.
+VIRTUAL = re.compile(r"^  \w*[vV]irtualConnection\w*: .*$", re.MULTILINE)
 ORDERS = {"ID": "id", "LUID": "luid", "NAME": "name", "PROJECT_NAME": "projectName"}
 
 
@@ -83,7 +86,7 @@ def answer(site: Site, body: bytes, traps: Traps) -> bytes:
         query, variables = str(request["query"]), request.get("variables") or {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return _invalid([str(error)])
-    document, errors = _understood(query)
+    document, errors = _understood(query, old=traps.metadata_old)
     if document is None:
         return _invalid(errors)
     graph = Graph(site, traps)
@@ -110,12 +113,13 @@ def _beside(graph: Graph) -> Mapping[str, object]:
 
 
 @cache
-def _understood(query: str) -> tuple[DocumentNode | None, list[str]]:
+def _understood(query: str, *, old: bool) -> tuple[DocumentNode | None, list[str]]:
     try:
         document = parse(query)
     except GraphQLError as error:
         return None, [error.message]
-    errors = validate(_schema(minds=True), document)
+    known = build_schema(VIRTUAL.sub("", schema_text())) if old else _schema(minds=True)
+    errors = validate(known, document)
     return (None if errors else document), [error.message for error in errors]
 
 

@@ -100,6 +100,8 @@ class Traps:
     """An asset is on no page when more than one page is asked for, unless the query names an order."""
     metadata_permissions: bool = False
     """The error PERMISSIONS_MODE_SWITCHED stands beside data that is complete."""
+    metadata_old: bool = False
+    """The schema has no virtual connections, as before 2022.1: a query that names them is refused."""
     metadata_nulls: bool = False
     """Every field that the schema lets be null is null in every third asset, and in what stands below it."""
 
