@@ -67,7 +67,8 @@ def look(session: Session, sites: Sites) -> Iterator[Seen]:
             continue
         missing += [text for what, supplement in SUPPLEMENTS.items() if (text := _tried(session, what, *supplement))]
         name = label(session.site)
-        yield (None, f"site {name}: {'; '.join(missing)}") if missing else (True, f"site {name} has all that is read")
+        if missing:
+            yield None, f"site {name} works without {'; without '.join(missing)}"
 
 
 def _lists(session: Session) -> list[str]:
@@ -77,7 +78,7 @@ def _lists(session: Session) -> list[str]:
     try:
         _one_of(CONTENT["flow"])(session)
     except Forbidden as error:
-        return [f"no flows ({error})"]
+        return [f"flows ({error})"]
     return []
 
 
@@ -85,5 +86,5 @@ def _tried(session: Session, what: str, read: Callable[[Session], object], gives
     try:
         read(session)
     except SourceError as error:
-        return f"without {what} ({error}) it is not known: {gives}"
+        return f"{what} ({error}), so {gives} cannot be known from there"
     return None

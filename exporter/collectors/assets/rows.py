@@ -10,6 +10,8 @@ from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 
 SOURCES = ("repository", "metadata", "job", "created", "updated_at")
 """What freshness may be taken from, the best first."""
+REFRESHES = frozenset({"repository", "metadata", "job"})
+"""Those of them that are a successful refresh: all equally good, the latest counts."""
 
 
 @dataclass(frozen=True)
