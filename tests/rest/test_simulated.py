@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import tableauserverclient as tsc
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Content
 from exporter.demo.tableau.jwt import App
+from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import PollInterrupted, SourceError
 from exporter.rest.login import ConnectedApp, Login, Token
@@ -27,8 +29,10 @@ APP = App("client", "secret id", "a secret that is long enough to sign with")
 
 @pytest.fixture(scope="module")
 def estate() -> Estate:
-    """1,250 workbooks and 400 data sources over three sites, and some flows."""
-    return Estate.large(1_250, 400, flows=30, jobs=90)
+    """1,250 workbooks and 400 data sources over three sites, and some flows; odd, but for wrong totals."""
+    made = Estate.large(1_250, 400, flows=30, jobs=90)
+    made.oddities = replace(Oddities(), promised=frozenset())
+    return made
 
 
 @pytest.fixture
@@ -162,7 +166,8 @@ def test_owners_projects_and_tasks(rest: Rest, estate: Estate) -> None:
     }
     assert all(address.endswith("@example.com") for _, _, address in people.values())
     assert projects == {project.luid: project.parent for site in facts for project in site.projects}
-    assert tasks == Counter(task.asset for site in facts for task in site.tasks)
+    refreshes = (task for site in facts for task in site.tasks if task.asset and task.ran_at is None)
+    assert tasks == Counter(task.asset for task in refreshes)
 
 
 def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: Rest, estate: Estate) -> None:
@@ -341,7 +346,7 @@ def test_tableau_cloud(estate: Estate, tmp_path: Path) -> None:
         tasks = rows(results, "tasks")
         assert tasks
         assert {row["suspended"] for row in tasks} == {None}
-        assert all(row["next_run_at"] for row in tasks)
+        assert [row["next_run_at"] for row in tasks].count(None) == 1
         rest.close()
         with pytest.raises(SourceError, match=r"Tableau Cloud has no such site: name yours in rest\.sites"):
             poll(Rest(Login(f"{server.url}/", (), lambda: Token(NAME, "another"))))
