@@ -73,8 +73,8 @@ class Job:
     completed_at: datetime
 
 
-def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> str | None:
-    """Fetch the refreshes of the last days that are of use; return what is missing, None where all were fetched.
+def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> str:
+    """Fetch the refreshes of the last days that are of use; return what is missing, nothing where all were fetched.
 
     Raises SourceError where the list of jobs cannot be read.
     """
@@ -99,7 +99,7 @@ def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> 
             sought.barren.add(job.job_id)
     if error is not None:
         return f"{failed + left} refresh jobs could not be fetched: {error}"
-    return f"{left} refresh jobs are not fetched today: rest.job_lookups_per_day is used up" if left else None
+    return f"{left} refresh jobs are not fetched today: rest.job_lookups_per_day is used up" if left else ""
 
 
 def _finished(session: Session, now: datetime) -> Sequence[Job]:

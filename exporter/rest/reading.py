@@ -17,6 +17,7 @@ from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
 from exporter.rest import jobs, tasks
 from exporter.rest.columns import schema, table
+from exporter.rest.counts import Counts
 from exporter.rest.faults import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
 from exporter.rest.metadata import MetadataReader
@@ -86,6 +87,7 @@ class Reading:
         self._found: dict[str, dict[str, jobs.Row]] = {}
         self._barren: set[str] = set()
         self._metadata = MetadataReader(clock)
+        self._counts = Counts(clock)
         self._last: dict[tuple[str, str], pa.Table] = {}
 
     def begin(self, known: Known) -> None:
@@ -124,7 +126,9 @@ class Reading:
         undescribed = _undescribed(content, description.rows)
         if description.whole and undescribed:
             report.missing(f"the Metadata API does not describe {len(undescribed)} assets that are listed")
-        refreshes = self._refreshes(site, content, known, undescribed, report, all_jobs=description.rows is None)
+        titles = None if description.rows is None else set(undescribed)
+        looked_up = self._look_up(site, known, titles, report) if undescribed else self.looked_up(site)
+        refreshes = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
         if flows:
             refreshes.append(self._flow_runs(report))
         scheduled, tasks_read = self._tasks(site, report, flows=flows)
@@ -135,7 +139,7 @@ class Reading:
             people,
             description.rows,
             pa.concat_tables(refreshes),
-            self.looked_up(site),
+            looked_up,
             scheduled,
             tuple(dict.fromkeys(report.notes)),
             tuple(dict.fromkeys(report.gaps)),
@@ -151,6 +155,8 @@ class Reading:
         key, rows = (site, listing.endpoint), None
         try:
             listed = collect(self._session, listing)
+            if not listed.missing:
+                self._counts.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
         except SourceError as error:
             report.missing(f"no {listing.endpoint}: {error}")
         else:
@@ -162,20 +168,15 @@ class Reading:
         tables = [one for one in (rows, self._last.get(key)) if one is not None]
         return _first_of_each(pa.concat_tables(tables), listing.row) if tables else None
 
-    def _refreshes(
-        self, site: str, content: pa.Table, known: Known, undescribed: list[str], report: Report, *, all_jobs: bool
-    ) -> list[pa.Table]:
-        """Fetch the jobs of assets that the Metadata API does not describe, within the budget."""
-        if undescribed:
-            titles = None if all_jobs else set(undescribed)
-            sought = jobs.Sought(known.job_ids, self._found.setdefault(site, {}), self._barren, titles)
-            missing = self._supplement(
-                report, "jobs", "job", lambda: jobs.look_up(self._session, sought, known.budget, self._now())
-            )
-            if missing:
-                report.missing(missing, "job")
-        looked_up = self.looked_up(site)
-        return [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
+    def _look_up(self, site: str, known: Known, titles: set[str] | None, report: Report) -> pa.Table | None:
+        """Fetch the jobs of assets that the Metadata API does not describe; return those that were looked up lately."""
+        sought = jobs.Sought(known.job_ids, self._found.setdefault(site, {}), self._barren, titles)
+        look_up = partial(jobs.look_up, self._session, sought, known.budget, self._now())
+        missing = self._supplement(report, "jobs", "job", look_up)
+        if missing:
+            report.missing(missing, "job")
+        found = self.looked_up(site)
+        return table(Refresh, ()) if found is None and missing is not None else found
 
     def _flow_runs(self, report: Report) -> pa.Table:
         found = self._supplement(report, "flow runs", "flow_run", lambda: tasks.last_runs(self._session, self._now()))
@@ -192,7 +193,7 @@ class Reading:
         wanted = [_TASKS[0], *(_TASKS[1:] if flows else ())]
         unread = set[str]()
         for what, asset_types, read_tasks in wanted:
-            rows = self._supplement(report, what, "task", partial(read_tasks, self._session))
+            rows = self._supplement(report, what, "task", partial(self._counted, site, what, read_tasks))
             if rows is None:
                 unread |= asset_types
             else:
@@ -200,6 +201,12 @@ class Reading:
         known = [rows for what, _, _ in wanted if (rows := self._last.get((site, what))) is not None]
         asset_types = frozenset().union(*(asset_types for _, asset_types, _ in wanted))
         return pa.concat_tables(known) if known else None, asset_types - unread
+
+    def _counted(self, site: str, what: str, read_tasks: Callable[[Session], list[tasks.Row]]) -> list[tasks.Row]:
+        """Read tasks. Raises SourceIncomplete where there are suddenly none."""
+        rows = read_tasks(self._session)
+        self._counts.check(self._session.place, site, {what: len(rows)})
+        return rows
 
     def _supplement(self, report: Report, what: str, source: str, read: Callable[[], T]) -> T | None:
         """Read what assets can do without; an answer that is cut, or not Tableau's, is no answer."""

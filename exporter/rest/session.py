@@ -67,7 +67,8 @@ class Session:
         self._server: tsc.Server | None = None
         self._site: str | None = None
         self._has_switched = False
-        self._renewed = self._reopened = self._given_up = self._answered = False
+        self._renewed = self._reopened = self._answered = False
+        self._lost: SourceRefused | None = None
         self._refusals = Refusals(clock)
         self._open: set[str] = set()
         self._life = Life(clock, life)
@@ -107,9 +108,9 @@ class Session:
         return self._refusals.line(SWITCH) is None
 
     @property
-    def lost(self) -> bool:
-        """Whether the session was lost twice in this poll: nothing more is to be had in it."""
-        return self._given_up
+    def lost(self) -> SourceRefused | None:
+        """Why nothing more is to be had in this poll: the session was lost twice in it."""
+        return self._lost
 
     @property
     def answered(self) -> bool:
@@ -118,7 +119,8 @@ class Session:
 
     def begin(self) -> None:
         """Begin a poll: a session may be lost once in it."""
-        self._renewed = self._reopened = self._given_up = self._answered = False
+        self._renewed = self._reopened = self._answered = False
+        self._lost = None
 
     def enter(self, site: str) -> None:
         """Be signed in, and on this site. Raises Forbidden where the site is not there or not for us."""
@@ -320,14 +322,14 @@ class Session:
         self._sign_in(label(self._site))
 
     def _lost_twice(self, error: SessionLost) -> SourceRefused:
-        self._given_up = True
         self._forget()
         if self._signing.by_assertion:
             why = "check that Tableau is not restarting, and the connected app's access level"
         else:
             name = self.life.name
             why = f"another program signs in with the same token ({name}): give each program a token of its own"
-        return SourceRefused(f"{error}: the session was lost twice in one poll; {why}")
+        self._lost = SourceRefused(f"{error}: the session was lost twice in one poll; {why}")
+        return self._lost
 
     def _end(self, token: str) -> None:
         """Sign a session out that was left for another one: a connected app's does not end by itself."""

@@ -123,8 +123,9 @@ class Rest:
         unreachable = 0
         for site in found.names:
             error = found.refused.get(site)
-            if error is None and (self._session.lost or unreachable >= UNREACHABLE_SITES):
+            if error is None and unreachable >= UNREACHABLE_SITES:
                 error = problem
+            error = error or self._session.lost
             if error is None:
                 try:
                     inventory = self._inventory(site, memory, found.take_notes)

@@ -186,7 +186,7 @@ def test_what_lies_outside_the_scopes_is_no_collision(rig: Rig) -> None:
         inventory = rig.inventory(rest)
     assert inventory.described is None
     assert inventory.tasks is None
-    assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 3
+    assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 4
     assert rest.token.collisions == 0
 
 
