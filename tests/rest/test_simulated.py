@@ -167,7 +167,8 @@ def test_owners_projects_and_tasks(rest: Rest, estate: Estate) -> None:
     assert all(address.endswith("@example.com") for _, _, address in people.values())
     assert projects == {project.luid: project.parent for site in facts for project in site.projects}
     refreshes = (task for site in facts for task in site.tasks if task.asset and task.ran_at is None)
-    assert tasks == Counter(task.asset for task in refreshes)
+    linked = (task.flow for site in facts for task in site.linked_tasks)
+    assert tasks == Counter(task.asset for task in refreshes) + Counter(linked)
 
 
 def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: Rest, estate: Estate) -> None:
