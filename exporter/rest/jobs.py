@@ -13,7 +13,7 @@ import tableauserverclient as tsc
 from exporter.errors import SourceError, SourceIncomplete
 from exporter.rest.answers import ANYWHERE, Entry, shape
 from exporter.rest.columns import identity, instant
-from exporter.rest.faults import Forbidden
+from exporter.rest.faults import Forbidden, OutOfScope
 from exporter.rest.lists import pages
 from exporter.rest.session import Session
 
@@ -145,6 +145,8 @@ def _asked(session: Session, job: Job) -> Row | None:
 
     try:
         answer = session.read(request, _JOB)
+    except OutOfScope:
+        raise
     except Forbidden:
         # It was removed in between.
         return None

@@ -153,7 +153,7 @@ class Rest:
         try:
             self._session.enter(site)
         except Forbidden as error:
-            hint = f"there is no site {site} for this token; check rest.sites{spelling(site)}"
+            hint = f"there is no site {site} for this token or its user; check rest.sites{spelling(site)}"
             raise SourceRefused(f"{error}: {hint}") from None
         name = label(self._session.site)
         self._sites.learn(site, name)

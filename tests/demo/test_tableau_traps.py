@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -387,6 +388,18 @@ def test_a_private_authority_vouches_for_the_server(company: Company, tmp_path: 
         with pytest.raises(requests.exceptions.SSLError):
             stranger.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
         stranger.close()
+
+
+@pytest.mark.parametrize("switching", ["refused", "ignored"])
+def test_a_site_is_not_switched(tableau: TableauServer, switching: str) -> None:
+    """Tableau Cloud has no call for it: it is refused, or answered while the session stays where it is."""
+    tableau.traps.switching = switching
+    with signed_in(tableau) as server:
+        target = next(site for site in tsc.Pager(server.sites) if site.content_url == "emea")
+        with pytest.raises(tsc.ServerResponseError, match="403069") if switching == "refused" else nullcontext():
+            server.auth.switch_site(target)
+        assert (server.site_url or "") == ""
+        server.workbooks.get()
 
 
 def test_every_trap_is_shown_here() -> None:

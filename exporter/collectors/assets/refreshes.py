@@ -129,7 +129,8 @@ def _described_whole(parts: "_Parts", job: datetime | None, before: Known, remem
         return Known(0, parts.has_live, uses)
     if before.extracts not in {None, parts.extracts}:
         remembered = (None, None)  # of other extracts than those of now
-    reported = parts.refreshed_at if parts.made_at is None else None
+    # Of one that was refreshed and one that never was, the older counts.
+    reported = parts.refreshed_at if parts.refreshed_at == parts.stalest else None
     at, by = _later((reported, METADATA), remembered, (job, JOB))
     return Known(parts.extracts, parts.has_live, uses, at, by, None if at else parts.stalest)
 

@@ -11,7 +11,7 @@ from exporter.demo.tableau.calls import JSON, Answer, Call
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
 from exporter.demo.tableau.oddities import Oddities
-from exporter.demo.tableau.sessions import EVERYTHING, SCOPES, Session, Sessions
+from exporter.demo.tableau.sessions import Session, Sessions
 from exporter.demo.tableau.traps import Traps
 
 # Pages that are kept, at most.
@@ -81,9 +81,9 @@ class Rest:
             raise errors.forbidden(f"see {call.kind}")
         if call.kind != "metadata" and self._traps.hits(self._traps.missing, call.kind, session.site):
             raise errors.not_found(f"The resource '{call.kind}'")
-        scope = SCOPES.get(call.kind)
-        if scope and session.scopes is not EVERYTHING and not _granted(scope, session.scopes):
-            raise errors.session_ended()
+        self._sessions.admit(session, call.kind)
+        if call.kind == "sites" and self.about.cloud:
+            raise errors.unsupported_on_cloud("Sites query")
         if call.kind in {"sites", "site"}:
             return Answer(200, self._sites(call, session, facts))
         site = next(site for site in facts if site.url == session.site)
@@ -191,11 +191,6 @@ class Rest:
             site = site._replace(workbooks=(), datasources=(), flows=(), virtual_connections=())
         key = (site.luid, call.body, len(site.workbooks), *traps.of_metadata())
         return Answer(200, self._once(facts, key, lambda: metadata.answer(site, call.body, traps)), JSON)
-
-
-def _granted(scope: str, scopes: frozenset[str]) -> bool:
-    whole, _, _ = scope.rpartition(":")
-    return bool({scope, f"{whole}:*", "tableau:*"} & scopes)
 
 
 def _number(version: str) -> tuple[float, ...]:

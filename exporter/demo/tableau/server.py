@@ -61,7 +61,7 @@ class TableauServer:
         self.requests: Counter[str] = Counter()
         self.seen: deque[Seen] = deque(maxlen=REMEMBERED)
         life = LIFE_SECONDS[cloud] if session_seconds is None else session_seconds
-        self.sessions = Sessions(tokens, apps, self.traps, clock, life)
+        self.sessions = Sessions(tokens, apps, self.traps, clock, life, cloud=cloud)
         self.rest = Rest(About(version, api_version, cloud), self.facts, self.sessions, self.traps, self.oddities)
         self.stopped = threading.Event()
         self._lock = threading.Lock()

@@ -59,6 +59,8 @@ class Traps:
     """Names of personal access tokens that can no longer sign in."""
     expire_next: int = 0
     """So many calls find their session ended (401002); the session stays ended."""
+    switching: str | None = None
+    """``works``, ``refused``, or ``ignored``: answered, while the session stays on its site. None: Cloud refuses."""
     rival_every: int = 0
     """Somebody else signs in with the same token after every so many calls, which ends our session; 0: nobody does."""
 
