@@ -20,6 +20,7 @@ from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, PollSta
 STALE_AFTER_INTERVALS = 3
 POLLS_SHOWN = 20
 NOTIFICATIONS = "notifications"
+FRESHNESS_SOURCES = "freshness_sources"
 
 AnyBlock = Block | HistogramBlock
 
@@ -185,11 +186,11 @@ class Board:
             self._recalled = {
                 key: answer for key, answer in self._recalled.items() if key[0].split("/")[0] in collectors
             }
-            # What speaks of a source itself, or of the notifications, has their name.
+            # What speaks of a source itself, of sources of freshness, or of the notifications, has their name.
             self._states = {
                 name: shown
                 for name, shown in self._states.items()
-                if name in self._sources or name == NOTIFICATIONS or name.split("/")[0] in collectors
+                if name in {*self._sources, NOTIFICATIONS, FRESHNESS_SOURCES} or name.split("/")[0] in collectors
             }
 
     def status(self, now: float, config_file: str | None) -> Status:

@@ -5,6 +5,7 @@ refreshed, and spares Tableau the second look-up of a job. ``asset_freshness`` h
 as long as it is listed; ``freshness_sources`` has when each source of freshness was last read whole.
 """
 
+import itertools
 from datetime import datetime
 
 import duckdb
@@ -113,12 +114,9 @@ def freshness(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
     columns = ", ".join(FRESHNESS.names)
     rows = connection.sql(f"SELECT site, {columns} FROM asset_freshness ORDER BY site").to_arrow_table()
     sites = rows.column("site").to_pylist()
-    bounds = [place for place, site in enumerate(sites) if not place or site != sites[place - 1]]
+    bounds = [place for place, site in enumerate(sites) if not place or site != sites[place - 1]] + [len(sites)]
     found = rows.select(FRESHNESS.names).cast(FRESHNESS)
-    return {
-        sites[start]: found.slice(start, end - start)
-        for start, end in zip(bounds, [*bounds[1:], len(sites)], strict=True)
-    }
+    return {sites[start]: found.slice(start, end - start) for start, end in itertools.pairwise(bounds)}
 
 
 def store_freshness(

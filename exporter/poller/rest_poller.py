@@ -100,6 +100,8 @@ class RestPoller:
         if self._stopped.is_set():
             return False  # a reload may have named other sites
         self._update(told, now)
+        if error is None:
+            self._read_at = {key: at for key, at in self._read_at.items() if key[0] in told.sites}
         self._put(told, runs, now)
         self._shared.on_change()
         failure = unprepared or self._store(told, now)
@@ -134,6 +136,7 @@ class RestPoller:
         # What was reported meanwhile is newer.
         self._remembered = remembered
         self._read_at = {**read_at, **self._read_at}
+        self._teller.show_sources(self._read_at, now)
         return None
 
     def _remember(self, inventory: Inventory) -> pa.Table:

@@ -13,7 +13,7 @@ from exporter.agent_families import (
     REST_SIGN_INS,
     REST_TOKEN_ACCEPTED,
 )
-from exporter.exposition.board import Shown
+from exporter.exposition.board import FRESHNESS_SOURCES, Shown
 from exporter.history.refreshes import Read
 from exporter.metrics import Block, Labels, single
 from exporter.poller.runs import Runs
@@ -82,7 +82,7 @@ class Teller:
         labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, tuple(zip(*keys, strict=True)) or ([], []))
         instants = [read_at[key].replace(tzinfo=UTC).timestamp() for key in keys]
         block = Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, instants)
-        self._shared.board.pin_state("freshness_sources", Shown((block,), now, NEVER))
+        self._shared.board.pin_state(FRESHNESS_SOURCES, Shown((block,), now, NEVER))
 
     def defect(self, error: str, names: Iterable[str], now: float) -> None:
         """Say that a poll ended for a reason that no source is to blame for."""

@@ -39,6 +39,8 @@ class Told:
     notes: dict[str, str] = field(default_factory=dict)
     """Of each site that answered, why it told less than it could; empty where it told all."""
     failures: list[str] = field(default_factory=list)
+    sites: set[str] = field(default_factory=set)
+    """Every site that was tried, however that ended."""
     remembered: dict[str, Remembered] = field(default_factory=dict)
     read_whole: dict[str, Mapping[str, bool]] = field(default_factory=dict)
     """Of each site that answered, which sources of freshness it needs, and whether each was read to its end."""
@@ -56,6 +58,7 @@ class Told:
 
         ``remembered`` are rows of AssetFreshness by site, None where the history could not be read.
         """
+        self.sites.add(result.site)
         if result.looked_up is not None:
             self._looked_up.append(result.looked_up.cast(REFRESHES))
         inventory = result.inventory
