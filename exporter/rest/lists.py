@@ -106,12 +106,12 @@ def read(session: Session, listing: Listing) -> pa.Table:
     return listed.rows
 
 
-def collect(session: Session, listing: Listing) -> Listed:
-    """Read a list, once more when it changed in between.
+def collect(session: Session, listing: Listing, *, missing: str | None = None) -> Listed:
+    """Read a list, once more when it changed in between; not where just this was ``missing`` at the last reading, too.
 
     A list that shrank has moved an entry over the edge of a page: the count is right, and one is missing.
     """
-    columns, seen, promised = Columns(listing.row), set[object](), 0
+    columns, still_missing = Columns(listing.row), ""
     for _ in range(READINGS):
         columns, seen, promised, shrank = Columns(listing.row), set[object](), 0, False
         for answer in pages(session, listing.endpoint, listing.shape, listing.sort, fields=listing.fields):
@@ -120,7 +120,10 @@ def collect(session: Session, listing: Listing) -> Listed:
             columns.add(list(_new_rows(answer.entries, listing, seen)))
         if len(seen) == promised and not shrank:
             return Listed(columns.table(), None)
-    return Listed(columns.table(), f"{len(seen)} of {promised} {listing.endpoint} came, twice")
+        still_missing = f"{len(seen)} of {promised} {listing.endpoint} came, twice"
+        if still_missing == missing:
+            break
+    return Listed(columns.table(), still_missing)
 
 
 def pages(

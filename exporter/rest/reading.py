@@ -89,6 +89,7 @@ class Reading:
         self._metadata = MetadataReader(clock)
         self._counts = Counts(clock)
         self._last: dict[tuple[str, str], pa.Table] = {}
+        self._missing: dict[tuple[str, str], str] = {}
 
     def begin(self, known: Known) -> None:
         """Begin a poll: what was looked up is kept until it is known to the caller, or too old to be asked for."""
@@ -154,7 +155,7 @@ class Reading:
         """Read a list that says more of assets: what came of it counts, beside what the last whole one said."""
         key, rows = (site, listing.endpoint), None
         try:
-            listed = collect(self._session, listing)
+            listed = collect(self._session, listing, missing=self._missing.pop(key, None))
             if not listed.missing:
                 self._counts.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
         except SourceError as error:
@@ -163,10 +164,14 @@ class Reading:
             if not listed.missing:
                 self._last[key] = listed.rows
                 return listed.rows
+            self._missing[key] = listed.missing
             report.missing(listed.missing)
             rows = listed.rows
         tables = [one for one in (rows, self._last.get(key)) if one is not None]
-        return _first_of_each(pa.concat_tables(tables), listing.row) if tables else None
+        if not tables:
+            return None
+        known = self._last[key] = _first_of_each(pa.concat_tables(tables), listing.row)
+        return known
 
     def _look_up(self, site: str, known: Known, titles: set[str] | None, report: Report) -> pa.Table | None:
         """Fetch the jobs of assets that the Metadata API does not describe; return those that were looked up lately."""

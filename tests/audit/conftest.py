@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from exporter.audit.reading import Sites
 from exporter.config import Configuration
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
@@ -28,10 +30,10 @@ def said(site: str, inventory: Inventory | None, error: str | None = None) -> Si
     return SiteResult(site, inventory, error)
 
 
-def answering(*results: SiteResult, then: SourceError | None = None) -> Callable[[Configuration], Iterator[SiteResult]]:
+def answering(*results: SiteResult, then: SourceError | None = None) -> Sites:
     """Return what reads these sites, and fails afterwards where an error is given."""
 
-    def sites(_: Configuration) -> Iterator[SiteResult]:
+    def sites(_: Configuration, __: pa.Table) -> Iterator[SiteResult]:
         yield from results
         if then is not None:
             raise then

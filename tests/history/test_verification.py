@@ -209,7 +209,8 @@ def test_another_version(path: Path) -> None:
 
 def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
     """Undo the steps that have made tables what they are since the second."""
-    for table in ("archived_days", "freshness_audit", "asset_refreshes", "alerts", "alert_past", *usage.TABLES):
+    freshness = ("freshness_audit", "asset_refreshes", "asset_freshness", "freshness_sources")
+    for table in ("archived_days", *freshness, "alerts", "alert_past", *usage.TABLES):
         connection.execute(f"DROP TABLE {table}")
     for column in ("accounted", "settling"):
         connection.execute(f"ALTER TABLE positions DROP COLUMN {column}")

@@ -85,7 +85,7 @@ def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[Freshness]:
     }
     for kind, luid, _, updated_at in entries:
         own = found[kind, luid]
-        sources = [found.get(("datasource", one), Known()) for one in own.uses.split(TAG_SEPARATOR)] if own.uses else []
+        sources = [found.get(("datasource", one), Known()) for one in _luids(own.uses)]
         yield _freshness(kind, own, sources, None if inventory.remembered is None else updated_at)
 
 
@@ -117,10 +117,11 @@ def _known(parts: "_Parts | None", job: datetime | None, before: Known) -> Known
         before = before._replace(refreshed_at=at, refreshed_by=by, made_at=None)
     if parts is None or before.extracts is not None:
         return before
-    uses, bound = _joined(parts.uses) or before.uses, parts.stalest
-    if at is not None or bound is None:
-        return before._replace(uses=uses)
-    return before._replace(uses=uses, refreshed_at=bound, refreshed_by=PARTIAL)
+    before = before._replace(uses=_joined(parts.uses | _luids(before.uses)))
+    if at is not None or parts.stalest is None:
+        return before
+    # An extract that was seen once, and is missing now, is no fresher for that.
+    return before._replace(refreshed_at=_earlier(before.refreshed_at, parts.stalest), refreshed_by=PARTIAL)
 
 
 def _described_whole(parts: "_Parts", job: datetime | None, before: Known, remembered: Refreshed) -> Known:
@@ -212,6 +213,10 @@ def _last_jobs(refreshes: pa.Table | None) -> Mapping[Key, datetime]:
     last = refreshes.group_by(["asset_type", "asset_id"], use_threads=False).aggregate([("completed_at", "max")])
     types, ids, ended = _lists(last, "asset_type", "asset_id", "completed_at_max")
     return dict(zip(zip(types, ids, strict=True), ended, strict=True))
+
+
+def _luids(uses: str | None) -> set[str]:
+    return set(uses.split(TAG_SEPARATOR)) if uses else set()
 
 
 def _joined(luids: set[str]) -> str | None:

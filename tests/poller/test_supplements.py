@@ -1,0 +1,317 @@
+"""Only the lists of assets may fail a site: whatever goes wrong beside them costs what it alone says, and no asset."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from exporter.collectors.assets.judging import judge
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.facts import Content, Facts, FlowRun, Job, Site
+from exporter.demo.tableau.server import TableauServer
+from exporter.inventory import SOURCES_OF_FRESHNESS
+from tests.poller.rest_rig import RestRig, seconds
+
+NOW = datetime(2026, 7, 27, 10, tzinfo=UTC).replace(tzinfo=None)
+SUPPLEMENTS = ("projects", "users", "metadata", "jobs", "job", "flow_runs", "tasks", "flow_tasks", "linked_tasks")
+FAULTS = (
+    "html_login_page",
+    "truncated",
+    "forbidden",
+    "missing",
+    "failing",
+    "nulls",
+    "garbage",
+    "empty_element",
+    "wrong_count",
+    "short_page",
+    "no_total",
+    "emptied",
+    "slow",
+)
+KNOWN = ("connection", "last_refresh_at", "project", "content_owner", "consecutive_failures", "suspended", "tags")
+
+
+class World:
+    """A Tableau whose extracts and flows are refreshed when a test says so; ``facts`` are those of now."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.facts: Facts = Estate.large(40, 20, flows=6, sites=2, people=5, jobs=0, now=NOW).facts()
+        self._jobs = 0
+
+    def refresh(self, random: Random) -> None:
+        """Refresh an extract or run a flow with success, of one site."""
+        number = random.randrange(len(self.facts))
+        site, kind = self.facts[number], random.choice(("workbooks", "datasources", "flows"))
+        items = [item for item in getattr(site, kind) if kind == "flows" or item.has_extracts]
+        item = random.choice(items)
+        self._jobs += 1
+        site = self._run(site, item) if kind == "flows" else self._refreshed(site, kind, item)
+        self.facts = (*self.facts[:number], site, *self.facts[number + 1 :])
+
+    def _run(self, site: Site, item: Content) -> Site:
+        run = FlowRun(f"run-{self._jobs}", item.luid, "Success", self.now, self.now, 100, f"job-{self._jobs}")
+        return site._replace(flow_runs=(*site.flow_runs, run))
+
+    def _refreshed(self, site: Site, kind: str, item: Content) -> Site:
+        sources = tuple(
+            source._replace(refreshed_at=self.now, incremented_at=None) if source.has_extracts else source
+            for source in item.sources
+        )
+        new = item._replace(sources=sources, updated_at=self.now)
+        contents = tuple(new if one.luid == item.luid else one for one in getattr(site, kind))
+        job = Job(
+            luid=f"job-{self._jobs}",
+            type="refresh_extracts",
+            status="Success",
+            created_at=self.now,
+            started_at=self.now,
+            ended_at=self.now,
+            priority=50,
+            progress=100,
+            title=item.name,
+            subtitle=item.kind,
+            notes=None,
+            kind=item.kind,
+            asset=item.luid,
+        )
+        site = site._replace(jobs=(job, *site.jobs))
+        return site._replace(workbooks=contents) if kind == "workbooks" else site._replace(datasources=contents)
+
+
+def truth(facts: Facts) -> dict[tuple[str, str], datetime | None]:
+    """Return when the stalest data of each asset was refreshed; None for what is live or never ran."""
+    found: dict[tuple[str, str], datetime | None] = {}
+    for site in facts:
+        published = {item.luid: item for item in site.datasources}
+        tables = {one.luid: [at for _, at in one.tables if at] for one in site.virtual_connections}
+
+        for item in (*site.workbooks, *site.datasources):
+            found[item.kind, item.luid] = min(_extracts(item, published, tables), default=None)
+        for flow in site.flows:
+            runs = [run.completed_at for run in site.flow_runs if run.flow == flow.luid and run.status == "Success"]
+            found["flow", flow.luid] = max((at for at in runs if at), default=None)
+    return found
+
+
+def _extracts(
+    item: Content, published: Mapping[str, Content], tables: Mapping[str, list[datetime]]
+) -> Iterator[datetime]:
+    """Yield when each extract that an asset reads was refreshed, or made."""
+    for source in item.sources:
+        if source.published:
+            yield from _extracts(published[source.published], published, tables)
+        elif source.has_extracts:
+            refreshes = [at for at in (source.refreshed_at, source.incremented_at) if at]
+            yield max(refreshes or [at for at in (source.made_at,) if at])
+    for luid in item.virtual:
+        yield from tables[luid]
+
+
+@pytest.fixture
+def world() -> World:
+    """A small Tableau with two sites and every oddity."""
+    return World()
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[TableauServer]:
+    """It over HTTP."""
+    with TableauServer(Estate(lambda: world.facts)) as running:
+        yield running
+
+
+@pytest.fixture
+def rig(server: TableauServer, tmp_path: Path) -> Iterator[RestRig]:
+    """An agent that polls it."""
+    made = RestRig(server, tmp_path / "history.duckdb", seconds(NOW))
+    yield made
+    made.rest.close()
+
+
+def again(rig: RestRig) -> None:
+    """Begin anew with the same history, as a restarted agent does."""
+    rig.rest.close()
+    rig.file.unlock()
+    rig.restart()
+
+
+def fail(server: TableauServer, kind: str, fault: str) -> None:
+    """Set a fault of one kind of request."""
+    if fault == "slow":
+        server.traps.affected, server.traps.slow_seconds = {kind}, 2.0
+    else:
+        setattr(server.traps, fault, {kind})
+
+
+def test_everything_is_known_and_true(rig: RestRig, server: TableauServer) -> None:
+    """With every oddity of a real Tableau, all assets are there, as fresh as they are."""
+    assert rig.poll()
+    found, true = rig.assets(), truth(server.facts())
+    assert found.keys() == true.keys()
+    assert rig.status().success
+    for key, row in found.items():
+        expected = None if true[key] is None else seconds(true[key])  # type: ignore[arg-type]
+        assert (None if row["last_refresh_at"] is None else seconds(row["last_refresh_at"])) == expected  # type: ignore[arg-type]
+        assert (row["connection"] == "live") == (expected is None and key[0] != "flow")
+
+
+@pytest.mark.parametrize("kind", SUPPLEMENTS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_supplement_takes_no_asset_down(rig: RestRig, server: TableauServer, kind: str, fault: str) -> None:
+    """Not one asset is lost, made fresher, or without what was known of it; a restart makes nothing fresher either."""
+    if kind in {"jobs", "job"}:
+        server.traps.metadata = "missing"
+    rig.poll()
+    before = rig.assets()
+    rig.timeout = 0.5 if fault == "slow" else 10.0
+    again(rig)
+    rig.poll()
+    whole = rig.assets()
+    assert whole.keys() == before.keys()
+    # These lists have no count: whether one entry is missing cannot be seen.
+    known = KNOWN[:4] if "tasks" in kind and fault == "short_page" else KNOWN
+    fail(server, kind, fault)
+    assert rig.poll()
+    now = rig.assets()
+    assert now.keys() == before.keys()
+    assert rig.status().success
+    for key, row in whole.items():
+        assert [now[key][name] for name in known] == [row[name] for name in known]
+    again(rig)
+    assert rig.poll()
+    for key, row in rig.assets().items():
+        assert [row[name] for name in KNOWN[:2]] == [before[key][name] for name in KNOWN[:2]]
+
+
+def faults_of(random: Random, server: TableauServer) -> str:
+    """Set some faults at random; return them."""
+    server.traps.reset()
+    chosen = [(random.choice(SUPPLEMENTS), random.choice(FAULTS[:-1])) for _ in range(random.randrange(3))]
+    for kind, fault in chosen:
+        setattr(server.traps, fault, {kind})
+    odd: dict[str, object] = {
+        "metadata_throttle_next": random.randrange(1, 5),
+        "metadata_partial": True,
+        "metadata_time_limit": random.choice((1, 5, 30)),
+        "metadata_backfill": random.choice(("empty", "null", "null_items")),
+        "metadata_nameless": True,
+        "metadata_shifting": True,
+        "metadata_permissions": True,
+        "metadata_nulls": True,
+        "metadata_node_limit": random.choice((3, 40)),
+        "metadata": random.choice(("missing", "disabled")),
+        "updated_at_lies": True,
+    }
+    names = random.sample(sorted(odd), random.randrange(4))
+    for name in names:
+        setattr(server.traps, name, odd[name])
+    return f"{chosen} {names}"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_hours_fall_only_by_a_refresh(rig: RestRig, server: TableauServer, world: World, seed: int) -> None:
+    """Random good, partial, throttled, empty and late answers: no asset is ever fresher than it is, or than before."""
+    random, course = Random(seed), list[str]()
+    before: dict[tuple[str, str], float] = {}
+    for _ in range(25):
+        for _ in range(random.randrange(4)):
+            world.refresh(random)
+        course.append(faults_of(random, server))
+        if random.random() < 0.15:
+            again(rig)
+            course.append("restart")
+        rig.poll(after=random.choice((60.0, 300.0, 7200.0)))
+        world.now = datetime.fromtimestamp(rig.now, UTC).replace(tzinfo=None)
+        true, found = truth(server.facts()), rig.assets()
+        assert found.keys() == true.keys(), course
+        rows = rig.assembly.rows(rig.now)
+        assert rows is not None
+        judged = judge(rows, lambda _asset: (12.0, 24.0), rig.now).to_pylist()
+        statuses = {(row["asset_type"], row["asset_id"]): row["status"] for row in judged}
+        for key, row in found.items():
+            real = None if (at := true[key]) is None else seconds(at)
+            if statuses[key] == "Live":
+                assert real is None, (key, course)
+            if statuses[key] == "Healthy":
+                assert real is not None, (key, course)
+                assert rig.now - real <= 12 * 3600, (key, course)
+            unsure = row["connection"] is None and key[0] != "flow"
+            if row["freshness_source"] in {"metadata", "job", "created"} and not (unsure and key not in before):
+                shown = seconds(row["last_refresh_at"])  # type: ignore[arg-type]
+                assert real is not None, (key, course)
+                assert shown <= real, (key, row, course)
+                assert shown >= before.get(key, shown), (key, row, course)
+                before[key] = shown
+            else:
+                assert key not in before, (key, row, course)
+
+
+def test_since_when_each_source_is_silent(rig: RestRig, server: TableauServer) -> None:
+    """The metric stands where a source was last read whole, also after a restart, and goes on with the source."""
+    family = "tableau_freshness_source_last_success_timestamp_seconds"
+    rig.poll()
+    first = rig.now
+    assert {labels[1] for labels in rig.values(family)} == set(SOURCES_OF_FRESHNESS) - {"job"}
+    assert set(rig.values(family).values()) == {first}
+    server.traps.metadata_throttle_next = 100
+    server.traps.failing = {"flow_runs"}
+    rig.poll()
+    assert rig.values(family)["default", "metadata"] == first
+    assert rig.values(family)["default", "flow_run"] == first
+    assert rig.values(family)["default", "task"] == rig.now
+    assert rig.values(family)["default", "job"] == rig.now
+    again(rig)
+    rig.poll()
+    assert rig.values(family)["site1", "metadata"] == first
+    server.traps.reset()
+    rig.poll()
+    assert rig.values(family)["site1", "metadata"] == rig.now
+    assert ("site1", "job") not in rig.values(family)
+
+
+def test_a_site_that_fails_keeps_its_series(rig: RestRig, server: TableauServer) -> None:
+    """Where a site's lists cannot be read, its sources go silent with it; where a site is gone, so are they."""
+    family = "tableau_freshness_source_last_success_timestamp_seconds"
+    rig.poll()
+    first = rig.now
+    server.traps.sites_failing = {""}
+    rig.poll()
+    assert rig.values(family)["default", "metadata"] == first
+    assert rig.values(family)["site1", "metadata"] == rig.now
+    server.traps.reset()
+    rig.sites = ("default",)
+    again(rig)
+    rig.poll()
+    assert {labels[0] for labels in rig.values(family)} == {"default"}
+
+
+def test_a_refresh_is_remembered_without_an_end(rig: RestRig, server: TableauServer, world: World) -> None:
+    """A flow that ran a month ago, and an extract whose job Tableau has forgotten, are as old as they are."""
+    server.traps.metadata = "missing"
+    world.refresh(Random(3))
+    rig.poll()
+    before = {key: row["last_refresh_at"] for key, row in rig.assets().items() if row["freshness_source"] == "job"}
+    assert {key[0] for key in before} >= {"flow"}
+    world.facts = tuple(site._replace(jobs=(), flow_runs=()) for site in world.facts)
+    again(rig)
+    rig.poll(after=32 * 86_400.0)
+    found = rig.assets()
+    assert {key: found[key]["last_refresh_at"] for key in before} == before
+    hours = {labels[3]: value for labels, value in rig.values("tableau_asset_hours_since_refresh").items()}
+    assert all(hours[luid] > 32 * 24 for _, luid in before)
+
+
+def test_the_history_that_cannot_be_read(rig: RestRig, server: TableauServer) -> None:
+    """Then nothing is known of earlier refreshes, so the last change of anything is not taken for one."""
+    rig.poll()
+    again(rig)
+    server.traps.metadata_throttle_next = 100
+    with rig.held():
+        rig.poll()
+    found = rig.assets()
+    assert len(found) == 66
+    assert "updated_at" not in {row["freshness_source"] for row in found.values()}
