@@ -124,6 +124,12 @@ class AssetTable:
         """Which assets are live: they are never refreshed."""
         return self.connection.equal("live")
 
+    @cached_property
+    def has_sla(self) -> Mask:
+        """Which assets have an SLA."""
+        promised: Mask = ~(np.isnan(self.warning) & np.isnan(self.critical))
+        return promised
+
     def sources_of(self, row: int) -> list[str]:
         """Return the LUIDs of the published data sources that an asset uses."""
         text = self.uses[row].as_py()
@@ -178,7 +184,7 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         rows.column("uses"),
         downstream(rows),
     )
-    _ = table.places, table.by_name, table.live  # made here, not by the first who asks
+    _ = table.places, table.by_name, table.live, table.has_sla  # made here, not by the first who asks
     return table
 
 

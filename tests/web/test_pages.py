@@ -15,7 +15,7 @@ from tests.web.fakes import FakeEndpoint, ask
 from tests.web.shown import some_pages
 
 PATHS = ["/", "/assets", "/assets.csv", "/assets/workbook/w-1", "/usage", "/usage.csv", "/usage.csv?of=content"]
-APP = application(FakeEndpoint(pages_shown=some_pages()))
+APP = application(FakeEndpoint(pages_shown=some_pages(firing=None)))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -64,6 +64,8 @@ def test_wrong_parameters(path: str) -> None:
         ("/assets?sort=colour", "sort cannot be “colour”; it is one of name, type,"),
         ("/assets?status=Fine", "status cannot be “Fine”"),
         ("/assets?page=2", "page cannot be 2; there is one page."),
+        ("/assets?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
+        ("/assets.csv?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
         ("/assets?format=xml", "format cannot be “xml”; it is one of html, csv."),
         ("/usage?days=9", "days cannot be “9”; it is one of 1, 2, 8."),
         ("/usage?site=elsewhere", "There is no such site"),
@@ -141,7 +143,7 @@ def test_what_is_old_is_said() -> None:
     """A source that does not answer is named on every page, with how old its word is."""
     for path in ("/assets", "/usage", "/assets/workbook/w-1"):
         text = ask(APP, "GET", path).body.decode()
-        assert "The source rest does not answer: what it told is of 2026-07-27 08:00 UTC, 2 h ago" in text
+        assert "The source rest does not answer: what is shown was read at 2026-07-27 08:00 UTC, 2 h ago" in text
 
 
 def _rows(body: bytes) -> list[dict[str, str]]:
