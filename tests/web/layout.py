@@ -71,6 +71,16 @@ _MEASURE = r"""isPrint => {
         if (element.scrollHeight > element.clientHeight + 1)
             faults.push(`${element.tagName}.${element.className} is cut below`);
     }
+    // What a control says is no text node. Its font is measured, and the arrow of a list is as wide as its text is high.
+    const pen = document.createElement('canvas').getContext('2d');
+    for (const control of document.querySelectorAll('select, input:not([type=checkbox])')) {
+        const isList = control.matches('select'), style = getComputedStyle(control);
+        const text = isList ? control.selectedOptions[0].text : control.value || control.placeholder;
+        pen.font = style.font;
+        const room = control.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+        if (pen.measureText(text).width + (isList ? parseFloat(style.fontSize) : 0) > room + 1)
+            faults.push(`${quoted(text)} is cut in ${control.id}`);
+    }
     if (document.scrollingElement.scrollWidth > view)
         faults.push(`the page is ${document.scrollingElement.scrollWidth} wide, the screen ${view}`);
     return [texts.length, [...new Set(faults)]];
