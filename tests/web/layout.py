@@ -71,7 +71,8 @@ _MEASURE = r"""isPrint => {
         if (element.scrollHeight > element.clientHeight + 1)
             faults.push(`${element.tagName}.${element.className} is cut below`);
     }
-    // What a control says is no text node. Its font is measured, and the arrow of a list is as wide as its text is high.
+        const needed = pen.measureText(text).width + (isList ? parseFloat(style.fontSize) : 0);
+        if (needed > room + 1)
     const pen = document.createElement('canvas').getContext('2d');
     for (const control of document.querySelectorAll('select, input:not([type=checkbox])')) {
         const isList = control.matches('select'), style = getComputedStyle(control);
