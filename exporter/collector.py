@@ -165,6 +165,8 @@ class State:
     """How long that answer is good: one that is dear is asked for seldom."""
     inventoried: "FromInventory | None" = None
     """How its rows are made of what the REST and Metadata APIs say of a site."""
+    remembers: "FromInventory | None" = None
+    """What is to be kept of an inventory until the next: rows of AssetFreshness."""
     merge: "Merge | None" = None
     """How rows of several sources become one table; needed with ``inventoried``."""
     judge: "Judge | None" = None

@@ -3,7 +3,8 @@
 An ``asset_id`` is a LUID, an ``asset_type`` is workbook, datasource or flow, instants are UTC without a zone.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
@@ -54,12 +55,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Described:
-    """A data source that an asset lives on, as the Metadata API knows it.
+    """A data source, or a table of a virtual connection, that an asset reads, as the Metadata API describes it.
 
-    For a published data source it is the source itself. There is at least one row for each asset that the Metadata API
-    described; an asset without any data source has one without extracts. ``refreshed_at`` is the later of the full and
-    the incremental refresh, ``made_at`` when the extract was made. ``source_id`` is the published data source that a
-    workbook uses, None for a source of its own.
+    For a published data source it is the source itself. An asset has at least one row; one without any data source has
+    a row without extracts. ``refreshed_at`` is the later of the full and the incremental refresh, ``made_at`` the last
+    update of the extract, its creation included. ``source_id`` is the published data source that a workbook uses, whose
+    own rows say the rest; None for what is the asset's own. ``whole`` is false where errors stood beside the answer or
+    a list was no list: what is there is true, what is missing means nothing.
     """
 
     asset_type: str
@@ -68,6 +70,7 @@ class Described:
     refreshed_at: datetime | None
     made_at: datetime | None
     source_id: str | None
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,55 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Inventory:
-    """One site: a table of each of the rows above. What could not be had is None; ``notes`` say why, a line each.
+class AssetFreshness:
+    """What is known of an asset's own extracts and of the published data sources it uses, from this poll or earlier.
 
-    ``looked_up`` are the refreshes whose asset was asked for job by job just now, to be remembered.
+    ``extracts`` is the number of its own extracts, None where no source has described the asset whole yet; ``has_live``
+    says whether it also reads live data. ``refreshed_at`` is the last successful refresh of the stalest own extract (of
+    a flow its last successful run), ``refreshed_by`` metadata, job, or partial: the Metadata API left something out, so
+    the asset may be staler. ``made_at`` is when an extract was made that was never refreshed. ``uses`` are LUIDs of
+    published data sources, in order, separated by TAG_SEPARATOR.
+    """
+
+    asset_type: str
+    asset_id: str
+    extracts: int | None
+    has_live: bool | None
+    uses: str | None
+    refreshed_at: datetime | None
+    refreshed_by: str | None
+    made_at: datetime | None
+
+
+FRESHNESS = pa.schema(
+    {
+        "asset_type": pa.string(),
+        "asset_id": pa.string(),
+        "extracts": pa.int64(),
+        "has_live": pa.bool_(),
+        "uses": pa.string(),
+        "refreshed_at": pa.timestamp("us"),
+        "refreshed_by": pa.string(),
+        "made_at": pa.timestamp("us"),
+    }
+)
+"""Rows of AssetFreshness as Arrow has them."""
+
+
+SOURCES_OF_FRESHNESS = ("metadata", "job", "flow_run", "task")
+"""What reports refreshes beside the lists of assets: the Metadata API, refresh jobs, flow runs, scheduled tasks."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """One site: a table of each of the rows above; what could not be read is None.
+
+    ``looked_up`` are the refreshes whose asset was fetched job by job just now, to be remembered. ``notes`` say what is
+    missing and why, a line each; ``gaps`` are those of them that leave freshness unknown although its source is
+    switched on. ``read_whole`` says of each source of freshness that the site needs whether it was read to its end.
+    ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
+    ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
+    are those of now, None before they have been made.
     """
 
     site: str
@@ -114,3 +162,8 @@ class Inventory:
     looked_up: pa.Table | None
     tasks: pa.Table | None
     notes: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    read_whole: Mapping[str, bool] = field(default_factory=dict)
+    tasks_read: frozenset[str] = frozenset({"workbook", "datasource", "flow"})
+    remembered: pa.Table | None = field(default_factory=FRESHNESS.empty_table)
+    known: pa.Table | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter import agent_families as families
 from exporter.alerting.past import Past
-from exporter.alerting.view import Assets, Found, Numbers, Pairs, View
+from exporter.alerting.view import Assets, Found, Numbers, Pairs, View, always, never
 from exporter.collectors.assets.samples import HOUR
 from exporter.metrics import Family
 
@@ -20,6 +20,7 @@ HABIT_INTERVALS = 3
 HABIT_LEAST_SECONDS = 3600
 COLLISION_COUNT = 2
 FILE_BUSY_COUNT = 3
+FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
 PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
@@ -134,6 +135,19 @@ def changed_nothing(view: View) -> Found:
         return assets.where((seconds > _habit(assets)) & well, seconds)
 
     return view.of_assets(found)
+
+
+def freshness_source_silent(view: View) -> Found:
+    """Find freshness sources that have been silent for too long, by site; unknown while none is published."""
+    holding = {pairs: view.now - at for pairs, at in silent_sources(view).items()}
+    unknown = "rest" in view.sources.up and not view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
+    return Found(holding, always if unknown else never)
+
+
+def silent_sources(view: View) -> dict[Pairs, float]:
+    """Return since when (Unix seconds) the freshness sources of ``freshness_source_silent`` have been silent."""
+    samples = view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
+    return {pairs: at for pairs, at in samples if at < view.now - FRESHNESS_SOURCE_SECONDS}
 
 
 def archive_lagging(view: View) -> Found:

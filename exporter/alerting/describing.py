@@ -4,8 +4,9 @@ Of assets: whose they are, who must be told besides, what Tableau said of the re
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import urlencode
 
@@ -18,15 +19,26 @@ from exporter.alerting.view import Assets, Pairs
 from exporter.texts import one_line, span
 
 LONGEST_ERROR = 1000
+OF_EXTRACTS = {"job": "list of refresh jobs", "metadata": "Metadata API"}
+ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
+    "workbook": OF_EXTRACTS,
+    "datasource": OF_EXTRACTS,
+    "flow": {"flow_run": "list of flow runs"},
+}
+"""Which freshness sources know how old the data of a type of asset is, in their order, and what texts call them."""
 _PLACE = re.compile(r"{(\w+)[^{}]*}")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of assets at one instant: as the rules see them, and as their sources tell of them."""
+    """What is known of assets at one instant: as the rules see them, and as their sources tell of them.
+
+    ``silent`` are the freshness sources that have been silent for too long, and since when (Unix seconds).
+    """
 
     assets: Assets | None = None
     owners: Owners = field(default_factory=Owners)
+    silent: Mapping[Pairs, float] = field(default_factory=dict)
 
     @cached_property
     def _seen(self) -> Mapping[AssetKey, int]:
@@ -42,6 +54,19 @@ class Known:
             return {}
         tiers = {"critical": self.assets.critical[row], "warning": self.assets.warning[row]}
         return {severity: float(hours) for severity, hours in tiers.items() if not np.isnan(hours)}
+
+    def silent_sources(self, key: AssetKey) -> Iterator[tuple[str, float]]:
+        """Yield name and last success of the silent sources that an asset's age depends on.
+
+        None where the repository knows the age.
+        """
+        row = self._seen.get(key)
+        if row is not None and self.assets is not None and self.assets.freshness_sources[row] == "repository":
+            return
+        site, asset_type, _ = key
+        for source, called in ASSET_SOURCES.get(asset_type, {}).items():
+            if (at := self.silent.get((("site", site), ("source", source)))) is not None:
+                yield called, at
 
 
 @dataclass(frozen=True)
@@ -62,7 +87,10 @@ class Describer:
         said = self._of_asset(of, value) if rule.about_asset else {}
         words = _Words(
             of | _figures(value) | {"owner": said.get("owner") or of.get("content_owner", "unknown")},
-            promises=lambda: _promises(self.known.promised(asset_key(of))),
+            {
+                "promises": lambda: _promises(self.known.promised(asset_key(of))),
+                "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
+            },
         )
         runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
         dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
@@ -87,9 +115,9 @@ def runbook_of(runbook_url: str | None, alert: str) -> str:
 
 def _dashboard(rule: Rule, labels: Mapping[str, str]) -> str:
     """Return the path of the dashboard that shows what an alert speaks of, as the rules of Prometheus write it."""
-    if not rule.about_asset:
+    if not rule.chosen:
         return "/d/tableau-agent"
-    return f"/d/tableau-freshness?{urlencode({f'var-{name}': labels.get(name, '') for name in ('site', 'asset_id')})}"
+    return f"/d/tableau-freshness?{urlencode({f'var-{name}': labels.get(name, '') for name in rule.chosen})}"
 
 
 def bare_annotations(rule: Rule, labels: Pairs) -> dict[str, str]:
@@ -111,12 +139,12 @@ def error_text(notes: str) -> str:
 class _Words(dict[str, str]):
     """What stands in a text; what is not known is left out, and what costs something is found out when asked for."""
 
-    def __init__(self, words: Mapping[str, str], promises: Callable[[], str]) -> None:
+    def __init__(self, words: Mapping[str, str], costly: Mapping[str, Callable[[], str]]) -> None:
         super().__init__(words)
-        self._promises = promises
+        self._costly = costly
 
     def __missing__(self, name: str) -> str:
-        return self._promises() if name == "promises" else ""
+        return self._costly[name]() if name in self._costly else ""
 
 
 def _figures(value: float) -> dict[str, str]:
@@ -128,3 +156,12 @@ def _promises(promised: Mapping[str, float]) -> str:
         severity: f"{promised[severity]:g}" if severity in promised else "no" for severity in ("critical", "warning")
     }
     return f"{hours['critical']} hours (critical) and {hours['warning']} hours (warning)"
+
+
+def _silent(site: str, sources: Iterator[tuple[str, float]]) -> str:
+    """Return a sentence for each silent source, with a space before it."""
+    return "".join(
+        f" The {called} of the site {site} has not been read completely since"
+        f" {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC: the data may be fresher than this."
+        for called, at in sources
+    )

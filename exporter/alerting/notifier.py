@@ -158,7 +158,8 @@ class Notifier:
         """Take up what is shown, and what is told of assets."""
         view = View(self._present.blocks(now), now, self.memory.past, self._present.sources())
         rows = self._present.assets(now)
-        self.known = Known(view.assets, self.known.owners if rows is self.known.owners.rows else Owners(rows))
+        owners = self.known.owners if rows is self.known.owners.rows else Owners(rows)
+        self.known = Known(view.assets, owners, conditions.silent_sources(view))
         return view
 
     def _take_up(self, view: View) -> bool:

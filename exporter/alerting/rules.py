@@ -1,7 +1,8 @@
 """The alerts that the agent raises itself: those of alerts/tableau.rules.yml that need no past but the last hour.
 
 A test compares the two: names, severities, waiting times, thresholds, summaries. In texts ``{name}`` is a label, and
-``{hours}``, ``{span}``, ``{count}`` are the value; ``{owner}`` and ``{promises}`` are known of assets.
+``{hours}``, ``{span}``, ``{count}`` are the value; ``{owner}``, ``{promises}`` and ``{silent}`` (sentences about the
+freshness sources that are silent) are known of assets.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,13 @@ class Rule:
         """Whether it speaks of one asset."""
         return self.alert.startswith("TableauAsset")
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The labels that are chosen on the dashboard Freshness; none where the alert leads to the dashboard Agent."""
+        if self.about_asset:
+            return ("site", "asset_id")
+        return ("site",) if self.alert.startswith("TableauFreshness") else ()
+
 
 _REST_UNREACHABLE = (
     "Tableau's REST API does not answer the exporter.",
@@ -53,8 +61,8 @@ _WHERE = "{asset_name} in {project} (site {site})"
 _STALE = (
     "The data of the {asset_type} {asset_name} is older than was promised.",
     (
-        f"{_WHERE} was last refreshed {{hours}} hours ago; promised are {{promises}}. The refresh fails, is suspended,"
-        " was never scheduled, or a data source it uses is as old. Owner: {owner}."
+        f"{_WHERE} was last refreshed {{hours}} hours ago; promised are {{promises}}.{{silent}} The refresh fails, is"
+        " suspended, was never scheduled, or a data source it uses is as old. Owner: {owner}."
     ),
 )
 
@@ -89,6 +97,7 @@ RULES: Sequence[Rule] = (
         10 * MINUTE,
         conditions.unreachable("rest", beside=True),
         *_REST_UNREACHABLE,
+        keep_seconds=UNTIL_SEEN,
     ),
     Rule(
         "TableauRestTokenRefused",
@@ -115,7 +124,8 @@ RULES: Sequence[Rule] = (
         conditions.collector_failing,
         "The collector {collector} gives nothing that can be trusted.",
         "It has failed at every poll for 15 minutes although Tableau answers. Where one fails, Tableau lacks a table or"
-        " column, or a right was revoked; where all fail, the history file cannot be written.",
+        " column, or a right was revoked; where all fail, the history file cannot be written. The status page of the"
+        " exporter has the reason, and names the site where a single one is not read.",
     ),
     Rule(
         "TableauCollectorColumnMissing",
@@ -163,25 +173,36 @@ RULES: Sequence[Rule] = (
         "TableauAssetRefreshLate",
         conditions.refresh_late,
         "The {asset_type} {asset_name} was not refreshed when its schedule said.",
-        f"The refresh of {_WHERE} should have ended at the latest {{span}} ago, the grace included. It fails, it waits"
-        " in the queue, or it still runs. Owner: {owner}.",
+        f"The refresh of {_WHERE} should have ended at the latest {{span}} ago, the grace included.{{silent}} It fails,"
+        " it waits in the queue, or it still runs. Owner: {owner}.",
     ),
     _asset(
         "TableauAssetRefreshUnusuallyLate",
         conditions.unusually_late,
         "The {asset_type} {asset_name} has not been refreshed for unusually long.",
         f"{_WHERE} was last refreshed {{span}} ago; at this time of the week three usual pauses, or an hour, are less."
-        " It has no schedule in Tableau that is known: a script, a flow or a person outside Tableau has stopped, or its"
-        " task was deleted or disabled. Owner: {owner}.",
+        "{silent} It has no schedule in Tableau that is known: a script, a flow or a person outside Tableau has"
+        " stopped, or its task was deleted or disabled. Owner: {owner}.",
     ),
     _asset(
         "TableauAssetRefreshChangedNothing",
         conditions.changed_nothing,
         "The refreshes of the {asset_type} {asset_name} succeed and change nothing.",
         f"No scheduled refresh of {_WHERE} is missing or failed, and yet its data is {{span}} old, more than three"
-        " usual pauses. A published data source that it uses is stale, or only some of its extracts are refreshed."
-        " Owner: {owner}.",
+        " usual pauses.{silent} A published data source that it uses is stale, or only some of its extracts are"
+        " refreshed. Owner: {owner}.",
         wait_minutes=15,
+    ),
+    Rule(
+        "TableauFreshnessSourceSilent",
+        "warning",
+        10 * MINUTE,
+        conditions.freshness_source_silent,
+        "The freshness source {source} of the site {site} is silent.",
+        "It was last read completely {span} ago (metadata: the Metadata API, job: refresh jobs, flow_run: flow runs,"
+        " task: extract and flow tasks). It is throttled, switched off, or a right was revoked. What it reported before"
+        " still counts: assets of the site may be fresher than shown, and their next run and failures may be outdated.",
+        keep_seconds=5 * MINUTE,
     ),
     Rule(
         "TableauArchiveLagging",

@@ -74,6 +74,7 @@ class Assets:
     frozen: npt.NDArray[np.bool_]
     """Of which nothing new can be known, for its source is silent: a rule leaves it as it is."""
     complete: bool
+    freshness_sources: Sequence[str]
 
     def where(self, condition: npt.NDArray[np.bool_], numbers: Numbers) -> Found:
         """Return the assets for which a condition holds."""
@@ -149,6 +150,7 @@ class View:
             self._numbers(promised.get("critical"), size),
             self._frozen(source),
             self.sources.complete,
+            source,
         )
 
     def _frozen(self, freshness_sources: Sequence[str]) -> npt.NDArray[np.bool_]:

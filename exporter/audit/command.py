@@ -21,7 +21,11 @@ HEALTHY, FAILED, CRITICAL = 0, 1, 2
 
 
 def run(options: RunOptions, format_: str, output: Path | None, sites: Sites = rest_sites) -> int:
-    """Audit once; return 0, 2 where something is critical, 1 where the assets of a source or a site are missing."""
+    """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
+
+    Missing assets of a source or a site are 1 whatever was found; a source of freshness that answered in part, or not
+    at all, is 1 where nothing is critical. One that is switched off is a note.
+    """
     configuration = options.load(collectors.discover())
     redactor = logs.configure("error", configuration.log.format)
     for secret in configuration.secrets():
@@ -36,7 +40,9 @@ def run(options: RunOptions, format_: str, output: Path | None, sites: Sites = r
         click.echo(one_line(failure), err=True)
     if audit.failures:
         return FAILED
-    return CRITICAL if audit.is_critical else HEALTHY
+    if audit.is_critical:
+        return CRITICAL
+    return FAILED if audit.gaps else HEALTHY
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """What an audit finds: the assets of every source, read once, judged, the worst first."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,10 +14,12 @@ from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, SCHEMA, 
 from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.rows import Asset
 from exporter.config import Configuration
-from exporter.errors import SourceError
+from exporter.errors import HistoryError, SourceError
 from exporter.freshness import promises
+from exporter.history import refreshes
+from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
-from exporter.inventory import REFRESHES
+from exporter.inventory import FRESHNESS, REFRESHES
 from exporter.poller.personal import without_names
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest, SiteResult
@@ -27,7 +29,16 @@ WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
 Progress = Callable[[str], None]
 
 
-Sites = Callable[[Configuration], Iterator[SiteResult]]
+Sites = Callable[[Configuration, pa.Table], Iterator[SiteResult]]
+"""Reads every site, given the refresh jobs that are known (rows of Refresh)."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the history knows: jobs (rows of Refresh), and by site rows of AssetFreshness."""
+
+    jobs: pa.Table = field(default_factory=REFRESHES.empty_table)
+    freshness: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
 @dataclass
@@ -37,6 +48,8 @@ class Audit:
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+    """Why freshness is not known whole: a source of it was throttled, or answered in part."""
 
     @property
     def is_critical(self) -> bool:
@@ -44,13 +57,13 @@ class Audit:
         return CRITICAL in pc.unique(self.rows.column("status")).to_pylist()
 
 
-def rest_sites(configuration: Configuration) -> Iterator[SiteResult]:
+def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteResult]:
     """Read every site over REST, one after another. Raises SourceError when nothing can be had at all."""
     settings = configuration.rest
     if settings is None:
         return
     with contextlib.closing(Rest(parts.rest_login(settings))) as rest:
-        yield from rest.poll(REFRESHES.empty_table(), settings.job_lookups_per_day)
+        yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
 def read(configuration: Configuration, now: float, progress: Progress, sites: Sites = rest_sites) -> Audit:
@@ -63,8 +76,9 @@ def read(configuration: Configuration, now: float, progress: Progress, sites: Si
         except SourceError as error:
             audit.failures.append(str(error))
     if configuration.rest is not None:
+        past = _past(configuration, audit)
         progress("reading over REST")
-        tables += _of_sites(sites(configuration), audit, progress)
+        tables += _of_sites(sites(configuration, past.jobs), past, audit, progress)
     rows = without_names(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
     if not rows.num_rows and not audit.failures:
         audit.failures.append("no assets were found: check the rights of the agent's user or token")
@@ -93,13 +107,29 @@ def _state() -> State:
     return state
 
 
-def _of_sites(results: Iterator[SiteResult], audit: Audit, progress: Progress) -> Iterator[pa.Table]:
+def _past(configuration: Configuration, audit: Audit) -> Past:
+    """Return what the history knows, where there is one; without it, older refreshes are not known."""
+    path = configuration.history.path
+    file = HistoryFile(path, parts.limits(configuration), read_only=True, repairs=False)
+    try:
+        if not path.is_file():
+            return Past()
+        with file.open() as connection:
+            return Past(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
+    except (HistoryError, OSError) as error:
+        audit.notes.append(f"the history is not used: {error}")
+        return Past()
+
+
+def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
     try:
         for result in results:
             if result.inventory is not None:
-                assets = assets_of(result.inventory)
+                remembered = past.freshness.get(result.site, FRESHNESS.empty_table())
+                assets = assets_of(replace(result.inventory, remembered=remembered))
                 progress(f"site {result.site}: {assets.num_rows:,} assets")
                 audit.notes += [f"site {result.site}: {note}" for note in result.inventory.notes]
+                audit.gaps += [f"site {result.site}: {gap}" for gap in result.inventory.gaps]
                 yield assets
             if result.error is not None:
                 audit.failures.append(f"site {result.site}: {result.error}")

@@ -20,6 +20,7 @@ def configured(simulated: Simulated, folder: Path, port: int, token: str, alertm
     configuration |= {
         "rest": {
             "url": simulated.tableau.url,
+            **_sites(simulated),
             "token_name": token,
             "token_value_file": str(_secret(folder / f"token-{token}", simulated.tokens[token])),
             "poll_interval": "10s",
@@ -33,6 +34,13 @@ def configured(simulated: Simulated, folder: Path, port: int, token: str, alertm
     path = folder / f"{token}.yml"
     path.write_text(yaml.safe_dump(configuration, sort_keys=False))
     return path
+
+
+def _sites(simulated: Simulated) -> dict[str, object]:
+    """Name the sites of Tableau Cloud, which lets nobody list them."""
+    if simulated.repository is not None:
+        return {}
+    return {"sites": [site.url or "default" for site in simulated.tableau.facts()]}
 
 
 def _repository(simulation: Simulation, folder: Path) -> dict[str, object]:

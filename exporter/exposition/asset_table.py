@@ -130,6 +130,12 @@ class AssetTable:
         promised: Mask = ~(np.isnan(self.warning) & np.isnan(self.critical))
         return promised
 
+    @cached_property
+    def unsure(self) -> Mask:
+        """Which assets may be staler than their hours say: not all that they read is known."""
+        unknown = self.connection.equal("") & ~self.asset_type.equal("flow")
+        return unknown | self.freshness_source.equal("updated_at")
+
     def sources_of(self, row: int) -> list[str]:
         """Return the LUIDs of the published data sources that an asset uses."""
         text = self.uses[row].as_py()
@@ -140,7 +146,7 @@ class AssetTable:
         refreshed = np.where(self.live, np.nan, self.refreshed)
         hours = np.maximum((now - refreshed) / samples.HOUR, 0.0)
         tiers = np.column_stack([self.warning, self.critical])
-        return Judged(hours, places_of_statuses(self.live, hours, tiers))
+        return Judged(hours, places_of_statuses(self.live, self.unsure, hours, tiers))
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         rows.column("uses"),
         downstream(rows),
     )
-    _ = table.places, table.by_name, table.live, table.has_sla  # made here, not by the first who asks
+    _ = table.places, table.by_name, table.live, table.has_sla, table.unsure  # made here, not by the first who asks
     return table
 
 

@@ -194,7 +194,7 @@ class Board:
             self._recalled = {
                 key: answer for key, answer in self._recalled.items() if key[0].split("/")[0] in collectors
             }
-            # What speaks of a source itself, of the notifications or of sources of freshness has their name.
+            # What speaks of a source itself, of sources of freshness, or of the notifications, has their name.
             self._states = {
                 name: shown
                 for name, shown in self._states.items()

@@ -138,6 +138,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     alerting.create,
     usage.create,
     usage.create_waiting,
+    refreshes.create_freshness,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 

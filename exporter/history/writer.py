@@ -143,6 +143,10 @@ class Writer:
         """Store the refreshes (asset_type, asset_id, refreshed_at, job_id) that are not known yet."""
         return refreshes.note(self.connection, rows, naive(self.now))
 
+    def store_freshness(self, site: str, known: pa.Table, listed: pa.Table) -> None:
+        """Store what is known of a site's assets (rows of AssetFreshness); ``listed`` are the keys of those it has."""
+        refreshes.store_freshness(self.connection, site, known, listed, naive(self.now))
+
     def looked_up(self) -> pa.Table:
         """Return the jobs whose assets are known (job_id, asset_type, asset_id, completed_at)."""
         return refreshes.looked_up(self.connection)

@@ -12,8 +12,10 @@ import pyarrow as pa
 from exporter.collector import State, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
 from exporter.exposition.board import STALE_AFTER_INTERVALS
+from exporter.history import refreshes
+from exporter.history.refreshes import Read
 from exporter.history.totals import instant
-from exporter.inventory import Inventory
+from exporter.inventory import FRESHNESS, Inventory
 from exporter.poller.archive_showing import show_archive
 from exporter.poller.assembling import Part, StateKey
 from exporter.poller.auditing import audit
@@ -50,6 +52,8 @@ class RestPoller:
         self._look_ups = LookUps(look_ups_a_day)
         self._learning_due = Due(LEARNING_SECONDS)
         self._recollection = Recollection(SOURCE, shared)
+        self._remembered: dict[str, pa.Table] | None = None
+        self._read_at: Read = {}
         self._noted: pa.Table | None = None
         self._waiting = NOTHING_NOTED
 
@@ -82,7 +86,7 @@ class RestPoller:
             runs.by_name.setdefault(name, Run()).ran = True
         try:
             for result in self._rest.poll(self._look_ups.known, self._look_ups.left(now)):
-                told.take(result, made)
+                told.take(result, made, self._remember, self._remembered)
             if not told.notes and told.failures and self._rest.token.accepted is False:
                 raise SourceRefused(told.failures[0])
             self._teller.answered(now)
@@ -95,10 +99,14 @@ class RestPoller:
             self._look_ups.add(told.looked_up(), self._rest.looked_up, now)
         if self._stopped.is_set():
             return False  # a reload may have named other sites
+        self._update(told, now)
+        if error is None:
+            self._read_at = {key: at for key, at in self._read_at.items() if key[0] in told.sites}
         self._put(told, runs, now)
         self._shared.on_change()
         failure = unprepared or self._store(told, now)
         self._teller.show(told, runs, error, str(failure) if failure else None, now)
+        self._teller.show_sources(self._read_at, now)
         if not self._shared.board.asks("repository"):
             show_archive(self._shared)
         self._shared.board.pin_told(SOURCE)
@@ -110,12 +118,13 @@ class RestPoller:
 
     def _prepare(self, now: float) -> HistoryError | None:
         """Learn from the file, the first time, what was looked up and how much there was."""
-        if self._noted is not None:
+        if self._remembered is not None:
             return None
         try:
             with self._shared.history.writing(instant(now)) as writer:
                 since = instant(now) - timedelta(seconds=DAY_SECONDS)
                 known, recently, counts = writer.looked_up(), writer.look_ups_since(since), writer.audited()
+                remembered, read_at = refreshes.freshness(writer.connection), refreshes.sources(writer.connection)
         except HistoryError as failure:
             self._notices.notice(failure)
             return failure
@@ -124,7 +133,30 @@ class RestPoller:
             # What the repository knows beside is no measure of what this API shows to its user.
             self._rest.remember(counts)
         self._noted = NOTHING_NOTED
+        # What was reported meanwhile is newer.
+        self._remembered = remembered
+        self._read_at = {**read_at, **self._read_at}
+        self._teller.show_sources(self._read_at, now)
         return None
+
+    def _remember(self, inventory: Inventory) -> pa.Table:
+        """Return what is to be known of a site's assets in the next poll."""
+        states = (self._state(key) for key in self._shared.assemblies)
+        tables = [state.remembers(inventory) for state in states if state.remembers is not None]
+        return pa.concat_tables([FRESHNESS.empty_table(), *tables])
+
+    def _update(self, told: Told, now: float) -> None:
+        """Take up what is known of refreshes now, and which sources of freshness were read whole.
+
+        A source that a site does not need at present is not silent.
+        """
+        if self._remembered is not None:
+            self._remembered |= {site: found.known for site, found in told.remembered.items()}
+        for site, read_whole in told.read_whole.items():
+            before = {source: at for (of, source), at in self._read_at.items() if of == site and source in read_whole}
+            read_now = {source: instant(now).replace(tzinfo=None) for source, whole in read_whole.items() if whole}
+            self._read_at = {key: at for key, at in self._read_at.items() if key[0] != site}
+            self._read_at |= {(site, source): at for source, at in {**before, **read_now}.items()}
 
     def _put(self, told: Told, runs: Runs, begun_at: float) -> None:
         """Show what was told; of a site that failed, what it told before is shown until it is too old.
@@ -153,13 +185,16 @@ class RestPoller:
 
     def _store(self, told: Told, now: float) -> HistoryError | None:
         """Write what was told, what it teaches, and what was found; return what was in the way."""
-        refreshes = told.refreshes()
-        self._waiting = pa.concat_tables([self._waiting, without(refreshes, self._noted)])
+        reported = told.refreshes()
+        self._waiting = pa.concat_tables([self._waiting, without(reported, self._noted)])
         learning, learned = self._learning_due.at(now), dict[StateKey, pa.Table]()
         recalled: dict[StateKey, pa.Table] = {}
         try:
             with self._shared.history.writing(instant(now)) as writer:
                 writer.note_refreshes(self._waiting)
+                for site, found in told.remembered.items():
+                    writer.store_freshness(site, found.known, found.listed)
+                refreshes.store_sources(writer.connection, self._read_at)
                 for key in self._shared.assemblies:
                     state, rows = self._state(key), told.all_rows(key)
                     if learning and state.learns and rows is not None:
@@ -173,7 +208,7 @@ class RestPoller:
             return failure
         self._notices.written()
         self._notices.well()
-        self._noted, self._waiting = refreshes, NOTHING_NOTED
+        self._noted, self._waiting = reported, NOTHING_NOTED
         if recalled:
             self._recollection.recall(recalled, {}, now)
         if not self._shared.board.asks("repository"):

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC
 
 import structlog
 
 from exporter.agent_families import (
+    FRESHNESS_SOURCE_LAST_SUCCESS,
     REST_COLLISIONS,
     REST_SESSIONS_LOST,
     REST_SIGN_INS,
     REST_TOKEN_ACCEPTED,
 )
-from exporter.exposition.board import Shown
-from exporter.metrics import single
+from exporter.exposition.board import FRESHNESS_SOURCES, Shown
+from exporter.history.refreshes import Read
+from exporter.metrics import Block, Labels, single
 from exporter.poller.runs import Runs
 from exporter.poller.shared import Shared
 from exporter.poller.told import Told
@@ -72,6 +75,14 @@ class Teller:
         rows = sum(run.rows for run in runs.by_name.values())
         board.pin_poll(PollStatus(now, seconds, SOURCE, rows, 0, error or unwritten))
         self._show_token(now)
+
+    def show_sources(self, read_at: Read, now: float) -> None:
+        """Publish when each source of freshness was last read whole."""
+        keys = sorted(read_at)
+        labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, tuple(zip(*keys, strict=True)) or ([], []))
+        instants = [read_at[key].replace(tzinfo=UTC).timestamp() for key in keys]
+        block = Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, instants)
+        self._shared.board.pin_state(FRESHNESS_SOURCES, Shown((block,), now, NEVER))
 
     def defect(self, error: str, names: Iterable[str], now: float) -> None:
         """Say that a poll ended for a reason that no source is to blame for."""

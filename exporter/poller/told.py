@@ -1,12 +1,12 @@
 """What the APIs told in one poll, site by site."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.inventory import REFRESHES, Inventory
+from exporter.inventory import FRESHNESS, REFRESHES, Inventory
 from exporter.poller.assembling import StateKey
 from exporter.rest.source import SiteResult
 
@@ -19,6 +19,16 @@ NOTHING_NOTED = NOTED.empty_table()
 
 Made = Callable[[Inventory], pa.Table]
 
+KEY = ["asset_type", "asset_id"]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is known of a site's assets after a poll (rows of AssetFreshness), and the keys of those it has now."""
+
+    known: pa.Table
+    listed: pa.Table
+
 
 @dataclass
 class Told:
@@ -29,20 +39,40 @@ class Told:
     notes: dict[str, str] = field(default_factory=dict)
     """Of each site that answered, why it told less than it could; empty where it told all."""
     failures: list[str] = field(default_factory=list)
+    sites: set[str] = field(default_factory=set)
+    """Every site that was tried, however that ended."""
+    remembered: dict[str, Remembered] = field(default_factory=dict)
+    read_whole: dict[str, Mapping[str, bool]] = field(default_factory=dict)
+    """Of each site that answered, which sources of freshness it needs, and whether each was read to its end."""
     _looked_up: list[pa.Table] = field(default_factory=list)
     _refreshes: list[pa.Table] = field(default_factory=list)
 
-    def take(self, result: SiteResult, made: Mapping[StateKey, Made]) -> None:
-        """Take the result of one site. The inventory itself is not kept: those of all sites at once would be large."""
+    def take(
+        self,
+        result: SiteResult,
+        made: Mapping[StateKey, Made],
+        remember: Made,
+        remembered: Mapping[str, pa.Table] | None,
+    ) -> None:
+        """Take the result of one site. The inventory itself is not kept: those of all sites at once would be large.
+
+        ``remembered`` are rows of AssetFreshness by site, None where the history could not be read.
+        """
+        self.sites.add(result.site)
         if result.looked_up is not None:
             self._looked_up.append(result.looked_up.cast(REFRESHES))
         inventory = result.inventory
         if inventory is None:
             self.failures.append(f"site {result.site}: {result.error}")
             return
+        before = None if remembered is None else remembered.get(result.site, FRESHNESS.empty_table())
+        inventory = replace(inventory, remembered=before)
+        inventory = replace(inventory, known=remember(inventory))
         for key, make in made.items():
             self.rows.setdefault(key, {})[result.site] = make(inventory)
         self.notes[result.site] = "; ".join(inventory.notes)
+        self.read_whole[result.site] = inventory.read_whole
+        self.remembered[result.site] = Remembered(inventory.known, _keys(inventory))
         self._refreshes += [
             _anonymous(table) for table in (_described(inventory), _runs(inventory)) if table is not None
         ]
@@ -62,12 +92,27 @@ class Told:
         return pa.concat_tables([jobs.select(NOTED.names).cast(NOTED), *self._refreshes])
 
 
+def _keys(inventory: Inventory) -> pa.Table:
+    """Return the keys of the assets that are listed or described."""
+    tables = [table.select(KEY) for table in (inventory.content, inventory.described) if table is not None]
+    return pa.concat_tables(tables).group_by(KEY, use_threads=False).aggregate([])
+
+
 def _described(inventory: Inventory) -> pa.Table | None:
-    """Return the refreshes that the Metadata API describes: of an asset's extracts the stalest, which is what it is."""
+    """Return the refreshes that the Metadata API describes: of an asset's extracts the stalest, which is what it is.
+
+    Of a workbook these are its own extracts, else those of the published data sources that it uses.
+    """
     if inventory.described is None:
         return None
-    found = inventory.described.group_by(NOTED.names[:2], use_threads=False).aggregate([("refreshed_at", "min")])
-    return found.rename_columns(NOTED.names[:3])
+    own = inventory.described.group_by(KEY, use_threads=False).aggregate([("refreshed_at", "min")])
+    sources = own.filter(pc.equal(own.column("asset_type"), "datasource")).select(["asset_id", "refreshed_at_min"])
+    sources = sources.rename_columns(["source_id", "source_refreshed_at"])
+    used = inventory.described.select([*KEY, "source_id"]).join(sources, "source_id", use_threads=False)
+    used = used.group_by(KEY, use_threads=False).aggregate([("source_refreshed_at", "min")])
+    found = own.join(used, KEY, use_threads=False)
+    stalest = pc.min_element_wise(found.column("refreshed_at_min"), found.column("source_refreshed_at_min"))
+    return found.select(KEY).append_column("refreshed_at", stalest)
 
 
 def _runs(inventory: Inventory) -> pa.Table | None:

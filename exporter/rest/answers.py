@@ -15,7 +15,7 @@ NAMESPACES = frozenset({"http://tableau.com/api", "http://tableausoftware.com/ap
 ROOT = "tsResponse"
 ANYWHERE = 0
 # A list whose entries may be called as it is.
-NAMED_LIKE_ENTRIES = frozenset({"flowRuns"})
+NAMED_LIKE_ENTRIES = frozenset({"flowRuns", "linkedTasks"})
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _REFERENCE = re.compile(rb"&#(?:x([0-9a-fA-F]{1,12})|([0-9]{1,12}));")
@@ -24,10 +24,14 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 @dataclass(slots=True)
 class Entry:
-    """One element of a list: its attributes, those of the elements inside that were asked for, and its tags."""
+    """One element of a list: its attributes, those of the elements inside that were asked for, and its tags.
+
+    ``inside`` has the first element of a name, ``every`` all of them in their order.
+    """
 
     attributes: Mapping[str, str]
     inside: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    every: dict[str, list[Mapping[str, str]]] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -115,6 +119,7 @@ class _Reader:
             expected = wanted.inside.get(plain)
             if expected is not None and expected in {ANYWHERE, inside}:
                 item.inside.setdefault(plain, attributes)
+                item.every.setdefault(plain, []).append(attributes)
             elif plain == "tag" and inside == 2:
                 item.tags.append(attributes.get("label", ""))
             elif plain in wanted.texts:

@@ -8,6 +8,8 @@ EMPTY_SECONDS = 86_400.0
 
 Key = tuple[str, str]
 
+_NAMES = {"workbook": "workbooks", "datasource": "datasources", "flow": "flows"}
+
 
 class Counts:
     """What the last good poll counted of each site and type."""
@@ -30,8 +32,8 @@ class Counts:
                 self._empty_since.pop((site, asset_type), None)
             elif now - self._empty_since.setdefault((site, asset_type), now) < EMPTY_SECONDS:
                 raise SourceIncomplete(
-                    f"{place}: the list of {asset_type}s is empty, there were {before}; not believed before it has been"
-                    " empty for 24 h: check what the token's user may see"
+                    f"{place}: the list of {_NAMES.get(asset_type, asset_type)} is empty, there were {before}; not"
+                    " believed before it has been empty for 24 h: check what the token's user may see"
                 )
         for asset_type, count in counts.items():
             self._empty_since.pop((site, asset_type), None)

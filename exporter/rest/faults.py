@@ -53,6 +53,10 @@ class Forbidden(SourceError):
     """Tableau answers, and says that this is not for us, or not there."""
 
 
+class OutOfScope(Forbidden):
+    """Tableau refuses one endpoint to a session that is alive: the scopes of a connected app do not cover it, say."""
+
+
 class NotThere(Forbidden):
     """Tableau answers that there is no such thing."""
 

@@ -1,7 +1,7 @@
-"""Refresh jobs that ended well, where the Metadata API says nothing: a job tells its asset only when asked by its id.
+"""Successful refresh jobs, where the Metadata API says nothing: a job names its asset only when fetched by its id.
 
-Tableau Cloud allows some 20,000 such questions a day, so each job is asked for once, the newest of each title first,
-and within a budget.
+Tableau Cloud allows some 20,000 such requests a day, so each job is fetched once, the newest of each title first, and
+within a budget.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,15 +10,20 @@ from datetime import UTC, datetime, timedelta
 
 import tableauserverclient as tsc
 
-from exporter.errors import SourceIncomplete
+from exporter.errors import SourceError, SourceIncomplete
 from exporter.rest.answers import ANYWHERE, Entry, shape
 from exporter.rest.columns import identity, instant
-from exporter.rest.faults import Forbidden
+from exporter.rest.faults import Forbidden, OutOfScope
 from exporter.rest.lists import pages
 from exporter.rest.session import Session
 
 RECENT = timedelta(days=7)
-REFRESHES = frozenset({"refresh_extracts", "increment_extracts"})
+# jobType without underscores: Tableau writes refresh_extracts in this list and RefreshExtracts elsewhere.
+REFRESHES = frozenset(
+    {"refreshextracts", "incrementextracts", "refreshextractsviabridge", "incrementextractsviabridge"}
+)
+# So many jobs in a row that could not be had, and the others are not asked for.
+FAILURES = 2
 SUCCESS = "success"
 
 _JOBS = shape("backgroundJob")
@@ -68,19 +73,33 @@ class Job:
     completed_at: datetime
 
 
-def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> bool:
-    """Ask for the refreshes of the last days that are of use; return that they could be asked for."""
+def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> str:
+    """Fetch the refreshes of the last days that are of use; return what is missing, nothing where all were fetched.
+
+    Raises SourceError where the list of jobs cannot be read.
+    """
+    left = failed = failed_in_a_row = 0
+    error: SourceError | None = None
     for job in _in_order(_finished(session, now)):
         if not sought.wants(job):
             continue
-        if budget.left <= 0:
-            break
+        if budget.left <= 0 or failed_in_a_row >= FAILURES:
+            left += 1
+            continue
         budget.spend()
-        if row := _asked(session, job):
+        try:
+            row = _asked(session, job)
+        except SourceError as failure:
+            failed, failed_in_a_row, error = failed + 1, failed_in_a_row + 1, failure
+            continue
+        failed_in_a_row = 0
+        if row:
             sought.found[job.job_id] = row
         else:
             sought.barren.add(job.job_id)
-    return True
+    if error is not None:
+        return f"{failed + left} refresh jobs could not be fetched: {error}"
+    return f"{left} refresh jobs are not fetched today: rest.job_lookups_per_day is used up" if left else ""
 
 
 def _finished(session: Session, now: datetime) -> Sequence[Job]:
@@ -98,7 +117,8 @@ def _finished(session: Session, now: datetime) -> Sequence[Job]:
 def _job(entry: Entry) -> Job | None:
     of = entry.attributes
     job_id, ended = identity(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
-    fits = of.get("status", "").lower() == SUCCESS and of.get("jobType", "").lower() in REFRESHES
+    is_refresh = of.get("jobType", "").lower().replace("_", "") in REFRESHES
+    fits = is_refresh and of.get("status", "").lower() == SUCCESS
     return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
 
 
@@ -125,6 +145,8 @@ def _asked(session: Session, job: Job) -> Row | None:
 
     try:
         answer = session.read(request, _JOB)
+    except OutOfScope:
+        raise
     except Forbidden:
         # It was removed in between.
         return None

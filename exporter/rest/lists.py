@@ -1,4 +1,4 @@
-"""Lists of the REST API, read to their end and counted: what was promised is what must have come.
+"""Lists of the REST API, read to their end and counted: as many entries must come as are promised.
 
 Pages are sorted by what does not change, so that what is published meanwhile comes last.
 """
@@ -42,14 +42,16 @@ def _content(asset_type: str) -> Callable[[Entry], Row | None]:
         of, inside = entry.attributes, entry.inside
         if (asset_id := identity(of.get("id"))) is None:
             return None
-        project, owner = inside.get("project", {}), inside.get("owner", {})
-        personal = inside.get("location", {}).get("type") == "PersonalSpace"
+        project, owner, location = (inside.get(name, {}) for name in ("project", "owner", "location"))
+        personal = location.get("type") == "PersonalSpace"
+        # Who may not see the project gets none: that is no Personal Space.
+        place = location if location.get("type") == "Project" and not project else project
         return (
             asset_type,
             asset_id,
             of.get("name"),
-            identity(project.get("id")),
-            PERSONAL_SPACE if personal else project.get("name"),
+            None if personal else identity(place.get("id")),
+            PERSONAL_SPACE if personal else place.get("name"),
             identity(owner.get("id")),
             TAG_SEPARATOR.join(entry.tags) or None,
             truth(of.get("hasExtracts")),
@@ -88,12 +90,28 @@ PROJECTS = Listing("projects", shape("project"), Project, _project, ("name",))
 PEOPLE = Listing("users", shape("user"), Person, _person, ("name",), ("id", "name", "siteRole", "fullName", "email"))
 
 
+@dataclass(frozen=True)
+class Listed:
+    """The entries of a list that came, and a line that says what is missing; None where the list is whole."""
+
+    rows: pa.Table
+    missing: str | None
+
+
 def read(session: Session, listing: Listing) -> pa.Table:
-    """Read a whole list; once more when it changed in between. Raises SourceIncomplete where it is not whole.
+    """Read a whole list. Raises SourceIncomplete where it is not whole, SourceError where it cannot be read."""
+    listed = collect(session, listing)
+    if listed.missing:
+        raise SourceIncomplete(f"{session.place}: {listed.missing}; the list is not used")
+    return listed.rows
+
+
+def collect(session: Session, listing: Listing) -> Listed:
+    """Read a list, once more when it changed in between.
 
     A list that shrank has moved an entry over the edge of a page: the count is right, and one is missing.
     """
-    seen, promised = set[object](), 0
+    columns, seen, promised = Columns(listing.row), set[object](), 0
     for _ in range(READINGS):
         columns, seen, promised, shrank = Columns(listing.row), set[object](), 0, False
         for answer in pages(session, listing.endpoint, listing.shape, listing.sort, fields=listing.fields):
@@ -101,10 +119,8 @@ def read(session: Session, listing: Listing) -> pa.Table:
             shrank = shrank or promised < before
             columns.add(list(_new_rows(answer.entries, listing, seen)))
         if len(seen) == promised and not shrank:
-            return columns.table()
-    raise SourceIncomplete(
-        f"{session.place}: {len(seen)} of {promised} {listing.endpoint} came, twice; the list is not used"
-    )
+            return Listed(columns.table(), None)
+    return Listed(columns.table(), f"{len(seen)} of {promised} {listing.endpoint} came, twice")
 
 
 def pages(

@@ -1,12 +1,15 @@
-"""A look at what may be read, for whoever sets the agent up: one small question of each kind on each site."""
+"""What `check` tries over REST: everything that a poll reads, with one small request of each kind on each site."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 
 import tableauserverclient as tsc
 
-from exporter.errors import SourceError
-from exporter.rest import lists, metadata, tasks
+from exporter.errors import SourceError, SourceIncomplete
+from exporter.rest import metadata, tasks
 from exporter.rest.answers import shape
+from exporter.rest.faults import Forbidden
+from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, page
 from exporter.rest.login import label
 from exporter.rest.session import Session
 from exporter.rest.sites import Sites
@@ -15,16 +18,35 @@ Seen = tuple[bool | None, str]
 """Whether it is well, None for a note; and what was seen."""
 
 
+def _one_of(listing: Listing) -> Callable[[Session], object]:
+    def read(session: Session) -> object:
+        answer = page(session, listing.endpoint, listing.shape, tsc.RequestOptions(pagesize=1))
+        if answer.total is None:
+            raise SourceIncomplete(f"{session.place}: a page of {listing.endpoint} without a count")
+        return answer
+
+    return read
+
+
 def _jobs(session: Session) -> object:
-    return lists.page(session, "jobs", shape("backgroundJob"), tsc.RequestOptions(pagesize=1))
+    return page(session, "jobs", shape("backgroundJob"), tsc.RequestOptions(pagesize=1))
 
 
-ALTERNATIVES: Mapping[str, Callable[[Session], object]] = {
-    "the Metadata API": metadata.try_out,
-    "jobs": _jobs,
-    "extract refresh tasks": tasks.extract_tasks,
+def _runs(session: Session) -> object:
+    return tasks.last_runs(session, datetime.now(UTC).replace(tzinfo=None))
+
+
+SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
+    "projects": (_one_of(PROJECTS), "paths of nested projects"),
+    "users": (_one_of(PEOPLE), "owners"),
+    "the Metadata API": (metadata.try_out, "when extracts were refreshed, and what a workbook uses"),
+    "jobs": (_jobs, "refreshes where the Metadata API is silent"),
+    "extract refresh tasks": (tasks.extract_tasks, "next runs, failures and suspensions of extracts"),
+    "flow runs": (_runs, "when flows ran"),
+    "flow tasks": (tasks.flow_tasks, "next runs, failures and suspensions of flows"),
+    "linked tasks": (tasks.linked_tasks, "next runs of flows that run one after another"),
 }
-"""What a site can be read without, at a price."""
+"""What says more of the assets of a site, how it is tried, and what is unknown without it."""
 
 
 def look(session: Session, sites: Sites) -> Iterator[Seen]:
@@ -39,17 +61,30 @@ def look(session: Session, sites: Sites) -> Iterator[Seen]:
             if site in found.refused:
                 raise found.refused[site]
             session.enter(site)
-            lists.page(session, "workbooks", lists.CONTENT["workbook"].shape, tsc.RequestOptions(pagesize=1))
+            missing = _lists(session)
         except SourceError as error:
             yield False, f"site {site}: {error}"
             continue
-        if missing := [text for what, ask in ALTERNATIVES.items() if (text := _tried(session, what, ask))]:
-            yield None, f"site {label(session.site)} works without {'; without '.join(missing)}"
+        missing += [text for what, supplement in SUPPLEMENTS.items() if (text := _tried(session, what, *supplement))]
+        name = label(session.site)
+        if missing:
+            yield None, f"site {name} works without {'; without '.join(missing)}"
 
 
-def _tried(session: Session, what: str, ask: Callable[[Session], object]) -> str | None:
+def _lists(session: Session) -> list[str]:
+    """Try the lists of assets; return what is missing. Raises SourceError where the site could not be polled."""
+    for asset_type in ("workbook", "datasource"):
+        _one_of(CONTENT[asset_type])(session)
     try:
-        ask(session)
+        _one_of(CONTENT["flow"])(session)
+    except Forbidden as error:
+        return [f"flows ({error})"]
+    return []
+
+
+def _tried(session: Session, what: str, read: Callable[[Session], object], gives: str) -> str | None:
+    try:
+        read(session)
     except SourceError as error:
-        return f"{what} ({error})"
+        return f"{what} ({error}), so {gives} cannot be known from there"
     return None

@@ -1,9 +1,10 @@
-"""What the Metadata API knows of extracts: the only place where Tableau says when one was refreshed.
+"""The Metadata API: the one place where Tableau reports when an extract was refreshed.
 
-It is off on many servers, answers in part when a query is too much for it, and says so in ``errors`` beside ``data``.
+It is off on many servers, throttles, and answers in part when a query is too much for it or while it is backfilled;
+``errors`` stand beside ``data`` then, and an empty list means nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,26 +26,41 @@ TOO_MUCH = ("LIMIT_EXCEEDED", "TIMEOUT", "TIMED_OUT")
 HARMLESS = frozenset({"MAX_PAGE_SIZE_EXCEEDED"})
 FEATURE_DISABLED = "FEATURE_DISABLED"
 REFUSED = frozenset({"ACCESS_DENIED"})
+INVALID = "ValidationError"
+# Some errors come without a code: "Reached time limit of PT5S for query execution." (tableauserverclient's tests).
+SAID_WITHOUT_CODE = (("time limit", "TIME_LIMIT_EXCEEDED"), ("node limit", "NODE_LIMIT_EXCEEDED"))
+# A field that a release does not know is asked for again after so long: the server may have been upgraded.
+FORGOTTEN_SECONDS = 86_400.0
 
 _EXTRACT = "hasExtracts extractLastRefreshTime extractLastIncrementalUpdateTime extractLastUpdateTime"
-_QUERY = (
-    "query {name}($first: Int, $afterToken: String) {{"
-    " {name}(first: $first, after: $afterToken) {{ nodes {{ luid {fields} }} pageInfo {{ hasNextPage endCursor }} }} }}"
-)
+# Since Tableau Server 2022.1; an embedded data source does not have it, its workbook does.
+_VIRTUAL = "upstreamVirtualConnectionTables { isExtracted extractLastRefreshedAt }"
+_ORDER = ", orderBy: {field: ID, direction: ASC}"
 SOURCES, WORKBOOKS = "publishedDatasourcesConnection", "workbooksConnection"
-QUERIES = {
-    SOURCES: _QUERY.format(name=SOURCES, fields=_EXTRACT),
-    WORKBOOKS: _QUERY.format(
-        name=WORKBOOKS,
-        fields=f"embeddedDatasources {{ {_EXTRACT} upstreamDatasources {{ luid }} }} upstreamDatasources {{ luid }}",
-    ),
+_FIELDS = {
+    SOURCES: _EXTRACT,
+    WORKBOOKS: f"embeddedDatasources {{ {_EXTRACT} upstreamDatasources {{ luid }} }} upstreamDatasources {{ luid }}",
 }
+
+
+def query(name: str, *, virtual: bool = True, ordered: bool = True) -> str:
+    """Return the query for a list: with virtual connections, and in an order that does not move between two pages."""
+    return (
+        f"query {name}($first: Int, $afterToken: String) {{"
+        f" {name}(first: $first, after: $afterToken{_ORDER if ordered else ''}) {{"
+        f" nodes {{ luid {_FIELDS[name]} {_VIRTUAL if virtual else ''} }}"
+        " pageInfo { hasNextPage endCursor } totalCount } }"
+    )
+
+
+# From all that is asked for to what the oldest release knows.
+_FORMS: Sequence[Mapping[str, bool]] = ({}, {"virtual": False}, {"virtual": False, "ordered": False})
 
 Node = Mapping[str, Any]
 Extract = tuple[bool | None, datetime | None, datetime | None]
-Used = tuple[bool | None, datetime | None, datetime | None, str | None]
-NOTHING: Used = (False, None, None, None)
-UNKNOWN: Extract = (None, None, None)
+Part = tuple[bool | None, datetime | None, datetime | None, str | None]
+NOTHING: Part = (False, None, None, None)
+UNKNOWN: Part = (None, None, None, None)
 
 
 class Off(Forbidden):
@@ -54,139 +70,252 @@ class Off(Forbidden):
         super().__init__("off: tsm maintenance metadata-services enable")
 
 
+class _Invalid(Exception):
+    """The query names something that this release does not know."""
+
+
 @dataclass
 class Description:
-    """What was had, None where nothing was, and why it is not everything."""
+    """What was read, None where nothing was; why it is not everything, and whether that is Tableau's settled word."""
 
-    page_size: int
     rows: pa.Table | None = None
     notes: list[str] = field(default_factory=list)
+    refused: bool = False
+
+    def note(self, text: str) -> None:
+        """Add a line, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was read that the API has."""
+        return self.rows is not None and not self.notes
 
 
-def describe(session: Session, page_size: int = PAGE_SIZE) -> Description:
-    """Ask for every published data source and every workbook. A failure is a note, not an error."""
-    description = Description(page_size)
-    columns, sources = Columns(Described), dict[str, Extract]()
-    answered = False
-    try:
-        for nodes in _pages(session, SOURCES, description):
-            answered = True
-            found = {luid: _extract(node) for node in nodes if (luid := identity(node.get("luid")))}
-            sources |= found
-            columns.add([("datasource", luid, *extract, None) for luid, extract in found.items()])
-        for nodes in _pages(session, WORKBOOKS, description):
-            answered = True
-            columns.add(
-                [
-                    ("workbook", luid, *used)
-                    for node in nodes
-                    if (luid := identity(node.get("luid")))
-                    for used in _used(node, sources)
-                ]
-            )
-    except SourceError as error:
-        if session.lost:
-            raise
-        said = "is" if isinstance(error, Off) else f"gave {'a part' if answered else 'nothing'}:"
-        description.notes.append(f"the Metadata API {said} {error}")
-    description.rows = columns.table() if answered else None
-    return description
+@dataclass
+class _Page:
+    nodes: Sequence[Any]
+    clean: bool
+    """Whether no error stood beside it."""
+    total: int | None
+
+
+class MetadataReader:
+    """Reads the Metadata API of each site; remembers for it what a query may ask for and how large a page may be."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._forms: dict[str, tuple[int, float]] = {}
+
+    def describe(self, session: Session, site: str) -> Description:
+        """Ask for every published data source and every workbook of the site. A failure is a note, not an error."""
+        description, columns, answered = Description(), Columns(Described), False
+        try:
+            for name, rows_of in ((SOURCES, _rows_of_source), (WORKBOOKS, _rows_of_workbook)):
+                for nodes, clean in self._nodes(session, site, name, description):
+                    answered = True
+                    rows = [row for luid, node in nodes for row in rows_of(luid, node, clean)]
+                    if clean and not all(row[-1] for row in rows):
+                        description.note(f"the Metadata API leaves out what some {_LISTED[name]} read")
+                    columns.add(rows)
+        except SourceError as error:
+            description.refused = isinstance(error, Forbidden)
+            said = "is" if isinstance(error, Off) else f"gave {'a part' if answered else 'nothing'}:"
+            description.note(f"the Metadata API {said} {error}")
+        description.rows = columns.table() if answered else None
+        return description
+
+    def _nodes(
+        self, session: Session, site: str, name: str, description: Description
+    ) -> Iterator[tuple[Sequence[tuple[str, Node]], bool]]:
+        """Yield the nodes of each page by LUID, each node once; note how many are missing at the end."""
+        seen, promised = set[str](), 0
+        for page in self._pages(session, site, name, description):
+            named = {
+                luid: node for node in page.nodes if isinstance(node, dict) and (luid := identity(node.get("luid")))
+            }
+            if len(named) < len(page.nodes) and page.clean:
+                description.note("the Metadata API describes assets without a LUID")
+            yield [(luid, node) for luid, node in named.items() if luid not in seen], page.clean
+            seen |= named.keys()
+            promised = page.total or 0
+        if len(seen) < promised:
+            description.note(f"the Metadata API described {len(seen)} of {promised} {_LISTED[name]}")
+
+    def _pages(self, session: Session, site: str, name: str, description: Description) -> Iterator[_Page]:
+        """Yield the pages; one that is too much for the server is asked for in halves, then pages grow again."""
+        key, cursor, patience, ceiling = (site, name), None, PATIENCE, PAGE_SIZE + 1
+        size = min(PAGE_SIZE, 2 * self._sizes.get(key, PAGE_SIZE))
+        while True:
+            try:
+                connection, codes = self._ask(session, site, name, size, cursor)
+            except SourceUnreachable:
+                patience -= 1
+                if size <= SMALLEST_PAGE or not patience:
+                    self._sizes[key] = size
+                    raise
+                size, ceiling = max(SMALLEST_PAGE, size // 2), size
+                continue
+            if _too_much(codes) and size > SMALLEST_PAGE:
+                size, ceiling = max(SMALLEST_PAGE, size // 2), size
+                continue
+            self._sizes[key] = size
+            if 2 * size < ceiling:
+                size *= 2
+            elif ceiling > PAGE_SIZE:
+                size = PAGE_SIZE
+            nodes, total = connection.get("nodes"), connection.get("totalCount")
+            clean = not codes and isinstance(nodes, list)
+            if not clean:
+                reason = ", ".join(sorted(codes)) or "without a list"
+                description.note(f"the Metadata API answers in part ({reason})")
+            yield _Page(nodes if isinstance(nodes, list) else (), clean, total if isinstance(total, int) else None)
+            info = connection.get("pageInfo")
+            place = info if isinstance(info, dict) else {}
+            before, cursor = cursor, place.get("endCursor")
+            if not place.get("hasNextPage"):
+                return
+            if not isinstance(cursor, str) or not cursor or cursor == before:
+                raise SourceIncomplete("its pages do not go on")
+
+    def _ask(self, session: Session, site: str, name: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
+        """Ask for one page, without what this release does not know."""
+        form, at = self._forms.get(site, (0, 0.0))
+        if form and self._clock() - at >= FORGOTTEN_SECONDS:
+            form = 0
+        while True:
+            try:
+                return _ask(session, name, query(name, **_FORMS[form]), size, cursor)
+            except _Invalid as error:
+                if form + 1 == len(_FORMS):
+                    raise SourceIncomplete(f"it refuses the query ({error}); this release may be too old") from None
+                form += 1
+                self._forms[site] = form, self._clock()
+
+
+_LISTED = {SOURCES: "published data sources", WORKBOOKS: "workbooks"}
 
 
 def try_out(session: Session) -> None:
-    """Ask for one data source. Raises SourceError where the API is not to be had."""
-    _ask(session, SOURCES, 1, None)
-
-
-def _pages(session: Session, name: str, description: Description) -> Iterator[Sequence[Node]]:
-    """Yield the nodes of each page; a page that is too much for the server is asked for in halves."""
-    cursor, patience = None, PATIENCE
-    while True:
-        size = description.page_size
-        try:
-            connection, codes = _ask(session, name, size, cursor)
-        except SourceUnreachable:
-            patience -= 1
-            if size <= SMALLEST_PAGE or not patience:
-                raise
-            description.page_size = max(SMALLEST_PAGE, size // 2)
-            continue
-        if _too_much(codes) and size > SMALLEST_PAGE:
-            description.page_size = max(SMALLEST_PAGE, size // 2)
-            continue
+    """Ask for one data source and one workbook. Raises SourceError where the API is off or answers in part."""
+    reader = MetadataReader(lambda: 0.0)
+    for name in (SOURCES, WORKBOOKS):
+        _, codes = reader._ask(session, "", name, 1, None)  # noqa: SLF001 - the same module
         if codes:
-            _note(description.notes, f"the Metadata API answers in part ({', '.join(sorted(codes))})")
-        yield [node for node in connection.get("nodes") or () if isinstance(node, dict)]
-        place = connection.get("pageInfo") or {}
-        before, cursor = cursor, place.get("endCursor")
-        if not place.get("hasNextPage"):
-            return
-        if not cursor or cursor == before:
-            raise SourceIncomplete("its pages do not go on")
+            raise SourceIncomplete(f"it answers in part ({', '.join(sorted(codes))})")
 
 
-def _ask(session: Session, name: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
+def _ask(session: Session, name: str, text: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
     """Ask for one page; return it and the codes of the errors that came beside it."""
     variables = {"first": size, "afterToken": cursor}
     try:
-        answer = session.call(lambda server: server.metadata.query(QUERIES[name], variables))
+        answer = session.call(lambda server: server.metadata.query(text, variables))
     except (NotThere, Foreign):
         raise Off from None
     if not isinstance(answer, dict):
         raise SourceIncomplete("its answer is no object")
-    codes = {_code(error) for error in answer.get("errors") or ()} - HARMLESS
+    errors = answer.get("errors") or ()
+    codes = (
+        {_code(error) for error in (errors if isinstance(errors, list) else [errors])} - HARMLESS if errors else set()
+    )
     if FEATURE_DISABLED in codes:
         raise Off
     if codes & REFUSED:
         raise Forbidden(f"it is not for this user ({', '.join(sorted(codes))})")
-    connection = (answer.get("data") or {}).get(name)
-    if not isinstance(connection, dict):
-        if _too_much(codes):
-            return {}, codes
-        raise SourceIncomplete(f"it answers without data ({', '.join(sorted(codes)) or 'and without an error'})")
-    return connection, codes
+    data = answer.get("data")
+    connection = data.get(name) if isinstance(data, dict) else None
+    if isinstance(connection, dict):
+        return connection, codes
+    if INVALID in codes:
+        raise _Invalid(", ".join(sorted(codes)))
+    if _too_much(codes):
+        return {}, codes
+    raise SourceIncomplete(f"it answers without data ({', '.join(sorted(codes)) or 'and without an error'})")
 
 
 def _code(error: object) -> str:
-    extensions = error.get("extensions") if isinstance(error, dict) else None
-    code = extensions.get("code") if isinstance(extensions, dict) else None
-    return code[:60] if isinstance(code, str) and code.isascii() and code.isprintable() else "an error without a code"
+    """Return the code of an error; some have only a message."""
+    told = error if isinstance(error, dict) else {}
+    extensions, message = told.get("extensions"), str(told.get("message"))
+    found = extensions if isinstance(extensions, dict) else {}
+    code = found.get("code") or found.get("classification")
+    if isinstance(code, str) and code.isascii() and code.isprintable():
+        return code[:60]
+    known = (name for sign, name in SAID_WITHOUT_CODE if sign in message.lower())
+    return next(known, INVALID if message.startswith("Validation error") else "an error without a code")
 
 
 def _too_much(codes: set[str]) -> bool:
     return any(sign in code for code in codes for sign in TOO_MUCH)
 
 
-def _note(notes: list[str], note: str) -> None:
-    if note not in notes:
-        notes.append(note)
+def _rows_of_source(luid: str, node: Node, clean: bool) -> Iterator[tuple[object, ...]]:  # noqa: FBT001 - a column
+    """Yield the parts of a published data source: itself, and the virtual connections it reads."""
+    has, refreshed_at, made_at = _extract(node)
+    tables, listed = _virtual(node)
+    # One extract and its refresh are the whole truth, whatever else is missing; that there is none is not.
+    whole = (clean and listed) or bool(has and refreshed_at and not tables)
+    # What has no extract of its own stands for the virtual connections that it reads.
+    own = () if tables and has is False else ((has, refreshed_at, made_at, None),)
+    for part in (*own, *tables):
+        yield "datasource", luid, *part, whole
+
+
+def _rows_of_workbook(luid: str, node: Node, clean: bool) -> Iterator[tuple[object, ...]]:  # noqa: FBT001 - a column
+    """Yield the parts of a workbook: its own extracts, the published data sources it uses, the virtual connections."""
+    parts, listed = _parts(node)
+    for part in parts:
+        yield "workbook", luid, *part, clean and listed
+
+
+def _parts(node: Node) -> tuple[Sequence[Part], bool]:
+    """Return what a workbook reads, and whether every list was a list of objects.
+
+    A data source that has no extract of its own and stands for a published one is that one.
+    """
+    embedded, is_list = _objects(node.get("embeddedDatasources"))
+    published, listed = set[str](), is_list
+    own: list[Part] = []
+    for source in (node, *embedded):
+        upstream, are_objects = _objects(source.get("upstreamDatasources"))
+        luids = [identity(one.get("luid")) for one in upstream]
+        listed = listed and are_objects and None not in luids
+        published |= {luid for luid in luids if luid}
+        if source is not node and (source.get("hasExtracts") or not luids):
+            own.append((*_extract(source), None))
+    tables, tables_listed = _virtual(node)
+    found = [*own, *tables, *((None, None, None, luid) for luid in sorted(published))]
+    return (found or [NOTHING if listed and tables_listed else UNKNOWN]), listed and tables_listed
+
+
+def _virtual(node: Node) -> tuple[Sequence[Part], bool]:
+    """Return the tables of virtual connections that something reads, and whether they were a list of objects."""
+    if "upstreamVirtualConnectionTables" not in node:
+        return (), True
+    tables, listed = _objects(node["upstreamVirtualConnectionTables"])
+    parts = [(_truth(one.get("isExtracted")), instant(one.get("extractLastRefreshedAt")), None, None) for one in tables]
+    return parts, listed
+
+
+def _objects(value: object) -> tuple[Sequence[Node], bool]:
+    """Return the objects of a list, and whether it is a list of nothing else."""
+    if not isinstance(value, list):
+        return (), False
+    found = [one for one in value if isinstance(one, dict)]
+    return found, len(found) == len(value)
 
 
 def _extract(node: Node) -> Extract:
     """Return whether a data source is an extract, when it was refreshed last, and when it was made."""
     refreshes = (instant(node.get(name)) for name in ("extractLastRefreshTime", "extractLastIncrementalUpdateTime"))
-    has = node.get("hasExtracts")
     return (
-        has if isinstance(has, bool) else None,
+        _truth(node.get("hasExtracts")),
         max((at for at in refreshes if at is not None), default=None),
         instant(node.get("extractLastUpdateTime")),
     )
 
 
-def _used(node: Node, sources: Mapping[str, Extract]) -> Sequence[Used]:
-    """Return the data sources that a workbook lives on; what stands for a published one is that one."""
-    embedded = [source for source in node.get("embeddedDatasources") or () if isinstance(source, dict)]
-    own = [_extract(one) for one in embedded if one.get("hasExtracts") or not one.get("upstreamDatasources")]
-    published = {luid for one in (node, *embedded) for luid in _upstream(one)}
-    found = [
-        *((*extract, None) for extract in own),
-        *((*sources.get(luid, UNKNOWN), luid) for luid in sorted(published)),
-    ]
-    return found or [NOTHING]
-
-
-def _upstream(node: Node) -> Iterator[str]:
-    """Yield the LUIDs of the published data sources that something is made of."""
-    for source in node.get("upstreamDatasources") or ():
-        if isinstance(source, dict) and (luid := identity(source.get("luid"))):
-            yield luid
+def _truth(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -1,20 +1,36 @@
-"""What is read of one site, in what order: the lists, then the freshness of what they name, then what is scheduled."""
+"""What is read of one site, in what order: the lists of assets, then the supplements that say more of them.
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+Only the lists of assets may fail a site. Whatever goes wrong with a supplement (projects, users, Metadata API, jobs,
+flow runs, tasks) costs what it alone says, with a note; what it said before stands meanwhile.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from exporter.errors import SourceError, SourceIncomplete
+from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
-from exporter.rest import flow_runs, jobs, lists, metadata, tasks
+from exporter.rest import jobs, tasks
 from exporter.rest.columns import schema, table
+from exporter.rest.counts import Counts
 from exporter.rest.faults import Forbidden
+from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
+from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import Session
 
 T = TypeVar("T")
+
+_TASKS: Sequence[tuple[str, frozenset[str], Callable[[Session], list[tasks.Row]]]] = (
+    ("extract refresh tasks", frozenset({"workbook", "datasource"}), tasks.extract_tasks),
+    ("flow tasks", frozenset({"flow"}), tasks.flow_tasks),
+    ("linked tasks", frozenset({"flow"}), tasks.linked_tasks),
+)
+"""What is read, and the types of assets that it is about."""
 
 
 class Known:
@@ -33,14 +49,29 @@ class Known:
         )
 
 
+@dataclass
+class Report:
+    """What could not be read of a site, and which sources of freshness were read whole."""
+
+    notes: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+    read_whole: dict[str, bool] = field(default_factory=dict)
+
+    def missing(self, text: str, source: str | None = None, *, refused: bool = False) -> None:
+        """Note what is missing; of a source of freshness it is a gap, unless Tableau settled that it is not for us."""
+        self.notes.append(text)
+        if source is not None:
+            self.read_whole[source] = False
+            if not refused:
+                self.gaps.append(text)
+
+
 @dataclass(frozen=True)
 class Lists:
-    """A site's lists; what may not be seen is None, and of the content is not there at all."""
+    """A site's lists of assets by type; flows are not among them where they may not be seen."""
 
     content: Mapping[str, pa.Table]
-    projects: pa.Table | None
-    people: pa.Table | None
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def counts(self) -> Mapping[str, int]:
         """Return how many assets of each type there are: a list that is refused is not a list of none."""
@@ -48,14 +79,16 @@ class Lists:
 
 
 class Reading:
-    """The readings of one Tableau; it remembers what proved useless or too much."""
+    """The readings of one Tableau; it remembers what proved useless, and the last whole answer of each supplement."""
 
     def __init__(self, session: Session, clock: Callable[[], float]) -> None:
         self._session = session
         self._clock = clock
         self._found: dict[str, dict[str, jobs.Row]] = {}
         self._barren: set[str] = set()
-        self._page_size = metadata.PAGE_SIZE
+        self._metadata = MetadataReader(clock)
+        self._counts = Counts(clock)
+        self._last: dict[tuple[str, str], pa.Table] = {}
 
     def begin(self, known: Known) -> None:
         """Begin a poll: what was looked up is kept until it is known to the caller, or too old to be asked for."""
@@ -71,86 +104,137 @@ class Reading:
         return table(Refresh, found.values()) if found else None
 
     def lists(self) -> Lists:
-        """Read the lists of the site that the session is on. Raises SourceError where one is not whole."""
-        notes: list[str] = []
-        content = {name: lists.read(self._session, lists.CONTENT[name]) for name in ("workbook", "datasource")}
-        flows = self._if_allowed(notes, "flows", lambda: lists.read(self._session, lists.CONTENT["flow"]))
-        if flows is not None:
-            content["flow"] = flows
-        projects = self._if_allowed(notes, "projects", lambda: lists.read(self._session, lists.PROJECTS))
-        people = self._if_allowed(notes, "users", lambda: lists.read(self._session, lists.PEOPLE))
-        return Lists(content, projects, people, tuple(notes))
+        """Read the assets of the site that the session is on. Raises SourceError where a list is not whole."""
+        content = {name: read(self._session, CONTENT[name]) for name in ("workbook", "datasource")}
+        try:
+            content["flow"] = read(self._session, CONTENT["flow"])
+        except Forbidden as error:
+            return Lists(content, (f"no flows: {error}",))
+        return Lists(content)
 
     def inventory(self, site: str, found: Lists, known: Known, more_notes: Iterable[str]) -> Inventory:
-        """Read the rest of the site: what is not for us is left out, with a note."""
-        notes = [*more_notes, *found.notes]
-        now = self._now()
+        """Read the supplements of the site's assets. Raises nothing that one of them did."""
+        report = Report([*more_notes, *found.notes])
         content = pa.concat_tables(found.content.values())
-        description = metadata.describe(self._session, self._page_size)
-        self._page_size = description.page_size
-        notes += description.notes
-        asked = None
-        if names := _undescribed(content, description.rows):
-            titles = names if description.rows is not None else None
-            sought = jobs.Sought(known.job_ids, self._found.setdefault(site, {}), self._barren, titles)
-            asked = self._if_had(notes, "jobs", lambda: jobs.look_up(self._session, sought, known.budget, now))
-        runs, flows = None, "flow" in found.content and found.content["flow"].num_rows > 0
+        flows = "flow" in found.content and found.content["flow"].num_rows > 0
+        projects = self._list(site, PROJECTS, report)
+        people = self._list(site, PEOPLE, report)
+        description = self._metadata.describe(self._session, site)
+        report.read_whole["metadata"] = description.whole
+        for note in description.notes:
+            report.missing(note, "metadata", refused=description.refused)
+        undescribed = _undescribed(content, description.rows)
+        if description.whole and undescribed:
+            report.missing(f"the Metadata API does not describe {len(undescribed)} assets that are listed")
+        titles = None if description.rows is None else set(undescribed)
+        looked_up = self._look_up(site, known, titles, report) if undescribed else self.looked_up(site)
+        refreshes = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
         if flows:
-            runs = self._if_had(notes, "flow runs", lambda: flow_runs.last_runs(self._session, now))
-        refreshes = [known.of(content.column("asset_id"))]
-        looked_up = self.looked_up(site)
-        if looked_up is None and asked:
-            looked_up = table(Refresh, ())
-        refreshes += [rows for rows in (looked_up, None if runs is None else table(Refresh, runs)) if rows is not None]
-        scheduled = self._tasks(notes, flows=flows)
+            refreshes.append(self._flow_runs(report))
+        scheduled, tasks_read = self._tasks(site, report, flows=flows)
         return Inventory(
             site,
             content,
-            found.projects,
-            found.people,
+            projects,
+            people,
             description.rows,
             pa.concat_tables(refreshes),
             looked_up,
-            None if scheduled is None else table(Task, scheduled),
-            tuple(dict.fromkeys(notes)),
+            scheduled,
+            tuple(dict.fromkeys(report.notes)),
+            tuple(dict.fromkeys(report.gaps)),
+            report.read_whole,
+            tasks_read,
         )
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC).replace(tzinfo=None)
 
-    def _tasks(self, notes: list[str], *, flows: bool) -> list[tasks.Row] | None:
-        extracts = self._if_had(notes, "extract refresh tasks", lambda: tasks.extract_tasks(self._session))
-        runs = self._if_had(notes, "flow tasks", lambda: tasks.flow_tasks(self._session)) if flows else None
-        return None if extracts is None and runs is None else [*(extracts or ()), *(runs or ())]
-
-    def _if_allowed(self, notes: list[str], what: str, read: Callable[[], T]) -> T | None:
-        """Read what only some may see."""
+    def _list(self, site: str, listing: Listing, report: Report) -> pa.Table | None:
+        """Read a list that says more of assets: what came of it counts, beside what the last whole one said."""
+        key, rows = (site, listing.endpoint), None
         try:
-            return read()
-        except Forbidden as error:
-            notes.append(f"no {what}: {error}")
-            return None
-
-    def _if_had(self, notes: list[str], what: str, read: Callable[[], T]) -> T | None:
-        """Read what can be done without; an answer that is cut or not Tableau's is no answer."""
-        try:
-            return read()
-        except SourceIncomplete:
-            raise
+            listed = collect(self._session, listing)
+            if not listed.missing:
+                self._counts.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
         except SourceError as error:
-            if self._session.lost:
-                raise
-            notes.append(f"no {what}: {error}")
+            report.missing(f"no {listing.endpoint}: {error}")
+        else:
+            if not listed.missing:
+                self._last[key] = listed.rows
+                return listed.rows
+            report.missing(listed.missing)
+            rows = listed.rows
+        tables = [one for one in (rows, self._last.get(key)) if one is not None]
+        return _first_of_each(pa.concat_tables(tables), listing.row) if tables else None
+
+    def _look_up(self, site: str, known: Known, titles: set[str] | None, report: Report) -> pa.Table | None:
+        """Fetch the jobs of assets that the Metadata API does not describe; return those that were looked up lately."""
+        sought = jobs.Sought(known.job_ids, self._found.setdefault(site, {}), self._barren, titles)
+        look_up = partial(jobs.look_up, self._session, sought, known.budget, self._now())
+        missing = self._supplement(report, "jobs", "job", look_up)
+        if missing:
+            report.missing(missing, "job")
+        found = self.looked_up(site)
+        return table(Refresh, ()) if found is None and missing is not None else found
+
+    def _flow_runs(self, report: Report) -> pa.Table:
+        found = self._supplement(report, "flow runs", "flow_run", lambda: tasks.last_runs(self._session, self._now()))
+        runs, missing = found or ([], None)
+        if missing:
+            report.missing(missing, "flow_run")
+        return table(Refresh, runs)
+
+    def _tasks(self, site: str, report: Report, *, flows: bool) -> tuple[pa.Table | None, frozenset[str]]:
+        """Return the scheduled tasks, and the types of assets whose tasks were all read now.
+
+        Of what could not be read, the tasks of the last poll that read it stand.
+        """
+        wanted = [_TASKS[0], *(_TASKS[1:] if flows else ())]
+        unread = set[str]()
+        for what, asset_types, read_tasks in wanted:
+            rows = self._supplement(report, what, "task", partial(self._counted, site, what, read_tasks))
+            if rows is None:
+                unread |= asset_types
+            else:
+                self._last[site, what] = table(Task, rows)
+        known = [rows for what, _, _ in wanted if (rows := self._last.get((site, what))) is not None]
+        asset_types = frozenset().union(*(asset_types for _, asset_types, _ in wanted))
+        return pa.concat_tables(known) if known else None, asset_types - unread
+
+    def _counted(self, site: str, what: str, read_tasks: Callable[[Session], list[tasks.Row]]) -> list[tasks.Row]:
+        """Read tasks. Raises SourceIncomplete where there are suddenly none."""
+        rows = read_tasks(self._session)
+        self._counts.check(self._session.place, site, {what: len(rows)})
+        return rows
+
+    def _supplement(self, report: Report, what: str, source: str, read: Callable[[], T]) -> T | None:
+        """Read what assets can do without; an answer that is cut, or not Tableau's, is no answer."""
+        report.read_whole.setdefault(source, True)
+        try:
+            return read()
+        except SourceError as error:
+            report.missing(f"no {what}: {error}", source, refused=isinstance(error, Forbidden))
             return None
 
 
-def _undescribed(content: pa.Table, described: pa.Table | None) -> set[str]:
-    """Return the names of the assets that could have an extract and that the Metadata API said nothing of."""
-    told = set(described.column("asset_id").to_pylist()) if described is not None else set()
+def _first_of_each(rows: pa.Table, row: type) -> pa.Table:
+    """Return each entry once, as it stands first."""
+    key = schema(row).names[0]
+    seen = dict.fromkeys(rows.column(key).to_pylist())
+    return rows.take(pc.index_in(pa.array(seen, pa.string()), rows.column(key).combine_chunks()))
+
+
+def _undescribed(content: pa.Table, described: pa.Table | None) -> list[str]:
+    """Return the names of the assets that could have an extract and that the Metadata API does not describe whole."""
+    told: set[str] = set()
+    if described is not None:
+        whole = described.filter(described.column("whole"))
+        told = set(whole.column("asset_id").to_pylist())
     columns = (content.column(name).to_pylist() for name in ("asset_type", "asset_id", "asset_name", "has_extracts"))
-    return {
+    return [
         name or ""
         for asset_type, asset_id, name, has_extracts in zip(*columns, strict=True)
         if asset_id not in told
         if asset_type == "workbook" or (asset_type == "datasource" and has_extracts is not False)
-    }
+    ]

@@ -1,36 +1,47 @@
 """One session of one token: signed in once, taken from site to site, signed in again once in a poll when it is lost.
 
 It is kept from poll to poll: a sign-in is an event in Tableau's logs, and it ends the session of whoever else uses the
-same token.
+same token. Where Tableau switches no site, as Tableau Cloud does not, each site is entered by a sign-in of its own.
 """
 
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import tableauserverclient as tsc
-from packaging.version import InvalidVersion, Version
 from tableauserverclient.server.endpoint.exceptions import FailedSignInError
 
-from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused
 from exporter.rest import answers
-from exporter.rest.assertion import assertion
-from exporter.rest.faults import RAISED, Forbidden, Secrets, SessionLost, as_whole, explained, is_answer
+from exporter.rest.faults import (
+    RAISED,
+    Forbidden,
+    NotThere,
+    OutOfScope,
+    Rejected,
+    Secrets,
+    SessionLost,
+    explained,
+    is_answer,
+)
 from exporter.rest.life import Life, TokenLife
 from exporter.rest.line import Line
-from exporter.rest.login import ConnectedApp, Login, Token, content_url, label, spelling
+from exporter.rest.login import Login, content_url, label
+from exporter.rest.refusals import ASSETS, METADATA, SWITCH, Refusals
+from exporter.rest.sign_in import NotAdmitted, SignIn, connect
 from exporter.rest.wire import ANSWER_BYTES, Bounds, Wire, trust
 
-# The first version that takes a personal access token, and the first that takes a JSON web token.
-TOKEN_VERSION, ASSERTION_VERSION = "3.6", "3.17"
 # How long the end of the agent may wait for Tableau's good-bye.
 LEAVING_SECONDS = 5.0
 _SESSION_ENDED = "401002"
+_UNAUTHORIZED = 401
 
-_INFO = answers.shape("serverInfo", texts=("productVersion", "restApiVersion"))
+# What any session may ask for, to find out whether it is alive: the endpoint and the element of its answer.
+_ALLOWED = (("sites/*", answers.shape("site")), ("workbooks", answers.shape("workbook")))
 
 T = TypeVar("T")
 
@@ -50,16 +61,18 @@ class Session:
         life: TokenLife | None = None,
     ) -> None:
         self._login = login
-        self._clock = clock
         self._sleep = sleep
         self._line = Line(stopping)
-        self._bounds = Bounds(login.timeout, ANSWER_BYTES)
         self._secrets = Secrets()
         self._server: tsc.Server | None = None
         self._site: str | None = None
-        self._by_assertion = False
-        self._renewed = self._given_up = self._answered = False
+        self._has_switched = False
+        self._renewed = self._reopened = self._answered = False
+        self._lost: SourceRefused | None = None
+        self._refusals = Refusals(clock)
+        self._open: set[str] = set()
         self._life = Life(clock, life)
+        self._signing = SignIn(login, self.place, self._secrets, self._life, clock)
         self.plainly: set[str] = set()
         """The lists whose order or filter Tableau refuses."""
         self.server_version: str | None = None
@@ -78,7 +91,10 @@ class Session:
     def server(self) -> tsc.Server:
         """Return tableauserverclient's server; its endpoints know the site that was entered."""
         if self._server is None:
-            self._server = self._connected()
+            context = trust(self._login.ca_file)
+            self._server, self.server_version = connect(
+                self._login.url, lambda: self._wire(context), self.place, self._secrets
+            )
         return self._server
 
     @property
@@ -87,9 +103,14 @@ class Session:
         return self._site
 
     @property
-    def lost(self) -> bool:
-        """Whether the session was lost twice in this poll: nothing more is to be had in it."""
-        return self._given_up
+    def switches(self) -> bool:
+        """Whether a switch to another site is worth trying; otherwise each site costs a sign-in."""
+        return self._refusals.line(SWITCH) is None
+
+    @property
+    def lost(self) -> SourceRefused | None:
+        """Why nothing more is to be had in this poll: the session was lost twice in it."""
+        return self._lost
 
     @property
     def answered(self) -> bool:
@@ -98,27 +119,30 @@ class Session:
 
     def begin(self) -> None:
         """Begin a poll: a session may be lost once in it."""
-        self._renewed = self._given_up = self._answered = False
+        self._renewed = self._reopened = self._answered = False
+        self._lost = None
 
     def enter(self, site: str) -> None:
         """Be signed in, and on this site. Raises Forbidden where the site is not there or not for us."""
         if self._site is None:
             self._sign_in(site)
         elif content_url(site).casefold() != self._site.casefold():
-            self._switch(site)
+            self._change(site)
 
     def call(self, request: Callable[[tsc.Server], T]) -> T:
-        """Make a request; a session that is lost is signed in again once in a poll, and the request repeated."""
+        """Make a request; a session that is lost is signed in again once in a poll, and the request repeated.
+
+        Raises OutOfScope where the endpoint is refused although the session lives. That is remembered for a day, in
+        which the endpoint is not asked, unless it is a list of assets.
+        """
         if self._site is None:
             raise SourceRefused(f"{self.place}: not signed in any more")
-        try:
-            return self._attempt(request)
-        except SessionLost as error:
-            self._renew(error)
-        try:
-            return self._attempt(request)
-        except SessionLost as error:
-            raise self._still_refused(error) from None
+        refused_alive = False
+        while True:
+            try:
+                return self._attempt(request)
+            except SessionLost as error:
+                refused_alive = self._recover(error, again=refused_alive)
 
     def read(self, request: Callable[[tsc.Server], Any], wanted: answers.Shape) -> answers.Answer:
         """Make a request of the REST API and read its answer."""
@@ -137,108 +161,78 @@ class Session:
                 server.auth.sign_out()
         server.close()
 
-    def _connected(self) -> tsc.Server:
-        """Find out whether this is Tableau, and which version; speak in it from now on."""
-        login, context = self._login, trust(self._login.ca_file)
-        server = tsc.Server(
-            login.url.rstrip("/"),
-            session_factory=lambda: Wire(login.url, self._bounds, self._line, self._sleep, context),
-        )
-        try:
-            response = server.server_info.get_unauthenticated_request(server.server_info.baseurl)
-            answer = answers.read(response.content, _INFO, self.place)
-            (entry,) = answer.entries
-            version = Version(entry.texts["restApiVersion"].strip())
-        except (*RAISED, Forbidden) as error:
-            raise _without_tableau(explained(error, self.place, self._secrets)) from None
-        except SourceIncomplete as error:
-            raise SourceUnreachable(str(error)) from None
-        except (KeyError, ValueError, InvalidVersion):
-            raise SourceUnreachable(f"{self.place}: does not say which version it has; check rest.url") from None
-        if version < Version(TOKEN_VERSION):
-            raise SourceRefused(
-                f"{self.place}: speaks version {version} of the REST API, at least {TOKEN_VERSION} is needed"
-                " (Tableau Server 2019.4)"
-            )
-        server.version = str(version)
-        self.server_version = self._secrets.line(entry.texts.get("productVersion", "").strip()) or str(version)
-        return server
+    def _wire(self, context: ssl.SSLContext) -> Wire:
+        bounds = Bounds(self._login.timeout, ANSWER_BYTES)
+        return Wire(self._login.url, bounds, self._line, self._sleep, context, self._refusals)
 
-    def _sign_in(self, site: str, *, further: bool = False) -> None:
-        """Sign in at a site, perhaps a further one, with the credentials as they are now."""
-        credentials = self._credentials()
+    def _sign_in(self, site: str) -> None:
+        """Begin a session at a site."""
+        self._renew_credentials()
         self._forget()
+        try:
+            self._signing.at(self.server, site)
+        except NotAdmitted:
+            self._life.refused()
+            raise
+        self._arrived()
+
+    def _sign_in_further(self, site: str) -> None:
+        """Go to another site by a sign-in there; where that is refused, the session stays where it is."""
+        server, before = self.server, self.server.auth_token
+        self._renew_credentials()
+        try:
+            self._signing.at(server, site)
+        except NotAdmitted as error:
+            self._secrets.hide(before)
+            raise Forbidden(error.told) from None
+        except SourceError:
+            # It may have taken place, which would have ended the session.
+            self._forget()
+            raise
+        self._arrived()
+        if self._signing.by_assertion and before:
+            self._end(before)
+
+    def _renew_credentials(self) -> None:
+        if self._signing.renew_credentials():
+            # What others were refused says nothing of these.
+            self._refusals.forget()
+
+    def _arrived(self) -> None:
         server = self.server
-        if isinstance(credentials, ConnectedApp) and not server.check_at_least_version(ASSERTION_VERSION):
-            raise SourceRefused(
-                f"{self.place}: speaks version {server.version} of the REST API, a connected app needs"
-                f" {ASSERTION_VERSION}; use a personal access token"
-            )
-        request = self._request(credentials, site)
-        name = credentials.name if isinstance(credentials, Token) else credentials.client_id
-        self._life.offered(self._secrets.line(name))
-        try:
-            server.auth.sign_in(request)
-        except (*RAISED, AttributeError) as error:
-            refusal = self._not_signed_in(error, credentials, site)
-            if isinstance(refusal, NotAdmitted) and not further:
-                self._life.refused()
-            raise refusal from None
-        self._arrived(server)
-        self._by_assertion = isinstance(credentials, ConnectedApp)
-        self._life.accepted()
-
-    def _credentials(self) -> Token | ConnectedApp:
-        try:
-            return self._login.credentials()
-        except ExporterError as error:
-            raise SourceRefused(f"{self.place}: {error}") from None
-
-    def _request(self, credentials: Token | ConnectedApp, site: str) -> tsc.PersonalAccessTokenAuth | tsc.JWTAuth:
-        if isinstance(credentials, Token):
-            self._secrets.forget_all_but(credentials.value)
-            return tsc.PersonalAccessTokenAuth(credentials.name, credentials.value, site_id=content_url(site))
-        signed = assertion(credentials, self._clock())
-        self._secrets.forget_all_but(credentials.secret_value, signed)
-        return tsc.JWTAuth(signed, site_id=content_url(site))
-
-    def _not_signed_in(self, error: Exception, credentials: Token | ConnectedApp, site: str) -> SourceError:
-        told = explained(error, self.place, self._secrets)
-        if not isinstance(told, SessionLost):
-            return as_whole(told)
-        if isinstance(credentials, Token):
-            name, worked = self._secrets.line(credentials.name), self.life.signed_in_at is not None
-            why = (
-                "it has expired or was revoked, make a new one; check also"
-                if worked
-                else "check rest.token_name and its value, and"
-            )
-            what = f"the token {name} is refused: {why}"
-        else:
-            what = "the connected app is refused: check its ids, its secret and its user, that it is enabled, and"
-        where = f"whether its user belongs to the site {label(content_url(site))}{spelling(site)}"
-        cloud = "" if self._login.sites else "; Tableau Cloud has no such site: name yours in rest.sites"
-        return NotAdmitted(f"{told}: {what} {where}{cloud}")
-
-    def _arrived(self, server: tsc.Server) -> None:
         self._secrets.hide(server.auth_token)
         self._answered = True
+        self._open.clear()
         self._site = server._site_url or ""  # noqa: SLF001 - its property raises for the Default site of some servers
+        self._refusals.site = self._site
+
+    def _change(self, site: str) -> None:
+        """Go to another site: by a switch, or by a sign-in there where Tableau switches none.
+
+        Where a switch worked before, one that is refused speaks of the site. A connected app may belong to a site: what
+        it may not switch to it may still sign in to.
+        """
+        if not self.switches:
+            self._sign_in_further(site)
+            return
+        try:
+            self._switch(site)
+        except (Forbidden, Rejected) as error:
+            if self._has_switched and not self._signing.by_assertion:
+                raise
+            self._sign_in_further(site)
+            self._refusals.remember(SWITCH, str(error))
+        else:
+            self._has_switched = True
 
     def _switch(self, site: str) -> None:
         target = SimpleNamespace(content_url=content_url(site))
         try:
             self.call(lambda server: self._switched(server, target))
-        except Forbidden:
-            if not self._by_assertion:
-                raise
-            # A connected app may belong to a site: what it may not switch to it may still sign in to.
-            self._sign_in(site, further=True)
-            return
         except AttributeError:
             self._forget()
             raise SourceIncomplete(f"{self.place}: an answer without a site; check rest.url") from None
-        self._arrived(self.server)
+        self._arrived()
         if self._site is not None and self._site.casefold() != content_url(site).casefold():
             raise Forbidden(f"{self.place}: Tableau stayed on the site {label(self._site)}")
 
@@ -253,16 +247,69 @@ class Session:
 
     def _attempt(self, request: Callable[[tsc.Server], T]) -> T:
         try:
-            return request(self.server)
+            answer = request(self.server)
         except RAISED as error:
             self._answered = self._answered or is_answer(error)
-            raise explained(error, self.place, self._secrets) from None
+            raise self._understood(error) from None
+        self._open.add(self._refusals.endpoint)
+        return answer
+
+    def _understood(self, error: Exception) -> SourceError:
+        """Return the error as one of ours; the Metadata API says in JSON, or in nothing, that it knows no session."""
+        told = explained(error, self.place, self._secrets)
+        if isinstance(told, NotThere) and (self._refusals.endpoint, self._refusals.status) == (METADATA, _UNAUTHORIZED):
+            return SessionLost(f"{self.place}: {_UNAUTHORIZED}: the Metadata API does not know the session")
+        return told
+
+    def _recover(self, error: SessionLost, *, again: bool) -> bool:
+        """Prepare for a request to be repeated that found no session; return whether the session lives.
+
+        Raises where the session was lost in this poll before, and where it lives and the request is refused ``again``.
+        What such a session was allowed before is worth one sign-in in a poll; that is no session lost.
+        """
+        endpoint = self._refusals.endpoint
+        if not self._lives(endpoint):
+            self._renew(error)
+            return False
+        if again:
+            raise self._out_of_scope(error, endpoint)
+        if endpoint in self._open and not self._reopened:
+            self._reopened = True
+            self._sign_in(label(self._site))
+        return True
+
+    def _lives(self, refused: str) -> bool:
+        """Find out whether Tableau knows the session: it does where it answers anything but a 401."""
+        for endpoint, wanted in _ALLOWED:
+            if endpoint == refused or self._refusals.line(endpoint):
+                continue
+            server = self.server
+            base = server.sites.baseurl
+            url = f"{base}/{server.site_id}" + ("" if endpoint == "sites/*" else f"/{endpoint}?pageSize=1")
+            try:
+                answers.read(server.sites.get_request(url).content, wanted, self.place)
+            except RAISED as error:
+                if not is_answer(error):
+                    told = self._understood(error)
+                    if isinstance(told, SessionLost):
+                        continue
+                    raise told from None
+            self._answered = True
+            return True
+        return False
+
+    def _out_of_scope(self, error: SessionLost, endpoint: str) -> OutOfScope:
+        why = "not within the scopes of the connected app" if self._signing.by_assertion else "refused to this token"
+        again = "at the next poll" if endpoint in ASSETS else "after a day or a reload"
+        line = f"{error}: {endpoint} is {why}, though the session is alive; asked again {again}"
+        self._refusals.remember(endpoint, line)
+        return OutOfScope(line)
 
     def _renew(self, error: SessionLost) -> None:
         """Sign in again where the session was; raise where that was done in this poll already."""
-        collided = self._life.lost(again=self._renewed, shared=not self._by_assertion)
+        collided = self._life.lost(again=self._renewed, shared=not self._signing.by_assertion)
         if self._renewed:
-            raise self._collided(error)
+            raise self._lost_twice(error)
         if collided:
             log.warning(
                 "another program seems to sign in with the same token (%s), %d sessions were lost within a day:"
@@ -274,22 +321,21 @@ class Session:
         log.info("%s: the session was lost, signing in again", self.place)
         self._sign_in(label(self._site))
 
-    def _still_refused(self, error: SessionLost) -> SourceError:
-        """Return what a refusal right after signing in means."""
-        if self._by_assertion:
-            # The session is as fresh as can be: the request lies outside the scopes of the connected app.
-            self._renewed = False
-            return Forbidden(f"{error}: not within the scopes of the connected app")
-        self._life.lost(again=True, shared=True)
-        return self._collided(error)
-
-    def _collided(self, error: SessionLost) -> SourceRefused:
-        self._given_up = True
+    def _lost_twice(self, error: SessionLost) -> SourceRefused:
         self._forget()
-        return SourceRefused(
-            f"{error}: the session was lost twice in one poll; another program signs in with the same token"
-            f" ({self.life.name}): give each program a token of its own"
-        )
+        if self._signing.by_assertion:
+            why = "check that Tableau is not restarting, and the connected app's access level"
+        else:
+            name = self.life.name
+            why = f"another program signs in with the same token ({name}): give each program a token of its own"
+        self._lost = SourceRefused(f"{error}: the session was lost twice in one poll; {why}")
+        return self._lost
+
+    def _end(self, token: str) -> None:
+        """Sign a session out that was left for another one: a connected app's does not end by itself."""
+        server = self.server
+        with contextlib.suppress(*RAISED, ExporterError):
+            server.session.post(f"{server.auth.baseurl}/signout", headers={"x-tableau-auth": token})
 
     def _forget(self) -> None:
         """Forget a session that is not ours any more."""
@@ -297,13 +343,3 @@ class Session:
         if self._server is not None:
             self._server.close()
             self._server._clear_auth()  # noqa: SLF001 - signing out would send a token that is known to be dead
-
-
-class NotAdmitted(SourceRefused):
-    """Tableau knows neither why nor whom: a wrong token and a wrong site look the same."""
-
-
-def _without_tableau(error: SourceError) -> SourceError:
-    """Return what it means that the first question of all, which everybody may ask, is not answered."""
-    whole = as_whole(error)
-    return whole if "rest.url" in str(whole) or whole is error else SourceUnreachable(f"{whole}: check rest.url")

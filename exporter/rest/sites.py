@@ -9,7 +9,8 @@ from exporter.rest.columns import identity
 from exporter.rest.faults import Forbidden
 from exporter.rest.lists import Listing, read
 from exporter.rest.login import DEFAULT_SITE, label
-from exporter.rest.session import NotAdmitted, Session
+from exporter.rest.session import Session
+from exporter.rest.sign_in import NotAdmitted
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Sites:
     def find(self) -> Found:
         """Sign in where we are not, and tell the sites. Raises SourceError where no site lets us in."""
         if self._configured:
-            return Found(self._configured, self._admitted(self._configured))
+            refused = self._admitted(self._configured)
+            return Found(self._in_order(self._configured), refused)
         self._admitted(self._listed or (DEFAULT_SITE,))
         return self._seen()
 
@@ -96,4 +98,11 @@ class Sites:
         closed = sorted(label(row["content_url"]) for row in rows if (row["state"] or "Active") != "Active")
         self._listed = tuple(label(row["content_url"]) for row in rows if (row["state"] or "Active") == "Active")
         notes = [f"not read, because not active: {', '.join(closed)}"] if closed else []
-        return Found(self._listed or (own,), notes=notes)
+        return Found(self._in_order(self._listed) or (own,), notes=notes)
+
+    def _in_order(self, sites: Sequence[str]) -> Sequence[str]:
+        """Put the site that the session is on first, where each further one costs a sign-in: one fewer in each poll."""
+        if self._session.switches:
+            return sites
+        own = label(self._session.site).casefold()
+        return sorted(sites, key=lambda site: site.casefold() != own)

@@ -123,8 +123,9 @@ class Rest:
         unreachable = 0
         for site in found.names:
             error = found.refused.get(site)
-            if error is None and (self._session.lost or unreachable >= UNREACHABLE_SITES):
+            if error is None and unreachable >= UNREACHABLE_SITES:
                 error = problem
+            error = error or self._session.lost
             if error is None:
                 try:
                     inventory = self._inventory(site, memory, found.take_notes)
@@ -153,7 +154,7 @@ class Rest:
         try:
             self._session.enter(site)
         except Forbidden as error:
-            hint = f"there is no site {site} for this token; check rest.sites{spelling(site)}"
+            hint = f"there is no site {site} for this token or its user; check rest.sites{spelling(site)}"
             raise SourceRefused(f"{error}: {hint}") from None
         name = label(self._session.site)
         self._sites.learn(site, name)

@@ -1,56 +1,135 @@
-"""Scheduled refreshes: when they run next, how often they failed, whether they are suspended."""
+"""Scheduled refreshes (next run, failures in a row, suspension) and the runs of flows."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
-from exporter.rest.answers import ANYWHERE, Answer, Entry, shape
+from exporter.rest.answers import ANYWHERE, Answer, Entry, Shape, shape
 from exporter.rest.columns import identity, instant
+from exporter.rest.faults import NotThere, Rejected
+from exporter.rest.lists import PAGE_SIZE, page
 from exporter.rest.session import Session
 
 Row = tuple[object, ...]
 
 _EXTRACTS = shape("extractRefresh", schedule=ANYWHERE, workbook=ANYWHERE, datasource=ANYWHERE, texts=("lastRunAt",))
 _FLOWS = shape("flowRun", "runFlow", schedule=ANYWHERE, flow=ANYWHERE, texts=("lastRunAt",))
+_LINKED = shape("linkedTasks", schedule=1, flow=ANYWHERE, flowRun=ANYWHERE)
 _ASSET_TYPES = ("workbook", "datasource", "flow")
+
+RECENT = timedelta(days=30)
+SUCCESS = "success"
+# The list has the name of its entries.
+_RUNS = shape("flowRun", "flowRuns")
+
+Run = tuple[str, str, str, datetime]
 
 
 def extract_tasks(session: Session) -> list[Row]:
     """Return the refreshes of extracts, as rows of Task. This list has no pages."""
-    return _rows(session, _read(session, "extractRefreshes", _EXTRACTS))
+    return _tasks(session, "extractRefreshes", _EXTRACTS)
 
 
 def flow_tasks(session: Session) -> list[Row]:
     """Return the runs of flows, as rows of Task."""
-    return _rows(session, _read(session, "runFlow", _FLOWS))
+    return _tasks(session, "runFlow", _FLOWS)
 
 
-def _read(session: Session, kind: str, wanted: object) -> Answer:
-    def request(server: tsc.Server) -> object:
-        return server.tasks.get_request(f"{server.tasks.baseurl}/{kind}")
+def linked_tasks(session: Session) -> list[Row]:
+    """Return the flows that run one after another, as rows of Task: the schedule is that of all of them.
 
-    return session.read(request, wanted)  # type: ignore[arg-type]
+    Tableau's own count of this list may be wrong, so it is not checked. Releases before version 3.15 have none.
+    """
+    try:
+        answer = _read(session, "linked", _LINKED)
+    except NotThere:
+        return []
+    if "linkedTasks" not in answer.lists:
+        raise SourceIncomplete(f"{session.place}: an answer without a list of linked tasks")
+    return [row for entry in answer.entries for row in _linked(entry)]
 
 
-def _rows(session: Session, answer: Answer) -> list[Row]:
+def last_runs(session: Session, now: datetime) -> tuple[list[Run], str | None]:
+    """Return a row of Refresh for each flow that ran with success of late, and what may be missing.
+
+    The list has no pages and no count (tableauserverclient's Pager fails on it): one that fills a page may be cut.
+    """
+    answer = _runs(session, now)
+    if "flowRuns" not in answer.lists and not answer.entries:
+        raise SourceIncomplete(f"{session.place}: an answer without a list of flow runs")
+    latest: dict[str, Run] = {}
+    for entry in answer.entries:
+        of = entry.attributes
+        run_id, flow_id = identity(of.get("id")), identity(of.get("flowId"))
+        completed_at = instant(of.get("completedAt"))
+        if run_id and flow_id and completed_at and of.get("status", "").lower() == SUCCESS:
+            before = latest.get(flow_id)
+            if before is None or before[3] < completed_at:
+                latest[flow_id] = (run_id, "flow", flow_id, completed_at)
+    cut = len(answer.entries) >= PAGE_SIZE or (answer.total or 0) > len(answer.entries)
+    return list(
+        latest.values()
+    ), f"only {len(answer.entries)} flow runs came, the oldest may be missing" if cut else None
+
+
+def _runs(session: Session, now: datetime) -> Answer:
+    """Read the runs of the last days; a server that does not know the filter is asked for all."""
+    since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
+    names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
+    options = tsc.RequestOptions(pagenumber=1, pagesize=PAGE_SIZE)
+    if "flow_runs" not in session.plainly:
+        options.filter.add(tsc.Filter(names.StartedAt, operators.GreaterThan, since))
+        try:
+            return page(session, "flow_runs", _RUNS, options)
+        except Rejected:
+            session.plainly.add("flow_runs")
+            options.filter.clear()
+    return page(session, "flow_runs", _RUNS, options)
+
+
+def _tasks(session: Session, kind: str, wanted: Shape) -> list[Row]:
+    answer = _read(session, kind, wanted)
     if "tasks" not in answer.lists:
         raise SourceIncomplete(f"{session.place}: an answer without a list of tasks")
     return [row for entry in answer.entries if (row := _row(entry))]
 
 
+def _read(session: Session, kind: str, wanted: Shape) -> Answer:
+    def request(server: tsc.Server) -> object:
+        return server.tasks.get_request(f"{server.tasks.baseurl}/{kind}")
+
+    return session.read(request, wanted)
+
+
 def _row(entry: Entry) -> Row | None:
-    """Return a task; the state of its schedule is not told on Tableau Cloud."""
+    """Return a task; the state of its schedule is not said on Tableau Cloud."""
+    for asset_type in _ASSET_TYPES:
+        if asset_id := identity(entry.inside.get(asset_type, {}).get("id")):
+            suspended, next_run_at = _scheduled(entry)
+            last_run_at = instant(entry.texts.get("lastRunAt", "").strip())
+            failures = _count(entry.attributes.get("consecutiveFailedCount"))
+            return asset_type, asset_id, next_run_at, last_run_at, failures, suspended
+    return None
+
+
+def _linked(entry: Entry) -> Iterator[Row]:
+    suspended, next_run_at = _scheduled(entry)
+    flows, runs = entry.every.get("flow", ()), entry.every.get("flowRun", ())
+    for place, flow in enumerate(flows):
+        if asset_id := identity(flow.get("id")):
+            run = runs[place] if len(runs) == len(flows) else {}
+            yield "flow", asset_id, next_run_at, None, _count(run.get("consecutiveFailedCount")), suspended
+
+
+def _scheduled(entry: Entry) -> tuple[bool | None, datetime | None]:
+    """Return whether the schedule is suspended, None where that is not said, and when it runs next."""
     schedule = entry.inside.get("schedule", {})
     state = schedule.get("state")
     suspended = None if state is None else state.lower() != "active"
-    failures = entry.attributes.get("consecutiveFailedCount", "")
-    for asset_type in _ASSET_TYPES:
-        if asset_id := identity(entry.inside.get(asset_type, {}).get("id")):
-            return (
-                asset_type,
-                asset_id,
-                None if suspended else instant(schedule.get("nextRunAt")),
-                instant(entry.texts.get("lastRunAt", "").strip()),
-                int(failures) if failures.isdecimal() and len(failures) < 12 else None,
-                suspended,
-            )
-    return None
+    return suspended, None if suspended else instant(schedule.get("nextRunAt"))
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 12 else None

@@ -16,6 +16,7 @@ from requests import PreparedRequest, Response
 from exporter import __version__
 from exporter.errors import PollInterrupted, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.rest.line import Adapter, Line
+from exporter.rest.refusals import Refusals
 
 ATTEMPTS = 4
 FIRST_BACK_OFF_SECONDS = 0.5
@@ -54,12 +55,14 @@ class Wire(requests.Session):
         line: Line,
         sleep: Callable[[float], None],
         context: ssl.SSLContext,
+        refusals: Refusals,
     ) -> None:
         super().__init__()
         self._home = urlsplit(url)
         self._bounds = bounds
         self._line = line
         self._sleep = sleep
+        self._refusals = refusals
         self.max_redirects = REDIRECTS
         # Without this a .netrc would speak for us.
         self.auth = _nobody
@@ -69,6 +72,7 @@ class Wire(requests.Session):
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:
         """Send a request, as often as its kind allows, and read the whole answer before the deadline."""
+        self._refusals.sending(request.url or "")
         request.headers["User-Agent"] = f"tableau-exporter/{__version__}"
         reads, faults = _repeatable(request)
         deadline = min(time.monotonic() + self._bounds.seconds, self._line.ends_at)
@@ -89,6 +93,7 @@ class Wire(requests.Session):
                     deadline += self._wait_as_told(response)
                     continue
                 if last or response.status_code not in faults:
+                    self._refusals.answered(response.status_code)
                     return response
             pause = FIRST_BACK_OFF_SECONDS * 2 ** (attempt - 1)
             if time.monotonic() + pause >= deadline:

@@ -32,6 +32,7 @@ def described(pages: Pages, table: AssetTable, place: int, status: Status) -> Ma
     suspended = known(table.suspended[place])
     return {
         "asset": row,
+        "is_at_least": bool(table.unsure[place]),
         "suspended": None if suspended is None else bool(suspended),
         "interval": known(table.interval[place]),
         "told_by": SOURCES.get(row.freshness_source, row.freshness_source),

@@ -6,6 +6,7 @@ from grafana.source.panels import KEPT, NONE_IS_WELL, Label, Line, Value, course
 NO_PROMISES = "No promises"
 # Each costs a look at every asset and its promise.
 POINTS = 60
+NEVER_READ = "None was read yet"
 CHOOSE = "Choose an asset: follow the name of one above"
 ONE = '{@site,asset_id="$asset_id"}'
 PROMISED = 'tableau_asset_sla_hours{@site,asset_id="$asset_id",severity="%s"}'
@@ -21,6 +22,8 @@ OWNER = 'on (@id) group_left (content_owner) tableau_asset_info{@asset,content_o
 # How old the data is for each hour that it may be old.
 TIMES = f"({HOURS} / ignoring (severity) {PROMISE}) * {OWNER}"
 WORST = f"topk(50, {TIMES})"
+# Of several agents the one that read it last.
+SILENT = "time() - max by (site, source) (tableau_freshness_source_last_success_timestamp_seconds{@site})"
 LATE = "time() - tableau_asset_refresh_due_timestamp_seconds{@asset}"
 
 
@@ -207,6 +210,42 @@ WHOSE = Row(
     ),
 )
 
+SOURCES = Row(
+    "Sources of freshness",
+    (
+        table(
+            "Sources by site",
+            """
+                How long ago each source of freshness was last read completely: metadata is the Metadata API, job
+                refresh jobs, flow_run flow runs, task extract and flow tasks. While one is silent assets may be
+                fresher than shown. A source that was never read is not there.
+            """,
+            (
+                Label("site", "Site"),
+                Label("source", "Source", 120),
+                Value(
+                    SILENT,
+                    "Silent for",
+                    "s",
+                    ((None, "green"), (3600, "orange"), (10800, "red")),
+                    decimals=0,
+                    width=120,
+                ),
+            ),
+            worst_first="Silent for",
+            no_value=NEVER_READ,
+            width=12,
+        ),
+        course(
+            "How long each has been silent",
+            "How long ago each source of freshness was last read completely; of several sites the worst.",
+            "s",
+            (Line(f"max by (source) ({SILENT})", "{{source}}"),),
+            no_value=NEVER_READ,
+        ),
+    ),
+)
+
 ASSET = Row(
     "One asset: $asset_id",
     (
@@ -295,7 +334,7 @@ DASHBOARD = Dashboard(
     "freshness",
     "Freshness",
     "How old data is against what was promised of it: worst first, by project and owner, down to one asset.",
-    (NOW, ASSETS, WHOSE, ASSET),
+    (NOW, ASSETS, WHOSE, SOURCES, ASSET),
     (
         chosen("project", "Project", "label_values(tableau_asset_info{@site}, project)"),
         chosen("content_owner", "Owner", "label_values(tableau_asset_info{@asset}, content_owner)"),

@@ -5,7 +5,7 @@ import pytest
 from exporter import agent_families as families
 from exporter.alerting import conditions
 from exporter.alerting.past import Past
-from exporter.alerting.view import Sources, View
+from exporter.alerting.view import Sources, View, always, never
 from exporter.metrics import Block, Labels, single
 from tests.alerting.rig import NOW
 
@@ -37,3 +37,28 @@ def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool
     view = seen(polls, oldest=NOW - 2 * DAY)
     assert bool(conditions.archive_lagging(view).holding) == lags
     assert bool(conditions.purge_risk(view).holding) == lags
+
+
+def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> View:
+    """Return what is seen of freshness sources that were read so many hours ago, by site and source."""
+    sites, sources = ([key[place] for key in hours] for place in (0, 1))
+    labels = Labels(families.FRESHNESS_SOURCE_LAST_SUCCESS.labels, [sites, sources])
+    block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, [NOW - ago * 3600 for ago in hours.values()])
+    return View([block] if hours else [], NOW, Past(), Sources(up={"rest": True} if up is None else up))
+
+
+def test_a_freshness_source_is_silent_after_three_hours() -> None:
+    """Each of each site by itself; one that was never read is not known, and no alert speaks of it."""
+    found = conditions.freshness_source_silent(
+        read({("default", "metadata"): 3.1, ("default", "job"): 0.0, ("marketing", "metadata"): 3.0})
+    )
+    assert found.holding == {(("site", "default"), ("source", "metadata")): pytest.approx(3.1 * 3600)}
+    assert found.unknown is never
+
+
+@pytest.mark.parametrize(("up", "unknown"), [({"rest": True}, always), ({"rest": False}, always), ({}, never)])
+def test_freshness_sources_that_are_not_published(up: dict[str, bool], unknown: object) -> None:
+    """While the REST API is polled and none is published, nobody knows whether one is silent: alerts stay."""
+    found = conditions.freshness_source_silent(read({}, up))
+    assert found.holding == {}
+    assert found.unknown is unknown

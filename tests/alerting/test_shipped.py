@@ -9,7 +9,7 @@ import pytest
 from exporter import agent_families as families
 from exporter.alerting import conditions
 from exporter.alerting.alert import OF_ALERTS
-from exporter.alerting.describing import Describer, Known
+from exporter.alerting.describing import ASSET_SOURCES, Describer, Known
 from exporter.alerting.rules import MINUTE, RULES, Rule
 from exporter.alerting.states import NAMED, OWNER_EMAIL
 from exporter.alerting.view import ASSET
@@ -35,10 +35,19 @@ THRESHOLDS = {
     "habit_least_seconds": conditions.HABIT_LEAST_SECONDS,
     "collision_count": conditions.COLLISION_COUNT,
     "file_busy_count": conditions.FILE_BUSY_COUNT,
+    "freshness_source_seconds": conditions.FRESHNESS_SOURCE_SECONDS,
     "archive_lag_seconds": conditions.ARCHIVE_LAG_SECONDS,
     "purge_risk_ratio": conditions.PURGE_RISK_RATIO,
     "clock_ahead_seconds": conditions.CLOCK_AHEAD_SECONDS,
     "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,
+}
+# What the rules write as queries and conditions, and the agent as one place in its text.
+QUERIES = {
+    r"{{ range printf .tableau:freshness_source_silent.*?{{ end }}": "{silent}",
+    r"{{ with printf [^}]*critical.*?no{{ end }} hours \(warning\)": "{promises}",
+    r"{{ with \$labels.content_owner }}.*?{{ end }}": "{owner}",
+    r"{{ printf .%.1f. \$value }}": "{hours}",
+    r"{{ \$value }}": "{count}",
 }
 
 
@@ -70,15 +79,22 @@ def test_the_same_times(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
 def test_the_same_words(rule: Rule) -> None:
-    """The summary is the same; so is every description that does without a query."""
+    """The summary is the same; so is every description of an asset, and every other that does without a number."""
     annotations: dict[str, Any] = SHIPPED[rule.alert, rule.severity]["annotations"]
     assert rule.summary == plain(annotations["summary"])
-    if (
-        not rule.about_asset
-        and "query" not in annotations["description"]
-        and "$value" not in annotations["description"]
-    ):
-        assert rule.description == plain(annotations["description"])
+    description = plain(annotations["description"])
+    for query, place in QUERIES.items():
+        description = re.sub(query, place, description)
+    if rule.about_asset or ("query" not in description and "{{" not in description):
+        assert rule.description == description
+
+
+def test_the_same_sources_of_freshness() -> None:
+    """Both name the same sources in the alert of an asset, by the same names."""
+    shipped = [rule["labels"] for rule in EVERY if rule.get("record") == "tableau:asset_source:info"]
+    assert [(of["asset_type"], of["source"], of["called"]) for of in shipped] == [
+        (asset_type, source, called) for asset_type, of in ASSET_SOURCES.items() for source, called in of.items()
+    ]
 
 
 @pytest.mark.parametrize("name", ["TableauRepositoryUnreachable", "TableauRestUnreachable"])
@@ -87,6 +103,13 @@ def test_what_inhibits_is_kept_until_both_see_again(name: str) -> None:
     waited = max(seconds(rule["for"]) for key, rule in SHIPPED.items() if key[0] == "TableauAssetStale")
     kept = seconds(SHIPPED[name, "critical"]["keep_firing_for"])
     assert kept >= waited + 5 * MINUTE
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_what_inhibits_a_silent_source_outlasts_it(severity: str) -> None:
+    """After an outage the first poll reads the sources again: until their alerts have ended, nobody is notified."""
+    kept = seconds(SHIPPED["TableauFreshnessSourceSilent", "warning"]["keep_firing_for"])
+    assert seconds(SHIPPED["TableauRestUnreachable", severity]["keep_firing_for"]) >= kept + 5 * MINUTE
 
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
@@ -104,7 +127,8 @@ def test_the_same_dashboard(rule: Rule) -> None:
 def test_labels_that_alerts_have_are_not_configured() -> None:
     """Whatever tells one alert from another cannot be put on all of them."""
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
-    told_apart = {name for family in (*of, families.NOTIFICATIONS_FAILED) for name in family.labels}
+    others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS)
+    told_apart = {name for family in (*of, *others) for name in family.labels}
     assert told_apart | {*ASSET, *NAMED, OWNER_EMAIL, "rule"} == OF_ALERTS
 
 

@@ -25,6 +25,15 @@ ROUTES = [
     ({"alertname": "TableauRepositoryUnreachable", "severity": "critical"}, ["on-call", "tableau-team"]),
     ({"alertname": "TableauArchiveLagging", "severity": "warning"}, ["tableau-team"]),
     ({"alertname": "TableauJobsFailing", "severity": "warning", "site": "default"}, ["tableau-team"]),
+    (
+        {
+            "alertname": "TableauFreshnessSourceSilent",
+            "severity": "warning",
+            "site": "default",
+            "source": "metadata",
+        },
+        ["tableau-team"],
+    ),
     ({"alertname": "TableauHistoryGrowingFast", "severity": "info"}, ["nobody"]),
     ({"alertname": "TableauTestAlert", "severity": "info"}, ["tableau-team"]),
     ({"alertname": "TableauAssetStale", "severity": "critical", **NAMED}, ["owner", "finance-on-call"]),
@@ -78,8 +87,22 @@ INHIBITIONS: dict[str, tuple[list[dict[str, str]], set[str]]] = {
             {"alertname": "TableauRestUnreachable", "severity": "warning"},
             {"alertname": "TableauCollectorFailing", "severity": "warning", "collector": "assets"},
             {"alertname": "TableauAssetStale", "severity": "warning", **NAMED},
+            {"alertname": "TableauFreshnessSourceSilent", "severity": "warning", "site": "default", "source": "job"},
         ],
-        {"TableauRestUnreachable warning", "TableauCollectorFailing warning"},
+        {
+            "TableauRestUnreachable warning",
+            "TableauCollectorFailing warning",
+            "TableauFreshnessSourceSilent warning",
+        },
+    ),
+    "a source of freshness is silent": (
+        [
+            {"alertname": "TableauFreshnessSourceSilent", "severity": "warning", "site": "default", "source": "job"},
+            {"alertname": "TableauCollectorFailing", "severity": "warning", "collector": "assets"},
+            {"alertname": "TableauAssetStale", "severity": "critical", **NAMED},
+            {"alertname": "TableauAssetRefreshUnusuallyLate", "severity": "warning", **OTHER},
+        ],
+        set(),
     ),
     "one asset": (
         [

@@ -46,6 +46,7 @@ NEVER = {
     "TableauArchiveRequestsPossiblyLost",
     "TableauHistoryFileBusy",
     "TableauHistoryIncident",
+    "TableauFreshnessSourceSilent",
     "TableauTrafficLow",
 }
 CONFIGURATION = """\

@@ -28,6 +28,13 @@ from tests.components import require
 POLL_SECONDS, REST_POLL_SECONDS = 60, 300
 # Of what increase() sees an event, which is no state that a poll could miss.
 EVENTS = {"TableauArchiveRequestsPossiblyLost", "TableauHistoryFileBusy", "TableauHistoryIncident"}
+# Of these the condition may hold only because a refresh was not read.
+AGEING = {
+    "TableauAssetStale",
+    "TableauAssetRefreshLate",
+    "TableauAssetRefreshUnusuallyLate",
+    "TableauAssetRefreshChangedNothing",
+}
 CASES = cases()
 
 
@@ -138,14 +145,26 @@ def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> Non
         for alert in asked["exp_alerts"]
     ]
     assert {*ASSET, "severity"} in seen
-    # An owner who is not known is a label that is not there.
-    assert all(labels | {"content_owner"} == {*ASSET, "severity"} for labels in seen)
+    # An owner who is not known is a label that is not there; a deployment is a label of the scrape configuration.
+    assert all((labels | {"content_owner"}) - {"deployment"} == {*ASSET, "severity"} for labels in seen)
 
 
 @pytest.mark.parametrize("rule", [rule for rule in ALERTS if "Asset" in rule["alert"]], ids=identified)
 def test_alerts_of_assets_outlast_a_restart(rule: dict[str, Any]) -> None:
     """They are kept while their data is away for a moment: nobody is told that a stale asset is well again."""
     assert seconds(rule["keep_firing_for"]) == 300
+
+
+def test_silent_sources_are_named_by_the_same_text() -> None:
+    """Each description that depends on a refresh being read asks for silent sources by the same query."""
+    parts = [
+        re.findall(r"{{ range printf .*?{{ end }}", rule["annotations"]["description"])
+        for rule in ALERTS
+        if "tableau:freshness_source_silent" in rule["annotations"]["description"]
+    ]
+    assert len(parts) == len([rule for rule in ALERTS if rule["alert"] in AGEING])
+    assert len({text for found in parts for text in found}) == 1
+    assert {len(found) for found in parts} == {1}
 
 
 def test_critical_begins_where_warning_ends() -> None:

@@ -9,6 +9,7 @@ from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TableauServer
 from tests.components import require
 from tests.servers import postgres, postgres15, postgres18
@@ -50,11 +51,13 @@ def running(company: Company) -> Iterator[TableauServer]:
 def tableau(running: TableauServer) -> Iterator[TableauServer]:
     """The same with all its traps off, and nobody signed in."""
     running.traps.reset()
+    running.estate.oddities = Oddities()
     running.sessions.end_all()
     running.requests.clear()
     running.seen.clear()
     yield running
     running.traps.reset()
+    running.estate.oddities = Oddities()
 
 
 @pytest.fixture(scope="session")

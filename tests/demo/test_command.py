@@ -15,6 +15,7 @@ import duckdb
 import httpx
 import pytest
 
+from exporter.demo.people import SITES
 from tests.components import require
 from tests.demo.program import PATIENCE_SECONDS, ROOT, Demo
 
@@ -70,11 +71,13 @@ def test_it_ends_by_itself_and_leaves_nothing(demos: Callable[..., Demo]) -> Non
 
 
 def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
-    """With --cloud all that is known comes from the REST API; there is no PostgreSQL, and nothing is left."""
+    """With --cloud every site is read over the REST API; there is no PostgreSQL, and nothing is left."""
     demo = demos("--cloud", "--port", "0")
     metrics, page = demo.url("metrics"), demo.url("status page")
     wanted = ('tableau_up{source="rest"} 1', "tableau_asset_hours_since_refresh{", 'freshness_source="metadata"')
     demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
+    shown = set(re.findall(r'^tableau_asset_info\{.*\bsite="([^"]*)"', asked(metrics).text, re.MULTILINE))
+    assert shown == {site.url_namespace or "default" for site in SITES}
     assert 'tableau_up{source="repository"}' not in asked(metrics).text
     assert asked(page).status_code == httpx.codes.OK
     assert not any("postgres" in name for name in demo.left())

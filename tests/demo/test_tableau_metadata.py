@@ -1,10 +1,19 @@
 """The simulated Metadata API: the language of its queries, its pages, and when extracts were refreshed."""
 
+import subprocess
+import sys
+from typing import Any
+
 import pytest
+from graphql import build_schema, parse, validate
 
 from exporter.demo.company import Company
-from exporter.demo.tableau.graphql import Field, Invalid, parse
+from exporter.demo.tableau.graph import instant
+from exporter.demo.tableau.metadata import schema_text
 from exporter.demo.tableau.server import TableauServer
+from exporter.rest.metadata import SOURCES as AGENT_SOURCES
+from exporter.rest.metadata import WORKBOOKS as AGENT_WORKBOOKS
+from exporter.rest.metadata import query as agent_query
 from tests.demo.tableau import by_url, latest, signed_in
 
 EXTRACT = "hasExtracts extractLastRefreshTime extractLastIncrementalUpdateTime extractLastUpdateTime"
@@ -92,6 +101,154 @@ def test_a_page_is_no_larger_than_allowed(tableau: TableauServer) -> None:
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["MAX_PAGE_SIZE_EXCEEDED"]
 
 
+def asked(tableau: TableauServer, query: str = WORKBOOKS, **variables: object) -> dict[str, Any]:
+    """Ask a query of the Default site."""
+    with signed_in(tableau) as server:
+        answer: dict[str, Any] = server.metadata.query(query, variables)
+    return answer
+
+
+def books(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the workbooks of an answer."""
+    found: list[dict[str, Any]] = answer["data"]["workbooksConnection"]["nodes"]
+    return found
+
+
+def codes(answer: dict[str, Any]) -> list[str]:
+    """Return the codes of the errors that stand beside data."""
+    return [error["extensions"]["code"] for error in answer.get("errors", ())]
+
+
+def test_a_client_that_asks_too_often_gets_no_data(tableau: TableauServer) -> None:
+    """The answer is well-formed, its data null; afterwards it is as before."""
+    tableau.traps.metadata_throttle_next = 1
+    answer = asked(tableau)
+    assert (answer["data"], codes(answer)) == (None, ["RATE_EXCEEDED"])
+    assert "errors" not in asked(tableau)
+
+
+def test_a_large_page_takes_too_long(tableau: TableauServer) -> None:
+    """Half of its nodes come, beside an error that has neither code nor extensions; a small page is whole."""
+    tableau.traps.metadata_time_limit = 4
+    answer = asked(tableau, first=6)
+    assert len(books(answer)) == 3
+    assert answer["errors"] == [
+        {"message": "Reached time limit of PT5S for query execution.", "path": None, "extensions": None}
+    ]
+    whole = asked(tableau, first=4)
+    assert len(books(whole)) == 4
+    assert "errors" not in whole
+
+
+@pytest.mark.parametrize(("manner", "value"), [("empty", []), ("null", None), ("null_items", [None])])
+def test_a_backfill_knows_no_data_sources(tableau: TableauServer, manner: str, value: object) -> None:
+    """Embedded data sources are no list of objects, beside an error that says why."""
+    tableau.traps.metadata_backfill = manner
+    answer = asked(tableau)
+    assert all(node["embeddedDatasources"] == value for node in books(answer))
+    assert codes(answer) == ["BACKFILL_RUNNING"]
+
+
+def test_a_source_above_has_no_name(tableau: TableauServer) -> None:
+    """A workbook's upstream sources have no LUID; asked for themselves, they have."""
+    tableau.traps.metadata_nameless = True
+    upstream = [source for node in books(asked(tableau)) for source in node["upstreamDatasources"]]
+    assert upstream
+    assert {source["luid"] for source in upstream} == {None}
+    sources = asked(tableau, SOURCES)["data"]["publishedDatasourcesConnection"]["nodes"]
+    assert all(source["luid"] and source["name"] for source in sources)
+
+
+@pytest.mark.parametrize(("order", "lost"), [("", 1), (", orderBy: {field: LUID, direction: ASC}", 0)])
+def test_pages_shift_without_an_order(tableau: TableauServer, order: str, lost: int) -> None:
+    """One workbook is on no page, and the total still counts it; with an order all are there."""
+    tableau.traps.metadata_shifting = True
+    query = WORKBOOKS.replace("after: $afterToken", f"after: $afterToken{order}")
+    with signed_in(tableau) as server:
+        pages = server.metadata.paginated_query(query, {"first": 4})["pages"]
+    everything = {item.luid for item in by_url(tableau).workbooks}
+    found = [node["luid"] for node in nodes(pages, "workbooksConnection")]
+    assert len(everything - set(found)) == lost
+    assert len(found) == len(set(found))
+    if order:
+        assert found == sorted(found, key=str)
+
+
+def test_a_warning_may_stand_beside_all_of_the_data(tableau: TableauServer) -> None:
+    """The permissions mode was switched, and nothing is missing."""
+    plain = asked(tableau)
+    tableau.traps.metadata_permissions = True
+    answer = asked(tableau)
+    assert (answer["data"], codes(answer)) == (plain["data"], ["PERMISSIONS_MODE_SWITCHED"])
+
+
+def test_nulls_come_wherever_the_schema_lets_them(tableau: TableauServer) -> None:
+    """In every third asset each field that may be null is null, and none that may not be."""
+    tableau.traps.metadata_nulls = True
+    answer = asked(tableau, SOURCES, first=9)
+    found = answer["data"]["publishedDatasourcesConnection"]["nodes"]
+    assert "errors" not in answer
+    for number, node in enumerate(found):
+        assert node["luid"]
+        assert (node["name"] is None) == (node["hasExtracts"] is None) == (number % 3 == 2)
+    assert [node["upstreamDatasources"] is None for node in books(asked(tableau, first=6))] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("form", [{}, {"virtual": False}, {"virtual": False, "ordered": False}], ids=str)
+@pytest.mark.parametrize("name", [AGENT_SOURCES, AGENT_WORKBOOKS])
+def test_the_agent_asks_what_the_schema_has(tableau: TableauServer, name: str, form: dict[str, bool]) -> None:
+    """The agent's own queries are valid by the published schema, and answered without an error."""
+    query = agent_query(name, **form)
+    assert validate(build_schema(schema_text()), parse(query)) == []
+    answer = asked(tableau, query, first=3, afterToken=None)
+    assert answer["data"][name]["nodes"]
+    assert "errors" not in answer
+
+
+def test_an_older_release_knows_no_virtual_connections(tableau: TableauServer) -> None:
+    """A query that names one of them is refused whole, any other is answered."""
+    tableau.traps.metadata_old = True
+    refused = asked(tableau, agent_query(AGENT_WORKBOOKS))
+    assert [error["extensions"] for error in refused["errors"]] == [{"classification": "ValidationError"}]
+    assert "errors" not in asked(tableau, agent_query(AGENT_WORKBOOKS, virtual=False))
+
+
+def test_a_query_that_the_schema_lacks_is_refused(tableau: TableauServer) -> None:
+    """An embedded data source has no LUID, whoever asks for one."""
+    query = WORKBOOKS.replace("embeddedDatasources {", "embeddedDatasources { luid")
+    assert [error.message for error in validate(build_schema(schema_text()), parse(query))]
+    assert set(asked(tableau, query)) == {"errors"}
+
+
+def test_without_graphql_the_demo_says_what_to_install() -> None:
+    """Who has the package without its extra is told in one line, and nothing else."""
+    program = "import sys; sys.modules['graphql'] = None; from exporter.cli import main; main(['demo', '--cloud'])"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert ended.stderr.count("\n") == 1
+    assert "pip install 'tableau-exporter[demo]'" in ended.stderr
+
+
+def test_virtual_connections_have_tables_with_extracts(tableau: TableauServer) -> None:
+    """A workbook names the tables of the virtual connection that it uses, some extracted and some not."""
+    query = """{ workbooksConnection { nodes {
+        luid upstreamVirtualConnections { luid } upstreamVirtualConnectionTables { isExtracted extractLastRefreshedAt }
+    } } }"""
+    (connection,) = by_url(tableau).virtual_connections
+    (user,) = [node for node in books(asked(tableau, query)) if node["upstreamVirtualConnections"]]
+    assert user["upstreamVirtualConnections"] == [{"luid": connection.luid}]
+    extracted, live = user["upstreamVirtualConnectionTables"]
+    assert (extracted["isExtracted"], live) == (True, {"isExtracted": False, "extractLastRefreshedAt": None})
+    assert extracted["extractLastRefreshedAt"] == instant(connection.tables[0][1])
+
+
 def test_defaults_aliases_and_filters(tableau: TableauServer) -> None:
     """What a query leaves out has its default, and what it renames comes under that name."""
     wanted = by_url(tableau).workbooks[3]
@@ -111,6 +268,9 @@ def test_defaults_aliases_and_filters(tableau: TableauServer) -> None:
         "{ workbooks { luid }",
         "{ workbooks { ...everything } }",
         "{ workbooksConnection(after: $cursor) { nodes { luid } } }",
+        "query q($cursor: String) { workbooksConnection(after: $cursor) { nodes { luid } } }",
+        'query q($cursor: String) { workbooksConnection(after: "", offset: 1) { nodes { luid } } }',
+        "{ workbooksConnection(orderBy: {field: SIZE, direction: ASC}) { nodes { luid } } }",
         "{ workbooksConnection { nodes { luid } pageInfo { startCursor } } }",
         "query ?",
     ],
@@ -121,26 +281,3 @@ def test_what_is_not_understood_is_an_error(tableau: TableauServer, query: str) 
         answer = server.metadata.query(query, {"cursor": "nonsense"})
     assert "data" not in answer
     assert answer["errors"]
-
-
-def test_values_of_every_kind_are_read() -> None:
-    """Numbers, texts, lists, objects, names, constants and variables stand among arguments."""
-    query = r"""
-      # a comment
-      query Name($one: Int! = 1, $many: [String!]! = ["x"], $none: ID) {
-        field(a: -2.5, b: "\"\u00e9\"", c: [1, 2], d: {e: true, f: null}, g: NAME, h: $one, i: $many, j: $none) { sub }
-      }
-    """
-    arguments = {
-        "a": -2.5,
-        "b": '"é"',
-        "c": [1, 2],
-        "d": {"e": True, "f": None},
-        "g": "NAME",
-        "h": 7,
-        "i": ["x"],
-        "j": None,
-    }
-    assert parse(query, {"one": 7}) == (Field("field", "field", arguments, (Field("sub", "sub"),)),)
-    with pytest.raises(Invalid, match="Only one operation"):
-        parse("{ a } { b }", {})

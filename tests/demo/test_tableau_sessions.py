@@ -6,6 +6,8 @@ import hmac
 import json
 import time
 import uuid
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import tableauserverclient as tsc
@@ -17,6 +19,8 @@ from exporter.demo.tableau.server import TableauServer
 from tests.demo.tableau import NAME, VALUE, client, signed_in
 
 APP = App("client", "secret id", "secret value")
+KINDS = ("content", "flows", "flow_runs", "flow_tasks", "tasks", "jobs", "users")
+ALL_SCOPES = frozenset(f"tableau:{kind}:read" for kind in KINDS)
 
 
 def test_a_second_sign_in_ends_the_first(tableau: TableauServer) -> None:
@@ -84,6 +88,77 @@ def test_a_token_sees_the_sites_that_it_may_see(company: Company) -> None:
             assert [site.content_url for site in tsc.Pager(server.sites)] == ["", "emea"]
         with pytest.raises(tsc.FailedSignInError, match="401001"), signed_in(tableau, "finance"):
             pass
+
+
+def test_cloud_switches_no_site_and_lists_none(cloud: TableauServer) -> None:
+    """Each site is entered by a sign-in, which ends the session before; a switch and the list of sites are refused."""
+    with signed_in(cloud) as first:
+        with pytest.raises(tsc.ServerResponseError, match="403069"):
+            first.sites.get()
+        with pytest.raises(tsc.ServerResponseError, match="403069"):
+            first.auth.switch_site(SimpleNamespace(content_url="emea"))
+        with signed_in(cloud, "emea") as second:
+            assert second.site_url == "emea"
+            with pytest.raises(tsc.FailedSignInError, match="401002"):
+                first.workbooks.get()
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_older_servers_do_not_tell_how_long_a_session_lives(tableau: TableauServer, *, tells: bool) -> None:
+    """The answer to a sign-in has the time that is left, or has not."""
+    sent = f"<tsRequest><credentials personalAccessTokenName='{NAME}' personalAccessTokenSecret='{VALUE}'>"
+    body = f"{sent}<site contentUrl=''/></credentials></tsRequest>".encode()
+    tableau.sessions.tells_expiry = tells
+    try:
+        _, answer = tableau.sessions.sign_in(body, tableau.facts())
+    finally:
+        tableau.sessions.tells_expiry = True
+    assert (b"estimatedTimeToExpiration=" in answer) is tells
+
+
+def test_a_kind_of_call_is_refused_to_a_session_that_lives(company: Company) -> None:
+    """What is refused to everybody is answered as if the session had ended, and the session goes on."""
+    with TableauServer(Estate.of(company)) as tableau, signed_in(tableau) as server:
+        tableau.sessions.refused = {"jobs"}
+        with pytest.raises(tsc.FailedSignInError, match="401002"):
+            server.jobs.get()
+        server.workbooks.get()
+
+
+@pytest.mark.parametrize(
+    ("scope", "path"),
+    [
+        ("content", "workbooks"),
+        ("content", "datasources"),
+        ("content", "projects"),
+        ("flows", "flows"),
+        ("flow_runs", "flows/runs"),
+        ("flow_tasks", "tasks/runFlow"),
+        ("tasks", "tasks/extractRefreshes"),
+        ("jobs", "jobs"),
+        ("users", "users"),
+    ],
+)
+def test_each_list_has_its_scope(company: Company, scope: str, path: str) -> None:
+    """With it alone a connected app reads the list, and without it nothing of it."""
+    with TableauServer(Estate.of(company), apps=(APP,)) as tableau:
+        for scopes, allowed in (((f"tableau:{scope}:read",), True), (ALL_SCOPES - {f"tableau:{scope}:read"}, False)):
+            server = client(tableau)
+            server.auth.sign_in(tsc.JWTAuth(trusted(scopes=tuple(scopes))))
+            with nullcontext() if allowed else pytest.raises(tsc.FailedSignInError, match="401002"):
+                server.workbooks.get_request(f"{server.baseurl}/sites/{server.site_id}/{path}")
+            server.close()
+
+
+def test_a_server_may_refuse_scopes_that_it_does_not_know(company: Company) -> None:
+    """A token with such a scope cannot sign in, one without it can."""
+    with TableauServer(Estate.of(company), apps=(APP,)) as tableau:
+        tableau.sessions.known_scopes = frozenset({"tableau:content:read"})
+        server = client(tableau)
+        with pytest.raises(tsc.FailedSignInError, match="401001"):
+            server.auth.sign_in(tsc.JWTAuth(trusted(scopes=("tableau:content:read", "tableau:flow_tasks:read"))))
+        server.auth.sign_in(tsc.JWTAuth(trusted(scopes=("tableau:content:read",))))
+        server.close()
 
 
 def encoded(part: bytes) -> str:

@@ -2,7 +2,8 @@
 
 import http.client
 import json
-from dataclasses import fields
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,72 @@ def test_an_emptied_list_says_so(tableau: TableauServer) -> None:
         assert server.datasources.get()[0]
     with signed_in(tableau) as server:
         assert server.workbooks.get()[0]
+
+
+EVERY_KIND = (
+    *("workbooks", "datasources", "flows", "projects", "users", "jobs", "tasks", "flow_tasks", "linked_tasks"),
+    *("flow_runs", "schedules", "virtual_connections", "sites", "metadata"),
+)
+PATHS = {
+    "tasks": "tasks/extractRefreshes",
+    "flow_tasks": "tasks/runFlow",
+    "linked_tasks": "tasks/linked",
+    "flow_runs": "flows/runs",
+    "virtual_connections": "virtualConnections",
+}
+
+
+def asked(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # noqa: ANN401 - see there
+    """Get the answer of a kind as it comes over the wire."""
+    headers = {"X-Tableau-Auth": server.auth_token}
+    if kind == "metadata":
+        return httpx.post(f"{tableau.url}/api/metadata/graphql", json={"query": QUERY}, headers=headers)
+    site = "" if kind in {"schedules", "sites"} else f"/sites/{server.site_id}"
+    return httpx.get(f"{server.baseurl}{site}/{PATHS.get(kind, kind)}", headers=headers)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize(
+    ("trap", "status", "inside"),
+    [
+        ("missing", 404, b"404"),
+        ("failing", 500, b"<html>"),
+        ("nulls", 200, b"null"),
+        ("garbage", 200, b"\x00\xff"),
+        ("empty_element", 200, b""),
+    ],
+)
+def test_a_kind_is_broken(tableau: TableauServer, trap: str, status: int, inside: bytes, kind: str) -> None:
+    """Every kind can be missing, fail, or answer with what is no answer, on the named site alone."""
+    setattr(tableau.traps, trap, {kind})
+    tableau.traps.only_sites = {"emea"}
+    with signed_in(tableau, "emea") as server:
+        broken = asked(tableau, server, kind)
+        well = asked(tableau, server, "users" if kind != "users" else "projects")
+    with signed_in(tableau) as server:
+        elsewhere = asked(tableau, server, kind)
+    assert broken.status_code == status
+    assert inside in broken.content
+    assert (well.status_code, elsewhere.status_code) == (200, 200)
+    assert broken.content != elsewhere.content
+    if trap == "missing" and kind != "metadata":
+        assert b'<error code="404000">' in broken.content
+    if trap == "empty_element":
+        assert b"pagination" not in broken.content
+        assert broken.content.count(b"<") <= 4
+
+
+@pytest.mark.parametrize("kind", ["users", "workbooks", "jobs", "sites"])
+def test_a_total_is_one_too_high_at_every_reading(tableau: TableauServer, kind: str) -> None:
+    """What is promised never comes, however often it is asked for."""
+    tableau.estate.oddities = replace(tableau.estate.oddities, promised=frozenset())
+    with signed_in(tableau) as server:
+        items, before = getattr(server, kind).get()
+        tableau.traps.wrong_count = {kind}
+        for _ in range(2):
+            same, after = getattr(server, kind).get()
+            assert after.total_available == before.total_available + 1
+            assert [item.id for item in same] == [item.id for item in items]
 
 
 @pytest.mark.parametrize(("trap", "change"), [("duplicated", 1), ("skipped", -1)])
@@ -323,9 +390,22 @@ def test_a_private_authority_vouches_for_the_server(company: Company, tmp_path: 
         stranger.close()
 
 
+@pytest.mark.parametrize("switching", ["refused", "ignored"])
+def test_a_site_is_not_switched(tableau: TableauServer, switching: str) -> None:
+    """Tableau Cloud has no call for it: it is refused, or answered while the session stays where it is."""
+    tableau.traps.switching = switching
+    with signed_in(tableau) as server:
+        target = next(site for site in tsc.Pager(server.sites) if site.content_url == "emea")
+        with pytest.raises(tsc.ServerResponseError, match="403069") if switching == "refused" else nullcontext():
+            server.auth.switch_site(target)
+        assert (server.site_url or "") == ""
+        server.workbooks.get()
+
+
 def test_every_trap_is_shown_here() -> None:
     """A switch that no test turns on is a switch that may do nothing."""
-    text = Path(__file__).read_text(encoding="utf-8")
+    here = Path(__file__)
+    text = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_tableau_metadata.py")))
     named = {entry.name for entry in fields(Traps)} - {"metadata_page_limit"}
     assert [name for name in sorted(named) if f".{name}" not in text and f'"{name}"' not in text] == []
 

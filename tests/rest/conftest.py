@@ -75,9 +75,10 @@ def furnish(tableau: Tableau) -> None:
             "users": [element("user", id="u1", name="anna", siteRole="Creator")],
         }
         extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"}
+        own = {**extract, "upstreamDatasources": []}
         place.nodes = {
             "publishedDatasourcesConnection": [{"luid": f"{url}d1", **extract}],
-            "workbooksConnection": [{"luid": f"{url}w1", "embeddedDatasources": [extract], "upstreamDatasources": []}],
+            "workbooksConnection": [{"luid": f"{url}w1", "embeddedDatasources": [own], "upstreamDatasources": []}],
         }
 
 

@@ -74,14 +74,15 @@ def error(status: int, code: str, summary: str = "No") -> Answer:
 
 
 LISTS = {
-    "workbooks": "workbook",
-    "datasources": "datasource",
-    "flows": "flow",
-    "projects": "project",
-    "users": "user",
-    "jobs": "backgroundJob",
-    "flows/runs": "flowRun",
+    "workbooks": "workbooks",
+    "datasources": "datasources",
+    "flows": "flows",
+    "projects": "projects",
+    "users": "users",
+    "jobs": "backgroundJobs",
+    "tasks/linked": "linkedTasks",
 }
+"""The element of each list that has pages."""
 _SITE = re.compile(r"/api/[0-9.]+/sites/([^/]+)/(.+)")
 
 
@@ -165,7 +166,9 @@ class Tableau:
 
     def _of_site(self, asked: Asked, place: Place, what: str) -> Answer:
         if what in LISTS:
-            return self._page(asked, what.replace("/", ""), place.entries.get(what, []))
+            return self._page(asked, LISTS[what], place.entries.get(what, []))
+        if what == "flows/runs":
+            return self._runs(asked, place.entries.get(what, []))
         if what.startswith("tasks/"):
             tasks = "".join(element("task", entry) for entry in place.entries.get(what, []))
             return Answer(f"{HEAD}<tasks>{tasks}</tasks></tsResponse>")
@@ -197,10 +200,18 @@ class Tableau:
         inside = element("site", id=self.sites[url].luid, contentUrl=url) + element("user", id="u1")
         return Answer(f"{HEAD}{element('credentials', inside, token=made)}</tsResponse>")
 
+    def _runs(self, asked: Asked, entries: list[str]) -> Answer:
+        """Answer all at once: this list has neither a count nor a second page."""
+        if asked.query.get("pageNumber", "1") != "1":
+            return error(400, "400006", "Bad Request")
+        return Answer(f"{HEAD}{element('flowRuns', ''.join(entries))}</tsResponse>")
+
     def _page(self, asked: Asked, name: str, entries: list[str]) -> Answer:
         number = int(asked.query.get("pageNumber", "1"))
         size = min(self.largest_page, int(asked.query.get("pageSize", "100")))
         chosen = entries[(number - 1) * size : number * size]
+        if number > 1 and not chosen:
+            return error(400, "400006", "Bad Request")
         pagination = element("pagination", pageNumber=str(number), pageSize=str(size), totalAvailable=str(len(entries)))
         return Answer(f"{HEAD}{pagination}{element(name, ''.join(chosen))}</tsResponse>")
 

@@ -134,15 +134,20 @@ def test_jobs_and_tasks_may_be_forbidden(undescribed: Rig, answer: Answer) -> No
     with undescribed.tableau.doing(at("/jobs", answer), at("/tasks/", answer), at("/flows/runs", answer)):
         inventory = undescribed.inventory(rest, budget=100)
     assert inventory.looked_up is None
-    assert inventory.tasks is None
+    assert inventory.tasks_read == set()
     told = [note.split(":")[0] for note in inventory.notes]
-    assert told[1:] == ["no jobs", "no flow runs", "no extract refresh tasks", "no flow tasks"]
+    wanted = ["no jobs", "no flow runs", "no extract refresh tasks", "no flow tasks"]
+    # A release that has no linked tasks says 404.
+    assert told[1:] == (wanted if answer.status == 404 else [*wanted, "no linked tasks"])
 
 
 def test_a_login_page_is_no_list_of_jobs(undescribed: Rig) -> None:
-    """It is a failure, as everywhere."""
+    """It costs what jobs alone say, with a note."""
     with undescribed.tableau.doing(at("/jobs", Answer(HTML))):
-        assert "a page of HTML" in undescribed.failure()
+        inventory = undescribed.inventory()
+    assert [note for note in inventory.notes if note.startswith("no jobs: ") and "a page of HTML" in note]
+    assert inventory.read_whole["job"] is False
+    assert inventory.content.num_rows == 3
 
 
 def run(run_id: str, flow: str, hours: float | None, status: str = "Success") -> str:
@@ -215,6 +220,7 @@ def test_extract_tasks_without_flow_tasks(rig: Rig) -> None:
         inventory = rig.inventory()
     assert inventory.tasks is not None
     assert [note.split(":")[0] for note in inventory.notes] == ["no flow tasks"]
+    assert inventory.tasks_read == {"workbook", "datasource"}
 
 
 def test_known_may_be_of_another_type(rig: Rig) -> None:
@@ -232,11 +238,12 @@ def test_look_ups_of_a_site_that_fails_count(undescribed: Rig) -> None:
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, "")
     rest = undescribed.rest()
-    with undescribed.tableau.doing(at("/tasks/extractRefreshes", Answer(HTML))):
+    (result,) = undescribed.poll(rest, 100).values()
+    assert rest.looked_up == 2
+    with undescribed.tableau.doing(at("/workbooks", Answer(HTML))):
         (result,) = undescribed.poll(rest, 100).values()
     assert result.inventory is None
     assert rows(result.looked_up) == [("j1", "workbook", "w1")]
-    assert rest.looked_up == 2
     (result,) = undescribed.poll(rest, 100).values()
     assert result.inventory is not None
     assert rows(result.looked_up) == rows(result.inventory.looked_up) == [("j1", "workbook", "w1")]
@@ -253,10 +260,12 @@ def test_look_ups_that_are_broken_off_count(undescribed: Rig) -> None:
     for number in range(5):
         job(undescribed, f"j{number}", 1 + number)
     rest = undescribed.rest()
-    with undescribed.tableau.doing(at("/jobs/j2", Answer(HTML))):
-        (result,) = undescribed.poll(rest, 4).values()
-    assert rest.looked_up == 3
+    with undescribed.tableau.doing(at("/jobs/j2", Answer(HTML)), at("/jobs/j3", Answer(HTML))):
+        (result,) = undescribed.poll(rest, 100).values()
+    assert rest.looked_up == 4
     assert [row[0] for row in rows(result.looked_up)] == ["j0", "j1"]
+    assert result.inventory is not None
+    assert [note for note in result.inventory.notes if note.startswith("3 refresh jobs could not be fetched: ")]
 
     def stop(asked: Asked) -> None:
         undescribed.stopping = undescribed.stopping or asked.path.endswith("/jobs/j3")
@@ -269,6 +278,31 @@ def test_look_ups_that_are_broken_off_count(undescribed: Rig) -> None:
     assert rest.looked_up == 1
 
 
+def test_one_job_that_cannot_be_fetched_costs_itself(undescribed: Rig) -> None:
+    """The jobs after it are fetched."""
+    for number in range(3):
+        job(undescribed, f"j{number}", 1 + number)
+    with undescribed.tableau.doing(at("/jobs/j1", Answer("", 500))):
+        inventory = undescribed.inventory(budget=100)
+    assert [row[0] for row in rows(inventory.looked_up)] == ["j0", "j2"]
+    assert inventory.read_whole["job"] is False
+
+
+def test_jobs_beyond_the_budget_are_a_gap(undescribed: Rig) -> None:
+    """Refreshes that may not be fetched today leave freshness unknown, and that is said."""
+    job(undescribed, "j1", 1)
+    job(undescribed, "j2", 2)
+    inventory = undescribed.inventory(budget=1)
+    assert "1 refresh jobs are not fetched today: rest.job_lookups_per_day is used up" in inventory.gaps
+
+
+@pytest.mark.parametrize("kind", ["increment_extracts", "RefreshExtracts", "refresh_extracts_via_bridge"])
+def test_every_kind_of_refresh(undescribed: Rig, kind: str) -> None:
+    """Full and incremental refreshes count, by whatever client; the type is written in two ways."""
+    job(undescribed, "j1", 1, jobType=kind)
+    assert rows(undescribed.inventory(budget=10).looked_up) == [("j1", "workbook", "w1")]
+
+
 def test_look_ups_are_refused_in_the_middle(undescribed: Rig) -> None:
     """Where a part of the jobs could be had, it is told of, with a note."""
     job(undescribed, "j1", 1)
@@ -276,7 +310,7 @@ def test_look_ups_are_refused_in_the_middle(undescribed: Rig) -> None:
     with undescribed.tableau.doing(at("/jobs/j2", Answer("", 500))):
         inventory = undescribed.inventory(budget=100)
     assert rows(inventory.looked_up) == [("j1", "workbook", "w1")]
-    assert any(note.startswith("no jobs: ") for note in inventory.notes)
+    assert any(note.startswith("1 refresh jobs could not be fetched: ") for note in inventory.notes)
 
 
 def test_look_ups_that_are_never_stored_grow_old(undescribed: Rig) -> None:

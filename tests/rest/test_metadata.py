@@ -61,20 +61,68 @@ def test_the_later_of_two_refreshes(rig: Rig) -> None:
 
 def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: Rig) -> None:
     """Each source is a row; what only stands for a published one is that one; without any there is a row too."""
-    extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z"}
+    extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z", "upstreamDatasources": []}
     stand_in = {"hasExtracts": False, "upstreamDatasources": [{"luid": "d1"}]}
+    live = {"hasExtracts": False, "upstreamDatasources": []}
     rig.tableau.sites[""].nodes["workbooksConnection"] = [
         {"luid": "own", "embeddedDatasources": [extract, extract], "upstreamDatasources": []},
         {"luid": "both", "embeddedDatasources": [extract, stand_in], "upstreamDatasources": [{"luid": "d1"}]},
-        {"luid": "live", "embeddedDatasources": [{"hasExtracts": False}], "upstreamDatasources": []},
-        {"luid": "none", "embeddedDatasources": [], "upstreamDatasources": None},
+        {"luid": "live", "embeddedDatasources": [live], "upstreamDatasources": []},
+        {"luid": "none", "embeddedDatasources": [], "upstreamDatasources": []},
         {"luid": "unseen", "embeddedDatasources": [], "upstreamDatasources": [{"luid": "of another project"}]},
     ]
     found = described(rig)
     assert found["own"] == [(True, SEVEN, None)] * 2
-    assert sorted(found["both"], key=str) == sorted([(True, SEVEN, None), (True, SIX, None)], key=str)
+    assert sorted(found["both"], key=str) == sorted([(True, SEVEN, None), (None, None, None)], key=str)
     assert found["live"] == found["none"] == [(False, None, None)]
     assert found["unseen"] == [(None, None, None)]
+    assert known(rig.inventory()).column("whole").to_pylist() == [True] * 8
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"embeddedDatasources": None, "upstreamDatasources": []},
+        {"embeddedDatasources": [None], "upstreamDatasources": []},
+        {"embeddedDatasources": [], "upstreamDatasources": None},
+        {"embeddedDatasources": [], "upstreamDatasources": [{"luid": None}]},
+        {"embeddedDatasources": [], "upstreamDatasources": [{}]},
+        {"embeddedDatasources": [{"hasExtracts": False, "upstreamDatasources": None}], "upstreamDatasources": []},
+        {"embeddedDatasources": [], "upstreamDatasources": [], "upstreamVirtualConnectionTables": None},
+        {"embeddedDatasources": []},
+    ],
+)
+def test_a_list_that_is_none_means_nothing(rig: Rig, node: dict[str, Any]) -> None:
+    """Where a list is no list of objects, or a source has no name, the workbook is not described whole: a note."""
+    rig.tableau.sites[""].nodes["workbooksConnection"] = [{"luid": "w1", **node}]
+    inventory = rig.inventory()
+    rows = [row for row in known(inventory).to_pylist() if row["asset_id"] == "w1"]
+    assert rows
+    assert not any(row["whole"] for row in rows)
+    assert "the Metadata API leaves out what some workbooks read" in inventory.gaps
+    assert inventory.read_whole["metadata"] is False
+
+
+def test_virtual_connections(rig: Rig) -> None:
+    """Their extracted tables are extracts, those that are not are live; a source that reads one is no live source."""
+    table = {"isExtracted": True, "extractLastRefreshedAt": "2026-07-27T07:00:00Z"}
+    live = {"hasExtracts": False, "upstreamDatasources": []}
+    rig.tableau.sites[""].nodes = {
+        "publishedDatasourcesConnection": [
+            {"luid": "d1", "hasExtracts": False, "upstreamVirtualConnectionTables": [table]},
+        ],
+        "workbooksConnection": [
+            {
+                "luid": "w1",
+                "embeddedDatasources": [live],
+                "upstreamDatasources": [],
+                "upstreamVirtualConnectionTables": [table, {"isExtracted": False}, {"isExtracted": None}],
+            }
+        ],
+    }
+    found = described(rig)
+    assert found["d1"] == [(True, SEVEN, None)]
+    assert found["w1"] == [(False, None, None), (True, SEVEN, None), (False, None, None), (None, None, None)]
 
 
 def test_every_page_is_asked_for(rig: Rig) -> None:
@@ -108,9 +156,11 @@ def test_a_page_that_is_too_much_is_halved(rig: Rig) -> None:
         inventory = rig.inventory(rest)
         assert (known(inventory).num_rows, inventory.notes) == (2, ())
         sizes = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
-        assert sizes == [1000, 500, 250, 125, 125]
+        assert sizes == [1000, 500, 250, 125, 1000, 500, 250, 125]
+        rig.tableau.asked.clear()
         rig.inventory(rest)
-    assert rig.tableau.count("graphql") == 7
+        sizes = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
+        assert sizes == [250, 125] * 2
 
 
 def test_a_part_is_kept_and_marked(rig: Rig) -> None:

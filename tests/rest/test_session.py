@@ -82,11 +82,20 @@ def _ending(rig: Rig, part: str) -> Override:
 
 
 def test_a_refusal_right_after_signing_in_is_a_collision(rig: Rig) -> None:
-    """Where the other program is fast, the request that is repeated is refused too."""
+    """Where the other program is fast, the request that is repeated is refused too, and so is every other."""
     rest = rig.rest()
-    with rig.tableau.doing(at("/workbooks", error(401, "401002"))):
+    with rig.tableau.doing(at("/sites/", error(401, "401002"))):
         assert "lost twice in one poll" in rig.failure(rest)
-    assert rest.token.collisions == 1
+    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 2, 1)
+
+
+def test_sessions_of_an_app_that_end_at_once(rig: Rig) -> None:
+    """Nobody else can end them: no other program is blamed, and the poll is given up after one sign-in more."""
+    rest = rig.rest(credentials=lambda: APP)
+    with rig.tableau.doing(at("/sites/", error(401, "401002"))):
+        line = rig.failure(rest)
+    assert "lost twice in one poll; check that Tableau is not restarting, and the connected app's access level" in line
+    assert (rest.token.sign_ins, rest.token.collisions) == (2, 0)
 
 
 def test_sessions_that_are_lost_again_and_again_are_a_collision(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -170,14 +179,14 @@ def test_a_connected_app_signs_in(rig: Rig) -> None:
 
 
 def test_what_lies_outside_the_scopes_is_no_collision(rig: Rig) -> None:
-    """A connected app whose request is refused again right after signing in lacks a scope: that part is left out."""
+    """A connected app whose session lives while a request is refused lacks a scope: that part is left out."""
     rest = rig.rest(credentials=lambda: APP)
     refused = error(401, "401002")
     with rig.tableau.doing(at("/graphql", refused), at("/tasks/", refused)):
         inventory = rig.inventory(rest)
     assert inventory.described is None
     assert inventory.tasks is None
-    assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 3
+    assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 4
     assert rest.token.collisions == 0
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from exporter.web.application import application
 from exporter.web.assets import Row, row_of
 from exporter.web.passwords import Passwords
 from tests.web.fakes import FakeEndpoint, ask
-from tests.web.shown import some_pages
+from tests.web.shown import an_asset, some_pages
 
 PATHS = ["/", "/assets", "/assets.csv", "/assets/workbook/w-1", "/usage", "/usage.csv", "/usage.csv?of=content"]
 APP = application(FakeEndpoint(pages_shown=some_pages(firing=None)))
@@ -95,6 +97,32 @@ def test_no_such_asset(path: str) -> None:
     answer = ask(APP, "GET", path)
     assert answer.status == 404
     assert b"No such asset is shown now" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [
+        ({}, "<dd>3</dd>"),
+        ({"freshness_source": "updated_at"}, "<dd>at least 3</dd>"),
+        ({"connection": None}, "<dd>at least 3</dd>"),
+        ({"last_refresh_at": None}, '<dd><span class="none">unknown</span></dd>'),
+        ({"connection": "live"}, '<dd><span class="none">none: it is live</span></dd>'),
+    ],
+)
+def test_hours_of_an_asset_are_no_more_than_is_known(changes: Mapping[str, Any], hours: str) -> None:
+    """Hours that may be more are "at least" so many, those of a live asset are none, and all others unknown."""
+    app = application(FakeEndpoint(pages_shown=some_pages([an_asset(**changes)])))
+    text = ask(app, "GET", "/assets/workbook/w-1").body.decode()
+    assert f"<dt>Hours since refresh</dt>{hours}" in text
+
+
+def test_what_no_source_gave_is_unknown() -> None:
+    """A project, an owner and an age that no source gave are unknown in the table, not blank."""
+    bare = an_asset(project=None, content_owner=None, last_refresh_at=None)
+    text = ask(application(FakeEndpoint(pages_shown=some_pages([bare]))), "GET", "/assets").body.decode()
+    for label in ("Project", "Owner", "Hours", "Last refresh"):
+        cell = text.partition(f'data-label="{label}"')[2].partition("</td>")[0]
+        assert cell.endswith('<span class="none">unknown</span>')
 
 
 def test_files() -> None:

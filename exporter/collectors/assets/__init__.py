@@ -6,6 +6,7 @@ from exporter.collectors.assets.judging import judge
 from exporter.collectors.assets.learning import LEARNS
 from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.recalling import RECALLS
+from exporter.collectors.assets.refreshes import known_refreshes
 from exporter.collectors.assets.rows import READS, Asset
 from exporter.collectors.assets.samples import FAMILIES, expose
 from exporter.collectors.assets.statement import SQL
@@ -23,6 +24,7 @@ COLLECTOR = Collector(
             learns=LEARNS,
             recalls=RECALLS,
             inventoried=assets_of,
+            remembers=known_refreshes,
             merge=merge,
             judge=judge,
         ),

@@ -37,18 +37,24 @@ def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
     """Return a row of ``freshness_audit`` for each asset, in the same order; ``now`` in Unix seconds.
 
     Stale is what is older than was promised by any measure. ``sla_hours`` is the critical promise, NULL where there is
-    none. What is live has neither refresh, hours nor promise.
+    none. What is live has neither refresh, hours nor promise. Healthy is only what is known to be: not what has
+    ``updated_at`` alone, nor what reads data that is not known.
     """
     live = np.array([connection == "live" for connection in texts(rows, "connection")], dtype=np.bool_)
     refreshed = np.where(live, np.nan, instants(rows, "last_refresh_at"))
     hours = np.maximum((now - refreshed) / HOUR, 0.0)
+    unsure = np.array([source == "updated_at" for source in texts(rows, "freshness_source")], dtype=np.bool_)
+    kinds = zip(texts(rows, "connection"), texts(rows, "asset_type"), strict=True)
+    unsure |= np.array([not connection and kind != "flow" for connection, kind in kinds], dtype=np.bool_)
     tiers = np.array(promised(rows, texts(rows, "site"), promises), dtype=np.float64).reshape(rows.num_rows, 2)
     at = np.full(rows.num_rows, round(now * MICROSECONDS))
     columns = {
         "project_name": rows.column("project"),
         "last_refresh_utc": _refreshes(rows, refreshed),
         "hours_since_refresh": _known(hours),
-        "status": pa.array(np.array(STATUSES, dtype=object)[places_of_statuses(live, hours, tiers)], pa.string()),
+        "status": pa.array(
+            np.array(STATUSES, dtype=object)[places_of_statuses(live, unsure, hours, tiers)], pa.string()
+        ),
         "audit_timestamp": pa.array(at, pa.timestamp("us")),
         "sla_hours": _known(tiers[:, 1]),
     }
@@ -57,13 +63,17 @@ def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
     ).cast(SCHEMA)
 
 
-def places_of_statuses(live: npt.NDArray[np.bool_], hours: Instants, tiers: Instants) -> npt.NDArray[np.int8]:
+def places_of_statuses(
+    live: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], hours: Instants, tiers: Instants
+) -> npt.NDArray[np.int8]:
     """Return the place of each asset's status in STATUSES; a comparison with what is not a number is false.
 
-    ``tiers`` are the hours of warning and critical, a column each.
+    ``unsure`` are those whose data may be older than ``hours``; ``tiers`` are the hours of warning and critical, a
+    column each.
     """
     warning, critical = tiers[:, 0], tiers[:, 1]
     found = np.full(len(live), STATUSES.index(HEALTHY), dtype=np.int8)
+    found[unsure] = STATUSES.index(UNKNOWN)
     found[hours > warning] = STATUSES.index(WARNING)
     found[hours > critical] = STATUSES.index(CRITICAL)
     found[np.isnan(hours)] = STATUSES.index(UNKNOWN)

@@ -1,9 +1,10 @@
-"""One row for each asset out of what several sources say of it: the better source of freshness wins, asset by asset.
+"""One row for each asset out of the rows of several sources: the best source of each fact wins, asset by asset.
 
-Assets are the same that have the same type and LUID. Freshness, and the connection that it is about, are taken together
-from one source, of two equal ones from that which tells of the newer refresh. What is known of tasks is taken together
-from the first source that knows one, what is known of the owner from the first that knows who it is; everything else
-from the first that says it, the repository before the APIs.
+Assets are the same that have the same type and LUID. Every successful refresh that Tableau reports is equally good: of
+each extract the latest counts, by whichever source; a workbook is as fresh as the stalest of its own extracts and of
+the published sources it uses. How an asset is connected is the repository's word: it is the database itself. Tasks are
+taken together from the first source that knows one, the owner from the first that knows who it is; everything else from
+the first that says it, the repository before the APIs.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collectors.assets.rows import ARROW_SCHEMA, SOURCES
+from exporter.collectors.assets.rows import ARROW_SCHEMA, REFRESHES, SOURCES
+from exporter.inventory import TAG_SEPARATOR
 
 KEY = ["asset_type", "asset_id"]
 FRESHNESS = ("connection", "freshness_source", "last_refresh_at")
+OWN = ("own_source", "own_refresh_at")
 # That nothing is scheduled is said by no instant: another source's would be another task's.
 TASKS = (
     "next_refresh_at",
@@ -29,7 +32,7 @@ OWNER = ("content_owner", "owner_name", "owner_email")
 _KNOWING = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
 _AS_IT_IS = pc.ScalarAggregateOptions(skip_nulls=False)
 # After every source that says something, before those that say nothing.
-_LIVE_RANK, _SILENT = 0, len(SOURCES)
+_SILENT = len(SOURCES)
 
 
 def merge(tables: Sequence[pa.Table]) -> pa.Table:
@@ -38,37 +41,89 @@ def merge(tables: Sequence[pa.Table]) -> pa.Table:
     if len(tables) == 1:
         return tables[0]
     rows = pa.concat_tables(tables) if tables else ARROW_SCHEMA.empty_table()
+    places = [place for place, table in enumerate(tables) for _ in range(table.num_rows)]
+    rows = rows.append_column("place", pa.array(places, pa.int64()))
     known = rows.filter(pc.is_valid(rows.column("asset_id")))
-    nameless = rows.filter(pc.is_null(rows.column("asset_id")))
-    rest = [name for name in ARROW_SCHEMA.names if name not in {*KEY, *FRESHNESS, *TASKS, *OWNER}]
-    merged = known.group_by(KEY, use_threads=False).aggregate([(name, "first") for name in rest])
+    nameless = rows.filter(pc.is_null(rows.column("asset_id"))).select(ARROW_SCHEMA.names)
+    rest = [name for name in ARROW_SCHEMA.names if name not in {*KEY, *FRESHNESS, *OWN, *TASKS, *OWNER}]
+    merged = known.group_by(KEY, use_threads=False).aggregate([*((name, "first") for name in rest), ("place", "count")])
     placed = known.append_column("order", pa.array(range(known.num_rows), pa.int64()))
-    by_freshness = [("rank", "ascending"), ("last_refresh_at", "descending"), ("order", "ascending")]
-    by_rank = [("rank", "ascending"), ("order", "ascending")]
-    for names, ranks, order in (
-        (FRESHNESS, _ranks(known), by_freshness),
-        (TASKS, _task_ranks(known), by_rank),
-        (OWNER, pc.is_null(known.column("content_owner")), by_rank),
+    by_rank, latest = [("rank", "ascending"), ("order", "ascending")], ("latest", "descending")
+    for names, ranks, instants in (
+        (FRESHNESS, _ranks(known), _of_one_extract(known)),
+        (OWN, _places_of(known.column("own_source")), known.column("own_refresh_at")),
+        (TASKS, _task_ranks(known), None),
+        (OWNER, pc.is_null(known.column("content_owner")), None),
     ):
-        ranked = placed.append_column("rank", ranks).sort_by(order)
+        ranked = placed.append_column("rank", ranks)
+        if instants is None:
+            ranked = ranked.sort_by(by_rank)
+        else:
+            ranked = ranked.append_column("latest", instants).sort_by([by_rank[0], latest, by_rank[1]])
         best = ranked.group_by(KEY, use_threads=False).aggregate([(name, "first", _AS_IT_IS) for name in names])
         merged = merged.join(best, KEY, use_threads=False)
     merged = merged.rename_columns([name.removesuffix("_first") for name in merged.column_names])
-    merged = merged.select(ARROW_SCHEMA.names).sort_by([(name, "ascending") for name in ("site", *KEY)])
-    return pa.concat_tables([merged.cast(ARROW_SCHEMA), nameless])
+    merged = _with_later_extracts(merged.sort_by([(name, "ascending") for name in ("site", *KEY)]))
+    return pa.concat_tables([merged.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA), nameless])
+
+
+def _of_one_extract(rows: pa.Table) -> pa.ChunkedArray:
+    """Return the refresh of what has one extract: of a workbook, another source may not see all that it reads."""
+    is_known_by_part = pc.or_(pc.is_valid(rows.column("own_source")), pc.is_valid(rows.column("uses")))
+    has_parts = pc.and_(pc.equal(rows.column("asset_type"), "workbook"), is_known_by_part)
+    return pc.if_else(has_parts, pa.scalar(None, pa.timestamp("us")), rows.column("last_refresh_at"))
+
+
+def _with_later_extracts(rows: pa.Table) -> pa.Table:
+    """Make each workbook that several sources know as fresh as the stalest of its extracts, each at its latest.
+
+    What the sources say of the whole stands where an extract is not known by itself, or is no later.
+    """
+    columns = {name: rows.column(name).to_pylist() for name in ("asset_type", "asset_id", *FRESHNESS, *OWN, "uses")}
+    instants, sources = columns["last_refresh_at"], columns["freshness_source"]
+    at = {
+        luid: (instant, source)
+        for kind, luid, instant, source in zip(
+            columns["asset_type"], columns["asset_id"], instants, sources, strict=True
+        )
+        if kind == "datasource"
+    }
+    several = pc.greater(rows.column("place_count"), 1).to_pylist()
+    for row, kind in enumerate(columns["asset_type"]):
+        if kind != "workbook" or not several[row] or sources[row] not in REFRESHES:
+            continue
+        own = columns["own_refresh_at"][row], columns["own_source"][row]
+        used = [at.get(luid, (None, None)) for luid in (columns["uses"][row] or "").split(TAG_SEPARATOR) if luid]
+        parts = [*([own] if own[1] else []), *used]
+        if parts and all(source in REFRESHES and instant for instant, source in parts):
+            instants[row], sources[row] = max((instants[row], sources[row]), min(parts))
+    for name in ("last_refresh_at", "freshness_source"):
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, pa.array(columns[name], ARROW_SCHEMA.field(name).type))
+    return rows
 
 
 def _ranks(rows: pa.Table) -> pa.Array:
-    """Return how good each row's source of freshness is: 0 is the best. That an asset is live is as good as it gets."""
-    places = {source: place for place, source in enumerate(SOURCES)}
-    columns = (rows.column(name).to_pylist() for name in ("freshness_source", "connection"))
+    """Return how good each row's source of freshness is, 0 the best.
+
+    The first source's word that an asset is live is as good as it gets; a later one's yields to a refresh.
+    """
+    columns = (rows.column(name).to_pylist() for name in ("freshness_source", "connection", "place"))
     return pa.array(
         [
-            _LIVE_RANK if connection == "live" else places.get(source, _SILENT)
-            for source, connection in zip(*columns, strict=True)
+            (-1 if not place else 0) if connection == "live" else _RANKS.get(source, _SILENT)
+            for source, connection, place in zip(*columns, strict=True)
         ],
         pa.int64(),
     )
+
+
+def _places_of(sources: pa.ChunkedArray) -> pa.Array:
+    return pa.array([_RANKS.get(source, _SILENT) for source in sources.to_pylist()], pa.int64())
+
+
+# A refresh is a refresh, whichever source reports it.
+_RANKS = {source: 0 if source in REFRESHES else place for place, source in enumerate(SOURCES)}
 
 
 def _task_ranks(rows: pa.Table) -> pa.Array:

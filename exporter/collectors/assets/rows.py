@@ -10,6 +10,8 @@ from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 
 SOURCES = ("repository", "metadata", "job", "created", "updated_at")
 """What freshness may be taken from, the best first."""
+REFRESHES = frozenset({"repository", "metadata", "job"})
+"""Those of them that are a successful refresh: all equally good, the latest counts."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Asset:
     ``uses`` are the LUIDs of the published data sources that a workbook uses, each once, in order, between them
     :data:`exporter.inventory.TAG_SEPARATOR`; None for what uses none, and where nobody says. ``content_owner`` is the
     login name; the other two facts of the owner are held in memory alone and are in no family.
+    ``own_refresh_at`` and ``own_source`` are the refresh of its own extracts alone, without the sources it uses.
     ``last_success_at`` is when a task of the asset last ended well, ``tasks_told`` whether tasks could be had at all.
     The REST API knows no ``site_id`` and no task ids.
     """
@@ -44,6 +47,8 @@ class Asset:
     task_ids: str | None
     tasks_told: bool | None
     uses: str | None
+    own_refresh_at: datetime | None
+    own_source: str | None
     content_owner: str | None = personal()
     owner_name: str | None = personal(pseudonymous=False)
     owner_email: str | None = personal(pseudonymous=False)

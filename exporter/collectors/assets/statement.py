@@ -214,6 +214,8 @@ SQL = f"""
         work.task_ids AS task_ids,
         true AS tasks_told,
         assets.uses AS uses,
+        NULL::timestamp AS own_refresh_at,
+        NULL::text AS own_source,
         system_users.name AS content_owner,
         nullif(system_users.friendly_name, '') AS owner_name,
         nullif(system_users.email, '') AS owner_email

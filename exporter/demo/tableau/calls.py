@@ -22,6 +22,8 @@ ROUTES = (
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/flows/runs(/(?P<id>[^/]+))?$"), "flow_runs"),
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/extractRefreshes(/(?P<id>[^/]+))?$"), "tasks"),
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/runFlow(/(?P<id>[^/]+))?$"), "flow_tasks"),
+    ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/linked(/(?P<id>[^/]+))?$"), "linked_tasks"),
+    ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/virtualconnections$", re.IGNORECASE), "virtual_connections"),
     (
         "GET",
         re.compile(

@@ -42,6 +42,11 @@ def forbidden(what: str) -> Refusal:
     return Refusal("403004", "Forbidden", f"The user may not {what}.")
 
 
+def unsupported_on_cloud(what: str) -> Refusal:
+    """Refuse what only Tableau Server has; the code and the words are those of its list of sites."""
+    return Refusal("403069", "Forbidden", f"{what} is unsupported for Tableau Cloud.")
+
+
 def not_found(what: str) -> Refusal:
     """Say that there is no such thing."""
     return Refusal("404000", "Resource Not Found", f"{what} could not be found.")

@@ -8,6 +8,7 @@ from exporter.demo.company import Company
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.large import large
 from exporter.demo.tableau.life import Life
+from exporter.demo.tableau.oddities import Oddities, odd
 from exporter.demo.tableau.reading import Reading
 from exporter.demo.tableau.telling import tell
 
@@ -18,14 +19,27 @@ def utc_now() -> datetime:
 
 
 class Estate:
-    """What the server tells; ``source`` is asked at each call and returns the same object while nothing changed."""
+    """What the server tells; ``source`` is asked at each call and returns the same object while nothing changed.
+
+    ``oddities`` may be replaced at any time; they are on at first.
+    """
 
     def __init__(self, source: Callable[[], Facts]) -> None:
         self._source = source
+        self.oddities = Oddities()
+        self._odd: tuple[Facts, Oddities, Facts] | None = None
 
     def facts(self) -> Facts:
-        """Return what is so now."""
-        return self._source()
+        """Return what is so now, with its oddities; the same object while nothing changed."""
+        facts, oddities = self._source(), self.oddities
+        if self._odd is None or self._odd[0] is not facts or self._odd[1] != oddities:
+            self._odd = facts, oddities, odd(facts, oddities)
+        return self._odd[2]
+
+    def plain(self) -> "Estate":
+        """Switch all oddities off."""
+        self.oddities = Oddities.none()
+        return self
 
     @classmethod
     def still(cls, facts: Facts) -> "Estate":

@@ -41,9 +41,11 @@ class Source(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A workbook, a published data source or a flow; ``project`` is None in a Personal Space.
+    """A workbook, a published data source or a flow.
 
-    ``sources`` are a workbook's embedded data sources, or the published data source itself.
+    ``project`` is None in a Personal Space (``personal``), and where the user may not see it; so is ``owner``.
+    ``created_at`` is None where Tableau writes a date that does not exist. ``sources`` are a workbook's embedded data
+    sources, or the published data source itself; ``virtual`` are the virtual connections that it uses.
     """
 
     kind: str
@@ -52,15 +54,17 @@ class Content(NamedTuple):
     url: str
     project: str | None
     project_name: str | None
-    owner: str
+    owner: str | None
     tags: tuple[str, ...]
-    created_at: datetime
+    created_at: datetime | None
     updated_at: datetime
     published_at: datetime
     has_extracts: bool
     size: int
     sources: tuple[Source, ...]
     type: str = ""
+    personal: bool = False
+    virtual: tuple[str, ...] = ()
 
 
 class Schedule(NamedTuple):
@@ -79,16 +83,41 @@ class Schedule(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A scheduled refresh of a workbook or a data source, or the scheduled run of a flow."""
+    """A scheduled refresh of a workbook or a data source, the scheduled run of a flow, or the acceleration of views.
+
+    ``kind`` and ``asset`` are None where the task is of nothing; ``ran_at`` is told of accelerations alone.
+    """
 
     luid: str
     type: str
-    kind: str
-    asset: str
+    kind: str | None
+    asset: str | None
     asset_name: str
     priority: int
     failures: int
+    schedule: Schedule | None
+    ran_at: datetime | None = None
+
+
+class LinkedTask(NamedTuple):
+    """Tasks that run one after another on one schedule; here a single step, the run of a flow."""
+
+    luid: str
+    step: str
+    run: str
+    flow: str
+    flow_name: str
     schedule: Schedule
+
+
+class VirtualConnection(NamedTuple):
+    """A virtual connection; ``tables`` are (name, when its extract was refreshed; None: it has none)."""
+
+    luid: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    tables: tuple[tuple[str, datetime | None], ...]
 
 
 class Job(NamedTuple):
@@ -137,6 +166,8 @@ class Site(NamedTuple):
     jobs: Sequence[Job] = ()
     flow_runs: Sequence[FlowRun] = ()
     schedules: Sequence[Schedule] = ()
+    linked_tasks: Sequence[LinkedTask] = ()
+    virtual_connections: Sequence[VirtualConnection] = ()
 
 
 Facts = tuple[Site, ...]

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Site
-from exporter.demo.tableau.markup import PERSON, Style
+from exporter.demo.tableau.markup import EVERYTHING, PERSON, Style
+from exporter.demo.tableau.oddities import Oddities
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 1_000
@@ -49,7 +50,6 @@ RUNS = {
     "completeAt": "completed_at",
     "progress": "progress",
 }
-PEOPLE = PERSON | {"fullName", "email"}
 LISTINGS = {
     "workbooks": Listing("workbooks", lambda site: site.workbooks, Style.content, CONTENT),
     "datasources": Listing("datasources", lambda site: site.datasources, Style.content, CONTENT),
@@ -62,7 +62,18 @@ LISTINGS = {
     "flow_tasks": Listing(
         "tasks", lambda site: [t for t in site.tasks if t.kind == "flow"], Style.task, {}, paged=False
     ),
+    "linked_tasks": Listing("linkedTasks", lambda site: site.linked_tasks, Style.linked_task, {}),
     "schedules": Listing("schedules", lambda site: site.schedules, Style.schedule, {}),
+    "virtual_connections": Listing(
+        "virtualConnections", lambda site: site.virtual_connections, Style.virtual_connection, {"name": "name"}
+    ),
+}
+
+# How one thing looks to those who ask for it by its id, where that differs from its entry in the list.
+SINGLE: Mapping[str, Callable[[Style, Any], str]] = {
+    "job": Style.single_job,
+    "jobs": Style.single_job,
+    "flow_runs": Style.single_flow_run,
 }
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -97,9 +108,23 @@ class Page(NamedTuple):
         """Return the page's items; what moved between two pages shifts all but the first one."""
         begin = (self.number - 1) * self.size
         if begin and begin >= len(items):
-            raise Refusal("400006", "Bad Request", f"Page {self.number} is beyond the last one.")
+            raise self.beyond()
         begin += shift if self.number > 1 else 0
         return items[begin : begin + self.size]
+
+    def alone(self) -> None:
+        """Refuse every page but the first: the list has no others."""
+        if self.number > 1:
+            raise self.beyond()
+
+    def beyond(self) -> Refusal:
+        """Refuse a page after the last one."""
+        return Refusal("400006", "Bad Request", f"Invalid page number '{self.number}': it is beyond the last one.")
+
+
+def promised(kind: str, oddities: Oddities) -> int:
+    """Return how many entries more than it sends a list promises."""
+    return oddities.promised_linked_tasks if kind == "linked_tasks" else int(kind in oddities.promised)
 
 
 def chosen(listing: Listing, items: Sequence[Any], query: Mapping[str, str]) -> Sequence[Any]:
@@ -122,8 +147,8 @@ def told_of_people(query: Mapping[str, str]) -> frozenset[str]:
     """Return the attributes of people that a list is asked for: without ``fields`` displayed names are not told."""
     found = frozenset[str]()
     for name in query.get("fields", "_default_").split(","):
-        named = {"_default_": PERSON, "_all_": PEOPLE}.get(name, frozenset({name.removeprefix("user.")}))
-        if not named <= PEOPLE:
+        named = {"_default_": PERSON, "_all_": EVERYTHING}.get(name, frozenset({name.removeprefix("user.")}))
+        if not named <= EVERYTHING:
             raise Refusal("400065", "Bad Request", f"Users have no field '{name}'.")
         found |= named
     return found

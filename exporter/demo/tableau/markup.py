@@ -1,10 +1,23 @@
 """How things look in an answer of the REST API: attributes and elements, escaped, in Tableau's namespace."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.demo.tableau.facts import Content, FlowRun, Job, Person, Project, Schedule, Site, Task
+from exporter.demo.tableau.facts import (
+    Content,
+    FlowRun,
+    Job,
+    LinkedTask,
+    Person,
+    Project,
+    Schedule,
+    Site,
+    Task,
+    VirtualConnection,
+)
+from exporter.demo.tableau.oddities import Oddities
 
 NAMESPACE = "http://tableau.com/api"
 HEAD = (
@@ -13,14 +26,43 @@ HEAD = (
     f' xsi:schemaLocation="{NAMESPACE} https://help.tableau.com/samples/en-us/rest_api/ts-api_3_26.xsd">'
 )
 TAIL = "</tsResponse>"
+ELEMENT = re.compile(rb"<(/?)(?=[a-zA-Z])")
 
 ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 )
 # What is told of a person in a list, and what of one who is asked for alone; the rest of a list must be asked for.
 PERSON = frozenset({"id", "name", "siteRole", "lastLogin", "externalAuthUserId"})
-ALONE = PERSON | {"fullName"}
+ALONE = PERSON | {"fullName", "authSetting", "domain"}
+EVERYTHING = ALONE | {"email", "locale", "language"}
 JOB_TYPES = {"refresh_extracts": "RefreshExtract", "increment_extracts": "RefreshExtract", "run_flow": "RunFlow"}
+ODD = Oddities()
+NO_SUCH_DAY = "2016-06-31T20:34:04Z"
+# Jobs that end in one of these have no title where some have none.
+UNTITLED = frozenset("05a")
+SITE = {
+    "adminMode": "ContentOnly",
+    "disableSubscriptions": "false",
+    "state": "Active",
+    "revisionHistoryEnabled": "true",
+    "revisionLimit": 25,
+    "subscribeOthersEnabled": "true",
+    "allowSubscriptionAttachments": "true",
+    "guestAccessEnabled": "false",
+    "cacheWarmupEnabled": "true",
+    "commentingEnabled": "true",
+    "editingFlowsEnabled": "true",
+    "schedulingFlowsEnabled": "true",
+    "extractEncryptionMode": "enabled",
+    "catalogingEnabled": "true",
+    "derivedPermissionsEnabled": "false",
+    "requestAccessEnabled": "true",
+    "runNowEnabled": "true",
+    "isDataAlertsEnabled": "true",
+    "askDataMode": "DisabledByDefault",
+    "useDefaultTimeZone": "true",
+    "timeZone": "",
+}
 
 
 def text(value: object) -> str:
@@ -36,19 +78,26 @@ def document(*parts: str) -> bytes:
 def element(name: str, attributes: Mapping[str, object], *inside: str) -> str:
     """Write one element; attributes that are None are left out."""
     told = "".join(f' {key}="{text(value)}"' for key, value in attributes.items() if value is not None)
-    return f"<{name}{told}>{''.join(inside)}</{name}>" if inside else f"<{name}{told}/>"
+    within = "".join(inside)
+    return f"<{name}{told}>{within}</{name}>" if within else f"<{name}{told}/>"
+
+
+def prefixed(answer: bytes) -> bytes:
+    """Write an answer with a prefix before each of its elements, as Tableau writes some."""
+    return ELEMENT.sub(rb"<\1ns0:", answer).replace(b" xmlns=", b" xmlns:ns0=", 1)
 
 
 @dataclass(frozen=True)
 class Style:
     """What changes the looks of everything: see the traps of the same names; ``fresh`` replaces every updatedAt.
 
-    ``told_of_people`` are attributes.
+    ``told_of_people`` are attributes and the element domain.
     """
 
     cloud: bool = False
     fractional: bool = False
     fresh: datetime | None = None
+    oddities: Oddities = ODD
     told_of_people: frozenset[str] = ALONE
 
     def at(self, instant: datetime) -> str:
@@ -61,24 +110,24 @@ class Style:
 
     def content(self, item: Content) -> str:
         """Write a workbook, a data source or a flow."""
+        made_at = NO_SUCH_DAY if item.created_at is None else self.at(item.created_at)
         tags = "".join([f'<tag label="{text(tag)}"/>' for tag in item.tags])
-        place = '<location type="PersonalSpace" name="Personal Space"/>'
-        if item.project is not None:
-            place = f'<project id="{item.project}" name="{text(item.project_name)}"/>'
+        tags = f"<tags>{tags}</tags>" if tags else "<tags/>"
+        if item.kind == "flow" and not item.tags and self.oddities.untagged_flows:
+            tags = ""
+        owner = f'<owner id="{item.owner}"/>' if item.owner else ""
         return (
             f'<{item.kind} id="{item.luid}" name="{text(item.name)}"{EXTRA[item.kind](item)}'
-            f' createdAt="{self.at(item.created_at)}" updatedAt="{self.at(self.fresh or item.updated_at)}">'
-            f'{place}<owner id="{item.owner}"/><tags>{tags}</tags></{item.kind}>'
+            f' createdAt="{made_at}" updatedAt="{self.at(self.fresh or item.updated_at)}">'
+            f"{_place(item)}{owner}{tags}</{item.kind}>"
         )
 
     def project(self, item: Project) -> str:
-        """Write a project."""
+        """Write a project: when it was made is told only to those who ask for that field."""
         attributes = {
             "id": item.luid,
             "name": item.name,
             "description": item.description,
-            "createdAt": self.at(item.created_at),
-            "updatedAt": self.at(self.fresh or item.updated_at),
             "contentPermissions": "ManagedByOwner",
             "parentProjectId": item.parent,
         }
@@ -92,17 +141,21 @@ class Style:
             "fullName": item.full_name,
             "email": item.email or None,
             "siteRole": item.role,
+            "authSetting": "ServerDefault",
             "lastLogin": self.maybe(item.login_at),
             "externalAuthUserId": "",
+            "locale": "",
+            "language": "en",
         }
         told = {name: value for name, value in attributes.items() if name in self.told_of_people}
-        return element("user", told, element("domain", {"name": item.domain}))
+        inside = [element("domain", {"name": item.domain})] if "domain" in self.told_of_people else []
+        return element("user", told, *inside)
 
     def site(self, item: Site) -> str:
         """Write a site."""
-        return element("site", {"id": item.luid, "name": item.name, "contentUrl": item.url, "state": "Active"})
+        return element("site", {"id": item.luid, "name": item.name, "contentUrl": item.url, **SITE})
 
-    def schedule(self, item: Schedule) -> str:
+    def schedule(self, item: Schedule, kind: str = "Extract") -> str:
         """Write a schedule: on Server it has a name and a state, on Cloud it is part of its task."""
         attributes: dict[str, object] = {"frequency": item.frequency, "nextRunAt": self.maybe(item.next_run_at)}
         if not self.cloud:
@@ -113,7 +166,7 @@ class Style:
                 "priority": 50,
                 "createdAt": self.at(item.created_at),
                 "updatedAt": self.at(item.updated_at),
-                "type": "Extract",
+                "type": kind,
                 **attributes,
             }
             return element("schedule", attributes)
@@ -121,18 +174,64 @@ class Style:
 
     def task(self, item: Task) -> str:
         """Write a task; Cloud calls a run of a flow the same as Server does."""
+        if item.kind == "flow":
+            return element("task", {}, self._flow_task(item))
+        attributes = {
+            "id": item.luid,
+            "priority": None if item.ran_at else item.priority,
+            "consecutiveFailedCount": item.failures,
+            "type": item.type,
+        }
+        inside = (
+            [self.schedule(item.schedule, "DataAcceleration" if item.ran_at else "Extract")] if item.schedule else []
+        )
+        if item.kind is not None:
+            inside.append(element(item.kind, {"id": item.asset}))
+        if item.ran_at:
+            inside.append(element("lastRunAt", {}, self.at(item.ran_at)))
+        name = "dataAcceleration" if item.ran_at else "extractRefresh"
+        return element("task", {}, element(name, attributes, *inside))
+
+    def _flow_task(self, item: Task) -> str:
         attributes = {
             "id": item.luid,
             "priority": item.priority,
             "consecutiveFailedCount": item.failures,
-            "type": "RunFlowTask" if item.kind == "flow" else item.type,
+            "type": "RunFlowTask",
         }
-        named = {"id": item.asset, "name": item.asset_name} if item.kind == "flow" else {"id": item.asset}
-        inside = self.schedule(item.schedule) + element(item.kind, named)
-        return element("task", {}, element("flowRun" if item.kind == "flow" else "extractRefresh", attributes, inside))
+        steps = element("flowOutputSteps", {}) + element("flowParameterSpecs", {})
+        inside = (
+            self.schedule(item.schedule, "Flow") if item.schedule else "",
+            element("flow", {"id": item.asset, "name": item.asset_name}),
+            element("flowRunSpec", {"flowId": item.asset}, steps),
+        )
+        return element("flowRun", attributes, *inside)
+
+    def linked_task(self, item: LinkedTask) -> str:
+        """Write a linked task: its entries are called as the list is, and so are its steps."""
+        flow = element("flow", {"id": item.flow, "name": item.flow_name})
+        run = {"id": item.run, "priority": 1, "consecutiveFailedCount": 0, "type": "runFlow"}
+        step = {"id": item.step, "stepNumber": 1, "stopDownstreamTasksOnFailure": "true"}
+        steps = element("linkedTaskSteps", step, element("task", {}, element("flowRun", run, flow)))
+        inside = self.schedule(item.schedule, "Flow"), element("linkedTaskSteps", {}, steps)
+        return element("linkedTasks", {"id": item.luid, "numSteps": 1}, *inside)
+
+    def virtual_connection(self, item: VirtualConnection) -> str:
+        """Write a virtual connection."""
+        attributes = {
+            "createdAt": self.at(item.created_at),
+            "hasExtracts": _truth(any(refreshed_at for _, refreshed_at in item.tables)),
+            "id": item.luid,
+            "isCertified": "false",
+            "name": item.name,
+            "updatedAt": self.at(item.updated_at),
+            "webpageUrl": _page("virtualconnections", item.luid),
+        }
+        return element("virtualConnection", attributes)
 
     def job(self, item: Job) -> str:
         """Write a job as the list has it: what it works on is not told."""
+        titled = not self.oddities.untitled_jobs or item.luid[-1] not in UNTITLED
         attributes = {
             "id": item.luid,
             "status": item.status,
@@ -141,8 +240,8 @@ class Style:
             "endedAt": self.maybe(item.ended_at),
             "priority": item.priority,
             "jobType": item.type,
-            "title": item.title,
-            "subtitle": item.subtitle,
+            "title": item.title if titled else None,
+            "subtitle": item.subtitle if titled else None,
         }
         return element("backgroundJob", attributes)
 
@@ -159,41 +258,66 @@ class Style:
             "completedAt": self.maybe(item.ended_at),
             "finishCode": FINISHED[item.status] if item.ended_at else None,
         }
+        named = element(str(item.kind), {"id": item.asset, "name": item.title}) if item.asset else ""
         notes = element("notes", {}, text(item.notes)) if item.notes else ""
-        if item.asset is None:
-            return element("job", attributes, notes)
-        named = element(str(item.kind), {"id": item.asset, "name": item.title})
         if item.kind == "flow":
-            return element("job", attributes, element("runFlowJobType", {"flowRunId": item.run}, notes, named))
-        return element("job", attributes, element("extractRefreshJob", {}, notes, named))
+            return element("job", attributes, element("runFlowJobType", {"flowRunId": item.run}, named, notes))
+        if item.type in JOB_TYPES:
+            return element("job", attributes, element("extractRefreshJob", {}, named, notes))
+        return element("job", attributes)
 
-    def flow_run(self, item: FlowRun) -> str:
-        """Write the run of a flow."""
+    def single_flow_run(self, item: FlowRun) -> str:
+        """Write the run of a flow as those get it who ask for it by its id."""
+        return self.flow_run(item, "flowRun")
+
+    def flow_run(self, item: FlowRun, name: str = "flowRuns") -> str:
+        """Write the run of a flow: in a list it is called as the list is."""
         attributes = {
             "id": item.luid,
             "flowId": item.flow,
             "status": item.status,
             "startedAt": self.maybe(item.started_at),
-            "completedAt": self.maybe(item.completed_at),
+            "completedAt": self.maybe(item.completed_at) or ("" if self.oddities.empty_completed_at else None),
             "progress": item.progress,
             "backgroundJobId": item.job,
         }
-        return element("flowRuns", attributes)
+        return element(name, attributes)
 
 
 FINISHED = {"Success": 0, "Failed": 1, "Cancelled": 2}
 
 EXTRA = {
     "workbook": lambda item: (
-        f' contentUrl="{text(item.url)}" showTabs="true" size="{item.size}"'
-        f' hasExtracts="{"true" if item.has_extracts else "false"}"'
+        f' description="" contentUrl="{text(item.url)}" webpageUrl="{_page("workbooks", item.luid)}" showTabs="true"'
+        f' size="{item.size}" hasExtracts="{_truth(item.has_extracts)}" encryptExtracts="false"'
     ),
     "datasource": lambda item: (
-        f' contentUrl="{text(item.url)}" type="{text(item.type)}" isCertified="false" encryptExtracts="false"'
-        f' hasExtracts="{"true" if item.has_extracts else "false"}"'
+        f' description="" size="{item.size}" contentUrl="{text(item.url)}" type="{text(item.type)}" isCertified="false"'
+        f' encryptExtracts="false" hasExtracts="{_truth(item.has_extracts)}" useRemoteQueryAgent="false"'
+        f' webpageUrl="{_page("datasources", item.luid)}"'
     ),
-    "flow": lambda item: f' fileType="{text(item.type)}"',
+    "flow": lambda item: f' description="" webpageUrl="{_page("flows", item.luid)}" fileType="{text(item.type)}"',
 }
+
+
+def _truth(value: bool) -> str:  # noqa: FBT001 - what is written
+    return "true" if value else "false"
+
+
+def _page(kind: str, luid: str) -> str:
+    """Write the address of a page: by a number that nothing else tells."""
+    return f"https://tableau.example.com/#/{kind}/{int(luid[-6:], 16)}"
+
+
+def _place(item: Content) -> str:
+    """Write where content is: workbooks have a location beside their project; a Personal Space is no project."""
+    if item.personal:
+        return f'<location id="{item.owner}" type="PersonalSpace" name="Personal Space"/>'
+    if item.project is None:
+        return ""
+    named = f'id="{item.project}" name="{text(item.project_name)}"'
+    location = f'<location id="{item.project}" type="Project" name="{text(item.project_name)}"/>'
+    return f"<project {named}/>{location if item.kind == 'workbook' else ''}"
 
 
 def _details(item: Schedule) -> str:
@@ -202,11 +326,9 @@ def _details(item: Schedule) -> str:
         minutes = item.every_minutes or 60
         length = {"minutes": minutes} if minutes < 60 else {"hours": minutes // 60}
         pieces.append(element("interval", {**length}))
-    if item.frequency != "Daily":
+    if item.frequency == "Daily":
+        pieces.append(element("interval", {"hours": 24}))
+    else:
         pieces += [element("interval", {"weekDay": day}) for day in item.weekdays]
-    end = "23:59:00" if item.frequency == "Hourly" else None
-    return element("frequencyDetails", {"start": item.start, "end": end}, _intervals(pieces))
-
-
-def _intervals(pieces: Iterable[str]) -> str:
-    return element("intervals", {}, "".join(pieces)) if pieces else ""
+    end = "23:59:00" if item.frequency == "Hourly" else item.start
+    return element("frequencyDetails", {"start": item.start, "end": end}, element("intervals", {}, *pieces))

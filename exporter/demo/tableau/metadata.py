@@ -1,15 +1,37 @@
-"""The Metadata API: what data sources there are, and when their extracts were refreshed."""
+"""The Metadata API: queries are parsed, validated and answered by graphql-core, by the schema in metadata.graphql."""
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from exporter.demo.tableau.facts import Content, Site, Source
-from exporter.demo.tableau.graphql import Field, Invalid, parse
+from exporter.demo.installation import INSTALL
+from exporter.demo.tableau.facts import Site
+from exporter.demo.tableau.graph import CONTENT, FIELDS, Graph
 from exporter.demo.tableau.traps import Traps
+from exporter.errors import DemoError
 
+try:
+    from graphql import (
+        DocumentNode,
+        GraphQLError,
+        GraphQLField,
+        GraphQLResolveInfo,
+        GraphQLSchema,
+        build_schema,
+        execute_sync,
+        is_non_null_type,
+        parse,
+        validate,
+    )
+except ModuleNotFoundError as missing:
+    raise DemoError(f"the demo needs graphql-core, which comes with the extra 'demo': {INSTALL}") from missing
+
+# How many nodes a page has whose size is not asked for.
+DEFAULT_PAGE = 100
 FEATURE_DISABLED = (
     "Can't run the query because the Metadata API has not been enabled yet. Run the 'tsm maintenance metadata-services"
     " enable' command to enable the Metadata API or contact your Tableau administrator."
@@ -23,6 +45,23 @@ MAX_PAGE_SIZE_EXCEEDED = (
     'The value chosen for "first" exceeded the maximum page size, so the query results will be limited to the maximum'
     ' page size instead of the value chosen for "first".'
 )
+RATE_EXCEEDED = "The request rate limit was exceeded. Try again later."
+TIME_LIMIT = "Reached time limit of PT5S for query execution."
+PERMISSIONS_MODE_SWITCHED = "The permissions mode was switched: results may be filtered by what the user may see."
+
+ROOTS: Mapping[str, Callable[[Site], Sequence[Any]]] = {
+    "publishedDatasources": lambda site: site.datasources,
+    "workbooks": lambda site: site.workbooks,
+    "flows": lambda site: site.flows,
+    "virtualConnections": lambda site: site.virtual_connections,
+}
+# The fields that name a virtual connection.
+VIRTUAL = re.compile(r"^  \w*[vV]irtualConnection\w*: .*$", re.MULTILINE)
+ORDERS = {"ID": "id", "LUID": "luid", "NAME": "name", "PROJECT_NAME": "projectName"}
+
+
+class Invalid(Exception):
+    """An argument that cannot be answered."""
 
 
 def disabled() -> bytes:
@@ -30,194 +69,160 @@ def disabled() -> bytes:
     return _encoded({"errors": [_error(FEATURE_DISABLED, "FEATURE_DISABLED", "ERROR")]})
 
 
+def throttled() -> bytes:
+    """Answer a client that asks too often."""
+    return _encoded({"data": None, "errors": [_error(RATE_EXCEEDED, "RATE_EXCEEDED", "ERROR")]})
+
+
+def schema_text() -> str:
+    """Return the schema in GraphQL's own language."""
+    return files(__package__).joinpath("metadata.graphql").read_text()
+
+
 def answer(site: Site, body: bytes, traps: Traps) -> bytes:
     """Answer one query about one site."""
     try:
         request = json.loads(body)
-        fields = parse(str(request["query"]), request.get("variables") or {})
-        return _encoded(_Query(site, traps).run(fields))
-    except (Invalid, ValueError, KeyError, TypeError) as error:
-        message = f"Validation error: {error}"
-        return _encoded({"errors": [{"message": message, "extensions": {"classification": "ValidationError"}}]})
+        query, variables = str(request["query"]), request.get("variables") or {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _invalid([str(error)])
+    document, errors = _understood(query, old=traps.metadata_old)
+    if document is None:
+        return _invalid(errors)
+    graph = Graph(site, traps)
+    # What a trap lets be null against the schema is answered by one that does not mind.
+    minds = not (traps.metadata_backfill or traps.metadata_nameless)
+    result = execute_sync(_schema(minds=minds), document, context_value=graph, variable_values=variables)
+    if result.errors:
+        return _invalid([error.message for error in result.errors])
+    return _encoded({"data": result.data, **_beside(graph)})
 
 
-class _Query:
-    """One query while it is answered; counts the objects of its answer."""
+def _beside(graph: Graph) -> Mapping[str, object]:
+    """Return the errors that stand beside data."""
+    traps, errors = graph.traps, graph.errors
+    if traps.metadata_partial or traps.metadata_backfill:
+        errors.append(_error(BACKFILL_RUNNING, "BACKFILL_RUNNING"))
+    if traps.metadata_permissions:
+        errors.append(_error(PERMISSIONS_MODE_SWITCHED, "PERMISSIONS_MODE_SWITCHED"))
+    if graph.limited:
+        limit = traps.metadata_node_limit
+        message = NODE_LIMIT_EXCEEDED.format(limit=limit)
+        errors.append(_error(message, "NODE_LIMIT_EXCEEDED", properties={"nodeLimit": limit}))
+    return {"errors": errors} if errors else {}
 
-    def __init__(self, site: Site, traps: Traps) -> None:
-        self._site = site
-        self._traps = traps
-        self._left = traps.metadata_node_limit
-        self._errors: list[dict[str, object]] = []
-        self._published = {item.luid: item for item in site.datasources}
-        self._limited = False
 
-    def run(self, fields: tuple[Field, ...]) -> dict[str, object]:
-        data = {field.alias: self._root(field) for field in fields}
-        if self._traps.metadata_partial:
-            self._errors.append(_error(BACKFILL_RUNNING, "BACKFILL_RUNNING"))
-        if self._limited:
-            limit = self._traps.metadata_node_limit
-            message = NODE_LIMIT_EXCEEDED.format(limit=limit)
-            self._errors.append(_error(message, "NODE_LIMIT_EXCEEDED", properties={"nodeLimit": limit}))
-        return {"data": data} | ({"errors": self._errors} if self._errors else {})
+@cache
+def _understood(query: str, *, old: bool) -> tuple[DocumentNode | None, list[str]]:
+    try:
+        document = parse(query)
+    except GraphQLError as error:
+        return None, [error.message]
+    known = build_schema(VIRTUAL.sub("", schema_text())) if old else _schema(minds=True)
+    errors = validate(known, document)
+    return (None if errors else document), [error.message for error in errors]
 
-    def _root(self, field: Field) -> object:
-        connection = field.name.endswith("Connection")
-        name = field.name.removesuffix("Connection")
-        if name not in ROOTS:
-            raise Invalid(_undefined(field, "Query"))
-        items, kind = ROOTS[name](self._site), KINDS[name]
-        wanted = field.arguments.get("filter")
-        if isinstance(wanted, dict):
-            items = [item for item in items if _passes(item, wanted)]
-        if not connection:
-            return self._objects(items, field.fields, kind)
-        return self._connection(items, field, kind)
 
-    def _connection(self, items: Sequence[Content], field: Field, kind: str) -> dict[str, object]:
-        first = field.arguments.get("first")
-        size = int(str(first)) if first is not None else len(items)
-        if size > self._traps.metadata_page_limit:
-            size = self._traps.metadata_page_limit
-            self._errors.append(_error(MAX_PAGE_SIZE_EXCEEDED, "MAX_PAGE_SIZE_EXCEEDED"))
-        begin = _position(field.arguments.get("after")) or int(str(field.arguments.get("offset") or 0))
-        page = items[begin : begin + size]
-        end = begin + len(page)
-        found: dict[str, object] = {}
-        for below in field.fields:
-            if below.name == "nodes":
-                found[below.alias] = self._objects(page, below.fields, kind)
-            elif below.name == "totalCount":
-                found[below.alias] = len(items)
-            elif below.name == "pageInfo":
-                info = {"hasNextPage": end < len(items), "endCursor": _cursor(end) if page else None}
-                found[below.alias] = {one.alias: _known(info, one, "PageInfo") for one in below.fields}
-            else:
-                raise Invalid(_undefined(below, f"{kind}sConnection"))
-        return found
+@cache
+def _schema(*, minds: bool) -> GraphQLSchema:
+    """Return the schema, each field with the function that answers it; one that minds refuses a wrong null."""
+    strict = build_schema(schema_text())
+    schema = strict if minds else build_schema(schema_text().replace("!", ""))
+    for kind, fields in FIELDS.items():
+        for name, field in _fields(schema, kind).items():
+            optional = not is_non_null_type(_fields(strict, kind)[name].type)
+            field.resolve = _resolver(kind, name, fields[name], optional=optional)
+    for name, field in _fields(schema, "Query").items():
+        field.resolve = _connection if name.endswith("Connection") else _all
+    return schema
 
-    def _objects(self, items: Iterable[Content], fields: tuple[Field, ...], kind: str) -> list[dict[str, object]]:
-        if self._traps.metadata_partial:
-            items = [item for number, item in enumerate(items) if number % 3 != 2]
-        return [found for item in items if (found := self._object(item, fields, kind)) is not None]
 
-    def _object(self, item: Content, fields: tuple[Field, ...], kind: str) -> dict[str, object] | None:
-        if not self._count():
+def _fields(schema: GraphQLSchema, kind: str) -> Mapping[str, GraphQLField]:
+    return schema.type_map[kind].fields  # type: ignore[attr-defined, no-any-return]
+
+
+def _resolver(kind: str, name: str, told: Callable[[Graph, Any], Any], *, optional: bool) -> Callable[..., Any]:
+    nameable = kind == "PublishedDatasource" and name in {"luid", "name"}
+
+    def resolve(source: Any, info: "GraphQLResolveInfo[Any]") -> Any:  # noqa: ANN401 - of any type of the schema
+        graph: Graph = info.context
+        traps = graph.traps
+        if traps.metadata_nameless and nameable and len(info.path.as_list()) > 4:  # it stands below a node
             return None
-        found: dict[str, object] = {}
-        for field in fields:
-            if field.name == "embeddedDatasources" and kind == "Workbook":
-                found[field.alias] = self._embedded(item.sources, field.fields)
-            elif field.name == "upstreamDatasources" and kind == "Workbook":
-                found[field.alias] = self._upstream(item.sources, field.fields)
-            elif field.name in EXTRACT and kind == "PublishedDatasource":
-                found[field.alias] = EXTRACT[field.name](item.sources[0])
-            elif field.name in PLAIN:
-                found[field.alias] = PLAIN[field.name](item)
-            else:
-                raise Invalid(_undefined(field, kind))
-        return found
+        if traps.metadata_nulls and optional and _third(info):
+            return None
+        return told(graph, source)
 
-    def _embedded(self, sources: Iterable[Source], fields: tuple[Field, ...]) -> list[dict[str, object]]:
-        found = []
-        for source in sources:
-            if not self._count():
-                break
-            told: dict[str, object] = {}
-            for field in fields:
-                if field.name in {"upstreamDatasources", "parentPublishedDatasources"}:
-                    told[field.alias] = self._upstream([source], field.fields)
-                elif field.name == "name":
-                    told[field.alias] = source.name
-                elif field.name in EXTRACT:
-                    told[field.alias] = EXTRACT[field.name](source)
-                else:
-                    raise Invalid(_undefined(field, "EmbeddedDatasource"))
-            found.append(told)
-        return found
-
-    def _upstream(self, sources: Iterable[Source], fields: tuple[Field, ...]) -> list[dict[str, object]]:
-        luids = dict.fromkeys(source.published for source in sources if source.published in self._published)
-        objects = (self._object(self._published[str(luid)], fields, "PublishedDatasource") for luid in luids)
-        return [found for found in objects if found is not None]
-
-    def _count(self) -> bool:
-        self._left -= 1
-        self._limited = self._limited or self._left < 0
-        return self._left >= 0
+    return resolve
 
 
-ROOTS: Mapping[str, Callable[[Site], Sequence[Content]]] = {
-    "publishedDatasources": lambda site: site.datasources,
-    "workbooks": lambda site: site.workbooks,
-    "flows": lambda site: site.flows,
-}
-KINDS = {"publishedDatasources": "PublishedDatasource", "workbooks": "Workbook", "flows": "Flow"}
+def _third(info: "GraphQLResolveInfo[Any]") -> bool:
+    """Tell whether a field stands in, or below, every third asset of its page."""
+    return next(key for key in info.path.as_list() if isinstance(key, int)) % 3 == 2
 
 
-def _at(instant: datetime | None) -> str | None:
-    return instant.isoformat(timespec="seconds") + "Z" if instant else None
+def _all(_: None, info: "GraphQLResolveInfo[Any]", **arguments: Any) -> Any:  # noqa: ANN401 - as GraphQL has them
+    graph: Graph = info.context
+    return graph.counted(_chosen(graph, info.field_name, arguments))
 
 
-def _latest(source: Source) -> str | None:
-    instants = (source.refreshed_at, source.incremented_at, source.made_at)
-    return _at(max((instant for instant in instants if instant), default=None))
+def _connection(_: None, info: "GraphQLResolveInfo[Any]", **arguments: Any) -> Mapping[str, object]:
+    graph: Graph = info.context
+    traps = graph.traps
+    items = _chosen(graph, info.field_name.removesuffix("Connection"), arguments)
+    size = DEFAULT_PAGE if arguments.get("first") is None else arguments["first"]
+    if size > traps.metadata_page_limit:
+        size = traps.metadata_page_limit
+        graph.errors.append(_error(MAX_PAGE_SIZE_EXCEEDED, "MAX_PAGE_SIZE_EXCEEDED"))
+    begin = _begin(arguments)
+    if traps.metadata_shifting and begin == size and not arguments.get("orderBy"):
+        begin += 1
+    page = items[begin : begin + size]
+    end = begin + len(page)
+    if traps.metadata_time_limit and len(page) > traps.metadata_time_limit:
+        page = page[: len(page) // 2]
+        graph.errors.append({"message": TIME_LIMIT, "path": None, "extensions": None})
+    return {
+        "nodes": graph.counted(page),
+        "totalCount": len(items),
+        "pageInfo": {"hasNextPage": end < len(items), "endCursor": _cursor(end) if page else None},
+    }
 
 
-def _id(item: Content) -> str:
-    return item.luid.replace("-", "")
+def _chosen(graph: Graph, name: str, arguments: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the assets of a list that pass its filter, in its order."""
+    items = ROOTS[name](graph.site)
+    if graph.traps.metadata_partial:
+        items = [item for number, item in enumerate(items) if number % 3 != 2]
+    for key, wanted in (arguments.get("filter") or {}).items():
+        told = CONTENT[key.removesuffix("Within")]
+        values = wanted if isinstance(wanted, list) else [wanted]
+        items = [item for item in items if told(graph, item) in values]
+    if order := arguments.get("orderBy"):
+        told = CONTENT[ORDERS[order["field"]]]
+        items = sorted(items, key=lambda item: str(told(graph, item)), reverse=order["direction"] == "DESC")
+    return items
 
 
-PLAIN: Mapping[str, Callable[[Content], Any]] = {
-    "__typename": lambda item: {"workbook": "Workbook", "flow": "Flow"}.get(item.kind, "PublishedDatasource"),
-    "id": _id,
-    "luid": lambda item: item.luid,
-    "name": lambda item: item.name,
-    "projectName": lambda item: item.project_name,
-    "createdAt": lambda item: _at(item.created_at),
-    "updatedAt": lambda item: _at(item.updated_at),
-}
-EXTRACT: Mapping[str, Callable[[Source], Any]] = {
-    "hasExtracts": lambda source: source.has_extracts,
-    "extractLastRefreshTime": lambda source: _at(source.refreshed_at),
-    "extractLastIncrementalUpdateTime": lambda source: _at(source.incremented_at),
-    "extractLastUpdateTime": _latest,
-}
-
-
-def _passes(item: Content, wanted: Mapping[str, object]) -> bool:
-    for name, value in wanted.items():
-        plain = PLAIN.get(name.removesuffix("Within"))
-        if plain is None:
-            raise Invalid(f"Unknown filter '{name}'")
-        values = value if isinstance(value, list) else [value]
-        if plain(item) not in values:
-            return False
-    return True
-
-
-def _known(values: Mapping[str, object], field: Field, kind: str) -> object:
-    if field.name not in values:
-        raise Invalid(_undefined(field, kind))
-    return values[field.name]
-
-
-def _undefined(field: Field, kind: str) -> str:
-    return f"Field '{field.name}' in type '{kind}' is undefined"
+def _begin(arguments: Mapping[str, Any]) -> int:
+    after, offset = arguments.get("after"), arguments.get("offset")
+    if after is not None and offset is not None:
+        raise Invalid(
+            'Can\'t use "after" and "offset" pagination at the same time. Remove one of the arguments from the query.'
+        )
+    try:
+        return int(base64.b64decode(after).decode().removeprefix("position:")) if after is not None else offset or 0
+    except ValueError as error:
+        raise Invalid("The query contains an invalid cursor. Make sure to use cursors of the same type.") from error
 
 
 def _cursor(position: int) -> str:
     return base64.b64encode(f"position:{position}".encode()).decode()
 
 
-def _position(cursor: object) -> int:
-    if cursor is None:
-        return 0
-    try:
-        return int(base64.b64decode(str(cursor)).decode().removeprefix("position:"))
-    except ValueError as error:
-        raise Invalid("The query contains an invalid cursor.") from error
+def _invalid(messages: Sequence[str]) -> bytes:
+    told = ({"message": f"Validation error: {message}"} for message in messages)
+    return _encoded({"errors": [{**one, "extensions": {"classification": "ValidationError"}} for one in told]})
 
 
 def _error(message: str, code: str, severity: str = "WARNING", **more: object) -> dict[str, object]:

@@ -10,7 +10,8 @@ from exporter.demo.tableau import errors, lists, markup, metadata
 from exporter.demo.tableau.calls import JSON, Answer, Call
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
-from exporter.demo.tableau.sessions import EVERYTHING, SCOPES, Session, Sessions
+from exporter.demo.tableau.oddities import Oddities
+from exporter.demo.tableau.sessions import Session, Sessions
 from exporter.demo.tableau.traps import Traps
 
 # Pages that are kept, at most.
@@ -28,9 +29,17 @@ class About(NamedTuple):
 class Rest:
     """Answers calls from facts; a page that did not change is rendered once."""
 
-    def __init__(self, about: About, facts: Callable[[], Facts], sessions: Sessions, traps: Traps) -> None:
+    def __init__(
+        self,
+        about: About,
+        facts: Callable[[], Facts],
+        sessions: Sessions,
+        traps: Traps,
+        oddities: Callable[[], Oddities] = Oddities,
+    ) -> None:
         self.about = about
         self._facts = facts
+        self._oddities = oddities
         self._sessions = sessions
         self._traps = traps
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
@@ -70,9 +79,11 @@ class Rest:
             raise errors.not_found("What was asked for")
         if self._traps.hits(self._traps.forbidden, call.kind, session.site):
             raise errors.forbidden(f"see {call.kind}")
-        scope = SCOPES.get(call.kind)
-        if scope and session.scopes is not EVERYTHING and not _granted(scope, session.scopes):
-            raise errors.session_ended()
+        if call.kind != "metadata" and self._traps.hits(self._traps.missing, call.kind, session.site):
+            raise errors.not_found(f"The resource '{call.kind}'")
+        self._sessions.admit(session, call.kind)
+        if call.kind == "sites" and self.about.cloud:
+            raise errors.unsupported_on_cloud("Sites query")
         if call.kind in {"sites", "site"}:
             return Answer(200, self._sites(call, session, facts))
         site = next(site for site in facts if site.url == session.site)
@@ -95,7 +106,7 @@ class Rest:
     def _style(self) -> markup.Style:
         now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
         fresh = now if self._traps.updated_at_lies else None
-        return markup.Style(cloud=self.about.cloud, fractional=self._traps.fractional_dates, fresh=fresh)
+        return markup.Style(self.about.cloud, self._traps.fractional_dates, fresh, self._oddities())
 
     def _sites(self, call: Call, session: Session, facts: Facts) -> bytes:
         style = self._style()
@@ -111,9 +122,8 @@ class Rest:
 
     def _cached(self, call: Call, site: Site, facts: Facts) -> bytes:
         style, traps = self._style(), self._traps
-        hit = [call.kind in named or "*" in named for named in (traps.short_page, traps.no_total, traps.emptied)]
-        moved = [call.kind in named or "*" in named for named in (traps.duplicated, traps.skipped)]
-        key = (call.kind, call.id, site.luid, style, *sorted(call.query.items()), *hit, *moved, traps.reaches(site.url))
+        hit = [traps.hits(named, call.kind, site.url) for named in traps.of_lists()]
+        key = (call.kind, call.id, site.luid, style, *sorted(call.query.items()), *hit)
         return self._once(facts, key, lambda: self._render(call, site, style))
 
     def _once(self, facts: Facts, key: object, render: Callable[[], bytes]) -> bytes:
@@ -132,10 +142,11 @@ class Rest:
         found = next((item for item in listing.items(site) if item.luid == call.id), None)
         if found is None:
             raise errors.not_found(f"The {call.kind.removesuffix('s')}")
-        return markup.document(style.single_job(found) if call.kind in {"job", "jobs"} else listing.look(style, found))
+        look = lists.SINGLE.get(call.kind, listing.look)
+        return markup.document(look(style, found))
 
     def _list(self, call: Call, listing: lists.Listing, site: Site, style: markup.Style, url: str) -> bytes:
-        traps = self._traps
+        traps, oddities = self._traps, style.oddities
 
         def hit(kinds: set[str]) -> bool:
             return traps.hits(kinds, call.kind, url)
@@ -143,13 +154,17 @@ class Rest:
         items = lists.chosen(listing, listing.items(site), call.query)
         if hit(traps.emptied):
             items = []
-        total, pagination = len(items), ""
-        if listing.paged:
+        if hit(traps.empty_element):
+            return markup.document(markup.element(listing.element, {}))
+        pagination = ""
+        if call.kind == "flow_runs" and oddities.flow_runs_without_pages:
+            lists.Page.asked(call.query).alone()
+        elif listing.paged:
             page = lists.Page.asked(call.query)
             shift = hit(traps.skipped) - hit(traps.duplicated)
+            total = len(items) - (shift if page.number > 1 else 0)
+            total += lists.promised(call.kind, oddities) + hit(traps.wrong_count)
             items = page.cut(items, shift)
-            if page.number > 1:
-                total -= shift
             attributes = {"pageNumber": page.number, "pageSize": page.size, "totalAvailable": total}
             pagination = "" if hit(traps.no_total) else markup.element("pagination", {**attributes})
         if hit(traps.short_page):
@@ -157,23 +172,25 @@ class Rest:
         if call.kind == "users":
             style = replace(style, told_of_people=lists.told_of_people(call.query))
         told = "".join([listing.look(style, item) for item in items])
-        return markup.document(pagination, markup.element(listing.element, {}, told))
+        answer = markup.document(pagination, markup.element(listing.element, {}, told))
+        return markup.prefixed(answer) if "fields" in call.query and oddities.prefixed else answer
 
     def _metadata(self, call: Call, site: Site, facts: Facts) -> Answer:
         traps = self._traps
         if not traps.reaches(site.url):
             traps = Traps()
-        if traps.metadata == "missing":
+        if traps.metadata == "missing" or traps.hits(traps.missing, "metadata", site.url):
             return Answer(404, b'{"timestamp":"","status":404,"error":"Not Found"}', JSON)
         if traps.metadata == "disabled":
             return Answer(200, metadata.disabled(), JSON)
-        key = (site.luid, call.body, traps.metadata_partial, traps.metadata_node_limit, traps.metadata_page_limit)
+        if traps.take("metadata_throttle_next"):
+            return Answer(200, metadata.throttled(), JSON)
+        if traps.hits(traps.empty_element, "metadata", site.url):
+            return Answer(200, b'{"data": {}}', JSON)
+        if traps.hits(traps.emptied, "metadata", site.url):
+            site = site._replace(workbooks=(), datasources=(), flows=(), virtual_connections=())
+        key = (site.luid, call.body, len(site.workbooks), *traps.of_metadata())
         return Answer(200, self._once(facts, key, lambda: metadata.answer(site, call.body, traps)), JSON)
-
-
-def _granted(scope: str, scopes: frozenset[str]) -> bool:
-    whole, _, _ = scope.rpartition(":")
-    return bool({scope, f"{whole}:*", "tableau:*"} & scopes)
 
 
 def _number(version: str) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from exporter.demo.tableau.calls import HTML, Answer, Call, understood
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.jwt import App
+from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.rest import About, Rest
 from exporter.demo.tableau.sessions import LIFE_SECONDS, Sessions
 from exporter.demo.tableau.traps import SIGNING, Traps
@@ -60,8 +61,8 @@ class TableauServer:
         self.requests: Counter[str] = Counter()
         self.seen: deque[Seen] = deque(maxlen=REMEMBERED)
         life = LIFE_SECONDS[cloud] if session_seconds is None else session_seconds
-        self.sessions = Sessions(tokens, apps, self.traps, clock, life)
-        self.rest = Rest(About(version, api_version, cloud), self.facts, self.sessions, self.traps)
+        self.sessions = Sessions(tokens, apps, self.traps, clock, life, cloud=cloud)
+        self.rest = Rest(About(version, api_version, cloud), self.facts, self.sessions, self.traps, self.oddities)
         self.stopped = threading.Event()
         self._lock = threading.Lock()
         self._since_rival = 0
@@ -83,6 +84,10 @@ class TableauServer:
     def facts(self) -> Facts:
         """Return what the estate tells now; another estate may be put in its place at any time."""
         return self.estate.facts()
+
+    def oddities(self) -> Oddities:
+        """Return what is odd about the estate now."""
+        return self.estate.oddities
 
     def collide(self, name: str | None = None) -> None:
         """Let somebody else sign in with a token (with every token): our session ends."""
@@ -115,10 +120,19 @@ class TableauServer:
                 return Answer(traps.fail_status, wire.BUSY_PAGE, HTML, waiting)
             if traps.take("expire_next"):
                 self._expire(call)
-        if call.kind not in SIGNING and site in traps.sites_failing:
-            return Answer(500, wire.BUSY_PAGE, HTML)
+        if (broken := self._broken(call, site)) is not None:
+            return broken
         self._rival(call)
         return self.rest.answer(call)
+
+    def _broken(self, call: Call, site: str | None) -> Answer | None:
+        """Return what stands in an answer's place as long as a trap is set."""
+        traps = self.traps
+        if (call.kind not in SIGNING and site in traps.sites_failing) or traps.hits(traps.failing, call.kind, site):
+            return Answer(500, wire.BUSY_PAGE, HTML)
+        if traps.hits(traps.nulls, call.kind, site):
+            return Answer(200, b"null")
+        return Answer(200, wire.GARBAGE) if traps.hits(traps.garbage, call.kind, site) else None
 
     def remember(self, call: Call, site: str | None, target: str, status: int) -> None:
         """Count a call that was answered."""

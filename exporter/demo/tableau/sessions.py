@@ -15,7 +15,10 @@ LIFE_SECONDS = {False: 14_400.0, True: 7_200.0}
 EVERYTHING = frozenset({"*"})
 # The scope that a connected app's token needs for a kind of call; the others need none here.
 SCOPES = {
-    **dict.fromkeys(("workbooks", "datasources", "flows", "projects", "metadata"), "tableau:content:read"),
+    **dict.fromkeys(("workbooks", "datasources", "projects", "metadata", "sites", "site"), "tableau:content:read"),
+    "flows": "tableau:flows:read",
+    "flow_runs": "tableau:flow_runs:read",
+    "flow_tasks": "tableau:flow_tasks:read",
     "users": "tableau:users:read",
     "jobs": "tableau:jobs:read",
     "job": "tableau:jobs:read",
@@ -44,10 +47,19 @@ class Sessions:
         traps: Traps,
         clock: Callable[[], float],
         life_seconds: float,
+        *,
+        cloud: bool = False,
     ) -> None:
         self.tokens = dict(tokens)
         self.rights: dict[str, set[str]] = {}
         """Content URLs that a token may see, by its name; a token that is not named may see every site."""
+        self.refused: set[str] = set()
+        """Kinds of calls that are answered 401 although the session is alive."""
+        self.known_scopes: frozenset[str] | None = None
+        """The scopes that the server knows: a token of a connected app with another one cannot sign in; None: all."""
+        self.tells_expiry = True
+        """Whether a sign-in is answered with the time that is left, which older servers do not tell."""
+        self._cloud = cloud
         self._apps = apps
         self._traps = traps
         self._clock = clock
@@ -71,13 +83,16 @@ class Sessions:
         return self._begin(name, site, scopes, _acting(site, name))
 
     def switch(self, session: Session, body: bytes, facts: Facts) -> tuple[Session, bytes]:
-        """Leave one site for another: the old session ends."""
+        """Leave one site for another: the old session ends. Tableau Cloud has no such call."""
+        manner = self._traps.switching or ("refused" if self._cloud else "works")
+        if manner == "refused":
+            raise errors.unsupported_on_cloud("Switch site")
         wanted = _parsed(body).find("{*}site")
         url = (wanted.get("contentUrl") if wanted is not None else None) or ""
         if url == session.site:
             raise errors.Refusal("403070", "Forbidden", "The session is on this site already.")
         refusal = errors.Refusal("401003", "Switch Site Error", "There was a problem switching sites.")
-        site = self._site(session.name, url, facts, refusal)
+        site = self._site(session.name, session.site if manner == "ignored" else url, facts, refusal)
         self.end(session)
         return self._begin(session.name, site, session.scopes, _acting(site, session.name))
 
@@ -90,6 +105,13 @@ class Sessions:
         if session is None or session.ends_at <= self._clock():
             raise errors.session_ended()
         return session
+
+    def admit(self, session: Session, kind: str) -> None:
+        """Refuse a kind of call that lies outside a session's scopes, or that is refused to everybody."""
+        scope = SCOPES.get(kind)
+        lacking = scope and session.scopes is not EVERYTHING and not _granted(scope, session.scopes)
+        if lacking or kind in self.refused:
+            raise errors.session_ended()
 
     def end(self, session: Session) -> None:
         """End one session."""
@@ -116,6 +138,8 @@ class Sessions:
 
     def _trusted(self, token: str) -> tuple[str, frozenset[str]]:
         claims = jwt.check(token, self._apps, self._clock())
+        if self.known_scopes is not None and not claims.scopes <= self.known_scopes:
+            raise errors.bad_credentials()
         with self._lock:
             if claims.id in self._used:
                 raise errors.bad_credentials()
@@ -141,10 +165,9 @@ class Sessions:
 
     def _granted(self, session: Session, site: Site) -> bytes:
         left = int(self._life_seconds)
-        attributes = {
-            "token": session.token,
-            "estimatedTimeToExpiration": f"{left // 3600}:{left % 3600 // 60:02d}:{left % 60:02d}",
-        }
+        attributes = {"token": session.token}
+        if self.tells_expiry:
+            attributes["estimatedTimeToExpiration"] = f"{left // 3600}:{left % 3600 // 60:02d}:{left % 60:02d}"
         inside = (
             markup.element("site", {"id": site.luid, "contentUrl": site.url}),
             markup.element("user", {"id": session.user}),
@@ -157,6 +180,11 @@ def _acting(site: Site, name: str) -> Person | None:
     named = (user for user in site.users if user.name == name)
     administrators = (user for user in site.users if "Administrator" in user.role)
     return next(named, None) or next(administrators, None)
+
+
+def _granted(scope: str, scopes: frozenset[str]) -> bool:
+    whole, _, _ = scope.rpartition(":")
+    return bool({scope, f"{whole}:*", "tableau:*"} & scopes)
 
 
 def _parsed(body: bytes) -> ET.Element:

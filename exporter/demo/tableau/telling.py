@@ -137,6 +137,7 @@ class _Index:
             size=int(str(row.get("size") or 0)) // 2**20,
             sources=tuple(self._sources(kind, row)),
             type=str(row.get("db_class") or row.get("file_type") or ""),
+            personal=bool(row.get("is_private")),
         )
 
     def _sources(self, kind: str, row: Row) -> Iterable[Source]:

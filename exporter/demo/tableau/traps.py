@@ -1,7 +1,10 @@
 """Everything that can go wrong, as switches: this is the one place that says what each of them does.
 
 A *kind* is what a call asks for: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
-projects, users, jobs, job (one by its id), tasks, flow_tasks, flow_runs, schedules, metadata. ``{"*"}`` is every kind.
+projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, virtual_connections,
+metadata. ``{"*"}`` is every kind.
+
+What is odd about every Tableau is no trap: see ``oddities``.
 A *next* counts down with each call that it hit, so that the trap ends by itself.
 """
 
@@ -37,6 +40,18 @@ class Traps:
     """Kinds where something that was read is removed: later pages skip an item, and count one fewer."""
     forbidden: set[str] = field(default_factory=set)
     """Kinds that answer 403: the token's user is no administrator."""
+    missing: set[str] = field(default_factory=set)
+    """Kinds that answer 404 with Tableau's error 404000, as a server too old for them; the Metadata API with JSON."""
+    failing: set[str] = field(default_factory=set)
+    """Kinds that answer 500 with a page of HTML."""
+    nulls: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with the word null."""
+    garbage: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with bytes that are neither XML nor JSON."""
+    empty_element: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with the element of their list alone, empty and without a count: ``<users/>``, ``{}``."""
+    wrong_count: set[str] = field(default_factory=set)
+    """Kinds whose totalAvailable counts one entry more than there is, at every reading."""
 
     sites_failing: set[str] = field(default_factory=set)
     """Content URLs whose every call (not the sign-in) answers 500."""
@@ -44,6 +59,8 @@ class Traps:
     """Names of personal access tokens that can no longer sign in."""
     expire_next: int = 0
     """So many calls find their session ended (401002); the session stays ended."""
+    switching: str | None = None
+    """``works``, ``refused``, or ``ignored``: answered, while the session stays on its site. None: Cloud refuses."""
     rival_every: int = 0
     """Somebody else signs in with the same token after every so many calls, which ends our session; 0: nobody does."""
 
@@ -73,6 +90,22 @@ class Traps:
     """The largest ``first``: more than that is cut to it, and ``errors`` warn."""
     metadata_seconds: float = 0
     """How long each query takes."""
+    metadata_throttle_next: int = 0
+    """So many queries are answered 200 with ``data`` null and the error RATE_EXCEEDED."""
+    metadata_time_limit: int = 0
+    """A page of more nodes than this has half of its nodes, and an error without code or extensions; 0: no limit."""
+    metadata_backfill: str = ""
+    """Embedded data sources are ``empty`` ([]), ``null`` or ``null_items`` ([null]) beside BACKFILL_RUNNING."""
+    metadata_nameless: bool = False
+    """Data sources above a workbook have neither LUID nor name."""
+    metadata_shifting: bool = False
+    """An asset is on no page when more than one page is asked for, unless the query names an order."""
+    metadata_permissions: bool = False
+    """The error PERMISSIONS_MODE_SWITCHED stands beside data that is complete."""
+    metadata_old: bool = False
+    """The schema has no virtual connections, as before 2022.1: a query that names them is refused."""
+    metadata_nulls: bool = False
+    """Every field that the schema lets be null is null in every third asset, and in what stands below it."""
 
     updated_at_lies: bool = False
     """Every updatedAt is now, however old the extract is."""
@@ -89,6 +122,15 @@ class Traps:
         fresh = Traps()
         for entry in fields(self):
             setattr(self, entry.name, getattr(fresh, entry.name))
+
+    def of_lists(self) -> tuple[set[str], ...]:
+        """Return the traps that change what a list says."""
+        moved = self.duplicated, self.skipped
+        return self.short_page, self.no_total, self.emptied, self.empty_element, self.wrong_count, *moved
+
+    def of_metadata(self) -> tuple[object, ...]:
+        """Return the traps that change what the Metadata API says."""
+        return tuple(getattr(self, entry.name) for entry in fields(self) if entry.name.startswith("metadata"))
 
     def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
         """Tell whether a call of a kind, on a site, is among those that a set of kinds names."""

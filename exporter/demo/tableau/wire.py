@@ -11,6 +11,7 @@ LOGIN_PAGE = (
     b'<input name="password" type="password"/><input type="submit" value="Sign in"/></form></body></html>'
 )
 MISSING_PAGE = b"<html><head><title>404</title></head><body><p>There is no such page<br></p></body></html>"
+GARBAGE = b"\x00\xff\xfe neither XML nor JSON \x1f\x8b"
 BUSY_PAGE = b"<html><head><title>503</title></head><body><p>The service is unavailable<br></p></body></html>"
 
 

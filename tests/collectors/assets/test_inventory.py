@@ -9,6 +9,7 @@ import pytest
 
 from exporter.collector import columns_of
 from exporter.collectors.assets.inventory import assets_of
+from exporter.collectors.assets.refreshes import known_refreshes
 from exporter.inventory import TAG_SEPARATOR, Content, Described, Inventory, Person, Project, Refresh, Task
 
 KINDS = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "TIMESTAMP": pa.timestamp("us")}
@@ -39,7 +40,7 @@ def inventory(contents: pa.Table | None = None, **parts: Any) -> Inventory:
 
 def described(*rows: Mapping[str, Any]) -> pa.Table:
     """Return data sources of the workbook."""
-    return table(Described, rows, asset_type="workbook", asset_id="w1", has_extracts=True)
+    return table(Described, rows, asset_type="workbook", asset_id="w1", has_extracts=True, whole=True)
 
 
 def refreshes(*rows: Mapping[str, Any]) -> pa.Table:
@@ -70,10 +71,11 @@ def test_job_before_updated_at() -> None:
     assert freshness(found) == ("extract", at(5), "job")
 
 
-def test_metadata_before_job() -> None:
-    """What the Metadata API says of the extract is better than what its jobs let one guess."""
-    found = inventory(refreshes=refreshes({"completed_at": at(5)}), described=described({"refreshed_at": at(4)}))
-    assert freshness(found) == ("extract", at(4), "metadata")
+@pytest.mark.parametrize(("job", "expected"), [(at(5), "job"), (at(3), "metadata")])
+def test_metadata_and_job(job: datetime, expected: str) -> None:
+    """The Metadata API and a job are equally good: the later refresh of the extract counts."""
+    found = inventory(refreshes=refreshes({"completed_at": job}), described=described({"refreshed_at": at(4)}))
+    assert freshness(found) == ("extract", max(job, at(4)), expected)
 
 
 def test_the_stalest_of_several() -> None:
@@ -150,7 +152,8 @@ def test_flow() -> None:
 def test_the_same_number_of_another_type() -> None:
     """What is said of a data source says nothing of a workbook."""
     other = table(
-        Described, [{"asset_type": "datasource", "asset_id": "w1", "has_extracts": True, "refreshed_at": at(1)}]
+        Described,
+        [{"asset_type": "datasource", "asset_id": "w1", "has_extracts": True, "refreshed_at": at(1), "whole": True}],
     )
     assert freshness(inventory(described=other)) == (None, at(12), "updated_at")
 
@@ -200,10 +203,15 @@ def test_projects_in_a_circle() -> None:
 
 @pytest.mark.parametrize(
     ("row", "project"),
-    [({"project_id": "x", "project_name": "Hidden"}, "Hidden"), ({"project_id": "x"}, "x"), ({}, "Personal Space")],
+    [
+        ({"project_id": "x", "project_name": "Hidden"}, "Hidden"),
+        ({"project_id": "x"}, "x"),
+        ({"project_name": "Personal Space"}, "Personal Space"),
+        ({}, None),
+    ],
 )
-def test_project_that_is_not_listed(row: Mapping[str, str], project: str) -> None:
-    """A project that is not listed has the name its content gives it; content without one is in a Personal Space."""
+def test_project_that_is_not_listed(row: Mapping[str, str], project: str | None) -> None:
+    """A project that is not listed has the name its content gives it; who may not see the project learns none."""
     assert asset(inventory(content(row), projects=table(Project, [])))["project"] == project
 
 
@@ -245,6 +253,134 @@ def test_uses() -> None:
     found = assets_of(inventory(content({}, {"asset_id": "w2"}, {"asset_id": "w3"}), described=rows))
     assert found.column("uses").to_pylist() == [f"d1{TAG_SEPARATOR}d2", None, None]
     assert asset(inventory())["uses"] is None
+
+
+WHOLE = {"has_extracts": True, "whole": True}
+
+
+def next_poll(before: Inventory, **parts: Any) -> Inventory:
+    """Return the inventory of the poll after another, which remembers what that one knew."""
+    return inventory(before.content, remembered=known_refreshes(before), **parts)
+
+
+def test_what_was_known_stands() -> None:
+    """A source that is throttled takes nothing away: the refresh that it once reported stands, by its name."""
+    before = inventory(described=described({"refreshed_at": at(2)}))
+    silent = next_poll(before)
+    assert freshness(silent) == ("extract", at(2), "metadata")
+    assert freshness(next_poll(silent)) == ("extract", at(2), "metadata")
+    job = next_poll(silent, refreshes=refreshes({"completed_at": at(5)}))
+    assert freshness(job) == ("extract", at(5), "job")
+    assert freshness(next_poll(job, described=described({"refreshed_at": at(3)}))) == ("extract", at(5), "job")
+
+
+def test_live_stands_too() -> None:
+    """What was live, or both, does not become an extract, nor stale, because a source is silent."""
+    live = next_poll(inventory(described=described({"has_extracts": False})))
+    assert freshness(live) == ("live", None, None)
+    mixed = next_poll(inventory(described=described({"refreshed_at": at(4)}, {"has_extracts": False})))
+    assert freshness(mixed) == ("mixed", at(4), "metadata")
+
+
+@pytest.mark.parametrize(
+    "described_now", [[{"has_extracts": False}], [{"has_extracts": None}], [{"refreshed_at": at(9)}]]
+)
+def test_a_partial_answer_makes_nothing_fresher(described_now: list[dict[str, Any]]) -> None:
+    """Beside an error, what is missing means nothing: the stalest extract may be among it."""
+    before = inventory(described=described({"refreshed_at": at(2)}, {"refreshed_at": at(9)}))
+    now = next_poll(before, described=described(*({**row, "whole": False} for row in described_now)))
+    assert freshness(now) == ("extract", at(2), "metadata")
+
+
+def test_a_partial_answer_where_nothing_was_known() -> None:
+    """An extract that was seen bounds the age; whether the asset reads more is not known, and it is never live."""
+    seen = inventory(described=described({"refreshed_at": at(2), "whole": False}))
+    assert freshness(seen) == (None, at(2), "metadata")
+    assert freshness(next_poll(seen)) == (None, at(2), "metadata")
+    none = inventory(described=described({"has_extracts": False, "whole": False}))
+    assert freshness(none) == (None, at(12), "updated_at")
+    later = next_poll(seen, described=described({"refreshed_at": at(1)}, {"refreshed_at": at(3)}))
+    assert freshness(later) == ("extract", at(1), "metadata")
+
+
+def test_an_answer_that_is_late() -> None:
+    """Of one extract the latest refresh counts, whatever a source that lags says of it."""
+    before = inventory(described=described({"refreshed_at": at(9)}))
+    assert freshness(next_poll(before, described=described({"refreshed_at": at(3)}))) == ("extract", at(9), "metadata")
+
+
+def test_another_extract() -> None:
+    """An extract that was added may be staler than those that were remembered."""
+    before = inventory(described=described({"refreshed_at": at(9)}))
+    now = next_poll(before, described=described({"refreshed_at": at(9)}, {"refreshed_at": at(3)}))
+    assert freshness(now) == ("extract", at(3), "metadata")
+
+
+def test_made_never_replaces_a_refresh() -> None:
+    """An extract that was published again was refreshed when it was refreshed last."""
+    before = inventory(refreshes=refreshes({"completed_at": at(2)}))
+    assert freshness(next_poll(before, described=described({"made_at": at(11)}))) == ("extract", at(2), "job")
+
+
+def test_a_workbook_on_published_sources() -> None:
+    """A workbook is as fresh as the stalest source that it uses; one of which nothing is known leaves it unknown."""
+    contents = content({"asset_id": "w1"}, {"asset_type": "datasource", "asset_id": "d1"})
+    uses = {"asset_type": "workbook", "asset_id": "w1", "whole": True}
+    source = {"asset_type": "datasource", "asset_id": "d1", "refreshed_at": at(2), **WHOLE}
+    rows = table(Described, [{**uses, "source_id": "d1"}, source])
+    found = {row["asset_id"]: row for row in assets_of(inventory(contents, described=rows)).to_pylist()}
+    assert [found["w1"][name] for name in ("connection", "last_refresh_at", "freshness_source")] == [
+        "extract",
+        at(2),
+        "metadata",
+    ]
+    unknown = table(Described, [{**uses, "source_id": "d1"}, {**uses, "source_id": "d2"}, source])
+    found = {row["asset_id"]: row for row in assets_of(inventory(contents, described=unknown)).to_pylist()}
+    assert (found["w1"]["connection"], found["w1"]["last_refresh_at"]) == (None, at(2))
+
+
+def test_a_job_of_a_source_reaches_its_workbooks() -> None:
+    """A source whose job ended after the Metadata API looked is that fresh for the workbooks on it, too."""
+    contents = content({"asset_id": "w1"}, {"asset_type": "datasource", "asset_id": "d1"})
+    rows = table(
+        Described,
+        [
+            {"asset_type": "workbook", "asset_id": "w1", "source_id": "d1", "whole": True},
+            {"asset_type": "datasource", "asset_id": "d1", "refreshed_at": at(2), **WHOLE},
+        ],
+    )
+    job = table(Refresh, [{"asset_type": "datasource", "asset_id": "d1", "job_id": "j", "completed_at": at(7)}])
+    found = assets_of(inventory(contents, described=rows, refreshes=job)).to_pylist()
+    assert {(row["asset_id"], row["last_refresh_at"], row["freshness_source"]) for row in found} == {
+        ("w1", at(7), "job"),
+        ("d1", at(7), "job"),
+    }
+
+
+def test_an_entry_that_contradicts_its_description() -> None:
+    """A workbook whose entry has an extract and whose description has none is not called live."""
+    found = inventory(content({"has_extracts": True}), described=described({"has_extracts": False}))
+    assert freshness(found) == (None, at(12), "updated_at")
+
+
+def test_a_workbook_without_an_extract_of_its_own() -> None:
+    """An entry without an extract does not make a workbook live: it may use published extracts."""
+    assert freshness(inventory(content({"has_extracts": False}))) == (None, at(12), "updated_at")
+
+
+def test_without_the_history() -> None:
+    """Where what is remembered cannot be read, the last change of anything is not taken for a refresh."""
+    found = inventory(remembered=None)
+    assert freshness(found) == (None, None, None)
+
+
+def test_tasks_of_an_earlier_poll() -> None:
+    """Failures and suspensions stand while tasks cannot be read; when they run next is not known any more."""
+    task = {"next_run_at": at(20), "consecutive_failures": 4, "suspended": True}
+    tasks = table(Task, [task], asset_type="workbook", asset_id="w1")
+    row = asset(inventory(tasks=tasks, tasks_read=frozenset({"flow"})))
+    seen = [row[name] for name in ("next_refresh_at", "consecutive_failures", "suspended", "tasks_told")]
+    assert seen == [None, 4, True, False]
 
 
 def test_every_asset_once() -> None:

@@ -1,5 +1,6 @@
 """Of two sources that know an asset the better one says how fresh it is, asset by asset."""
 
+import itertools
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.collectors.assets.merging import merge
-from exporter.collectors.assets.rows import ARROW_SCHEMA, SOURCES
+from exporter.collectors.assets.rows import ARROW_SCHEMA, REFRESHES
 
 EARLY, LATE = datetime(2025, 11, 19, 3), datetime(2025, 11, 19, 9)  # noqa: DTZ001 - rows have no zone
 
@@ -27,14 +28,58 @@ def merged(*tables: pa.Table) -> Mapping[str, Any]:
     return dict(row)
 
 
-@pytest.mark.parametrize("place", range(len(SOURCES) - 1))
+WORSE = [(refresh, "created") for refresh in sorted(REFRESHES)] + [("created", "updated_at")]
+
+
+@pytest.mark.parametrize(("better", "worse"), WORSE)
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_better_source_wins(place: int, turned: bool) -> None:
-    """Every source is better than those after it, whichever comes first and whichever is newer."""
-    better = assets({"freshness_source": SOURCES[place], "last_refresh_at": EARLY, "connection": "extract"})
-    worse = assets({"freshness_source": SOURCES[place + 1], "last_refresh_at": LATE, "connection": "mixed"})
-    row = merged(worse, better) if turned else merged(better, worse)
-    assert (row["freshness_source"], row["last_refresh_at"], row["connection"]) == (SOURCES[place], EARLY, "extract")
+def test_the_better_source_wins(better: str, worse: str, turned: bool) -> None:
+    """A refresh before a creation before a change of anything, whichever comes first and whichever is newer."""
+    first = assets({"freshness_source": better, "last_refresh_at": EARLY, "connection": "extract"})
+    second = assets({"freshness_source": worse, "last_refresh_at": LATE, "connection": "mixed"})
+    row = merged(second, first) if turned else merged(first, second)
+    assert (row["freshness_source"], row["last_refresh_at"], row["connection"]) == (better, EARLY, "extract")
+
+
+@pytest.mark.parametrize("asset_type", ["workbook", "datasource", "flow"])
+@pytest.mark.parametrize(("early", "late"), list(itertools.permutations(sorted(REFRESHES), 2)))
+def test_every_refresh_is_equally_good(early: str, late: str, asset_type: str) -> None:
+    """Of two reported refreshes of one extract the later counts, by whichever source."""
+    first = assets({"asset_type": asset_type, "freshness_source": early, "last_refresh_at": EARLY})
+    second = assets({"asset_type": asset_type, "freshness_source": late, "last_refresh_at": LATE})
+    for tables in ((first, second), (second, first)):
+        row = merged(*tables)
+        assert (row["freshness_source"], row["last_refresh_at"]) == (late, LATE)
+
+
+def test_of_each_extract_the_latest() -> None:
+    """A workbook is as fresh as the stalest of its extracts, each at the latest that any source reports."""
+    own = {"own_source": "repository", "own_refresh_at": EARLY, "uses": "d1"}
+    repository = assets(
+        {"freshness_source": "repository", "last_refresh_at": EARLY, **own},
+        {"asset_type": "datasource", "asset_id": "d1", "freshness_source": "repository", "last_refresh_at": LATE},
+    )
+    api = {"freshness_source": "metadata", "last_refresh_at": LATE, "own_source": "metadata", "own_refresh_at": LATE}
+    found = {row["asset_id"]: row for row in merge([repository, assets(api)]).to_pylist()}
+    assert (found["w1"]["last_refresh_at"], found["w1"]["freshness_source"]) == (LATE, "metadata")
+
+
+def test_a_source_that_sees_less_makes_nothing_fresher() -> None:
+    """What a token may not see keeps the workbook as stale as the repository knows it to be."""
+    repository = assets(
+        {"freshness_source": "repository", "last_refresh_at": EARLY, "uses": "d1"},
+        {"asset_type": "datasource", "asset_id": "d1", "freshness_source": "repository", "last_refresh_at": EARLY},
+    )
+    api = {"freshness_source": "metadata", "last_refresh_at": LATE, "own_source": "metadata", "own_refresh_at": LATE}
+    found = {row["asset_id"]: row for row in merge([repository, assets(api)]).to_pylist()}
+    assert (found["w1"]["last_refresh_at"], found["w1"]["freshness_source"]) == (EARLY, "repository")
+
+
+def test_live_by_the_repository() -> None:
+    """The repository's word that an asset is live stands beside a refresh that an API remembers, not the other way."""
+    live, refreshed = {"connection": "live"}, {"freshness_source": "metadata", "last_refresh_at": LATE}
+    assert merged(assets(live), assets(refreshed))["connection"] == "live"
+    assert merged(assets(refreshed), assets(live))["last_refresh_at"] == LATE
 
 
 def test_live_is_known() -> None:

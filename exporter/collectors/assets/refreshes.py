@@ -1,0 +1,226 @@
+"""What is known of each asset's refreshes: from this poll where a source described it, else from earlier polls.
+
+A poorer answer never replaces a better one. Every successful refresh that Tableau reports is equally good: of each
+extract the latest counts. An extract that was made and never refreshed counts from then, unless a refresh is known.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from exporter.inventory import FRESHNESS, TAG_SEPARATOR, Inventory
+
+METADATA, JOB, PARTIAL = "metadata", "job", "partial"
+"""What reported a refresh; partial is the Metadata API where it left something out: the asset may be staler."""
+CREATED, UPDATED = "created", "updated_at"
+
+Key = tuple[str, str]
+Refreshed = tuple[datetime | None, str | None]
+
+
+class Known(NamedTuple):
+    """A row of AssetFreshness without its key."""
+
+    extracts: int | None = None
+    has_live: bool | None = None
+    uses: str | None = None
+    refreshed_at: datetime | None = None
+    refreshed_by: str | None = None
+    made_at: datetime | None = None
+
+    @property
+    def stalest(self) -> Refreshed:
+        """When the stalest own extract was refreshed, or made, and what ``freshness_source`` says of that."""
+        if self.refreshed_at is not None:
+            return self.refreshed_at, METADATA if self.refreshed_by == PARTIAL else self.refreshed_by
+        return (self.made_at, CREATED) if self.made_at is not None else (None, None)
+
+
+class Freshness(NamedTuple):
+    """How an asset is connected, when its stalest data was refreshed, and the source of that.
+
+    ``own_at`` and ``own_source`` are the same of its own extracts alone, without the published sources it uses.
+    """
+
+    connection: str | None
+    at: datetime | None
+    source: str | None
+    own_at: datetime | None
+    own_source: str | None
+
+
+def known_refreshes(inventory: Inventory) -> pa.Table:
+    """Return rows of AssetFreshness: of what is listed, described or remembered, each asset once."""
+    described, jobs = _described(inventory.described), _last_jobs(inventory.refreshes)
+    before = {} if inventory.remembered is None else by_key(inventory.remembered)
+    listed = zip(*_lists(inventory.content, "asset_type", "asset_id"), strict=True)
+    keys = dict.fromkeys((*listed, *described, *before))
+    rows = [(*key, *_known(described.get(key), jobs.get(key), before.get(key, Known()))) for key in keys]
+    columns = zip(*rows, strict=True) if rows else [()] * len(FRESHNESS)
+    return pa.Table.from_arrays(
+        [pa.array(column, kind) for column, kind in zip(columns, FRESHNESS.types, strict=True)], schema=FRESHNESS
+    )
+
+
+def by_key(rows: pa.Table) -> dict[Key, Known]:
+    """Return rows of AssetFreshness by type and LUID."""
+    types, ids, *columns = _lists(rows, *FRESHNESS.names)
+    return dict(zip(zip(types, ids, strict=True), map(Known, *columns), strict=True))
+
+
+def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[Freshness]:
+    """Yield the freshness of each asset of the site's lists, in their order.
+
+    A workbook is as fresh as the stalest of its own extracts and of the published extracts that it uses; live data does
+    not count. Where nothing better is known, the last change of anything stands in, unless what is remembered could
+    not be read.
+    """
+    found = by_key(known)
+    entries = list(zip(*_lists(inventory.content, "asset_type", "asset_id", "has_extracts", "updated_at"), strict=True))
+    found |= {
+        (kind, luid): _with_entry(kind, found[kind, luid], has_extracts) for kind, luid, has_extracts, _ in entries
+    }
+    for kind, luid, _, updated_at in entries:
+        own = found[kind, luid]
+        sources = [found.get(("datasource", one), Known()) for one in own.uses.split(TAG_SEPARATOR)] if own.uses else []
+        yield _freshness(kind, own, sources, None if inventory.remembered is None else updated_at)
+
+
+def _freshness(kind: str, own: Known, sources: list[Known], updated_at: datetime | None) -> Freshness:
+    parts = [own, *sources]
+    extracts = [part.stalest for part in parts if part.extracts or (part.extracts is None and part.refreshed_at)]
+    at, source = min((one for one in extracts if one[0] is not None), default=(None, None))
+    own_at, own_source = own.stalest
+    if kind == "flow":
+        return Freshness(None, at, source, own_at, own_source)
+    connection = None
+    # One of several extracts without an instant may be the stalest.
+    is_bound = at is not None and any(instant is None for instant, _ in extracts)
+    if not is_bound and all(part.extracts is not None for part in parts):
+        reads_live = any(part.has_live for part in parts)
+        connection = ("mixed" if reads_live else "extract") if extracts else "live"
+    if at is None and connection != "live":
+        return Freshness(connection, updated_at, None if updated_at is None else UPDATED, None, None)
+    return Freshness(connection, at, source, own_at, own_source)
+
+
+def _known(parts: "_Parts | None", job: datetime | None, before: Known) -> Known:
+    """Return what is known of an asset after a poll that described these parts, and whose last job this was."""
+    remembered = (None, None) if before.refreshed_by == PARTIAL else (before.refreshed_at, before.refreshed_by)
+    if parts is not None and parts.whole:
+        return _described_whole(parts, job, before, remembered)
+    at, by = _later(remembered, (job, JOB))
+    if at is not None:
+        before = before._replace(refreshed_at=at, refreshed_by=by, made_at=None)
+    if parts is None or before.extracts is not None:
+        return before
+    uses, bound = _joined(parts.uses) or before.uses, parts.stalest
+    if at is not None or bound is None:
+        return before._replace(uses=uses)
+    return before._replace(uses=uses, refreshed_at=bound, refreshed_by=PARTIAL)
+
+
+def _described_whole(parts: "_Parts", job: datetime | None, before: Known, remembered: Refreshed) -> Known:
+    uses = _joined(parts.uses)
+    if not parts.extracts:
+        return Known(0, parts.has_live, uses)
+    if before.extracts not in {None, parts.extracts}:
+        remembered = (None, None)  # of other extracts than those of now
+    # Of one that was refreshed and one that never was, the older counts.
+    reported = parts.refreshed_at if parts.refreshed_at == parts.stalest else None
+    at, by = _later((reported, METADATA), remembered, (job, JOB))
+    return Known(parts.extracts, parts.has_live, uses, at, by, None if at else parts.stalest)
+
+
+def _later(*refreshes: Refreshed) -> Refreshed:
+    """Return the latest refresh with what reported it; of equal ones the first."""
+    found: Refreshed = (None, None)
+    for at, by in refreshes:
+        if at is not None and (found[0] is None or at > found[0]):
+            found = at, by
+    return found
+
+
+def _with_entry(kind: str, known: Known, has_extracts: bool | None) -> Known:  # noqa: FBT001 - a column
+    """Return what is known of an asset together with its entry in the list, which says whether it has an extract."""
+    if known.extracts is None:
+        if kind == "datasource" and has_extracts is False:
+            return known._replace(extracts=0, has_live=True)
+        if kind == "flow" or (known.refreshed_by != PARTIAL and (has_extracts or known.refreshed_at)):
+            return known._replace(extracts=1, has_live=False)
+    elif has_extracts and not known.extracts:
+        # Its entry and its description contradict each other: one of the two is late.
+        return known._replace(extracts=None)
+    return known
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What the Metadata API describes of one asset; ``made_at`` is of extracts that were never refreshed."""
+
+    extracts: int = 0
+    undated: int = 0
+    has_live: bool = False
+    uses: set[str] = field(default_factory=set)
+    refreshed_at: datetime | None = None
+    made_at: datetime | None = None
+    whole: bool = True
+
+    @property
+    def stalest(self) -> datetime | None:
+        """When the stalest of its extracts was refreshed, or made."""
+        return _earlier(self.refreshed_at, self.made_at)
+
+    def add(self, has_extracts: bool | None, refreshed_at: datetime | None, made_at: datetime | None) -> None:  # noqa: FBT001 - a column
+        """Add a part of its own; of one that is unknown, or undated beside others, the whole is not known."""
+        self.extracts += bool(has_extracts)
+        self.has_live = self.has_live or has_extracts is False
+        self.whole = self.whole and has_extracts is not None
+        if has_extracts and refreshed_at is not None:
+            self.refreshed_at = _earlier(self.refreshed_at, refreshed_at)
+        elif has_extracts and made_at is not None:
+            self.made_at = _earlier(self.made_at, made_at)
+        elif has_extracts:
+            self.undated += 1
+        self.whole = self.whole and self.undated in {0, self.extracts}
+
+
+def _described(described: pa.Table | None) -> Mapping[Key, _Parts]:
+    found: dict[Key, _Parts] = {}
+    if described is None:
+        return found
+    names = ("asset_type", "asset_id", "has_extracts", "refreshed_at", "made_at", "source_id", "whole")
+    for kind, luid, has_extracts, refreshed_at, made_at, source_id, whole in zip(
+        *_lists(described, *names), strict=True
+    ):
+        parts = found.setdefault((kind, luid), _Parts())
+        parts.whole = parts.whole and bool(whole)
+        if source_id is None:
+            parts.add(has_extracts, refreshed_at, made_at)
+        else:
+            parts.uses.add(source_id)
+    return found
+
+
+def _last_jobs(refreshes: pa.Table | None) -> Mapping[Key, datetime]:
+    """Return when a refresh job of each asset, or a run of a flow, last ended with success."""
+    if refreshes is None:
+        return {}
+    last = refreshes.group_by(["asset_type", "asset_id"], use_threads=False).aggregate([("completed_at", "max")])
+    types, ids, ended = _lists(last, "asset_type", "asset_id", "completed_at_max")
+    return dict(zip(zip(types, ids, strict=True), ended, strict=True))
+
+
+def _joined(luids: set[str]) -> str | None:
+    return TAG_SEPARATOR.join(sorted(luids)) or None
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((at for at in (one, other) if at is not None), default=None)
+
+
+def _lists(rows: pa.Table, *names: str) -> list[list[Any]]:
+    return [rows.column(name).to_pylist() for name in names]
