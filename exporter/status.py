@@ -46,7 +46,7 @@ class PollStatus:
 
 @dataclass(frozen=True)
 class ArchiveStatus:
-    """Where the history stands."""
+    """Where the history stands; what is None was not read yet."""
 
     path: str
     file_bytes: int | None = None
@@ -55,8 +55,8 @@ class ArchiveStatus:
     oldest_request_at: float | None = None
     newest_request_at: float | None = None
     horizon: int | None = None
-    possibly_lost: int = 0
-    incidents: tuple[tuple[str, int], ...] = ()
+    possibly_lost: int | None = None
+    incidents: tuple[tuple[str, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,26 @@ class FiringAlert:
     labels: tuple[tuple[str, str], ...]
     """All labels, sorted by name."""
     since: float
+    runbook_url: str = ""
+    """Where its runbook is; empty where the configuration names no runbooks."""
+
+    @property
+    def rule(self) -> str:
+        """Alert and severity: the two name one rule."""
+        return f"{self.name} {self.severity}"
 
     def label(self, name: str) -> str:
         """Return a label's value, empty where there is none."""
         return dict(self.labels).get(name, "")
+
+
+@dataclass(frozen=True)
+class FreshnessSource:
+    """When a source of freshness (metadata, job, flow_run, task) was last read whole for a site."""
+
+    site: str
+    source: str
+    read_at: float
 
 
 @dataclass(frozen=True)
@@ -87,3 +103,4 @@ class Status:
     archive: ArchiveStatus
     config_file: str | None = None
     config_error: str | None = None
+    freshness_sources: tuple[FreshnessSource, ...] = ()

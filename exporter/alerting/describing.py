@@ -92,7 +92,7 @@ class Describer:
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
             },
         )
-        runbook = {"runbook_url": f"{self.runbook_url}/{rule.alert}.md"} if self.runbook_url else {}
+        runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
         dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
         texts = {"summary": rule.summary.format_map(words), "description": rule.description.format_map(words)}
         return bounded_annotations(texts | said | runbook | dashboard)
@@ -106,6 +106,11 @@ class Describer:
             said |= {"hours": f"{value:.1f}", "promised": "" if promised is None else f"{promised:g}"}
         said["downstream"], said["downstream_owners"] = known.owners.users(key)
         return {name: text for name, text in said.items() if text}
+
+
+def runbook_of(runbook_url: str | None, alert: str) -> str:
+    """Return the address of an alert's runbook; empty where it is not known where runbooks are."""
+    return f"{runbook_url}/{alert}.md" if runbook_url else ""
 
 
 def _dashboard(rule: Rule, labels: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ import structlog
 from exporter import agent_families as families
 from exporter.alerting import conditions
 from exporter.alerting.courier import Courier, Message, Outbox, Receipt, Receiver
-from exporter.alerting.describing import Describer, Known, asset_key, bare_annotations
+from exporter.alerting.describing import Describer, Known, asset_key, bare_annotations, runbook_of
 from exporter.alerting.memory import Memory
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
@@ -131,7 +131,8 @@ class Notifier:
             # Whatever becomes of the file.
             self._lay_out(now)
             self._present.show(self._blocks(), now)
-            self._present.show_firing([_shown(alert) for alert in memory.states.firing()])
+            runbook_url = self._manner.runbook_url
+            self._present.show_firing([_shown(alert, runbook_url) for alert in memory.states.firing()])
 
     def _look(self, now: float) -> None:
         broken: dict[Pairs, float] = {}
@@ -240,7 +241,8 @@ class Notifier:
             courier.wake.set()
 
 
-def _shown(alert: Alerted) -> FiringAlert:
+def _shown(alert: Alerted, runbook_url: str | None) -> FiringAlert:
     labels = {name: value for name, value in alert.labels if name != OWNER_EMAIL}
     name, severity = labels.pop("alertname", ""), labels.pop("severity", "")
-    return FiringAlert(name, severity, tuple(labels.items()), alert.fired_at or alert.active_since)
+    since = alert.fired_at or alert.active_since
+    return FiringAlert(name, severity, tuple(labels.items()), since, runbook_of(runbook_url, name))

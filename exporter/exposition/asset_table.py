@@ -125,6 +125,12 @@ class AssetTable:
         return self.connection.equal("live")
 
     @cached_property
+    def has_sla(self) -> Mask:
+        """Which assets have an SLA."""
+        promised: Mask = ~(np.isnan(self.warning) & np.isnan(self.critical))
+        return promised
+
+    @cached_property
     def unsure(self) -> Mask:
         """Which assets may be staler than their hours say: not all that they read is known."""
         unknown = self.connection.equal("") & ~self.asset_type.equal("flow")
@@ -184,7 +190,7 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         rows.column("uses"),
         downstream(rows),
     )
-    _ = table.places, table.by_name, table.live, table.unsure  # made here, not by the first who asks
+    _ = table.places, table.by_name, table.live, table.has_sla, table.unsure  # made here, not by the first who asks
     return table
 
 

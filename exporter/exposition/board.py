@@ -15,12 +15,20 @@ import structlog
 from exporter import agent_families as families
 from exporter.exposition.recalled import Recalled, Use
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
-from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, PollStatus, SourceStatus, Status
+from exporter.status import (
+    ArchiveStatus,
+    CollectorStatus,
+    FiringAlert,
+    FreshnessSource,
+    PollStatus,
+    SourceStatus,
+    Status,
+)
 
 STALE_AFTER_INTERVALS = 3
 POLLS_SHOWN = 20
-NOTIFICATIONS = "notifications"
-FRESHNESS_SOURCES = "freshness_sources"
+NOTIFICATIONS, FRESHNESS_SOURCES = "notifications", "freshness_sources"
+"""Names of states that are of no collector and of no single source."""
 
 AnyBlock = Block | HistogramBlock
 
@@ -206,6 +214,7 @@ class Board:
                 self._archive_status,
                 config_file,
                 self._reload.error,
+                _freshness_sources(self._states, now),
             )
 
     def blocks(self, now: float) -> Iterator[AnyBlock]:
@@ -245,6 +254,18 @@ def _shown(states: Mapping[str, Showing], now: float) -> tuple[list[AnyBlock], M
         except Exception as error:  # noqa: BLE001 - it is logged by whoever asked
             faults[name] = f"{type(error).__name__}: {error}"
     return blocks, faults
+
+
+def _freshness_sources(states: Mapping[str, Showing], now: float) -> tuple[FreshnessSource, ...]:
+    """Return when each source of freshness was last read whole, as the metrics show it."""
+    blocks, _ = _shown({name: state for name, state in states.items() if name == FRESHNESS_SOURCES}, now)
+    return tuple(
+        FreshnessSource(**dict(zip(block.labels.names, labels, strict=True)), read_at=float(value))
+        for block in blocks
+        if isinstance(block, Block) and block.family == families.FRESHNESS_SOURCE_LAST_SUCCESS
+        for labels, value in zip(block.labels.rows(), block.at(now), strict=True)
+        if value is not None
+    )
 
 
 def _unshown(status: CollectorStatus, faults: Mapping[str, str]) -> CollectorStatus:

@@ -5,6 +5,7 @@ from typing import Any
 
 from exporter.exposition.asset_table import AssetTable, Judged
 from exporter.exposition.pages import Pages, Refresh
+from exporter.status import Status
 from exporter.texts import span
 from exporter.web.assets import Row, known, only, row_of
 from exporter.web.charts import strip
@@ -23,14 +24,15 @@ SOURCES = {
 }
 
 
-def described(pages: Pages, table: AssetTable, place: int, now: float) -> Mapping[str, Any]:
+def described(pages: Pages, table: AssetTable, place: int, status: Status) -> Mapping[str, Any]:
     """Return what the page of an asset shows."""
-    judged = table.at(now)
+    judged = table.at(status.now)
     row = row_of(table, judged, place)
     refreshes, asked_at = pages.refreshes_of(row.asset_id)
     suspended = known(table.suspended[place])
     return {
         "asset": row,
+        "is_at_least": bool(table.unsure[place]),
         "suspended": None if suspended is None else bool(suspended),
         "interval": known(table.interval[place]),
         "told_by": SOURCES.get(row.freshness_source, row.freshness_source),
@@ -40,6 +42,7 @@ def described(pages: Pages, table: AssetTable, place: int, now: float) -> Mappin
         "refreshes": [(refresh, OUTCOMES.get(refresh.outcome, "unknown")) for refresh in reversed(refreshes)],
         "bars": _strip(refreshes),
         "asked_at": asked_at,
+        "freshness_sources": [source for source in status.freshness_sources if source.site == row.site],
         "firing": None if pages.firing is None else pages.firing_of.get((row.asset_type, row.asset_id), ()),
         "only": only,
     }

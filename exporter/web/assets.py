@@ -1,14 +1,16 @@
 """The table of assets: a page of it, and all of it as CSV."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
 from exporter.collectors.assets.judging import STATUSES
 from exporter.exposition.asset_table import AssetTable, Judged, Places
-from exporter.web.choosing import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, chosen
+from exporter.exposition.pages import AssetKey, Pages
+from exporter.status import FiringAlert
+from exporter.web.choosing import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, alerted, chosen
 from exporter.web.comma import Cell, at
 from exporter.web.paging import Paging, address
 
@@ -67,10 +69,10 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def listed(table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
+def listed(pages: Pages, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
     """Return what the page of the table shows. Raises WrongParameter."""
     judged = table.at(now)
-    places = chosen(table, judged, choice)
+    places = chosen(table, judged, choice, alerted(pages, choice))
     paging = Paging(len(places), int(choice.rows), page)
     pairs = choice.pairs()
     return {
@@ -86,12 +88,18 @@ def listed(table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[
         "sizes": ROWS,
         "types": TYPES,
         "statuses": STATUSES,
+        "alerts": _rules(pages.firing_of.values(), choice),
         "csv": address(CSV_PATH, pairs, {"rows": None}),
         "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
         "with_": lambda **changes: address(PATH, pairs, {"page": None, **changes}),
         "only": only,
         "paths": _paths,
     }
+
+
+def _rules(firing: Iterable[Sequence[FiringAlert]], choice: Choice) -> list[str]:
+    """Return the rules that fire about assets, and the one that was chosen."""
+    return sorted({alert.rule for alerts in firing for alert in alerts} | {choice.alert} - {""})
 
 
 def only(name: str, value: str) -> str:
@@ -126,10 +134,12 @@ def _paths(project: str) -> Sequence[tuple[str, str]]:
     return [(part, "/".join(parts[: number + 1])) for number, part in enumerate(parts)]
 
 
-def csv_rows(table: AssetTable, now: float, choice: Choice) -> Iterator[Sequence[Cell]]:
+def csv_rows(
+    table: AssetTable, now: float, choice: Choice, among: Iterable[AssetKey] | None = None
+) -> Iterator[Sequence[Cell]]:
     """Return everything that was chosen, as rows of CSV_HEAD."""
     judged = table.at(now)
-    places: Places = chosen(table, judged, choice)
+    places: Places = chosen(table, judged, choice, among)
     return (_csv_row(table, judged, place) for place in places.tolist())
 
 

@@ -1,12 +1,13 @@
 """Which assets a page shows, and in which order: sweeps over the columns of the asset table, at one instant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, STATUSES, UNKNOWN, WARNING
 from exporter.exposition.asset_table import AssetTable, Judged, Mask, Numbers, Places
+from exporter.exposition.pages import AssetKey, Pages
 from exporter.web.parameters import Parameters, WrongParameter
 
 COLUMNS = {
@@ -28,7 +29,7 @@ FIGURES = ("hours", "warning", "critical", "failures")
 TYPES = ("workbook", "datasource", "flow")
 ORDERS = ("asc", "desc")
 ROWS = ("25", "100", "500")
-PARAMETERS = ("q", "site", "project", "status", "type", "owner", "sort", "order", "rows", "page", "format")
+PARAMETERS = ("q", "site", "project", "status", "type", "owner", "alert", "sort", "order", "rows", "page", "format")
 WORDS = 8
 """So many different words may be looked for: each is a sweep over every asset."""
 # The worst first: this is a table to look for trouble in.
@@ -48,6 +49,8 @@ class Choice:
     status: tuple[str, ...] = ()
     type: str = ""
     owner: str = ""
+    alert: str = ""
+    """The name of an alert, alone or with a severity behind it."""
     sort: str = "status"
     order: str = "asc"
     rows: str = "100"
@@ -65,6 +68,7 @@ class Choice:
             parameters.choices("status", STATUSES),
             parameters.choice("type", TYPES, ""),
             parameters.text("owner"),
+            parameters.text("alert"),
             parameters.choice("sort", tuple(COLUMNS), "status"),
             parameters.choice("order", ORDERS, "asc"),
             parameters.choice("rows", ROWS, "100"),
@@ -73,22 +77,40 @@ class Choice:
     @property
     def is_filtered(self) -> bool:
         """Whether anything was left out."""
-        return bool(self.q or self.site or self.project or self.status or self.type or self.owner)
+        filters = (self.q, self.site, self.project, self.status, self.type, self.owner, self.alert)
+        return any(filters)
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the parameters that ask for the same, without those that go without saying."""
         defaults = Choice()
-        texts = ("q", "site", "project", "type", "owner", "sort", "order", "rows")
+        texts = ("q", "site", "project", "type", "owner", "alert", "sort", "order", "rows")
         found = [(name, getattr(self, name)) for name in texts if getattr(self, name) != getattr(defaults, name)]
         return found + [("status", status) for status in self.status]
 
 
-def chosen(table: AssetTable, judged: Judged, choice: Choice) -> Places:
-    """Return the rows that fit, in the order that was asked for, equal ones by name.
+def alerted(pages: Pages, choice: Choice) -> Sequence[AssetKey] | None:
+    """Return the assets that the chosen alert fires about; None where none was chosen. Raises WrongParameter."""
+    if not choice.alert:
+        return None
+    if pages.firing is None:
+        raise WrongParameter("alert cannot be chosen: the agent evaluates no alert rules now.")
+    return [
+        key
+        for key, alerts in pages.firing_of.items()
+        if any(choice.alert in {alert.name, alert.rule} for alert in alerts)
+    ]
+
+
+def chosen(table: AssetTable, judged: Judged, choice: Choice, among: Iterable[AssetKey] | None = None) -> Places:
+    """Return the rows that fit, in the order that was asked for, equal ones by name; ``among`` are those allowed.
 
     What is not a number comes last in both orders. Of one status the oldest come first.
     """
     fits = _fitting(table, judged, choice)
+    if among is not None:
+        allowed = np.zeros(len(table), dtype=np.bool_)
+        allowed[[table.places[key] for key in among if key in table.places]] = True
+        fits &= allowed
     rows = table.by_name[fits[table.by_name]]
     key = _sort_key(table, judged, choice.sort)[rows]
     if choice.order == "desc":

@@ -11,6 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from exporter.status import SourceStatus
 from exporter.texts import UNKNOWN, coarse, span
 
+_FRESHNESS_SOURCES = {
+    "metadata": "Metadata API",
+    "job": "refresh jobs",
+    "flow_run": "flow runs",
+    "task": "refresh tasks",
+}
+
 
 def environment(address: Callable[[str], str]) -> Environment:
     """Return the environment of all pages; ``address`` tells where a static file is found."""
@@ -24,7 +31,7 @@ def environment(address: Callable[[str], str]) -> Environment:
     )
     made.filters |= {
         "instant": instant, "minute": minute, "ago": ago, "span": span, "size": size, "number": number, "hours": hours,
-        "state": source_state,
+        "state": source_state, "freshness_source": freshness_source,
     }  # fmt: skip
     made.globals |= {"static": address, "asset_path": asset_path}
     for name in made.list_templates():
@@ -86,6 +93,11 @@ def number(count: float) -> str:
 def hours(count: float) -> str:
     """Write hours, to the tenth where that says something."""
     return f"{count:,.1f}".removesuffix(".0")
+
+
+def freshness_source(name: str) -> str:
+    """Return what a source of freshness is called on the pages."""
+    return _FRESHNESS_SOURCES.get(name, name)
 
 
 def source_state(source: SourceStatus) -> str:

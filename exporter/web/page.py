@@ -1,11 +1,56 @@
-"""The status page: what the agent knows about itself, for a person. Whatever came from outside is escaped."""
+"""The status page: whether the agent is healthy, which assets are past their SLA, which alerts fire.
+
+What comes from outside is escaped.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment
 
-from exporter.collectors.assets.judging import STATUSES
+from exporter.collectors.assets.judging import CRITICAL, STATUSES, UNKNOWN, WARNING
 from exporter.exposition.pages import Pages
-from exporter.status import Status
+from exporter.status import FiringAlert, FreshnessSource, Status
+from exporter.web.assets import only
 from exporter.web.environment import encoded, source_state
+
+SOURCES_LISTED = 20
+"""How many sources of freshness are listed, those that were read longest ago first."""
+_SEVERITIES = ("critical", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Sla:
+    """How many assets are past their SLA, how many have one, and of how many the age is unknown."""
+
+    critical: int
+    warning: int
+    unknown: int
+    promised: int
+
+    @property
+    def past(self) -> int:
+        """How many are past their SLA."""
+        return self.critical + self.warning
+
+    def kind(self, *, is_healthy: bool) -> str:
+        """Return the colour: good only where the agent is healthy and nothing is past its SLA or unknown."""
+        if self.past:
+            return "bad" if self.critical else "warn"
+        return "good" if is_healthy and self.promised and not self.unknown else "idle"
+
+
+@dataclass(frozen=True)
+class AlertGroup:
+    """The alerts of one rule that fire: how many, about how many assets, and since when."""
+
+    name: str
+    severity: str
+    count: int
+    assets: int
+    since: float
+    runbook_url: str
+    assets_url: str
 
 
 class StatusPage:
@@ -16,21 +61,70 @@ class StatusPage:
 
     def render(self, status: Status, pages: Pages) -> bytes:
         """Render the page as UTF-8; what UTF-8 cannot say becomes a question mark."""
+        found = troubles(status, pages.firing or ())
+        is_waiting = any(source_state(source) == "waiting" for source in status.sources)
+        sla = sla_of(pages, status.now)
         values = {
             "status": status,
             "polls": sorted(status.polls, key=lambda poll: poll.started_at, reverse=True),
-            "troubles": troubles(status),
-            "waiting": any(source_state(source) == "waiting" for source in status.sources),
+            "troubles": found,
+            "waiting": is_waiting,
+            "sla": sla,
+            "sla_kind": "" if sla is None else sla.kind(is_healthy=not found and not is_waiting),
             "counts": dict.fromkeys(STATUSES, 0) if pages.assets is None else pages.assets.at(status.now).counts(),
-            "pages": pages,
+            "alerts": None if pages.firing is None else grouped(pages.firing),
+            "freshness_sources": oldest_first(status.freshness_sources)[:SOURCES_LISTED],
         }
         return encoded(self._environment, "status.html", values)
 
 
-def troubles(status: Status) -> list[str]:
-    """Name everything that needs attention now, one phrase each."""
-    found = [f"The source {source.name} is down" for source in status.sources if source_state(source) == "down"]
-    found += [f"The collector {collector.name} failed" for collector in status.collectors if not collector.success]
+def troubles(status: Status, firing: Iterable[FiringAlert] = ()) -> list[str]:
+    """Name everything that is wrong with the agent now, one phrase each: states first, then alerts about nothing else.
+
+    An alert about an asset is no fault of the agent, and one of severity info is no fault.
+    """
+    down = [source.name for source in status.sources if source_state(source) == "down"]
+    failed = [collector.name for collector in status.collectors if not collector.success]
+    found = [f"The source {name} is down" for name in down] + [f"The collector {name} failed" for name in failed]
     if status.config_error is not None:
         found.append("The last configuration was not taken")
-    return found
+    rules = {
+        alert.rule: f"The alert {alert.name} fires ({alert.severity})"
+        for alert in firing
+        if not alert.label("asset_type") and alert.severity != "info"
+        if alert.label("source") not in down and alert.label("collector") not in failed
+    }
+    return found + list(rules.values())
+
+
+def sla_of(pages: Pages, now: float) -> Sla | None:
+    """Count the assets that are past their SLA; None where nothing is known of assets."""
+    if pages.assets is None:
+        return None
+    counts = pages.assets.at(now).counts()
+    return Sla(counts[CRITICAL], counts[WARNING], counts[UNKNOWN], int(pages.assets.has_sla.sum()))
+
+
+def grouped(firing: Iterable[FiringAlert]) -> list[AlertGroup]:
+    """Return the alerts that fire by name and severity, the worst first."""
+    rules: dict[tuple[str, str], list[FiringAlert]] = {}
+    for alert in firing:
+        rules.setdefault((alert.name, alert.severity), []).append(alert)
+    return sorted((_group(alerts) for alerts in rules.values()), key=lambda group: (_rank(group.severity), group.name))
+
+
+def _group(alerts: Sequence[FiringAlert]) -> AlertGroup:
+    first = alerts[0]
+    about = len({(alert.label("asset_type"), alert.label("asset_id")) for alert in alerts if alert.label("asset_id")})
+    since = min(alert.since for alert in alerts)
+    listed = only("alert", first.rule)
+    return AlertGroup(first.name, first.severity, len(alerts), about, since, first.runbook_url, listed)
+
+
+def _rank(severity: str) -> int:
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
+
+
+def oldest_first(sources: Iterable[FreshnessSource]) -> list[FreshnessSource]:
+    """Return sources of freshness, those that were read longest ago first."""
+    return sorted(sources, key=lambda source: (source.read_at, source.site, source.source))

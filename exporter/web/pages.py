@@ -94,7 +94,7 @@ class PageRoutes:
             return self.assets_csv(request)
         choice, page = choosing.Choice.of(parameters), parameters.page()
         pages, status = self._shown.pages(), self._shown.status()
-        values = assets.listed(pages.assets, status.now, choice, page) if pages.assets is not None else {}
+        values = assets.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
         return self._page("assets.html", status, pages, values)
 
     def assets_csv(self, request: Request) -> Response:
@@ -104,7 +104,8 @@ class PageRoutes:
         parameters.page()
         choice = choosing.Choice.of(parameters)
         pages, now = self._shown.pages(), self._shown.status().now
-        rows = assets.csv_rows(pages.assets, now, choice) if pages.assets is not None else iter(())
+        among = choosing.alerted(pages, choice)
+        rows = assets.csv_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
         return csv_answer("assets.csv", assets.CSV_HEAD, rows)
 
     def asset(self, request: Request) -> Response:
@@ -117,7 +118,7 @@ class PageRoutes:
             line = "No such asset is shown now; it may be gone, or be known under another id."
             values = {"title": "No such asset", "line": line, "back": assets.PATH}
             return self._page("wrong.html", status, pages, values, HTTPStatus.NOT_FOUND)
-        return self._page("asset.html", status, pages, asset.described(pages, pages.assets, place, status.now))
+        return self._page("asset.html", status, pages, asset.described(pages, pages.assets, place, status))
 
     def usage(self, request: Request) -> Response:
         """Show how much the server is used."""

@@ -7,8 +7,8 @@ from exporter.web.environment import minute
 
 DAY_SECONDS = 86_400.0
 ONLY_A_REPOSITORY = (
-    "Only the repository of Tableau Server tells of requests, and none is configured: nothing is known of what is"
-    " asked for, nor of what is opened."
+    "The agent reads requests only from the repository of Tableau Server, and none is configured: nothing is known of"
+    " requests and active users, nor of what is opened."
 )
 
 NOT_ASKED = (

@@ -18,6 +18,7 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.metrics import Block
+from exporter.status import FiringAlert
 
 NOW = 1_700_000_000.0
 TIMEOUT_SECONDS = 5.0
@@ -47,6 +48,7 @@ class Rig:
         self.assets: Callable[[float], pa.Table] = lambda _now: ARROW_SCHEMA.empty_table()
         self.sources: Callable[[], Sources] = Sources
         self.shown: Sequence[Block] = ()
+        self.firing: Sequence[FiringAlert] = ()
         self.restart()
 
     def restart(self) -> None:
@@ -58,7 +60,7 @@ class Rig:
 
     def reload(self) -> None:
         """Go on with the same memory and perhaps other Alertmanagers, as an agent does that was told to reload."""
-        present = Present(self._blocks, self._assets, self._sources, self._show)
+        present = Present(self._blocks, self._assets, self._sources, self._show, self._show_firing)
         receivers = [Alertmanager(Login(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
         self.notifier = Notifier(receivers, self.history, present, self.manner, lambda: self.now, self.memory)
 
@@ -73,6 +75,9 @@ class Rig:
 
     def _show(self, blocks: Sequence[Block], _now: float) -> None:
         self.shown = blocks
+
+    def _show_firing(self, alerts: Sequence[FiringAlert]) -> None:
+        self.firing = alerts
 
     def step(self) -> None:
         """Look, write, and tell every Alertmanager, once."""

@@ -259,6 +259,21 @@ def test_a_rule_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertm
     assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
 
 
+@pytest.mark.parametrize("runbook_url", [None, "https://wiki.example.com/runbooks"])
+def test_a_page_leads_to_the_runbook_that_is_told(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], runbook_url: str | None
+) -> None:
+    """An alert on the pages has the runbook of its annotation, and none where the configuration names none."""
+    rig.manner = Manner(runbook_url)
+    rig.reload()
+    fire(rig, said)
+    (shown,) = rig.firing
+    annotations = receivers[0].told[0].annotations
+    assert (shown.name, shown.severity) == ("TableauAssetRefreshLate", "warning")
+    assert shown.runbook_url == annotations.get("runbook_url", "")
+    assert shown.runbook_url == ("" if runbook_url is None else f"{runbook_url}/TableauAssetRefreshLate.md")
+
+
 def test_what_is_counted_survives(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
     """Each alert that is taken counts, and each that is not, by Alertmanager, also over a restart."""
     receivers[1].answers = False

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.agent_families import FRESHNESS_SOURCE_LAST_SUCCESS
 from exporter.exposition import Renderer
-from exporter.exposition.board import Board, Shown
-from exporter.metrics import Block, Family, single
-from exporter.status import CollectorStatus
+from exporter.exposition.board import FRESHNESS_SOURCES, Board, Shown
+from exporter.metrics import Block, Family, Labels, single
+from exporter.status import CollectorStatus, FreshnessSource
 from tests.exposition.reading import read_openmetrics, series
 
 USERS = Family("tableau_users", "gauge", "Users.")
@@ -67,3 +68,34 @@ def test_a_state_that_works_again_is_shown(board: Board, monkeypatch: pytest.Mon
     assert shown["tableau_content"] == 2
     assert shown['tableau_collector_success{collector="content"}'] == 1
     assert len(logs) == 2
+
+
+def freshness_sources() -> Shown:
+    """Return the state of three sources of freshness, of one of which nobody knows when it was read whole."""
+    labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, [["default", "hr", "hr"], ["metadata", "job", "task"]])
+    return Shown((Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, [5.0, 7, None]),), 0.0, float("inf"))
+
+
+def test_the_status_has_the_sources_of_freshness(board: Board) -> None:
+    """When each was last read whole is what the metrics show; what is unknown is absent, also before the first poll."""
+    assert board.status(9.0, None).freshness_sources == ()
+    board.pin_state(FRESHNESS_SOURCES, freshness_sources())
+    found = board.status(9.0, None).freshness_sources
+    assert found == (FreshnessSource("default", "metadata", 5.0), FreshnessSource("hr", "job", 7.0))
+    shown = series(Renderer(process=tuple).render(board.blocks(9.0), 9.0))
+    for source in found:
+        name = f'{FRESHNESS_SOURCE_LAST_SUCCESS.name}{{site="{source.site}",source="{source.source}"}}'
+        assert shown[name] == source.read_at
+
+
+def test_the_sources_of_freshness_outlast_a_reload(board: Board) -> None:
+    """They are of no collector that a reload may switch off."""
+    board.pin_state(FRESHNESS_SOURCES, freshness_sources())
+    board.retain({"users"})
+    assert len(board.status(9.0, None).freshness_sources) == 2
+
+
+def test_a_defect_of_the_sources_of_freshness_costs_themselves_alone(board: Board) -> None:
+    """The status page is there without them."""
+    board.pin_state(FRESHNESS_SOURCES, Defective())
+    assert board.status(9.0, None).freshness_sources == ()

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from exporter.errors import ConfigurationError
 from exporter.exposition.pages import Pages
-from exporter.status import ArchiveStatus, CollectorStatus, PollStatus, SourceStatus, Status
+from exporter.status import ArchiveStatus, CollectorStatus, FreshnessSource, PollStatus, SourceStatus, Status
 
 NOW = 1_785_146_400.0  # 2026-07-27T10:00:00Z
 
@@ -50,6 +50,11 @@ def a_status() -> Status:
         ),
         config_file="agent.yml",
         config_error="web: unknown key",
+        freshness_sources=(
+            FreshnessSource("default", "metadata", NOW - 7_200),
+            FreshnessSource("default", "job", NOW - 40),
+            FreshnessSource("marketing", "flow_run", NOW - 40),
+        ),
     )
 
 

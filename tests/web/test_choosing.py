@@ -9,8 +9,9 @@ from starlette.datastructures import QueryParams
 
 from exporter.collectors.assets.judging import STATUSES
 from exporter.exposition.asset_table import AssetTable, Mask, Texts
+from exporter.status import FiringAlert
 from exporter.web.assets import CSV_HEAD, csv_rows, row_of
-from exporter.web.choosing import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, chosen
+from exporter.web.choosing import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
 from exporter.web.comma import csv_parts
 from exporter.web.parameters import Parameters
 from tests.web.fakes import NOW
@@ -93,6 +94,37 @@ def test_what_is_asked_for_is_found(table: AssetTable, query: str, found: set[st
     assert set(names(table, query)) == found
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("alert=TableauAssetStale", {"Costs", "Payroll"}),
+        ("alert=TableauAssetStale critical", {"Payroll"}),
+        ("alert=TableauAssetStale+warning&status=Warning", {"Costs"}),
+        ("alert=TableauAssetRefreshFailing", {"Payroll"}),
+        ("alert=TableauAsset", set()),
+        ("alert=TableauRestUnreachable", set()),
+    ],
+)
+def test_the_assets_of_an_alert_are_found(query: str, found: set[str]) -> None:
+    """An alert finds the shown assets about which it fires, of one severity where that is given."""
+    about = [
+        ("TableauAssetStale", "warning", "w-1"),
+        ("TableauAssetStale", "critical", "w-2"),
+        ("TableauAssetStale", "critical", "gone"),
+        ("TableauAssetRefreshFailing", "warning", "w-2"),
+    ]
+    firing = [
+        FiringAlert(name, severity, (("asset_id", asset_id), ("asset_type", "workbook")), NOW)
+        for name, severity, asset_id in about
+    ]
+    pages = some_pages(firing=[*firing, FiringAlert("TableauRestUnreachable", "critical", (("source", "rest"),), NOW)])
+    assert pages.assets is not None
+    choice = asked(query)
+    places = chosen(pages.assets, pages.assets.at(NOW), choice, alerted(pages, choice))
+    assert {pages.assets.name[place] for place in places.tolist()} == found
+    assert choice.is_filtered
+
+
 def test_every_choice_can_be_asked_for(table: AssetTable) -> None:
     """Each status and type is one that the table may have, and each asset is found by its own."""
     judged = table.at(NOW)
@@ -104,7 +136,12 @@ def test_every_choice_can_be_asked_for(table: AssetTable) -> None:
 
 def test_the_same_is_asked_for_again(table: AssetTable) -> None:
     """An address that is made of a choice asks for the same."""
-    for query in ("", "q=a+b&status=Warning&status=Live&sort=hours&order=desc&rows=25", "project=P/Q&owner=%26"):
+    for query in (
+        "",
+        "q=a+b&status=Warning&status=Live&sort=hours&order=desc&rows=25",
+        "project=P/Q&owner=%26",
+        "alert=A+critical",
+    ):
         choice = asked(query)
         assert Choice.of(Parameters(QueryParams(choice.pairs()), PARAMETERS, ["status"])) == choice
 

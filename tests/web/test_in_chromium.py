@@ -13,6 +13,7 @@ from tests.web.fakes import NOW, FakeEndpoint
 from tests.web.shown import an_asset, some_pages
 
 FIRING = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w-2"), ("asset_type", "workbook")), NOW - 3600)
+LESS = FiringAlert("TableauAssetStale", "warning", (("asset_id", "w-1"), ("asset_type", "workbook")), NOW - 1800)
 EVERY_PAGE = {
     "status": "/",
     "assets": "/assets",
@@ -100,6 +101,10 @@ def test_detail(visitor: Visitor, endpoint: FakeEndpoint) -> None:
     for text in ("Critical", "workbook on site default", "25", "12 hours", "24 hours", "ada", "TableauAssetStale"):
         expect(main).to_contain_text(text)
     expect(main.locator("dd", has_text="Finance/EMEA/Month End")).to_be_visible()
+    read_whole = main.locator("dt", has_text="Sources read whole").locator("~ dd.more")
+    expect(read_whole).to_have_text(
+        ["Metadata API 2 h ago 2026-07-27 08:00 UTC", "refresh jobs 40 s ago 2026-07-27 09:59 UTC"]
+    )
     assert visitor.page.locator("svg.strip rect").count() == 8
     assert visitor.page.locator("svg.strip path").count() == 1
     visitor.page.get_by_text("The refreshes as a table").click()
@@ -128,11 +133,24 @@ def test_usage(visitor: Visitor) -> None:
 
 def test_summary(visitor: Visitor, endpoint: FakeEndpoint) -> None:
     """The first page counts the assets of each status and the alerts that fire, and leads to them."""
-    endpoint.pages_shown = some_pages(firing=[FIRING])
+    endpoint.pages_shown = some_pages(firing=[FIRING, LESS])
     visitor.go("/")
     expect(visitor.page.locator("main")).to_contain_text("TableauAssetStale")
     visitor.page.get_by_role("link", name="2", exact=True).click()
     assert visitor.names() == ["Traffic", "Payroll"]
+    for link, names in (
+        ("2 critical", ["Traffic", "Payroll"]),
+        ("1 warning", ["Costs"]),
+        ("1 asset with TableauAssetStale (critical)", ["Payroll"]),
+        ("1 asset with TableauAssetStale (warning)", ["Costs"]),
+    ):
+        visitor.go("/")
+        visitor.page.get_by_role("link", name=link, exact=True).click()
+        assert visitor.names() == names
+    expect(visitor.page.get_by_label("Alert")).to_have_value("TableauAssetStale warning")
+    visitor.page.get_by_label("Alert").select_option("TableauAssetStale critical")
+    visitor.page.get_by_role("button", name="Show").click()
+    assert visitor.names() == ["Payroll"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html.parser import HTMLParser
 from importlib import resources
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from exporter.exposition.pages import Pages
-from exporter.status import ArchiveStatus, SourceStatus, Status
+from exporter.status import ArchiveStatus, FiringAlert, FreshnessSource, SourceStatus, Status
 from exporter.web.environment import ago, environment, instant, size, source_state
-from exporter.web.page import StatusPage, troubles
+from exporter.web.page import SOURCES_LISTED, StatusPage, troubles
 from tests.web.fakes import NOW, a_status
+from tests.web.shown import AT, an_asset, an_estate, some_pages
 
 HOSTILE = (
     "</td></table><script>alert(1)</script>'\"><img src=x onerror=alert(1)>&amp;&lt;b&gt;{{ 7 * 7 }}\u202e\x00\udcff"
@@ -58,11 +60,34 @@ class Outline(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def rendered(status: Status, pages: Pages | None = None) -> Outline:
+    """Render a status page and read it back."""
+    page = StatusPage(environment(lambda name: f"/static/{name}"))
+    return Outline(page.render(status, pages or Pages()))
+
+
 @pytest.fixture
 def render() -> Callable[[Status], Outline]:
     """Return a function that renders a status and reads the page back."""
-    page = StatusPage(environment(lambda name: f"/static/{name}"))
-    return lambda status: Outline(page.render(status, Pages()))
+    return rendered
+
+
+def healthy(**changes: Any) -> Status:
+    """Return the status of an agent that has nothing wrong with it."""
+    source = SourceStatus("repository", up=True, tried_at=NOW, answered_at=NOW)
+    return dataclasses.replace(Status("0.1.0", NOW, NOW, (source,), (), (), ArchiveStatus("h.duckdb")), **changes)
+
+
+def verdicts(outline: Outline) -> list[str]:
+    """Return the colours of the verdicts, the agent's first."""
+    classes = [attributes.get("class") or "" for attributes in outline.all_of("section")]
+    return [name.removeprefix("verdict ") for name in classes if name.startswith("verdict ")]
+
+
+def asset_alert(name: str, severity: str, asset_id: str, **changes: Any) -> FiringAlert:
+    """Return an alert that fires about a workbook."""
+    alert = FiringAlert(name, severity, (("asset_id", asset_id), ("asset_type", "workbook")), NOW - 3_600)
+    return dataclasses.replace(alert, **changes)
 
 
 def with_texts(value: Any, text: Callable[[str], str]) -> Any:  # noqa: ANN401 - a status or anything in it
@@ -124,7 +149,7 @@ def test_the_stylesheet_fetches_nothing() -> None:
 def test_tables_tell_what_their_cells_mean(render: Callable[[Status], Outline]) -> None:
     """Every table has a caption, every heading a scope, every cell of a body the name of its column."""
     outline = render(a_status())
-    assert len(outline.all_of("caption")) == len(outline.all_of("table")) == 3
+    assert len(outline.all_of("caption")) == len(outline.all_of("table")) == 4
     assert all(attributes.get("scope") in {"col", "row"} for attributes in outline.all_of("th"))
     assert all("data-label" in attributes for attributes in outline.all_of("td"))
 
@@ -151,7 +176,9 @@ def test_the_page_links_to_the_endpoints(render: Callable[[Status], Outline]) ->
         "timed out",
         "file busy",
         "not taken web: unknown key",
-        "3 things need attention",
+        "The agent is not healthy: 3 problems",
+        "default Metadata API 2026-07-27T08:00:00Z 2 h ago",
+        "marketing flow runs 2026-07-27T09:59:20Z 40 s ago",
     ],
 )
 def test_the_page_shows(render: Callable[[Status], Outline], text: str) -> None:
@@ -168,9 +195,12 @@ def test_the_newest_poll_comes_first(render: Callable[[Status], Outline]) -> Non
 @pytest.mark.parametrize(
     ("sources", "verdict"),
     [
-        ((SourceStatus("repository", True, tried_at=NOW, answered_at=NOW),), "Everything works."),
+        ((SourceStatus("repository", True, tried_at=NOW, answered_at=NOW),), "The agent is healthy."),
         ((SourceStatus("repository"),), "Waiting for the first poll."),
-        ((SourceStatus("repository", tried_at=NOW),), "1 thing needs attention The source repository is down"),
+        (
+            (SourceStatus("repository", tried_at=NOW),),
+            "The agent is not healthy: 1 problem The source repository is down",
+        ),
     ],
 )
 def test_the_verdict_comes_from_the_sources(
@@ -188,6 +218,8 @@ def test_an_agent_that_knows_nothing_yet_has_a_page(render: Callable[[Status], O
     assert "No poll has been tried yet." in text
     assert "Requests unknown" in text
     assert "Newest request never" in text
+    assert "Possibly lost unknown Incidents unknown" in text
+    assert "Sources of freshness" not in text
 
 
 def test_every_trouble_is_named() -> None:
@@ -197,6 +229,121 @@ def test_every_trouble_is_named() -> None:
         "The collector logins failed",
         "The last configuration was not taken",
     ]
+
+
+@pytest.mark.parametrize(
+    ("alert", "trouble"),
+    [
+        (FiringAlert("TableauArchiveLagging", "warning", (), NOW), ["The alert TableauArchiveLagging fires (warning)"]),
+        (FiringAlert("TableauRestUnreachable", "critical", (("source", "rest"),), NOW), []),
+        (FiringAlert("TableauCollectorFailing", "warning", (("collector", "logins"),), NOW), []),
+        (FiringAlert("TableauCollectorColumnMissing", "info", (("collector", "users"),), NOW), []),
+        (asset_alert("TableauAssetStale", "critical", "w-1"), []),
+    ],
+)
+def test_an_alert_about_the_agent_is_a_trouble(alert: FiringAlert, trouble: list[str]) -> None:
+    """What fires about the agent is named once, unless it is named already; an alert about an asset is no trouble."""
+    named = troubles(a_status())
+    assert troubles(a_status(), [alert, alert]) == named + trouble
+
+
+def aged(*ages: float | None) -> Pages:
+    """Return pages of workbooks of these ages in hours, under 12 and 24 hours of SLA."""
+    estate = [
+        an_asset(asset_id=f"w-{number}", last_refresh_at=None if age is None else AT - timedelta(hours=age))
+        for number, age in enumerate(ages)
+    ]
+    return some_pages(estate)
+
+
+@pytest.mark.parametrize(
+    ("pages", "text", "colour"),
+    [
+        (aged(1), "No asset is past its SLA.", "good"),
+        (aged(1, None), "No asset is known to be past its SLA. The data of 1 asset is of unknown age.", "idle"),
+        (aged(13), "1 asset is past its SLA: 1 warning .", "warn"),
+        (aged(13, 25, 26), "3 assets are past their SLA: 2 critical , 1 warning .", "bad"),
+        (aged(25, None, None), "1 asset is past its SLA: 1 critical . The data of 2 assets is of unknown age.", "bad"),
+        (some_pages([]), "No asset has an SLA.", "idle"),
+    ],
+)
+def test_assets_past_their_sla_have_a_verdict_of_their_own(pages: Pages, text: str, colour: str) -> None:
+    """How many assets are past their SLA, and of how many that is unknown, stands apart from the agent's health."""
+    outline = rendered(healthy(), pages)
+    assert "The agent is healthy." in outline.text
+    assert text in outline.text
+    assert verdicts(outline) == ["good", colour]
+
+
+def test_green_is_of_a_healthy_agent_alone() -> None:
+    """Where the agent is not healthy, or waits, or knows nothing of assets, nothing of it is green."""
+    down = SourceStatus("repository", up=False, tried_at=NOW)
+    assert verdicts(rendered(healthy(sources=(down,)), aged(1))) == ["bad", "idle"]
+    assert verdicts(rendered(healthy(sources=(SourceStatus("repository"),)), aged(1))) == ["idle", "idle"]
+    unknown = rendered(healthy(), Pages())
+    assert verdicts(unknown) == ["good"]
+    assert "Nothing is known of assets now." in unknown.text
+
+
+def test_counts_lead_to_the_assets() -> None:
+    """Each count of assets past their SLA, or of unknown age, leads to these assets."""
+    links = {link.get("href") for link in rendered(healthy(), some_pages(an_estate())).all_of("a")}
+    assert {"/assets?status=Critical", "/assets?status=Warning", "/assets?status=Unknown"} <= links
+
+
+def test_alerts_are_grouped_by_name_and_severity() -> None:
+    """Warnings are not counted as critical: each severity of an alert is a line, the worst first."""
+    firing = [
+        asset_alert("TableauAssetStale", "warning", "w-1", since=NOW - 7_200),
+        asset_alert("TableauAssetStale", "critical", "w-2"),
+        asset_alert("TableauAssetStale", "warning", "w-4"),
+        FiringAlert("TableauArchiveLagging", "warning", (), NOW - 60),
+    ]
+    outline = rendered(healthy(), some_pages(firing=firing))
+    for text in (
+        "critical TableauAssetStale \N{MULTIPLICATION SIGN} 1 · 1 asset the first since 2026-07-27 09:00 UTC",
+        "warning TableauAssetStale \N{MULTIPLICATION SIGN} 2 · 2 assets the first since 2026-07-27 08:00 UTC",
+        "warning TableauArchiveLagging \N{MULTIPLICATION SIGN} 1 the first since 2026-07-27 09:59 UTC",
+    ):
+        assert text in outline.text
+    assert outline.text.index("critical TableauAssetStale") < outline.text.index("warning TableauArchiveLagging")
+    links = [link.get("href") for link in outline.all_of("a")]
+    assert "/assets?alert=TableauAssetStale+critical" in links
+    assert "/assets?alert=TableauAssetStale+warning" in links
+
+
+def test_alerts_lead_to_their_runbooks() -> None:
+    """An alert leads to its runbook where the configuration names one, and nowhere else."""
+    address = "https://wiki.example.com/runbooks/TableauAssetStale.md"
+    firing = [
+        asset_alert("TableauAssetStale", "critical", "w-2", runbook_url=address),
+        asset_alert("TableauAssetRefreshLate", "warning", "w-2"),
+    ]
+    links = rendered(healthy(), some_pages(firing=firing)).all_of("a")
+    assert [link["href"] for link in links if "Runbook" in (link.get("aria-label") or "")] == [address]
+
+
+@pytest.mark.parametrize(
+    ("firing", "text"),
+    [
+        (None, "Unknown: the agent evaluates alert rules only where alertmanager is configured."),
+        ((), "No alert fires."),
+    ],
+)
+def test_alerts_that_are_not_evaluated_are_unknown(firing: tuple[()] | None, text: str) -> None:
+    """That no alert fires is said only where the agent evaluates alert rules."""
+    outline = rendered(healthy(), some_pages(firing=firing))
+    assert text in outline.text
+    assert ("No alert fires." in outline.text) == (firing is not None)
+
+
+def test_sources_of_freshness_are_listed_the_oldest_first() -> None:
+    """Of many sources of freshness those are listed that were read longest ago, and how many more there are."""
+    many = tuple(FreshnessSource(f"site {n:02}", "job", NOW - n * 60) for n in range(SOURCES_LISTED + 3))
+    text = rendered(healthy(freshness_sources=many)).text
+    assert text.index(f"site {SOURCES_LISTED + 2} refresh jobs") < text.index(f"site {SOURCES_LISTED + 1} refresh jobs")
+    assert "site 02" not in text
+    assert "and 3 more, read later than these" in text
 
 
 def test_a_source_that_was_never_tried_waits() -> None:

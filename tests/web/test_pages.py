@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -12,10 +14,10 @@ from exporter.web.application import application
 from exporter.web.assets import Row, row_of
 from exporter.web.passwords import Passwords
 from tests.web.fakes import FakeEndpoint, ask
-from tests.web.shown import some_pages
+from tests.web.shown import an_asset, some_pages
 
 PATHS = ["/", "/assets", "/assets.csv", "/assets/workbook/w-1", "/usage", "/usage.csv", "/usage.csv?of=content"]
-APP = application(FakeEndpoint(pages_shown=some_pages()))
+APP = application(FakeEndpoint(pages_shown=some_pages(firing=None)))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -64,6 +66,8 @@ def test_wrong_parameters(path: str) -> None:
         ("/assets?sort=colour", "sort cannot be “colour”; it is one of name, type,"),
         ("/assets?status=Fine", "status cannot be “Fine”"),
         ("/assets?page=2", "page cannot be 2; there is one page."),
+        ("/assets?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
+        ("/assets.csv?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
         ("/assets?format=xml", "format cannot be “xml”; it is one of html, csv."),
         ("/usage?days=9", "days cannot be “9”; it is one of 1, 2, 8."),
         ("/usage?site=elsewhere", "There is no such site"),
@@ -93,6 +97,32 @@ def test_no_such_asset(path: str) -> None:
     answer = ask(APP, "GET", path)
     assert answer.status == 404
     assert b"No such asset is shown now" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [
+        ({}, "<dd>3</dd>"),
+        ({"freshness_source": "updated_at"}, "<dd>at least 3</dd>"),
+        ({"connection": None}, "<dd>at least 3</dd>"),
+        ({"last_refresh_at": None}, '<dd><span class="none">unknown</span></dd>'),
+        ({"connection": "live"}, '<dd><span class="none">none: it is live</span></dd>'),
+    ],
+)
+def test_hours_of_an_asset_are_no_more_than_is_known(changes: Mapping[str, Any], hours: str) -> None:
+    """Hours that may be more are "at least" so many, those of a live asset are none, and all others unknown."""
+    app = application(FakeEndpoint(pages_shown=some_pages([an_asset(**changes)])))
+    text = ask(app, "GET", "/assets/workbook/w-1").body.decode()
+    assert f"<dt>Hours since refresh</dt>{hours}" in text
+
+
+def test_what_no_source_gave_is_unknown() -> None:
+    """A project, an owner and an age that no source gave are unknown in the table, not blank."""
+    bare = an_asset(project=None, content_owner=None, last_refresh_at=None)
+    text = ask(application(FakeEndpoint(pages_shown=some_pages([bare]))), "GET", "/assets").body.decode()
+    for label in ("Project", "Owner", "Hours", "Last refresh"):
+        cell = text.partition(f'data-label="{label}"')[2].partition("</td>")[0]
+        assert cell.endswith('<span class="none">unknown</span>')
 
 
 def test_files() -> None:
@@ -141,7 +171,7 @@ def test_what_is_old_is_said() -> None:
     """A source that does not answer is named on every page, with how old its word is."""
     for path in ("/assets", "/usage", "/assets/workbook/w-1"):
         text = ask(APP, "GET", path).body.decode()
-        assert "The source rest does not answer: what it told is of 2026-07-27 08:00 UTC, 2 h ago" in text
+        assert "The source rest does not answer: what is shown was read at 2026-07-27 08:00 UTC, 2 h ago" in text
 
 
 def _rows(body: bytes) -> list[dict[str, str]]:

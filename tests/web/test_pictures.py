@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, ViewportSize
 
 from exporter.status import Status
 from tests.web.browsing import PHONE, Visitor
-from tests.web.fakes import FakeEndpoint, a_status
+from tests.web.fakes import NOW, FakeEndpoint, a_status
 from tests.web.shown import some_pages
-from tests.web.test_in_chromium import FIRING
+from tests.web.test_in_chromium import FIRING, LESS
 
 
 def a_healthy_status() -> Status:
@@ -20,14 +20,21 @@ def a_healthy_status() -> Status:
     status = a_status()
     return replace(
         status,
-        sources=status.sources[:1],
+        sources=tuple(
+            replace(one, up=True, tried_at=NOW - 12, answered_at=NOW - 12, error=None) for one in status.sources
+        ),
         collectors=status.collectors[:1],
         polls=status.polls[:1],
         config_error=None,
+        freshness_sources=tuple(replace(one, read_at=NOW - 12) for one in status.freshness_sources),
     )
 
 
 PAGES = {"status": "/", "assets": "/assets", "asset": "/assets/workbook/w-2", "usage": "/usage"}
+ALERTS = [
+    replace(alert, runbook_url=f"https://wiki.example.com/tableau/runbooks/{alert.name}.md") for alert in (FIRING, LESS)
+]
+LONG_PHONE: ViewportSize = {**PHONE, "height": 1400}
 LARGEST = 200_000
 
 
@@ -43,7 +50,7 @@ def test_pictures(
     scheme: Literal["light", "dark"],
 ) -> None:
     """Each page has a picture in light and in dark that is small enough for a repository."""
-    endpoint.pages_shown = some_pages(firing=[FIRING])
+    endpoint.pages_shown = some_pages(firing=ALERTS)
     endpoint.shown = a_healthy_status()
     folder = images if os.environ.get("PICTURES") == "true" else tmp_path
     with Visitor(browser, served, scheme, {"width": 1280, "height": 860}) as visitor:
@@ -59,7 +66,7 @@ def test_picture_of_a_phone(
     """So has the table of assets on a telephone."""
     endpoint.shown = a_healthy_status()
     folder = images if os.environ.get("PICTURES") == "true" else tmp_path
-    with Visitor(browser, served, "light", PHONE) as visitor:
+    with Visitor(browser, served, "light", LONG_PHONE) as visitor:
         visitor.go("/assets?q=finance")
         picture = folder / "assets-phone.png"
         visitor.page.screenshot(path=picture)

@@ -14,7 +14,7 @@ from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
 from tests.web.shown import EVERYTHING, some_pages
 
 LISTS = ["most", "views", "unused30", "unused90"]
-ONLY_A_REPOSITORY = "Only the repository of Tableau Server tells of requests, and none is configured"
+ONLY_A_REPOSITORY = "The agent reads requests only from the repository of Tableau Server, and none is configured"
 DAY = 86_400.0
 
 
@@ -51,7 +51,7 @@ def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
 
 @pytest.mark.parametrize("of_content", LISTS)
 def test_without_a_repository(of_content: str) -> None:
-    """Where there is no repository, nobody has switched anything off: only a repository knows."""
+    """Where there is no repository, nobody has switched anything off: the agent reads requests from nowhere else."""
     pages = some_pages(watched=frozenset({"assets"}))
     page = shown(pages, f"/usage?list={of_content}", ["rest"])
     (notice,) = notices(page)
