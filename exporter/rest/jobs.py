@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import tableauserverclient as tsc
 
+from exporter.collectors.assets.of_jobs import refreshes_extracts
 from exporter.errors import SourceIncomplete
 from exporter.rest.answers import ANYWHERE, Entry, shape
 from exporter.rest.columns import identity, instant
@@ -18,7 +19,6 @@ from exporter.rest.lists import pages
 from exporter.rest.session import Session
 
 RECENT = timedelta(days=7)
-REFRESHES = frozenset({"refresh_extracts", "increment_extracts"})
 SUCCESS = "success"
 
 _JOBS = shape("backgroundJob")
@@ -98,7 +98,7 @@ def _finished(session: Session, now: datetime) -> Sequence[Job]:
 def _job(entry: Entry) -> Job | None:
     of = entry.attributes
     job_id, ended = identity(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
-    fits = of.get("status", "").lower() == SUCCESS and of.get("jobType", "").lower() in REFRESHES
+    fits = of.get("status", "").lower() == SUCCESS and refreshes_extracts(of.get("jobType", ""))
     return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
 
 
