@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Job:
     """A job that is done. ``finish_code`` is 0 success, 1 failure, 2 cancelled.
 
-    ``task_id`` is the task (since Tableau 2021.2); so is ``correlation_id`` of refreshes and flow runs, and of no other.
+    ``task_id`` is the task (since Tableau 2021.2); so is ``correlation_id``, but only of refreshes and flow runs.
     """
 
     id: int
