@@ -94,7 +94,8 @@ class Relation:
     """A table of the repository as a statement reads it.
 
     ``columns`` maps a column to the PostgreSQL type it is read as; those in ``required`` must exist, others are NULL
-    where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty. Columns
+    where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty; its
+    absence is reported unless it belongs to something that not every server has (``reported`` is false). Columns
     ``only_in_view`` exist in the view that may stand in for the table: nobody misses them in the table.
     """
 
@@ -103,12 +104,21 @@ class Relation:
     required: frozenset[str]
     optional: bool = False
     only_in_view: frozenset[str] = frozenset()
+    reported: bool = True
 
 
-def relation(name: str, required: str, others: str = "", *, optional: bool = False, only_in_view: str = "") -> Relation:
+def relation(
+    name: str,
+    required: str,
+    others: str = "",
+    *,
+    optional: bool = False,
+    only_in_view: str = "",
+    reported: bool = True,
+) -> Relation:
     """Declare a relation: ``relation("sites", "id bigint, url_namespace text", "name text")``."""
     needed, more, spare = _columns(required), _columns(others), _columns(only_in_view)
-    return Relation(name, {**needed, **more, **spare}, frozenset(needed), optional, frozenset(spare))
+    return Relation(name, {**needed, **more, **spare}, frozenset(needed), optional, frozenset(spare), reported)
 
 
 def _columns(text: str) -> dict[str, str]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is done. ``finish_code`` is 0 success, 1 failure, 2 cancelled; the task is in one of the last two."""
+    """A job that is done. ``finish_code`` is 0 success, 1 failure, 2 cancelled.
+
+    ``task_id`` is the task (since Tableau 2021.2); so is ``correlation_id``, but only of refreshes and flow runs.
+    """
 
     id: int
     luid: str | None

@@ -6,12 +6,11 @@ from random import Random
 
 from exporter.demo.cadence import CADENCES
 from exporter.demo.company import Company
-from exporter.demo.jobs import ACTIVE, FAILURE, SUCCESS, SUSPENDED, WORK
+from exporter.demo.jobs import ACTIVE, FAILURE, SUCCESS, SUSPENDED, WORK, content_of
 from exporter.demo.names import FAILURES
 from exporter.demo.refreshing import PATIENCE
 from exporter.demo.rows import Row, Written
 
-TABLES = {"Workbook": "workbooks", "Datasource": "datasources", "Flow": "flows"}
 # How often a refresh fails that has been well so far, and one that has been failing.
 MISHAP = 0.05
 RELAPSE = 0.8
@@ -34,13 +33,15 @@ class Backgrounder:
 
     def __init__(self, company: Company, random: Random) -> None:
         self._random = random
+        self._content = content_of(company.tables["tasks"], company.tables["flow_run_specs"])
         # Copies: the company stays as it was built.
-        tasks = [dict(row) for row in company.tables["tasks"] if row["obj_type"] in TABLES]
+        tasks = [dict(row) for row in company.tables["tasks"] if row["id"] in self._content]
         self._tasks = [task for task in tasks if task["state"] == ACTIVE]
-        luids = {(table, row["id"]): str(row["luid"]) for table in TABLES.values() for row in company.tables[table]}
+        tables = ("workbooks", "datasources", "flows")
+        luids = {(table, row["id"]): str(row["luid"]) for table in tables for row in company.tables[table]}
         # By the LUID of its content, each task that does not do its work: it fails, or was suspended or switched off.
         self._broken = {
-            luids[TABLES[str(task["obj_type"])], task["obj_id"]]: task
+            luids[self._content[task["id"]]]: task
             for task in tasks
             if task["consecutive_failure_count"] or task["state"] != ACTIVE
         }
@@ -68,7 +69,7 @@ class Backgrounder:
         run.completed_at = min(run.completed_at, now + timedelta(seconds=3))
 
     def _queue(self, tables: Written, task: Row, now: datetime) -> Run:
-        work = "increment" if task["type"] == "IncrementExtractTask" else TABLES[str(task["obj_type"])]
+        work = "increment" if task["type"] == "IncrementExtractTask" else self._content[task["id"]][0]
         _, job_type, job_name, _ = WORK[work]
         job = {
             "job_type": job_type,
@@ -139,11 +140,11 @@ class Backgrounder:
             self._tasks.append(task)
 
     def _refresh(self, tables: Written, run: Run) -> None:
-        table = TABLES[str(run.task["obj_type"])]
+        table, key = self._content[run.task["id"]]
         column = "extracts_refreshed_at"
         if run.task["type"] == "IncrementExtractTask":
             column = "extracts_incremented_at"
-        tables.update(table, int(str(run.task["obj_id"])), {column: run.completed_at})
+        tables.update(table, int(str(key)), {column: run.completed_at})
 
     def _schedule(self, tables: Written, now: datetime) -> None:
         for number, cadence in enumerate(CADENCES, 1):

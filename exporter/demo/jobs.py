@@ -1,5 +1,7 @@
 """Background jobs: what the backgrounders of a Tableau Server do and what they leave in the repository."""
 
+import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from exporter.demo.cadence import CADENCES, DAILY, WEEKLY, Cadence
@@ -19,6 +21,26 @@ WORK = {
     "housekeeping": ("", "reap_auto_saves", "Reap Auto Saves", ""),
     "subscriptions": ("SingleSubscriptionTask", "single_subscription_notify", "Subscription Notifications", ""),
 }
+
+TABLES = {"Workbook": "workbooks", "Datasource": "datasources", "Flow": "flows"}
+RUN_SPEC = "FlowRunSpec"
+# flow_run_specs.trigger_type and flow_runs.trigger_type, by the data dictionary.
+SCHEDULED, AD_HOC = "0", "1"
+
+
+def content_of(tasks: Iterable[Row], specs: Iterable[Row]) -> dict[object, tuple[str, object]]:
+    """Return the table and the id of the content that each task refreshes, by the task's id.
+
+    A flow's task names a row of flow_run_specs, which names the flow.
+    """
+    flows = {row["id"]: row["flow_id"] for row in specs}
+    found = {}
+    for row in tasks:
+        if row["obj_type"] == RUN_SPEC:
+            found[row["id"]] = ("flows", flows.get(row["obj_id"]))
+        elif row["obj_type"] in TABLES:
+            found[row["id"]] = (TABLES[str(row["obj_type"])], row["obj_id"])
+    return found
 
 
 def task(draft: Draft, work: str, obj_type: str, owner: Row, cadence: Cadence) -> Row:
@@ -48,7 +70,10 @@ def task(draft: Draft, work: str, obj_type: str, owner: Row, cadence: Cadence) -
 
 
 def job(draft: Draft, work: str, at: datetime, owner: Row, work_task: Row | None, code: int) -> Row:
-    """Queue a job at an instant; what lies after now has not happened yet."""
+    """Queue a job at an instant; what lies after now has not happened yet.
+
+    ``correlation_id`` is the task of a refresh or of a flow's run, and the subscription itself of a subscription.
+    """
     _, job_type, job_name, _ = WORK[work]
     usual = float(str(work_task["historical_run_time"])) if work_task else 20.0
     created_at = at + timedelta(seconds=draft.random.uniform(0, 2))
@@ -74,7 +99,7 @@ def job(draft: Draft, work: str, at: datetime, owner: Row, work_task: Row | None
         "processed_on_worker": draft.random.choice(("node1", "node2")),
         "backgrounder_id": f"node1:{draft.random.randrange(4)}",
         "site_id": owner["site_id"],
-        "correlation_id": work_task["id"] if work_task else None,
+        "correlation_id": owner["id"] if work == "subscriptions" else work_task["id"] if work_task else None,
         "task_id": work_task["id"] if work_task else None,
         "luid": draft.luid(),
         "run_now": work_task is None,
@@ -134,19 +159,44 @@ def under_way(draft: Draft) -> list[Row]:
     return queue
 
 
+def flow_run_specs(draft: Draft) -> None:
+    """Have each task of a flow name a specification of how to run it; each such flow was run by hand once too."""
+    for row in draft.tables["tasks"]:
+        if row["obj_type"] == "Flow":
+            flow = row["obj_id"]
+            specs = [_flow_run_spec(draft, row, flow, trigger) for trigger in (AD_HOC, SCHEDULED)]
+            row |= {"obj_type": RUN_SPEC, "obj_id": specs[-1]["id"]}
+
+
+def _flow_run_spec(draft: Draft, row: Row, flow: object, trigger_type: str) -> Row:
+    return draft.add(
+        "flow_run_specs",
+        {
+            "flow_id": flow,
+            "trigger_type": trigger_type,
+            "site_id": row["site_id"],
+            "luid": str(uuid.uuid5(uuid.UUID(str(row["luid"])), trigger_type)),
+            "run_all_outputs": True,
+            "is_incremental": None,
+        },
+    )
+
+
 def flow_runs(draft: Draft) -> None:
     """Fill flow_runs from the jobs that ran flows."""
-    flows = {row["id"]: row["obj_id"] for row in draft.tables["tasks"] if row["obj_type"] == "Flow"}
+    tasks = {row["id"]: row for row in draft.tables["tasks"] if row["obj_type"] == RUN_SPEC}
+    content = content_of(tasks.values(), draft.tables["flow_run_specs"])
     for row in draft.tables["background_jobs"]:
-        if row["task_id"] in flows:
+        if row["task_id"] in tasks:
             draft.add(
                 "flow_runs",
                 {
-                    "flow_id": flows[row["task_id"]],
+                    "flow_id": content[row["task_id"]][1],
+                    "flow_run_spec_id": tasks[row["task_id"]]["obj_id"],
                     "started_at": row["started_at"],
                     "completed_at": row["completed_at"],
                     "task_id": row["task_id"],
-                    "trigger_type": "Scheduled",
+                    "trigger_type": SCHEDULED,
                     "progress": row["progress"],
                     "finish_code": row["finish_code"],
                     "notes": row["notes"],

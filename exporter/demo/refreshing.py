@@ -18,7 +18,7 @@ FORGOTTEN = {"unscheduled", "deleted", "archived", "private"}
 
 
 def refreshing(draft: Draft) -> None:
-    """Fill schedules, tasks, background_jobs, flow_runs and most_recent_refreshes, and date the extracts."""
+    """Fill schedules, tasks, background_jobs, flow_runs with their specs, most_recent_refreshes; date the extracts."""
     for cadence in CADENCES:
         _schedule(draft, cadence)
     queue: list[Row] = []
@@ -31,6 +31,7 @@ def refreshing(draft: Draft) -> None:
     # A repository numbers jobs in the order in which they were queued.
     for job in sorted(queue, key=lambda row: str(row["created_at"])):
         draft.add("background_jobs", job)
+    jobs.flow_run_specs(draft)
     jobs.flow_runs(draft)
 
 

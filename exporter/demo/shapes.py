@@ -60,7 +60,11 @@ INTERACTIONS = (
     Shape("vizql", "exportcrosstab", VIZ + "/exportcrosstab/sessions/{session}/views/x?charset=utf16", 1500, weight=2),
     Shape("vizql", "sheetimage", VIZ + "/sheetimage?:lpr={token}", 400, weight=2),
     Shape(
-        "vizql", "sessions", "/vizql{t}/ds/{source}/sessions/{session}/commands/tabdoc/get-schema", 250, "ds:{source}"
+        "vizql",
+        "sessions",
+        "/vizql{t}/w/ds:{source}/v/null/sessions/{session}/commands/tabdoc/get-schema",
+        250,
+        "ds:{source}",
     ),
 )
 

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.agent_families import NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT
+from exporter.collectors.assets.of_jobs import IS_REFRESH, TASK
 from exporter.history.folding import add
 from exporter.history.registering import registered
 from exporter.history.totals import instant, naive
@@ -34,13 +35,14 @@ _ALERTS = pa.schema(
 )
 _PAST = pa.schema({"family": pa.string(), "labels": pa.list_(pa.string()), "seen_at": _INSTANT, "value": pa.float64()})
 # A refresh that failed longer ago says nothing of today's.
-_ERRORS = """
-    SELECT task_id, arg_max(notes, completed_at)
+_ERRORS = f"""
+    SELECT {TASK} AS task, arg_max(notes, completed_at)
     FROM background_jobs
-    WHERE finish_code = 1 AND notes IS NOT NULL AND completed_at > $1::TIMESTAMP - INTERVAL 7 DAY AND task_id IN
-        (SELECT unnest($2::BIGINT[]))
-    GROUP BY task_id
+    WHERE finish_code = 1 AND notes IS NOT NULL AND completed_at > $1::TIMESTAMP - INTERVAL 7 DAY AND {IS_REFRESH}
+        AND task IN (SELECT unnest($2::BIGINT[]))
+    GROUP BY task
 """
+_READ_OF_JOBS = ("task_id", "correlation_id", "job_name", "job_type", "notes")
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -126,10 +128,9 @@ def count(connection: duckdb.DuckDBPyConnection, sent: Mapping[str, int], failed
 def errors(connection: duckdb.DuckDBPyConnection, tasks: Sequence[int], now: datetime) -> dict[int, str]:
     """Return what Tableau said of the last failure of each task, as far as it was archived of late."""
     found = connection.execute(
-        "SELECT count(*) FROM information_schema.columns WHERE table_name = 'background_jobs'"
-        " AND column_name IN ('task_id', 'notes')"
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'background_jobs'"
     ).fetchall()
-    if found[0][0] < 2 or not tasks:
+    if not tasks or not {(name,) for name in _READ_OF_JOBS} <= {*found}:
         return {}
     return dict(connection.execute(_ERRORS, [now, list(tasks)]).fetchall())
 

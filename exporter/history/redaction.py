@@ -136,51 +136,67 @@ def _literal(text: str) -> str:
     return text.replace("'", "''")
 
 
-# What was looked at: `currentsheet` where Tableau filled it, else the URI (shapes of Tableau 2019.3 to 2025.3).
-_NAMES_ASSET = (
-    "(contains(http_request_uri, '/views/') OR contains(http_request_uri, '/v/')"
-    " OR contains(http_request_uri, '/authoring/'))"
-)
-# Behind a percent sign may stand a mark that ends the path, and behind that a secret.
-_URI_SHEET = "(?:/views|/authoring|/w)/([^/?#;&%]+)/(?:v/)?([^/?#;&%]+)"
-_EXPORT = "[.](csv|pdf|png|twb|twbx|xlsx)$"
-_FROM_URI = f"({_NAMES_ASSET} AND NOT starts_with(http_request_uri, '/api/'))"
-
-
-def _uri_part(group: int) -> str:
-    return f"regexp_extract(http_request_uri, '{_URI_SHEET}', {group})"
-
-
+# Which asset a request opened: by `currentsheet` where that is spelled as `repository_url` is, else by the path of the
+# URI, else by what `currentsheet` has. The shapes are those of Tableau 2019.3 to 2025.3 and of Tableau's community SQL
+# (github.com/tableau/community-tableau-server-insights, ts_web_requests); docs/history.md has them as a table.
 PARSED_COLUMNS = ("asset_type", "workbook", "view")
 
-# Each part is taken once, then looked at: nullif() of an expression would take it twice.
-_PARTS = f"""
-    CASE
-        WHEN currentsheet <> '' THEN
-            CASE WHEN NOT starts_with(currentsheet, 'ds:') THEN split_part(currentsheet, '/', 1) END
-        WHEN {_FROM_URI} THEN {_uri_part(1)} END AS first_part,
-    CASE
-        WHEN currentsheet <> '' THEN
-            CASE WHEN NOT starts_with(currentsheet, 'ds:') THEN split_part(currentsheet, '/', 2) END
-        WHEN {_FROM_URI} THEN regexp_replace({_uri_part(2)}, '{_EXPORT}', '') END AS second_part
-"""
+# A name with blanks is no repository_url, and "null" is the sheet of whoever edits. A URI that names a data source says
+# more than the sheet that is being made of it.
+_SPELLED_AS_URL = (
+    "contains(currentsheet, '/') AND NOT contains(currentsheet, ' ') AND NOT starts_with(currentsheet, 'ds:')"
+    " AND NOT ends_with(currentsheet, '/null') AND contains(http_request_uri, 'w/ds:') IS NOT TRUE"
+)
+# Behind a percent sign may stand a mark that ends the path, and behind that a secret.
+_NAME = "([^/?#;&%[:cntrl:]]+)"
+# A site may be called as one of these words: what follows /t/ is none of them.
+_ASSET_PATH = (
+    "(?i)(?:/t/[^/]+|/site/[^/]+)?/(?:"
+    f"(?:w/ds:|askdata/|startaskdata/|authoringnewworkbook/){_NAME}"
+    f"|(?:(?:views|offline_views|authoring(?:/t/[^/]+)?)/{_NAME}/|w/{_NAME}/v/){_NAME})"
+)
+_EXPORT = "(?i)[.](csv|pdf|png|twb|twbx|xlsx)$"
+# A regular expression on every path would cost more than all the rest.
+_ASSET_WORDS = ("views/", "/w/", "authoring", "askdata/")
 
+# NULL where currentsheet says it all: most requests go no further.
+_RAW_PATH = f"CASE WHEN {_SPELLED_AS_URL} THEN NULL ELSE coalesce(split_part(http_request_uri, '?', 1), '') END"
+_PATH = "CASE WHEN contains(raw_path, '%') THEN coalesce(TRY(url_decode(raw_path)), raw_path) ELSE raw_path END"
+_NAMED = f"""
+    CASE WHEN ({_any_of("lower(asset_path)", _ASSET_WORDS)}) AND NOT starts_with(asset_path, '/api/')
+        THEN regexp_extract(asset_path, '{_ASSET_PATH}', ['source', 'book', 'opened', 'sheet']) END
+"""
+_PARTS = f"""
+    CASE WHEN raw_path IS NOT NULL
+        THEN named.source <> '' OR contains(asset_path, '/datasources/') OR starts_with(lower(currentsheet), 'ds:')
+    END AS is_source,
+    CASE
+        WHEN raw_path IS NULL THEN split_part(currentsheet, '/', 1)
+        WHEN named.sheet <> '' THEN named.book || named.opened
+        ELSE split_part(currentsheet, '/', 1)
+    END AS first_part,
+    CASE
+        WHEN raw_path IS NULL THEN split_part(currentsheet, '/', 2)
+        WHEN named.sheet <> '' THEN regexp_replace(named.sheet, '{_EXPORT}', '')
+        ELSE split_part(currentsheet, '/', 2)
+    END AS second_part
+"""
 _ASSET = """
     CASE
-        WHEN second_part <> '' AND (second_part <> 'null' OR coalesce(currentsheet, '') = '') THEN 'view'
+        WHEN is_source THEN 'datasource'
+        WHEN second_part NOT IN ('', 'null') THEN 'view'
         WHEN first_part <> '' THEN 'workbook'
-        WHEN starts_with(currentsheet, 'ds:') OR contains(http_request_uri, '/datasources/') THEN 'datasource'
     END AS asset_type,
-    CASE WHEN first_part <> '' THEN first_part END AS workbook,
-    CASE
-        WHEN second_part <> '' AND (second_part <> 'null' OR coalesce(currentsheet, '') = '') THEN second_part
-    END AS view
+    CASE WHEN is_source IS NOT TRUE AND first_part <> '' THEN first_part END AS workbook,
+    CASE WHEN is_source IS NOT TRUE AND second_part NOT IN ('', 'null') THEN second_part END AS view
 """
+_STEPS = ("raw_path", "asset_path", "named", "is_source", "first_part", "second_part")
 
 
 def parsed(relation: str, condition: str = "true") -> str:
-    """Return a SELECT of a relation's rows with the asset each looked at: asset_type, workbook, view."""
+    """Return a SELECT of a relation's rows with the asset that each opened: asset_type, workbook, view."""
     return (
-        f"SELECT * EXCLUDE (first_part, second_part), {_ASSET}"
-        f" FROM (SELECT *, {_PARTS} FROM {relation} WHERE {condition})"
+        f"SELECT * EXCLUDE ({', '.join(_STEPS)}), {_ASSET} FROM (SELECT *, {_PARTS} FROM (SELECT *, {_NAMED} AS named"
+        f" FROM (SELECT *, {_PATH} AS asset_path"
+        f" FROM (SELECT *, {_RAW_PATH} AS raw_path FROM {relation} WHERE {condition}))))"
     )

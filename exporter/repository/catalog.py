@@ -93,7 +93,7 @@ class Catalog:
         return view
 
     def missing(self, relations: Iterable[Relation]) -> list[str]:
-        """Name every column that is not there, as ``table.column``, and every relation, as ``table``."""
+        """Name every column that is not there, as ``table.column``, and every reported relation, as ``table``."""
         lacks = []
         for relation in relations:
             try:
@@ -107,7 +107,7 @@ class Catalog:
                 lacks += [
                     f"{relation.name}.{column}" for column in relation.columns if column in expected - found.keys()
                 ]
-            else:
+            elif relation.reported:
                 lacks.append(relation.name)
         return lacks
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import tableauserverclient as tsc
 
+from exporter.collectors.assets.of_jobs import refreshes_extracts
 from exporter.errors import SourceError, SourceIncomplete
 from exporter.rest.answers import ANYWHERE, Entry, shape
 from exporter.rest.columns import identity, instant
@@ -18,10 +19,6 @@ from exporter.rest.lists import pages
 from exporter.rest.session import Session
 
 RECENT = timedelta(days=7)
-# jobType without underscores: Tableau writes refresh_extracts in this list and RefreshExtracts elsewhere.
-REFRESHES = frozenset(
-    {"refreshextracts", "incrementextracts", "refreshextractsviabridge", "incrementextractsviabridge"}
-)
 # So many jobs in a row that could not be had, and the others are not asked for.
 FAILURES = 2
 SUCCESS = "success"
@@ -117,8 +114,7 @@ def _finished(session: Session, now: datetime) -> Sequence[Job]:
 def _job(entry: Entry) -> Job | None:
     of = entry.attributes
     job_id, ended = identity(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
-    is_refresh = of.get("jobType", "").lower().replace("_", "") in REFRESHES
-    fits = is_refresh and of.get("status", "").lower() == SUCCESS
+    fits = of.get("status", "").lower() == SUCCESS and refreshes_extracts(of.get("jobType", ""))
     return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
 
 

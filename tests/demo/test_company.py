@@ -91,6 +91,29 @@ def test_tasks_tell_the_same_as_their_jobs(company: Company) -> None:
         assert task["consecutive_failure_count"] == len(failures)
 
 
+def test_flows_are_run_by_specifications(company: Company) -> None:
+    """A flow's task names one of several specifications, whose number is not the flow's; its runs are the flow's."""
+    specs = {row["id"]: row for row in company.tables["flow_run_specs"]}
+    tasks = [row for row in company.tables["tasks"] if row["obj_type"] == "FlowRunSpec"]
+    flows = {row["id"]: specs[row["obj_id"]]["flow_id"] for row in tasks}
+    assert not [row for row in company.tables["tasks"] if row["obj_type"] == "Flow"]
+    assert set(flows.values()) >= {row["id"] for row in company.of_kind("flows", "healthy")}
+    assert not [row for row in tasks if flows[row["id"]] == row["obj_id"]]
+    assert max(Counter(row["flow_id"] for row in specs.values()).values()) > 1
+    assert {(run["task_id"], run["flow_id"]) for run in company.tables["flow_runs"]} <= set(flows.items())
+    assert {specs[run["flow_run_spec_id"]]["flow_id"] for run in company.tables["flow_runs"]} <= set(flows.values())
+
+
+def test_only_refreshes_have_their_task_in_correlation_id(company: Company) -> None:
+    """A subscription's job names the subscription there, whose number some refresh's task has too."""
+    jobs = company.tables["background_jobs"]
+    subscriptions = [row for row in jobs if row["job_name"] == "Subscription Notifications"]
+    assert {row["correlation_id"] for row in subscriptions} <= {row["id"] for row in company.tables["subscriptions"]}
+    refreshes = [row for row in jobs if row["task_id"] and row["job_name"] != "Subscription Notifications"]
+    assert all(row["correlation_id"] == row["task_id"] for row in refreshes)
+    assert {row["correlation_id"] for row in subscriptions} & {row["task_id"] for row in refreshes}
+
+
 def test_published_sources_are_found_by_their_url(company: Company) -> None:
     """A workbook on a published source names its repository_url, and the source stands on the same site."""
     sources = {(row["site_id"], row["repository_url"]) for row in company.tables["datasources"] if row["connectable"]}

@@ -125,10 +125,10 @@ def test_a_broken_refresh_can_be_mended(kind: str, world: Simulation) -> None:
 def test_what_is_well_is_not_mended(world: Simulation) -> None:
     """Nobody sees to a refresh that does its work, or to what has none."""
     living = Living(world.company, world.admin(), world.version, Random(1), lambda: world.now)
-    healthy = next(
-        task for task in world.company.tables["tasks"] if told(task) == "well" and task["obj_type"] == "Flow"
-    )
-    (luid,) = [row["luid"] for row in world.company.tables["flows"] if row["id"] == healthy["obj_id"]]
+    tables = world.company.tables
+    healthy = next(task for task in tables["tasks"] if told(task) == "well" and task["obj_type"] == "FlowRunSpec")
+    (flow_id,) = [row["flow_id"] for row in tables["flow_run_specs"] if row["id"] == healthy["obj_id"]]
+    (luid,) = [row["luid"] for row in tables["flows"] if row["id"] == flow_id]
     assert not living.mend(str(luid))
     assert not living.mend("no such content")
 

@@ -177,6 +177,41 @@ ASSETS: tuple[tuple[str | None, str | None, str | None, str | None, str | None],
     (None, "/datasources/Orders", "datasource", None, None),
     (None, "/vizportal/api/web/v1/getViews", None, None, None),
     (None, "/", None, None, None),
+    # The data source behind a workbook that is being made, asked about or edited: it has no view.
+    ("", "/vizql/t/finance/w/ds:Orders/v/null/bootstrapSession/sessions/1", "datasource", None, None),
+    ("", "/vizql/w/ds%3AOrders/v/null/bootstrapSession", "datasource", None, None),
+    ("Orders/Sheet1", "/vizql/w/ds:Orders/v/Sheet1/bootstrapSession", "datasource", None, None),
+    ("ds:My Orders/null", "/vizql/w/x/v/y", "datasource", None, None),
+    (None, "/askData/Orders", "datasource", None, None),
+    (None, "/t/finance/askData/Orders?x=1", "datasource", None, None),
+    (None, "/startAskData/Orders?x=1", "datasource", None, None),
+    (None, "/authoringNewWorkbook/1dv6l8v3t/Orders", "datasource", None, None),
+    (None, "/t/finance/authoringNewWorkbook/1dv6l8v3t/Orders#1", "datasource", None, None),
+    (None, "/newWorkbook/1dv6l8v3t", None, None, None),
+    # A workbook without a view.
+    ("", "/vizql/w/Sales/v/null/bootstrapSession/sessions/1", "workbook", "Sales", None),
+    ("Sales Book/null", "/vizql/t/emea/w/Sales/v/null/bootstrapSession", "workbook", "Sales", None),
+    # The URI spells the sheet as repository_url does.
+    ("Sales Book/Sheet 1", "/vizql/w/Sales/v/Overview/bootstrapSession", "view", "Sales", "Overview"),
+    ("Sales Book/Sheet 1", "/t/emea/views/Sales/Overview?:iid=1", "view", "Sales", "Overview"),
+    ("Sales/null", "/vizql/t/emea/w/Sales/v/Overview/bootstrapSession", "view", "Sales", "Overview"),
+    ("Sales/Overview/null", "/vizql/w/Sales/v/Overview/vud/sessions/1", "view", "Sales", "Overview"),
+    ("Sales", "/views/Sales/Overview", "view", "Sales", "Overview"),
+    ("Sales Book/Sheet 1", "/vizportal/api/web/v1/getViews", "view", "Sales Book", "Sheet 1"),
+    (None, "/offline_views/Sales/Overview?x=1", "view", "Sales", "Overview"),
+    (None, "/t/emea/offline_views/Sales/Overview.png", "view", "Sales", "Overview"),
+    # In another case, coded, on a site that is called as a part of a path, and elsewhere than in the path.
+    (None, "/T/emea/Views/Sales/Overview.PDF", "view", "Sales", "Overview"),
+    (None, "/views/Umsatz%C3%BC/Ein%20Blatt?x=%20", "view", "Umsatzü", "Ein Blatt"),
+    (None, "/views/Umsatz%FF/Blatt", None, None, None),
+    (None, "/views/Sales/Over%00view", "view", "Sales", "Over"),
+    (None, "/t/views/views/Sales/Overview", "view", "Sales", "Overview"),
+    (None, "/vizql/t/w/w/Sales/v/Overview/bootstrapSession", "view", "Sales", "Overview"),
+    (None, "/#/site/views/views/Sales/Overview?:iid=1", "view", "Sales", "Overview"),
+    (None, "/authoring/t/emea/Sales/Overview#1", "view", "Sales", "Overview"),
+    (None, "/t/emea/authoring/Sales/Overview", "view", "Sales", "Overview"),
+    (None, "/views/Sales/v/ann/Mine", "view", "Sales", "v"),
+    (None, "/signin?externalRedirect=/views/Sales/Overview", None, None, None),
     (None, None, None, None, None),
 )
 
@@ -185,7 +220,7 @@ ASSETS: tuple[tuple[str | None, str | None, str | None, str | None, str | None],
 def test_what_was_looked_at(
     connection: duckdb.DuckDBPyConnection, case: tuple[str | None, str | None, str | None, str | None, str | None]
 ) -> None:
-    """The sheet that Tableau filled in counts, else the URI's shape."""
+    """The sheet that Tableau filled in counts where it is spelled as an address, else the shape of the URI."""
     names = ("currentsheet", "http_request_uri")
     connection.register(
         "requests", pa.table({name: pa.array([text], pa.string()) for name, text in zip(names, case[:2], strict=True)})

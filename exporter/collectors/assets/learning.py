@@ -4,23 +4,22 @@ That depends on when: who is refreshed on working days rests for three days from
 refreshes at the hour of the week of the last one, the pauses after those are what counts; else the last twenty.
 """
 
-from exporter.collectors.assets.of_jobs import PLANNED_AND_NAMED
+from exporter.collectors.assets.of_jobs import IS_REFRESH, PLANNED_AND_NAMED, TASK
 
-# A job tells its task; one that was started by hand tells a title, which counts where only one asset has it. Where the
-# repository's jobs tell nothing of an asset, what its REST API told does. Two notes of one refresh are no pause.
+# A refresh tells its task; one that was started by hand tells a title, which counts where only one asset has it. Where
+# the repository's jobs tell nothing of an asset, what its REST API told does. Two notes of one refresh are no pause.
 LEARNS = f"""
     WITH
         {PLANNED_AND_NAMED}
         done AS (
             SELECT
-                coalesce(task_id, correlation_id) AS task_id,
+                {TASK} AS task_id,
                 site_id,
                 title,
                 lower(subtitle) AS asset_type,
-                completed_at,
-                job_name IN ('Refresh Extracts', 'Increment Extracts', 'Run Flow') AS refreshes
+                completed_at
             FROM background_jobs
-            WHERE finish_code = 0 AND isfinite(completed_at)
+            WHERE finish_code = 0 AND isfinite(completed_at) AND {IS_REFRESH}
                 AND completed_at >= (
                     SELECT max(completed_at) - INTERVAL 30 DAY FROM background_jobs WHERE isfinite(completed_at)
                 )
@@ -33,7 +32,7 @@ LEARNS = f"""
             FROM done
             JOIN named
                 ON named.site_id = done.site_id AND named.asset_name = done.title AND named.asset_type = done.asset_type
-            WHERE done.refreshes AND named.asset_id IS NOT NULL
+            WHERE named.asset_id IS NOT NULL
                 AND NOT EXISTS (SELECT 1 FROM planned WHERE planned.task_id = done.task_id)
         ),
         told AS (

@@ -1,23 +1,22 @@
 """What the history knows of each asset's last refreshes, for the page of the asset."""
 
-from exporter.collectors.assets.of_jobs import PLANNED_AND_NAMED
+from exporter.collectors.assets.of_jobs import IS_REFRESH, PLANNED_AND_NAMED, TASK
 
-# As in learning: a job tells its task, one that was started by hand a title. What the APIs told ended well.
+# As in learning: a refresh tells its task, one that was started by hand a title. What the APIs told ended well.
 RECALLS = f"""
     WITH
         {PLANNED_AND_NAMED}
         done AS (
             SELECT
-                coalesce(task_id, correlation_id) AS task_id,
+                {TASK} AS task_id,
                 site_id,
                 title,
                 lower(subtitle) AS asset_type,
                 completed_at,
                 CASE WHEN isfinite(started_at) THEN epoch(completed_at - started_at) END AS seconds,
-                finish_code,
-                job_name IN ('Refresh Extracts', 'Increment Extracts', 'Run Flow') AS refreshes
+                finish_code
             FROM background_jobs
-            WHERE isfinite(completed_at) AND completed_at >= $now::TIMESTAMP - INTERVAL 30 DAY
+            WHERE isfinite(completed_at) AND completed_at >= $now::TIMESTAMP - INTERVAL 30 DAY AND {IS_REFRESH}
         ),
         by_jobs AS (
             SELECT planned.asset_id, done.completed_at, done.seconds, done.finish_code
@@ -27,7 +26,7 @@ RECALLS = f"""
             FROM done
             JOIN named
                 ON named.site_id = done.site_id AND named.asset_name = done.title AND named.asset_type = done.asset_type
-            WHERE done.refreshes AND named.asset_id IS NOT NULL
+            WHERE named.asset_id IS NOT NULL
                 AND NOT EXISTS (SELECT 1 FROM planned WHERE planned.task_id = done.task_id)
         ),
         told AS (

@@ -2,18 +2,25 @@
 
 An extract is as old as its last refresh, full or incremental (``refreshed_at``); one that was never refreshed is as old
 as its publishing (``made_at``). An asset is as fresh as the stalest of its extracts, a flow as its last successful run.
+It is live only where the repository says that it has no extract and reads a database. Where a part of it is unknown,
+it has no connection, and its age is that of the other parts, at least: the unknown one may be the stalest
+(docs/decisions/0015-assumptions-repository.md).
 """
 
 from exporter.collectors._projects import PATHS, PLACES
 
-# A workbook, or data source, that says nothing of extracts has one if it was ever refreshed.
+# Who says nothing of extracts has one if it was ever refreshed; else it is unknown.
+_HAS_EXTRACT = """coalesce(
+                data_engine_extracts,
+                CASE WHEN greatest(extracts_refreshed_at, extracts_incremented_at) IS NOT NULL THEN true END
+            )"""
 _EXTRACT = """
-            coalesce(data_engine_extracts, greatest(extracts_refreshed_at, extracts_incremented_at) IS NOT NULL)
-                AS has_extract,
             greatest(extracts_refreshed_at, extracts_incremented_at) AS refreshed_at,
             coalesce(last_published_at, created_at) AS made_at
 """
 
+# A virtual connection may be extracted, and so may the published data source that another one extends; the repository
+# has no column that tells when.
 _CONTENT = f"""
     books AS (
         SELECT
@@ -24,9 +31,16 @@ _CONTENT = f"""
             owner_id AS owner_id,
             project_id AS project_id,
             is_private AS is_private,
+            {_HAS_EXTRACT} AS has_extract,
             {_EXTRACT}
         FROM workbooks
         WHERE is_deleted IS NOT TRUE
+    ),
+    opaque AS (
+        SELECT DISTINCT owner_id AS datasource_id
+        FROM data_connections
+        WHERE lower(owner_type) = 'datasource'
+            AND (dbclass IS NULL OR lower(dbclass) IN ('publishedconnection', 'sqlproxy'))
     ),
     published AS (
         SELECT
@@ -37,15 +51,17 @@ _CONTENT = f"""
             owner_id AS owner_id,
             project_id AS project_id,
             repository_url AS repository_url,
+            CASE WHEN {_HAS_EXTRACT} OR opaque.datasource_id IS NULL THEN {_HAS_EXTRACT} END AS has_extract,
             {_EXTRACT}
         FROM datasources
+        LEFT JOIN opaque ON opaque.datasource_id = datasources.id
         WHERE coalesce(connectable, parent_workbook_id IS NULL)
             AND lower(state) IS DISTINCT FROM 'archived'
     )
 """
 
 # A published data source is named by its repository_url, which is unique on its site only; a connection to one that is
-# not there tells nothing. A connection to the file of an extract is not live, whatever it says of itself.
+# not there says nothing. A connection to the file of an extract is not live, whatever it says of itself.
 _USED = """
     links AS (
         SELECT
@@ -54,7 +70,12 @@ _USED = """
             coalesce(published.has_extract, false) AS has_extract,
             published.refreshed_at AS refreshed_at,
             published.made_at AS made_at,
-            lower(link.dbclass) = 'sqlproxy' AND published.id IS NULL AS is_unknown,
+            lower(link.dbclass) = 'sqlproxy' AND published.id IS NULL AS is_missing,
+            CASE
+                WHEN lower(link.dbclass) = 'sqlproxy' THEN published.id IS NOT NULL AND published.has_extract IS NULL
+                WHEN books.has_extract AND coalesce(link.has_extract, true) THEN false
+                ELSE link.dbclass IS NULL OR lower(link.dbclass) = 'publishedconnection'
+            END AS is_unknown,
             CASE
                 WHEN lower(link.dbclass) = 'sqlproxy' THEN NOT published.has_extract
                 WHEN lower(link.dbclass) IN ('dataengine', 'hyper') THEN false
@@ -74,6 +95,7 @@ _USED = """
             string_agg(DISTINCT source_luid, chr(31) ORDER BY source_luid) AS source_luids,
             bool_or(has_extract) AS has_extract,
             bool_or(is_live) AS is_live,
+            bool_or(is_missing) AS is_missing,
             bool_or(is_unknown) AS is_unknown,
             min(refreshed_at) FILTER (WHERE has_extract) AS refreshed_at,
             min(made_at) FILTER (WHERE has_extract AND refreshed_at IS NULL) AS made_at
@@ -93,7 +115,8 @@ _RUNS = """
     )
 """
 
-_ASSETS = """
+_UNKNOWN = "(books.has_extract IS NULL OR used.is_unknown)"
+_ASSETS = f"""
     assets AS (
         SELECT
             'workbook'::text AS asset_type,
@@ -105,15 +128,19 @@ _ASSETS = """
             books.project_id AS project_id,
             books.is_private AS is_private,
             CASE
+                WHEN {_UNKNOWN} THEN NULL
                 WHEN books.has_extract OR used.has_extract THEN CASE WHEN used.is_live THEN 'mixed' ELSE 'extract' END
-                WHEN used.is_unknown THEN NULL
-                ELSE 'live'
+                WHEN used.is_live AND NOT used.is_missing THEN 'live'
             END AS connection,
             least(CASE WHEN books.has_extract THEN books.refreshed_at END, used.refreshed_at) AS refreshed_at,
             least(
                 CASE WHEN books.has_extract AND books.refreshed_at IS NULL THEN books.made_at END,
                 used.made_at
             ) AS made_at,
+            CASE WHEN books.has_extract THEN coalesce(books.refreshed_at, books.made_at) END AS own_refresh_at,
+            CASE
+                WHEN books.has_extract THEN CASE WHEN books.refreshed_at IS NULL THEN 'created' ELSE 'repository' END
+            END AS own_source,
             used.source_luids AS uses
         FROM books
         LEFT JOIN used ON used.workbook_id = books.id
@@ -127,9 +154,11 @@ _ASSETS = """
             owner_id,
             project_id,
             false,
-            CASE WHEN has_extract THEN 'extract' ELSE 'live' END,
+            CASE WHEN has_extract THEN 'extract' WHEN NOT has_extract THEN 'live' END,
             CASE WHEN has_extract THEN refreshed_at END,
             CASE WHEN has_extract AND refreshed_at IS NULL THEN made_at END,
+            NULL,
+            NULL,
             NULL
         FROM published
         UNION ALL
@@ -145,6 +174,8 @@ _ASSETS = """
             NULL,
             runs.completed_at,
             NULL,
+            NULL,
+            NULL,
             NULL
         FROM flows
         LEFT JOIN runs ON runs.flow_id = flows.id
@@ -154,24 +185,65 @@ _ASSETS = """
 """
 
 # Of a task, 0 is active, 1 suspended, 2 disabled; before 2019.4 it does not say.
-_WORK = """
+_RUNS_BY_ITSELF = "tasks.active IS NOT FALSE AND coalesce(tasks.state, 0) = 0"
+
+# A flow is run by a specification of which it may have several. The steps of a linked task have no schedule of their
+# own: they run after what starts it, a task that triggers it or one of its own.
+_WORK = f"""
+    planned AS (
+        SELECT
+            tasks.id AS task_id,
+            CASE lower(tasks.obj_type) WHEN 'flowrunspec' THEN 'flow' ELSE lower(tasks.obj_type) END AS asset_type,
+            CASE lower(tasks.obj_type) WHEN 'flowrunspec' THEN flow_run_specs.flow_id ELSE tasks.obj_id END AS id
+        FROM tasks
+        LEFT JOIN flow_run_specs ON lower(tasks.obj_type) = 'flowrunspec' AND flow_run_specs.id = tasks.obj_id
+        WHERE lower(tasks.obj_type) IN ('workbook', 'datasource', 'flow', 'flowrunspec')
+    ),
+    starters AS (
+        SELECT
+            linked_task_id AS linked_task_id,
+            task_id AS task_id
+        FROM linked_task_triggers
+        UNION
+        SELECT
+            obj_id,
+            id
+        FROM tasks
+        WHERE lower(obj_type) = 'linkedtask'
+    ),
+    linked AS (
+        SELECT
+            step.task_id AS task_id,
+            min(schedules.run_next_at) AS run_next_at
+        FROM linked_task_steps AS step
+        JOIN starters ON starters.linked_task_id = step.linked_task_id
+        JOIN tasks ON tasks.id = starters.task_id AND {_RUNS_BY_ITSELF}
+        JOIN schedules ON schedules.id = tasks.schedule_id AND schedules.active IS NOT FALSE
+        GROUP BY step.task_id
+    ),
     work AS (
         SELECT
-            lower(tasks.obj_type) AS asset_type,
-            tasks.obj_id AS id,
-            min(schedules.run_next_at) FILTER (
-                WHERE tasks.active IS NOT FALSE
-                    AND coalesce(tasks.state, 0) = 0
-                    AND schedules.active IS NOT FALSE
-            ) AS run_next_at,
+            planned.asset_type AS asset_type,
+            planned.id AS id,
+            min(
+                least(CASE WHEN schedules.active IS NOT FALSE THEN schedules.run_next_at END, linked.run_next_at)
+            ) FILTER (WHERE {_RUNS_BY_ITSELF}) AS run_next_at,
             max(tasks.consecutive_failure_count) AS failures,
             max(tasks.last_success_completed_at) AS last_success_at,
             bool_or(tasks.state = 1) AS suspended,
             string_agg(tasks.id::text, ',' ORDER BY tasks.id) AS task_ids
-        FROM tasks
+        FROM planned
+        JOIN tasks ON tasks.id = planned.task_id
         LEFT JOIN schedules ON schedules.id = tasks.schedule_id
-        WHERE lower(tasks.obj_type) IN ('workbook', 'datasource', 'flow')
-        GROUP BY lower(tasks.obj_type), tasks.obj_id
+        LEFT JOIN linked ON linked.task_id = tasks.id
+        GROUP BY planned.asset_type, planned.id
+    ),
+    readable AS (
+        SELECT
+            EXISTS (SELECT FROM tasks) AS tasks,
+            bool_and(id IS NOT NULL) IS NOT FALSE OR EXISTS (SELECT FROM flow_run_specs) AS tasks_of_flows
+        FROM planned
+        WHERE asset_type = 'flow'
     )
 """
 
@@ -212,14 +284,15 @@ SQL = f"""
         work.failures AS consecutive_failures,
         work.suspended AS suspended,
         work.task_ids AS task_ids,
-        true AS tasks_told,
+        readable.tasks AND (assets.asset_type <> 'flow' OR readable.tasks_of_flows) AS tasks_told,
         assets.uses AS uses,
-        NULL::timestamp AS own_refresh_at,
-        NULL::text AS own_source,
+        assets.own_refresh_at AS own_refresh_at,
+        assets.own_source AS own_source,
         system_users.name AS content_owner,
         nullif(system_users.friendly_name, '') AS owner_name,
         nullif(system_users.email, '') AS owner_email
     FROM assets
+    CROSS JOIN readable
     LEFT JOIN sites ON sites.id = assets.site_id
     LEFT JOIN places ON places.content_type = assets.asset_type AND places.content_id = assets.id
     LEFT JOIN projects ON projects.id = coalesce(places.project_id, assets.project_id)

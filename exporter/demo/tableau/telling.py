@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from exporter.demo.jobs import TABLES
 from exporter.demo.rows import Row
 from exporter.demo.tableau import work
 from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, Source
@@ -85,7 +86,7 @@ class _Index:
 
     def _add(self, table: str, row: Row) -> None:
         self._sites[table, row["site_id"]].append(row)
-        if table in work.KINDS.values():
+        if table in TABLES.values():
             self.assets[table, row["id"]] = (str(row["luid"]), str(row["name"]), row["site_id"])
         if table == "datasources":
             self._urls[row["site_id"], row["repository_url"]] = str(row["luid"])

@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time
 
+from exporter.collectors.assets.of_jobs import is_refresh
 from exporter.demo.cadence import DAY_MINUTES
-from exporter.demo.jobs import FAILURE
+from exporter.demo.jobs import FAILURE, TABLES, content_of
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import FlowRun, Job, Schedule, Task
 
@@ -38,8 +39,8 @@ COLUMNS = {
         *("priority", "progress", "title", "subtitle", "notes", "site_id", "task_id", "correlation_id"),
     ),
     "flow_runs": ("id", "luid", "background_job_id"),
+    "flow_run_specs": ("id", "flow_id"),
 }
-KINDS = {"Workbook": "workbooks", "Datasource": "datasources", "Flow": "flows"}
 FREQUENCIES = ("Hourly", "Daily", "Weekly")
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 STATUSES = ("Success", "Failed", "Cancelled")
@@ -59,6 +60,7 @@ class Work:
         self._schedules = {row["id"]: schedule(row) for row in tables["schedules"]}
         self._runs = {row["background_job_id"]: str(row["luid"]) for row in tables.get("flow_runs", ())}
         self._tasks = {row["id"]: row for row in tables["tasks"]}
+        self._content = content_of(self._tasks.values(), tables.get("flow_run_specs", ()))
         self._sites: dict[object, list[Row]] = defaultdict(list)
         for row in tables["background_jobs"]:
             self._sites[row["site_id"]].append(row)
@@ -69,7 +71,7 @@ class Work:
 
     def tasks(self, site: object) -> list[Task]:
         """Return the tasks of a site whose content is listed."""
-        rows = (row for row in self._tasks.values() if row["site_id"] == site and row["obj_type"] in KINDS)
+        rows = (row for row in self._tasks.values() if row["site_id"] == site and row["id"] in self._content)
         return [self._task(row) for row in rows if self._asset(row) is not None]
 
     def jobs(self, site: object) -> list[Job]:
@@ -77,14 +79,17 @@ class Work:
         return [self._job(row) for row in reversed(self._sites[site])]
 
     def _asset(self, task: Row) -> tuple[str, str, object] | None:
-        return self._assets.get((KINDS[str(task["obj_type"])], task["obj_id"]))
+        return self._assets.get(self._content[task["id"]])
+
+    def _kind(self, task: Row) -> str:
+        return self._content[task["id"]][0].removesuffix("s")
 
     def _task(self, row: Row) -> Task:
         luid, name, _ = self._asset(row) or ("", "", None)
         return Task(
             luid=str(row["luid"]),
             type=str(row["type"]),
-            kind=str(row["obj_type"]).lower(),
+            kind=self._kind(row),
             asset=luid,
             asset_name=name,
             priority=int(str(row["priority"])),
@@ -118,16 +123,17 @@ class Work:
         )
 
     def _worked_on(self, row: Row) -> tuple[str | None, str | None]:
-        task = self._tasks.get(row["task_id"] or row["correlation_id"])
+        number = row["task_id"] or (row["correlation_id"] if is_refresh(str(row["job_type"])) else None)
+        task = self._tasks.get(number)
         if task is None:
             # Started by hand: only title and subtitle tell what it was.
-            table = KINDS.get(str(row["subtitle"]))
+            table = TABLES.get(str(row["subtitle"]))
             luid = self._names.get((table, str(row["title"]), row["site_id"])) if table else None
             return (str(row["subtitle"]).lower(), luid) if luid else (None, None)
-        if task["obj_type"] not in KINDS:
+        if number not in self._content:
             return None, None
         found = self._asset(task)
-        return str(task["obj_type"]).lower(), found[0] if found else None
+        return self._kind(task), found[0] if found else None
 
 
 def flow_runs(jobs: Iterable[Job]) -> list[FlowRun]:

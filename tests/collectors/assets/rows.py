@@ -55,6 +55,16 @@ def task(repository: Handmade, obj_id: int, **values: object) -> int:
     return repository.add("tasks", obj_id=obj_id, **{**base, **values})
 
 
+def run_spec(repository: Handmade, flow_id: int, **values: object) -> int:
+    """Add a specification of how a flow is run."""
+    return repository.add("flow_run_specs", flow_id=flow_id, **values)
+
+
+def flow_task(repository: Handmade, spec: int, **values: object) -> int:
+    """Add a task that runs a flow by a specification."""
+    return task(repository, spec, obj_type="FlowRunSpec", **values)
+
+
 def schedule(repository: Handmade, run_next_at: datetime | None, *, active: bool | None = True) -> int:
     """Add a schedule."""
     return repository.add("schedules", run_next_at=run_next_at, active=active)

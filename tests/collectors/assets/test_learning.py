@@ -85,12 +85,42 @@ def test_the_last_twenty_refreshes_count() -> None:
     assert learn(jobs(*hours_ago), PLANNED) == {"luid-1": HOUR}
 
 
+STRANGERS = [
+    {"job_name": "Subscription Notifications", "job_type": "single_subscription_notify"},
+    {"job_name": "Check If Data Alert Condition Is True", "job_type": "check_if_data_alert_condition_is_true"},
+    {"job_name": None, "job_type": None},
+]
+
+
+@pytest.mark.parametrize("kind", STRANGERS, ids=str)
+@pytest.mark.parametrize("number", [{"task_id": None, "correlation_id": 7}, {"task_id": 7}], ids=str)
+def test_a_job_of_another_type_is_no_refresh(kind: dict[str, object], number: dict[str, object]) -> None:
+    """A workbook that is refreshed daily stays so beside hourly jobs of others whose number is that of its task."""
+    others = jobs(*(hour + 0.02 for hour in range(72)), **kind, **number)
+    assert learn([*jobs(0, 24, 48, 72), *others], PLANNED) == {"luid-1": 24 * HOUR}
+
+
 BY_HAND = {"task_id": None, "title": "Sales", "subtitle": "Workbook", "site_id": 1}
 
 
 def test_a_refresh_by_hand_is_told_by_title_type_and_site() -> None:
     """Nothing else says what it refreshed."""
     assert learn(jobs(0, 2, 4, **BY_HAND), {}) == {"luid-1": 2 * HOUR}
+
+
+KINDS = (
+    *(("Refresh Extracts", "refresh_extracts"), ("Increment Extracts", "increment_extracts"), ("Run Flow", "run_flow")),
+    *(("Refresh Extracts via Bridge", None), (None, "refresh_extracts_via_bridge")),
+    *((None, "RefreshExtractsViaBridge"), (None, "IncrementExtractsViaBridge"), (None, ":increment_extracts")),
+)
+
+
+@pytest.mark.parametrize(("job_name", "job_type"), KINDS)
+def test_every_kind_of_refresh_counts(job_name: str | None, job_type: str | None) -> None:
+    """Full, incremental, by Bridge, and the run of a flow, by name or type, in each spelling that Tableau has."""
+    kind = {"job_name": job_name, "job_type": job_type}
+    assert learn(jobs(0, 2, 4, **{**BY_HAND, **kind}), {}) == {"luid-1": 2 * HOUR}
+    assert learn(jobs(0, 2, 4, **kind, task_id=None, correlation_id=8), PLANNED) == {"luid-1": 2 * HOUR}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +144,7 @@ def test_a_planned_refresh_is_counted_once() -> None:
 
 def test_infinity_is_no_instant() -> None:
     """A job that is done at infinity neither counts nor ends the thirty days."""
-    endless = [{"finish_code": 0, "task_id": 7, "completed_at": "infinity"}]
+    endless = jobs(0, completed_at="infinity")
     assert learn([*jobs(0, 2, 4), *endless], PLANNED) == {"luid-1": 2 * HOUR}
 
 

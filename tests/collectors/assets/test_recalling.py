@@ -41,7 +41,7 @@ def job(hours: float, code: int | None = 0, task: int | None = 7, **values: obje
     """Return a job that ended so many hours ago, after a minute."""
     ended = NOW - timedelta(hours=hours)
     base = {"finish_code": code, "task_id": task, "completed_at": ended, "started_at": ended - timedelta(minutes=1)}
-    return base | values
+    return {**base, "job_name": "Refresh Extracts", **values}
 
 
 def test_the_oldest_first_with_their_outcomes() -> None:
@@ -70,6 +70,14 @@ def test_by_title_where_no_task_is_known() -> None:
     assert [row[0] for row in recall([by_hand], named)] == ["luid-1"]
     assert recall([by_hand], named, named) == []
     assert recall([{**by_hand, "job_name": "Subscriptions"}], named) == []
+
+
+@pytest.mark.parametrize("number", [{"task": None, "correlation_id": 7}, {"task": 7}], ids=str)
+def test_a_job_of_another_type_is_no_refresh(number: dict[str, Any]) -> None:
+    """It does not stand among the refreshes of the asset whose task has the same number."""
+    stranger = job(2, **number, job_name="Subscription Notifications", job_type="single_subscription_notify")
+    bridge = job(3, **number, job_name=None, job_type="IncrementExtractsViaBridge")
+    assert [hours for _, hours, *_ in recall([job(1), stranger, bridge], PLANNED)] == [3, 1]
 
 
 def test_what_the_apis_told() -> None:

@@ -29,10 +29,8 @@ PUBLISHED, CREATED = "last_published_at", "created_at"
         ({PUBLISHED: at(5), CREATED: at(1)}, (at(5), "created", "extract")),
         ({CREATED: at(1)}, (at(1), "created", "extract")),
         ({}, (None, None, "extract")),
-        ({FULL: at(2), "data_engine_extracts": False}, (None, None, "live")),
-        ({CREATED: at(1), "data_engine_extracts": False}, (None, None, "live")),
         ({FULL: at(2), "data_engine_extracts": None}, (at(2), "repository", "extract")),
-        ({CREATED: at(1), "data_engine_extracts": None}, (None, None, "live")),
+        ({CREATED: at(1), "data_engine_extracts": None}, (None, None, None)),
     ],
 )
 @pytest.mark.parametrize(("add", "asset_type"), [(workbook, "workbook"), (source, "datasource")])
@@ -43,6 +41,105 @@ def test_an_extract_is_as_fresh_as_its_last_refresh(
     add(newest, **dates)
     (asset,) = assets(newest, asset_type)
     assert fresh(asset) == expected
+
+
+LIVE_ORACLE = {"dbclass": "oracle", "has_extract": False}
+
+
+@pytest.mark.parametrize("dates", [{FULL: at(2)}, {CREATED: at(1)}])
+def test_what_has_no_extract_and_reads_a_database_is_live(any_version: Handmade, dates: dict[str, object]) -> None:
+    """In every version; a refresh of long ago tells of no extract where the repository says that there is none."""
+    book = workbook(any_version, data_engine_extracts=False, **dates)
+    number = source(any_version, data_engine_extracts=False, **dates)
+    uses(any_version, book, "warehouse", **LIVE_ORACLE)
+    uses(any_version, number, "warehouse", owner_type="Datasource", **LIVE_ORACLE)
+    for kind in ("workbook", "datasource"):
+        assert [fresh(asset) for asset in assets(any_version, kind)] == [(None, None, "live")]
+
+
+@pytest.mark.parametrize("links", [[], [{"dbclass": "hyper"}], [{"dbclass": None}]], ids=str)
+def test_a_workbook_without_an_extract_is_not_live_for_that(newest: Handmade, links: list[dict[str, object]]) -> None:
+    """Nothing readable is not a live connection: which database it reads must be said."""
+    book = workbook(newest, data_engine_extracts=False)
+    for link in links:
+        uses(newest, book, "warehouse", **link)
+    assert fresh(assets(newest, "workbook")[0]) == (None, None, None)
+
+
+def test_a_workbook_whose_source_is_not_there_is_not_live_beside_it(newest: Handmade) -> None:
+    """The source that cannot be found may be an extract."""
+    book = workbook(newest, data_engine_extracts=False)
+    uses(newest, book, "Gone")
+    uses(newest, book, "warehouse", **LIVE_ORACLE)
+    assert fresh(assets(newest, "workbook")[0]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "published"),
+    [
+        ({"data_engine_extracts": None}, {FULL: at(5)}),
+        ({FULL: at(5)}, {"data_engine_extracts": None}),
+        ({"data_engine_extracts": False}, {"data_engine_extracts": None}),
+    ],
+)
+def test_a_workbook_of_which_a_part_is_unknown_is_unknown(
+    newest: Handmade, own: dict[str, object], published: dict[str, object]
+) -> None:
+    """The part may be the stalest: neither live nor as fresh as the parts that are known."""
+    source(newest, **published)
+    uses(newest, workbook(newest, **own))
+    assert fresh(assets(newest, "workbook")[0]) == (None, None, None)
+
+
+VIRTUAL = {"dbclass": "publishedConnection", "has_extract": False}
+
+
+@pytest.mark.parametrize("dbclass", ["publishedConnection", "publishedconnection"])
+def test_what_reads_a_virtual_connection_is_not_live(any_version: Handmade, dbclass: str) -> None:
+    """The repository does not say whether its tables are extracted, and when that was."""
+    book = workbook(any_version, data_engine_extracts=False)
+    number = source(any_version, data_engine_extracts=False)
+    uses(any_version, book, "vc", **{**VIRTUAL, "dbclass": dbclass})
+    uses(any_version, number, "vc", owner_type="Datasource", **{**VIRTUAL, "dbclass": dbclass})
+    for kind in ("workbook", "datasource"):
+        assert [fresh(asset) for asset in assets(any_version, kind)] == [(None, None, None)]
+
+
+def test_a_workbook_on_a_source_that_reads_a_virtual_connection_is_not_live(newest: Handmade) -> None:
+    """What is unknown upstream is unknown downstream."""
+    number = source(newest, data_engine_extracts=False)
+    uses(newest, number, "vc", owner_type="Datasource", **VIRTUAL)
+    uses(newest, workbook(newest, data_engine_extracts=False))
+    assert fresh(assets(newest, "workbook")[0]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("has_extract", "expected"),
+    [
+        (True, (at(5), "repository", "extract")),
+        (None, (at(5), "repository", "extract")),
+        (False, (None, None, None)),
+    ],
+)
+def test_a_virtual_connection_beside_an_extract(
+    newest: Handmade, has_extract: object, expected: tuple[object, ...]
+) -> None:
+    """What was extracted through it is as old as the extract; what is read beside the extract may be staler."""
+    uses(newest, workbook(newest, extracts_refreshed_at=at(5)), "vc", **{**VIRTUAL, "has_extract": has_extract})
+    assert fresh(assets(newest, "workbook")[0]) == expected
+
+
+def test_a_data_source_extracted_through_a_virtual_connection_is_an_extract(newest: Handmade) -> None:
+    """A data source is an extract as a whole."""
+    uses(newest, source(newest, extracts_refreshed_at=at(5)), "vc", owner_type="Datasource", **VIRTUAL)
+    assert fresh(assets(newest, "datasource")[0]) == (at(5), "repository", "extract")
+
+
+def test_a_data_source_that_extends_another_is_not_live(newest: Handmade) -> None:
+    """The other may have an extract."""
+    number = source(newest, data_engine_extracts=False)
+    uses(newest, number, "Other", owner_type="Datasource")
+    assert fresh(assets(newest, "datasource")[0]) == (None, None, None)
 
 
 def test_what_a_version_lacks_is_not_known(any_version: Handmade) -> None:
@@ -157,7 +254,6 @@ def test_a_source_that_is_not_there_tells_nothing(newest: Handmade, dbname: str)
         ({"dbclass": "oracle", "has_extract": False}, "mixed"),
         ({"dbclass": "oracle", "has_extract": True}, "extract"),
         ({"dbclass": "oracle", "has_extract": None}, "extract"),
-        ({"dbclass": None, "has_extract": False}, "mixed"),
         ({"dbclass": "hyper", "has_extract": False}, "extract"),
     ],
 )

@@ -1,8 +1,22 @@
 """What stands around an asset: its tasks, its project, its owner and its tags."""
 
+from typing import Any
+
 import pytest
 
-from tests.collectors.assets.rows import LUID, assets, flow, project, schedule, source, task, uses, workbook
+from tests.collectors.assets.rows import (
+    LUID,
+    assets,
+    flow,
+    flow_task,
+    project,
+    run_spec,
+    schedule,
+    source,
+    task,
+    uses,
+    workbook,
+)
 from tests.collectors.repositories import Handmade, at
 
 
@@ -53,8 +67,103 @@ def test_an_asset_without_tasks_says_nothing_of_them(newest: Handmade) -> None:
     """Unknown is absent: no failures is not zero failures."""
     workbook(newest)
     (asset,) = assets(newest, "workbook")
-    names = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
-    assert [asset[name] for name in names] == [None] * 4
+    assert [asset[name] for name in OF_TASKS] == [None] * 4
+
+
+OF_TASKS = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
+
+
+def of_tasks(repository: Handmade, kind: str) -> list[Any]:
+    """Return what the tasks of the only asset of a type come to."""
+    (asset,) = assets(repository, kind)
+    return [asset[name] for name in OF_TASKS]
+
+
+def test_a_flows_task_names_a_specification(any_version: Handmade) -> None:
+    """In every version: of all specifications of a flow the earliest run, the most failures, suspended if one is."""
+    number, states = flow(any_version), any_version.version != "2019.3"
+    specs = [run_spec(any_version, number) for _ in range(3)]
+    tasks = [
+        flow_task(any_version, specs[0], schedule_id=schedule(any_version, at(22)), consecutive_failure_count=2),
+        flow_task(any_version, specs[1], schedule_id=schedule(any_version, at(21))),
+        flow_task(any_version, specs[2], consecutive_failure_count=5, state=1),
+    ]
+    expected = [at(21), 5, True if states else None, ",".join(map(str, tasks))]
+    assert of_tasks(any_version, "flow") == expected
+
+
+def test_a_specifications_number_is_not_a_workbooks(any_version: Handmade) -> None:
+    """A workbook, a data source and another flow with the number of the specification have no task."""
+    spec = run_spec(any_version, flow(any_version))
+    flow_task(any_version, spec, schedule_id=schedule(any_version, at(21)))
+    flow(any_version, id=spec, luid=LUID(4))
+    workbook(any_version, id=spec)
+    source(any_version, id=spec)
+    found = [asset for kind in ("workbook", "datasource", "flow") for asset in assets(any_version, kind)]
+    assert [asset["asset_id"] for asset in found if asset["task_ids"]] == [LUID(3)]
+    assert [asset["next_refresh_at"] for asset in found if asset["next_refresh_at"]] == [at(21)]
+
+
+def test_a_task_may_name_the_flow_itself(any_version: Handmade) -> None:
+    """Servers that do so are understood too, and both kinds of task count together."""
+    number = flow(any_version)
+    tasks = [
+        task(any_version, number, obj_type="Flow", schedule_id=schedule(any_version, at(22))),
+        flow_task(any_version, run_spec(any_version, number), schedule_id=schedule(any_version, at(21))),
+    ]
+    assert of_tasks(any_version, "flow")[0::3] == [at(21), ",".join(map(str, tasks))]
+
+
+def test_a_specification_that_is_not_there_says_nothing(newest: Handmade) -> None:
+    """Its task belongs to no flow, and the flows are not said to have none."""
+    flow_task(newest, flow(newest))
+    workbook(newest)
+    assert of_tasks(newest, "flow") == [None] * 4
+    assert [assets(newest, kind)[0]["tasks_told"] for kind in ("workbook", "flow")] == [True, False]
+
+
+def test_a_repository_without_any_task_says_nothing_of_tasks(newest: Handmade) -> None:
+    """A table that cannot be read looks the same: that an asset has no task is said where others have one."""
+    workbook(newest)
+    assert assets(newest, "workbook")[0]["tasks_told"] is False
+
+
+def link(repository: Handmade, linked: int, *tasks: int) -> None:
+    """Make tasks the steps of a linked task."""
+    for number, task_id in enumerate(tasks, 1):
+        repository.add("linked_task_steps", linked_task_id=linked, task_id=task_id, step_number=number)
+
+
+@pytest.mark.parametrize("trigger", [True, False], ids=["triggered", "its own task"])
+def test_a_step_of_a_linked_task_runs_by_the_schedule_of_that(newest: Handmade, *, trigger: bool) -> None:
+    """A step has no schedule; what starts the linked task has one."""
+    linked = newest.add("linked_tasks", site_id=1)
+    step = task(newest, workbook(newest))
+    run = flow_task(newest, run_spec(newest, flow(newest)))
+    link(newest, linked, step, run)
+    plan = {"schedule_id": schedule(newest, at(21))}
+    if trigger:
+        newest.add("linked_task_triggers", linked_task_id=linked, task_id=task(newest, 1, obj_type=None, **plan))
+    else:
+        task(newest, linked, obj_type="LinkedTask", **plan)
+    assert [of_tasks(newest, kind)[0] for kind in ("workbook", "flow")] == [at(21), at(21)]
+
+
+@pytest.mark.parametrize("unlike", [{"active": False}, {"state": 1}, {"schedule_id": None}], ids=str)
+def test_a_linked_task_that_nothing_starts_has_no_next_run(newest: Handmade, unlike: dict[str, object]) -> None:
+    """What starts it is switched off, suspended or without a schedule."""
+    linked = newest.add("linked_tasks", site_id=1)
+    link(newest, linked, task(newest, workbook(newest)))
+    task(newest, linked, **{"obj_type": "LinkedTask", "schedule_id": schedule(newest, at(21)), **unlike})
+    assert of_tasks(newest, "workbook")[0] is None
+
+
+def test_a_step_with_a_schedule_of_its_own_has_the_earlier_run(newest: Handmade) -> None:
+    """It runs by both."""
+    linked = newest.add("linked_tasks", site_id=1)
+    link(newest, linked, task(newest, workbook(newest), schedule_id=schedule(newest, at(20))))
+    task(newest, linked, obj_type="LinkedTask", schedule_id=schedule(newest, at(21)))
+    assert of_tasks(newest, "workbook")[0] == at(20)
 
 
 def test_the_project_is_the_whole_path(any_version: Handmade) -> None:
