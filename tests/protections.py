@@ -379,8 +379,8 @@ PROTECTIONS = (
         "the active server is found among the hosts",
         (20,),
         "repository/source.py",
-        "active = not _in_recovery(connection)",
-        "active = True",
+        "if not session.in_recovery:",
+        "if session:",
         ("archive/test_failover.py::test_failover",),
     ),
     Protection(
@@ -618,8 +618,8 @@ PROTECTIONS = (
     Protection(
         "a lock is not waited for longer than two seconds",
         (35,),
-        "repository/source.py",
-        " -c lock_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}",
+        "repository/connection.py",
+        '        "lock_timeout": str(int(LOCK_TIMEOUT_SECONDS * 1000)),\n',
         "",
         ("archive/test_transport.py::test_a_lock_is_not_waited_for",),
     ),
