@@ -102,7 +102,7 @@ def test_a_wrong_password_is_refused(simulation: Simulation, tmp_path: Path) -> 
     """The line says what to look at, not what was tried."""
     checked = check(tmp_path, simulation, REPOSITORY__PASSWORD=PASSWORD)
     assert (checked.returncode, faults(checked)) == (1, ["repository"])
-    assert "check repository.user, its password and its rights" in checked.stdout
+    assert "check repository.user and its password" in checked.stdout
     assert PASSWORD not in checked.stdout + checked.stderr
 
 

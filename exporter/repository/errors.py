@@ -155,7 +155,7 @@ CONNECTION_ADVICE = (
         "name the host in repository.hosts as the certificate does, or set repository.sslmode to verify-ca",
     ),
     Advice(
-        "root certificate",
+        "root certificate file",
         SourceRefused,
         "set repository.sslrootcert to the server's certificate (server.crt of Tableau Server)",
     ),
@@ -175,7 +175,7 @@ CONNECTION_ADVICE = (
         SourceRefused,
         f"what answers there is not PostgreSQL; check {_PORT}",
     ),
-    Advice("certificate|SSL", SourceRefused, "check repository.sslmode and repository.sslrootcert"),
+    Advice("certificate|SSL", SourceRefused, f"check repository.sslmode and repository.sslrootcert, and {_PORT}"),
     Advice(
         "resolve host|translate host name",
         SourceUnreachable,
@@ -199,7 +199,7 @@ CONNECTION_ADVICE = (
     Advice(
         "timeout expired|timed out|No route to host|unreachable|did not answer in time",
         SourceUnreachable,
-        f"no answer of PostgreSQL's; check {_PORT}, firewalls, and whether the server hangs",
+        f"no answer of PostgreSQL's; check {_PORT}, firewalls, and whether the server or a pooler hangs",
     ),
 )
 

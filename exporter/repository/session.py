@@ -19,6 +19,8 @@ from exporter.repository.copying import ARROW_TYPES, Field, copy_out
 
 # How much longer than its own statement timeout a server may stay silent before its socket is cut.
 GRACE_SECONDS = 5.0
+# How long a server may take to answer the first question: the next host should not have to wait for a long statement.
+CHECK_SECONDS = 5.0
 ANOTHER_WAY = "name PostgreSQL itself in repository.hosts"
 STANDBY_MARK = "/standby"
 """Ends the name of a node that is in recovery."""
@@ -117,7 +119,7 @@ class Session:
 
     def check(self) -> None:
         """Find out whether the settings hold, and what the server is. Raises SourceRefused where one does not hold."""
-        with deadline(self._connection, GRACE_SECONDS), self._transaction():
+        with self._transaction(CHECK_SECONDS), deadline(self._connection, CHECK_SECONDS):
             row = self._connection.execute(_FACTS, [list(self._expected)]).fetchone()
         if row is None:
             message = f"repository {self.address}: answers a query without a row: {ANOTHER_WAY}"
@@ -216,13 +218,14 @@ class Session:
             return self._connection.execute(query.encode()).fetchone()
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, silence: float | None = None) -> Iterator[None]:
         connection = self._connection
+        silence = self._silence if silence is None else silence
         try:
-            with deadline(connection, self._silence):
+            with deadline(connection, silence):
                 connection.execute(self._begin)
             yield
-            with deadline(connection, self._silence):
+            with deadline(connection, silence):
                 connection.execute("COMMIT")
         except BaseException as error:
             self._abandon()
