@@ -124,10 +124,10 @@ class Session:
         if row is None:
             message = f"repository {self.address}: answers a query without a row: {ANOTHER_WAY}"
             raise SourceRefused(message)
-        self.in_recovery, on_linux, found = row
+        self.in_recovery, on_linux, shown = row
         for name, value in self._expected.items():
-            if found.get(name) != value:
-                message = f"repository {self.address}: {name} is {found.get(name)!r} after it was set to {value!r}"
+            if (found := (shown or {}).get(name)) != value:
+                message = f"repository {self.address}: {name} is {found!r:.60} after it was set to {value!r}"
                 raise SourceRefused(f"{message}: a pooler or proxy drops it; {ANOTHER_WAY}")
         if on_linux and self._connection.info.server_version >= POSTGRES_12:
             # A copy that nobody takes off the wire ends too: its own timeout does not reach a server that sends.
