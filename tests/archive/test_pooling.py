@@ -155,3 +155,18 @@ def test_a_pooler_that_knows_neither_user_nor_database(source: Source, rig: Rig,
         reach(rig, user="readonly", database="elsewhere")
         with pytest.raises(SourceRefused, match=r'"elsewhere" does not exist: check repository.database'):
             rig.repository.session().__enter__()
+
+
+def test_transactions_of_a_session_on_several_server_connections(source: Source, rig: Rig, postgres: Postgres) -> None:
+    """Nothing that a session reads depends on what an earlier transaction left on another server connection."""
+    who = "SELECT pg_backend_pid()::bigint AS n"
+    with (
+        pooled(rig, postgres, "transaction") as port,
+        other_client(source, port) as other,
+        rig.repository.session() as session,
+    ):
+        before = {session.page(who, NUMBERS)["n"][0].as_py() for _ in range(8)}
+        other.execute(b"BEGIN")
+        other.execute(b"SELECT 1")
+        after = {session.page(who, NUMBERS)["n"][0].as_py() for _ in range(3)}
+    assert before.isdisjoint(after)

@@ -75,11 +75,15 @@ def refusal(text: str, severity: str = "FATAL") -> bytes:
 
 @pytest.mark.parametrize(
     ("ending", "sslmode", "advice"),
-    [("SSL off", "disable", "the server demands TLS"), ("SSL on", "require", "only without TLS")],
+    [
+        (", SSL off", "disable", "the server demands TLS"),
+        (", SSL on", "require", "only without TLS"),
+        ("", "disable", ENABLE),  # built without TLS
+    ],
 )
 def test_the_words_of_postgresql_13_and_older(ending: str, sslmode: str, advice: str, tls: ssl.SSLContext) -> None:
-    """Older servers call it "SSL on" and "SSL off" (its source, branches 9.3 to 13)."""
-    text = f'no pg_hba.conf entry for host "127.0.0.1", user "agent", database "workgroup", {ending}'
+    """Older servers call it "SSL on" and "SSL off" (its source before version 14)."""
+    text = f'no pg_hba.conf entry for host "127.0.0.1", user "agent", database "workgroup"{ending}'
     with answering(refusal(text), None if sslmode == "disable" else tls) as port:
         error = failure(port, case=Case(sslmode=sslmode))
     assert type(error) is SourceRefused
