@@ -1,14 +1,26 @@
 """What a session sets is checked after connecting: a setting that does not hold is named, with what drops it."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
 from exporter.demo.postgres import Postgres
-from exporter.errors import SourceRefused
+from exporter.errors import SourceRefused, SourceUnreachable
+from exporter.repository.session import Session
 from exporter.repository.source import Address, Login, Repository
 from tests.archive.proxy import Proxy
 from tests.repository.conftest import PASSWORD
+
+
+@contextmanager
+def paused(server: Postgres) -> Iterator[None]:
+    """Freeze a server."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
 
 
 class Altering(Proxy):
@@ -26,10 +38,19 @@ class Altering(Proxy):
         return piece.replace(self._text, self._instead)
 
 
-def session_through(line: Proxy) -> Any:  # noqa: ANN401 - a context manager
+def session_through(
+    line: Proxy, sslmode: str = "disable", statement_timeout: float = 30.0
+) -> AbstractContextManager[Session]:
     """Return a session through a line."""
-    address = Address("127.0.0.1", line.port)
-    return Repository(Login((address,), "workgroup", "agent", lambda: PASSWORD, (("sslmode", "disable"),))).session()
+    login = Login(
+        (Address("127.0.0.1", line.port),),
+        "workgroup",
+        "agent",
+        lambda: PASSWORD,
+        (("sslmode", sslmode),),
+        statement_timeout=statement_timeout,
+    )
+    return Repository(login).session()
 
 
 @pytest.mark.parametrize(
@@ -60,3 +81,28 @@ def test_what_holds_is_not_complained_of(server: Postgres) -> None:
     """Through a line that changes nothing a session begins."""
     with Altering(server, "nothing", "nothing") as line, session_through(line) as session:
         assert session.in_recovery is False
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "require"])
+def test_a_connection_that_is_cut(sslmode: str, postgres15: Postgres) -> None:
+    """A connection that breaks in the middle is an outage, with TLS as without, and no fault of the configuration."""
+    with ExitStack() as stack:
+        line = stack.enter_context(Proxy(postgres15.host, postgres15.port))
+        session = stack.enter_context(session_through(line, sslmode=sslmode))
+        line.__exit__(None, None, None)
+        with pytest.raises(SourceUnreachable) as caught:
+            session.look(["workbooks"])
+    assert "repository.sslmode" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_server_that_hangs(postgres15: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that falls silent after connecting is given up in time, and the line says so."""
+    monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
+    with (
+        Proxy(postgres15.host, postgres15.port) as line,
+        session_through(line, statement_timeout=1.0) as session,
+        paused(postgres15),
+        pytest.raises(SourceUnreachable, match=r"no answer within 1\.2 s: the server, a pooler or the network"),
+    ):
+        session.look(["workbooks"])
