@@ -6,7 +6,7 @@ Each message is one line that says what happened, to what, and what to do::
     |-- ConfigurationError      the configuration has faults; carries all of them
     |-- SourceError             a source of rows did what it should not
     |   |-- SourceUnreachable   it did not answer, or not in time
-    |   |-- SourceRefused       it answered with a refusal: password, rights, certificate
+    |   |-- SourceRefused       it answered with a refusal: password, rights, certificate, a setting that does not hold
     |   |-- SourceTimedOut      it ended a statement that took longer than its timeout
     |   `-- SourceIncomplete    it answered without what a collector needs
     |-- HistoryError            the history file did what it should not
@@ -58,7 +58,7 @@ class SourceUnreachable(SourceError):
 
 
 class SourceRefused(SourceError):
-    """The source answered with a refusal: password, rights, certificate."""
+    """The source answered with a refusal: password, rights, certificate, a setting that does not hold."""
 
 
 class SourceTimedOut(SourceError):

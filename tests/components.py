@@ -78,6 +78,7 @@ COMPONENTS = {
     "prometheus": Component(_program("prometheus"), _debian("prometheus")),
     "alertmanager": Component(_program("prometheus-alertmanager", "alertmanager"), _debian("prometheus-alertmanager")),
     "amtool": Component(_program("amtool"), _debian("prometheus-alertmanager")),
+    "pgbouncer": Component(_program("pgbouncer"), _debian("pgbouncer")),
     "chromium": Component(_program("chromium"), _debian("chromium")),
     "buildah": Component(_program("buildah"), _debian("buildah")),
     "debootstrap": Component(_program("debootstrap"), _debian("debootstrap")),

@@ -19,6 +19,7 @@ from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from tests.alertmanager import running
+from tests.pgbouncer import pgbouncer
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"
@@ -102,8 +103,26 @@ def test_a_wrong_password_is_refused(simulation: Simulation, tmp_path: Path) -> 
     """The line says what to look at, not what was tried."""
     checked = check(tmp_path, simulation, REPOSITORY__PASSWORD=PASSWORD)
     assert (checked.returncode, faults(checked)) == (1, ["repository"])
-    assert "check repository.user, its password and its rights" in checked.stdout
+    assert "check repository.user and its password" in checked.stdout
     assert PASSWORD not in checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "line"),
+    [
+        ("transaction", 0, "PostgreSQL 18"),
+        ("statement", 1, "a pooler (PgBouncer) answers for the repository with pool_mode = statement"),
+    ],
+)
+def test_a_pooler_in_front_of_the_repository(
+    mode: str, code: int, line: str, simulation: Simulation, postgres18: Postgres, tmp_path: Path
+) -> None:
+    """Through PgBouncer everything is checked as without it, or the line names the pooler and what to change."""
+    parameters = simulation.parameters()
+    with pgbouncer(postgres18, {str(parameters["user"]): str(parameters["password"])}, pool_mode=mode) as port:
+        checked = check(tmp_path, simulation, REPOSITORY__HOSTS=f"127.0.0.1:{port}")
+    assert (checked.returncode, checked.stderr, faults(checked)) == (code, "", ["repository"] * code)
+    assert line in checked.stdout
 
 
 def test_a_folder_that_may_not_be_written(simulation: Simulation, tmp_path: Path) -> None:

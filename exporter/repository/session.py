@@ -12,15 +12,19 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
 from exporter.collector import Relation, columns_of
-from exporter.errors import SourceError
+from exporter.errors import SourceError, SourceRefused
 from exporter.repository.catalog import Catalog, read_catalog
-from exporter.repository.connection import deadline
+from exporter.repository.connection import begin, deadline, settings_of
 from exporter.repository.copying import ARROW_TYPES, Field, copy_out
 
+# How much longer than its own statement timeout a server may stay silent before its socket is cut.
 GRACE_SECONDS = 5.0
+# How long a server may take to answer the first question: the next host should not have to wait for a long statement.
+CHECK_SECONDS = 5.0
+ANOTHER_WAY = "name PostgreSQL itself in repository.hosts"
 STANDBY_MARK = "/standby"
 """Ends the name of a node that is in recovery."""
-POSTGRES_11, POSTGRES_12, POSTGRES_13 = 110_000, 120_000, 130_000
+POSTGRES_12, POSTGRES_13 = 120_000, 130_000
 
 _IDENTITY = """
     SELECT
@@ -39,7 +43,13 @@ _IDENTITY = """
 """
 
 
-_HANG_UP = "SELECT set_config('tcp_user_timeout', %s, false) WHERE version() LIKE '%%linux%%'"
+# What SHOW says of each setting, and what else must be known before anything is read.
+_FACTS = """
+    SELECT
+        pg_is_in_recovery() AS in_recovery,
+        version() LIKE '%%linux%%' AS on_linux,
+        (SELECT json_object_agg(lower(name), setting) FROM pg_settings WHERE lower(name) = ANY(%s)) AS settings
+"""
 # Whoever waits for our lock waits no longer than one statement may take, however many the transaction has.
 _REST = """
     SELECT set_config(
@@ -93,9 +103,13 @@ class Session:
         self.catalog = Catalog({})
         self.asked_at: datetime | None = None
         """The source's clock (UTC, naive) when the catalog was read."""
+        self.in_recovery = False
         self._connection = connection
         self._milliseconds = int(statement_timeout * 1000)
         self._silence = statement_timeout + GRACE_SECONDS
+        self._settings = settings_of(connection.info.server_version, self._milliseconds)
+        self._expected = {**self._settings, "transaction_read_only": "on", "transaction_isolation": "repeatable read"}
+        self._begin = begin(self._settings)
 
     @property
     def server_version(self) -> str:
@@ -103,20 +117,31 @@ class Session:
         version = self._connection.info.server_version
         return f"{version // 10000}.{version % 10000}"
 
-    def prepare(self) -> None:
-        """Settle what could not be asked for while connecting: older versions do not know these settings."""
-        version = self._connection.info.server_version
-        with deadline(self._connection, self._silence):
-            if version >= POSTGRES_11:
-                self._connection.execute("SET jit = off")  # compiling costs more than these statements
-            if version >= POSTGRES_12:
-                # A copy that nobody takes off the wire ends too: its own timeout does not reach a server that sends.
-                # Elsewhere the server would only write into its log that it cannot.
-                self._connection.execute(_HANG_UP, [str(self._milliseconds)])
+    def check(self) -> None:
+        """Find out whether the settings hold, and what the server is. Raises SourceRefused where one does not hold."""
+        with self._transaction(CHECK_SECONDS), deadline(self._connection, CHECK_SECONDS):
+            row = self._connection.execute(_FACTS, [list(self._expected)]).fetchone()
+        if row is None:
+            message = f"repository {self.address}: answers a query without a row: {ANOTHER_WAY}"
+            raise SourceRefused(message)
+        self.in_recovery, on_linux, shown = row
+        for name, value in self._expected.items():
+            if (found := (shown or {}).get(name)) != value:
+                message = f"repository {self.address}: {name} is {found!r:.60} after it was set to {value!r}"
+                raise SourceRefused(f"{message}: a pooler or proxy drops it; {ANOTHER_WAY}")
+        if on_linux and self._connection.info.server_version >= POSTGRES_12:
+            # A copy that nobody takes off the wire ends too: its own timeout does not reach a server that sends.
+            # Elsewhere the server would only write into its log that it cannot.
+            self._begin = begin({**self._settings, "tcp_user_timeout": str(self._milliseconds)})
+
+    def close(self) -> None:
+        """End the session, whatever state it is in."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
 
     def look(self, relations: Collection[str]) -> Catalog:
         """Read the catalog of these relations, and keep it for the statements to come."""
-        with deadline(self._connection, self._silence):
+        with self._transaction(), deadline(self._connection, self._silence):
             self.catalog = read_catalog(self._connection, relations)
             row = self._connection.execute("SELECT now() AT TIME ZONE 'UTC'").fetchone()
         self.asked_at = row[0] if row else None
@@ -193,13 +218,14 @@ class Session:
             return self._connection.execute(query.encode()).fetchone()
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, silence: float | None = None) -> Iterator[None]:
         connection = self._connection
+        silence = self._silence if silence is None else silence
         try:
-            with deadline(connection, self._silence):
-                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            with deadline(connection, silence):
+                connection.execute(self._begin)
             yield
-            with deadline(connection, self._silence):
+            with deadline(connection, silence):
                 connection.execute("COMMIT")
         except BaseException as error:
             self._abandon()

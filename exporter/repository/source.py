@@ -1,27 +1,15 @@
 """The repository as a source: find the active host, open a short read-only session, say in one line what went wrong."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
-from psycopg import Connection
 
-from exporter.errors import ExporterError, SourceError, SourceRefused, SourceTimedOut, SourceUnreachable
-from exporter.repository.connection import connect, deadline
+from exporter.errors import ExporterError, SourceError, SourceRefused, SourceUnreachable
+from exporter.repository.connection import connect
+from exporter.repository.errors import connection_error, statement_error
 from exporter.repository.session import Session
-
-LOCK_TIMEOUT_SECONDS = 2.0
-# How much longer than its own statement timeout a server may stay silent before its socket is cut.
-GRACE_SECONDS = 5.0
-
-# SQLSTATE classes: connection exceptions, too many clients, shutdown.
-_CONNECTION_LOST = ("08", "53", "57P")
-_REFUSALS = ("28", "42501", "3D000")
-_TIMED_OUT = "57014"
-_NEVER_ANSWERED = "closed the connection or did not answer in time"
 
 
 @dataclass(frozen=True)
@@ -58,52 +46,40 @@ class Repository:
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
         """Open a session with the active host; raises SourceUnreachable, SourceRefused or another SourceError."""
-        address, connection = self._find()
+        address, session = self._find()
         try:
-            session = Session(
-                connection, str(address), self._login.statement_timeout, functools.partial(self._explained, address)
-            )
-            session.prepare()
             self._last_active = address
             yield session
         except psycopg.Error as error:
-            raise self._explained(address, error) from error
+            raise self._explain(address, error) from error
         finally:
-            with contextlib.suppress(psycopg.Error):
-                connection.close()
+            session.close()
 
-    def _find(self) -> tuple[Address, Connection[Any]]:
+    def _find(self) -> tuple[Address, Session]:
         """Connect to the host that is not in recovery; to a standby only when nothing else answers."""
         failures: list[str] = []
         refused = False
         standby: Address | None = None
         for address in self._in_order():
             try:
-                connection = self._connect(address)
+                session = self._open(address)
             except SourceError as error:
                 failures.append(str(error))
                 refused = refused or isinstance(error, SourceRefused)
                 continue
-            try:
-                active = not _in_recovery(connection)
-            except psycopg.Error as error:
-                failures.append(str(self._explained(address, error)))
-                connection.close()
-                continue
-            if active:
-                return address, connection
-            connection.close()
+            if not session.in_recovery:
+                return address, session
+            session.close()
             standby = standby or address
         if standby is not None:
-            return standby, self._connect(standby)
+            return standby, self._open(standby)
         raise (SourceRefused if refused else SourceUnreachable)("; ".join(failures))
 
     def _in_order(self) -> Sequence[Address]:
         return sorted(self._login.addresses, key=lambda address: address != self._last_active)
 
-    def _connect(self, address: Address) -> Connection[Any]:
+    def _open(self, address: Address) -> Session:
         login = self._login
-        milliseconds = int(login.statement_timeout * 1000)
         parameters: dict[str, str | int] = {
             "host": address.host,
             "port": address.port,
@@ -116,47 +92,32 @@ class Repository:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            "tcp_user_timeout": milliseconds,
-            # Parallel workers would show as further connections and take more than one core of Tableau's machine.
-            "options": f"-c statement_timeout={milliseconds} -c lock_timeout={int(LOCK_TIMEOUT_SECONDS * 1000)}"
-            f" -c idle_in_transaction_session_timeout={milliseconds} -c default_transaction_read_only=on"
-            " -c timezone=UTC -c datestyle=ISO -c max_parallel_workers_per_gather=0",
+            "tcp_user_timeout": int(login.statement_timeout * 1000),
+            # None, also where the environment has PGOPTIONS: a pooler refuses them or drops them.
+            "options": "",
         }
         try:
             password = login.password()
         except ExporterError as error:
             raise SourceRefused(f"repository {address}: {error}") from None
+        if password is not None:
+            parameters["password"] = password
         try:
-            if password is not None:
-                parameters["password"] = password
             connection = connect(parameters)
         except (psycopg.Error, OSError) as error:
-            raise self._explained(address, error) from None
-        return connection
+            raise connection_error(f"repository {address}", error, password) from None
+        session = Session(
+            connection, str(address), login.statement_timeout, lambda error: self._explain(address, error)
+        )
+        try:
+            session.check()
+        except BaseException:
+            session.close()
+            raise
+        return session
 
-    def _explained(self, address: Address, error: Exception) -> SourceError:
-        """Turn a driver's error into one line without the password that says what to do."""
-        text = " ".join(str(error).split()) or _NEVER_ANSWERED
+    def _explain(self, address: Address, error: Exception) -> SourceError:
+        password: str | None = None
         with contextlib.suppress(ExporterError):
-            if password := self._login.password():
-                text = text.replace(password, "<secret>")
-        state = getattr(error, "sqlstate", None) or ""
-        message = f"repository {address}: {text}"
-        if state.startswith(_REFUSALS) or "authentication failed" in text or "no password supplied" in text:
-            return SourceRefused(f"{message}: check repository.user, its password and its rights")
-        if "certificate verify failed" in text:
-            # libpq does not say why.
-            return SourceRefused(f"{message}: check repository.sslrootcert, and whether the certificate has expired")
-        if "certificate" in text or "SSL" in text:
-            return SourceRefused(f"{message}: check repository.sslmode and repository.sslrootcert")
-        # A server that says why it gave up one statement (a lock, its timeout) is there for the next.
-        answered = bool(state) and not state.startswith(_CONNECTION_LOST)
-        if isinstance(error, psycopg.OperationalError | OSError) and not answered:
-            return SourceUnreachable(message)
-        return (SourceTimedOut if state == _TIMED_OUT else SourceError)(message)
-
-
-def _in_recovery(connection: Connection[Any]) -> bool:
-    with deadline(connection, GRACE_SECONDS):
-        row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-    return bool(row and row[0])
+            password = self._login.password()
+        return statement_error(f"repository {address}", error, password)

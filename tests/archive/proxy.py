@@ -40,6 +40,10 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
+    def alter(self, piece: bytes) -> bytes:
+        """Return what is passed on of a piece that the client sent."""
+        return piece
+
     def _accept(self) -> None:
         while not self._stop.is_set():
             try:
@@ -60,6 +64,8 @@ class Proxy:
                 passed += len(piece)
                 if source.getpeername() == self._server:
                     self.passed += len(said)
+                else:
+                    said = self.alter(said)
                 target.sendall(said)
             if limit is None or passed <= limit:
                 target.shutdown(socket.SHUT_WR)

@@ -43,7 +43,7 @@ def refused(rig: Rig, words: str) -> None:
     patient = rig.repository._login
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
-        patch.setattr("exporter.repository.source.GRACE_SECONDS", 0.2)
+        patch.setattr("exporter.repository.session.CHECK_SECONDS", 0.2)
         reach(rig, statement_timeout=STATEMENT_SECONDS, connect_timeout=2.0)
         assert not rig.poll()
     rig.repository._login = patient
