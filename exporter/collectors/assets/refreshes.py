@@ -75,18 +75,20 @@ def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[Freshness]:
     """Yield the freshness of each asset of the site's lists, in their order.
 
     A workbook is as fresh as the stalest of its own extracts and of the published extracts that it uses; live data does
-    not count. Where nothing better is known, the last change of anything stands in, unless what is remembered could
-    not be read.
+    not count. Where nothing better is known, the last change of anything stands in: not where what is remembered could
+    not be read, nor for a workbook without an extract of its own, which may be live.
     """
     found = by_key(known)
     entries = list(zip(*_lists(inventory.content, "asset_type", "asset_id", "has_extracts", "updated_at"), strict=True))
     found |= {
         (kind, luid): _with_entry(kind, found[kind, luid], has_extracts) for kind, luid, has_extracts, _ in entries
     }
-    for kind, luid, _, updated_at in entries:
+    for kind, luid, has_extracts, updated_at in entries:
         own = found[kind, luid]
         sources = [found.get(("datasource", one), Known()) for one in _luids(own.uses)]
-        yield _freshness(kind, own, sources, None if inventory.remembered is None else updated_at)
+        may_be_live = kind == "workbook" and has_extracts is False
+        stands_in = inventory.remembered is not None and not may_be_live
+        yield _freshness(kind, own, sources, updated_at if stands_in else None)
 
 
 def _freshness(kind: str, own: Known, sources: list[Known], updated_at: datetime | None) -> Freshness:

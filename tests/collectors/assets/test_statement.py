@@ -75,20 +75,20 @@ def test_a_workbook_whose_source_is_not_there_is_not_live_beside_it(newest: Hand
 
 
 @pytest.mark.parametrize(
-    ("own", "published"),
+    ("own", "published", "expected"),
     [
-        ({"data_engine_extracts": None}, {FULL: at(5)}),
-        ({FULL: at(5)}, {"data_engine_extracts": None}),
-        ({"data_engine_extracts": False}, {"data_engine_extracts": None}),
+        ({"data_engine_extracts": None}, {FULL: at(5)}, (at(5), "repository", None)),
+        ({FULL: at(5)}, {"data_engine_extracts": None}, (at(5), "repository", None)),
+        ({"data_engine_extracts": False}, {"data_engine_extracts": None}, (None, None, None)),
     ],
 )
-def test_a_workbook_of_which_a_part_is_unknown_is_unknown(
-    newest: Handmade, own: dict[str, object], published: dict[str, object]
+def test_a_workbook_of_which_a_part_is_unknown(
+    newest: Handmade, own: dict[str, object], published: dict[str, object], expected: tuple[object, ...]
 ) -> None:
-    """The part may be the stalest: neither live nor as fresh as the parts that are known."""
+    """The part may be the stalest: its connection is not known, and it is as old as the other parts, at least."""
     source(newest, **published)
     uses(newest, workbook(newest, **own))
-    assert fresh(assets(newest, "workbook")[0]) == (None, None, None)
+    assert fresh(assets(newest, "workbook")[0]) == expected
 
 
 VIRTUAL = {"dbclass": "publishedConnection", "has_extract": False}
@@ -118,7 +118,7 @@ def test_a_workbook_on_a_source_that_reads_a_virtual_connection_is_not_live(newe
     [
         (True, (at(5), "repository", "extract")),
         (None, (at(5), "repository", "extract")),
-        (False, (None, None, None)),
+        (False, (at(5), "repository", None)),
     ],
 )
 def test_a_virtual_connection_beside_an_extract(
