@@ -29,7 +29,8 @@ def built_at() -> datetime:
 @pytest.fixture(scope="module")
 def server(built_at: datetime) -> Iterator[TableauServer]:
     """A simulated Tableau Cloud with three sites."""
-    with TableauServer(Estate.large(WORKBOOKS, DATASOURCES, flows=FLOWS, sites=SITES, now=built_at)) as running:
+    estate = Estate.large(WORKBOOKS, DATASOURCES, flows=FLOWS, sites=SITES, now=built_at).plain()
+    with TableauServer(estate) as running:
         yield running
 
 
