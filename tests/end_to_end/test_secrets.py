@@ -156,7 +156,7 @@ def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_pa
     rest = {"REST__POLL_INTERVAL": "1s", "PRIVACY__USERS": users, "LOG__LEVEL": "debug"}
     people = names_and_addresses(repository) if users == "name" else people_of(repository)
     ((token, value),) = TOKENS.items()
-    with TableauServer(Estate.of(repository.company)) as tableau:
+    with TableauServer(Estate.of(repository.company).plain()) as tableau:
         keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}
         with Agent(tmp_path, None, **keys, **rest) as agent:
             agent.until(lambda: agent.value("tableau_collector_success", collector="assets") == 1, "a poll")
