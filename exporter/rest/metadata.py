@@ -25,7 +25,7 @@ PATIENCE = 4
 TOO_MUCH = ("LIMIT_EXCEEDED", "TIMEOUT", "TIMED_OUT")
 HARMLESS = frozenset({"MAX_PAGE_SIZE_EXCEEDED"})
 FEATURE_DISABLED = "FEATURE_DISABLED"
-REFUSED = frozenset({"ACCESS_DENIED"})
+REFUSED = frozenset({"ACCESS_DENIED", "FILTER_REQUIRED"})
 INVALID = "ValidationError"
 # Some errors come without a code: "Reached time limit of PT5S for query execution." (tableauserverclient's tests).
 SAID_WITHOUT_CODE = (("time limit", "TIME_LIMIT_EXCEEDED"), ("node limit", "NODE_LIMIT_EXCEEDED"))
@@ -162,10 +162,9 @@ class MetadataReader:
                 size, ceiling = max(SMALLEST_PAGE, size // 2), size
                 continue
             self._sizes[key] = size
-            if 2 * size < ceiling:
-                size *= 2
-            elif ceiling > PAGE_SIZE:
-                size = PAGE_SIZE
+            # In this list, not back to what was too much for it.
+            if ceiling > PAGE_SIZE or 2 * size <= ceiling * 3 // 4:
+                size = min(2 * size, PAGE_SIZE)
             nodes, total = connection.get("nodes"), connection.get("totalCount")
             clean = not codes and isinstance(nodes, list)
             if not clean:

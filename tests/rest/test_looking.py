@@ -10,7 +10,7 @@ import pytest
 from exporter.errors import SourceRefused
 from exporter.rest.login import Token
 from tests.rest.conftest import Rig
-from tests.rest.tableau import at, error
+from tests.rest.tableau import HTML, Answer, at, error
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,38 @@ def test_what_a_site_works_without(three: Rig) -> None:
     for _, note in notes:
         for part in ("works without the Metadata API (", "; without jobs (", "; without extract refresh tasks ("):
             assert part in note
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/projects", "projects"),
+        ("/users", "users"),
+        ("/graphql", "the Metadata API"),
+        ("/jobs", "jobs"),
+        ("/tasks/extractRefreshes", "extract refresh tasks"),
+        ("/flows/runs", "flow runs"),
+        ("/tasks/runFlow", "flow tasks"),
+        ("/tasks/linked", "linked tasks"),
+        ("/flows", "flows"),
+    ],
+)
+def test_every_part_of_a_poll_is_tried(rig: Rig, path: str, name: str) -> None:
+    """What a poll would miss is a note that names it and what cannot be known without it."""
+    refused = error(403, "403004")
+    with rig.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
+        _, (ok, note) = rig.rest().look()
+    assert ok is None
+    assert note.startswith(f"site default works without {name} (")
+
+
+@pytest.mark.parametrize("path", ["/workbooks", "/datasources", "/flows"])
+def test_a_list_of_assets_that_cannot_be_read(rig: Rig, path: str) -> None:
+    """Then the site would not be polled at all: a fault."""
+    with rig.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
+        _, (ok, line) = rig.rest().look()
+    assert ok is False
+    assert line.startswith("site default: ")
 
 
 def test_a_site_that_is_not_there(three: Rig) -> None:

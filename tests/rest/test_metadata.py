@@ -13,6 +13,7 @@ from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, asset, at, error
 
 JSON = {"Content-Type": "application/json"}
+REFRESHED, SIX_TEXT = "extractLastRefreshTime", "2026-07-27T06:00:00Z"
 SIX, SEVEN, NINE = (datetime.fromisoformat(f"2026-07-27T{hour}:00:00") for hour in ("06", "07", "09"))
 
 
@@ -161,6 +162,137 @@ def test_a_page_that_is_too_much_is_halved(rig: Rig) -> None:
         rig.inventory(rest)
         sizes = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
         assert sizes == [250, 125] * 2
+
+
+def sizes_of(rig: Rig) -> list[int]:
+    """Return how large the pages were that were asked for, and forget them."""
+    found = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
+    rig.tableau.asked.clear()
+    return found
+
+
+def test_a_limit_of_time_without_a_code_is_halved(rig: Rig) -> None:
+    """Tableau says so in the message alone, with ``extensions`` null, beside half of the nodes."""
+    whole = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(200)]
+    rig.tableau.sites[""].nodes["workbooksConnection"] = whole
+
+    def slow(asked: Asked) -> Answer | None:
+        if b"workbooksConnection" not in asked.body or json.loads(asked.body)["variables"]["first"] <= 100:
+            return None
+        part = {"nodes": whole[:50], "pageInfo": {"hasNextPage": False}, "totalCount": 200}
+        told = {"message": "Reached time limit of PT5S for query execution.", "path": None, "extensions": None}
+        return graph({"data": {"workbooksConnection": part}, "errors": [told]})
+
+    with rig.tableau.doing(slow):
+        inventory = rig.inventory()
+    assert sizes_of(rig)[1:] == [1000, 500, 250, 125, 62, 62, 62, 62]
+    found = set(known(inventory).column("asset_id").to_pylist())
+    assert found >= {f"w{number}" for number in range(200)}
+    assert inventory.read_whole["metadata"] is True
+
+
+def test_pages_grow_again(three: Rig) -> None:
+    """A site whose server was slow once asks for whole pages two polls later; the others never ask for less."""
+    sizes: dict[str, list[int]] = {}
+    nodes = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(3000)]
+    three.tableau.sites["marketing"].nodes["workbooksConnection"] = nodes
+    rest = three.rest(timeout=5.0)
+    slow = [True]
+
+    def watch(asked: Asked) -> Answer | None:
+        if b"workbooksConnection" not in asked.body:
+            return None
+        size = json.loads(asked.body)["variables"]["first"]
+        site = three.tableau.sessions[asked.headers["x-tableau-auth"]][1]
+        sizes.setdefault(site, []).append(size)
+        if site == "marketing" and slow[0] and size > 10:
+            return graph({"data": None, "errors": [{"message": "m", "extensions": {"code": "TIME_LIMIT_EXCEEDED"}}]})
+        return None
+
+    with three.tableau.doing(watch):
+        three.poll(rest)
+        assert sizes.pop("marketing")[:8] == [1000, 500, 250, 125, 62, 31, 15, 10]
+        slow[0] = False
+        three.poll(rest)
+        assert sizes.pop("marketing") == [20, 40, 80, 160, 320, 640, 1000, 1000]
+        three.poll(rest)
+        assert sizes.pop("marketing") == [1000, 1000, 1000]
+    assert set(sizes["Finance"]) == set(sizes[""]) == {1000}
+
+
+def test_fewer_described_than_promised(rig: Rig) -> None:
+    """A catalogue that shifts between two pages leaves one out: its count is noticed, and pages have an order."""
+    page = {"nodes": [], "pageInfo": {"hasNextPage": False}, "totalCount": 1}
+
+    def shifted(asked: Asked) -> Answer | None:
+        return graph({"data": {"workbooksConnection": page}}) if b"workbooksConnection" in asked.body else None
+
+    with rig.tableau.doing(shifted):
+        inventory = rig.inventory()
+    assert "the Metadata API described 0 of 1 workbooks" in inventory.gaps
+    assert inventory.read_whole["metadata"] is False
+    queries = [asked.body for asked in rig.tableau.asked if "graphql" in asked.path]
+    assert all(b"orderBy: {field: ID, direction: ASC}" in query for query in queries)
+    rig.tableau.sites[""].nodes["workbooksConnection"] = []
+    inventory = rig.inventory()
+    assert "the Metadata API does not describe 1 assets that are listed" in inventory.notes
+    assert (inventory.gaps, inventory.read_whole["metadata"]) == ((), True)
+
+
+def refused(*words: bytes) -> Callable[[Asked], Answer | None]:
+    """Refuse a query with one of these words, as a release that does not know it."""
+    told = {"message": "Validation error of type FieldUndefined", "extensions": {"classification": "ValidationError"}}
+
+    def override(asked: Asked) -> Answer | None:
+        is_refused = "graphql" in asked.path and any(word in asked.body for word in words)
+        return graph({"data": None, "errors": [told]}) if is_refused else None
+
+    return override
+
+
+@pytest.mark.parametrize(("words", "most"), [([b"Virtual"], 3), ([b"Virtual", b"orderBy"], 4), ([b"luid"], 3)])
+def test_a_release_that_does_not_know_all(rig: Rig, words: list[bytes], most: int) -> None:
+    """What it does not know is not asked for, and not tried again for a day."""
+    rest = rig.rest()
+    with rig.tableau.doing(refused(*words)):
+        inventory = rig.inventory(rest)
+        assert (inventory.described is None) == (b"luid" in words)
+        assert len(sizes_of(rig)) == most
+        if inventory.described is None:
+            assert "this release may be too old" in str(inventory.notes)
+            return
+        rig.inventory(rest)
+        assert len(sizes_of(rig)) == 2
+        rig.now += 86_400
+        rig.inventory(rest)
+        assert len(sizes_of(rig)) == most
+
+
+def test_beside_an_error_nothing_is_whole_but_a_refresh(rig: Rig) -> None:
+    """A refresh that is there is true; that a source has no extract, or a workbook reads nothing else, is not."""
+    sources = [{"luid": "d1", "hasExtracts": False}, {"luid": "d2", "hasExtracts": True, REFRESHED: SIX_TEXT}]
+    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = sources
+
+    def beside(asked: Asked) -> Answer | None:
+        if "graphql" not in asked.path:
+            return None
+        name = "workbooksConnection" if b"workbooksConnection" in asked.body else "publishedDatasourcesConnection"
+        data = {name: {"nodes": rig.tableau.sites[""].nodes[name], "pageInfo": {"hasNextPage": False}}}
+        return graph({"data": data, "errors": [{"extensions": {"code": "PERMISSIONS_MODE_SWITCHED"}}]})
+
+    with rig.tableau.doing(beside):
+        rows = known(rig.inventory()).to_pylist()
+    assert {(row["asset_id"], row["whole"]) for row in rows} == {("d1", False), ("d2", True), ("w1", False)}
+
+
+@pytest.mark.parametrize("errors", [5, "no", {"code": "X"}, [5], [None], [{"extensions": {"code": 7}}]])
+def test_errors_that_are_no_list_of_errors(rig: Rig, errors: object) -> None:
+    """Whatever stands there, the assets are there, and the answer is not taken for whole."""
+    data = {"publishedDatasourcesConnection": {"nodes": [], "pageInfo": 3}, "workbooksConnection": {"nodes": "x"}}
+    with rig.tableau.doing(at("graphql", graph({"data": data, "errors": errors}))):
+        inventory = rig.inventory()
+    assert inventory.content.num_rows == 3
+    assert inventory.read_whole["metadata"] is False
 
 
 def test_a_part_is_kept_and_marked(rig: Rig) -> None:
