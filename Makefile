@@ -37,6 +37,7 @@ test: components check
 
 soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest -m fault --reliability docs/reliability.md $(ARGS)
+	SOAK=true $(BIN)/python -m pytest tests/poller/test_supplements.py
 	SOAK=true $(BIN)/python -m pytest tests/alerting/test_outages.py
 	SOAK=true $(BIN)/python -m pytest -s tests/end_to_end/test_many_scrapes.py
 

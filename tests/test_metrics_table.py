@@ -59,6 +59,7 @@ FAMILIES = {
     # What we add.
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
     "tableau_rest_token_accepted": ("gauge", ()),
+    "tableau_freshness_source_last_success_timestamp_seconds": ("gauge", ("site", "source")),
     "tableau_rest_sign_ins_total": ("counter", ()),
     "tableau_rest_sessions_lost_total": ("counter", ()),
     "tableau_rest_token_collisions_total": ("counter", ()),

@@ -58,6 +58,7 @@ NOTHING_TO_SHOW = {
     "tableau_notifications_sent_total",
     "tableau_collector_missing_column",
     "tableau_rest_sessions_lost_total",
+    "tableau_freshness_source_last_success_timestamp_seconds",
     "tableau_rest_sign_ins_total",
     "tableau_rest_token_accepted",
     "tableau_rest_token_collisions_total",

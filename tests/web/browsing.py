@@ -55,8 +55,14 @@ class Visitor:
         assert response.status == status
         return response
 
+    def show(self) -> None:
+        """Send the form, and wait for the page that it leads to."""
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name="Show").click()
+
     def names(self) -> list[str]:
         """Return the names of the assets that are listed, in order."""
+        self.page.wait_for_load_state()
         return self.page.locator("tbody th[scope=row]").all_inner_texts()
 
     def structure(self) -> Any:  # noqa: ANN401 - what a script returns

@@ -128,7 +128,7 @@ def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[
         # A search takes eight words.
         visitor.page.get_by_label("Search").fill(" ".join(name.split()[:8]))
         visitor.page.get_by_label("Owner").fill(name)
-        visitor.page.get_by_role("button", name="Show").click()
+        visitor.show()
         assert visitor.page.get_by_label("Owner").input_value() == name
         assert visitor.page.evaluate("window.ran") is None
 

@@ -35,7 +35,7 @@ def test_search(visitor: Visitor) -> None:
     visitor.page.get_by_label("Search").press("Enter")
     assert visitor.names() == ["Überblick"]
     visitor.page.get_by_label("Search").fill("emea ada")
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     assert visitor.names() == ["Payroll"]
     expect(visitor.page.locator("#found")).to_contain_text("1 to 1 of 1 asset, out of 11")
     visitor.page.get_by_role("link", name="Everything").click()
@@ -46,19 +46,19 @@ def test_filters(visitor: Visitor) -> None:
     """Site, project with those below it, status, type and owner narrow the list, alone and together."""
     visitor.go("/assets")
     visitor.page.get_by_label("Project").fill("finance")
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     assert sorted(visitor.names()) == ["Costs", "Ledger", "Live view", "Payroll", "Sales", "Unheard"]
     visitor.page.get_by_label("Critical").check()
     visitor.page.get_by_label("Warning").check()
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     assert visitor.names() == ["Payroll", "Costs"]
     visitor.page.get_by_label("Site").select_option("marketing")
     visitor.page.get_by_label("Owner").fill("grace")
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     assert visitor.names() == ["Costs"]
     visitor.go("/assets")
     visitor.page.get_by_label("Type").select_option("flow")
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     assert visitor.names() == ["Nightly"]
 
 
@@ -125,7 +125,7 @@ def test_usage(visitor: Visitor) -> None:
     expect(rows.first).to_contain_text("1,221")
     visitor.page.get_by_label("Site").select_option("hr")
     visitor.page.get_by_label("Days").select_option("1")
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     visitor.page.get_by_text("The hours as a table").click()
     assert rows.count() == 24
     expect(rows.first).to_contain_text("814")
@@ -149,7 +149,7 @@ def test_summary(visitor: Visitor, endpoint: FakeEndpoint) -> None:
         assert visitor.names() == names
     expect(visitor.page.get_by_label("Alert")).to_have_value("TableauAssetStale warning")
     visitor.page.get_by_label("Alert").select_option("TableauAssetStale critical")
-    visitor.page.get_by_role("button", name="Show").click()
+    visitor.show()
     assert visitor.names() == ["Payroll"]
 
 
