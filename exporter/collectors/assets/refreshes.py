@@ -39,6 +39,9 @@ class Known(NamedTuple):
         return (self.made_at, CREATED) if self.made_at is not None else (None, None)
 
 
+NOTHING = Known()
+
+
 class Freshness(NamedTuple):
     """How an asset is connected, when its stalest data was refreshed, and the source of that.
 
@@ -58,7 +61,7 @@ def known_refreshes(inventory: Inventory) -> pa.Table:
     before = {} if inventory.remembered is None else by_key(inventory.remembered)
     listed = zip(*_lists(inventory.content, "asset_type", "asset_id"), strict=True)
     keys = dict.fromkeys((*listed, *described, *before))
-    rows = [(*key, *_known(described.get(key), jobs.get(key), before.get(key, Known()))) for key in keys]
+    rows = [(*key, *_known(described.get(key), jobs.get(key), before.get(key, NOTHING))) for key in keys]
     columns = zip(*rows, strict=True) if rows else [()] * len(FRESHNESS)
     return pa.Table.from_arrays(
         [pa.array(column, kind) for column, kind in zip(columns, FRESHNESS.types, strict=True)], schema=FRESHNESS
@@ -85,7 +88,7 @@ def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[Freshness]:
     }
     for kind, luid, has_extracts, updated_at in entries:
         own = found[kind, luid]
-        sources = [found.get(("datasource", one), Known()) for one in _luids(own.uses)]
+        sources = [found.get(("datasource", one), NOTHING) for one in _luids(own.uses)]
         may_be_live = kind == "workbook" and has_extracts is False
         stands_in = inventory.remembered is not None and not may_be_live
         yield _freshness(kind, own, sources, updated_at if stands_in else None)
@@ -226,7 +229,9 @@ def _joined(luids: set[str]) -> str | None:
 
 
 def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    return min((at for at in (one, other) if at is not None), default=None)
+    if one is None or other is None:
+        return one or other
+    return min(one, other)
 
 
 def _lists(rows: pa.Table, *names: str) -> list[list[Any]]:
