@@ -149,12 +149,13 @@ class Auditing(click.Command):
     "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
 )
 def audit(config_file: Path, format_: str, output: Path | None) -> int:
-    """Judge the freshness of every asset now, once; no agent and no history are needed.
+    """Judge the freshness of every asset now, once; no agent is needed, a history is used where there is one.
 
     \b
     Exit codes:
-      0    every critical promise is kept; there may be warnings
-      1    it failed, or the assets of a source or a site are missing
+      0    everything was read and nothing is critical; there may be warnings
+      1    it failed, or the assets of a source or a site are missing; or nothing
+           is critical, and a source of freshness was throttled or answered in part
       2    something is critical
       64   wrong usage
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 TAG_SEPARATOR = "\x1f"
 """What stands between the tags of an asset, or the sources that it uses: nobody types it."""
@@ -106,10 +107,10 @@ class AssetFreshness:
     """What is known of an asset's own extracts and of the published data sources it uses, from this poll or earlier.
 
     ``extracts`` is the number of its own extracts, None where no source has described the asset whole yet; ``has_live``
-    says whether it also reads live data. ``refreshed_at`` is the last successful refresh of the stalest own extract (of
-    a flow its last successful run), ``refreshed_by`` metadata, job, or partial: the Metadata API left something out, so
-    the asset may be staler. ``made_at`` is when an extract was made that was never refreshed. ``uses`` are LUIDs of
-    published data sources, in order, separated by TAG_SEPARATOR.
+    says whether it also reads live data, None where it was not even described in part. ``refreshed_at`` is the last
+    successful refresh of the stalest own extract (of a flow its last successful run), ``refreshed_by`` metadata, job or
+    partial: the Metadata API left something out, so the asset may be staler. ``made_at`` is when an extract was made
+    that was never refreshed. ``uses`` are LUIDs of published data sources, in order, separated by TAG_SEPARATOR.
     """
 
     asset_type: str
@@ -135,6 +136,23 @@ FRESHNESS = pa.schema(
     }
 )
 """Rows of AssetFreshness as Arrow has them."""
+
+
+def remembered_of(remembered: Mapping[str, pa.Table], site: str, content: pa.Table) -> pa.Table:
+    """Return the rows of AssetFreshness of a site, and those of its assets that another site had: LUIDs are unique.
+
+    A site may have been renamed, and an asset may have moved.
+    """
+    own = remembered.get(site, FRESHNESS.empty_table())
+    others = [rows for name, rows in remembered.items() if name != site]
+    if not others:
+        return own
+    elsewhere = pa.concat_tables(others)
+    wanted = pc.and_(
+        pc.is_in(elsewhere.column("asset_id"), value_set=content.column("asset_id").combine_chunks()),
+        pc.invert(pc.is_in(elsewhere.column("asset_id"), value_set=own.column("asset_id").combine_chunks())),
+    )
+    return pa.concat_tables([own, elsewhere.filter(wanted)])
 
 
 SOURCES_OF_FRESHNESS = ("metadata", "job", "flow_run", "task")

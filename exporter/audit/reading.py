@@ -19,7 +19,7 @@ from exporter.freshness import promises
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
-from exporter.inventory import FRESHNESS, REFRESHES
+from exporter.inventory import REFRESHES, remembered_of
 from exporter.poller.personal import without_names
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest, SiteResult
@@ -35,10 +35,10 @@ Sites = Callable[[Configuration, pa.Table], Iterator[SiteResult]]
 
 @dataclass(frozen=True)
 class Past:
-    """What the history knows: jobs (rows of Refresh), and by site rows of AssetFreshness."""
+    """What the history knows: rows of Refresh, and by site rows of AssetFreshness, None where it is unreadable."""
 
     jobs: pa.Table = field(default_factory=REFRESHES.empty_table)
-    freshness: Mapping[str, pa.Table] = field(default_factory=dict)
+    freshness: Mapping[str, pa.Table] | None = field(default_factory=dict)
 
 
 @dataclass
@@ -117,16 +117,19 @@ def _past(configuration: Configuration, audit: Audit) -> Past:
         with file.open() as connection:
             return Past(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
     except (HistoryError, OSError) as error:
+        # What it remembers is unknown, so no change of anything may stand in for it.
         audit.notes.append(f"the history is not used: {error}")
-        return Past()
+        audit.gaps.append(f"the history: {error}")
+        return Past(freshness=None)
 
 
 def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
     try:
         for result in results:
             if result.inventory is not None:
-                remembered = past.freshness.get(result.site, FRESHNESS.empty_table())
-                assets = assets_of(replace(result.inventory, remembered=remembered))
+                inventory, known = result.inventory, past.freshness
+                remembered = None if known is None else remembered_of(known, result.site, inventory.content)
+                assets = assets_of(replace(inventory, remembered=remembered))
                 progress(f"site {result.site}: {assets.num_rows:,} assets")
                 audit.notes += [f"site {result.site}: {note}" for note in result.inventory.notes]
                 audit.gaps += [f"site {result.site}: {gap}" for gap in result.inventory.gaps]

@@ -6,6 +6,7 @@ as long as it is listed; ``freshness_sources`` has when each source of freshness
 """
 
 import itertools
+from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
@@ -20,6 +21,15 @@ COLUMNS = "asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP, job_id 
 REMEMBERED = "INTERVAL 31 DAY"
 # What is no longer listed may come back: out of the recycle bin, or when a right is given again.
 UNLISTED = "INTERVAL 30 DAY"
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is known of a site's assets after a poll (rows of AssetFreshness), and the keys of those it has now."""
+
+    known: pa.Table
+    listed: pa.Table
+
 
 Read = dict[tuple[str, str], datetime]
 """When each source of freshness was last read whole: ``{(site, source): UTC}``."""
@@ -134,8 +144,8 @@ def store_freshness(
             FROM known
             LEFT JOIN asset_freshness AS stored USING (asset_type, asset_id)
             LEFT JOIN listed USING (asset_type, asset_id)
-            WHERE coalesce(listed.asset_id, stored.asset_id) IS NOT NULL
-                AND (known.extracts IS NOT NULL OR known.refreshed_at IS NOT NULL)
+            WHERE (known.extracts IS NOT NULL OR known.refreshed_at IS NOT NULL OR known.uses IS NOT NULL)
+                AND (listed.asset_id IS NOT NULL OR stored.site = $1)
                 AND (stored.asset_id IS NULL OR stored.site <> $1 OR {differs}
                     OR (listed.asset_id IS NOT NULL AND stored.listed_at < $2::TIMESTAMP - INTERVAL 1 DAY))
             """,
@@ -146,8 +156,21 @@ def store_freshness(
     )
     connection.execute("INSERT INTO asset_freshness SELECT * FROM changed")
     connection.execute("DROP TABLE changed")
+
+
+def forget_unlisted(connection: duckdb.DuckDBPyConnection, at: datetime) -> None:
+    """Remove what has not been listed for long, but for the sources that a listed workbook uses."""
     connection.execute(
-        f"DELETE FROM asset_freshness WHERE site = $1 AND listed_at < $2::TIMESTAMP - {UNLISTED}", [site, at]
+        f"""
+        DELETE FROM asset_freshness
+        WHERE listed_at < $1::TIMESTAMP - {UNLISTED}
+            AND asset_id NOT IN (
+                SELECT unnest(string_split(uses, chr(31)))
+                FROM asset_freshness
+                WHERE uses IS NOT NULL AND listed_at >= $1::TIMESTAMP - {UNLISTED}
+            )
+        """,
+        [at],
     )
 
 

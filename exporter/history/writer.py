@@ -1,6 +1,6 @@
 """What one transaction of the history can do: archive, keep names, move positions, count, prune."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -143,9 +143,16 @@ class Writer:
         """Store the refreshes (asset_type, asset_id, refreshed_at, job_id) that are not known yet."""
         return refreshes.note(self.connection, rows, naive(self.now))
 
-    def store_freshness(self, site: str, known: pa.Table, listed: pa.Table) -> None:
-        """Store what is known of a site's assets (rows of AssetFreshness); ``listed`` are the keys of those it has."""
-        refreshes.store_freshness(self.connection, site, known, listed, naive(self.now))
+    def store_freshness(
+        self, sites: Mapping[str, refreshes.Remembered], read_at: refreshes.Read
+    ) -> dict[str, pa.Table]:
+        """Store what is known of the assets of some sites, and when sources were read; return what is known of all."""
+        for site, found in sites.items():
+            refreshes.store_freshness(self.connection, site, found.known, found.listed, naive(self.now))
+        if sites:
+            refreshes.forget_unlisted(self.connection, naive(self.now))
+        refreshes.store_sources(self.connection, read_at)
+        return refreshes.freshness(self.connection)
 
     def looked_up(self) -> pa.Table:
         """Return the jobs whose assets are known (job_id, asset_type, asset_id, completed_at)."""

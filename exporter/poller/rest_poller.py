@@ -76,6 +76,7 @@ class RestPoller:
         now = self._shared.clock()
         if not self._shared.assemblies:
             self._teller.idle(now)
+            self._teller.show_sources({}, now)
             self._shared.board.pin_told(SOURCE)
             self._shared.on_change()
             return True
@@ -101,7 +102,8 @@ class RestPoller:
             return False  # a reload may have named other sites
         self._update(told, now)
         if error is None:
-            self._read_at = {key: at for key, at in self._read_at.items() if key[0] in told.sites}
+            sites = {site.casefold() for site in told.sites}
+            self._read_at = {key: at for key, at in self._read_at.items() if key[0].casefold() in sites}
         self._put(told, runs, now)
         self._shared.on_change()
         failure = unprepared or self._store(told, now)
@@ -186,15 +188,14 @@ class RestPoller:
     def _store(self, told: Told, now: float) -> HistoryError | None:
         """Write what was told, what it teaches, and what was found; return what was in the way."""
         reported = told.refreshes()
-        self._waiting = pa.concat_tables([self._waiting, without(reported, self._noted)])
+        new = without(without(reported, self._noted), self._waiting)
+        self._waiting = pa.concat_tables([self._waiting, new])
         learning, learned = self._learning_due.at(now), dict[StateKey, pa.Table]()
         recalled: dict[StateKey, pa.Table] = {}
         try:
             with self._shared.history.writing(instant(now)) as writer:
                 writer.note_refreshes(self._waiting)
-                for site, found in told.remembered.items():
-                    writer.store_freshness(site, found.known, found.listed)
-                refreshes.store_sources(writer.connection, self._read_at)
+                remembered = writer.store_freshness(told.remembered, self._read_at)
                 for key in self._shared.assemblies:
                     state, rows = self._state(key), told.all_rows(key)
                     if learning and state.learns and rows is not None:
@@ -209,6 +210,7 @@ class RestPoller:
         self._notices.written()
         self._notices.well()
         self._noted, self._waiting = reported, NOTHING_NOTED
+        self._remembered = remembered
         if recalled:
             self._recollection.recall(recalled, {}, now)
         if not self._shared.board.asks("repository"):

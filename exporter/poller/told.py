@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.inventory import FRESHNESS, REFRESHES, Inventory
+from exporter.history.refreshes import Remembered
+from exporter.inventory import REFRESHES, Inventory, remembered_of
 from exporter.poller.assembling import StateKey
 from exporter.rest.source import SiteResult
 
@@ -20,14 +21,6 @@ NOTHING_NOTED = NOTED.empty_table()
 Made = Callable[[Inventory], pa.Table]
 
 KEY = ["asset_type", "asset_id"]
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """What is known of a site's assets after a poll (rows of AssetFreshness), and the keys of those it has now."""
-
-    known: pa.Table
-    listed: pa.Table
 
 
 @dataclass
@@ -65,7 +58,7 @@ class Told:
         if inventory is None:
             self.failures.append(f"site {result.site}: {result.error}")
             return
-        before = None if remembered is None else remembered.get(result.site, FRESHNESS.empty_table())
+        before = None if remembered is None else remembered_of(remembered, result.site, inventory.content)
         inventory = replace(inventory, remembered=before)
         inventory = replace(inventory, known=remember(inventory))
         for key, make in made.items():

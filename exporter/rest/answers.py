@@ -68,13 +68,13 @@ def read(content: bytes, wanted: Shape, place: str) -> Answer:
     """Read an answer of the REST API. Raises SourceIncomplete for whatever else it is."""
     try:
         return _Reader(wanted).read(content)
-    except expat.ExpatError:
+    except (expat.ExpatError, ValueError, LookupError):
         cleaned = _cleaned(content)
     except _NotOfTableau as error:
         raise SourceIncomplete(f"{place}: {error}") from None
     try:
         return _Reader(wanted).read(cleaned)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:
         element = "html" if b"<html" in content[:2000].lower() else ""
         raise SourceIncomplete(f"{place}: {_instead(element, f'no whole answer ({error})')}") from None
     except _NotOfTableau as error:

@@ -21,6 +21,9 @@ def schema(row: type) -> pa.Schema:
     return pa.schema([(column.name, ARROW_TYPES[column.type.postgres]) for column in columns_of(row)])
 
 
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
+
 class Columns:
     """A table that grows."""
 
@@ -61,8 +64,8 @@ def instant(text: object) -> datetime | None:
 
 
 def truth(text: str | None) -> bool | None:
-    """Return what ``true`` and ``false`` say, None where nothing is said."""
-    return None if text is None else text.lower() == "true"
+    """Return what a boolean of XML says, None where nothing is said, or something else."""
+    return _TRUTHS.get((text or "").strip().lower())
 
 
 def identity(value: object) -> str | None:

@@ -28,6 +28,10 @@ RAISED = (
     ParseError,
     OSError,
     RecursionError,
+    # What defusedxml refuses, encodings that nobody knows, numbers of thousands of digits.
+    ValueError,
+    LookupError,
+    OverflowError,
 )
 _USERINFO = re.compile(r"//[^/@\s]+@")
 _BAD_REQUEST, _NOT_FOUND = "400", "404"
@@ -114,7 +118,7 @@ def explained(error: Exception, place: str, secrets: Secrets) -> SourceError:  #
     if isinstance(error, EndpointUnavailableError):
         return Forbidden(f"{place}: {secrets.line(error)}")
     if isinstance(error, NonXMLResponseError):
-        return NotThere(f"{place}: {_FOREIGN}")
+        return Foreign(f"{place}: {_FOREIGN}")
     return SourceIncomplete(f"{place}: an answer that cannot be read ({type(error).__name__}); check rest.url")
 
 

@@ -77,7 +77,9 @@ def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> 
     """
     left = failed = failed_in_a_row = 0
     error: SourceError | None = None
-    for job in _in_order(_finished(session, now)):
+    found, missing = _finished(session, now)
+    sought.barren.intersection_update([job.job_id for job in found])
+    for job in _in_order(found):
         if not sought.wants(job):
             continue
         if budget.left <= 0 or failed_in_a_row >= FAILURES:
@@ -96,19 +98,24 @@ def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> 
             sought.barren.add(job.job_id)
     if error is not None:
         return f"{failed + left} refresh jobs could not be fetched: {error}"
-    return f"{left} refresh jobs are not fetched today: rest.job_lookups_per_day is used up" if left else ""
+    if left:
+        return f"{left} refresh jobs are not fetched today: rest.job_lookups_per_day is used up"
+    return missing
 
 
-def _finished(session: Session, now: datetime) -> Sequence[Job]:
-    """Return the refreshes that ended well of late, the newest first."""
+def _finished(session: Session, now: datetime) -> tuple[Sequence[Job], str]:
+    """Return the refreshes that ended well of late, the newest first, and what is missing of the list."""
     since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     filters = (tsc.Filter(names.CreatedAt, operators.GreaterThan, since),)
     found: dict[str, Job] = {}
+    received = promised = 0
     for answer in pages(session, "jobs", _JOBS, (names.CreatedAt,), filters, descending=True):
+        received, promised = received + len(answer.entries), answer.total or 0
         found |= {job.job_id: job for entry in answer.entries if (job := _job(entry))}
+    missing = f"only {received} of {promised} jobs came" if received < promised else ""
     recent = (job for job in found.values() if job.completed_at >= now - RECENT)
-    return sorted(recent, key=lambda job: job.completed_at, reverse=True)
+    return sorted(recent, key=lambda job: job.completed_at, reverse=True), missing
 
 
 def _job(entry: Entry) -> Job | None:

@@ -29,6 +29,8 @@ class Line:
         self.stopping = stopping
         self.ends_at = math.inf
         """The instant of ``time.monotonic`` after which nothing is waited for, whatever a request's own deadline."""
+        self.waited = 0.0
+        """Seconds that a poll has waited because Tableau told it to."""
         self._breakers: weakref.WeakSet[_Breaker] = weakref.WeakSet()
         self._closed: list[_Breaker] | None = None
 

@@ -120,7 +120,7 @@ def collect(session: Session, listing: Listing, *, missing: str | None = None) -
             columns.add(list(_new_rows(answer.entries, listing, seen)))
         if len(seen) == promised and not shrank:
             return Listed(columns.table(), None)
-        still_missing = f"{len(seen)} of {promised} {listing.endpoint} came, twice"
+        still_missing = f"the list of {listing.endpoint} has {len(seen)} entries and promises {promised}"
         if still_missing == missing:
             break
     return Listed(columns.table(), still_missing)
@@ -141,6 +141,7 @@ def pages(
     A server that does not know the order, the filter or a field is asked without them from then on.
     """
     received = number = 0
+    seen = set[str | None]()
     while True:
         number += 1
         plain = endpoint in session.plainly
@@ -163,8 +164,11 @@ def pages(
             )
         received += len(answer.entries)
         yield answer
-        if received >= answer.total or not answer.entries:
+        ids = {entry.attributes.get("id") for entry in answer.entries}
+        # Whatever is promised, a page of what came before is the last.
+        if received >= answer.total or ids <= seen:
             return
+        seen |= ids
 
 
 def page(session: Session, endpoint: str, wanted: Shape, options: tsc.RequestOptions | None) -> Answer:

@@ -1,7 +1,6 @@
 """What `check` tries over REST: everything that a poll reads, with one small request of each kind on each site."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 
 import tableauserverclient as tsc
 
@@ -9,7 +8,7 @@ from exporter.errors import SourceError, SourceIncomplete
 from exporter.rest import metadata, tasks
 from exporter.rest.answers import shape
 from exporter.rest.faults import Forbidden
-from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, page
+from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, page
 from exporter.rest.login import label
 from exporter.rest.session import Session
 from exporter.rest.sites import Sites
@@ -33,12 +32,25 @@ def _jobs(session: Session) -> object:
 
 
 def _runs(session: Session) -> object:
-    return tasks.last_runs(session, datetime.now(UTC).replace(tzinfo=None))
+    _, missing = tasks.last_runs(session, None)
+    if missing:
+        raise SourceIncomplete(missing)
+    return None
+
+
+def _whole(listing: Listing) -> Callable[[Session], object]:
+    def read(session: Session) -> object:
+        listed = collect(session, listing)
+        if listed.missing:
+            raise SourceIncomplete(listed.missing)
+        return listed
+
+    return read
 
 
 SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
-    "projects": (_one_of(PROJECTS), "paths of nested projects"),
-    "users": (_one_of(PEOPLE), "owners"),
+    "projects": (_whole(PROJECTS), "paths of nested projects"),
+    "users": (_whole(PEOPLE), "owners"),
     "the Metadata API": (metadata.try_out, "when extracts were refreshed, and what a workbook uses"),
     "jobs": (_jobs, "refreshes where the Metadata API is silent"),
     "extract refresh tasks": (tasks.extract_tasks, "next runs, failures and suspensions of extracts"),

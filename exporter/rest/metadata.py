@@ -4,6 +4,7 @@ It is off on many servers, throttles, and answers in part when a query is too mu
 ``errors`` stand beside ``data`` then, and an empty list means nothing.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ import pyarrow as pa
 from exporter.errors import SourceError, SourceIncomplete, SourceUnreachable
 from exporter.inventory import Described
 from exporter.rest.columns import Columns, identity, instant
-from exporter.rest.faults import Forbidden, Foreign, NotThere
+from exporter.rest.faults import Forbidden, NotThere
 from exporter.rest.session import Session
 
 # 20,000 objects a query is Tableau's own limit; a workbook is one, with its data sources a handful.
@@ -32,6 +33,8 @@ SAID_WITHOUT_CODE = (("time limit", "TIME_LIMIT_EXCEEDED"), ("node limit", "NODE
 # A field that a release does not know is asked for again after so long: the server may have been upgraded.
 FORGOTTEN_SECONDS = 86_400.0
 
+# A code, and nothing that a server might have put in its place.
+_CODE = re.compile("[A-Za-z_]{1,60}")
 _EXTRACT = "hasExtracts extractLastRefreshTime extractLastIncrementalUpdateTime extractLastUpdateTime"
 # Since Tableau Server 2022.1; an embedded data source does not have it, its workbook does.
 _VIRTUAL = "upstreamVirtualConnectionTables { isExtracted extractLastRefreshedAt }"
@@ -147,6 +150,7 @@ class MetadataReader:
     def _pages(self, session: Session, site: str, name: str, description: Description) -> Iterator[_Page]:
         """Yield the pages; one that is too much for the server is asked for in halves, then pages grow again."""
         key, cursor, patience, ceiling = (site, name), None, PATIENCE, PAGE_SIZE + 1
+        cursors = set[str]()
         size = min(PAGE_SIZE, 2 * self._sizes.get(key, PAGE_SIZE))
         while True:
             try:
@@ -173,11 +177,12 @@ class MetadataReader:
             yield _Page(nodes if isinstance(nodes, list) else (), clean, total if isinstance(total, int) else None)
             info = connection.get("pageInfo")
             place = info if isinstance(info, dict) else {}
-            before, cursor = cursor, place.get("endCursor")
+            cursor = place.get("endCursor")
             if not place.get("hasNextPage"):
                 return
-            if not isinstance(cursor, str) or not cursor or cursor == before:
+            if not isinstance(cursor, str) or not cursor or cursor in cursors or not nodes:
                 raise SourceIncomplete("its pages do not go on")
+            cursors.add(cursor)
 
     def _ask(self, session: Session, site: str, name: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
         """Ask for one page, without what this release does not know."""
@@ -198,12 +203,9 @@ _LISTED = {SOURCES: "published data sources", WORKBOOKS: "workbooks"}
 
 
 def try_out(session: Session) -> None:
-    """Ask for one data source and one workbook. Raises SourceError where the API is off or answers in part."""
-    reader = MetadataReader(lambda: 0.0)
-    for name in (SOURCES, WORKBOOKS):
-        _, codes = reader._ask(session, "", name, 1, None)  # noqa: SLF001 - the same module
-        if codes:
-            raise SourceIncomplete(f"it answers in part ({', '.join(sorted(codes))})")
+    """Read everything once. Raises SourceError where the API is off or answers in part."""
+    if notes := MetadataReader(lambda: 0.0).describe(session, "").notes:
+        raise SourceIncomplete("; ".join(notes).removeprefix("the Metadata API "))
 
 
 def _ask(session: Session, name: str, text: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
@@ -211,7 +213,7 @@ def _ask(session: Session, name: str, text: str, size: int, cursor: str | None) 
     variables = {"first": size, "afterToken": cursor}
     try:
         answer = session.call(lambda server: server.metadata.query(text, variables))
-    except (NotThere, Foreign):
+    except NotThere:
         raise Off from None
     if not isinstance(answer, dict):
         raise SourceIncomplete("its answer is no object")
@@ -240,8 +242,8 @@ def _code(error: object) -> str:
     extensions, message = told.get("extensions"), str(told.get("message"))
     found = extensions if isinstance(extensions, dict) else {}
     code = found.get("code") or found.get("classification")
-    if isinstance(code, str) and code.isascii() and code.isprintable():
-        return code[:60]
+    if isinstance(code, str) and _CODE.fullmatch(code):
+        return code
     known = (name for sign, name in SAID_WITHOUT_CODE if sign in message.lower())
     return next(known, INVALID if message.startswith("Validation error") else "an error without a code")
 

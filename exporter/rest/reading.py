@@ -6,7 +6,7 @@ flow runs, tasks) costs what it alone says, with a note; what it said before sta
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -17,13 +17,16 @@ from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
 from exporter.rest import jobs, tasks
 from exporter.rest.columns import schema, table
-from exporter.rest.counts import Counts
+from exporter.rest.counts import EMPTY_SECONDS, Counts
 from exporter.rest.faults import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
 from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import Session
 
 T = TypeVar("T")
+
+# So much may Tableau's clock be ahead of ours.
+AHEAD = timedelta(hours=1)
 
 _TASKS: Sequence[tuple[str, frozenset[str], Callable[[Session], list[tasks.Row]]]] = (
     ("extract refresh tasks", frozenset({"workbook", "datasource"}), tasks.extract_tasks),
@@ -85,11 +88,13 @@ class Reading:
         self._session = session
         self._clock = clock
         self._found: dict[str, dict[str, jobs.Row]] = {}
-        self._barren: set[str] = set()
+        self._barren: dict[str, set[str]] = {}
         self._metadata = MetadataReader(clock)
         self._counts = Counts(clock)
         self._last: dict[tuple[str, str], pa.Table] = {}
         self._missing: dict[tuple[str, str], str] = {}
+        self._refused_at: dict[str, float] = {}
+        self._all_runs_read: set[str] = set()
 
     def begin(self, known: Known) -> None:
         """Begin a poll: what was looked up is kept until it is known to the caller, or too old to be asked for."""
@@ -104,13 +109,22 @@ class Reading:
         found = self._found.get(site)
         return table(Refresh, found.values()) if found else None
 
-    def lists(self) -> Lists:
-        """Read the assets of the site that the session is on. Raises SourceError where a list is not whole."""
+    def lists(self, site: str) -> Lists:
+        """Read the assets of the site that the session is on. Raises SourceError where a list is not whole.
+
+        Flows that were listed stand for a day after Tableau began to refuse their list.
+        """
         content = {name: read(self._session, CONTENT[name]) for name in ("workbook", "datasource")}
+        key, now = (site, "flows"), self._clock()
         try:
-            content["flow"] = read(self._session, CONTENT["flow"])
+            content["flow"] = self._last[key] = read(self._session, CONTENT["flow"])
         except Forbidden as error:
+            if now - self._refused_at.setdefault(site, now) >= EMPTY_SECONDS:
+                self._last.pop(key, None)
+            if (last := self._last.get(key)) is not None:
+                content["flow"] = last
             return Lists(content, (f"no flows: {error}",))
+        self._refused_at.pop(site, None)
         return Lists(content)
 
     def inventory(self, site: str, found: Lists, known: Known, more_notes: Iterable[str]) -> Inventory:
@@ -129,17 +143,18 @@ class Reading:
             report.missing(f"the Metadata API does not describe {len(undescribed)} assets that are listed")
         titles = None if description.rows is None else set(undescribed)
         looked_up = self._look_up(site, known, titles, report) if undescribed else self.looked_up(site)
-        refreshes = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
+        tables = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
         if flows:
-            refreshes.append(self._flow_runs(report))
+            tables.append(self._flow_runs(site, report))
+        refreshes, latest = pa.concat_tables(tables), pa.scalar(self._now() + AHEAD, pa.timestamp("us"))
         scheduled, tasks_read = self._tasks(site, report, flows=flows)
         return Inventory(
             site,
             content,
             projects,
             people,
-            description.rows,
-            pa.concat_tables(refreshes),
+            _without_future(description.rows, latest),
+            refreshes.filter(pc.less_equal(refreshes.column("completed_at"), latest)),
             looked_up,
             scheduled,
             tuple(dict.fromkeys(report.notes)),
@@ -175,7 +190,8 @@ class Reading:
 
     def _look_up(self, site: str, known: Known, titles: set[str] | None, report: Report) -> pa.Table | None:
         """Fetch the jobs of assets that the Metadata API does not describe; return those that were looked up lately."""
-        sought = jobs.Sought(known.job_ids, self._found.setdefault(site, {}), self._barren, titles)
+        fetched, barren = self._found.setdefault(site, {}), self._barren.setdefault(site, set())
+        sought = jobs.Sought(known.job_ids, fetched, barren, titles)
         look_up = partial(jobs.look_up, self._session, sought, known.budget, self._now())
         missing = self._supplement(report, "jobs", "job", look_up)
         if missing:
@@ -183,8 +199,11 @@ class Reading:
         found = self.looked_up(site)
         return table(Refresh, ()) if found is None and missing is not None else found
 
-    def _flow_runs(self, report: Report) -> pa.Table:
-        found = self._supplement(report, "flow runs", "flow_run", lambda: tasks.last_runs(self._session, self._now()))
+    def _flow_runs(self, site: str, report: Report) -> pa.Table:
+        """Read the runs of the last days; the first time all that Tableau has, for a flow may run seldom."""
+        since = self._now() - tasks.RECENT if site in self._all_runs_read else None
+        self._all_runs_read.add(site)
+        found = self._supplement(report, "flow runs", "flow_run", partial(tasks.last_runs, self._session, since))
         runs, missing = found or ([], None)
         if missing:
             report.missing(missing, "flow_run")
@@ -221,6 +240,19 @@ class Reading:
         except SourceError as error:
             report.missing(f"no {what}: {error}", source, refused=isinstance(error, Forbidden))
             return None
+
+
+def _without_future(described: pa.Table | None, latest: pa.Scalar) -> pa.Table | None:
+    """Leave out instants that are yet to come: by a wrong clock an extract would be fresh for ever."""
+    if described is None:
+        return None
+    is_whole = described.column("whole")
+    for name in ("refreshed_at", "made_at"):
+        known = pc.fill_null(pc.less_equal(described.column(name), latest), fill_value=True)
+        is_whole = pc.and_(is_whole, known)
+        instants = pc.if_else(known, described.column(name), pa.scalar(None, pa.timestamp("us")))
+        described = described.set_column(described.column_names.index(name), name, instants)
+    return described.set_column(described.column_names.index("whole"), "whole", is_whole)
 
 
 def _first_of_each(rows: pa.Table, row: type) -> pa.Table:

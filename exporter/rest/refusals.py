@@ -1,6 +1,6 @@
 """Endpoints that Tableau refuses to a session that is alive.
 
-Each is left alone for a day: otherwise it would cost a sign-in at every poll.
+Each is left alone for an hour: otherwise it would cost a sign-in at every poll.
 """
 
 import re
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from exporter.rest.faults import OutOfScope
 
-KEPT_SECONDS = 86_400.0
+KEPT_SECONDS = 3_600.0
 # Without these a site has nothing to show: they are asked again at every poll.
 ASSETS = frozenset({"workbooks", "datasources", "flows"})
 METADATA = "metadata/graphql"
@@ -55,7 +55,7 @@ class Refusals:
         return line if self._clock() < until else None
 
     def remember(self, endpoint: str, line: str) -> None:
-        """Remember a refusal for a day, unless it is of a list of assets."""
+        """Remember a refusal for an hour, unless it is of a list of assets."""
         if endpoint not in ASSETS:
             self._until[self._key(endpoint)] = self._clock() + KEPT_SECONDS, line
 

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 import tableauserverclient as tsc
 from tableauserverclient.server.endpoint.exceptions import FailedSignInError
 
-from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused
+from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.rest import answers
 from exporter.rest.faults import (
     RAISED,
     Forbidden,
+    Foreign,
     NotThere,
     OutOfScope,
     Rejected,
@@ -31,14 +32,14 @@ from exporter.rest.faults import (
 from exporter.rest.life import Life, TokenLife
 from exporter.rest.line import Line
 from exporter.rest.login import Login, content_url, label
-from exporter.rest.refusals import ASSETS, METADATA, SWITCH, Refusals
+from exporter.rest.refusals import ASSETS, KEPT_SECONDS, METADATA, SWITCH, Refusals
 from exporter.rest.sign_in import NotAdmitted, SignIn, connect
-from exporter.rest.wire import ANSWER_BYTES, Bounds, Wire, trust
+from exporter.rest.wire import ANSWER_BYTES, TOO_MANY_REQUESTS, Bounds, Wire, trust
 
 # How long the end of the agent may wait for Tableau's good-bye.
 LEAVING_SECONDS = 5.0
 _SESSION_ENDED = "401002"
-_UNAUTHORIZED = 401
+_UNAUTHORIZED, _NOT_FOUND = 401, 404
 
 # What any session may ask for, to find out whether it is alive: the endpoint and the element of its answer.
 _ALLOWED = (("sites/*", answers.shape("site")), ("workbooks", answers.shape("workbook")))
@@ -73,6 +74,8 @@ class Session:
         self._open: set[str] = set()
         self._life = Life(clock, life)
         self._signing = SignIn(login, self.place, self._secrets, self._life, clock)
+        self._clock = clock
+        self._plain_since = clock()
         self.plainly: set[str] = set()
         """The lists whose order or filter Tableau refuses."""
         self.server_version: str | None = None
@@ -121,6 +124,11 @@ class Session:
         """Begin a poll: a session may be lost once in it."""
         self._renewed = self._reopened = self._answered = False
         self._lost = None
+        self._line.waited = 0.0
+        # A server that refused an order or a filter once may know it after an upgrade.
+        if self._clock() - self._plain_since >= KEPT_SECONDS:
+            self.plainly.clear()
+            self._plain_since = self._clock()
 
     def enter(self, site: str) -> None:
         """Be signed in, and on this site. Raises Forbidden where the site is not there or not for us."""
@@ -132,7 +140,7 @@ class Session:
     def call(self, request: Callable[[tsc.Server], T]) -> T:
         """Make a request; a session that is lost is signed in again once in a poll, and the request repeated.
 
-        Raises OutOfScope where the endpoint is refused although the session lives. That is remembered for a day, in
+        Raises OutOfScope where the endpoint is refused although the session lives. That is remembered for an hour, in
         which the endpoint is not asked, unless it is a list of assets.
         """
         if self._site is None:
@@ -147,7 +155,7 @@ class Session:
     def read(self, request: Callable[[tsc.Server], Any], wanted: answers.Shape) -> answers.Answer:
         """Make a request of the REST API and read its answer."""
         response = self.call(request)
-        answer = answers.read(response.content, wanted, self.place)
+        answer = answers.read(response.content, wanted, f"{self.place}: {self._refusals.endpoint}")
         self._answered = True
         return answer
 
@@ -255,10 +263,19 @@ class Session:
         return answer
 
     def _understood(self, error: Exception) -> SourceError:
-        """Return the error as one of ours; the Metadata API says in JSON, or in nothing, that it knows no session."""
-        told = explained(error, self.place, self._secrets)
-        if isinstance(told, NotThere) and (self._refusals.endpoint, self._refusals.status) == (METADATA, _UNAUTHORIZED):
+        """Return the error as one of ours; what is no XML of Tableau's is known by its status alone.
+
+        So the Metadata API says, in JSON or in nothing, that it knows no session, or is not there.
+        """
+        told, status = explained(error, self.place, self._secrets), self._refusals.status
+        if not isinstance(told, Foreign | NotThere):
+            return told
+        if status == TOO_MANY_REQUESTS:
+            return SourceUnreachable(f"{self.place}: too many requests: asked again at the next poll")
+        if self._refusals.endpoint == METADATA and status == _UNAUTHORIZED:
             return SessionLost(f"{self.place}: {_UNAUTHORIZED}: the Metadata API does not know the session")
+        if self._refusals.endpoint == METADATA and status == _NOT_FOUND:
+            return NotThere(f"{self.place}: {_NOT_FOUND}: no Metadata API")
         return told
 
     def _recover(self, error: SessionLost, *, again: bool) -> bool:
@@ -300,7 +317,7 @@ class Session:
 
     def _out_of_scope(self, error: SessionLost, endpoint: str) -> OutOfScope:
         why = "not within the scopes of the connected app" if self._signing.by_assertion else "refused to this token"
-        again = "at the next poll" if endpoint in ASSETS else "after a day or a reload"
+        again = "at the next poll" if endpoint in ASSETS else "after an hour or a reload"
         line = f"{error}: {endpoint} is {why}, though the session is alive; asked again {again}"
         self._refusals.remember(endpoint, line)
         return OutOfScope(line)

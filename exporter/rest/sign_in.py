@@ -38,11 +38,12 @@ def connect(url: str, wire: Callable[[], Wire], place: str, secrets: Secrets) ->
     server = tsc.Server(url.rstrip("/"), session_factory=wire)
     try:
         response = server.server_info.get_unauthenticated_request(server.server_info.baseurl)
+    except (*RAISED, Forbidden) as error:
+        raise _without_tableau(explained(error, place, secrets)) from None
+    try:
         answer = answers.read(response.content, _INFO, place)
         (entry,) = answer.entries
         version = Version(entry.texts["restApiVersion"].strip())
-    except (*RAISED, Forbidden) as error:
-        raise _without_tableau(explained(error, place, secrets)) from None
     except SourceIncomplete as error:
         raise SourceUnreachable(str(error)) from None
     except (KeyError, ValueError, InvalidVersion):

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from exporter.errors import SourceError
 from exporter.rest.answers import Entry, shape
 from exporter.rest.columns import identity
-from exporter.rest.faults import Forbidden
-from exporter.rest.lists import Listing, read
+from exporter.rest.lists import Listing, collect
 from exporter.rest.login import DEFAULT_SITE, label
 from exporter.rest.session import Session
 from exporter.rest.sign_in import NotAdmitted
@@ -85,16 +84,20 @@ class Sites:
         raise next(iter(refused.values()))
 
     def _seen(self) -> Found:
-        """List the sites; Tableau Cloud lets nobody, and a token has its own site at least."""
+        """List the sites. Where that fails, those of the last list are read, or the token's own at least."""
         own = label(self._session.site)
         try:
-            rows = read(self._session, _SITES).to_pylist()
-        except Forbidden as error:
-            return Found((own,), notes=[f"only the site {own} is read, sites may not be listed: {error}"])
+            listed = collect(self._session, _SITES)
         except SourceError as error:
-            if not self._listed or self._session.lost:
+            if self._session.lost:
                 raise
-            return Found(self._listed, dict.fromkeys(self._listed, error))
+            if self._listed:
+                return Found(self._in_order(self._listed), notes=[f"sites as last listed: {error}"])
+            return Found((own,), notes=[f"only the site {own} is read, sites may not be listed: {error}"])
+        rows = listed.rows.to_pylist()
+        if listed.missing or not rows:
+            found = dict.fromkeys((*(label(row["content_url"]) for row in rows), *self._listed, own))
+            return Found(self._in_order(tuple(found)), notes=[listed.missing or "the list of sites is empty"])
         closed = sorted(label(row["content_url"]) for row in rows if (row["state"] or "Active") != "Active")
         self._listed = tuple(label(row["content_url"]) for row in rows if (row["state"] or "Active") == "Active")
         notes = [f"not read, because not active: {', '.join(closed)}"] if closed else []

@@ -158,6 +158,6 @@ class Rest:
             raise SourceRefused(f"{error}: {hint}") from None
         name = label(self._session.site)
         self._sites.learn(site, name)
-        lists = self._reading.lists()
+        lists = self._reading.lists(name)
         self._counts.check(self._session.place, name, lists.counts())
         return self._reading.inventory(name, lists, memory, notes())

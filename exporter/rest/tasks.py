@@ -51,12 +51,12 @@ def linked_tasks(session: Session) -> list[Row]:
     return [row for entry in answer.entries for row in _linked(entry)]
 
 
-def last_runs(session: Session, now: datetime) -> tuple[list[Run], str | None]:
-    """Return a row of Refresh for each flow that ran with success of late, and what may be missing.
+def last_runs(session: Session, since: datetime | None) -> tuple[list[Run], str | None]:
+    """Return a row of Refresh for each flow that ran with success (since then), and what may be missing.
 
     The list has no pages and no count (tableauserverclient's Pager fails on it): one that fills a page may be cut.
     """
-    answer = _runs(session, now)
+    answer = _runs(session, since)
     if "flowRuns" not in answer.lists and not answer.entries:
         raise SourceIncomplete(f"{session.place}: an answer without a list of flow runs")
     latest: dict[str, Run] = {}
@@ -74,13 +74,13 @@ def last_runs(session: Session, now: datetime) -> tuple[list[Run], str | None]:
     ), f"only {len(answer.entries)} flow runs came, the oldest may be missing" if cut else None
 
 
-def _runs(session: Session, now: datetime) -> Answer:
-    """Read the runs of the last days; a server that does not know the filter is asked for all."""
-    since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
+def _runs(session: Session, since: datetime | None) -> Answer:
+    """Read the runs; a server that does not know the filter is asked for all."""
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     options = tsc.RequestOptions(pagenumber=1, pagesize=PAGE_SIZE)
-    if "flow_runs" not in session.plainly:
-        options.filter.add(tsc.Filter(names.StartedAt, operators.GreaterThan, since))
+    if since is not None and "flow_runs" not in session.plainly:
+        text = since.replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
+        options.filter.add(tsc.Filter(names.StartedAt, operators.GreaterThan, text))
         try:
             return page(session, "flow_runs", _RUNS, options)
         except Rejected:

@@ -24,6 +24,8 @@ CHUNK_BYTES = 65_536
 ANSWER_BYTES = 256_000_000
 WAITS = 5
 LONGEST_WAIT_SECONDS = 120.0
+# What a poll may wait in all because it was told to.
+MOST_WAITED_SECONDS = 300.0
 USUAL_WAIT_SECONDS = 5.0
 REDIRECTS = 3
 SLICE_SECONDS = 0.5
@@ -142,7 +144,8 @@ class Wire(requests.Session):
     def _wait_as_told(self, response: Response) -> float:
         """Wait as long as a 429 asks for; return the seconds."""
         seconds = _told(response.headers.get("Retry-After"))
-        if seconds > LONGEST_WAIT_SECONDS:
+        self._line.waited += seconds
+        if seconds > LONGEST_WAIT_SECONDS or self._line.waited > MOST_WAITED_SECONDS:
             raise SourceUnreachable(
                 f"{self._place()}: too many requests, asks to wait {seconds:.0f} s: asked again at the next poll;"
                 " raise rest.poll_interval if this goes on"
@@ -209,9 +212,9 @@ def _repeatable(request: PreparedRequest) -> tuple[bool, frozenset[int]]:
 def _told(text: str | None) -> float:
     """Return the seconds of a Retry-After, which are a number or a date."""
     if text:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             return max(0.0, float(int(text)))
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, OverflowError):
             return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     return USUAL_WAIT_SECONDS
 

@@ -156,7 +156,15 @@ def test_the_history_is_used(built_at: datetime, environment: SetUp, tmp_path: P
         server.traps.metadata_throttle_next = SITES
         throttled = rows(audit())
         history.write_bytes(b"no history")
-        assert any(line.startswith("note: the history is not used: ") for line in audit().stderr.splitlines())
+        unread = audit()
+        assert any(line.startswith("note: the history is not used: ") for line in unread.stderr.splitlines())
+        environment(
+            None, **rest_of(server), HISTORY__PATH=str(history), FRESHNESS__CRITICAL="9000d", FRESHNESS__WARNING="9000d"
+        )
+        server.traps.metadata_throttle_next = SITES
+        unread = audit()
+        assert unread.exit_code == 1
+        assert "updated_at" not in {row["freshness_source"] for row in rows(unread).values()}
     assert throttled.keys() == whole.keys()
     for luid, row in whole.items():
         now = throttled[luid]

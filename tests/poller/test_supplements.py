@@ -308,6 +308,28 @@ def test_a_refresh_is_remembered_without_an_end(rig: RestRig, server: TableauSer
     assert all(hours[luid] > 32 * 24 for _, luid in before)
 
 
+def test_what_is_remembered_and_what_is_forgotten(rig: RestRig, server: TableauServer, world: World) -> None:
+    """What is listed is remembered for ever, and the hidden sources of listed workbooks; what is gone, for a month."""
+    rig.poll()
+    gone = {item.luid for site in world.facts for item in site.flows}
+    hidden = {item.luid for site in world.facts for item in site.datasources}
+    used = {source.published for site in world.facts for book in site.workbooks for source in book.sources} - {None}
+    known = {
+        row["asset_id"]: row["last_refresh_at"] for row in rig.assets().values() if row["asset_type"] == "workbook"
+    }
+    world.facts = tuple(site._replace(flows=(), flow_runs=(), datasources=()) for site in world.facts)
+    server.traps.metadata_throttle_next = 10_000
+    for _ in range(35):
+        rig.poll(after=86_400.0)
+    again(rig)
+    rig.poll()
+    stored = {luid for (luid,) in rig.query("SELECT asset_id FROM asset_freshness")}
+    assert not stored & gone
+    assert stored & hidden == used & hidden
+    now = {row["asset_id"]: row["last_refresh_at"] for row in rig.assets().values()}
+    assert {luid: now[luid] for luid in known} == known
+
+
 def test_the_history_that_cannot_be_read(rig: RestRig, server: TableauServer) -> None:
     """Then nothing is known of earlier refreshes, so the last change of anything is not taken for one."""
     rig.poll()

@@ -377,6 +377,53 @@ def test_nodes_that_are_none(rig: Rig, nodes: object) -> None:
         assert known(rig.inventory()).num_rows == 0
 
 
+@pytest.mark.parametrize("nodes", [[{"luid": "d1"}], []])
+def test_cursors_in_a_circle(rig: Rig, nodes: list[Any]) -> None:
+    """Pages that come again, or are empty and go on, end."""
+
+    def circle(asked: Asked) -> Answer | None:
+        if "graphql" not in asked.path:
+            return None
+        after = json.loads(asked.body)["variables"]["afterToken"]
+        page = {"nodes": nodes, "pageInfo": {"hasNextPage": True, "endCursor": "b" if after == "a" else "a"}}
+        return graph({"data": {"publishedDatasourcesConnection": page}})
+
+    with rig.tableau.doing(circle):
+        inventory = rig.inventory()
+    assert rig.tableau.count("graphql") <= 3
+    assert [note for note in inventory.notes if "its pages do not go on" in note]
+
+
+def test_a_refresh_that_is_yet_to_come(rig: Rig) -> None:
+    """An instant by a wrong clock is none: it would make an extract fresh for ever."""
+    ahead = {"hasExtracts": True, REFRESHED: "2099-01-01T00:00:00Z"}
+    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [{"luid": "d1", **ahead}]
+    rows = [row for row in known(rig.inventory()).to_pylist() if row["asset_id"] == "d1"]
+    assert [(row["refreshed_at"], row["whole"]) for row in rows] == [(None, False)]
+
+
+@pytest.mark.parametrize("answer", [Answer(HTML, 429), Answer("", 403), Answer("", 429)])
+def test_a_throttled_metadata_api_is_not_off(rig: Rig, answer: Answer) -> None:
+    """Only Tableau's 404, or its word that it is disabled, says that the API is off."""
+    with rig.tableau.doing(at("graphql", answer)):
+        inventory = rig.inventory()
+    assert inventory.gaps
+    assert "metadata-services enable" not in str(inventory.notes)
+
+
+def test_a_code_is_a_word(rig: Rig) -> None:
+    """Whatever a server puts in the place of a code is not shown."""
+
+    def echo(asked: Asked) -> Answer | None:
+        code = asked.headers.get("x-tableau-auth", "")
+        return graph({"errors": [{"extensions": {"code": code}}]}) if "graphql" in asked.path else None
+
+    with rig.tableau.doing(echo):
+        notes = str(rig.inventory().notes)
+    assert "session-" not in notes
+    assert "an error without a code" in notes
+
+
 def test_a_cursor_that_stands_still(rig: Rig) -> None:
     """Pages that do not go on end, and what came is kept."""
     page = {"nodes": [{"luid": "d1"}], "pageInfo": {"hasNextPage": True, "endCursor": "same"}}

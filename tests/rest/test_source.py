@@ -8,7 +8,7 @@ from exporter.errors import SourceRefused, SourceUnreachable
 from exporter.rest import session
 from exporter.rest.source import SiteResult
 from tests.rest.conftest import Rig
-from tests.rest.tableau import HTML, Answer, Override, Tableau, at, element, error
+from tests.rest.tableau import HEAD, HTML, Answer, Override, Tableau, at, element, error
 
 DAY_SECONDS = 86_400.0
 
@@ -99,14 +99,30 @@ def test_a_site_that_fails_leaves_the_others(three: Rig) -> None:
     assert all(whole(three.poll(rest)).values())
 
 
-def test_a_list_of_sites_that_fails(three: Rig) -> None:
-    """Nothing more is asked: nothing could be had at all."""
-    page: Override = lambda asked: Answer(HTML) if asked.path.endswith("/sites") else None  # noqa: E731
+NO_SITES = f"{HEAD}<pagination pageNumber='1' pageSize='1000' totalAvailable='0'/><sites/></tsResponse>"
+ONE_OF_THREE = (
+    f"{HEAD}<pagination pageNumber='1' pageSize='1000' totalAvailable='3'/><sites>{{}}</sites></tsResponse>".format(
+        element("site", id="s", contentUrl="", state="Active")
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(HTML), error(403, "403004"), Answer("", 500), Answer(NO_SITES), Answer(ONE_OF_THREE)]
+)
+def test_a_list_of_sites_that_fails(three: Rig, answer: Answer) -> None:
+    """The sites of the last list are read, with a note; without one, the token's own and those that came."""
+    page: Override = lambda asked: answer if asked.path.endswith("/sites") else None  # noqa: E731
     rest = three.rest()
-    for _ in range(2):
-        with three.tableau.doing(page), pytest.raises(SourceUnreachable, match="a page of HTML"):
-            three.poll(rest)
-        assert all(whole(three.poll(rest)).values())
+    with three.tableau.doing(page):
+        (result,) = three.poll(rest).values()
+    assert (result.site, result.inventory is not None) == ("default", True)
+    assert whole(three.poll(rest)) == {"default": True, "marketing": True, "Finance": True}
+    with three.tableau.doing(page):
+        results = three.poll(rest)
+    assert set(results) == {"default", "marketing", "Finance"}
+    assert all(whole(results).values())
+    assert sum(len(result.inventory.notes) for result in results.values() if result.inventory) == 1
 
 
 OUTAGES = [Answer("", 503), Answer("", 500), Answer(HTML), Answer(HTML, 404)]
@@ -216,16 +232,65 @@ def test_what_there_was_is_known_after_a_restart(rig: Rig) -> None:
 
 
 def test_flows_that_are_suddenly_forbidden(rig: Rig) -> None:
-    """A list that is refused is no list of none: the others are there, with a note, and how many there were is kept."""
+    """A list that is refused is no list of none: the flows that were listed stand for a day, with a note."""
     rest = rig.rest()
     rig.poll(rest)
     with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/flows") else None):
-        for _ in range(2):
+        for count in (3, 3, 2):
             inventory = rig.inventory(rest)
-            assert inventory.content.num_rows == 2
+            assert inventory.content.num_rows == count
             assert [note.split(":")[0] for note in inventory.notes] == ["no flows"]
+            rig.now += DAY_SECONDS / 2
     rig.tableau.sites[""].entries["flows"] = []
     assert "the list of flows is empty, there were 1" in rig.failure(rest)
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_a_refusal_without_a_word_of_tableau(rig: Rig, status: int) -> None:
+    """A 4xx that is no XML of Tableau's says nothing of flows: the site has failed, and keeps what it had."""
+    rest = rig.rest()
+    rig.poll(rest)
+    with rig.tableau.doing(lambda asked: Answer("", status) if asked.path.endswith("/flows") else None):
+        rig.failure(rest)
+
+
+ODD_BODIES = [
+    *(f'<?xml version="1.0" encoding="{name}"?><x/>' for name in ("Shift_JIS", "utf-7", "nonsense", "idna")),
+    '<!DOCTYPE x [<!ENTITY e "e">]><x>&e;</x>',
+    "[" + "9" * 5_000 + "]",
+]
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+@pytest.mark.parametrize("body", ODD_BODIES)
+def test_whatever_answers_is_one_line(rig: Rig, status: int, body: str) -> None:
+    """No encoding, entity or number is an error of ours: a supplement costs itself, a list of assets its site."""
+    for path in ("/users", "/graphql", "/flows/runs", "/tasks/linked", "/jobs"):
+        with rig.tableau.doing(at(path, Answer(body, status))):
+            assert rig.inventory().content.num_rows == 3
+    with rig.tableau.doing(at("/workbooks", Answer(body, status))):
+        rig.failure()
+
+
+@pytest.mark.parametrize("path", ["/workbooks", "/users", "/jobs"])
+def test_pages_without_an_end(rig: Rig, path: str) -> None:
+    """A list that promises more for ever, and sends the same, ends."""
+    pagination = "<pagination pageNumber='1' pageSize='1000' totalAvailable='99999999999'/>"
+    entry = element("user", id="u1") + element("workbook", id="w1") + element("backgroundJob", id="j1")
+    page = Answer(f"{HEAD}{pagination}<list>{entry}</list></tsResponse>")
+    rest = rig.rest()
+    with rig.tableau.doing(lambda asked: page if asked.path.endswith(path) else None, at("graphql", Answer("", 404))):
+        rig.poll(rest)
+    assert rig.tableau.count(path) <= 4
+
+
+def test_waits_have_a_bound(rig: Rig) -> None:
+    """What a poll waits because Tableau says so is bounded in all: then the rest is throttled."""
+    busy = Answer("", 429, {"Retry-After": "100"})
+    with rig.tableau.doing(at("/tasks/", busy), at("/flows/runs", busy), at("/projects", busy), at("/users", busy)):
+        inventory = rig.inventory()
+    assert sum(rig.slept) <= 300
+    assert sum("too many requests" in note for note in inventory.notes) == 6
 
 
 def test_another_thread_may_poll(rig: Rig) -> None:

@@ -32,7 +32,7 @@ OWNER = ("content_owner", "owner_name", "owner_email")
 _KNOWING = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
 _AS_IT_IS = pc.ScalarAggregateOptions(skip_nulls=False)
 # After every source that says something, before those that say nothing.
-_SILENT = len(SOURCES)
+_SILENT = 2 * len(SOURCES)
 
 
 def merge(tables: Sequence[pa.Table]) -> pa.Table:
@@ -106,12 +106,12 @@ def _with_later_extracts(rows: pa.Table) -> pa.Table:
 def _ranks(rows: pa.Table) -> pa.Array:
     """Return how good each row's source of freshness is, 0 the best.
 
-    The first source's word that an asset is live is as good as it gets; a later one's yields to a refresh.
+    The first source's word that an asset is live is as good as it gets; a later one's yields to any extract.
     """
     columns = (rows.column(name).to_pylist() for name in ("freshness_source", "connection", "place"))
     return pa.array(
         [
-            (-1 if not place else 0) if connection == "live" else _RANKS.get(source, _SILENT)
+            (-1 if not place else _LATER_LIVE) if connection == "live" else _RANKS.get(source, _SILENT)
             for source, connection, place in zip(*columns, strict=True)
         ],
         pa.int64(),
@@ -123,7 +123,8 @@ def _places_of(sources: pa.ChunkedArray) -> pa.Array:
 
 
 # A refresh is a refresh, whichever source reports it.
-_RANKS = {source: 0 if source in REFRESHES else place for place, source in enumerate(SOURCES)}
+_RANKS = {source: 0 if source in REFRESHES else 2 * place for place, source in enumerate(SOURCES)}
+_LATER_LIVE = _RANKS["created"] + 1
 
 
 def _task_ranks(rows: pa.Table) -> pa.Array:

@@ -59,7 +59,11 @@ def known_refreshes(inventory: Inventory) -> pa.Table:
     """Return rows of AssetFreshness: of what is listed, described or remembered, each asset once."""
     described, jobs = _described(inventory.described), _last_jobs(inventory.refreshes)
     before = {} if inventory.remembered is None else by_key(inventory.remembered)
-    listed = zip(*_lists(inventory.content, "asset_type", "asset_id"), strict=True)
+    entries = zip(*_lists(inventory.content, "asset_type", "asset_id", "has_extracts"), strict=True)
+    listed = {(kind, luid): has_extracts for kind, luid, has_extracts in entries}
+    for key, parts in described.items():
+        # Its entry has an extract, and its description has nothing: one of the two is late.
+        parts.whole = parts.whole and not (listed.get(key) and not parts.extracts and not parts.uses)
     keys = dict.fromkeys((*listed, *described, *before))
     rows = [(*key, *_known(described.get(key), jobs.get(key), before.get(key, NOTHING))) for key in keys]
     columns = zip(*rows, strict=True) if rows else [()] * len(FRESHNESS)
@@ -122,7 +126,7 @@ def _known(parts: "_Parts | None", job: datetime | None, before: Known) -> Known
         before = before._replace(refreshed_at=at, refreshed_by=by, made_at=None)
     if parts is None or before.extracts is not None:
         return before
-    before = before._replace(uses=_joined(parts.uses | _luids(before.uses)))
+    before = before._replace(uses=_joined(parts.uses | _luids(before.uses)), has_live=parts.has_live)
     if at is not None or parts.stalest is None:
         return before
     # An extract that was seen once, and is missing now, is no fresher for that.
@@ -138,6 +142,10 @@ def _described_whole(parts: "_Parts", job: datetime | None, before: Known, remem
     # Of one that was refreshed and one that never was, the older counts.
     reported = parts.refreshed_at if parts.refreshed_at == parts.stalest else None
     at, by = _later((reported, METADATA), remembered, (job, JOB))
+    was = before.refreshed_at if before.refreshed_by != PARTIAL else None
+    if at is None and was is not None and (parts.stalest is None or was <= parts.stalest):
+        # It was of other extracts than those of now; one that was only made replaces no refresh all the same.
+        at, by = was, before.refreshed_by
     return Known(parts.extracts, parts.has_live, uses, at, by, None if at else parts.stalest)
 
 
@@ -155,9 +163,10 @@ def _with_entry(kind: str, known: Known, has_extracts: bool | None) -> Known:  #
     if known.extracts is None:
         if kind == "datasource" and has_extracts is False:
             return known._replace(extracts=0, has_live=True)
-        if kind == "flow" or (known.refreshed_by != PARTIAL and (has_extracts or known.refreshed_at)):
+        in_part = kind == "workbook" and known.has_live is not None
+        if kind == "flow" or (not in_part and known.refreshed_by != PARTIAL and (has_extracts or known.refreshed_at)):
             return known._replace(extracts=1, has_live=False)
-    elif has_extracts and not known.extracts:
+    elif has_extracts and not known.extracts and not known.uses:
         # Its entry and its description contradict each other: one of the two is late.
         return known._replace(extracts=None)
     return known

@@ -10,7 +10,17 @@ import pytest
 from exporter.collector import columns_of
 from exporter.collectors.assets.inventory import assets_of
 from exporter.collectors.assets.refreshes import known_refreshes
-from exporter.inventory import TAG_SEPARATOR, Content, Described, Inventory, Person, Project, Refresh, Task
+from exporter.inventory import (
+    TAG_SEPARATOR,
+    Content,
+    Described,
+    Inventory,
+    Person,
+    Project,
+    Refresh,
+    Task,
+    remembered_of,
+)
 
 KINDS = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "TIMESTAMP": pa.timestamp("us")}
 
@@ -372,6 +382,39 @@ def test_without_the_history() -> None:
     """Where what is remembered cannot be read, the last change of anything is not taken for a refresh."""
     found = inventory(remembered=None)
     assert freshness(found) == (None, None, None)
+
+
+def test_a_workbook_described_in_part_and_refreshed() -> None:
+    """A job refreshes the extracts of its own; what else it reads stays unknown, so it is not called an extract."""
+    rows = described({"refreshed_at": at(1), "whole": False})
+    seen = inventory(described=rows, refreshes=refreshes({"completed_at": at(9)}))
+    assert freshness(seen) == (None, at(9), "job")
+    assert freshness(next_poll(seen)) == (None, at(9), "job")
+
+
+def test_a_description_that_lost_its_extracts() -> None:
+    """A workbook whose entry has an extract is described late, and keeps what was known of it."""
+    before = inventory(content({"has_extracts": True}), described=described({"refreshed_at": at(2)}))
+    late = inventory(before.content, remembered=known_refreshes(before), described=described({"has_extracts": False}))
+    assert freshness(late) == ("extract", at(2), "metadata")
+    assert freshness(next_poll(late)) == ("extract", at(2), "metadata")
+
+
+def test_extracts_that_were_only_made_replace_no_refresh() -> None:
+    """However many there are now, none of them was refreshed since."""
+    before = inventory(described=described({"refreshed_at": at(2)}))
+    assert freshness(next_poll(before, described=described({"made_at": at(11)}, {"made_at": at(10)})))[1:] == (
+        at(2),
+        "metadata",
+    )
+
+
+def test_what_another_site_remembered() -> None:
+    """LUIDs are unique: a site that was renamed, and an asset that moved, keep what was known."""
+    before = inventory(described=described({"refreshed_at": at(2)}))
+    elsewhere = {"old name": known_refreshes(before)}
+    renamed = inventory(remembered=remembered_of(elsewhere, "new name", before.content))
+    assert freshness(renamed) == ("extract", at(2), "metadata")
 
 
 def test_tasks_of_an_earlier_poll() -> None:

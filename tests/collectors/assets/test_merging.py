@@ -80,6 +80,8 @@ def test_live_by_the_repository() -> None:
     live, refreshed = {"connection": "live"}, {"freshness_source": "metadata", "last_refresh_at": LATE}
     assert merged(assets(live), assets(refreshed))["connection"] == "live"
     assert merged(assets(refreshed), assets(live))["last_refresh_at"] == LATE
+    made = {"connection": "extract", "freshness_source": "created", "last_refresh_at": EARLY}
+    assert merged(assets(made), assets(live))["connection"] == "extract"
 
 
 def test_live_is_known() -> None:
