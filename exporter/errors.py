@@ -17,6 +17,7 @@ Each message is one line that says what happened, to what, and what to do::
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
     |-- OutputUnwritable        what was asked for cannot be put where it should go
     |-- WebError                the web server cannot listen
+    |-- ProxyUnusable           a proxy variable of the environment names no proxy
     |-- NotificationFailed      an Alertmanager could not be asked or told: silent, a refusal, or somebody else
     |-- PollInterrupted         the agent was told to end in the middle of a long poll
     `-- DemoError               the demo cannot start on this machine
@@ -99,6 +100,10 @@ class OutputUnwritable(ExporterError):
 
 class WebError(ExporterError):
     """The web server cannot listen where it should."""
+
+
+class ProxyUnusable(ExporterError):
+    """A proxy variable of the environment names no proxy that can be used."""
 
 
 class NotificationFailed(ExporterError):

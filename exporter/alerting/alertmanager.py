@@ -18,7 +18,8 @@ from exporter.alerting.alert import Alert
 from exporter.alerting.answer import FOREIGN, TOO_MANY, Answer
 from exporter.alerting.batches import Sent, batches, deliver
 from exporter.alerting.lookups import Lookups
-from exporter.errors import ExporterError, NotificationFailed
+from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
+from exporter.proxies import proxy_for, through
 
 __all__ = ["Alertmanager", "Authorization", "Login", "Sent"]
 
@@ -134,6 +135,8 @@ class Alertmanager:
         except (httpx.HTTPError, OSError) as error:
             reason = faults.of_connection(error, proof.secrets, secure=self.url.startswith("https:"))
             kind = _BrokenOff if isinstance(error, faults.BROKEN_OFF) else NotificationFailed
+        except ProxyUnusable as error:
+            reason = str(error)
         except (httpx.InvalidURL, ImportError, ValueError):
             # Without their text, which may hold the password of a proxy. Some kinds of proxies cannot be imported.
             reason = "cannot be asked: check alertmanager.urls and the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
@@ -142,11 +145,13 @@ class Alertmanager:
 
     async def _asked(self, method: str, path: str, body: bytes | None, bound: int, proof: _Proof) -> Answer:
         context = self._context or ssl.create_default_context()
-        seconds = self._login.timeout
+        seconds, proxy = self._login.timeout, proxy_for(self.url)
         asyncio.get_running_loop().set_default_executor(self._lookups)
         async with asyncio.timeout(seconds):
             bounds = httpx.Timeout(None, connect=seconds * _CONNECTING)
-            async with httpx.AsyncClient(verify=context, timeout=bounds) as client:
+            async with httpx.AsyncClient(
+                verify=context, timeout=bounds, proxy=proxy.url if proxy else None, trust_env=False
+            ) as client:
                 headers = {**_HEADERS, **proof.headers}
                 async with client.stream(method, self.url + path, content=body, headers=headers) as response:
                     text = await _read(response, bound)
@@ -185,7 +190,7 @@ class Alertmanager:
         return context
 
     def _failed(self, reason: str, kind: type[NotificationFailed] = NotificationFailed) -> NotificationFailed:
-        return kind(f"alertmanager {self.url}: {reason}")
+        return kind(f"alertmanager {self.url}{through(self.url)}: {reason}")
 
 
 async def _read(response: httpx.Response, bound: int) -> bytes:

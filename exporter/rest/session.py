@@ -16,6 +16,7 @@ import tableauserverclient as tsc
 from tableauserverclient.server.endpoint.exceptions import FailedSignInError
 
 from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.proxies import through
 from exporter.rest import answers
 from exporter.rest.faults import (
     RAISED,
@@ -81,9 +82,14 @@ class Session:
         self.server_version: str | None = None
 
     @property
+    def address(self) -> str:
+        """The URL of Tableau."""
+        return self._secrets.line(self._login.url.rstrip("/"))
+
+    @property
     def place(self) -> str:
-        """What every line begins with."""
-        return f"rest {self._secrets.line(self._login.url.rstrip('/'))}"
+        """What every line begins with: Tableau, and the proxy on the way."""
+        return f"rest {self.address}{through(self._login.url)}"
 
     @property
     def life(self) -> TokenLife:

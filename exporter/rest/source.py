@@ -66,7 +66,7 @@ class Rest:
     @property
     def address(self) -> str:
         """Where it is."""
-        return self._session.place.removeprefix("rest ")
+        return self._session.address
 
     @property
     def server_version(self) -> str | None:

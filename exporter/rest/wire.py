@@ -14,7 +14,8 @@ import requests
 from requests import PreparedRequest, Response
 
 from exporter import __version__
-from exporter.errors import PollInterrupted, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.errors import PollInterrupted, ProxyUnusable, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.proxies import proxy_for, through
 from exporter.rest.line import Adapter, Line
 from exporter.rest.refusals import Refusals
 
@@ -60,6 +61,7 @@ class Wire(requests.Session):
         refusals: Refusals,
     ) -> None:
         super().__init__()
+        self._url = url
         self._home = urlsplit(url)
         self._bounds = bounds
         self._line = line
@@ -113,6 +115,7 @@ class Wire(requests.Session):
             raise SourceUnreachable(self._too_slow())
         self._must_go_on()
         options |= {"stream": True, "timeout": (left, left), "allow_redirects": False}
+        options["proxies"] = self._proxies(request.url or "")
         try:
             with self._line.until(deadline):
                 response = super().send(request, **options)
@@ -126,6 +129,14 @@ class Wire(requests.Session):
         # An answer without a length seems to be whole when we have cut it.
         self._give_way(deadline)
         return response
+
+    def _proxies(self, url: str) -> dict[str, str]:
+        """Return the proxy of a URL in the form of requests, which reads the variables in a way of its own."""
+        try:
+            proxy = proxy_for(url)
+        except ProxyUnusable as error:
+            raise SourceRefused(f"{self._place()}: {error}") from None
+        return {urlsplit(url).scheme: proxy.url} if proxy else {}
 
     def _read(self, response: Response) -> None:
         """Read the answer; requests' own reading knows no bound."""
@@ -188,7 +199,7 @@ class Wire(requests.Session):
         )
 
     def _place(self) -> str:
-        return f"rest {self._home.scheme}://{self._home.netloc.rpartition('@')[2]}"
+        return f"rest {self._home.scheme}://{self._home.netloc.rpartition('@')[2]}{through(self._url)}"
 
     def _too_slow(self) -> str:
         return (

@@ -271,9 +271,40 @@ def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.Monkey
         assert len(proxy.asked) == 1
 
 
+@pytest.mark.parametrize("entries", ["[::1]", "::1/128", "fe80::/10", "fd00::/8", "[fd00::1]:9093", "[", "127.0.0.0/8"])
+def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No entry of NO_PROXY keeps an alert from being sent; only what it covers, and loopback, avoids the proxy."""
+    with Stranger(reply()) as proxy, Stranger(reply()) as direct:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", entries)
+        told = alert()
+        for url in ("http://alertmanager.invalid", direct.url):
+            sent = Alertmanager(Login(url, lambda: ("me", "canary"))).send([told])
+            assert (sent.failure, sent.accepted) == (None, [told])
+        assert len(proxy.asked) == len(direct.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [None, reply(407), reply(502, HTML), reset(b"")])
+def test_a_failure_names_the_proxy(answer: Answer | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails on the way through a proxy, the line says which one it was, without its credentials."""
+    with Stranger(answer or reply()) as proxy:
+        place = proxy.url if answer else "http://127.0.0.1:1"
+        monkeypatch.setenv("HTTP_PROXY", place.replace("//", "//me:canary@"))
+        line = Alertmanager(Login("http://alertmanager.invalid")).send([alert()]).failure or ""
+    assert line.startswith(f"alertmanager http://alertmanager.invalid: through the proxy {place}: ")
+    assert "canary" not in line
+
+
 @pytest.mark.parametrize(
     "proxy",
-    ["http://me:canary@127.0.0.1:1", "socks5://me:canary@127.0.0.1:1", "ftp://me:canary@x", "http://me:canary@[x"],
+    [
+        "http://me:canary@127.0.0.1:1",
+        "http://me:can/ary@127.0.0.1:1",
+        "http://me:1/canary@x",
+        "socks5://me:canary@127.0.0.1:1",
+        "ftp://me:canary@x",
+        "http://me:canary@[x",
+    ],
 )
 def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that does not answer, or of a kind that cannot be used, is a line without its password."""

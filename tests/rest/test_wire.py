@@ -197,6 +197,38 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("HTTP_PROXY", "http://me:canary@127.0.0.1:1")
         with pytest.raises(SourceUnreachable, match="check the proxy") as caught:
             rig.poll(rig.rest(url="http://tableau.invalid"))
+        assert str(caught.value).startswith("rest http://tableau.invalid: through the proxy http://127.0.0.1:1: ")
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entries", ["[::1]", "fd00::/8", "[fd00::1]:9093", "127.0.0.0/8", "["])
+def test_no_proxy_is_read_by_entries(rig: Rig, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No entry of NO_PROXY keeps a request from being sent; only what it covers, and loopback, avoids the proxy."""
+    with Tableau() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", entries)
+        assert rig.inventory().content.num_rows == 3
+        assert not proxy.asked
+        rig.poll(rig.rest(url="http://tableau.invalid"))
+        assert proxy.asked
+
+
+def test_an_ipv6_network_has_no_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPv6 network in NO_PROXY is understood: its addresses are connected to directly."""
+    with Tableau() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "fd00::/8")
+        with pytest.raises(SourceUnreachable) as caught:
+            rig.poll(rig.rest(url="http://[fd00::1]:1", timeout=1.0))
+        assert not proxy.asked
+    assert "proxy" not in str(caught.value)
+
+
+def test_a_proxy_that_cannot_be_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password with a slash that is not escaped: the line names the variable, and shows nothing of it."""
+    monkeypatch.setenv("HTTP_PROXY", "http://me:1/canary@proxy.invalid:3128")
+    with pytest.raises(SourceRefused, match=r"^rest http://tableau\.invalid: HTTP_PROXY is no proxy") as caught:
+        rig.poll(rig.rest(url="http://tableau.invalid"))
     assert "canary" not in str(caught.value)
 
 
