@@ -6,6 +6,7 @@ names have precedence, as in curl. A loopback address never goes through a proxy
 ``http.ProxyFromEnvironment``, which Prometheus uses: at the proxy it would be another machine.
 """
 
+import base64
 import ipaddress
 import re
 from dataclasses import dataclass, field
@@ -59,6 +60,17 @@ def through(url: str) -> str:
     except ProxyUnusable:
         return ""
     return f": through the proxy {proxy.place}" if proxy else ""
+
+
+def passwords() -> tuple[str, ...]:
+    """Return the passwords of the proxies as written, as meant and as sent, also where a proxy cannot be parsed."""
+    variables, found = getproxies_environment(), list[str]()
+    for name in ("http", "https", "all"):
+        userinfo = variables.get(name, "").rpartition("@")[0].rpartition("://")[2].strip()
+        user, mark, password = userinfo.partition(":")
+        pair = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+        found += [password, unquote(password), pair] if mark else [user, unquote(user)]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _parse(variable: str, text: str) -> Proxy:

@@ -1,14 +1,41 @@
 """Texts as a person reads them on a screen."""
 
 import math
+import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 UNKNOWN = "unknown"
+UNSHOWN = "(a URI that is not shown: it cannot be parsed)"
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]*")
 
 
 def one_line(value: object) -> str:
     """Return a text without the breaks of its lines."""
     return " ".join(str(value).split())
+
+
+def safe_uri(text: str) -> str:
+    """Return a path as it is, a URI without user, password, query and fragment, each of which may be a secret.
+
+    Of what cannot be parsed, a fixed text stands there: whoever does not escape a password has its end in the path.
+    """
+    if "://" not in text:
+        return text
+    try:
+        parts = urlsplit(text)
+        host, port = parts.netloc.rpartition("@")[2], parts.port
+    except ValueError:
+        return UNSHOWN
+    if not parts.scheme or "@" in parts.path or (parts.netloc and not host) or port == 0:
+        return UNSHOWN
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def safe_uris(text: str) -> str:
+    """Return a text whose every URI is safe to be shown."""
+    return _URI.sub(lambda found: safe_uri(found[0]), text)
 
 
 def visible(text: str) -> str:

@@ -19,6 +19,7 @@ from exporter.history.key_backup import back_up_key
 from exporter.history.shortening import newest_request, prune_in_steps
 from exporter.history.slices import Slices
 from exporter.history.verification import Verdict, verify
+from exporter.texts import safe_uri
 
 # A request may be open for a day, and is counted when it is final: what is younger is not for pruning.
 YOUNGEST = timedelta(days=1)
@@ -88,7 +89,7 @@ def export(options: RunOptions, format_: str, table: str, target: str) -> Iterat
         yield Verdict(ok=None, subject=table, message="has no rows yet: the agent writes them when it polls")
         return
     count = write(rows, target, exports.Options(rows.history, table, exports.TABLES[table]))
-    message = f"{count:,} rows appended to {target}, which has all up to {rows.newest} UTC"
+    message = f"{count:,} rows appended to {safe_uri(target)}, which has all up to {rows.newest} UTC"
     yield Verdict(ok=True, subject=table, message=message)
 
 

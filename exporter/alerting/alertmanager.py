@@ -19,7 +19,7 @@ from exporter.alerting.answer import FOREIGN, TOO_MANY, Answer
 from exporter.alerting.batches import Sent, batches, deliver
 from exporter.alerting.lookups import Lookups
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
-from exporter.proxies import proxy_for, through
+from exporter.proxies import passwords, proxy_for, through
 
 __all__ = ["Alertmanager", "Authorization", "Login", "Sent"]
 
@@ -163,14 +163,14 @@ class Alertmanager:
         except ExporterError as error:
             raise self._failed(str(error)) from None
         if authorization is None:
-            return _Proof({})
+            return _Proof({}, passwords())
         if isinstance(authorization, tuple):
             user, password = authorization
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-            return _Proof({"Authorization": f"Basic {pair}"}, (password, pair))
+            return _Proof({"Authorization": f"Basic {pair}"}, (password, pair, *passwords()))
         if not authorization.isascii() or not authorization.isprintable() or authorization != authorization.strip():
             raise self._failed("alertmanager.bearer_token has characters that no token has; look for a line too many")
-        return _Proof({"Authorization": f"Bearer {authorization}"}, (authorization,))
+        return _Proof({"Authorization": f"Bearer {authorization}"}, (authorization, *passwords()))
 
     def _trust(self) -> ssl.SSLContext:
         """Trust whom the operating system trusts, and who else was named; show the certificate of the agent."""

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo
 
+from exporter import proxies
 from exporter.config import schema
 from exporter.config.addresses import crosses_network_in_clear
 from exporter.config.freshness import Freshness
@@ -75,6 +76,7 @@ class Configuration(Section):
             self.rest and self.rest.connected_app and self.rest.connected_app.read_secret_value(),
             alertmanager and alertmanager.read_bearer_token(),
             alertmanager and alertmanager.basic_auth and alertmanager.basic_auth.read_password(),
+            *proxies.passwords(),
         )
         return tuple(text for text in texts if text)
 

@@ -7,6 +7,7 @@ transaction whose version is the newest instant in microseconds. Columns that th
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -14,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, Rows
-from exporter.texts import one_line, visible
+from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris, visible
 
 # Each time another has appended the same rows, or made the table, in the meantime.
 ATTEMPTS = 5
@@ -23,6 +24,8 @@ ATTEMPTS = 5
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SENTENCE = re.compile(r"\.\s|\.?$")
 _LONGEST = 400
+_WITHHELD = "(its words are withheld: they quote the user or the query of --output)"
+_DELIMITER = re.compile(r"[:/?#&=@]")
 _UNFIT = "Invalid data found"
 _UNCAST = "Cannot cast"
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, as in the history
@@ -34,6 +37,9 @@ def export(rows: Rows, target: str, options: Options) -> int:
 
     Raises OutputUnwritable, or what keeps the rows from being read.
     """
+    if safe_uri(target) == UNSHOWN:
+        advice = "give a folder or a URI; a / in a password is written %2F, a @ in a path %40"
+        raise OutputUnwritable(f"--output: {UNSHOWN}: {advice}")
     application = f"tableau-exporter/{options.history}/{options.table}"
     version = (rows.newest - _EPOCH) // _MICROSECOND
     for _ in range(ATTEMPTS):
@@ -45,7 +51,7 @@ def export(rows: Rows, target: str, options: Options) -> int:
         outgoing = _Outgoing(rows.after(after), target, table)
         if _append(table, target, outgoing, Transaction(application, version)):
             return outgoing.count
-    message = f"{target}: others write this table all the time; try again"
+    message = f"{safe_uri(target)}: others write this table all the time; try again"
     raise OutputUnwritable(message)
 
 
@@ -84,7 +90,7 @@ class _Outgoing:
         """Refuse NULL where the table forbids it: beside a column that is new the library forgets that it does."""
         empty = [name for name in self._mandatory if batch.column(name).null_count]
         if empty:
-            raise OutputUnwritable(f"{self._target}: {_forbidden(empty)}")
+            raise OutputUnwritable(f"{safe_uri(self._target)}: {_forbidden(empty)}")
 
 
 def _spark(kind: pa.DataType) -> pa.DataType:
@@ -135,14 +141,21 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _refused(target: str, error: Exception, missing: Sequence[str] = ()) -> OutputUnwritable:
-    said = one_line(_COLOUR.sub("", str(error)))
-    sentence = _SENTENCE.split(said, maxsplit=1)[0][:_LONGEST]
+    said = safe_uris(one_line(_COLOUR.sub("", str(error))))
+    sentence = _WITHHELD if _quotes(said, target) else _SENTENCE.split(said, maxsplit=1)[0][:_LONGEST]
     advice = "look at --output, and at the rights to write there"
     if _UNFIT in said:
         advice = _forbidden(missing) if missing else "look at the constraints of the table: our rows break one"
     elif _UNCAST in said:
         advice = "look at the types of the table's columns, or name another --output"
-    return OutputUnwritable(f"{target}: {sentence}; {advice}")
+    return OutputUnwritable(f"{safe_uri(target)}: {sentence}; {advice}")
+
+
+def _quotes(said: str, target: str) -> bool:
+    """Tell whether a text quotes what ``safe_uri`` hides of a target, as a whole or in part."""
+    hidden = set(_DELIMITER.split(target)) - set(_DELIMITER.split(safe_uri(target)))
+    forms = {form for piece in hidden for form in (piece, unquote(piece), quote(piece, safe=""))}
+    return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said) for form in forms if form)
 
 
 def _forbidden(columns: Sequence[str]) -> str:

@@ -18,6 +18,8 @@ from tableauserverclient.server.endpoint.exceptions import (
 from tableauserverclient.server.exceptions import EndpointUnavailableError
 
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.proxies import passwords
+from exporter.texts import safe_uris
 
 LONGEST_TEXT = 300
 RAISED = (
@@ -33,7 +35,6 @@ RAISED = (
     LookupError,
     OverflowError,
 )
-_USERINFO = re.compile(r"//[^/@\s]+@")
 _BAD_REQUEST, _NOT_FOUND = "400", "404"
 _FORBIDDEN = ("403", "405")
 _FOREIGN = "answers with what is not of Tableau's REST API; check rest.url"
@@ -78,6 +79,7 @@ class Secrets:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
+        self.hide(*passwords())
 
     def hide(self, *secrets: str | None) -> None:
         """Keep these out of every line from now on."""
@@ -86,11 +88,11 @@ class Secrets:
     def forget_all_but(self, *secrets: str | None) -> None:
         """Keep the store from growing with every session."""
         self._known.clear()
-        self.hide(*secrets)
+        self.hide(*secrets, *passwords())
 
     def line(self, text: object) -> str:
         """Return a text as one printable line without secrets."""
-        line = _USERINFO.sub("//", str(text))
+        line = safe_uris(str(text))
         for secret in sorted(self._known, key=len, reverse=True):
             line = line.replace(secret, "<secret>")
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())

@@ -99,6 +99,7 @@ def test_a_url_loses_its_closing_slash() -> None:
         ("https://[::1", "must be a URL such as https://tableau.example.com"),
         ("https://a b", "must be a URL such as https://tableau.example.com"),
         ("https://me:hush@a", "must not carry a user or a password: they have keys of their own"),
+        ("https://me:1/hush@a", "must not carry a user or a password: they have keys of their own"),
         ("https://a?x=hush", "must end before the query: no ? and no #"),
     ],
 )

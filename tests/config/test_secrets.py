@@ -1,5 +1,6 @@
 """Secrets: printed nowhere, read anew from their files."""
 
+import base64
 import traceback
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
     assert read(CONNECTED).secrets() == ("hunter2-e",)
     assert read(TOKEN).secrets() == ("hunter2-d",)
     assert read("repository: {hosts: [db]}").secrets() == ()
+
+
+def test_the_passwords_of_proxies_can_be_hidden_from_the_log(read: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is told of the password in a proxy variable: as it is written, as it is meant, and as it is sent."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter%2F2@proxy.invalid:3128")
+    sent = base64.b64encode(b"me:hunter/2").decode()
+    assert read("repository: {hosts: [db]}").secrets() == ("hunter%2F2", "hunter/2", sent)
+    monkeypatch.setenv("HTTPS_PROXY", "me:hunter/2@proxy.invalid")
+    assert read("repository: {hosts: [db]}").secrets() == ("hunter/2", sent)
 
 
 def test_the_environment_is_not_shown() -> None:

@@ -16,7 +16,7 @@ from deltalake.schema import PrimitiveType
 
 from exporter.collectors.assets.judging import SCHEMA
 from exporter.errors import HistoryBusy, OutputUnwritable
-from exporter.exports import Options
+from exporter.exports import Options, delta
 from exporter.exports.delta import export
 from tests.history.test_auditing import judged
 
@@ -346,6 +346,39 @@ def test_where_nothing_can_be_written(place: str) -> None:
     with pytest.raises(OutputUnwritable, match="look at --output") as error:
         export(Rows(found(0)), place, OURS)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nothing://me:canary@here/table", "nothing://here/table: "),
+        ("nothing://here/table?sig=canary", "nothing://here/table: "),
+        ("s3://KEY:canary@bucket/table", "s3://bucket/table: "),
+        ("az://container/table?sv=2025&sig=canary", "az://container/table: "),
+        ("s3://KEY:can/ary@bucket/table", "--output: (a URI that is not shown"),
+        ("s3://KEY:1/canary@bucket/table", "--output: (a URI that is not shown"),
+        ("http://[canary/table", "--output: (a URI that is not shown"),
+    ],
+)
+def test_no_line_shows_the_credentials_of_a_place(place: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """User, password and query of --output stand in no line, whatever the library quotes."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(OutputUnwritable, match=r".") as error:
+        export(Rows(found(0)), place, OURS)
+    assert str(error.value).startswith(said)
+    assert not re.search("canary|can/|ary@|KEY", str(error.value))
+
+
+def test_words_that_quote_a_credential_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the library repeats a part of the credentials outside any URI, nothing of its words is shown."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("the signature canary/1 does not match")
+
+    monkeypatch.setattr(delta, "DeltaTable", refuse)
+    with pytest.raises(OutputUnwritable, match="its words are withheld") as error:
+        export(Rows(found(0)), "az://container/table?sig=canary%2F1", OURS)
+    assert "canary" not in str(error.value)
 
 
 def test_an_object_store_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
