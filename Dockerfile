@@ -33,8 +33,8 @@ USER 10071:10071
 WORKDIR /etc/tableau-exporter
 VOLUME /data
 EXPOSE 10071
-# Plain http: with TLS or users in web.yml, give the container a health check of its own.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
-    CMD ["/opt/tableau-exporter/bin/python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:10071/-/healthy', timeout=4)"]
+# At the configured address, with TLS and users too. Flags of `run` that change the address belong here as well.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s \
+    CMD ["/opt/tableau-exporter/bin/tableau-exporter", "healthcheck"]
 ENTRYPOINT ["tableau-exporter"]
 CMD ["run"]

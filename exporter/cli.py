@@ -112,6 +112,26 @@ def run(
 
 @main.command()
 @config_file_option
+@click.option("--web.listen-address", "listen_address", metavar="HOST:PORT", help="Overrides web.listen_address.")
+@click.option("--web.config.file", "web_config_file", metavar="FILE", help="Overrides web.config_file.")
+def healthcheck(config_file: Path, listen_address: str | None, web_config_file: str | None) -> int:
+    """Ask the agent on this machine whether it runs: 0 or 1.
+
+    It is asked at the address of the configuration, by TLS where that has it, and through no proxy. For containers.
+    """
+    from exporter.web.access import load_access
+    from exporter.web.health import check_health
+
+    flags = {"web.listen_address": listen_address, "web.config_file": web_config_file}
+    chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
+    web = chosen.load((), sections=("web",)).web
+    tls = load_access(web.config_file).tls if web.config_file is not None else None
+    click.echo(check_health(web.listen_address.host, web.listen_address.port, tls))
+    return 0
+
+
+@main.command()
+@config_file_option
 @click.option("--send-test-alert", is_flag=True, help="Send an alert that says so to each Alertmanager.")
 def check(config_file: Path, *, send_test_alert: bool) -> int:
     """Look for everything that keeps the agent from working.

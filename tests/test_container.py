@@ -122,7 +122,8 @@ def test_the_image_says_what_it_is(image: Image) -> None:
     assert image.config["User"] == "10071:10071"
     assert list(image.config["Volumes"]) == ["/data"]
     assert list(image.config["ExposedPorts"]) == ["10071/tcp"]
-    assert image.config["Healthcheck"]["Test"][0] == "CMD"
+    check = ["CMD", "/opt/tableau-exporter/bin/tableau-exporter", "healthcheck"]
+    assert image.config["Healthcheck"]["Test"] == check
     assert image.config["Labels"]["org.opencontainers.image.title"] == "tableau-exporter"
 
 
@@ -159,7 +160,8 @@ def test_the_agent_lives_in_the_image(image: Image) -> None:
     with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as agent:
         try:
             metrics = _wait_for(f"http://127.0.0.1:{port}/metrics", 'tableau_up{source="repository"} 0', agent)
-            image.run(*[part.replace("10071", str(port)) for part in image.config["Healthcheck"]["Test"][1:]])
+            behind = {**environment, "HTTP_PROXY": "http://127.0.0.1:1"}
+            _output(*image.command(*image.config["Healthcheck"]["Test"][1:], **behind))
             owner = image.run("stat", "--format=%u", "/data/history.duckdb")
         finally:
             agent.terminate()

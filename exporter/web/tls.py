@@ -53,6 +53,11 @@ class Tls:
         self._stamps = files.stamps()
         self._context = files.context()
 
+    @property
+    def demands_certificate(self) -> bool:
+        """Whether a client without a certificate is refused."""
+        return self._files.client_authentication is ssl.CERT_REQUIRED
+
     def context(self) -> ssl.SSLContext:
         """Return the context that the next handshake is to use."""
         try:

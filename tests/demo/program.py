@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 120.0
 class Demo:
     """One demo process, whose folders all lie in a folder of ours."""
 
-    def __init__(self, folder: Path, *arguments: str, user: str | None = None) -> None:
+    def __init__(self, folder: Path, *arguments: str, user: str | None = None, **environment: str) -> None:
         self.folder = folder
         self.log = folder / "demo.log"
         with self.log.open("wb") as log:
@@ -29,6 +29,7 @@ class Demo:
                     "TMPDIR": str(folder),
                     "PYTHONDONTWRITEBYTECODE": "1",
                     "HOME": str(folder),
+                    **environment,
                 },
                 stdout=log,
                 stderr=log,

@@ -26,14 +26,14 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
     require("postgres18")
     started: list[Demo] = []
 
-    def start(*arguments: str, user: str | None = None) -> Demo:
+    def start(*arguments: str, user: str | None = None, **environment: str) -> Demo:
         folder = tmp_path_factory.mktemp("demo")
         # PostgreSQL may run as another user, who must get there.
         for parent in takewhile(lambda parent: not parent.stat().st_mode & 0o001, (folder, *folder.parents)):
             parent.chmod(0o755)
         if user:
             os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-        started.append(Demo(folder, *arguments, user=user))
+        started.append(Demo(folder, *arguments, user=user, **environment))
         return started[-1]
 
     yield start
@@ -43,7 +43,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
 
 def asked(url: str) -> httpx.Response:
     """Ask as patiently as everything else here is waited for."""
-    return httpx.get(url, timeout=PATIENCE_SECONDS)
+    return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False)
 
 
 def shows_life(demo: Demo) -> None:
@@ -85,6 +85,14 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
     assert "Traceback" not in demo.said()
+
+
+def test_a_proxy_is_not_in_the_way(demos: Callable[..., Demo]) -> None:
+    """Behind a proxy the agent reads the simulated Tableau of this machine all the same."""
+    demo = demos("--cloud", "--port", "0", HTTP_PROXY="http://127.0.0.1:1")
+    metrics = demo.url("metrics")
+    wanted = ('tableau_up{source="rest"} 1', "tableau_asset_hours_since_refresh{")
+    demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
 
 
 def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:

@@ -1,0 +1,96 @@
+"""The health check of the image, as the command that it is: whatever stands before the agent's answers."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bcrypt
+import pytest
+import trustme
+
+from exporter.web.access import Access, load_access
+from exporter.web.application import application
+from exporter.web.server import WebServer
+from tests.web.fakes import FakeEndpoint
+from tests.web.test_tls import install
+
+Serve = Callable[[str, str], WebServer]
+TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key"
+MUTUAL = f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt"
+USERS = f"basic_auth_users: {{prometheus: '{bcrypt.hashpw(b'hush', bcrypt.gensalt(4)).decode()}'}}\n"
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that serves on a host with a web configuration, which it leaves in the test's folder."""
+    authority = trustme.CA()
+    install(tmp_path, authority)
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    servers: list[WebServer] = []
+
+    def start(host: str, text: str) -> WebServer:
+        (tmp_path / "web.yml").write_text(text, encoding="utf-8")
+        access = load_access(tmp_path / "web.yml") if text else Access()
+        server = WebServer(application(FakeEndpoint(), access), host, 0, access)
+        server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess.CompletedProcess[str]:
+    """Run the command behind a proxy that answers nobody."""
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    environment = {
+        "TABLEAU_EXPORTER_WEB__LISTEN_ADDRESS": address,
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:1"),
+    }
+    flags = ["--web.config.file", "web.yml"] if configured else []
+    command = [sys.executable, "-m", "exporter", "healthcheck", *flags]
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("host", "text", "said"),
+    [
+        ("127.0.0.1", "", "healthy"),
+        ("", "", "healthy"),
+        ("0.0.0.0", "", "healthy"),
+        ("::1", "", "healthy"),
+        ("127.0.0.1", USERS, "asks for a user"),
+        ("127.0.0.1", TLS + "}\n", "healthy"),
+        ("127.0.0.1", f"{TLS}}}\n{USERS}", "asks for a user"),
+        ("127.0.0.1", MUTUAL + "}\n", "asks for a certificate"),
+        ("127.0.0.1", MUTUAL + ", max_version: TLS12}\n", "asks for a certificate"),
+    ],
+)
+def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: str, text: str, said: str) -> None:
+    """By TLS, before users and certificates, on any address, and whatever proxy the environment names."""
+    server = serve(host, text)
+    result = check(tmp_path, host, server.port, configured=bool(text))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith(f":{server.port}/-/healthy: {said}\n")
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    """A port that nobody listens on is one line and the exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    result = check(tmp_path, "127.0.0.1", port, configured=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"http://127.0.0.1:{port}/-/healthy: Connection refused: check that the agent runs")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_agent_that_does_not_answer(tmp_path: Path) -> None:
+    """Whoever accepts a connection and says nothing is not healthy."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        result = check(tmp_path, "127.0.0.1", listener.getsockname()[1], configured=False)
+    assert result.returncode == 1
+    assert "timed out: check that the agent runs" in result.stderr
