@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import structlog
 
+from exporter.texts import secret_pattern
+
 FIRST_KEYS = ("ts", "level", "msg")
 
 _BARE = re.compile(r'[^\s"=\\]+')
@@ -25,15 +27,13 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: frozenset[str] = frozenset()
-        self._pattern: re.Pattern[str] | None = None
+        self._pattern = secret_pattern(())
 
     def hide(self, secret: str) -> None:
         """Keep this text out of the log from now on, also as it looks inside a URL or inside quotes."""
         forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]} - {""}
         self._secrets |= forms
-        if self._secrets:
-            longest_first = sorted(self._secrets, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._pattern = secret_pattern(self._secrets)
 
     def __call__(self, _logger: object, _method: str, event: Event) -> Event:
         """Turn every value of an event into plain values without secrets."""
@@ -46,8 +46,7 @@ class Redactor:
             return {str(self._plain(str(key))): self._plain(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self._plain(inner) for inner in value]
-        text = str(value)
-        return self._pattern.sub("<secret>", text) if self._pattern else text
+        return self._pattern.sub("<secret>", str(value))
 
 
 Configure = Callable[[str, str], Redactor]

@@ -2,12 +2,16 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 UNKNOWN = "unknown"
+# A secret that is shorter is part of many a word, and masks nothing but itself.
+SHORT_SECRET = 8
 UNSHOWN = "(a URI that is not shown: it cannot be parsed)"
 
+# Where a word begins: also behind %2F and \n, as they stand in a URL and within quotes.
+_WORD_BEGINS = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{2})|(?<=\\[abfnrtv]))"
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]*")
 
 
@@ -36,6 +40,20 @@ def safe_uri(text: str) -> str:
 def safe_uris(text: str) -> str:
     """Return a text whose every URI is safe to be shown."""
     return _URI.sub(lambda found: safe_uri(found[0]), text)
+
+
+def secret_pattern(secrets: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern that finds each of some secrets, the longest first: a short one as a word, others anywhere."""
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+    return re.compile("|".join(map(_secret, longest_first)) or r"(?!)")
+
+
+def _secret(secret: str) -> str:
+    pattern = re.escape(secret)
+    if len(secret) >= SHORT_SECRET:
+        return pattern
+    begins = _WORD_BEGINS if re.match(r"\w", secret) else ""
+    return begins + pattern + (r"(?!\w)" if re.search(r"\w\Z", secret) else "")
 
 
 def visible(text: str) -> str:

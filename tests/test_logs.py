@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.logs import Redactor, configure, to_json, to_logfmt
+from exporter.texts import SHORT_SECRET
 
 Configured = Callable[..., tuple[Redactor, io.StringIO]]
 
@@ -180,13 +181,33 @@ def test_a_hidden_secret_is_in_no_value(configured: Configured, format: str) -> 
     assert stream.getvalue().count("<secret>") == 8
 
 
-@given(secret=st.text(min_size=1), before=st.text(), after=st.text())
+@given(secret=st.text(min_size=SHORT_SECRET), before=st.text(), after=st.text())
 def test_any_secret_is_hidden(secret: str, before: str, after: str) -> None:
     """Whatever a secret is made of, what is left of a value does not hold it."""
     redactor = Redactor()
     redactor.hide(secret)
     value = redactor(None, "info", {"key": f"{before}{secret}{after}"})["key"]
     assert not any(secret in part for part in value.split("<secret>"))
+
+
+@given(secret=st.text(min_size=1, max_size=SHORT_SECRET - 1), around=st.sampled_from([" ", "'", ":", "@", "=", "/"]))
+def test_any_short_secret_is_hidden(secret: str, around: str) -> None:
+    """A short secret is hidden wherever it is a word, whatever it is made of."""
+    redactor = Redactor()
+    redactor.hide(secret)
+    value = redactor(None, "info", {"key": f"{around}{secret}{around}"})["key"]
+    assert "<secret>" in str(value)
+    assert f"{around}{secret}{around}" not in str(value)
+
+
+def test_a_short_secret_hides_no_other_word() -> None:
+    """Words that a short secret is part of can be read; the secret itself, in a URL and in quotes too, cannot."""
+    redactor = Redactor()
+    redactor.hide("ro")
+    text = r"role readonly from_ro: wrong password 'ro', ro:ro@db, u%3Aro%40db, \nro\n"
+    assert redactor(None, "info", {"key": text})["key"] == (
+        r"role readonly from_ro: wrong password '<secret>', <secret>:<secret>@db, u%3A<secret>%40db, \n<secret>\n"
+    )
 
 
 def test_a_secret_is_hidden_in_its_other_forms() -> None:

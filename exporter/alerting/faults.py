@@ -9,6 +9,8 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 import httpx
 
+from exporter.texts import secret_pattern
+
 LONGEST_TEXT = 300
 WITHHELD = "(its words are withheld: they quote the password or token)"
 # The connection ended before the answer did.
@@ -49,7 +51,7 @@ def _quotes(text: str, secret: str) -> bool:
     """Tell whether a text has a secret in it, in any case and escaped in any usual way."""
     # The second is what its bytes are to whoever takes them for Latin-1.
     forms = [form for form in (secret, secret.encode("utf-8", "replace").decode("latin-1")) if form]
-    return any(seek in read(text) for read in _READINGS for form in forms for seek in (form.casefold(), read(form)))
+    return any(secret_pattern((form.casefold(), read(form))).search(read(text)) for read in _READINGS for form in forms)
 
 
 def _unescaped(text: str) -> str:

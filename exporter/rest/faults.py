@@ -19,7 +19,7 @@ from tableauserverclient.server.exceptions import EndpointUnavailableError
 
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.proxies import passwords
-from exporter.texts import safe_uris
+from exporter.texts import safe_uris, secret_pattern
 
 LONGEST_TEXT = 300
 RAISED = (
@@ -93,8 +93,7 @@ class Secrets:
     def line(self, text: object) -> str:
         """Return a text as one printable line without secrets."""
         line = safe_uris(str(text))
-        for secret in sorted(self._known, key=len, reverse=True):
-            line = line.replace(secret, "<secret>")
+        line = secret_pattern(self._known).sub("<secret>", line)
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
         return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
 

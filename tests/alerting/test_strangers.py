@@ -322,3 +322,12 @@ def test_a_netrc_speaks_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with Stranger(reply()) as stranger:
         Alertmanager(Login(stranger.url)).send([alert()])
         assert "authorization" not in stranger.asked[0].headers
+
+
+def test_a_short_password_withholds_no_other_word() -> None:
+    """Only an answer that has a short password as a word is withheld."""
+    login = ("me", "ro")
+    for said, shown in (("from ro", "its words are withheld"), ("role readonly", "HTTP 500: role readonly: look")):
+        with Stranger(reply(500, f'"{said}"')) as stranger:
+            line = Alertmanager(Login(stranger.url, lambda: login)).send([alert()]).failure or ""
+        assert shown in line

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import psycopg
 import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceError, SourceUnreachable
 from exporter.repository.connection import Connection, connect
+from exporter.repository.errors import connection_error
 from exporter.repository.source import Address, Login, Repository
 from tests.components import require
 from tests.repository.attempts import ENABLE, Case, failure
@@ -190,3 +192,9 @@ def test_a_standby_that_answers_no_queries() -> None:
 def _start_in_vain(server: Postgres) -> None:
     with pytest.raises(Exception, match="PostgreSQL did not"):
         server.start()
+
+
+def test_a_short_password_hides_no_other_word() -> None:
+    """A password of two letters is hidden, and the words that it is part of can be read."""
+    told = str(connection_error("db", psycopg.OperationalError('role readonly: password "ro" from pg_ro'), "ro"))
+    assert 'role readonly: password "<secret>" from pg_ro' in told

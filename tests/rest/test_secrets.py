@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from exporter.errors import ExporterError
+from exporter.rest.faults import Secrets
 from exporter.rest.login import ConnectedApp, Login, Token
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, Answer, Asked, Override, at, error
@@ -84,3 +85,10 @@ def test_no_secret_is_seen(
 def test_credentials_do_not_print_their_secret() -> None:
     """What Python prints of them is not the secret."""
     assert "canary" not in repr(Token("agent", CANARY)) + repr(APP)
+
+
+def test_a_short_secret_hides_no_other_word() -> None:
+    """A token of two letters is hidden, and the words that it is part of can be read."""
+    secrets = Secrets()
+    secrets.hide("ro")
+    assert secrets.line("rows of ro from another group: ro") == "rows of <secret> from another group: <secret>"
