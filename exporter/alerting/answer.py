@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 from exporter.alerting import faults
+from exporter.texts import safe_uris
 
 # A batch of which something cannot be taken: 422 is a newer Alertmanager's word, 413 that of what stands before it.
 _REFUSED, _TOO_LARGE, TOO_MANY = frozenset({400, 422}), 413, 429
@@ -37,7 +38,7 @@ class Answer:
         except ValueError:
             return ""
         message = said.get("message") if isinstance(said, dict) else said
-        return faults.line(message, self.secrets) if isinstance(message, str) else ""
+        return safe_uris(faults.line(message, self.secrets)) if isinstance(message, str) else ""
 
     @property
     def json(self) -> object:

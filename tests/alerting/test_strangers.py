@@ -45,6 +45,7 @@ def failure(stranger: Stranger, *, timeout: float = 60.0, sends: int = 1) -> str
         (reply(429, "slow"), "HTTP 429: too many requests"),
         (reply(500, '"disk\\nfull"'), "HTTP 500: disk full: look at the logs of Alertmanager"),
         (reply(500, '{"message": "disk full"}'), "HTTP 500: disk full: look at the logs of Alertmanager"),
+        (reply(500, '"see https://me:canary@a/b?c=canary"'), "HTTP 500: see https://a/b: look at the logs"),
         (reply(500, '{"error": "of a stranger"}'), "HTTP 500: look at the logs of Alertmanager"),
         (reply(503, HTML), "HTTP 503: look at the logs of Alertmanager"),
         (reply(200, HTML), FOREIGN),
