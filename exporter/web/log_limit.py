@@ -1,5 +1,6 @@
 """How often something may be logged that any stranger can cause."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -21,3 +22,29 @@ class Interval:
             return None
         self._next, more, self._more = self._clock() + _SECONDS, self._more, 0
         return more
+
+
+class LogLimit(logging.Filter):
+    """Lets each message of a library pass once a minute; the next says how many there were in between."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._intervals: dict[str, Interval] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is to be logged. Messages are told apart by their first lines, before formatting."""
+        first, end, rest = str(record.msg).partition("\n")
+        more = self._intervals.setdefault(first, Interval(self._clock)).passed()
+        if more:
+            record.msg = f"{first} ({more} more since the last such line){end}{rest}"
+        return more is not None
+
+
+LIMIT = LogLimit()
+
+
+def limit_libraries() -> None:
+    """Bound what uvicorn and asyncio log: malformed requests come before any password."""
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(LIMIT)

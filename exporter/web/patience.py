@@ -59,6 +59,21 @@ class ImpatientProtocol(H11Protocol):
         super().on_response_complete()
         self._report_waiting()
 
+    def _should_upgrade(self) -> bool:
+        """Answer over HTTP/1.1, as RFC 9110 allows: a request to go on in another protocol is only an offer."""
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; where an answer has begun, nothing but the end of the connection can do so."""
+        begun = self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if begun:
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Look no more."""
         if self._look is not None:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from exporter.errors import WebError
 from exporter.web.access import Access
 from exporter.web.connections import Connections, Listener
+from exporter.web.log_limit import limit_libraries
 from exporter.web.patience import HEAD_BYTES, KEEP_ALIVE_SECONDS, ImpatientProtocol
 from exporter.web.tls import LiveContext
 
@@ -59,6 +60,7 @@ class WebServer:
     def start(self) -> None:
         """Listen, and serve from now on; raise WebError where that cannot be."""
         listener = Listener(_listen(self._host, self._port), self.connections)
+        limit_libraries()
         self._port = listener.getsockname()[1]
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
