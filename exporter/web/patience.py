@@ -29,19 +29,19 @@ class ImpatientProtocol(H11Protocol):
         self.conn = PassingConnection(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
         self._places = connections
         self._patience_seconds = connections.patience_seconds
-        self._until = 0.0
+        # From here on, before TLS is negotiated: silence lasts no longer over TLS.
+        self._until = self.loop.time() + self._patience_seconds
         self._look: asyncio.TimerHandle | None = None
         self._resting = False
         self._taken = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Begin to be patient, and send what is written at once."""
+        """Begin to check whether the client stalls, and send what is written at once."""
         _no_delay(transport)
         self._counted = CountedTransport(transport)
         self._line = transport.get_extra_info("socket")
         self._places.established(self._line.fileno())
         super().connection_made(cast("asyncio.Transport", self._counted))
-        self._allow(self._patience_seconds)
         self._look_later()
 
     def data_received(self, data: bytes) -> None:

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from exporter.web.access import load_access
 from exporter.web.application import application
+from exporter.web.patience import ImpatientProtocol
 from exporter.web.server import WebServer
 from tests.web.fakes import FakeEndpoint
 
@@ -135,6 +136,30 @@ def test_places_are_given_back(serve: Serve) -> None:
     with connected(server):
         until(lambda: server.connections.count == 1)
     until(lambda: server.connections.count == 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+def test_a_handshake_that_stalls_is_cut_off(serve: Serve, sent: bytes) -> None:
+    """Over TLS a client that sends no whole hello is closed after the same time as without."""
+    server = serve(tls=True, patience_seconds=0.1)
+    with connected(server) as client:
+        client.sendall(sent)
+        client.settimeout(30)
+        assert client.recv(1) == b""
+
+
+def test_a_handshake_takes_from_the_time_of_the_request(serve: Serve) -> None:
+    """The time of a first request begins when the connection is accepted: a handshake does not begin it anew."""
+    server = serve(tls=True)
+    with connected(server) as plain:
+        assert healthy(server, tls=True) == 200, "who came later was answered: the first was accepted before"
+        until(lambda: server.connections.count == 1)
+        accepted_before = time.monotonic()
+        with trusting().wrap_socket(plain, server_hostname="127.0.0.1"):
+            until(lambda: len(server._server.server_state.connections) == 1)
+            (protocol,) = server._server.server_state.connections
+            assert isinstance(protocol, ImpatientProtocol)
+            assert protocol._until <= accepted_before + 30
 
 
 def test_no_descriptor_is_no_storm(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
