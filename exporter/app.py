@@ -3,6 +3,7 @@
 import os
 import queue
 import random
+import resource
 import signal
 import threading
 import time
@@ -41,6 +42,7 @@ def run(options: RunOptions, tempo: Tempo | None = None) -> int:
     redactor = logs.configure(configuration.log.level, configuration.log.format)
     # The history says who looked at what: what this process makes is for its owner and group.
     os.umask(0o027)
+    _raise_limit_of_files()
     agent = Agent(options, configuration, redactor, tempo)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     handled: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -64,6 +66,15 @@ def run(options: RunOptions, tempo: Tempo | None = None) -> int:
     finally:
         agent.stop()
     return 0
+
+
+def _raise_limit_of_files() -> None:
+    """Allow this process as many open files as its host lets it have: the usual 1,024 are for those who use select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # macOS has a limit below the hard one
+        log.warning("the limit of open files was not raised", limit=soft, error=str(error))
 
 
 def _next(signals: "queue.SimpleQueue[int]") -> int:

@@ -55,6 +55,15 @@ def test_services_are_confined(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_services_are_limited(service: str) -> None:
+    """Every service has limits of memory, of threads, and of open files: enough for 128 connections and the history."""
+    settings = COMPOSE["services"][service]
+    assert settings["mem_limit"]
+    assert settings["pids_limit"] >= 128
+    assert settings["ulimits"]["nofile"] >= 1024
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_services_say_whether_they_are_well(service: str) -> None:
     """Every service has a health check: its own, or for the exporter the image's."""
     in_image = "build" in COMPOSE["services"][service] and "\nHEALTHCHECK" in (ROOT / "Dockerfile").read_text()

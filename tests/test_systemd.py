@@ -23,7 +23,7 @@ THEIR_OWN = {
 def service(unit: str) -> dict[str, str]:
     """Return what a unit says of its service."""
     section = (DEPLOY / unit).read_text().partition("[Service]\n")[2].partition("\n[")[0]
-    return dict(line.split("=", 1) for line in section.splitlines() if line)
+    return dict(line.split("=", 1) for line in section.splitlines() if line and not line.startswith("#"))
 
 
 def test_the_backup_is_confined_as_the_agent_is() -> None:
@@ -33,6 +33,14 @@ def test_the_backup_is_confined_as_the_agent_is() -> None:
     assert agent["StateDirectory"] in backup["StateDirectory"].split()
     shared = [{key: unit[key] for key in unit.keys() - THEIR_OWN} for unit in (agent, backup)]
     assert shared[0] == shared[1]
+
+
+@pytest.mark.parametrize("unit", [AGENT, BACKUP])
+def test_units_are_limited(unit: str) -> None:
+    """Memory, threads and open files are bounded, the files so that 128 connections and the history have enough."""
+    assert service(unit)["MemoryMax"]
+    assert int(service(unit)["TasksMax"]) >= 128
+    assert int(service(unit)["LimitNOFILE"]) >= 1024
 
 
 def test_the_backup_of_the_documented_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
+from exporter.history.holding import Reserve
 from exporter.history.people import without_addresses
 from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.history.registering import Stream
@@ -37,6 +38,7 @@ class Cleaner:
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """A database in memory, from the first request on: what never cleans holds no threads."""
+        Reserve().use()
         return duckdb.connect(config=_SETTINGS)
 
     def clean(self, rows: pa.Table) -> pa.Table:

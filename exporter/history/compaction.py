@@ -13,7 +13,7 @@ import duckdb
 
 from exporter.errors import HistoryError, HistoryUnwritable
 from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
-from exporter.history.holding import alone, identity, is_held, patiently, write_through
+from exporter.history.holding import Reserve, alone, identity, is_held, patiently, write_through
 from exporter.history.recovery import LOGS
 
 # Below this share of free blocks a rewriting is not worth its time.
@@ -38,6 +38,7 @@ def sweep(file: HistoryFile) -> None:
 
 def compact(file: HistoryFile) -> None:
     """Write the file anew. The agent waits meanwhile, and goes on with the new one. Raises HistoryError."""
+    Reserve().use()
     with _alone(file), _closed_to_others(), duckdb.connect(config=settings(file)) as connection:
         try:
             _rewrite(connection, file)

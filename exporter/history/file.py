@@ -15,7 +15,7 @@ import structlog
 
 from exporter.errors import HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import recovery
-from exporter.history.holding import identity, is_held, patiently
+from exporter.history.holding import Reserve, identity, is_held, patiently
 
 log = structlog.get_logger()
 
@@ -61,6 +61,7 @@ class HistoryFile:
     turn: threading.RLock = field(default_factory=threading.RLock)
     """Held while the file is open, and by whoever does several things with it in a row: each source has a thread."""
     _lock: int | None = None
+    _reserve: Reserve = field(default_factory=Reserve)
     _connection: duckdb.DuckDBPyConnection | None = None
     _opened_at: float = 0.0
     _keep_for: float = 0.0
@@ -78,7 +79,10 @@ class HistoryFile:
         return None
 
     def lock(self) -> None:
-        """Take the lock beside the file, for as long as this process lives. Raises HistoryLocked, HistoryUnwritable."""
+        """Lock the history for as long as this process lives, and keep the descriptors for it.
+
+        Raises HistoryLocked, HistoryUnwritable.
+        """
         path = self._lock_path
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -93,6 +97,7 @@ class HistoryFile:
             raise HistoryLocked(message) from None
         self.unlock()
         self._lock = descriptor
+        self._reserve.keep()
 
     def _hold_lock(self) -> None:
         """Take the lock again where it was removed: a second agent would find none. Raises as ``lock()`` does."""
@@ -114,6 +119,7 @@ class HistoryFile:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        self._reserve.release()
 
     @contextlib.contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -158,7 +164,15 @@ class HistoryFile:
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            try:
+                connection.close()
+            finally:
+                self._keep_reserve()
+
+    def _keep_reserve(self) -> None:
+        """Keep the descriptors of an agent again; where too few are left, the next opening says so."""
+        if self._lock is not None:
+            self._reserve.keep()
 
     def _check_space(self) -> None:
         try:
@@ -214,7 +228,7 @@ class HistoryFile:
         while True:
             before = identity(self.path)
             try:
-                connection = duckdb.connect(str(self.path), read_only=self.read_only, config=settings(self))
+                connection = self._opened(self.path)
             except duckdb.IOException as error:
                 if not is_held(error):
                     raise
@@ -225,6 +239,15 @@ class HistoryFile:
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()
 
+    def _opened(self, path: Path) -> duckdb.DuckDBPyConnection:
+        """Open a file with the descriptors that are kept. Raises HistoryUnwritable, or what DuckDB raises."""
+        self._reserve.use()
+        try:
+            return duckdb.connect(str(path), read_only=self.read_only, config=settings(self))
+        except duckdb.Error:
+            self._keep_reserve()
+            raise
+
     def _create(self) -> None:
         """Make the file under another name first: a full disk or a crash in the midst would leave one that never opens.
 
@@ -233,7 +256,7 @@ class HistoryFile:
         unborn = self.path.with_name(self.path.name + ".new")
         try:
             unborn.unlink(missing_ok=True)
-            duckdb.connect(str(unborn), config=settings(self)).close()
+            self._opened(unborn).close()
             unborn.rename(self.path)
         except OSError as error:
             message = f"{self.path}: {error.strerror}; make the folder exist and writable for the agent"

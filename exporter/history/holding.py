@@ -1,4 +1,7 @@
-"""Who holds a file: how DuckDB says so, which file it is that stands at a path, and waiting for it with patience."""
+"""Who holds a file: how DuckDB says so, which file it is that stands at a path, and waiting for it with patience.
+
+And the descriptors that DuckDB needs to open it.
+"""
 
 import contextlib
 import fcntl
@@ -14,6 +17,40 @@ from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
 # How DuckDB says that another process holds the file, on Unix and on Windows.
 _HELD = ("Could not set lock", "used by another process")
 _RETRY_SECONDS = (0.02, 0.2)
+
+# The file, its log, the files that DuckDB spills into: it opens them one by one while it works.
+RESERVED_DESCRIPTORS = 32
+
+
+class Reserve:
+    """File descriptors kept for DuckDB, which aborts the whole process where it is opened and none is free."""
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+
+    def keep(self) -> bool:
+        """Open as many as are missing; return whether all are kept."""
+        try:
+            while len(self._kept) < RESERVED_DESCRIPTORS:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Close them all."""
+        while self._kept:
+            os.close(self._kept.pop())
+
+    def use(self) -> None:
+        """Close them all for DuckDB to use; raises HistoryUnwritable, and keeps what there is, unless all are kept."""
+        if not self.keep():
+            message = (
+                f"the history is not opened: fewer than {RESERVED_DESCRIPTORS} file descriptors are free;"
+                " raise the limit of open files (systemd: LimitNOFILE, containers: ulimits, a shell: ulimit -n)"
+            )
+            raise HistoryUnwritable(message)
+        self.release()
 
 
 def is_held(error: duckdb.Error) -> bool:

@@ -8,8 +8,9 @@ import socket
 from typing import Any, cast
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from exporter.web.connections import Connections
 from exporter.web.passing import PassingConnection
 
 KEEP_ALIVE_SECONDS = 75
@@ -23,21 +24,24 @@ _LOOKS = 10
 class ImpatientProtocol(H11Protocol):
     """A connection: a request has ``patience_seconds``, an answer as many since some of it was last taken."""
 
-    def __init__(self, *args: Any, patience_seconds: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, connections: Connections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn = PassingConnection(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
-        self._patience_seconds = patience_seconds
-        self._until = 0.0
+        self._places = connections
+        self._patience_seconds = connections.patience_seconds
+        # From here on, before TLS is negotiated: silence lasts no longer over TLS.
+        self._until = self.loop.time() + self._patience_seconds
         self._look: asyncio.TimerHandle | None = None
         self._resting = False
         self._taken = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Begin to be patient, and send what is written at once."""
+        """Begin to check whether the client stalls, and send what is written at once."""
         _no_delay(transport)
         self._counted = CountedTransport(transport)
+        self._line = transport.get_extra_info("socket")
+        self._places.established(self._line.fileno())
         super().connection_made(cast("asyncio.Transport", self._counted))
-        self._allow(self._patience_seconds)
         self._look_later()
 
     def data_received(self, data: bytes) -> None:
@@ -46,12 +50,29 @@ class ImpatientProtocol(H11Protocol):
             self._resting = False
             self._allow(self._patience_seconds)
         super().data_received(data)
+        self._report_waiting()
 
     def on_response_complete(self) -> None:
         """Wait for another request, beyond the time after which uvicorn closes what is idle."""
         self._resting = True
         self._allow(self._patience_seconds + KEEP_ALIVE_SECONDS)
         super().on_response_complete()
+        self._report_waiting()
+
+    def _should_upgrade(self) -> bool:
+        """Answer over HTTP/1.1, as RFC 9110 allows: a request to go on in another protocol is only an offer."""
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; where an answer has begun, nothing but the end of the connection can do so."""
+        begun = self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if begun:
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Look no more."""
@@ -65,7 +86,15 @@ class ImpatientProtocol(H11Protocol):
     def _look_later(self) -> None:
         self._look = self.loop.call_later(self._patience_seconds / _LOOKS, self._look_now)
 
+    def _report_waiting(self) -> None:
+        """Say whether another client may have this place: no answer is being made or is still on its way."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        idle = cycle is None or cycle.response_complete
+        waiting = idle and self.transport.get_write_buffer_size() == 0
+        self._places.set_waiting(self._line.fileno(), waiting=waiting)
+
     def _look_now(self) -> None:
+        self._report_waiting()
         if self._counted.taken > self._taken:
             self._taken = self._counted.taken
             self._until = max(self._until, self.loop.time() + self._patience_seconds)

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import resource
 import socket
 import sys
 import threading
@@ -11,12 +12,18 @@ from starlette.types import ASGIApp
 
 from exporter.errors import WebError
 from exporter.web.access import Access
+from exporter.web.connections import Connections, Listener
+from exporter.web.log_limit import limit_libraries
 from exporter.web.patience import HEAD_BYTES, KEEP_ALIVE_SECONDS, ImpatientProtocol
 from exporter.web.tls import LiveContext
 
 _PATIENCE_SECONDS = 30.0
 _GRACE_SECONDS = 3
 _CONNECTIONS = 128
+# What the rest of the program may need: the history and its reserve, the sources, Alertmanagers, pages.
+_DESCRIPTORS_OF_OTHERS = 112
+# However few descriptors there are: less than this serves nobody.
+_FEWEST_CONNECTIONS = 16
 # How long a thread that computes may keep an answer waiting, at each of its parts. Python's own is ten times as long.
 _SWITCH_SECONDS = 0.0005
 
@@ -41,7 +48,8 @@ class WebServer:
     ) -> None:
         self._host = host
         self._port = port
-        self._server = uvicorn.Server(_configuration(application, access, patience_seconds))
+        self.connections = Connections(_bound(), patience_seconds)
+        self._server = uvicorn.Server(_configuration(application, access, self.connections))
         self._thread: threading.Thread | None = None
 
     @property
@@ -51,7 +59,8 @@ class WebServer:
 
     def start(self) -> None:
         """Listen, and serve from now on; raise WebError where that cannot be."""
-        listener = _listen(self._host, self._port)
+        listener = Listener(_listen(self._host, self._port), self.connections)
+        limit_libraries()
         self._port = listener.getsockname()[1]
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
@@ -64,12 +73,19 @@ class WebServer:
             self._thread.join(_GRACE_SECONDS + 2)
 
 
-def _configuration(application: ASGIApp, access: Access | None, patience_seconds: float) -> uvicorn.Config:
+def _bound() -> int:
+    """Return how many connections may be open, so that they never take the descriptors of the rest."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = _CONNECTIONS if limit == resource.RLIM_INFINITY else limit - _DESCRIPTORS_OF_OTHERS
+    return min(_CONNECTIONS, max(free, _FEWEST_CONNECTIONS))
+
+
+def _configuration(application: ASGIApp, access: Access | None, connections: Connections) -> uvicorn.Config:
     configuration = uvicorn.Config(
         application,
         loop="asyncio",
         # uvicorn calls what it is given here as it would call a protocol class.
-        http=functools.partial(ImpatientProtocol, patience_seconds=patience_seconds),  # type: ignore[arg-type]
+        http=functools.partial(ImpatientProtocol, connections=connections),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -79,7 +95,8 @@ def _configuration(application: ASGIApp, access: Access | None, patience_seconds
         proxy_headers=False,
         server_header=False,
         backlog=_CONNECTIONS,
-        limit_concurrency=_CONNECTIONS,
+        # Connections are bounded before; this is for requests whose clients have left before they were answered.
+        limit_concurrency=2 * _CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         h11_max_incomplete_event_size=HEAD_BYTES,

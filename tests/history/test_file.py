@@ -116,3 +116,68 @@ def test_what_is_no_history(file: HistoryFile) -> None:
     with pytest.raises(HistoryDamaged) as refused, HistoryFile(path, Limits(patience_seconds=60.0)).open():
         pass
     assert "\n" not in str(refused.value)
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+from exporter.errors import HistoryUnwritable
+from exporter.history.file import HistoryFile
+from pathlib import Path
+
+file = HistoryFile(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+if sys.argv[2] == "agent":
+    file.lock()
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+for _ in range(2):
+    try:
+        with file.open() as connection:
+            print(connection.execute("SELECT 1").fetchall())
+    except HistoryUnwritable as error:
+        print(error)
+"""
+
+
+def without_descriptors(path: Path, kind: str) -> "subprocess.CompletedProcess[str]":
+    """Open a history twice in a process that has no descriptor left, as an agent or as a command."""
+    command = [sys.executable, "-c", WITHOUT_DESCRIPTORS, str(path), kind]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
+def test_without_descriptors_the_file_is_not_opened(file: HistoryFile) -> None:
+    """DuckDB would abort the process: where none is free, a command gets a message that says what to do."""
+    with file.open():
+        pass
+    result = without_descriptors(file.path, "command")
+    assert result.returncode == 0, result.stderr
+    assert len(set(result.stdout.splitlines())) == 1
+    assert result.stdout.startswith(
+        "the history is not opened: fewer than 32 file descriptors are free; raise the limit"
+    )
+
+
+def test_an_agent_keeps_descriptors_for_the_file(file: HistoryFile) -> None:
+    """Whatever else takes all descriptors of an agent, its history is opened, again and again."""
+    result = without_descriptors(file.path, "agent")
+    assert (result.returncode, result.stdout) == (0, "[(1,)]\n" * 2), result.stderr
+
+
+def descriptors() -> int:
+    """Return how many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_descriptors_are_given_back(file: HistoryFile) -> None:
+    """An agent that has unlocked its history keeps no descriptor for it."""
+    before = descriptors()
+    file.lock()
+    with file.open():
+        pass
+    assert descriptors() >= before + 32
+    file.unlock()
+    assert descriptors() == before

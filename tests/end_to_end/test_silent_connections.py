@@ -1,0 +1,48 @@
+"""Clients that connect and send nothing: the whole program, on a host that lets it open few files."""
+
+import re
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from exporter.demo.simulation import Simulation
+from tests.agent import Agent
+
+SILENT = 300
+
+
+def test_silent_connections_stop_nothing(repository: Simulation, agents: Callable[..., Agent]) -> None:
+    """With 256 descriptors and 300 silent connections pages are answered, polls archive, and little is logged."""
+    agent = agents(repository.parameters())
+    agent.module = "tests.few_files"
+    agent.start()
+    agent.polled()
+    address = httpx.URL(agent.url)
+    before = len(agent.logged().splitlines())
+    with ExitStack() as silent:
+        for _ in range(SILENT):
+            silent.enter_context(socket.create_connection((address.host, address.port)))
+        assert httpx.get(agent.url).status_code == 200
+        assert limit(agent) == 256
+        assert sockets(agent) <= 128 + 10, "places, and the program's own"
+        agent.polled(2)
+        assert httpx.get(f"{agent.url}/usage").status_code == 200
+    assert len(agent.logged().splitlines()) - before <= 5
+    assert "too many connections" in agent.logged()
+    assert agent.stop() == 0
+
+
+def limit(agent: Agent) -> int:
+    """Return how many files the process may open."""
+    text = Path(f"/proc/{agent.process.pid}/limits").read_text()
+    (soft,) = re.findall(r"^Max open files +(\d+)", text, re.MULTILINE)
+    return int(soft)
+
+
+def sockets(agent: Agent) -> int:
+    """Return how many sockets the process has open."""
+    opened = Path(f"/proc/{agent.process.pid}/fd").iterdir()
+    return sum(str(path.readlink()).startswith("socket:") for path in opened if path.is_symlink())

@@ -1,0 +1,9 @@
+"""The program on a host that lets a process open 256 files, 64 of them unless it asks for more."""
+
+import resource
+
+from exporter.cli import main
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))
+    main(prog_name="tableau-exporter")
