@@ -15,6 +15,7 @@ from exporter.errors import ConfigurationError, Fault
 from exporter.web.passwords import Passwords, is_hash
 from exporter.web.tls import CLIENT_AUTHENTICATION, VERSIONS, Tls, TlsFiles
 
+_KEY = "web.config_file"
 _WORDING = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a mapping"}
 
 
@@ -29,10 +30,21 @@ class Access:
         self.tls = tls
 
     def adopt(self, other: "Access") -> None:
-        """Take over what a newly loaded access says, or raise ConfigurationError where that takes a restart."""
-        if (self.tls is None) != (other.tls is None):
-            raise ConfigurationError([Fault("tls_server_config", "a reload cannot turn TLS on or off; restart")])
+        """Replace this access by a newly loaded one, or raise ConfigurationError where that takes a restart."""
+        faults = list(self._refusals(other))
+        if faults:
+            raise ConfigurationError(faults)
         self.headers, self.passwords, self.tls = other.headers, other.passwords, other.tls
+
+    def _refusals(self, other: "Access") -> Iterator[Fault]:
+        # A file that is read in the middle of a rewrite lacks its end: no reload may open what was closed.
+        if self.passwords is not None and other.passwords is None:
+            yield Fault("basic_auth_users", "a reload cannot remove all users; restart")
+        if (self.tls is None) != (other.tls is None):
+            yield Fault("tls_server_config", "a reload cannot turn TLS on or off; restart")
+        elif self.tls and other.tls and self.tls.requires_certificate and not other.tls.requires_certificate:
+            refusal = "a reload cannot stop requiring client certificates; restart"
+            yield Fault("tls_server_config.client_auth_type", refusal)
 
 
 def load_access(path: Path) -> Access:
@@ -54,11 +66,13 @@ def _read(path: Path) -> tuple[Any, list[Fault]]:
         node = yaml.compose(text, yaml.SafeLoader)
         content = yaml.safe_load(text)
     except OSError as error:
-        raise ConfigurationError([Fault("", f"cannot read {path}: {error.strerror}")]) from None
+        raise ConfigurationError([Fault(_KEY, f"cannot read {path}: {error.strerror}")]) from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(_place(error).split())
-        raise ConfigurationError([Fault("", f"{path} is no YAML: {reason}")]) from None
-    return {} if content is None else content, list(_repeated(node))
+        raise ConfigurationError([Fault(_KEY, f"{path} is no YAML: {reason}")]) from None
+    if content is None:
+        raise ConfigurationError([Fault(_KEY, f"{path} is empty; write {{}} where it is to set nothing")])
+    return content, list(_repeated(node))
 
 
 def _place(error: Exception) -> str:

@@ -53,6 +53,11 @@ class Tls:
         self._stamps = files.stamps()
         self._context = files.context()
 
+    @property
+    def requires_certificate(self) -> bool:
+        """Whether a client without a valid certificate is refused."""
+        return self._files.client_authentication == ssl.CERT_REQUIRED
+
     def context(self) -> ssl.SSLContext:
         """Return the context that the next handshake is to use."""
         try:

@@ -46,7 +46,7 @@ def faults(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# nothing\n", "basic_auth_users:\n", "http_server_config: {}\n", "http_server_config: {http2: true}\n"],
+    ["{}", "basic_auth_users:\n", "http_server_config: {}\n", "http_server_config: {http2: true}\n"],
 )
 def test_a_file_that_says_nothing_changes_nothing(folder: Path, text: str) -> None:
     """Without users, headers and certificates everybody may ask over plain HTTP."""
@@ -174,10 +174,63 @@ def test_an_encrypted_key_is_a_fault_and_no_question(folder: Path) -> None:
 
 def test_a_reload_cannot_turn_tls_on_or_off(folder: Path) -> None:
     """An access that differs in whether there is TLS is refused whole: the socket is open already."""
-    access = load(folder, "")
+    access = load(folder, "{}")
     with_tls = load(
         folder, f"tls_server_config: {{cert_file: a.crt, key_file: a.key}}\nbasic_auth_users: {{a: {HASH}}}"
     )
     with pytest.raises(ConfigurationError, match="restart"):
         access.adopt(with_tls)
     assert (access.passwords, access.tls) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null\n"])
+def test_an_empty_file_is_a_fault(folder: Path, text: str) -> None:
+    """An empty file is what a rewrite leaves behind for a moment: it never means that everybody may ask."""
+    (line,) = faults(folder, text)
+    assert line == f"web.config_file: {folder / 'web.yml'} is empty; write {{}} where it is to set nothing"
+
+
+TLS = "tls_server_config: {cert_file: a.crt, key_file: a.key"
+REQUIRED = f"{TLS}, client_ca_file: ca.crt, client_auth_type: RequireAndVerifyClientCert}}"
+OPTIONAL = f"{TLS}, client_ca_file: ca.crt, client_auth_type: VerifyClientCertIfGiven}}"
+USERS = f"basic_auth_users: {{alice: {HASH}}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (USERS, "{}", ["basic_auth_users"]),
+        (USERS, "basic_auth_users:", ["basic_auth_users"]),
+        (USERS, "basic_auth_users: {}", ["basic_auth_users"]),
+        (USERS, TLS + "}", ["basic_auth_users", "tls_server_config"]),
+        (REQUIRED, TLS + "}", ["tls_server_config.client_auth_type"]),
+        (REQUIRED, OPTIONAL, ["tls_server_config.client_auth_type"]),
+        (f"{REQUIRED}\n{USERS}", "{}", ["basic_auth_users", "tls_server_config"]),
+    ],
+)
+def test_a_reload_cannot_open_what_is_closed(folder: Path, before: str, after: str, refused: list[str]) -> None:
+    """An access without the users or the client certificates of before is refused whole, with a fault for each."""
+    access = load(folder, before)
+    kept = access.passwords, access.tls
+    with pytest.raises(ConfigurationError) as caught:
+        access.adopt(load(folder, after))
+    assert [fault.path for fault in caught.value.faults] == refused
+    assert (access.passwords, access.tls) == kept
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{}", USERS),
+        (USERS, f"basic_auth_users: {{bob: {HASH}}}"),
+        (TLS + "}", REQUIRED),
+        (OPTIONAL, TLS + "}"),
+        (OPTIONAL, REQUIRED),
+        (REQUIRED, REQUIRED),
+    ],
+)
+def test_a_reload_may_close_and_exchange(folder: Path, before: str, after: str) -> None:
+    """Users and client certificates may be asked for from a reload on, and users be exchanged."""
+    access, other = load(folder, before), load(folder, after)
+    access.adopt(other)
+    assert (access.passwords is None, access.tls) == (other.passwords is None, other.tls)
