@@ -34,7 +34,11 @@ class Access:
         faults = list(self._refusals(other))
         if faults:
             raise ConfigurationError(faults)
-        self.headers, self.passwords, self.tls = other.headers, other.passwords, other.tls
+        self.headers, self.tls = other.headers, other.tls
+        if self.passwords is not None and other.passwords is not None:
+            self.passwords.adopt(other.passwords)
+        else:
+            self.passwords = other.passwords
 
     def _refusals(self, other: "Access") -> Iterator[Fault]:
         # A file that is read in the middle of a rewrite lacks its end: no reload may open what was closed.
