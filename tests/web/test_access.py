@@ -103,7 +103,7 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         "tls_server_config.key_file",
         "tls_server_config.min_version",
     }
-    assert "basic_auth_users.alice: stands twice" in lines
+    assert "basic_auth_users.alice: is given twice, in line 4 and in line 4" in lines
     assert "rate_limit: unknown key" in lines
     assert "tls_server_config.key_file: is missing" in lines
 
@@ -234,3 +234,25 @@ def test_a_reload_may_close_and_exchange(folder: Path, before: str, after: str) 
     access, other = load(folder, before), load(folder, after)
     access.adopt(other)
     assert (access.passwords is None, access.tls) == (other.passwords is None, other.tls)
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: &x [*x]", "is nested too deeply"),
+        ("basic_auth_users: &x {alice: *x}", "is nested too deeply"),
+        ("[" * 5_000, "is nested too deeply"),
+        (BOMB, "holds more than 100,000 values, with all aliases followed"),
+        ("#" * 1_000_001, "is longer than 1,000,000 characters"),
+        ("? [a]\n: b", "is no YAML: line 1, column 3: a key must be a text"),
+    ],
+    ids=["itself", "mapping", "deep", "bomb", "long", "key"],
+)
+def test_yaml_without_an_end_is_one_bounded_fault(folder: Path, text: str, fault: str) -> None:
+    """A file that is deep, huge, or refers to itself is one line with key and file, without following it to its end."""
+    assert faults(folder, text) == [f"web.config_file: {folder / 'web.yml'}: {fault}"]
