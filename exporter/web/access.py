@@ -145,6 +145,14 @@ _Line = Annotated[str, AfterValidator(_line)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, content: object) -> object:
+        """Leave out keys without a value, as exporter-toolkit does."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None}
+
 
 class _TlsSection(_Section):
     cert_file: _File

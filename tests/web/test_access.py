@@ -256,3 +256,33 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def test_yaml_without_an_end_is_one_bounded_fault(folder: Path, text: str, fault: str) -> None:
     """A file that is deep, huge, or refers to itself is one line with key and file, without following it to its end."""
     assert faults(folder, text) == [f"web.config_file: {folder / 'web.yml'}: {fault}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "headers"),
+    [
+        ("http_server_config: {headers: {X-XSS-Protection: 1}}", {"X-XSS-Protection": "1"}),
+        ("http_server_config: {headers: {X-XSS-Protection: 0}}", {"X-XSS-Protection": "0"}),
+        ("http_server_config:\n  http2:\n  headers:\n    X-Frame-Options:\n", {}),
+        ("tls_server_config:\nhttp_server_config:\nbasic_auth_users:\n", {}),
+        ("http_server_config: {http2: off}", {}),
+    ],
+)
+def test_numbers_and_nulls_are_read_as_by_the_toolkit(folder: Path, text: str, headers: dict[str, str]) -> None:
+    """A number is the text that was written, and a key without a value is left out."""
+    access = load(folder, text)
+    assert (access.headers, access.passwords, access.tls) == (headers, None, None)
+
+
+def test_a_user_may_be_a_number(folder: Path) -> None:
+    """The name of a user is the text that was written; a user without a hash is a fault, not left out."""
+    passwords = load(folder, f"basic_auth_users: {{4711: {HASH}, 007: {HASH}}}").passwords
+    assert passwords is not None
+    assert set(passwords._hashes) == {"4711", "007"}
+    assert faults(folder, "basic_auth_users: {alice: }") == ["basic_auth_users.alice: must be a text"]
+
+
+def test_a_null_in_the_tls_section_is_left_out(folder: Path) -> None:
+    """Keys of the TLS section without a value have their defaults."""
+    nulls = "client_auth_type: , client_ca_file: , min_version: , max_version: "
+    assert load(folder, f"{TLS}, {nulls}}}").tls is not None
