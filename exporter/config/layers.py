@@ -12,8 +12,8 @@ from typing import Any, get_origin
 from pydantic import BaseModel
 
 from exporter.config import schema
-from exporter.config.document import parse
 from exporter.errors import ConfigurationError, Fault
+from exporter.yaml_loader import parse
 
 PREFIX = "TABLEAU_EXPORTER_"
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from exporter.config import layers, schema
 from exporter.config.configuration import Circumstances, Configuration
-from exporter.config.document import parse
 from exporter.config.faults import explain
 from exporter.errors import ConfigurationError, Fault
+from exporter.yaml_loader import parse, read
 
 DEFAULT_FILE = Path("tableau-exporter.yml")
 
@@ -85,7 +85,7 @@ def _read(path: Path | None, *, explicit: bool) -> tuple[layers.Document, list[F
     if path is None or not (explicit or path.exists()):
         return {}, []
     try:
-        content, faults = parse(path.read_text(encoding="utf-8-sig"), str(path))
+        content, faults = parse(read(path), str(path))
     except UnicodeDecodeError:
         raise ConfigurationError([Fault(str(path), "is not UTF-8 text")]) from None
     except OSError as error:

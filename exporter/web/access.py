@@ -8,14 +8,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from exporter.errors import ConfigurationError, Fault
 from exporter.web.passwords import Passwords, is_hash
 from exporter.web.tls import CLIENT_AUTHENTICATION, VERSIONS, Tls, TlsFiles
+from exporter.yaml_loader import parse, read
 
-_WORDING = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a mapping"}
+_KEY = "web.config_file"
+_WORDING = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "model_type": "must be a mapping",
+    "string_type": "must be a text",
+}
 
 
 class Access:
@@ -29,10 +44,25 @@ class Access:
         self.tls = tls
 
     def adopt(self, other: "Access") -> None:
-        """Take over what a newly loaded access says, or raise ConfigurationError where that takes a restart."""
+        """Replace this access by a newly loaded one, or raise ConfigurationError where that takes a restart."""
+        faults = list(self._refusals(other))
+        if faults:
+            raise ConfigurationError(faults)
+        self.headers, self.tls = other.headers, other.tls
+        if self.passwords is not None and other.passwords is not None:
+            self.passwords.adopt(other.passwords)
+        else:
+            self.passwords = other.passwords
+
+    def _refusals(self, other: "Access") -> Iterator[Fault]:
+        # A file that is read in the middle of a rewrite lacks its end: no reload may open what was closed.
+        if self.passwords is not None and other.passwords is None:
+            yield Fault("basic_auth_users", "a reload cannot remove all users; restart")
         if (self.tls is None) != (other.tls is None):
-            raise ConfigurationError([Fault("tls_server_config", "a reload cannot turn TLS on or off; restart")])
-        self.headers, self.passwords, self.tls = other.headers, other.passwords, other.tls
+            yield Fault("tls_server_config", "a reload cannot turn TLS on or off; restart")
+        elif self.tls and other.tls and self.tls.requires_certificate and not other.tls.requires_certificate:
+            refusal = "a reload cannot stop requiring client certificates; restart"
+            yield Fault("tls_server_config.client_auth_type", refusal)
 
 
 def load_access(path: Path) -> Access:
@@ -47,43 +77,30 @@ def load_access(path: Path) -> Access:
     return document.access()
 
 
-def _read(path: Path) -> tuple[Any, list[Fault]]:
-    """Return the content of a YAML file and a fault for each key that stands twice."""
+def _read(path: Path) -> tuple[object, list[Fault]]:
+    """Return the content of a YAML file and the faults that leave it readable."""
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        content, faults = parse(read(path), f"{_KEY}: {path}", keep_null=True)
     except OSError as error:
-        raise ConfigurationError([Fault("", f"cannot read {path}: {error.strerror}")]) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(_place(error).split())
-        raise ConfigurationError([Fault("", f"{path} is no YAML: {reason}")]) from None
-    return {} if content is None else content, list(_repeated(node))
-
-
-def _place(error: Exception) -> str:
-    """Say where YAML went wrong without quoting the line, which may hold a secret."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem or 'cannot be read'}"
-    return "cannot be read as UTF-8 text"
-
-
-def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[Fault]:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        here = f"{path}.{key.value}" if path else str(key.value)
-        if here in seen:
-            yield Fault(here, "stands twice")
-        seen.add(here)
-        yield from _repeated(value, here)
+        raise ConfigurationError([Fault(_KEY, f"cannot read {path}: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([Fault(_KEY, f"{path} is no YAML: cannot be read as UTF-8 text")]) from None
+    if content is None:
+        raise ConfigurationError([Fault(_KEY, f"{path} is empty; write {{}} where it is to set nothing")])
+    return content, faults
 
 
 def _fault(detail: Mapping[str, Any]) -> Fault:
     path = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     message = _WORDING.get(detail["type"], detail["msg"])
     return Fault(path, message.removeprefix("Value error, "))
+
+
+def _boolean(text: object) -> bool:
+    for value, texts in ((True, {"true", "yes", "on"}), (False, {"false", "no", "off"})):
+        if str(text).lower() in texts:
+            return value
+    raise ValueError("must be true or false")
 
 
 def _hash(text: str) -> str:
@@ -128,6 +145,14 @@ _Line = Annotated[str, AfterValidator(_line)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, content: object) -> object:
+        """Leave out keys without a value, as exporter-toolkit does."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if value is not None}
+
 
 class _TlsSection(_Section):
     cert_file: _File
@@ -170,7 +195,9 @@ class _Headers(_Section):
 
 
 class _HttpSection(_Section):
-    http2: bool = True  # the default of exporter-toolkit: a client that offers HTTP/2 is answered in HTTP/1.1
+    http2: Annotated[bool, BeforeValidator(_boolean)] = (
+        True  # the default of exporter-toolkit: a client that offers HTTP/2 is answered in HTTP/1.1
+    )
     headers: _Headers = _Headers()
 
 

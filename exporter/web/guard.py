@@ -3,14 +3,17 @@
 import base64
 import binascii
 from http import HTTPStatus
+from ipaddress import IPv6Network, ip_address
 from urllib.parse import urlsplit
 
+from anyio import CancelScope
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.web.access import Access
+from exporter.web.turns import Busy, busy
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -53,15 +56,53 @@ class BasicAuthentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer that it needs a user."""
-        app: ASGIApp = self._app if scope["type"] != "http" or await self._admits(scope) else _unauthorized
-        await app(scope, receive, send)
+        incoming = _Incoming(receive)
+        try:
+            app = self._app if scope["type"] != "http" or await self._admits(scope, incoming) else _unauthorized
+        except Busy:
+            app = busy()
+        await app(scope, incoming, send)
 
-    async def _admits(self, scope: Scope) -> bool:
+    async def _admits(self, scope: Scope, incoming: "_Incoming") -> bool:
         passwords = self._access.passwords
         if passwords is None:
             return True
         credentials = _credentials(Headers(scope=scope).get("Authorization", ""))
-        return credentials is not None and await passwords.accepts(*credentials)
+        if credentials is None:
+            return False
+        return await passwords.accepts(*credentials, _network(scope), incoming.has_left)
+
+
+class _Incoming:
+    """The messages of a request; those that were read to see whether the client left are kept for the application."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._kept: list[Message] = []
+
+    async def __call__(self) -> Message:
+        return self._kept.pop(0) if self._kept else await self._receive()
+
+    async def has_left(self) -> bool:
+        """Tell whether the client closed its connection, as far as is known without waiting."""
+        # The first message is the body of the request, an empty one as a rule; the next says that the client left.
+        for _ in range(2):
+            with CancelScope() as scope:
+                scope.cancel()
+                self._kept.append(await self._receive())
+        return any(message["type"] == "http.disconnect" for message in self._kept)
+
+
+def _network(scope: Scope) -> str:
+    """Return the address of a client, of an IPv6 address the 64 bits that one subscriber holds as a rule."""
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return str(host)
+    if address.version == 4 or address.ipv4_mapped:
+        return str(getattr(address, "ipv4_mapped", None) or address)
+    return str(IPv6Network((int(address), 64), strict=False))
 
 
 _unauthorized = PlainTextResponse(

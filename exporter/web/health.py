@@ -22,7 +22,7 @@ def check_health(host: str, port: int, tls: Tls | None) -> str:
     place = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}{_PATH}"
     connection = _connection(host, port, secure=tls is not None)
     try:
-        status = _status(connection, demands_certificate=tls is not None and tls.demands_certificate)
+        status = _status(connection, requires_certificate=tls is not None and tls.requires_certificate)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         advice = "check that the agent runs, and that web.listen_address and web.config_file are its own"
@@ -45,7 +45,7 @@ def _connection(host: str, port: int, *, secure: bool) -> http.client.HTTPConnec
     return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
 
 
-def _status(connection: http.client.HTTPConnection, *, demands_certificate: bool) -> int | None:
+def _status(connection: http.client.HTTPConnection, *, requires_certificate: bool) -> int | None:
     """Return the status of the answer, None where the agent wants a certificate before it gives any."""
     try:
         connection.connect()
@@ -53,6 +53,6 @@ def _status(connection: http.client.HTTPConnection, *, demands_certificate: bool
         return connection.getresponse().status
     except (ssl.SSLEOFError, ConnectionResetError):
         # How asyncio's TLS ends a connection whose client has no certificate, within a handshake or after it.
-        if demands_certificate:
+        if requires_certificate:
             return None
         raise

@@ -1,7 +1,8 @@
 """Users and their bcrypt hashes.
 
 A wrong password costs one bcrypt computation, whether the user exists or not, and only one is computed at a time, off
-the event loop. A right one is remembered as a keyed digest, so that a scrape every few seconds costs next to nothing.
+the event loop; a few more wait in a queue of their own. A right one is remembered as a keyed digest, so that a scrape
+every few seconds costs next to nothing and waits for nobody.
 """
 
 import asyncio
@@ -9,12 +10,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import bcrypt
 
+from exporter.web.turns import FairQueue
+
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _BCRYPT_BYTES = 72
+_SEATS = 16
 
 
 def is_hash(text: str) -> bool:
@@ -30,33 +34,59 @@ def matches(password: bytes, hashed: bytes) -> bool:
         return False
 
 
+async def _stays() -> bool:
+    return False
+
+
 class Passwords:
     """Who may come in; ``hashes`` maps a user to a bcrypt hash, ``check`` compares a password with one."""
 
     def __init__(self, hashes: Mapping[str, str], check: Callable[[bytes, bytes], bool] = matches) -> None:
         self._check = check
         self._hashes = {user: text.encode() for user, text in hashes.items()}
-        self._stand_in = _unmatched(max((text.split("$")[2] for text in hashes.values()), default="10"))
         self._key = secrets.token_bytes(32)
         self._remembered: dict[str, bytes] = {}
-        self._turn = asyncio.Lock()
+        self._queue = FairQueue(_SEATS)
 
-    async def accepts(self, user: str, password: bytes) -> bool:
-        """Tell whether the password is that of the user."""
-        digest = self._digest(user, password)
-        if hmac.compare_digest(self._remembered.get(user, bytes(len(digest))), digest):
+    def adopt(self, other: "Passwords") -> None:
+        """Replace the users by those of another; whose hash stays the same stays remembered."""
+        self._hashes = other._hashes  # noqa: SLF001 - of its own kind
+
+    async def accepts(
+        self, user: str, password: bytes, network: str = "", has_left: Callable[[], Awaitable[bool]] = _stays
+    ) -> bool:
+        """Tell whether the password is that of the user; raise Busy where too many others wait for that.
+
+        ``network`` is where the client is: each configured user queues apart in each network, unknown users together.
+        A client that ``has_left`` when its turn comes costs no computation.
+        """
+        if self._remembers(user, password):
             return True
-        async with self._turn:
-            fits = await asyncio.to_thread(self._check, password, self._hashes.get(user, self._stand_in))
-        if fits and user in self._hashes:
-            self._remembered[user] = digest
-            return True
-        return False
+        async with self._queue.turn((network, user if user in self._hashes else None)):
+            if self._remembers(user, password):
+                return True
+            if await has_left():
+                return False
+            hashed = self._hashes.get(user) or _unmatched(self._hashes.values())
+            fits = await asyncio.to_thread(self._check, password, hashed)
+        # A reload may have replaced the hash meanwhile.
+        if not fits or self._hashes.get(user) != hashed:
+            return False
+        self._remembered[user] = self._digest(user, password, hashed)
+        return True
 
-    def _digest(self, user: str, password: bytes) -> bytes:
-        return hmac.digest(self._key, user.encode() + b":" + password, hashlib.sha256)
+    def _remembers(self, user: str, password: bytes) -> bool:
+        hashed, remembered = self._hashes.get(user), self._remembered.get(user)
+        if hashed is None or remembered is None:
+            return False
+        return hmac.compare_digest(remembered, self._digest(user, password, hashed))
+
+    def _digest(self, user: str, password: bytes, hashed: bytes) -> bytes:
+        """Digest a password for one hash alone: with another hash of the same user it is not remembered."""
+        return hmac.digest(self._key, hashed + user.encode() + b":" + password, hashlib.sha256)
 
 
-def _unmatched(cost: str) -> bytes:
-    """Make a hash that nobody knows a password for and that costs as much as a real one."""
-    return f"$2b${cost}${'.' * 53}".encode()
+def _unmatched(hashes: Iterable[bytes]) -> bytes:
+    """Make a hash that nobody knows a password for and that costs as much as the dearest of the real ones."""
+    cost = max((hashed.split(b"$")[2] for hashed in hashes), default=b"10")
+    return b"$2b$" + cost + b"$" + b"." * 53

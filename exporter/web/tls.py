@@ -54,9 +54,9 @@ class Tls:
         self._context = files.context()
 
     @property
-    def demands_certificate(self) -> bool:
-        """Whether a client without a certificate is refused."""
-        return self._files.client_authentication is ssl.CERT_REQUIRED
+    def requires_certificate(self) -> bool:
+        """Whether a client without a valid certificate is refused."""
+        return self._files.client_authentication == ssl.CERT_REQUIRED
 
     def context(self) -> ssl.SSLContext:
         """Return the context that the next handshake is to use."""

@@ -46,7 +46,7 @@ def faults(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# nothing\n", "basic_auth_users:\n", "http_server_config: {}\n", "http_server_config: {http2: true}\n"],
+    ["{}", "basic_auth_users:\n", "http_server_config: {}\n", "http_server_config: {http2: true}\n"],
 )
 def test_a_file_that_says_nothing_changes_nothing(folder: Path, text: str) -> None:
     """Without users, headers and certificates everybody may ask over plain HTTP."""
@@ -103,7 +103,7 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         "tls_server_config.key_file",
         "tls_server_config.min_version",
     }
-    assert "basic_auth_users.alice: stands twice" in lines
+    assert "basic_auth_users.alice: is given twice, in line 4 and in line 4" in lines
     assert "rate_limit: unknown key" in lines
     assert "tls_server_config.key_file: is missing" in lines
 
@@ -174,10 +174,115 @@ def test_an_encrypted_key_is_a_fault_and_no_question(folder: Path) -> None:
 
 def test_a_reload_cannot_turn_tls_on_or_off(folder: Path) -> None:
     """An access that differs in whether there is TLS is refused whole: the socket is open already."""
-    access = load(folder, "")
+    access = load(folder, "{}")
     with_tls = load(
         folder, f"tls_server_config: {{cert_file: a.crt, key_file: a.key}}\nbasic_auth_users: {{a: {HASH}}}"
     )
     with pytest.raises(ConfigurationError, match="restart"):
         access.adopt(with_tls)
     assert (access.passwords, access.tls) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null\n"])
+def test_an_empty_file_is_a_fault(folder: Path, text: str) -> None:
+    """An empty file is what a rewrite leaves behind for a moment: it never means that everybody may ask."""
+    (line,) = faults(folder, text)
+    assert line == f"web.config_file: {folder / 'web.yml'} is empty; write {{}} where it is to set nothing"
+
+
+TLS = "tls_server_config: {cert_file: a.crt, key_file: a.key"
+REQUIRED = f"{TLS}, client_ca_file: ca.crt, client_auth_type: RequireAndVerifyClientCert}}"
+OPTIONAL = f"{TLS}, client_ca_file: ca.crt, client_auth_type: VerifyClientCertIfGiven}}"
+USERS = f"basic_auth_users: {{alice: {HASH}}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (USERS, "{}", ["basic_auth_users"]),
+        (USERS, "basic_auth_users:", ["basic_auth_users"]),
+        (USERS, "basic_auth_users: {}", ["basic_auth_users"]),
+        (USERS, TLS + "}", ["basic_auth_users", "tls_server_config"]),
+        (REQUIRED, TLS + "}", ["tls_server_config.client_auth_type"]),
+        (REQUIRED, OPTIONAL, ["tls_server_config.client_auth_type"]),
+        (f"{REQUIRED}\n{USERS}", "{}", ["basic_auth_users", "tls_server_config"]),
+    ],
+)
+def test_a_reload_cannot_open_what_is_closed(folder: Path, before: str, after: str, refused: list[str]) -> None:
+    """An access without the users or the client certificates of before is refused whole, with a fault for each."""
+    access = load(folder, before)
+    kept = access.passwords, access.tls
+    with pytest.raises(ConfigurationError) as caught:
+        access.adopt(load(folder, after))
+    assert [fault.path for fault in caught.value.faults] == refused
+    assert (access.passwords, access.tls) == kept
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{}", USERS),
+        (USERS, f"basic_auth_users: {{bob: {HASH}}}"),
+        (TLS + "}", REQUIRED),
+        (OPTIONAL, TLS + "}"),
+        (OPTIONAL, REQUIRED),
+        (REQUIRED, REQUIRED),
+    ],
+)
+def test_a_reload_may_close_and_exchange(folder: Path, before: str, after: str) -> None:
+    """Users and client certificates may be asked for from a reload on, and users be exchanged."""
+    access, other = load(folder, before), load(folder, after)
+    access.adopt(other)
+    assert (access.passwords is None, access.tls) == (other.passwords is None, other.tls)
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: &x [*x]", "is nested too deeply"),
+        ("basic_auth_users: &x {alice: *x}", "is nested too deeply"),
+        ("[" * 5_000, "is nested too deeply"),
+        (BOMB, "holds more than 100,000 values, with all aliases followed"),
+        ("#" * 1_000_001, "is longer than 1,000,000 characters"),
+        ("? [a]\n: b", "is no YAML: line 1, column 3: a key must be a text"),
+    ],
+    ids=["itself", "mapping", "deep", "bomb", "long", "key"],
+)
+def test_yaml_without_an_end_is_one_bounded_fault(folder: Path, text: str, fault: str) -> None:
+    """A file that is deep, huge, or refers to itself is one line with key and file, without following it to its end."""
+    assert faults(folder, text) == [f"web.config_file: {folder / 'web.yml'}: {fault}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "headers"),
+    [
+        ("http_server_config: {headers: {X-XSS-Protection: 1}}", {"X-XSS-Protection": "1"}),
+        ("http_server_config: {headers: {X-XSS-Protection: 0}}", {"X-XSS-Protection": "0"}),
+        ("http_server_config:\n  http2:\n  headers:\n    X-Frame-Options:\n", {}),
+        ("tls_server_config:\nhttp_server_config:\nbasic_auth_users:\n", {}),
+        ("http_server_config: {http2: off}", {}),
+    ],
+)
+def test_numbers_and_nulls_are_read_as_by_the_toolkit(folder: Path, text: str, headers: dict[str, str]) -> None:
+    """A number is the text that was written, and a key without a value is left out."""
+    access = load(folder, text)
+    assert (access.headers, access.passwords, access.tls) == (headers, None, None)
+
+
+def test_a_user_may_be_a_number(folder: Path) -> None:
+    """The name of a user is the text that was written; a user without a hash is a fault, not left out."""
+    passwords = load(folder, f"basic_auth_users: {{4711: {HASH}, 007: {HASH}}}").passwords
+    assert passwords is not None
+    assert set(passwords._hashes) == {"4711", "007"}
+    assert faults(folder, "basic_auth_users: {alice: }") == ["basic_auth_users.alice: must be a text"]
+
+
+def test_a_null_in_the_tls_section_is_left_out(folder: Path) -> None:
+    """Keys of the TLS section without a value have their defaults."""
+    nulls = "client_auth_type: , client_ca_file: , min_version: , max_version: "
+    assert load(folder, f"{TLS}, {nulls}}}").tls is not None

@@ -1,13 +1,19 @@
 """Users: who is let in, and what the others are told."""
 
+import asyncio
 import base64
+from contextlib import AsyncExitStack
 
 import bcrypt
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from exporter.web.access import Access
 from exporter.web.application import application
+from exporter.web.guard import BasicAuthentication, _network
 from exporter.web.passwords import Passwords
 from tests.web.fakes import FakeEndpoint, ask
 
@@ -85,3 +91,101 @@ def test_an_adopted_access_is_in_force_at_once(endpoint: FakeEndpoint) -> None:
     access.adopt(Access({"X-Frame-Options": "deny"}, Passwords({"prometheus": HASHED})))
     answer = ask(app, "GET", "/metrics")
     assert (answer.status, answer.headers["X-Frame-Options"]) == (401, "deny")
+
+
+class Conversation:
+    """A request of a known user with these messages, and what is sent for it."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = list(messages)
+        self.sent: list[Message] = []
+        authorization = basic("prometheus:pässword:".encode())["Authorization"].encode()
+        self.scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/",
+            "headers": [(b"authorization", authorization)],
+        }
+
+    async def receive(self) -> Message:
+        """Return the next message, or wait for one that never comes."""
+        if not self.messages:
+            await asyncio.Event().wait()
+        return self.messages.pop(0)
+
+    async def send(self, message: Message) -> None:
+        """Note what is sent."""
+        self.sent.append(message)
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the body of the request."""
+    await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
+
+
+PART = {"type": "http.request", "body": b"first ", "more_body": True}
+END = {"type": "http.request", "body": b"last", "more_body": False}
+
+
+@pytest.mark.parametrize("messages", [(PART, END), (PART, PART, END)])
+def test_a_request_that_waited_for_a_computation_keeps_its_body(messages: tuple[Message, ...]) -> None:
+    """What was read to see whether the client left is given to the application, in its order."""
+    conversation = Conversation(*messages)
+    guard = BasicAuthentication(echo, Access(passwords=Passwords({"prometheus": HASHED})))
+    asyncio.run(guard(conversation.scope, conversation.receive, conversation.send))
+    assert conversation.sent[0]["status"] == 200
+    assert conversation.sent[1]["body"] == b"".join(message["body"] for message in messages)
+
+
+@pytest.mark.parametrize("before", [(), (END,)])
+def test_a_client_that_has_left_costs_no_computation(before: tuple[Message, ...]) -> None:
+    """A request whose client closed the connection, with its body read or not, is neither hashed nor answered for."""
+    hashes: list[bytes] = []
+
+    def check(_: bytes, hashed: bytes) -> bool:
+        hashes.append(hashed)
+        return True
+
+    conversation = Conversation(*before, {"type": "http.disconnect"})
+    guard = BasicAuthentication(echo, Access(passwords=Passwords({"prometheus": HASHED}, check)))
+    asyncio.run(guard(conversation.scope, conversation.receive, conversation.send))
+    assert (hashes, conversation.sent[0]["status"]) == ([], 401)
+
+
+def test_who_finds_no_seat_is_asked_to_come_again() -> None:
+    """Where every seat of the queue is better used by others the answer is 503 with Retry-After, at once."""
+
+    async def run() -> Conversation:
+        passwords = Passwords({"prometheus": HASHED})
+        guard, conversation = BasicAuthentication(echo, Access(passwords=passwords)), Conversation(END)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(passwords._queue.turn(("", "prometheus")))
+            waiting = asyncio.create_task(guard(conversation.scope, conversation.receive, conversation.send))
+            await asyncio.sleep(0)
+            others = [asyncio.create_task(passwords.accepts("mallory", b"")) for _ in range(16)]
+            async with asyncio.timeout(60):
+                await waiting
+            for other in others:
+                other.cancel()
+        return conversation
+
+    start = asyncio.run(run()).sent[0]
+    assert start["status"] == 503
+    assert b"retry-after" in dict(start["headers"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("/run/socket", "127.0.0.1", False),
+    ],
+)
+def test_a_network_is_an_address_or_64_bits_of_one(one: str, other: str, same: bool) -> None:
+    """Clients of one IPv4 address queue together, and those of one IPv6 network of 64 bits."""
+    first, second = (_network({"type": "http", "client": (host, 1)}) for host in (one, other))
+    assert (first == second) is same

@@ -1,11 +1,14 @@
 """Passwords: right, wrong, unknown, and what each of them costs."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 
 import bcrypt
 import pytest
 
 from exporter.web.passwords import Passwords, is_hash, matches
+from exporter.web.turns import Busy
 
 HASHES = {
     "alice": bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode(),
@@ -102,3 +105,127 @@ def test_a_long_password_counts_by_its_first_72_bytes() -> None:
 def test_a_hash_is_told_from_a_password(text: str, valid: bool) -> None:
     """A text is a hash only where bcrypt can compute it."""
     assert is_hash(text) is valid
+
+
+Guess = Callable[[int], tuple[str, str]]
+"""The user and the network of a guesser, by the number of the guesser."""
+GUESSES: dict[str, Guess] = {
+    "unknown users": lambda number: (f"mallory{number}", "a"),
+    "another user": lambda _: ("bob", "a"),
+    "this user from elsewhere": lambda _: ("alice", "b"),
+    "anybody from everywhere": lambda number: (["alice", "bob", "mallory"][number % 3], f"network {number}"),
+}
+
+
+async def _gains(passwords: Passwords, check: Counted) -> int:
+    """Return how many computations begin until alice is let in."""
+    before = len(check.hashes)
+    assert await passwords.accepts("alice", b"wonderland", "a")
+    return len(check.hashes) - before
+
+
+@pytest.mark.parametrize("guess", GUESSES.values(), ids=GUESSES)
+def test_a_hundred_guessers_keep_no_user_out(guess: Guess) -> None:
+    """A user whom nobody remembers yet is let in within two computations, while 100 guess again and again."""
+
+    async def guess_on(passwords: Passwords, number: int) -> None:
+        while True:
+            try:
+                assert not await passwords.accepts(guess(number)[0], b"wrong", guess(number)[1])
+            except Busy:
+                await asyncio.sleep(0.001)
+
+    async def run() -> int:
+        check = Counted()
+        passwords = Passwords(HASHES, check)
+        guessers = [asyncio.create_task(guess_on(passwords, number)) for number in range(100)]
+        lanes = {(network, user if user in HASHES else None) for user, network in map(guess, range(100))}
+        while set(passwords._queue._last) != lanes:  # noqa: ASYNC110 - computations are made by threads
+            await asyncio.sleep(0.001)
+        computations = await _gains(passwords, check)
+        for guesser in guessers:
+            guesser.cancel()
+        await asyncio.gather(*guessers, return_exceptions=True)
+        assert await passwords.accepts("bob", b"builder"), "the turns of the cancelled are free again"
+        return computations
+
+    assert asyncio.run(run()) <= 2
+
+
+def test_a_hundred_guesses_at_the_same_password_keep_its_user_out_no_longer() -> None:
+    """Even where guesses are of the same user and from the same network, the newest of those that wait is next."""
+
+    async def run() -> tuple[int, list[object]]:
+        check = Counted()
+        passwords = Passwords(HASHES, check)
+        guesses = [asyncio.create_task(passwords.accepts("alice", b"wrong", "a")) for _ in range(100)]
+        await asyncio.sleep(0)
+        computations = await _gains(passwords, check)
+        return computations, await asyncio.gather(*guesses, return_exceptions=True)
+
+    computations, answers = asyncio.run(run())
+    assert computations <= 2
+    refused = [answer for answer in answers if isinstance(answer, Busy)]
+    assert (len(refused), answers.count(False)) == (84, 16), "of 101, one computes and 16 wait"
+
+
+def test_a_remembered_user_never_queues() -> None:
+    """Whose password was right is let in while a computation is under way and every seat is taken."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def check(password: bytes, hashed: bytes) -> bool:
+        if password == b"wrong":
+            begun.set()
+            assert go_on.wait(60)
+        return matches(password, hashed)
+
+    async def run() -> None:
+        passwords = Passwords(HASHES, check)
+        assert await passwords.accepts("alice", b"wonderland")
+        guesses = [asyncio.create_task(passwords.accepts("alice", b"wrong")) for _ in range(100)]
+        assert await asyncio.to_thread(begun.wait, 60)
+        async with asyncio.timeout(60):
+            assert await passwords.accepts("alice", b"wonderland")
+        assert not go_on.is_set()
+        go_on.set()
+        await asyncio.gather(*guesses, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_a_client_that_left_is_not_hashed() -> None:
+    """A client that is gone when its turn comes costs no computation and is not let in."""
+
+    async def has_left() -> bool:
+        return True
+
+    check = Counted()
+    assert not asyncio.run(Passwords(HASHES, check).accepts("alice", b"wonderland", has_left=has_left))
+    assert check.hashes == []
+
+
+def test_an_unchanged_hash_stays_remembered_over_a_reload() -> None:
+    """After a reload a user costs a computation only where the hash is another one."""
+    check = Counted()
+    passwords = Passwords(HASHES, check)
+    asyncio.run(passwords.accepts("alice", b"wonderland"))
+    passwords.adopt(Passwords(HASHES | {"carol": HASHES["bob"]}))
+    assert asyncio.run(passwords.accepts("alice", b"wonderland"))
+    assert len(check.hashes) == 1
+    passwords.adopt(Passwords({"alice": HASHES["bob"]}))
+    assert not asyncio.run(passwords.accepts("alice", b"wonderland"))
+    assert asyncio.run(passwords.accepts("alice", b"builder"))
+    passwords.adopt(Passwords({"bob": HASHES["bob"]}))
+    assert not asyncio.run(passwords.accepts("alice", b"builder"))
+
+
+def test_a_hash_that_is_replaced_while_it_is_computed_lets_nobody_in() -> None:
+    """A password that fits a hash which a reload has just taken away is refused, and not remembered."""
+
+    def check(password: bytes, hashed: bytes) -> bool:
+        passwords.adopt(Passwords({"bob": HASHES["bob"]}))
+        return matches(password, hashed)
+
+    passwords = Passwords(HASHES, check)
+    assert not asyncio.run(passwords.accepts("alice", b"wonderland"))
+    assert passwords._remembered == {}

@@ -151,7 +151,7 @@ def test_a_renewal_in_progress_disturbs_nobody(serve: Serve, tmp_path: Path, aut
     assert status(server, authority) == 200
 
 
-def test_an_adopted_access_demands_certificates_at_once(serve: Serve, tmp_path: Path, authority: trustme.CA) -> None:
+def test_an_adopted_access_requires_certificates_at_once(serve: Serve, tmp_path: Path, authority: trustme.CA) -> None:
     """A reload that requires client certificates holds from the next connection on."""
     server, access = serve("")
     assert status(server, authority) == 200

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from exporter.exposition.pages import Pages
 from exporter.web.application import application
-from exporter.web.turns import Busy, Turns
+from exporter.web.turns import Busy, FairQueue, Turns
 from tests.web.fakes import FakeEndpoint, ask
 
 GENEROUS = 60.0
@@ -142,3 +142,66 @@ def test_nine_words_are_too_many() -> None:
         answer = ask(app, "GET", f"{path}?q={words}+i")
         assert answer.status == HTTPStatus.BAD_REQUEST
         assert b"q has more than 8 words; look for fewer." in answer.body
+
+
+def test_a_fair_queue_goes_round_and_serves_the_newest_first() -> None:
+    """The lane whose turn is the longest ago is next, there the newest; who would be last is refused."""
+
+    async def run() -> tuple[list[str], list[bool]]:
+        queue, order = FairQueue(4), list[str]()
+
+        async def wait(name: str) -> None:
+            async with queue.turn(name[0]):
+                order.append(name)
+                await asyncio.sleep(0)
+
+        async with queue.turn("a"):
+            names = ["a1", "a2", "b1", "b2", "c1"]
+            tasks = [asyncio.create_task(wait(name)) for name in names]
+            await asyncio.sleep(0)
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return order, [isinstance(answer, Busy) for answer in answers]
+
+    order, refused = asyncio.run(run())
+    assert order == ["c1", "b2", "a2", "b1"]
+    assert refused == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_fair_queue_passes_by_who_was_cancelled(late: bool) -> None:
+    """A request that is cancelled while it waits, or just when its turn comes, keeps nobody waiting."""
+
+    async def run() -> list[str]:
+        queue, order = FairQueue(1), list[str]()
+
+        async def wait(name: str) -> None:
+            async with queue.turn(name):
+                order.append(name)
+
+        async with queue.turn("a"):
+            cancelled = asyncio.create_task(wait("b"))
+            await asyncio.sleep(0)
+            if not late:
+                cancelled.cancel()
+                await asyncio.sleep(0)
+        if late:
+            cancelled.cancel()
+        other = asyncio.create_task(wait("c"))
+        async with asyncio.timeout(GENEROUS):
+            await other
+        return order
+
+    assert asyncio.run(run()) == ["c"]
+
+
+def test_a_fair_queue_forgets_the_oldest_lanes() -> None:
+    """What is known of lanes is bounded, however many there are."""
+
+    async def run() -> FairQueue:
+        queue = FairQueue(1)
+        for lane in range(5_000):
+            async with queue.turn(lane):
+                pass
+        return queue
+
+    assert list(asyncio.run(run())._last) == list(range(904, 5_000))

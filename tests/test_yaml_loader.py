@@ -5,13 +5,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.config.document import parse
 from exporter.errors import ConfigurationError
+from exporter.yaml_loader import parse
 
 TREES = st.recursive(
     st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
+)
+
+# 25 lists, each of which holds the one before twice.
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(24)
 )
 
 
@@ -75,6 +80,9 @@ def test_an_alias_repeats_what_its_anchor_names() -> None:
         ("a: 1\n---\nb: 1", "is no YAML: line 2, column 1: but found another document"),
         ("a: &x [*x]", "is nested too deeply"),
         ("[" * 5_000, "is nested too deeply"),
+        ("? {hunter2: a}\n: b", "is no YAML: line 1, column 3: a key must be a text"),
+        (BOMB, "holds more than 100,000 values, with all aliases followed"),
+        ("#" * 1_000_001, "is longer than 1,000,000 characters"),
     ],
 )
 def test_what_is_no_yaml_says_where_and_repeats_nothing(text: str, message: str) -> None:

@@ -6,6 +6,7 @@ it wants; a key without a value counts as left out. No message repeats a value: 
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,39 +28,70 @@ _TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|n
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "str", "seq", "map")}
 
 
-def parse(text: str, name: str) -> tuple[object, list[Fault]]:
+_MAX_CHARACTERS = 1_000_000
+_MAX_VALUES = 100_000
+
+
+def read(path: Path) -> str:
+    """Return the text of a file, of a huge one no more than ``parse`` refuses. Raises OSError, UnicodeDecodeError."""
+    with path.open(encoding="utf-8-sig") as file:
+        return file.read(_MAX_CHARACTERS + 1)
+
+
+def parse(text: str, name: str, *, keep_null: bool = False) -> tuple[object, list[Fault]]:
     """Return the value of a YAML text and the faults that leave it readable, such as a key given twice.
 
-    ``name`` is what a fault of the whole text is called by. Raises ConfigurationError where no value can be read.
+    ``name`` is what a fault of the whole text is called by; with ``keep_null`` a key without a value is None instead of
+    absent. Raises ConfigurationError where no value can be read, or the text is unreasonably large.
     """
+    if len(text) > _MAX_CHARACTERS:
+        raise ConfigurationError([Fault(name, f"is longer than {_MAX_CHARACTERS:,} characters")])
     try:
         node = _TextLoader(text).get_single_node()
         if node is None:
             return None, []
-        faults = [Fault(path, message) for path, message in _faults(node, "", ())]
-        return _value(node, frozenset()), faults
+        if _size(node, {}) > _MAX_VALUES:
+            raise ConfigurationError(
+                [Fault(name, f"holds more than {_MAX_VALUES:,} values, with all aliases followed")]
+            )
+        faults = [Fault(path, message) for path, message in _faults(node, "")]
+        return _value(node, keep_null=keep_null), faults
     except RecursionError:
         raise ConfigurationError([Fault(name, "is nested too deeply")]) from None
     except yaml.YAMLError as error:
         raise ConfigurationError([Fault(name, _message(error))]) from None
 
 
-def _value(node: yaml.Node, above: frozenset[int]) -> object:
-    if id(node) in above:
-        raise RecursionError  # an anchor that contains its own alias
-    above |= {id(node)}
+def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+    """Count the values of a node, those of an alias each time it is used, without following an alias twice."""
+    if id(node) in sizes:
+        known = sizes[id(node)]
+        if known is None:
+            raise RecursionError  # an anchor that contains its own alias
+        return known
+    sizes[id(node)] = None
+    size = 1
     if isinstance(node, yaml.MappingNode):
-        pairs = [(str(key.value), _value(value, above)) for key, value in node.value]
-        return {key: value for key, value in pairs if value is not None}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a text", problem_mark=key.start_mark)
+            size += _size(value, sizes)
+    elif isinstance(node, yaml.SequenceNode):
+        size += sum(_size(entry, sizes) for entry in node.value)
+    sizes[id(node)] = size
+    return size
+
+
+def _value(node: yaml.Node, *, keep_null: bool) -> object:
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(str(key.value), _value(value, keep_null=keep_null)) for key, value in node.value]
+        return {key: value for key, value in pairs if keep_null or value is not None}
     if isinstance(node, yaml.SequenceNode):
-        return [_value(entry, above) for entry in node.value]
+        return [_value(entry, keep_null=keep_null) for entry in node.value]
     return None if node.tag.endswith(":null") else node.value
 
 
-def _faults(node: yaml.Node, path: str, above: tuple[int, ...]) -> Iterator[tuple[str, str]]:
-    if id(node) in above:
-        raise RecursionError
-    above = (*above, id(node))
+def _faults(node: yaml.Node, path: str) -> Iterator[tuple[str, str]]:
     if node.tag not in _TAGS:
         yield path, "has a YAML tag: put a value that starts with ! in quotes"
     children: list[tuple[str, yaml.Node]] = []
@@ -69,7 +101,7 @@ def _faults(node: yaml.Node, path: str, above: tuple[int, ...]) -> Iterator[tupl
     elif isinstance(node, yaml.SequenceNode):
         children = [(str(index), entry) for index, entry in enumerate(node.value)]
     for key, child in children:
-        yield from _faults(child, f"{path}.{key}" if path else key, above)
+        yield from _faults(child, f"{path}.{key}" if path else key)
 
 
 def _twice(node: yaml.MappingNode, path: str) -> Iterator[tuple[str, str]]:
