@@ -16,6 +16,7 @@ import structlog
 from exporter.errors import HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import recovery
 from exporter.history.holding import identity, is_held, patiently
+from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
 
 log = structlog.get_logger()
 
@@ -221,7 +222,7 @@ class HistoryFile:
                 wait(first_line(error))
                 continue
             if before in {None, identity(self.path)}:
-                return _in_utc(connection)
+                return _checked(connection, self.path)
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()
 
@@ -252,22 +253,22 @@ class HistoryFile:
         return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 
-def settings(file: HistoryFile) -> dict[str, str | bool | int | float | list[str]]:
-    """Return the settings of every opening: DuckDB is a guest, and fetches nothing."""
+def settings(file: HistoryFile) -> Settings:
+    """Return the settings of every opening: DuckDB is a guest, and reaches its file alone; it spills beside that."""
     return {
         "memory_limit": file.limits.memory,
         "threads": file.limits.threads,
-        "temp_directory": str(file.path) + ".tmp",
         "storage_compatibility_version": STORAGE_VERSION,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
+        **CONFINED,
     }
 
 
-def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises."""
     try:
         connection.execute("SET TimeZone = 'UTC'")
-    except duckdb.Error:
+        refuse_foreign_sql(connection, path)
+    except (duckdb.Error, HistoryError):
         connection.close()
         raise
     return connection
