@@ -25,6 +25,8 @@ STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
 # How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
 _NO_ROOM = ("No space left on device", "failed to offload data block")
+_NEWER = "created with a newer version"
+_NO_DESCRIPTOR = "Too many open files"
 _NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 # Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
 HOLD_SECONDS = 1.0
@@ -242,6 +244,12 @@ class HistoryFile:
 
     def _unwritable(self, error: duckdb.Error) -> HistoryError:
         path = self.path
+        if _NEWER in str(error):
+            return HistoryUnwritable(f"{path}: a newer version of the program wrote it; go back to that version")
+        if _NO_DESCRIPTOR in str(error):
+            return HistoryUnwritable(
+                f"{path}: {first_line(error)}; raise the limit of open files (LimitNOFILE, ulimit -n)"
+            )
         if recovery.blames_the_file(error):
             agents = self.repairs and not self.read_only
             then = "nothing is archived until a backup is put back, or the file is moved away"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
@@ -116,3 +117,34 @@ def test_what_is_no_history(file: HistoryFile) -> None:
     with pytest.raises(HistoryDamaged) as refused, HistoryFile(path, Limits(patience_seconds=60.0)).open():
         pass
     assert "\n" not in str(refused.value)
+
+
+def _make_newer(path: Path) -> None:
+    """Raise the storage version in a file's head, and set the head's checksum right: the XOR of its words' products."""
+    head = bytearray(path.read_bytes())
+    before = int.from_bytes(head[8:16], "little")
+    head[12:14] = b"\xc8\xc8"
+    checksum = int.from_bytes(head[:8], "little")
+    for word in (before, int.from_bytes(head[8:16], "little")):
+        checksum ^= word * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+    path.write_bytes(checksum.to_bytes(8, "little") + head[8:])
+
+
+def test_a_file_of_a_newer_version(file: HistoryFile) -> None:
+    """A file that a newer DuckDB wrote asks for that version, not for a look at the folder's rights."""
+    with file.open():
+        pass
+    _make_newer(file.path)
+    with (
+        pytest.raises(HistoryUnwritable, match="a newer version of the program wrote it; go back") as refused,
+        file.open(),
+    ):
+        pass
+    assert "rights" not in str(refused.value)
+
+
+def test_no_descriptor_is_left(file: HistoryFile) -> None:
+    """Too many open files ask for a higher limit, not for a look at the folder's rights."""
+    error = duckdb.IOException(f'IO Error: Cannot open file "{file.path}": Too many open files')
+    refused = str(file._unwritable(error))
+    assert refused.endswith("raise the limit of open files (LimitNOFILE, ulimit -n)")
