@@ -15,7 +15,7 @@ import structlog
 
 from exporter.errors import HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import recovery
-from exporter.history.holding import identity, is_held, patiently
+from exporter.history.holding import identity, is_held, open_lock, patiently
 from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class HistoryFile:
         """Take the lock beside the file, for as long as this process lives. Raises HistoryLocked, HistoryUnwritable."""
         path = self._lock_path
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = open_lock(path)
         except OSError as error:
             message = f"{path}: {error.strerror}; make the folder exist and writable for the agent, or set history.path"
             raise HistoryUnwritable(message) from None

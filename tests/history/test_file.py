@@ -11,6 +11,7 @@ import pytest
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
+from exporter.history.holding import alone
 
 HOLD = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
 
@@ -148,3 +149,18 @@ def test_no_descriptor_is_left(file: HistoryFile) -> None:
     error = duckdb.IOException(f'IO Error: Cannot open file "{file.path}": Too many open files')
     refused = str(file._unwritable(error))
     assert refused.endswith("raise the limit of open files (LimitNOFILE, ulimit -n)")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_is_a_link(file: HistoryFile, there: bool) -> None:
+    """A link in the place of a lock is refused in one line, and nothing is made or held where it leads."""
+    elsewhere = file.path.with_name("elsewhere")
+    if there:
+        elsewhere.write_text("mine")
+    lock = file.path.with_name("history.duckdb.lock")
+    lock.symlink_to(elsewhere)
+    with pytest.raises(HistoryUnwritable, match="symbolic link"):
+        file.lock()
+    with pytest.raises(HistoryUnwritable, match="symbolic link"), alone(lock, "another"):
+        pass
+    assert elsewhere.exists() == there
