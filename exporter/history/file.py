@@ -82,6 +82,7 @@ class HistoryFile:
 
     def lock(self) -> None:
         """Take the lock beside the file, for as long as this process lives. Raises HistoryLocked, HistoryUnwritable."""
+        self._refuse_other_bytes()
         path = self._lock_path
         try:
             descriptor = open_lock(path)
@@ -175,7 +176,17 @@ class HistoryFile:
             message = f"{self.path.parent}: less than {least} MB free; nothing is archived until there is more room"
             raise HistoryUnwritable(message)
 
+    def _refuse_other_bytes(self) -> None:
+        """Raise HistoryUnwritable for a path that DuckDB cannot be given."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            shown = str(self.path).encode(errors="backslashreplace").decode()
+            message = f"{shown}: is not UTF-8, which DuckDB needs; rename the file or folder, or set history.path"
+            raise HistoryUnwritable(message) from None
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        self._refuse_other_bytes()
         try:
             return self._connect_in_time()
         except duckdb.Error as error:

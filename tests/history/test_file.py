@@ -1,5 +1,6 @@
 """The history file: a guest's limits, one writer, and clear words when it cannot be had."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,3 +165,14 @@ def test_a_lock_that_is_a_link(file: HistoryFile, there: bool) -> None:
     with pytest.raises(HistoryUnwritable, match="symbolic link"), alone(lock, "another"):
         pass
     assert elsewhere.exists() == there
+
+
+def test_a_path_that_is_no_utf8(tmp_path: Path) -> None:
+    """A path of other bytes is refused in one line that any terminal shows, by the lock and by the file."""
+    file = HistoryFile(tmp_path / os.fsdecode(b"h\xff.duckdb"), Limits(patience_seconds=0.0))
+    with pytest.raises(HistoryUnwritable, match="is not UTF-8") as refused:
+        file.lock()
+    assert str(refused.value).isascii()
+    with pytest.raises(HistoryUnwritable, match="is not UTF-8"), file.open():
+        pass
+    assert not list(tmp_path.iterdir())
