@@ -40,8 +40,9 @@ def run(options: RunOptions, tempo: Tempo | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
-    # The history says who looked at what: what this process makes is for its owner and group.
-    os.umask(0o027)
+    # The history says who looked at what: what this process makes is for its owner and group,
+    # or for fewer where the mask that it was started with says so.
+    os.umask(os.umask(0o077) | 0o027)
     _raise_limit_of_files()
     agent = Agent(options, configuration, redactor, tempo)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()

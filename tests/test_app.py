@@ -1,5 +1,6 @@
 """The agent's threads: what goes wrong in one of them is told, and ends nothing."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from exporter.errors import HistoryError
 from exporter.exposition import Rendering
 from exporter.poller.taking import Taken
 from exporter.web.application import application
-from tests.agent import PATIENCE_SECONDS
+from tests.agent import PATIENCE_SECONDS, Agent
 from tests.web.fakes import ask
 
 
@@ -101,3 +102,20 @@ def test_use_without_a_repository(tmp_path: Path) -> None:
         assert "switched off" not in text
     for path in ("/usage.csv", "/usage.csv?of=content&list=unused90"):
         assert ask(pages, "GET", path).body.count(b"\r\n") == 1
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o640)])
+def test_the_mask_is_only_tightened(tmp_path: Path, mask: int, mode: int) -> None:
+    """The history is for owner and group, and for its owner alone where the agent was started with such a mask."""
+    nowhere: dict[str, str | int] = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
+    agent = Agent(tmp_path, nowhere)
+    before = os.umask(mask)
+    try:
+        agent.start(wait=False)
+    finally:
+        os.umask(before)
+    try:
+        agent.until(agent.history.exists, "the history is made")
+    finally:
+        agent.kill()
+    assert agent.history.stat().st_mode & 0o777 == mode

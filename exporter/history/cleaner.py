@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.history.holding import Reserve
+from exporter.history.opening import Settings, confine
 from exporter.history.people import without_addresses
 from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.history.registering import Stream
@@ -19,12 +20,7 @@ ARROW_NULLS = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.tim
 _LOOKED_AT = ("currentsheet", "http_request_uri")
 COUNTED = "user_id"
 # A range of requests fits many times; nothing is written to any disk.
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "256MB",
-    "temp_directory": "",
-    "threads": 1,
-    "autoload_known_extensions": False,
-}
+_SETTINGS: Settings = {"memory_limit": "256MB", "temp_directory": "", "threads": 1}
 
 
 class Cleaner:
@@ -39,7 +35,9 @@ class Cleaner:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """A database in memory, from the first request on: what never cleans holds no threads."""
         Reserve().use()
-        return duckdb.connect(config=_SETTINGS)
+        connection = duckdb.connect(config=_SETTINGS)
+        confine(connection)
+        return connection
 
     def clean(self, rows: pa.Table) -> pa.Table:
         """Return the same requests in the same order, redacted, with every column of REQUEST_COLUMNS."""

@@ -14,7 +14,7 @@ import duckdb
 from exporter.errors import HistoryError, HistoryUnwritable
 from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
 from exporter.history.holding import Reserve, alone, identity, is_held, patiently, write_through
-from exporter.history.recovery import LOGS
+from exporter.history.opening import LOGS, Settings, confine, refuse_foreign_sql, text
 
 # Below this share of free blocks a rewriting is not worth its time.
 FREE_SHARE = 0.25
@@ -39,8 +39,10 @@ def sweep(file: HistoryFile) -> None:
 def compact(file: HistoryFile) -> None:
     """Write the file anew. The agent waits meanwhile, and goes on with the new one. Raises HistoryError."""
     Reserve().use()
-    with _alone(file), _closed_to_others(), duckdb.connect(config=settings(file)) as connection:
+    config: Settings = {**settings(file), "temp_directory": f"{file.path}.tmp", "enable_external_access": True}
+    with _alone(file), _closed_to_others(), duckdb.connect(config=config) as connection:
         try:
+            confine(connection, file.path, _anew(file))
             _rewrite(connection, file)
         except (duckdb.Error, OSError) as error:
             message = f"{file.path}: {first_line(error)}; it was not written anew, and is as it was"
@@ -83,7 +85,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
     wait = patiently(file.path, file.limits.patience_seconds, file.sleep, file.clock)
     while True:
         try:
-            connection.execute(f"ATTACH {_text(file.path)} AS source (READ_ONLY)")
+            connection.execute(f"ATTACH {text(str(file.path))} AS source (READ_ONLY)")
         except duckdb.IOException as error:
             if not is_held(error):
                 raise
@@ -95,11 +97,12 @@ def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
 def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
     old, anew = identity(file.path), _anew(file)
     _attach(connection, file)
+    refuse_foreign_sql(connection, file.path)
     _check_space(connection, file)
     if any(file.path.with_name(file.path.name + suffix).exists() for suffix in LOGS):
         message = f"{file.path}: somebody has written it meanwhile; try again"
         raise HistoryError(message)
-    connection.execute(f"ATTACH {_text(anew)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
+    connection.execute(f"ATTACH {text(str(anew))} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
     new = identity(anew)
     connection.execute("COPY FROM DATABASE source TO target")
     if (before := _counts(connection, "source")) != (after := _counts(connection, "target")):
@@ -135,7 +138,3 @@ def _counts(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, i
         name: int(connection.execute(f'SELECT count(*) FROM {database}."{name}"').fetchall()[0][0])
         for (name,) in sorted(tables)
     }
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

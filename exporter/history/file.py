@@ -15,7 +15,8 @@ import structlog
 
 from exporter.errors import HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import recovery
-from exporter.history.holding import Reserve, identity, is_held, patiently
+from exporter.history.holding import Reserve, identity, is_held, open_lock, patiently
+from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
 
 log = structlog.get_logger()
 
@@ -24,6 +25,8 @@ STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
 # How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
 _NO_ROOM = ("No space left on device", "failed to offload data block")
+_NEWER = "created with a newer version"
+_NO_DESCRIPTOR = "Too many open files"
 _NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 # Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
 HOLD_SECONDS = 1.0
@@ -83,9 +86,10 @@ class HistoryFile:
 
         Raises HistoryLocked, HistoryUnwritable.
         """
+        self._refuse_other_bytes()
         path = self._lock_path
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = open_lock(path)
         except OSError as error:
             message = f"{path}: {error.strerror}; make the folder exist and writable for the agent, or set history.path"
             raise HistoryUnwritable(message) from None
@@ -186,7 +190,17 @@ class HistoryFile:
             message = f"{self.path.parent}: less than {least} MB free; nothing is archived until there is more room"
             raise HistoryUnwritable(message)
 
+    def _refuse_other_bytes(self) -> None:
+        """Raise HistoryUnwritable for a path that DuckDB cannot be given."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            shown = str(self.path).encode(errors="backslashreplace").decode()
+            message = f"{shown}: is not UTF-8, which DuckDB needs; rename the file or folder, or set history.path"
+            raise HistoryUnwritable(message) from None
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        self._refuse_other_bytes()
         try:
             return self._connect_in_time()
         except duckdb.Error as error:
@@ -235,7 +249,7 @@ class HistoryFile:
                 wait(first_line(error))
                 continue
             if before in {None, identity(self.path)}:
-                return _in_utc(connection)
+                return _checked(connection, self.path)
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()
 
@@ -264,6 +278,12 @@ class HistoryFile:
 
     def _unwritable(self, error: duckdb.Error) -> HistoryError:
         path = self.path
+        if _NEWER in str(error):
+            return HistoryUnwritable(f"{path}: a newer version of the program wrote it; go back to that version")
+        if _NO_DESCRIPTOR in str(error):
+            return HistoryUnwritable(
+                f"{path}: {first_line(error)}; raise the limit of open files (LimitNOFILE, ulimit -n)"
+            )
         if recovery.blames_the_file(error):
             agents = self.repairs and not self.read_only
             then = "nothing is archived until a backup is put back, or the file is moved away"
@@ -275,22 +295,22 @@ class HistoryFile:
         return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 
-def settings(file: HistoryFile) -> dict[str, str | bool | int | float | list[str]]:
-    """Return the settings of every opening: DuckDB is a guest, and fetches nothing."""
+def settings(file: HistoryFile) -> Settings:
+    """Return the settings of every opening: DuckDB is a guest, and reaches its file alone; it spills beside that."""
     return {
         "memory_limit": file.limits.memory,
         "threads": file.limits.threads,
-        "temp_directory": str(file.path) + ".tmp",
         "storage_compatibility_version": STORAGE_VERSION,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
+        **CONFINED,
     }
 
 
-def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises."""
     try:
         connection.execute("SET TimeZone = 'UTC'")
-    except duckdb.Error:
+        refuse_foreign_sql(connection, path)
+    except (duckdb.Error, HistoryError):
         connection.close()
         raise
     return connection

@@ -75,11 +75,28 @@ def write_through(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Make a file that only its owner may read, whole under its name or not there. Raises OSError."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    write_through(part)
+    part.rename(path)
+    write_through(path.parent)
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, or make it; a link in its place is not followed, for it may lead anywhere. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
 @contextlib.contextmanager
 def alone(lock: Path, others: str) -> Iterator[None]:
     """Hold a file that is there only to be held: one process at a time. Raises HistoryLocked, HistoryUnwritable."""
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_lock(lock)
     except OSError as error:
         message = f"{lock}: {error.strerror}; make the folder exist and writable"
         raise HistoryUnwritable(message) from None

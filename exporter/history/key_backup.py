@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from exporter.errors import HistoryUnwritable
-from exporter.history.holding import write_through
+from exporter.history.holding import write_whole
 
 
 def back_up_key(key: Path, folder: Path, stamp: str) -> Path:
@@ -16,20 +16,8 @@ def back_up_key(key: Path, folder: Path, stamp: str) -> Path:
             if copy.is_file() and copy.read_bytes() == wanted:
                 return copy
         copy = folder / (f"{key.stem}-{stamp}{key.suffix}" if os.path.lexists(copies[0]) else key.name)
-        _write(copy, wanted)
+        write_whole(copy, wanted)
     except OSError as error:
         message = f"{folder / key.name}: {error.strerror}; the history was copied, its key was not"
         raise HistoryUnwritable(message) from None
     return copy
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Make a file that only its owner may read, whole under its name or not there."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    write_through(part)
-    part.rename(path)
-    write_through(path.parent)

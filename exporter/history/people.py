@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import HistoryUnwritable
+from exporter.history.holding import write_whole
 from exporter.history.redaction import ADDRESS_COLUMNS, Privacy
 
 KEY_BYTES = 32
@@ -35,17 +36,14 @@ class Pseudonyms:
 def load_key(path: Path) -> bytes:
     """Read the key, or make it: readable by its owner alone. Raises HistoryUnwritable."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_key(path)
+        # An empty one was left by a crash, and nothing was hashed with it.
+        if os.path.lexists(path) and path.stat().st_size:
+            return _read_key(path)
+        key = os.urandom(KEY_BYTES)
+        write_whole(path, key)
     except OSError as error:
         message = f"{path}: {error.strerror}; make the folder writable or set privacy.key_file"
         raise HistoryUnwritable(message) from None
-    with os.fdopen(descriptor, "wb") as file:
-        key = os.urandom(KEY_BYTES)
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
     return key
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import duckdb
 
-# DuckDB has the log itself, and two more names while a checkpoint runs beside writers.
-LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
+from exporter.history.opening import LOGS
+
 _REPLAYING = "while replaying"
 # What the log is to blame for. A disk that is full or a right that is missing while it is replayed is not its fault.
 _BLAMED = (

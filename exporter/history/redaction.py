@@ -16,15 +16,26 @@ ADDRESS_COLUMNS = ("remote_ip", "user_ip")
 # Where a path ends: a query, a fragment, path parameters (;jsessionid=), or one of these behind percent signs.
 _ENDS = ("?", "#", ";", "&")
 _CODED_END = "(?i)(%3f|%23|%3b|%26|%25).*$"
-_TICKET = "(?i)(/|%2f)trusted(/|%2f)(?:/|%2f|%20|[[:space:]])*[^/]+"
+_TICKET = "(?i)(/|%2f)trusted(/|%2f)(?:/|[.]|%[012][0-9a-f]|[[:space:]])*[^/]+"
 _USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@"
 # A mark inside a password would end the path in the middle of it.
 _CUT_USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"
 _FRAGMENT_PATH = "#(/[^?#;%&=]*)"
-_RARE = ("#", ";", "%", "@", "rusted", "RUSTED")
-_CUSTOM_VIEW = "((?:/views|/authoring)/[^/]+/[^/]+|/w/[^/]+/v/[^/]+)/.*$"
-_USER_PATH = "(/users?)/.*$"
+_RARE = ("#", ";", "%", "@")
+_HIDDEN_TICKET = "(?:^|/)trusted/(?:[^-]|-[^/#?]|.*/[.][.](?:/|$))"
+_HIDDEN_USER_INFO = "(?i)(?:^[[:space:]]*|[a-z0-9]:)//[^/]*@"
+_CUSTOM_VIEW = "(?i)((?:/views|/authoring)/[^/]+/[^/]+|/w/[^/]+/v/[^/]+)/.*$"
+_USER_PATH = "(?i)(/users?)/.*$"
+_HIDDEN_PERSON = "(?:^|/)(?:(?:views|authoring)/[^/]+/[^/]+|w/[^/]+/v/[^/]+)/.|(?:^|/)users?/(?:[^-]|-.)|/[.][.](?:/|$)"
 _PERSONAL = ("/views/", "/authoring/", "/v/", "/user")
+# What a server reads otherwise than it is written; all else was found as it is written.
+_MAY_HIDE = (
+    "contains(made, '%') OR contains(made, '/.') OR contains(made, '\\')"
+    " OR contains(CASE WHEN starts_with(made, 'http') THEN substring(made, 9) ELSE made END, '//')"
+    " OR made ILIKE '%rusted%' OR NOT (starts_with(made, '/') OR starts_with(made, 'http'))"
+)
+# A word such as "yes" is kept whole, of a token too little to be of use.
+_LONGEST_VALUE = 16
 
 
 @dataclass(frozen=True)
@@ -62,13 +73,13 @@ def clean_uri(column: str, kept: Sequence[str], *, custom_views: bool = True) ->
 
     What is most frequent is taken apart by its marks alone: a regular expression costs twenty times as much.
     """
-    rare = _RARE if custom_views else (*_RARE, *_PERSONAL)
+    rare = _any_of(column, _RARE) if custom_views else f"{_any_of(column, _RARE)} OR {_any_of(column, _PERSONAL)}"
     path = f"{column}_pieces[1]"
     thoroughly = _clean_thoroughly(column, kept, custom_views=custom_views)
     parameters = _plain_parameters(column, kept)
     ticket = f"coalesce({path}, {column})"
     return f"""CASE
-        WHEN {_any_of(column, rare)} THEN CASE
+        WHEN {rare} OR {column} ILIKE '%rusted%' THEN CASE
             WHEN {_is_plain_ticket(column, ticket, rare)}
             THEN '/trusted/-' || substring({ticket}, 10 + length(split_part({ticket}, '/', 3))) || {parameters}
             ELSE {thoroughly} END
@@ -78,15 +89,17 @@ def clean_uri(column: str, kept: Sequence[str], *, custom_views: bool = True) ->
 
 
 def _any_of(column: str, texts: Sequence[str]) -> str:
-    return " OR ".join(f"contains({column}, '{_literal(text)}')" for text in texts)
+    """Whether a column holds one of these texts; texts with letters in any case."""
+    return " OR ".join(
+        f"contains({column}, '{text}')" if text == text.upper() else f"{column} ILIKE '%{text}%'" for text in texts
+    )
 
 
-def _is_plain_ticket(column: str, path: str, rare: Sequence[str]) -> str:
+def _is_plain_ticket(column: str, path: str, rare: str) -> str:
     """Whether a URI is /trusted/<ticket>..., with one ticket and nothing else that is rare."""
-    others = [text for text in rare if text != "rusted"]
     return (
         f"starts_with({column}, '/trusted/') AND ascii(split_part({path}, '/', 3)) > 32"
-        f" AND NOT contains(substring({column}, 10), 'rusted') AND NOT ({_any_of(column, others)})"
+        f" AND NOT substring({column}, 10) ILIKE '%rusted%' AND NOT contains({path}, '/.') AND NOT ({rare})"
         f" AND NOT contains({path}, '&')"
     )
 
@@ -96,9 +109,12 @@ def _plain_parameters(column: str, kept: Sequence[str]) -> str:
     if len(kept) != 1:
         return _parameters(column, kept)
     name, query = _literal(kept[0]), f"{column}_pieces[2]"
+    first, longest = f"split_part({query}, '&', 1)", len(kept[0]) + 1 + _LONGEST_VALUE
+    # The count of bytes costs nothing, that of characters does.
+    whole = f"'?' || CASE WHEN strlen({query}) > {longest} THEN left({first}, {longest}) ELSE {first} END"
     return f"""CASE
         WHEN {column}_pieces IS NULL THEN ''
-        WHEN starts_with({query}, '{name}=') AND NOT contains({query}, '/') THEN '?' || split_part({query}, '&', 1)
+        WHEN starts_with({query}, '{name}=') AND NOT contains({query}, '/') THEN {whole}
         WHEN NOT contains({column}, '{name}') THEN ''
         ELSE {_parameters(column, kept)} END"""
 
@@ -117,8 +133,28 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
         f" || CASE WHEN contains({column}, '#/') THEN '#' || {fragment} ELSE '' END"
     )
     if custom_views:
-        return cleaned
-    return f"regexp_replace(regexp_replace({cleaned}, '{_CUSTOM_VIEW}', '\\1', 's'), '{_USER_PATH}', '\\1/-', 's')"
+        return _nothing_hidden(cleaned, custom_views=True)
+    impersonal = (
+        f"regexp_replace(regexp_replace({cleaned}, '{_CUSTOM_VIEW}', '\\1', 's'), '{_USER_PATH}', '\\1/-', 's')"
+    )
+    return _nothing_hidden(impersonal, custom_views=False)
+
+
+def _nothing_hidden(cleaned: str, *, custom_views: bool) -> str:
+    """Return what was cleaned, or '-' where a copy as a server reads it still has what was to be taken out.
+
+    The copy is decoded, in lower case, and without empty and single-dot parts. What cannot be decoded ends at its first
+    percent sign, and what is coded twice has ended before.
+    """
+    decoded = "coalesce(url_decode(safe), '')"
+    plain = f"regexp_replace(lower(replace({decoded}, '{chr(92)}', '/')), '/([.]?[[:space:]]*/)+', '/', 'g')"
+    hidden = [f"regexp_matches({plain}, '{_HIDDEN_TICKET}', 's')", f"regexp_matches({decoded}, '{_HIDDEN_USER_INFO}')"]
+    if not custom_views:
+        hidden.append(f"regexp_matches({plain}, '{_HIDDEN_PERSON}', 's')")
+    decodable = "CASE WHEN TRY(url_decode(made)) IS NULL THEN split_part(made, '%', 1) ELSE made END"
+    checked = f"list_transform([{decodable}], lambda safe: CASE WHEN {' OR '.join(hidden)} THEN '-' ELSE safe END)[1]"
+    # A list of one: SQL has no other name for what an expression has made.
+    return f"list_transform([{cleaned}], lambda made: CASE WHEN {_MAY_HIDE} THEN {checked} ELSE made END)[1]"
 
 
 def _parameters(column: str, kept: Sequence[str]) -> str:
@@ -128,7 +164,9 @@ def _parameters(column: str, kept: Sequence[str]) -> str:
     parts = []
     for name in kept:
         found = f"regexp_extract({column}, '[?&]({_literal(re.escape(name))}(?:=[^&#;?/]*)?)(?:[&#;?]|$)', 1)"
-        parts.append(f"CASE WHEN contains({column}, '{_literal(name)}') THEN nullif({found}, '') END")
+        value = f"split_part(substring({found}, {len(name) + 1}, {1 + _LONGEST_VALUE}), '%', 1)"
+        whole = f"CASE WHEN {found} <> '' THEN '{_literal(name)}' || {value} END"
+        parts.append(f"CASE WHEN contains({column}, '{_literal(name)}') THEN {whole} END")
     return f"coalesce('?' || nullif(concat_ws('&', {', '.join(parts)}), ''), '')"
 
 

@@ -30,7 +30,10 @@ VIEWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 # Columns that hold secrets, whatever table they stand in: never selected, and no new one of such a name is archived.
-SECRET_WORDS = ("cookie", "password", "salt", "keychain", "secret", "token")
+SECRET_WORDS = (
+    *("cookie", "password", "passwd", "passphrase", "salt", "keychain", "secret", "token", "jwt", "bearer"),
+    *("credential", "authorization", "api_key", "apikey", "private_key", "access_key", "ticket"),
+)
 
 _COLUMNS = """
     SELECT

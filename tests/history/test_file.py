@@ -1,15 +1,18 @@
 """The history file: a guest's limits, one writer, and clear words when it cannot be had."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
+from exporter.history.holding import alone
 
 HOLD = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
 
@@ -181,3 +184,60 @@ def test_descriptors_are_given_back(file: HistoryFile) -> None:
     assert descriptors() >= before + 32
     file.unlock()
     assert descriptors() == before
+
+
+def _make_newer(path: Path) -> None:
+    """Raise the storage version in a file's head, and set the head's checksum right: the XOR of its words' products."""
+    head = bytearray(path.read_bytes())
+    before = int.from_bytes(head[8:16], "little")
+    head[12:14] = b"\xc8\xc8"
+    checksum = int.from_bytes(head[:8], "little")
+    for word in (before, int.from_bytes(head[8:16], "little")):
+        checksum ^= word * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+    path.write_bytes(checksum.to_bytes(8, "little") + head[8:])
+
+
+def test_a_file_of_a_newer_version(file: HistoryFile) -> None:
+    """A file that a newer DuckDB wrote asks for that version, not for a look at the folder's rights."""
+    with file.open():
+        pass
+    _make_newer(file.path)
+    with (
+        pytest.raises(HistoryUnwritable, match="a newer version of the program wrote it; go back") as refused,
+        file.open(),
+    ):
+        pass
+    assert "rights" not in str(refused.value)
+
+
+def test_no_descriptor_is_left(file: HistoryFile) -> None:
+    """Too many open files ask for a higher limit, not for a look at the folder's rights."""
+    error = duckdb.IOException(f'IO Error: Cannot open file "{file.path}": Too many open files')
+    refused = str(file._unwritable(error))
+    assert refused.endswith("raise the limit of open files (LimitNOFILE, ulimit -n)")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_is_a_link(file: HistoryFile, there: bool) -> None:
+    """A link in the place of a lock is refused in one line, and nothing is made or held where it leads."""
+    elsewhere = file.path.with_name("elsewhere")
+    if there:
+        elsewhere.write_text("mine")
+    lock = file.path.with_name("history.duckdb.lock")
+    lock.symlink_to(elsewhere)
+    with pytest.raises(HistoryUnwritable, match="symbolic link"):
+        file.lock()
+    with pytest.raises(HistoryUnwritable, match="symbolic link"), alone(lock, "another"):
+        pass
+    assert elsewhere.exists() == there
+
+
+def test_a_path_that_is_no_utf8(tmp_path: Path) -> None:
+    """A path of other bytes is refused in one line that any terminal shows, by the lock and by the file."""
+    file = HistoryFile(tmp_path / os.fsdecode(b"h\xff.duckdb"), Limits(patience_seconds=0.0))
+    with pytest.raises(HistoryUnwritable, match="is not UTF-8") as refused:
+        file.lock()
+    assert str(refused.value).isascii()
+    with pytest.raises(HistoryUnwritable, match="is not UTF-8"), file.open():
+        pass
+    assert not list(tmp_path.iterdir())

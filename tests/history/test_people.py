@@ -69,3 +69,12 @@ def test_a_key_that_cannot_be_read(tmp_path: Path) -> None:
     """A key file that is a folder is a fault in one line, not an internal error."""
     with pytest.raises(HistoryUnwritable, match="make it readable"):
         load_key(tmp_path)
+
+
+def test_an_empty_key(tmp_path: Path) -> None:
+    """A key that a crash left empty is made anew, whole or not at all, and is the same from then on."""
+    path = tmp_path / "history.key"
+    path.touch(0o600)
+    key = load_key(path)
+    assert (len(key), load_key(path), path.stat().st_mode & 0o777) == (32, key, 0o600)
+    assert [left.name for left in tmp_path.iterdir()] == ["history.key"]

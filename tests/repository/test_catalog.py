@@ -1,7 +1,7 @@
 """What a repository lacks of what a statement would read, without any repository."""
 
 from exporter.collector import relation
-from exporter.repository.catalog import Catalog
+from exporter.repository.catalog import Catalog, archivable
 
 
 def test_what_not_every_server_has_is_not_missed() -> None:
@@ -16,3 +16,10 @@ def test_what_not_every_server_has_is_not_missed() -> None:
     assert '"linked_task_steps" AS (SELECT NULL::bigint AS "task_id" WHERE false)' in catalog.with_clause(
         relations, inline=False
     )
+
+
+def test_columns_called_like_secrets() -> None:
+    """A column that Tableau may add is archived unless its name speaks of a secret, in whatever case."""
+    secret = ("api_key", "ApiKey", "jwt", "user_jwt", "passwd", "credential_luid", "Authorization", "bearer", "ticket")
+    ordinary = ("id", "authoring_mode", "author", "is_private", "currentsheet", "vizql_session")
+    assert archivable(dict.fromkeys([*secret, *ordinary], "text")).keys() == set(ordinary)

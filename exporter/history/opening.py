@@ -1,0 +1,71 @@
+"""How DuckDB is opened: it reads and writes the history's own files, and runs no SQL that another program left there.
+
+A view or a macro is SQL that is stored in the file. Who gives the agent a history could let it read its user's files:
+a view over ``read_text('/etc/...')`` in the place of a table, or a macro with the name of a function that we call.
+"""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import duckdb
+
+from exporter.errors import HistoryUnwritable
+
+Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
+
+# The suffixes of DuckDB's write-ahead log: two more while a checkpoint runs beside writers.
+LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
+OUR_VIEWS = frozenset({"usage", *(f"latest_{table}" for table in ("sites", "users", "projects", "workbooks", "views"))})
+# Tables of DuckDB's own catalog by their whole names, and without an operator or a function: a macro may have any name.
+_STORED_SQL = {
+    "view": "SELECT view_name, schema_name, internal FROM system.main.duckdb_views()",
+    "macro": "SELECT function_name, schema_name, internal, function_type FROM system.main.duckdb_functions()",
+    "trigger": "SELECT trigger_name FROM system.main.duckdb_triggers()",
+}
+_LONGEST_NAME = 60
+
+
+CONFINED: Settings = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+}
+"""Reaches no file but the one that is opened, and what DuckDB has beside it."""
+
+
+def confine(connection: duckdb.DuckDBPyConnection, *databases: Path) -> None:
+    """Let a connection that has opened nothing reach these databases alone, to attach them."""
+    paths = [str(path) + suffix for path in databases for suffix in ("", *LOGS)]
+    connection.execute(f"SET allowed_paths = [{', '.join(map(text, paths))}]")
+    for name, value in CONFINED.items():
+        connection.execute(f"SET {name} = {value}")
+
+
+def text(value: str) -> str:
+    """Return a text as SQL takes it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def refuse_foreign_sql(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raise HistoryUnwritable where the file holds a view, a macro or a trigger that is not the agent's."""
+    for kind, query in _STORED_SQL.items():
+        for name, *where in connection.execute(query).fetchall():
+            if _is_foreign(kind, name, where):
+                shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
+                message = (
+                    f"{path}: holds the {kind} {shown!r}, which is not the agent's; remove it with DuckDB"
+                    f" (keep your own in a file that attaches this one), or set history.path to a new file"
+                )
+                raise HistoryUnwritable(message)
+
+
+def _is_foreign(kind: str, name: str, where: list[object]) -> bool:
+    if kind == "trigger":
+        return True
+    schema, internal, *function = where
+    if internal or (function and "macro" not in str(function[0])):
+        return False
+    return kind == "macro" or schema != "main" or name not in OUR_VIEWS

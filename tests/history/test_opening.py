@@ -1,0 +1,158 @@
+"""Files that others made: no SQL that is stored in them is run, and no connection reaches a file beside the history."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import httpx
+import pytest
+
+from exporter.errors import HistoryUnwritable
+from exporter.history.backup import Backups
+from exporter.history.cleaner import Cleaner
+from exporter.history.compaction import compact
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.opening import OUR_VIEWS, confine
+from exporter.history.redaction import Privacy
+from exporter.history.shortening import prune_in_steps
+from exporter.history.verification import verify
+from tests.agent import Agent
+from tests.history.past import BEGIN, EVENTS, Past
+
+FOREIGN = (
+    ("CREATE VIEW mine AS SELECT 1", "view 'mine'"),
+    ("CREATE SCHEMA other; CREATE VIEW other.usage AS SELECT 1", "view 'usage'"),
+    ("CREATE MACRO count(a) AS (SELECT content FROM read_text('{secret}'))", "macro 'count'"),
+    ("CREATE MACRO duckdb_views() AS TABLE SELECT 1 WHERE false", "macro 'duckdb_views'"),
+    ('CREATE MACRO "not"(a) AS true', "macro 'not'"),
+)
+
+REACHING = (
+    "FROM read_text('{secret}')",
+    "FROM glob('{folder}/*')",
+    "COPY (SELECT 1) TO '{folder}/out.csv'",
+    "ATTACH '{folder}/other.duckdb'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "SET allowed_directories = ['/']",
+)
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Past:
+    """A history of three days."""
+    past = Past(tmp_path / "history.duckdb")
+    past.live(3)
+    return past
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file that the agent's user may read, and nobody else is to see."""
+    path = tmp_path / "secret.txt"
+    path.write_text("hunter2")
+    return path
+
+
+def _tamper(past: Past, sql: str, secret: Path) -> None:
+    with duckdb.connect(str(past.file.path)) as connection:
+        connection.execute(sql.format(secret=secret))
+
+
+@pytest.mark.parametrize(("sql", "named"), FOREIGN)
+def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, named: str) -> None:
+    """A view or a macro that is not the agent's is refused in one line by whatever opens the file."""
+    _tamper(past, sql, secret)
+    file, looked_at = past.file, HistoryFile(past.file.path, read_only=True, repairs=False)
+    folder = past.file.path.parent / "backups"
+    folder.mkdir()
+
+    def read_only() -> None:
+        with looked_at.open():
+            pass
+
+    openings = (
+        lambda: Past(file.path).poll(BEGIN),
+        read_only,
+        lambda: list(verify(looked_at, EVENTS)),
+        lambda: list(Backups(file, folder, 3).make(EVENTS, BEGIN)),
+        lambda: list(prune_in_steps(file, EVENTS, BEGIN + timedelta(days=1), BEGIN)),
+        lambda: compact(file),
+    )
+    for opening in openings:
+        with pytest.raises(HistoryUnwritable, match=f"holds the {named}, which is not the agent's") as refused:
+            opening()
+        assert "\n" not in str(refused.value)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_a_view_of_ours_that_reads_files(past: Past, secret: Path) -> None:
+    """A view that is called as one of the agent's reads no file either, whatever it was made of."""
+    for view in sorted(OUR_VIEWS):
+        _tamper(past, f"DROP VIEW IF EXISTS {view}; CREATE VIEW {view} AS FROM read_text('{{secret}}')", secret)
+    for view in sorted(OUR_VIEWS):
+        with pytest.raises(HistoryUnwritable, match="disabled by configuration"), past.file.open() as connection:
+            connection.execute(f"FROM {view}").fetchall()
+
+
+def test_no_connection_reaches_other_files(past: Past, secret: Path) -> None:
+    """Neither the history, nor a compaction, nor the cleaner of requests reads, writes or loads anything else."""
+    cleaner = Cleaner(Privacy())._connection
+    compaction = duckdb.connect()
+    confine(compaction, past.file.path)
+    with past.file.open() as connection:
+        for opened in (connection, cleaner, compaction):
+            for statement in REACHING:
+                with pytest.raises(duckdb.Error, match=r"disabled|cannot|Cannot"):
+                    opened.execute(statement.format(secret=secret, folder=secret.parent)).fetchall()
+    assert not (secret.parent / "out.csv").exists()
+
+
+def test_the_agent_says_what_it_refuses(past: Past, secret: Path) -> None:
+    """The running agent names a view over its user's files in its log, and neither log nor page shows them."""
+    _tamper(past, "ALTER TABLE marks RENAME TO m; CREATE VIEW marks AS FROM read_text('{secret}')", secret)
+    nowhere: dict[str, str | int] = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
+    with Agent(past.file.path.parent, nowhere) as agent:
+        agent.until(lambda: "holds the view 'marks'" in agent.logged(), "the log names the view")
+        assert "hunter2" not in httpx.get(agent.url, timeout=60).text + agent.logged()
+    for arguments in (["history", "verify"], ["history", "prune", "--older-than=1d"]):
+        command = [sys.executable, "-m", "exporter", *arguments]
+        done = subprocess.run(command, env={**os.environ, **agent.environment}, capture_output=True, check=False)
+        assert done.returncode == 1
+        assert b"holds the view 'marks'" in done.stderr
+        assert b"hunter2" not in done.stdout + done.stderr
+
+
+def test_a_log_beside_it_is_replayed(tmp_path: Path) -> None:
+    """A write-ahead log that a killed process left, and room to spill, are within reach: both belong to the file."""
+    path = tmp_path / "history.duckdb"
+    body = (
+        "import duckdb, os, signal, sys; c = duckdb.connect(sys.argv[1]);"
+        " c.execute('CREATE TABLE a (b BIGINT)'); c.execute('INSERT INTO a FROM range(7)');"
+        " os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", body, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.with_name("history.duckdb.wal").stat().st_size
+    file = HistoryFile(path, Limits(memory="40MB", threads=1, patience_seconds=0.0))
+    with file.open() as connection:
+        assert connection.execute("SELECT count(*) FROM a").fetchall() == [(7,)]
+        wide = "SELECT range AS n, md5(range::VARCHAR) || md5((range + 1)::VARCHAR) AS text FROM range(400000)"
+        connection.execute(f"CREATE TEMP TABLE sorted AS SELECT * FROM ({wide}) ORDER BY text")
+        assert path.with_name("history.duckdb.tmp").exists()
+        assert connection.execute("SELECT count(*) FROM sorted").fetchall() == [(400000,)]
+
+
+def test_a_relative_path_is_compacted(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A history that is given by a path of the working folder, with a quote in it, is written anew all the same."""
+    folder = past.file.path.parent / "o'brien"
+    folder.mkdir()
+    past.file.path.rename(folder / "history.duckdb")
+    monkeypatch.chdir(folder)
+    compact(HistoryFile(Path("history.duckdb"), Limits(patience_seconds=0.0)))
+    assert sorted(path.name for path in Path().iterdir()) == ["history.duckdb", "history.duckdb.prune"]
