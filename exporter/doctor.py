@@ -131,7 +131,8 @@ def _test_alert(now: float) -> Alert:
 
 def _collector(session: Session, name: str, collector: Collector) -> Finding:
     """Try everything that a collector reads."""
-    broken, notes = [], session.catalog.missing(relations_of(collector))
+    relations = relations_of(collector)
+    broken, notes = [], session.catalog.missing(relations)
     for attempt in _attempts(session, collector):
         try:
             if note := attempt():
@@ -142,8 +143,11 @@ def _collector(session: Session, name: str, collector: Collector) -> Finding:
             broken.append(str(error))
     if broken:
         return Finding(ok=False, subject=f"collector {name}", message="; ".join(broken))
-    if notes:
-        return Finding(ok=None, subject=f"collector {name}", message="works without " + ", ".join(sorted(set(notes))))
+    never = sorted(set(session.catalog.never_had(relations)))
+    texts = ["works without " + ", ".join(sorted(set(notes)))] * bool(notes)
+    texts += ["this version of Tableau never had " + ", ".join(never)] * bool(never)
+    if texts:
+        return Finding(ok=None, subject=f"collector {name}", message="; ".join(texts))
     return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
 
 
