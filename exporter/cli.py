@@ -203,10 +203,13 @@ main.add_command(history)
 
 
 def _check_configuration(chosen: "RunOptions") -> int:
-    from exporter import collectors
+    from exporter import collectors, doctor
 
-    for warning in chosen.load(tuple(collectors.discover())).warnings:
+    configuration = chosen.load(tuple(collectors.discover()))
+    for warning in configuration.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if faults := doctor.file_faults(configuration):
+        raise ConfigurationError(faults)
     click.echo("the configuration is valid")
     return 0
 

@@ -164,6 +164,35 @@ def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [
+        ("web: {config_file: words}", "web.config_file: words: must be a mapping"),
+        ("web: {config_file: web}", "web.config_file: web: basic_auth_users.jane: is no bcrypt hash"),
+        ("rest: {url: https://t, token_name: a, token_value: b, ca_file: words}", "rest.ca_file: words: holds no"),
+        ("alertmanager: {urls: [http://a], tls: {ca_file: words}}", "alertmanager.tls.ca_file: words: holds no"),
+        ("alertmanager: {urls: [http://a], tls: {cert_file: words}}", "alertmanager.tls.cert_file: words: no cert"),
+        ("history: {path: words}", "history.path: words: is no history"),
+        ("history: {path: empty}", "history.path: empty: is no history"),
+        ("history: {path: /}", "history.path: / is a folder"),
+        ("history: {path: /dev/null}", "history.path: /dev/null is no regular file"),
+        ("history: {path: ':memory:'}", "history.path: :memory: is no file"),
+        ("history: {path: 'md:mine'}", "history.path: md:mine is no file"),
+        ("history: {path: ''}", "history.path: must not be empty"),
+    ],
+)
+def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> None:
+    """A file with the wrong contents is a fault of one line with its key; nobody calls the configuration valid."""
+    (folder / "words").write_text("plain words\n")
+    (folder / "empty").touch()
+    (folder / "web").write_text("basic_auth_users: {jane: hunter2}")
+    (folder / "tableau-exporter.yml").write_text(f"{SOURCE}\n{extra}")
+    for result in (check_configuration(), call("check")):
+        assert [line in found for found in (result.stdout + result.stderr).splitlines()].count(True) == 1
+        assert result.exit_code == 1
+        assert "hunter2" not in result.stdout + result.stderr
+
+
 def test_the_module_is_the_program(folder: Path) -> None:
     """``python -m exporter`` behaves as the command does, with its name."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -120,7 +120,7 @@ class Rest(Section):
 class History(Section):
     """The DuckDB file. Without ``retention`` it keeps everything."""
 
-    path: Path = Path("history.duckdb")
+    path: values.HistoryPath = Path("history.duckdb")
     retention: Annotated[values.Duration, values.between("1d")] | None = None
     memory_limit: Annotated[values.Size, values.at_least("32MB")] = 256_000_000
     threads: int = Field(default=1, ge=1, le=256)

@@ -98,6 +98,19 @@ def readable(path: Path) -> Path:
     return path
 
 
+def history_path(path: Path) -> Path:
+    """Refuse what DuckDB would not keep in a file of this name."""
+    if str(path) in {"", "."}:
+        raise ValueError("must not be empty: name a file")
+    if re.match(r":|[A-Za-z0-9_]+:", str(path)):
+        raise ValueError(f"{path} is no file for DuckDB, which takes what ends with : for another store: name a file")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
+    return path
+
+
 def read_secret(value: Secret | None, file: Path | None, path: str) -> str | None:
     """Return a secret as it is now, None where none is configured.
 
@@ -169,6 +182,7 @@ Globs = Annotated[tuple[Text, ...], from_list(), Field(min_length=1)]
 SecretText = Annotated[Secret, Field(min_length=1)]
 SecretFile = Annotated[Path, AfterValidator(_secret_file)]
 ReadableFile = Annotated[Path, AfterValidator(readable)]
+HistoryPath = Annotated[Path, AfterValidator(history_path)]
 
 Duration = Annotated[float, from_text(parse_duration)]
 Interval = Annotated[Duration, between("1s")]
