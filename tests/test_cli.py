@@ -193,6 +193,35 @@ def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> 
         assert "hunter2" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run --log.level=debug --log.level=info",
+        "run --config.check --config.file=a --config.file=b",
+        "check --config.file=a --config.file=b",
+        "demo --port=1 --port=2",
+        "history verify --config.file=a --config.file=b",
+    ],
+)
+def test_a_flag_of_one_value_is_given_once(words: str) -> None:
+    """Of two values the first would vanish: that is wrong usage, in a line that names the flag."""
+    result = call(*words.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        f"{words.rsplit(maxsplit=1)[-1].split('=', maxsplit=1)[0]} is given twice: it takes one value" in result.stderr
+    )
+
+
+def test_several_addresses_are_one_configuration(folder: Path) -> None:
+    """The flag may be repeated, and each address is checked."""
+    (folder / "tableau-exporter.yml").write_text(SOURCE)
+    good = check_configuration("--web.listen-address=[::1]:1", "--web.listen-address=:2")
+    assert (good.exit_code, good.stderr) == (0, "")
+    bad = check_configuration("--web.listen-address=[::1]:1", "--web.listen-address=2")
+    assert bad.exit_code == 1
+    assert bad.stderr.startswith("web.listen_address: must be host:port")
+
+
 def test_the_module_is_the_program(folder: Path) -> None:
     """``python -m exporter`` behaves as the command does, with its name."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}

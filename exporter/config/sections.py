@@ -206,6 +206,11 @@ class Web(Section):
     listen_address: values.ListenAddress = Endpoint("127.0.0.1", 10071)
     config_file: values.ReadableFile | None = None
 
+    @property
+    def listen_addresses(self) -> tuple[Endpoint, ...]:
+        """Every address that is listened on."""
+        return (self.listen_address,) if isinstance(self.listen_address, Endpoint) else self.listen_address
+
 
 class Log(Section):
     """How much is logged to stderr, and in which form."""

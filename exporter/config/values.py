@@ -163,6 +163,17 @@ def _read(path: Path) -> str:
     return text
 
 
+def _listen_addresses(value: object) -> object:
+    """Read one address or several, as a list or between commas."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        return value
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be an address or a list of them")
+    found = tuple(parse_listen_address(text) for text in texts)
+    return found[0] if len(found) == 1 else found
+
+
 def _own_label(name: str) -> str:
     """Return the name of a label that is put on every alert."""
     if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
@@ -192,7 +203,7 @@ Size = Annotated[int, from_text(parse_size)]
 
 Host = Annotated[Endpoint, from_text(parse_host)]
 Hosts = Annotated[tuple[Host, ...], from_list(","), Field(min_length=1)]
-ListenAddress = Annotated[Endpoint, from_text(parse_listen_address)]
+ListenAddress = Annotated[Endpoint | tuple[Endpoint, ...], BeforeValidator(_listen_addresses)]
 Url = Annotated[str, from_text(parse_url)]
 Labels = dict[Annotated[str, AfterValidator(_own_label)], Text]
 Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]
