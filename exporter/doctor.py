@@ -19,6 +19,7 @@ from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.poller.taking import relations_of
+from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest
@@ -115,7 +116,7 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.look(relations)
             for name, collector in enabled.items():
-                yield _collector(session, name, collector)
+                yield _collector(session, name, collector, parts.login(configuration).user)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error))
 
@@ -167,7 +168,7 @@ def _test_alert(now: float) -> Alert:
     return Alert(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
-def _collector(session: Session, name: str, collector: Collector) -> Finding:
+def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
     """Try everything that a collector reads."""
     relations = relations_of(collector)
     broken, notes = [], session.catalog.missing(relations)
@@ -179,12 +180,19 @@ def _collector(session: Session, name: str, collector: Collector) -> Finding:
             raise
         except SourceError as error:
             broken.append(str(error))
+    closed = sorted({relation.name for relation in relations if relation.name in session.catalog.forbidden})
+    tables = ", ".join(closed)
+    grant = (
+        f"{user} may not read all of {tables}: GRANT SELECT ON {tables} TO {user}, or set repository.user to readonly"
+    )
+    advice = [f"{grant} (on Tableau Server {ENABLE})"] * bool(closed)
     if broken:
-        return Finding(ok=False, subject=f"collector {name}", message="; ".join(broken))
+        return Finding(ok=False, subject=f"collector {name}", message="; ".join([*broken, *advice]))
     never = sorted(set(session.catalog.never_had(relations)))
     texts = ["works without " + ", ".join(sorted(set(notes)))] * bool(notes)
     texts += ["this version of Tableau never had " + ", ".join(never)] * bool(never)
     if texts:
+        texts += advice
         return Finding(ok=None, subject=f"collector {name}", message="; ".join(texts))
     return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
 
@@ -207,7 +215,8 @@ def _find(session: Session, events: Events) -> str | None:
     """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
     catalog = session.catalog
     if events.table not in catalog.relations:
-        return f"{events.table} (reads {catalog.stand_in(events.table)} instead)"
+        view = catalog.stand_in(events.table)
+        return f"{events.table} (reads {view} instead, which has no ids: a history begun from the table cannot go on)"
     for relation in events.reads:
         catalog.resolve(relation)
     return None

@@ -4,6 +4,8 @@ No message repeats the text.
 """
 
 import math
+import os
+import pwd
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -94,7 +96,7 @@ def readable(path: Path) -> Path:
         with path.open("rb") as file:
             file.read(1)
     except (OSError, ValueError) as error:
-        raise ValueError(_unreadable(error)) from None
+        raise ValueError(_unreadable(path, error)) from None
     return path
 
 
@@ -156,7 +158,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError:
         raise ValueError("cannot be read: it is not UTF-8 text") from None
     except (OSError, ValueError) as error:
-        raise ValueError(_unreadable(error)) from None
+        raise ValueError(_unreadable(path, error)) from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ValueError("names an empty file")
@@ -183,8 +185,19 @@ def _own_label(name: str) -> str:
     return name
 
 
-def _unreadable(error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        closed = f"cannot be read: {path}: {error.strerror} for the user {_user()}"
+        return f"{closed}: change its owner or mode, or those of a folder above"
     return f"cannot be read: {getattr(error, 'strerror', None) or 'this is no path'}"
+
+
+def _user() -> str:
+    """Name who runs this: by number where the machine has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

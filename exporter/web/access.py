@@ -64,7 +64,9 @@ def _read(path: Path) -> tuple[Any, list[Fault]]:
 def _place(error: Exception) -> str:
     """Say where YAML went wrong without quoting the line, which may hold a secret."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem or 'cannot be read'}"
+        problem = error.problem or "cannot be read"
+        problem = "a tab: indent with blanks" if r"'\t'" in problem else problem
+        return f"line {error.problem_mark.line + 1}: {problem}"
     return "cannot be read as UTF-8 text"
 
 
