@@ -349,3 +349,15 @@ def test_columns_are_never_cut() -> None:
 def test_a_table_for_a_document_escapes_its_bars() -> None:
     """A bar in a cell does not make another cell."""
     assert cli._markdown([("name", "meaning"), ("a", "x|y")]) == ["| name | meaning |", "|---|---|", "| a | x\\|y |"]
+
+
+def test_process_1_ends_while_it_starts() -> None:
+    """As process 1 of a container the program heeds SIGTERM from its first import on: the kernel drops it otherwise."""
+    program = "import exporter, os, signal; os.kill(1, signal.SIGTERM); print('lost')"
+    alone = ["unshare", "--pid", "--fork", sys.executable, "-c"]
+    try:
+        subprocess.run([*alone, ""], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine allows no namespace of processes")
+    ended = subprocess.run([*alone, program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "")
