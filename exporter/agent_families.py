@@ -42,7 +42,7 @@ COLLECTOR_LAST_SUCCESS = _gauge(
 )
 COLLECTOR_MISSING = _gauge(
     "collector_missing_column",
-    "A column or table that the collector would use and the repository lacks, by the agent at every poll.",
+    "A column or table that should be there and cannot be read, by the agent at every poll.",
     "collector",
     "column",
 )

@@ -123,8 +123,8 @@ class Agent:
         self._reloading = threading.Lock()
         self._file = HistoryFile(configuration.history.path, parts.limits(configuration))
         self._access = parts.access(configuration)
-        address = configuration.web.listen_address
-        self._web = WebServer(application(self, self._access), address.host, address.port, self._access)
+        (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
+        self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
         self._assemblies = assemblies(self._known, promises(configuration.freshness.promises()))
         self._standing = Standing(
             self._known, self._file, self._board, self._assemblies, self._changed.set, tempo or Tempo()
@@ -150,7 +150,8 @@ class Agent:
         self._working.history.lock()
         self._render()
         self._web.start()
-        log.info("listening", address=str(self._configuration.web.listen_address), port=self.port, version=__version__)
+        for address, port in zip(self._configuration.web.listen_addresses, self._web.ports, strict=True):
+            log.info("listening", address=str(address), port=port, version=__version__)
         for thread in self._threads:
             thread.start()
 

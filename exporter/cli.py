@@ -16,7 +16,7 @@ import click
 from exporter import __version__
 from exporter.errors import ConfigurationError, ExporterError
 from exporter.history_commands import history
-from exporter.terminal import FAULT, config_file_option, options, seconds_of, show_findings
+from exporter.terminal import FAULT, Once, config_file_option, options, seconds_of, show_findings
 from exporter.texts import columns, one_line
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ INTERRUPTED = 130
 
 class Program(click.Group):
     """Commands return their exit code; errors become one line and an exit code here."""
+
+    command_class = Once
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and end with its exit code."""
@@ -74,7 +76,13 @@ def main() -> None:
 @main.command()
 @config_file_option
 @click.option("--config.check", "config_check", is_flag=True, help="Check the configuration and end: 0 or 1.")
-@click.option("--web.listen-address", "listen_address", metavar="HOST:PORT", help="Overrides web.listen_address.")
+@click.option(
+    "--web.listen-address",
+    "listen_addresses",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Overrides web.listen_address; may be given several times, to listen on each.",
+)
 @click.option("--web.config.file", "web_config_file", metavar="FILE", help="Overrides web.config_file.")
 @click.option(
     "--log.level",
@@ -87,7 +95,7 @@ def run(
     *,
     config_file: Path,
     config_check: bool,
-    listen_address: str | None,
+    listen_addresses: Sequence[str],
     web_config_file: str | None,
     log_level: str | None,
     log_format: str | None,
@@ -97,7 +105,7 @@ def run(
     The command line has precedence over the environment, the environment over the configuration file.
     """
     flags = {
-        "web.listen_address": listen_address,
+        "web.listen_address": ",".join(listen_addresses) if listen_addresses else None,
         "web.config_file": web_config_file,
         "log.level": log_level,
         "log.format": log_format,
@@ -126,7 +134,8 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
     chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
     web = chosen.load((), sections=("web",)).web
     tls = load_access(web.config_file).tls if web.config_file is not None else None
-    click.echo(check_health(web.listen_address.host, web.listen_address.port, tls))
+    first = web.listen_addresses[0]
+    click.echo(check_health(first.host, first.port, tls))
     return 0
 
 
@@ -143,7 +152,7 @@ def check(config_file: Path, *, send_test_alert: bool) -> int:
     return show_findings(doctor.check(options(config_file), send_test_alert=send_test_alert))
 
 
-class Auditing(click.Command):
+class Auditing(Once):
     """A command whose code 2 says something else than wrong usage."""
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
@@ -223,10 +232,13 @@ main.add_command(history)
 
 
 def _check_configuration(chosen: "RunOptions") -> int:
-    from exporter import collectors
+    from exporter import collectors, doctor
 
-    for warning in chosen.load(tuple(collectors.discover())).warnings:
+    configuration = chosen.load(tuple(collectors.discover()))
+    for warning in configuration.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if faults := doctor.file_faults(configuration):
+        raise ConfigurationError(faults)
     click.echo("the configuration is valid")
     return 0
 

@@ -96,7 +96,8 @@ class Relation:
     ``columns`` maps a column to the PostgreSQL type it is read as; those in ``required`` must exist, others are NULL
     where the repository's version lacks them. An ``optional`` relation that is missing or unreadable is empty; its
     absence is reported unless it belongs to something that not every server has (``reported`` is false). Columns
-    ``only_in_view`` exist in the view that may stand in for the table: nobody misses them in the table.
+    ``only_in_view`` exist in the view that may stand in for the table: nobody misses them in the table. ``newer`` maps
+    a column that older versions of Tableau never had to the first version known to have it.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Relation:
     optional: bool = False
     only_in_view: frozenset[str] = frozenset()
     reported: bool = True
+    newer: Mapping[str, str] = field(default_factory=dict)
 
 
 def relation(
@@ -115,10 +117,16 @@ def relation(
     optional: bool = False,
     only_in_view: str = "",
     reported: bool = True,
+    newer: Mapping[str, str] | None = None,
 ) -> Relation:
-    """Declare a relation: ``relation("sites", "id bigint, url_namespace text", "name text")``."""
+    """Declare a relation: ``relation("sites", "id bigint", "name text", newer={"2023.3": "mfa_enabled boolean"})``."""
     needed, more, spare = _columns(required), _columns(others), _columns(only_in_view)
-    return Relation(name, {**needed, **more, **spare}, frozenset(needed), optional, frozenset(spare), reported)
+    added = {version: _columns(text) for version, text in (newer or {}).items()}
+    since = {column: version for version, columns in added.items() for column in columns}
+    every = {**needed, **more, **spare}
+    for columns in added.values():
+        every |= columns
+    return Relation(name, every, frozenset(needed), optional, frozenset(spare), reported, since)
 
 
 def _columns(text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from exporter.alerting.alert import Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
+from exporter.config.sections import SYSTEM_CERTIFICATES
 from exporter.config.sections import Rest as RestSettings
-from exporter.errors import ConfigurationError, ExporterError, NotificationFailed, SourceError, SourceUnreachable
-from exporter.history.file import FREE_BYTES_NEEDED
+from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
+from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.poller.taking import relations_of
+from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest
-from exporter.web.access import load_access
 
 TEST_ALERT_SECONDS = 60.0
 
@@ -48,8 +50,10 @@ def check(options: RunOptions, *, send_test_alert: bool = False) -> Iterator[Fin
     yield Finding(ok=True, subject="configuration", message="valid")
     for warning in configuration.warnings:
         yield Finding(ok=None, subject="configuration", message=warning)
-    if configuration.web.config_file is not None:
-        yield from _web(configuration.web.config_file)
+    for fault in (*_certificates(configuration), *_access(configuration)):
+        yield Finding(ok=False, subject=fault.path, message=fault.message)
+    if configuration.web.config_file is not None and not _access(configuration):
+        yield Finding(ok=True, subject="web.config_file", message="valid")
     if configuration.repository is not None:
         yield from _repository(configuration)
     if configuration.rest is not None:
@@ -58,14 +62,49 @@ def check(options: RunOptions, *, send_test_alert: bool = False) -> Iterator[Fin
     yield from _history(configuration.history.path)
 
 
-def _web(path: Path) -> Iterator[Finding]:
+def file_faults(configuration: Configuration) -> list[Fault]:
+    """Judge what is in the files that a configuration names: certificates, the web configuration, the history."""
+    faults = [*_certificates(configuration), *_access(configuration)]
+    if reason := _no_history(configuration.history.path):
+        faults.append(Fault("history.path", reason))
+    return faults
+
+
+def _access(configuration: Configuration) -> Sequence[Fault]:
     try:
-        load_access(path)
+        parts.access(configuration)
     except ConfigurationError as error:
-        for fault in error.faults:
-            yield Finding(ok=False, subject="web.config_file", message=str(fault))
-    else:
-        yield Finding(ok=True, subject="web.config_file", message="valid")
+        return error.faults
+    return ()
+
+
+def _certificates(configuration: Configuration) -> Iterator[Fault]:
+    """Load each file of certificates as the connection that uses it will."""
+    authorities: list[tuple[str, Path | None]] = []
+    pairs: list[tuple[str, Path | None, Path | None]] = []
+    if repository := configuration.repository:
+        system = str(repository.sslrootcert) == SYSTEM_CERTIFICATES
+        authorities.append(("repository.sslrootcert", None if system else repository.sslrootcert))
+        # Without sslkey libpq takes a key of its own.
+        pairs.append(("repository.sslcert", repository.sslkey and repository.sslcert, repository.sslkey))
+    if rest := configuration.rest:
+        authorities.append(("rest.ca_file", rest.ca_file))
+    if alertmanager := configuration.alertmanager:
+        authorities.append(("alertmanager.tls.ca_file", alertmanager.tls.ca_file))
+        pairs.append(("alertmanager.tls.cert_file", alertmanager.tls.cert_file, alertmanager.tls.key_file))
+    for key, path in authorities:
+        try:
+            if path:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError:
+            yield Fault(key, f"{path}: holds no certificate that can be used: give PEM certificates")
+    for key, certificate, private in pairs:
+        try:
+            if certificate:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, private, password="")
+        except OSError:
+            files = " and ".join(str(file) for file in (certificate, private) if file)
+            yield Fault(key, f"{files}: no certificate with its key: give both in PEM, the key without a passphrase")
 
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
@@ -77,7 +116,7 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.look(relations)
             for name, collector in enabled.items():
-                yield _collector(session, name, collector)
+                yield _collector(session, name, collector, parts.login(configuration).user)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error))
 
@@ -129,9 +168,10 @@ def _test_alert(now: float) -> Alert:
     return Alert(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
-def _collector(session: Session, name: str, collector: Collector) -> Finding:
+def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
     """Try everything that a collector reads."""
-    broken, notes = [], session.catalog.missing(relations_of(collector))
+    relations = relations_of(collector)
+    broken, notes = [], session.catalog.missing(relations)
     for attempt in _attempts(session, collector):
         try:
             if note := attempt():
@@ -140,10 +180,20 @@ def _collector(session: Session, name: str, collector: Collector) -> Finding:
             raise
         except SourceError as error:
             broken.append(str(error))
+    closed = sorted({relation.name for relation in relations if relation.name in session.catalog.forbidden})
+    tables = ", ".join(closed)
+    grant = (
+        f"{user} may not read all of {tables}: GRANT SELECT ON {tables} TO {user}, or set repository.user to readonly"
+    )
+    advice = [f"{grant} (on Tableau Server {ENABLE})"] * bool(closed)
     if broken:
-        return Finding(ok=False, subject=f"collector {name}", message="; ".join(broken))
-    if notes:
-        return Finding(ok=None, subject=f"collector {name}", message="works without " + ", ".join(sorted(set(notes))))
+        return Finding(ok=False, subject=f"collector {name}", message="; ".join([*broken, *advice]))
+    never = sorted(set(session.catalog.never_had(relations)))
+    texts = ["works without " + ", ".join(sorted(set(notes)))] * bool(notes)
+    texts += ["this version of Tableau never had " + ", ".join(never)] * bool(never)
+    if texts:
+        texts += advice
+        return Finding(ok=None, subject=f"collector {name}", message="; ".join(texts))
     return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
 
 
@@ -165,10 +215,21 @@ def _find(session: Session, events: Events) -> str | None:
     """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
     catalog = session.catalog
     if events.table not in catalog.relations:
-        return f"{events.table} (reads {catalog.stand_in(events.table)} instead)"
+        view = catalog.stand_in(events.table)
+        return f"{events.table} (reads {view} instead, which has no ids: a history begun from the table cannot go on)"
     for relation in events.reads:
         catalog.resolve(relation)
     return None
+
+
+def _no_history(path: Path) -> str | None:
+    """Return why a file that is there cannot be the history; one that may not be read is another's fault."""
+    try:
+        if not path.exists() or is_database(path):
+            return None
+    except OSError:
+        return None
+    return f"{path}: is no history: DuckDB did not write it; name another file in history.path, or move it away"
 
 
 def _history(path: Path) -> Iterator[Finding]:
@@ -178,6 +239,9 @@ def _history(path: Path) -> Iterator[Finding]:
         return
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         yield Finding(ok=False, subject="history", message=f"{path}: not writable for this user; change its owner")
+        return
+    if reason := _no_history(path):
+        yield Finding(ok=False, subject="history.path", message=reason)
         return
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES_NEEDED:

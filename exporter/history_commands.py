@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from exporter.exports import FORMATS, TABLES
-from exporter.terminal import config_file_option, options, seconds_of, show_findings
+from exporter.terminal import Once, config_file_option, options, seconds_of, show_findings
 
 INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
 
@@ -24,7 +24,7 @@ def instant_of(_ctx: click.Context, _param: click.Parameter, value: datetime | N
         raise click.BadParameter("is beyond the years 1 to 9999 in UTC") from None
 
 
-@history.command()
+@history.command(cls=Once)
 @config_file_option
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def verify(config_file: Path, file: Path | None) -> int:
@@ -37,7 +37,7 @@ def verify(config_file: Path, file: Path | None) -> int:
     return show_findings(upkeep.verify_history(options(config_file), file))
 
 
-@history.command()
+@history.command(cls=Once)
 @config_file_option
 @click.option(
     "--output",
@@ -60,7 +60,7 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     return show_findings(upkeep.back_up(options(config_file), folder, keep, with_key=with_key))
 
 
-@history.command()
+@history.command(cls=Once)
 @config_file_option
 @click.option(
     "--older-than",
@@ -85,7 +85,7 @@ def prune(config_file: Path, older_than: float | None, before: datetime | None, 
     return show_findings(upkeep.prune(options(config_file), older_than, before, rewrite=compact))
 
 
-@history.command()
+@history.command(cls=Once)
 @config_file_option
 @click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="Delta Lake: extra [delta].")
 @click.option("--table", type=click.Choice(list(TABLES)), required=True, help="Which table of the history.")

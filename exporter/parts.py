@@ -121,4 +121,9 @@ def series_limits(configuration: Configuration) -> SeriesLimits:
 def access(configuration: Configuration) -> Access | None:
     """Return who may see the pages; None where everybody may. Raises ConfigurationError."""
     path = configuration.web.config_file
-    return load_access(path) if path else None
+    try:
+        return load_access(path) if path else None
+    except ConfigurationError as error:
+        texts = [str(fault) for fault in error.faults]
+        texts = [text if str(path) in text else f"{path}: {text}" for text in texts]
+        raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None

@@ -22,6 +22,19 @@ _COLOURS = {True: "green", False: "red", None: "yellow"}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Once(click.Command):
+    """A command that refuses a flag given twice where it takes one value: the first would vanish."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments. Raises click.UsageError."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        single = [flag for flag in order if isinstance(flag, click.Option) and not (flag.multiple or flag.is_flag)]
+        for flag in single:
+            if single.count(flag) > 1:
+                raise click.UsageError(f"{flag.opts[0]} is given twice: it takes one value", ctx)
+        return super().parse_args(ctx, args)
+
+
 class Finding(Protocol):
     """What the doctor found; ``ok`` is None for a note."""
 

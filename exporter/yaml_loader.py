@@ -117,6 +117,8 @@ def _message(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
+    if r"'\t'" in problem:
+        problem = "a tab: indent with blanks"
     if "alias" in problem or "anchor" in problem or "tag" in problem:
         problem = "put a value that starts with *, & or ! in quotes"
     return f"is no YAML: {place}{_QUOTED.sub(lambda quoted: '...' if quoted['own'] else quoted[0], problem)}"

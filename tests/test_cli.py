@@ -164,6 +164,63 @@ def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [
+        ("web: {config_file: words}", "web.config_file: words: must be a mapping"),
+        ("web: {config_file: web}", "web.config_file: web: basic_auth_users.jane: is no bcrypt hash"),
+        ("rest: {url: https://t, token_name: a, token_value: b, ca_file: words}", "rest.ca_file: words: holds no"),
+        ("alertmanager: {urls: [http://a], tls: {ca_file: words}}", "alertmanager.tls.ca_file: words: holds no"),
+        ("alertmanager: {urls: [http://a], tls: {cert_file: words}}", "alertmanager.tls.cert_file: words: no cert"),
+        ("history: {path: words}", "history.path: words: is no history"),
+        ("history: {path: empty}", "history.path: empty: is no history"),
+        ("history: {path: /}", "history.path: / is a folder"),
+        ("history: {path: /dev/null}", "history.path: /dev/null is no regular file"),
+        ("history: {path: ':memory:'}", "history.path: :memory: is no file"),
+        ("history: {path: 'md:mine'}", "history.path: md:mine is no file"),
+        ("history: {path: ''}", "history.path: must not be empty"),
+    ],
+)
+def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> None:
+    """A file with the wrong contents is a fault of one line with its key; nobody calls the configuration valid."""
+    (folder / "words").write_text("plain words\n")
+    (folder / "empty").touch()
+    (folder / "web").write_text("basic_auth_users: {jane: hunter2}")
+    (folder / "tableau-exporter.yml").write_text(f"{SOURCE}\n{extra}")
+    for result in (check_configuration(), call("check")):
+        assert [line in found for found in (result.stdout + result.stderr).splitlines()].count(True) == 1
+        assert result.exit_code == 1
+        assert "hunter2" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run --log.level=debug --log.level=info",
+        "run --config.check --config.file=a --config.file=b",
+        "check --config.file=a --config.file=b",
+        "demo --port=1 --port=2",
+        "history verify --config.file=a --config.file=b",
+    ],
+)
+def test_a_flag_of_one_value_is_given_once(words: str) -> None:
+    """Of two values the first would vanish: that is wrong usage, in a line that names the flag."""
+    result = call(*words.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    flag = words.rpartition(" ")[2].partition("=")[0]
+    assert f"{flag} is given twice: it takes one value" in result.stderr
+
+
+def test_several_addresses_are_one_configuration(folder: Path) -> None:
+    """The flag may be repeated, and each address is checked."""
+    (folder / "tableau-exporter.yml").write_text(SOURCE)
+    good = check_configuration("--web.listen-address=[::1]:1", "--web.listen-address=:2")
+    assert (good.exit_code, good.stderr) == (0, "")
+    bad = check_configuration("--web.listen-address=[::1]:1", "--web.listen-address=2")
+    assert bad.exit_code == 1
+    assert bad.stderr.startswith("web.listen_address: must be host:port")
+
+
 def test_the_module_is_the_program(folder: Path) -> None:
     """``python -m exporter`` behaves as the command does, with its name."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -292,3 +349,15 @@ def test_columns_are_never_cut() -> None:
 def test_a_table_for_a_document_escapes_its_bars() -> None:
     """A bar in a cell does not make another cell."""
     assert cli._markdown([("name", "meaning"), ("a", "x|y")]) == ["| name | meaning |", "|---|---|", "| a | x\\|y |"]
+
+
+def test_process_1_ends_while_it_starts() -> None:
+    """As process 1 of a container the program heeds SIGTERM from its first import on: the kernel drops it otherwise."""
+    program = "import exporter, os, signal; os.kill(1, signal.SIGTERM); print('lost')"
+    alone = ["unshare", "--pid", "--fork", sys.executable, "-c"]
+    try:
+        subprocess.run([*alone, ""], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine allows no namespace of processes")
+    ended = subprocess.run([*alone, program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "")

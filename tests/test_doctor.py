@@ -171,6 +171,52 @@ def test_a_column_that_can_be_done_without_is_a_note(simulation: Simulation, tmp
     assert "note   collector assets: works without tasks.state\n" in checked.stdout
 
 
+def test_a_right_that_was_revoked_is_no_lack_of_the_version(simulation: Simulation, tmp_path: Path) -> None:
+    """A newer column that may not be read any more is named as missing."""
+    with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
+        others = "id, luid, name, site_id, owner_id, project_id, is_deleted"
+        connection.execute(b"REVOKE SELECT ON flows FROM readonly")
+        connection.execute(f"GRANT SELECT ({others}) ON flows TO readonly".encode())
+        try:
+            checked = check(tmp_path, simulation)
+        finally:
+            connection.execute(f"REVOKE SELECT ({others}) ON flows FROM readonly".encode())
+            connection.execute(b"GRANT SELECT ON flows TO readonly")
+    assert (checked.returncode, faults(checked)) == (0, [])
+    assert (
+        "note   collector assets: works without flows.state; readonly may not read all of flows:"
+        " GRANT SELECT ON flows TO readonly, or set repository.user to readonly"
+    ) in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "mark", "consequence"),
+    [
+        (
+            "http_requests",
+            "note ",
+            "http_requests (reads _http_requests instead, which has no ids: a history begun from the table",
+        ),
+        ("tasks", "note ", "works without tasks"),
+        ("data_connections", "fault", "data_connections: no such table, or no right to read it"),
+    ],
+)
+def test_a_table_that_may_not_be_read(
+    table: str, mark: str, consequence: str, simulation: Simulation, tmp_path: Path
+) -> None:
+    """A revoked right is told with what follows from it, and the GRANT that gives it back."""
+    with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
+        connection.execute(f"REVOKE SELECT ON {table} FROM readonly".encode())
+        try:
+            checked = check(tmp_path, simulation)
+        finally:
+            connection.execute(f"GRANT SELECT ON {table} TO readonly".encode())
+    (line,) = [line for line in checked.stdout.splitlines() if f"GRANT SELECT ON {table} TO readonly" in line]
+    assert line.startswith(mark)
+    assert consequence in line
+    assert "tsm data-access repository-access enable" in line
+
+
 def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path) -> None:
     """Each has a line of its own, those that are well too; nothing is sent unless asked for."""
     with running(tmp_path) as address, socket.socket() as taken:

@@ -72,6 +72,7 @@ def test_an_alias_repeats_what_its_anchor_names() -> None:
     ("text", "message"),
     [
         ("a: [", "is no YAML: line 1, column 5: expected the node content, but found '<stream end>'"),
+        ("a:\n\tb: hunter2", "is no YAML: line 2, column 1: a tab: indent with blanks"),
         ("a: b: c", "is no YAML: line 1, column 5: mapping values are not allowed here"),
         ("a: %b", "is no YAML: line 1, column 4: found character '%' that cannot start any token"),
         ("a: *hunter2", "is no YAML: line 1, column 4: put a value that starts with *, & or ! in quotes"),

@@ -133,7 +133,8 @@ RULES: Sequence[Rule] = (
         HOUR,
         conditions.column_missing,
         "The collector {collector} works without {column}.",
-        "This version of Tableau lacks {column}, or its user may not read it. What is made of it is absent.",
+        "The agent's user may no longer read {column}, or it has gone with an upgrade of Tableau. What is made of it is"
+        " absent.",
     ),
     Rule(
         "TableauConfigReloadFailed",

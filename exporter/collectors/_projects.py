@@ -9,7 +9,11 @@ PROJECTS = relation(
     " created_at timestamp, updated_at timestamp",
 )
 PROJECTS_CONTENTS = relation(
-    "projects_contents", "project_id bigint, content_id bigint, content_type text", "id bigint", optional=True
+    "projects_contents",
+    "project_id bigint, content_id bigint, content_type text",
+    "id bigint",
+    optional=True,
+    reported=False,
 )
 
 # Walked from the roots, so that a circle of parents, which has none, is never entered.

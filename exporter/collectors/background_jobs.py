@@ -48,7 +48,8 @@ JOBS = relation(
     "id bigint, job_type text, created_at timestamp, started_at timestamp, completed_at timestamp, finish_code bigint",
     "luid text, site_id bigint, job_name text, progress bigint, priority bigint, title text, subtitle text, notes text,"
     " backgrounder_id text, created_on_worker text, processed_on_worker text, attempts_remaining bigint,"
-    " run_now boolean, task_id bigint, correlation_id bigint",
+    " correlation_id bigint",
+    newer={"2021.2": "run_now boolean, task_id bigint"},
 )
 
 LABELS = ("site", "job_type")

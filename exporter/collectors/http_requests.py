@@ -10,7 +10,8 @@ READS = (
         "id bigint, created_at timestamp, completed_at timestamp",
         "controller text, action text, http_referer text, http_user_agent text, http_request_uri text, remote_ip text,"
         " session_id text, port bigint, user_id bigint, worker text, status bigint, user_ip text, vizql_session text,"
-        " site_id bigint, currentsheet text, flags_used bigint",
+        " site_id bigint, currentsheet text",
+        newer={"2021.2": "flags_used bigint"},
     ),
 )
 

@@ -120,7 +120,7 @@ class Rest(Section):
 class History(Section):
     """The DuckDB file. Without ``retention`` it keeps everything."""
 
-    path: Path = Path("history.duckdb")
+    path: values.HistoryPath = Path("history.duckdb")
     retention: Annotated[values.Duration, values.between("1d")] | None = None
     memory_limit: Annotated[values.Size, values.at_least("32MB")] = 256_000_000
     threads: int = Field(default=1, ge=1, le=256)
@@ -205,6 +205,11 @@ class Web(Section):
 
     listen_address: values.ListenAddress = Endpoint("127.0.0.1", 10071)
     config_file: values.ReadableFile | None = None
+
+    @property
+    def listen_addresses(self) -> tuple[Endpoint, ...]:
+        """Every address that is listened on."""
+        return (self.listen_address,) if isinstance(self.listen_address, Endpoint) else self.listen_address
 
 
 class Log(Section):

@@ -4,6 +4,8 @@ No message repeats the text.
 """
 
 import math
+import os
+import pwd
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -94,7 +96,20 @@ def readable(path: Path) -> Path:
         with path.open("rb") as file:
             file.read(1)
     except (OSError, ValueError) as error:
-        raise ValueError(_unreadable(error)) from None
+        raise ValueError(_unreadable(path, error)) from None
+    return path
+
+
+def history_path(path: Path) -> Path:
+    """Refuse what DuckDB would not keep in a file of this name."""
+    if str(path) in {"", "."}:
+        raise ValueError("must not be empty: name a file")
+    if re.match(r":|[A-Za-z0-9_]+:", str(path)):
+        raise ValueError(f"{path} is no file for DuckDB, which takes what ends with : for another store: name a file")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file: name a file that DuckDB may make")
     return path
 
 
@@ -143,11 +158,22 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError:
         raise ValueError("cannot be read: it is not UTF-8 text") from None
     except (OSError, ValueError) as error:
-        raise ValueError(_unreadable(error)) from None
+        raise ValueError(_unreadable(path, error)) from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ValueError("names an empty file")
     return text
+
+
+def _listen_addresses(value: object) -> object:
+    """Read one address or several, as a list or between commas."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        return value
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be an address or a list of them")
+    found = tuple(parse_listen_address(text) for text in texts)
+    return found[0] if len(found) == 1 else found
 
 
 def _own_label(name: str) -> str:
@@ -159,8 +185,19 @@ def _own_label(name: str) -> str:
     return name
 
 
-def _unreadable(error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        closed = f"cannot be read: {path}: {error.strerror} for the user {_user()}"
+        return f"{closed}: change its owner or mode, or those of a folder above"
     return f"cannot be read: {getattr(error, 'strerror', None) or 'this is no path'}"
+
+
+def _user() -> str:
+    """Name who runs this: by number where the machine has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -169,6 +206,7 @@ Globs = Annotated[tuple[Text, ...], from_list(), Field(min_length=1)]
 SecretText = Annotated[Secret, Field(min_length=1)]
 SecretFile = Annotated[Path, AfterValidator(_secret_file)]
 ReadableFile = Annotated[Path, AfterValidator(readable)]
+HistoryPath = Annotated[Path, AfterValidator(history_path)]
 
 Duration = Annotated[float, from_text(parse_duration)]
 Interval = Annotated[Duration, between("1s")]
@@ -178,7 +216,7 @@ Size = Annotated[int, from_text(parse_size)]
 
 Host = Annotated[Endpoint, from_text(parse_host)]
 Hosts = Annotated[tuple[Host, ...], from_list(","), Field(min_length=1)]
-ListenAddress = Annotated[Endpoint, from_text(parse_listen_address)]
+ListenAddress = Annotated[Endpoint | tuple[Endpoint, ...], BeforeValidator(_listen_addresses)]
 Url = Annotated[str, from_text(parse_url)]
 Labels = dict[Annotated[str, AfterValidator(_own_label)], Text]
 Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]

@@ -52,6 +52,7 @@ class Poller:
         self._clock = shared.clock
         self._on_change = shared.on_change
         self._stop = threading.Event()
+        repository.stopping = self._stop.is_set
         self._taker = Taker(self._history, self._collectors, lambda: instant(self._clock()), self._stop.is_set)
         self._shower = Shower(shared, poll_interval=schedule.poll_interval, exact_interval=schedule.exact_interval)
         self._kept: dict[StateKey, pa.Table] = {}

@@ -5,8 +5,8 @@ exactly the columns the statement may use: what this Tableau version lacks is NU
 may be read, the view stands in for the table.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import Connection
@@ -35,11 +35,15 @@ SECRET_WORDS = (
     *("credential", "authorization", "api_key", "apikey", "private_key", "access_key", "ticket"),
 )
 
+# Columns that show which version of Tableau this is at least (its data dictionaries of 2021.2, 2023.3 and 2025.3).
+LANDMARKS = (("2023.3", "flows", "hidden"), ("2025.3", "flows", "state"))
+
 _COLUMNS = """
     SELECT
         c.relname AS relation,
         a.attname AS name,
-        format_type(a.atttypid, NULL) AS type
+        format_type(a.atttypid, NULL) AS type,
+        has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
     FROM pg_class AS c
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     JOIN pg_attribute AS a ON a.attrelid = c.oid
@@ -48,16 +52,19 @@ _COLUMNS = """
         AND c.relname = ANY(%s)
         AND a.attnum > 0
         AND NOT a.attisdropped
-        AND has_column_privilege(c.oid, a.attnum, 'SELECT')
     ORDER BY c.relname, a.attnum
 """
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The readable relations of schema public with their columns and PostgreSQL types."""
+    """The readable relations of schema public with their columns and PostgreSQL types.
+
+    ``forbidden`` are the columns that exist there and may not be read, by their relation.
+    """
 
     relations: Mapping[str, Mapping[str, str]]
+    forbidden: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def resolve(self, relation: Relation) -> tuple[str, Mapping[str, str]]:
         """Return the name that is read for a relation, and for each of its columns there the column's name in it.
@@ -96,23 +103,44 @@ class Catalog:
         return view
 
     def missing(self, relations: Iterable[Relation]) -> list[str]:
-        """Name every column that is not there, as ``table.column``, and every reported relation, as ``table``."""
-        lacks = []
+        """Name every column that should be there and is not, as ``table.column``, or such a relation, as ``table``.
+
+        A right was revoked, or the column has gone. What a version of Tableau never had is in ``never_had``.
+        """
+        return [name for name, expected in self._lacks(relations) if expected]
+
+    def never_had(self, relations: Iterable[Relation]) -> list[str]:
+        """Name what is not there because this version of Tableau never had it, as ``missing`` does."""
+        return [name for name, expected in self._lacks(relations) if not expected]
+
+    def _lacks(self, relations: Iterable[Relation]) -> Iterator[tuple[str, bool]]:
+        """Name what is not there, and whether it should be."""
         for relation in relations:
             try:
                 name, found = self.resolve(relation)
             except SourceIncomplete:
-                lacks += self._lacking(relation)
+                yield from ((lacking, True) for lacking in self._lacking(relation))
                 continue
-            if name:
-                # What the view alone has is not missed where the table is read.
-                expected = relation.columns.keys() - (relation.only_in_view if name == relation.name else frozenset())
-                lacks += [
-                    f"{relation.name}.{column}" for column in relation.columns if column in expected - found.keys()
-                ]
-            elif relation.reported:
-                lacks.append(relation.name)
-        return lacks
+            if not name:
+                yield relation.name, relation.reported or relation.name in self.forbidden
+                continue
+            # What the view alone has is not missed where the table is read.
+            wanted = relation.columns.keys() - (relation.only_in_view if name == relation.name else frozenset())
+            for column in relation.columns:
+                if column in wanted - found.keys():
+                    yield f"{relation.name}.{column}", self._expected(relation, column)
+
+    def _expected(self, relation: Relation, column: str) -> bool:
+        """Whether a column that cannot be read should be there: it exists, or every version from long before has it."""
+        since = relation.newer.get(column)
+        return (
+            since is None
+            or self._has(relation.name, column)
+            or any(self._has(table, landmark) for version, table, landmark in LANDMARKS if version > since)
+        )
+
+    def _has(self, relation: str, column: str) -> bool:
+        return column in self.relations.get(relation, {}) or column in self.forbidden.get(relation, ())
 
     def _lacking(self, relation: Relation) -> list[str]:
         """Name the required columns that neither the table nor its view has, or the relation when there is neither."""
@@ -144,9 +172,13 @@ def read_catalog(connection: Connection[Any], relations: Collection[str]) -> Cat
     """Read which of these relations, or the views that stand in for them, this user may read."""
     names = {*relations, *(VIEWS[name][0] for name in relations if name in VIEWS)}
     found: dict[str, dict[str, str]] = {}
-    for relation, column, kind in connection.execute(_COLUMNS, [sorted(names)]):
-        found.setdefault(relation, {})[column] = kind
-    return Catalog(found)
+    forbidden: dict[str, set[str]] = {}
+    for relation, column, kind, readable in connection.execute(_COLUMNS, [sorted(names)]):
+        if readable:
+            found.setdefault(relation, {})[column] = kind
+        else:
+            forbidden.setdefault(relation, set()).add(column)
+    return Catalog(found, forbidden)
 
 
 def archivable(columns: Mapping[str, str]) -> dict[str, str]:

@@ -185,7 +185,8 @@ CONNECTION_ADVICE = (
     Advice(
         "Connection refused",
         SourceUnreachable,
-        f"nothing listens there; check that Tableau Server runs, that access is enabled ({ENABLE}), and {_PORT}",
+        f"nothing listens there; check that Tableau Server runs, that access is enabled ({ENABLE}), firewalls, and"
+        f" {_PORT}",
     ),
     Advice(
         "No such file or directory",

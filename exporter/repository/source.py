@@ -1,15 +1,22 @@
 """The repository as a source: find the active host, open a short read-only session, say in one line what went wrong."""
 
 import contextlib
+import queue
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
-from exporter.errors import ExporterError, SourceError, SourceRefused, SourceUnreachable
+from exporter.errors import ExporterError, PollInterrupted, SourceError, SourceRefused, SourceUnreachable
 from exporter.repository.connection import connect
 from exporter.repository.errors import connection_error, statement_error
 from exporter.repository.session import Session
+
+# How much longer an attempt to connect may take once the agent ends, and one that begins only then: its last reading.
+UNDER_WAY_SECONDS, LAST_SECONDS = 0.3, 1.2
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Repository:
     def __init__(self, login: Login) -> None:
         self._login = login
         self._last_active: Address | None = None
+        self.stopping: Callable[[], bool] = lambda: False
+        """Whether the agent ends: nobody then waits for a host that is silent."""
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
@@ -59,10 +68,11 @@ class Repository:
         """Connect to the host that is not in recovery; to a standby only when nothing else answers."""
         failures: list[str] = []
         refused = False
+        grace = LAST_SECONDS if self.stopping() else UNDER_WAY_SECONDS
         standby: Address | None = None
         for address in self._in_order():
             try:
-                session = self._open(address)
+                session = self._open_unless_stopping(address, grace)
             except SourceError as error:
                 failures.append(str(error))
                 refused = refused or isinstance(error, SourceRefused)
@@ -72,11 +82,42 @@ class Repository:
             session.close()
             standby = standby or address
         if standby is not None:
-            return standby, self._open(standby)
+            return standby, self._open_unless_stopping(standby, grace)
         raise (SourceRefused if refused else SourceUnreachable)("; ".join(failures))
 
     def _in_order(self) -> Sequence[Address]:
         return sorted(self._login.addresses, key=lambda address: address != self._last_active)
+
+    def _open_unless_stopping(self, address: Address, grace: float) -> Session:
+        """Connect on a thread of its own: libpq cannot be interrupted. Raises PollInterrupted once the agent ends."""
+        answers: queue.SimpleQueue[Session | BaseException] = queue.SimpleQueue()
+        abandoned = threading.Event()
+
+        def attempt() -> None:
+            try:
+                session = self._open(address)
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                answers.put(error)
+                return
+            answers.put(session)
+            if abandoned.is_set():
+                session.close()
+
+        threading.Thread(target=attempt, name="connecting", daemon=True).start()
+        end: float | None = None
+        while True:
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=_LOOK_SECONDS)
+                if isinstance(answer, BaseException):
+                    raise answer
+                return answer
+            if not self.stopping():
+                continue
+            end = end or time.monotonic() + grace
+            if time.monotonic() >= end:
+                abandoned.set()
+                message = f"repository {address}: the agent ends, and no longer waits for an answer"
+                raise PollInterrupted(message)
 
     def _open(self, address: Address) -> Session:
         login = self._login

@@ -1,11 +1,13 @@
 """uvicorn on a thread of its own, with an event loop of its own; the rest of the program sees neither."""
 
+import contextlib
 import errno
 import functools
 import resource
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -35,7 +37,10 @@ _ADVICE = {
 
 
 class WebServer:
-    """One application on one address. ``port`` 0 takes any free port; ``host`` "" and "::" every address."""
+    """One application on an address, and on ``further`` ones: pairs of host and port.
+
+    ``port`` 0 takes any free port; ``host`` "" and "::" every address.
+    """
 
     def __init__(
         self,
@@ -44,10 +49,10 @@ class WebServer:
         port: int,
         access: Access | None = None,
         *,
+        further: Sequence[tuple[str, int]] = (),
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
-        self._host = host
-        self._port = port
+        self._addresses = [(host, port), *further]
         self.connections = Connections(_bound(), patience_seconds)
         self._server = uvicorn.Server(_configuration(application, access, self.connections))
         self._thread: threading.Thread | None = None
@@ -55,15 +60,24 @@ class WebServer:
     @property
     def port(self) -> int:
         """The port listened on; before the start, the one asked for."""
-        return self._port
+        return self.ports[0]
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The port of each address."""
+        return tuple(port for _, port in self._addresses)
 
     def start(self) -> None:
         """Listen, and serve from now on; raise WebError where that cannot be."""
-        listener = Listener(_listen(self._host, self._port), self.connections)
+        with contextlib.ExitStack() as opened:
+            sockets = [opened.enter_context(_listen(host, port)) for host, port in self._addresses]
+            opened.pop_all()
+        listeners = [Listener(one, self.connections) for one in sockets]
         limit_libraries()
-        self._port = listener.getsockname()[1]
+        hosts = [host for host, _ in self._addresses]
+        self._addresses = [(host, listener.getsockname()[1]) for host, listener in zip(hosts, listeners, strict=True)]
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, args=(listeners,), name="web", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -218,8 +218,8 @@ COLLECTORS = Row(
         table(
             "What is missing",
             """
-                Columns and tables that a collector would use and this version of Tableau lacks, or its user may not
-                read; at most 50.
+                Columns and tables that should be there: the agent's user may not read them, or they have gone with an
+                upgrade; at most 50.
             """,
             (
                 Label("collector", "Collector"),

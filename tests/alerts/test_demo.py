@@ -15,6 +15,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
+from exporter.repository.connection import connect
 from tests.agent import Agent
 from tests.alerts.promql import read
 from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
@@ -22,7 +23,7 @@ from tests.components import require
 from tests.listening import ANY_PORT, listening
 
 PATIENCE_SECONDS = 90.0
-# Lacks a column, and says what is suspended.
+# Says what is suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 # What the simulated company has at any hour.
@@ -108,7 +109,10 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         TableauServer(Estate.of(simulation.company)) as server,
         Agent(folder, simulation.parameters(), REST__URL=server.url, **rest) as agent,
     ):
-        agent.polled()
+        # A table that may not be read any more.
+        with connect(simulation.admin()) as connection:
+            connection.execute(b"REVOKE SELECT ON domains FROM readonly")
+        agent.polled(2)
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
         text = CONFIGURATION.format(rules=RULES, target=agent.url.removeprefix("http://"))
         (folder / "prometheus.yml").write_text(text)
@@ -123,7 +127,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_what_is_wrong_in_the_demo_is_raised(watched: Watched) -> None:
-    """Stale, failing and suspended assets and a missing column are alerts; what is well is none."""
+    """Stale, failing and suspended assets and a revoked right are alerts; what is well is none."""
     watched.until(lambda: watched.raised() >= ALWAYS, f"raised: {watched.raised()}")
     assert {name for name, _ in watched.raised()} & NEVER == set()
 

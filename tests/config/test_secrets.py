@@ -1,12 +1,15 @@
 """Secrets: printed nowhere, read anew from their files."""
 
 import base64
+import os
+import pwd
 import traceback
 from pathlib import Path
 
 import pytest
 
 from exporter.config import Configuration, RunOptions
+from exporter.config.values import read_secret
 from exporter.errors import ConfigurationError
 from tests.config.conftest import Load
 
@@ -137,3 +140,17 @@ def test_a_configuration_cannot_be_changed(read: Load) -> None:
     configuration: Configuration = read(ALL)
     with pytest.raises(ValueError, match="frozen"):
         setattr(configuration.limits, "series_per_family", 1)  # noqa: B010 - the type checker refuses it too
+
+
+def test_a_closed_file_is_named_with_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose rights are missing, and on which file, is in the line."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigurationError) as raised:
+        read_secret(None, tmp_path / "secret", "repository.password_file")
+    closed = f"cannot be read: {tmp_path}/secret: Permission denied for the user {user}"
+    assert str(raised.value).startswith(f"repository.password_file: {closed}: change its owner or mode")

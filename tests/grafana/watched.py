@@ -29,7 +29,7 @@ from tests.alerts.shipped import RULES
 from tests.components import require
 from tests.listening import ANY_PORT, PATIENCE_SECONDS, listening
 
-# Lacks a column that a collector would use, and says what is suspended.
+# Says what is suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 WEEK_SECONDS = 7 * 86_400
@@ -122,6 +122,9 @@ def watched(
         )
         server = stack.enter_context(TableauServer(Estate.of(simulation.company)))
         simulation.live(seed=1)
+        # A table that may not be read any more.
+        with connect(simulation.admin()) as connection:
+            connection.execute(b"REVOKE SELECT ON domains FROM readonly")
         (folder / "alertmanager").mkdir()
         alertmanager = stack.enter_context(running(folder / "alertmanager"))
         agent = Agent(folder, simulation.parameters(), **_settings(server.url, f"http://{alertmanager}"))

@@ -208,3 +208,24 @@ class BufferingTransport(asyncio.Transport):
     def abort(self) -> None:
         """Drop it."""
         self.left = 0
+
+
+def test_several_addresses_are_listened_on() -> None:
+    """One application answers on each; where one cannot be had, none is left open."""
+    server = WebServer(application(FakeEndpoint()), "127.0.0.1", 0, further=[("127.0.0.1", 0)])
+    server.start()
+    first, second = server.ports
+    try:
+        assert first != second
+        for port in server.ports:
+            assert httpx.get(f"http://127.0.0.1:{port}/-/healthy").status_code == 200
+        with socket.socket() as spare:
+            spare.bind(("127.0.0.1", 0))
+            free = spare.getsockname()[1]
+        with pytest.raises(WebError, match="in use"):
+            WebServer(application(FakeEndpoint()), "127.0.0.1", free, further=[("127.0.0.1", first)]).start()
+        again = WebServer(application(FakeEndpoint()), "127.0.0.1", free)
+        again.start()
+        again.stop()
+    finally:
+        server.stop()

@@ -66,21 +66,32 @@ _CONTENT = (
 )
 
 READS = (
-    relation("workbooks", f"{_NAMED}, {_EXTRACTS}", f"{_CONTENT}, is_deleted boolean, is_private boolean"),
+    relation(
+        "workbooks",
+        f"{_NAMED}, {_EXTRACTS}",
+        _CONTENT,
+        newer={"2021.2": "is_deleted boolean, is_private boolean"},
+    ),
     relation(
         "datasources",
         f"{_NAMED}, repository_url text, {_EXTRACTS}",
         f"{_CONTENT}, connectable boolean, parent_workbook_id bigint, state text",
     ),
     relation("data_connections", "owner_id bigint, owner_type text, dbclass text, dbname text", "has_extract boolean"),
-    relation("flows", _NAMED, "owner_id bigint, project_id bigint, is_deleted boolean, state text", optional=True),
+    relation(
+        "flows",
+        _NAMED,
+        "owner_id bigint, project_id bigint, is_deleted boolean",
+        optional=True,
+        newer={"2025.3": "state text"},
+    ),
     relation("flow_runs", "flow_id bigint, completed_at timestamp, finish_code bigint", optional=True),
     relation(
         "tasks",
         "id bigint, obj_id bigint, obj_type text",
-        "schedule_id bigint, active boolean, state bigint, consecutive_failure_count bigint,"
-        " last_success_completed_at timestamp",
+        "schedule_id bigint, active boolean, consecutive_failure_count bigint",
         optional=True,
+        newer={"2021.2": "state bigint, last_success_completed_at timestamp"},
     ),
     relation("flow_run_specs", "id bigint, flow_id bigint", optional=True),
     relation("linked_task_steps", "linked_task_id bigint, task_id bigint", optional=True, reported=False),

@@ -90,7 +90,8 @@ class Extract:
 EXTRACTS = relation(
     "extracts",
     "id bigint, workbook_id bigint, datasource_id bigint",
-    "site_id bigint, descriptor text, created_at timestamp, updated_at timestamp, size bigint",
+    "descriptor text, created_at timestamp, updated_at timestamp",
+    newer={"2021.2": "site_id bigint, size bigint"},
 )
 EXTRACT_OWNERS = (
     relation("workbooks", "id bigint, site_id bigint", optional=True),
@@ -124,7 +125,9 @@ class Flow:
     size: int | None
 
 
-FLOWS = relation("flows", "id bigint, site_id bigint", "is_deleted boolean, state text, size bigint")
+FLOWS = relation(
+    "flows", "id bigint, site_id bigint", "is_deleted boolean, size bigint", newer={"2025.3": "state text"}
+)
 FLOWS_SQL = """
     SELECT
         flows.id AS id,

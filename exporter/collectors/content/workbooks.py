@@ -34,10 +34,11 @@ class Workbook:
 WORKBOOKS = relation(
     "workbooks",
     "id bigint, name text, site_id bigint",
-    "luid text, repository_url text, owner_id bigint, project_id bigint, is_deleted boolean, is_private boolean,"
+    "luid text, repository_url text, owner_id bigint, project_id bigint,"
     " data_engine_extracts boolean, created_at timestamp, first_published_at timestamp, last_published_at timestamp,"
     " updated_at timestamp, extracts_refreshed_at timestamp, extracts_incremented_at timestamp, size bigint,"
     " view_count bigint",
+    newer={"2021.2": "is_deleted boolean, is_private boolean"},
 )
 WORKBOOKS_SQL = f"""
     WITH {PLACES}
