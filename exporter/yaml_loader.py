@@ -17,19 +17,32 @@ from exporter.errors import ConfigurationError, Fault
 _QUOTED = re.compile(r"'(?:(?P<own>[^'<][^']+)|[^']*)'")
 
 
+_MAX_CHARACTERS = 1_000_000
+_MAX_VALUES = 20_000
+
+
+class _TooManyValues(Exception):
+    """A text holds more values than any configuration."""
+
+
 class _TextLoader(yaml.SafeLoader):
-    """Resolves null alone."""
+    """Resolves null alone, and stops at too many keys and values."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the name and the shape are PyYAML's
+
+    _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as PyYAML has it
+        """Compose a node, and count it."""
+        self._nodes += 1
+        if self._nodes > _MAX_VALUES:
+            raise _TooManyValues
+        return super().compose_node(parent, index)
 
 
 _TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "str", "seq", "map")}
-
-
-_MAX_CHARACTERS = 1_000_000
-_MAX_VALUES = 100_000
 
 
 def read(path: Path) -> str:
@@ -50,12 +63,12 @@ def parse(text: str, name: str, *, keep_null: bool = False) -> tuple[object, lis
         node = _TextLoader(text).get_single_node()
         if node is None:
             return None, []
-        if _size(node, {}) > _MAX_VALUES:
-            raise ConfigurationError(
-                [Fault(name, f"holds more than {_MAX_VALUES:,} values, with all aliases followed")]
-            )
+        _size(node, {})
         faults = [Fault(path, message) for path, message in _faults(node, "")]
         return _value(node, keep_null=keep_null), faults
+    except _TooManyValues:
+        message = f"holds more than {_MAX_VALUES:,} values, with all aliases followed"
+        raise ConfigurationError([Fault(name, message)]) from None
     except RecursionError:
         raise ConfigurationError([Fault(name, "is nested too deeply")]) from None
     except yaml.YAMLError as error:
@@ -78,6 +91,8 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
             size += _size(value, sizes)
     elif isinstance(node, yaml.SequenceNode):
         size += sum(_size(entry, sizes) for entry in node.value)
+    if size > _MAX_VALUES:
+        raise _TooManyValues
     sizes[id(node)] = size
     return size
 

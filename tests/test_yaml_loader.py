@@ -82,7 +82,8 @@ def test_an_alias_repeats_what_its_anchor_names() -> None:
         ("a: &x [*x]", "is nested too deeply"),
         ("[" * 5_000, "is nested too deeply"),
         ("? {hunter2: a}\n: b", "is no YAML: line 1, column 3: a key must be a text"),
-        (BOMB, "holds more than 100,000 values, with all aliases followed"),
+        ("[" + "x, " * 20_000 + "]", "holds more than 20,000 values, with all aliases followed"),
+        (BOMB, "holds more than 20,000 values, with all aliases followed"),
         ("#" * 1_000_001, "is longer than 1,000,000 characters"),
     ],
 )
