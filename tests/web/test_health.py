@@ -69,6 +69,18 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
         ("127.0.0.1", MUTUAL + "}\n", "asks for a certificate"),
         ("127.0.0.1", MUTUAL + ", max_version: TLS12}\n", "asks for a certificate"),
     ],
+    # The hash of a password is another in every process, and those that run the tests must agree on their names.
+    ids=[
+        "loopback",
+        "all",
+        "all, by IPv4",
+        "loopback, by IPv6",
+        "users",
+        "TLS",
+        "TLS and users",
+        "mutual",
+        "mutual, TLS 1.2",
+    ],
 )
 def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: str, text: str, said: str) -> None:
     """By TLS, before users and certificates, on any address, and whatever proxy the environment names."""
