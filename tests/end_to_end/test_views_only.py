@@ -47,7 +47,8 @@ def test_what_the_views_tell_is_collected(agent: Agent) -> None:
         (line,) = [line for line in found.stdout.splitlines() if f"collector {name}:" in line]
         assert line.startswith("fault") == (not worked), line
     assert "_workbooks.data_engine_extracts" in found.stdout
-    assert "http_requests (reads _http_requests instead)" in found.stdout
+    assert "http_requests (reads _http_requests instead, which has no ids" in found.stdout
+    assert "GRANT SELECT ON http_requests TO tableau" in found.stdout
 
 
 def test_logins_are_collected(agent: Agent) -> None:
