@@ -95,7 +95,7 @@ def _parse(variable: str, text: str) -> Proxy:
 def _place(parts: SplitResult) -> str:
     """Return scheme, host and port of a proxy; empty where it is none. Raises ValueError."""
     host, port = parts.hostname or "", parts.port
-    # Whoever forgets to escape a password has its end, and the host, behind the first slash.
+    # An unescaped password has its end, and the host, behind the first slash.
     if parts.scheme not in _SCHEMES or port == 0 or "@" in parts.path + parts.query + parts.fragment:
         return ""
     if ":" in host:

@@ -23,7 +23,7 @@ def one_line(value: object) -> str:
 def safe_uri(text: str) -> str:
     """Return a path as it is, a URI without user, password, query and fragment, each of which may be a secret.
 
-    Of what cannot be parsed, a fixed text stands there: whoever does not escape a password has its end in the path.
+    A URL that cannot be parsed is replaced by a fixed text: an unescaped password has its end in the path.
     """
     if "://" not in text:
         return text

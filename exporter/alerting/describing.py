@@ -31,7 +31,7 @@ _PLACE = re.compile(r"{(\w+)[^{}]*}")
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of assets at one instant: as the rules see them, and as their sources tell of them.
+    """What is known of assets at one instant: as the rules see them, and as their sources report them.
 
     ``silent`` are the freshness sources that have been silent for too long, and since when (Unix seconds).
     """

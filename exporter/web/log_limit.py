@@ -33,7 +33,7 @@ class LogLimit(logging.Filter):
         self._intervals: dict[str, Interval] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is to be logged. Messages are told apart by their first lines, before formatting."""
+        """Return whether a record is to be logged. Messages are compared by their first lines, before formatting."""
         first, end, rest = str(record.msg).partition("\n")
         more = self._intervals.setdefault(first, Interval(self._clock)).passed()
         if more:

@@ -43,7 +43,7 @@ def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
 
 
 def test_the_passwords_of_proxies_can_be_hidden_from_the_log(read: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log is told of the password in a proxy variable: as it is written, as it is meant, and as it is sent."""
+    """The password in a proxy variable is redacted as it is written, as it is meant, and as it is sent."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter%2F2@proxy.invalid:3128")
     sent = base64.b64encode(b"me:hunter/2").decode()
     assert read("repository: {hosts: [db]}").secrets() == ("hunter%2F2", "hunter/2", sent)

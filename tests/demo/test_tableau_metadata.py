@@ -221,7 +221,7 @@ def test_an_older_release_knows_no_virtual_connections(tableau: TableauServer) -
 
 
 def test_a_query_that_the_schema_lacks_is_refused(tableau: TableauServer) -> None:
-    """An embedded data source has no LUID, whoever asks for one."""
+    """An embedded data source has no LUID in any query."""
     query = WORKBOOKS.replace("embeddedDatasources {", "embeddedDatasources { luid")
     assert [error.message for error in validate(build_schema(schema_text()), parse(query))]
     assert set(asked(tableau, query)) == {"errors"}

@@ -29,7 +29,7 @@ def company() -> Company:
 
 @pytest.fixture(scope="module")
 def server(company: Company) -> Iterator[TableauServer]:
-    """Return a simulated Tableau that tells of it, and of nothing odd that the repository lacks."""
+    """Return a simulated Tableau that has it, and nothing odd that the repository lacks."""
     with TableauServer(Estate.of(company).plain()) as running:
         yield running
 

@@ -82,7 +82,7 @@ def test_only_what_is_not_described_is_looked_for(rig: Rig) -> None:
 
 @pytest.mark.parametrize("kind", ["refresh_extracts_via_bridge", "increment_extracts_via_bridge", "RefreshExtracts"])
 def test_a_refresh_by_bridge_is_a_refresh(undescribed: Rig, kind: str) -> None:
-    """Whoever carries it out, and however the type is spelled; the run of a flow refreshes no extract."""
+    """By any process, and however the type is spelled; the run of a flow refreshes no extract."""
     job(undescribed, "j1", 1, jobType=kind)
     job(undescribed, "j2", 2, jobType="run_flow")
     assert rows(undescribed.inventory(budget=100).looked_up) == [("j1", "workbook", "w1")]

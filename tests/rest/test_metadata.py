@@ -287,7 +287,7 @@ def test_beside_an_error_nothing_is_whole_but_a_refresh(rig: Rig) -> None:
 
 @pytest.mark.parametrize("errors", [5, "no", {"code": "X"}, [5], [None], [{"extensions": {"code": 7}}]])
 def test_errors_that_are_no_list_of_errors(rig: Rig, errors: object) -> None:
-    """Whatever stands there, the assets are there, and the answer is not taken for whole."""
+    """Whatever the field holds, the assets are there, and the answer counts as partial."""
     data = {"publishedDatasourcesConnection": {"nodes": [], "pageInfo": 3}, "workbooksConnection": {"nodes": "x"}}
     with rig.tableau.doing(at("graphql", graph({"data": data, "errors": errors}))):
         inventory = rig.inventory()

@@ -101,7 +101,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_does_not_answer(tmp_path: Path) -> None:
-    """Whoever accepts a connection and says nothing is not healthy."""
+    """A server that accepts a connection and sends nothing is not healthy."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         result = check(tmp_path, "127.0.0.1", listener.getsockname()[1], configured=False)
     assert result.returncode == 1

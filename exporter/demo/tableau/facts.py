@@ -85,7 +85,7 @@ class Schedule(NamedTuple):
 class Task(NamedTuple):
     """A scheduled refresh of a workbook or a data source, the scheduled run of a flow, or the acceleration of views.
 
-    ``kind`` and ``asset`` are None where the task is of nothing; ``ran_at`` is told of accelerations alone.
+    ``kind`` and ``asset`` are None where the task is of nothing; ``ran_at`` is set for accelerations only.
     """
 
     luid: str

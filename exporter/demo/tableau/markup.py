@@ -123,7 +123,7 @@ class Style:
         )
 
     def project(self, item: Project) -> str:
-        """Write a project: when it was made is told only to those who ask for that field."""
+        """Write a project: the creation time is sent only if that field is requested."""
         attributes = {
             "id": item.luid,
             "name": item.name,

@@ -48,7 +48,7 @@ LIVE_ORACLE = {"dbclass": "oracle", "has_extract": False}
 
 @pytest.mark.parametrize("dates", [{FULL: at(2)}, {CREATED: at(1)}])
 def test_what_has_no_extract_and_reads_a_database_is_live(any_version: Handmade, dates: dict[str, object]) -> None:
-    """In every version; a refresh of long ago tells of no extract where the repository says that there is none."""
+    """In every version; an old refresh does not imply an extract where the repository has none."""
     book = workbook(any_version, data_engine_extracts=False, **dates)
     number = source(any_version, data_engine_extracts=False, **dates)
     uses(any_version, book, "warehouse", **LIVE_ORACLE)
