@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.components import require
 from tests.web.browsing import Visitor
-from tests.web.fakes import FakeEndpoint
+from tests.web.fakes import FakeEndpoint, Started
 from tests.web.shown import some_pages
 
 # It fetches nothing of its own; root has no sandbox.
@@ -63,3 +64,16 @@ def visitor(browser: Browser, served: str) -> Iterator[Visitor]:
 def images() -> Path:
     """The folder of the pictures of the documentation."""
     return Path(__file__).parents[2] / "docs" / "images"
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    """Return a function that starts a server and returns it; all are stopped in the end."""
+    with ExitStack() as servers:
+
+        def start(server: WebServer) -> WebServer:
+            server.start()
+            servers.callback(server.stop)
+            return server
+
+        yield start

@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -11,7 +11,9 @@ from starlette.types import ASGIApp
 from exporter.errors import ConfigurationError
 from exporter.exposition.pages import Pages
 from exporter.status import ArchiveStatus, CollectorStatus, FreshnessSource, PollStatus, SourceStatus, Status
+from exporter.web.server import WebServer
 
+Started = Callable[[WebServer], WebServer]
 NOW = 1_785_146_400.0  # 2026-07-27T10:00:00Z
 
 

@@ -6,7 +6,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from exporter.web.access import load_access
 from exporter.web.application import application
 from exporter.web.patience import ImpatientProtocol
 from exporter.web.server import WebServer
-from tests.web.fakes import FakeEndpoint
+from tests.web.fakes import FakeEndpoint, Started
 
 SILENT = 300
 LIMIT = 128
@@ -29,21 +29,16 @@ Serve = Callable[..., WebServer]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(tmp_path: Path, started: Started) -> Serve:
     """Return a function that starts a server, over TLS if told so; all are stopped in the end."""
-    servers: list[WebServer] = []
 
     def start(*, tls: bool = False, patience_seconds: float = 30.0) -> WebServer:
         access = load_access(_web_config(tmp_path)) if tls else None
         app = application(FakeEndpoint(), access)
         server = WebServer(app, "127.0.0.1", 0, access, patience_seconds=patience_seconds)
-        server.start()
-        servers.append(server)
-        return server
+        return started(server)
 
-    yield start
-    for server in servers:
-        server.stop()
+    return start
 
 
 def _web_config(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import bcrypt
@@ -13,7 +13,7 @@ import trustme
 from exporter.web.access import Access, load_access
 from exporter.web.application import application
 from exporter.web.server import WebServer
-from tests.web.fakes import FakeEndpoint
+from tests.web.fakes import FakeEndpoint, Started
 from tests.web.test_tls import install
 
 Serve = Callable[[str, str], WebServer]
@@ -23,24 +23,19 @@ USERS = f"basic_auth_users: {{prometheus: '{bcrypt.hashpw(b'hush', bcrypt.gensal
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(tmp_path: Path, started: Started) -> Serve:
     """Return a function that serves on a host with a web configuration, which it leaves in the test's folder."""
     authority = trustme.CA()
     install(tmp_path, authority)
     authority.cert_pem.write_to_path(tmp_path / "ca.crt")
-    servers: list[WebServer] = []
 
     def start(host: str, text: str) -> WebServer:
         (tmp_path / "web.yml").write_text(text, encoding="utf-8")
         access = load_access(tmp_path / "web.yml") if text else Access()
         server = WebServer(application(FakeEndpoint(), access), host, 0, access)
-        server.start()
-        servers.append(server)
-        return server
+        return started(server)
 
-    yield start
-    for server in servers:
-        server.stop()
+    return start
 
 
 def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -14,25 +14,20 @@ from exporter.errors import WebError
 from exporter.web.application import application
 from exporter.web.patience import CountedTransport
 from exporter.web.server import WebServer
-from tests.web.fakes import FakeEndpoint
+from tests.web.fakes import FakeEndpoint, Started
 
 Serve = Callable[..., WebServer]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(started: Started) -> Serve:
     """Return a function that starts a server; all are stopped in the end."""
-    servers: list[WebServer] = []
 
     def start(host: str = "127.0.0.1", patience_seconds: float = 30.0) -> WebServer:
         server = WebServer(application(FakeEndpoint()), host, 0, patience_seconds=patience_seconds)
-        server.start()
-        servers.append(server)
-        return server
+        return started(server)
 
-    yield start
-    for server in servers:
-        server.stop()
+    return start
 
 
 def said(port: int, request: bytes) -> bytes:
