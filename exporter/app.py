@@ -190,8 +190,7 @@ class Agent:
                 configuration = self._options.load(self._known)
                 self._refuse_restart(configuration)
                 access, working = parts.access(configuration), put_to_work(configuration, self._standing, self._working)
-                if access is not None and self._access is not None:
-                    self._access.adopt(access)
+                self._access.adopt(access)
             except ConfigurationError as error:
                 self._board.pin_reload(time.time(), str(error))
                 self._changed.set()

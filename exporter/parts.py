@@ -118,12 +118,14 @@ def series_limits(configuration: Configuration) -> SeriesLimits:
     return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
-def access(configuration: Configuration) -> Access | None:
-    """Return who may see the pages; None where everybody may. Raises ConfigurationError."""
+def access(configuration: Configuration) -> Access:
+    """Return who may see the pages. Raises ConfigurationError."""
     path = configuration.web.config_file
     try:
-        return load_access(path) if path else None
+        found = load_access(path) if path else Access()
     except ConfigurationError as error:
         texts = [str(fault) for fault in error.faults]
         texts = [text if str(path) in text else f"{path}: {text}" for text in texts]
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
+    found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
+    return found

@@ -119,3 +119,16 @@ def test_the_mask_is_only_tightened(tmp_path: Path, mask: int, mode: int) -> Non
     finally:
         agent.kill()
     assert agent.history.stat().st_mode & 0o777 == mode
+
+
+def test_a_reload_changes_the_allowed_hosts(tmp_path: Path) -> None:
+    """web.allowed_hosts is read from the environment, and what a reload finds there is in force at once."""
+    names = {"REPOSITORY__HOSTS": "127.0.0.1:1", "WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
+    agent = made(tmp_path, **names, WEB__ALLOWED_HOSTS="a.example.com, B.example.com")
+    assert agent._access.allowed_hosts == {"a.example.com", "b.example.com"}
+    agent._options = RunOptions(
+        tmp_path / "none.yml",
+        environ={**agent._options.environ, "TABLEAU_EXPORTER_WEB__ALLOWED_HOSTS": "[c.example.com]"},
+    )
+    agent.reload()
+    assert agent._access.allowed_hosts == {"c.example.com"}

@@ -8,9 +8,14 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from exporter.hosts import canonical_host, is_loopback
+
 REPOSITORY_PORT = 8060
 
 _NAME = re.compile(r"[\w.-]+")
+# Browsers send other letters as punycode (xn--).
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_LONGEST_NAME = 253
 _ADDRESS = re.compile(r"(?:\[(?P<literal>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?")
 _SOCKET = re.compile(r"(?P<folder>/.*?)(?::(?P<port>[0-9]{1,5}))?")
 
@@ -54,6 +59,17 @@ def parse_listen_address(text: str) -> Endpoint:
     return Endpoint(host, _port(match["port"], smallest=0))
 
 
+def parse_host_name(text: str) -> str:
+    """Read a name or an address, without a port, as a request may name a host; return it as hosts are compared."""
+    host = canonical_host(text.strip())
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if len(host) > _LONGEST_NAME or not _HOST_NAME.fullmatch(host):
+            raise ValueError("must be host names such as monitoring.example.com: no scheme, port, path or *") from None
+    return host
+
+
 def parse_url(text: str) -> str:
     """Check the URL of a service and return it without a closing slash."""
     text = text.strip()
@@ -70,7 +86,7 @@ def parse_url(text: str) -> str:
 def crosses_network_in_clear(url: str) -> bool:
     """Whether what is sent to this URL can be read by others on the way."""
     parts = urlsplit(url)
-    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def _is_url(text: str) -> bool:
@@ -81,13 +97,6 @@ def _is_url(text: str) -> bool:
         return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _host(match: re.Match[str]) -> str | None:

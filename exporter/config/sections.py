@@ -205,6 +205,7 @@ class Web(Section):
 
     listen_address: values.ListenAddress = Endpoint("127.0.0.1", 10071)
     config_file: values.ReadableFile | None = None
+    allowed_hosts: Annotated[values.HostNames, AfterValidator(values.each_once)] = ()
 
     @property
     def listen_addresses(self) -> tuple[Endpoint, ...]:

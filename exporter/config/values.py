@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
 
 from exporter.alerting.alert import OF_ALERTS
-from exporter.config.addresses import Endpoint, parse_host, parse_listen_address, parse_url
+from exporter.config.addresses import Endpoint, parse_host, parse_host_name, parse_listen_address, parse_url
 from exporter.errors import ConfigurationError, Fault
 from exporter.units import parse_duration, parse_size
 
@@ -217,6 +217,8 @@ Size = Annotated[int, from_text(parse_size)]
 Host = Annotated[Endpoint, from_text(parse_host)]
 Hosts = Annotated[tuple[Host, ...], from_list(","), Field(min_length=1)]
 ListenAddress = Annotated[Endpoint | tuple[Endpoint, ...], BeforeValidator(_listen_addresses)]
+HostName = Annotated[str, from_text(parse_host_name)]
+HostNames = Annotated[tuple[HostName, ...], from_list(",")]
 Url = Annotated[str, from_text(parse_url)]
 Labels = dict[Annotated[str, AfterValidator(_own_label)], Text]
 Urls = Annotated[tuple[Url, ...], from_list(","), Field(min_length=1)]

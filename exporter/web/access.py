@@ -4,7 +4,7 @@ The format is exporter-toolkit's. What of it cannot be kept here is a fault, nev
 """
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,21 +34,31 @@ _WORDING = {
 
 
 class Access:
-    """What is in force now: headers, users and TLS; the server runs with one of these and lets it adopt another."""
+    """What is in force now: headers, users, TLS, allowed hosts. The server runs with one and lets it adopt another."""
 
     def __init__(
-        self, headers: Mapping[str, str] | None = None, passwords: Passwords | None = None, tls: Tls | None = None
+        self,
+        headers: Mapping[str, str] | None = None,
+        passwords: Passwords | None = None,
+        tls: Tls | None = None,
+        allowed_hosts: Collection[str] = (),
     ) -> None:
         self.headers: Mapping[str, str] = headers or {}
         self.passwords = passwords
         self.tls = tls
+        self.allowed_hosts = allowed_hosts
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether nobody is answered without a user or a certificate."""
+        return self.passwords is not None or (self.tls is not None and self.tls.requires_certificate)
 
     def adopt(self, other: "Access") -> None:
         """Replace this access by a newly loaded one, or raise ConfigurationError where that takes a restart."""
         faults = list(self._refusals(other))
         if faults:
             raise ConfigurationError(faults)
-        self.headers, self.tls = other.headers, other.tls
+        self.headers, self.tls, self.allowed_hosts = other.headers, other.tls, other.allowed_hosts
         if self.passwords is not None and other.passwords is not None:
             self.passwords.adopt(other.passwords)
         else:

@@ -15,9 +15,10 @@ from exporter.errors import ConfigurationError
 from exporter.exposition.pages import Pages
 from exporter.status import Status
 from exporter.web.access import Access
+from exporter.web.allowed_hosts import AllowedHosts
 from exporter.web.environment import environment
 from exporter.web.files import StaticFiles
-from exporter.web.guard import SECURITY_HEADERS, BasicAuthentication, SecurityHeaders, comes_from_elsewhere
+from exporter.web.guard import BasicAuthentication, comes_from_elsewhere
 from exporter.web.large import LargeResponse
 from exporter.web.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
 from exporter.web.pages import PageRoutes
@@ -67,7 +68,7 @@ def application(endpoint: Endpoint, access: Access | None = None) -> Starlette:
             Route("/-/reload", routes.reload, methods=["POST"]),
             Route("/static/{name}", static.answer),
         ],
-        middleware=[Middleware(SecurityHeaders, access=guard), Middleware(BasicAuthentication, access=guard)],
+        middleware=[Middleware(AllowedHosts, access=guard), Middleware(BasicAuthentication, access=guard)],
         exception_handlers={Exception: _failed},
     )
     app.router.redirect_slashes = False
@@ -110,5 +111,4 @@ class _Routes:
 
 
 async def _failed(_: Request, __: Exception) -> Response:
-    """Answer for a defect of ours; it stands outside the middleware, so it brings the headers itself."""
-    return PlainTextResponse("Internal Server Error\n", HTTPStatus.INTERNAL_SERVER_ERROR, SECURITY_HEADERS)
+    return PlainTextResponse("Internal Server Error\n", HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from exporter.hosts import is_loopback
 from exporter.web.log_limit import Interval
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
@@ -53,6 +54,10 @@ class Connections:
         if number in self._open:
             self._open[number].timer.cancel()
 
+    def is_on_loopback(self, number: int) -> bool:
+        """Whether a connection came in on a listener of a loopback address; one that is gone counts as such."""
+        return number not in self._open or self._open[number].on_loopback
+
     def set_waiting(self, number: int, *, waiting: bool) -> None:
         """Note whether a connection waits for a request, or has an answer under way."""
         if not waiting:
@@ -86,11 +91,12 @@ class Connection(socket.socket):
     """An accepted connection, which frees its place when it is closed."""
 
     connections: Connections
+    on_loopback: bool
     timer: asyncio.TimerHandle
 
-    def begin(self, connections: Connections) -> None:
+    def begin(self, connections: Connections, *, on_loopback: bool) -> None:
         """Count it, and cut it unless its protocol starts within the time-out: a TLS handshake that never ends."""
-        self.connections = connections
+        self.connections, self.on_loopback = connections, on_loopback
         connections.add(self)
         self.timer = asyncio.get_running_loop().call_later(connections.patience_seconds, self.cut)
 
@@ -113,6 +119,7 @@ class Listener(socket.socket):
     def __init__(self, listening: socket.socket, connections: Connections) -> None:
         super().__init__(fileno=listening.detach())
         self._connections = connections
+        self._on_loopback = is_loopback(self.getsockname()[0])
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -130,7 +137,7 @@ class Listener(socket.socket):
             self._refuse()
             raise BlockingIOError from None
         connection = Connection(fileno=accepted.detach())
-        connection.begin(self._connections)
+        connection.begin(self._connections, on_loopback=self._on_loopback)
         return connection, address
 
     def _has_client(self) -> bool:

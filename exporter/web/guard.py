@@ -1,4 +1,4 @@
-"""What stands before every route: headers that keep a browser harmless, users, and no orders from other sites."""
+"""What stands before every route: users, and no orders from other sites."""
 
 import base64
 import binascii
@@ -7,44 +7,13 @@ from ipaddress import IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from anyio import CancelScope
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.web.access import Access
 from exporter.web.turns import Busy, busy
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-
-class SecurityHeaders:
-    """Middleware: give every answer the headers above, unless its route or the configuration says otherwise."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and add to the answer."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.update(self._access.headers)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 class BasicAuthentication:

@@ -49,7 +49,8 @@ def _status(connection: http.client.HTTPConnection, *, requires_certificate: boo
     """Return the status of the answer, None where the agent wants a certificate before it gives any."""
     try:
         connection.connect()
-        connection.request("GET", _PATH)
+        # The name in web.listen_address need not be one of web.allowed_hosts.
+        connection.request("GET", _PATH, headers={"Host": "localhost"})
         return connection.getresponse().status
     except (ssl.SSLEOFError, ConnectionResetError):
         # How asyncio's TLS ends a connection whose client has no certificate, within a handshake or after it.

@@ -10,6 +10,8 @@ from typing import Any, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from exporter.web.access import Access
+from exporter.web.allowed_hosts import ON_LOOPBACK
 from exporter.web.connections import Connections
 from exporter.web.passing import PassingConnection
 
@@ -24,9 +26,10 @@ _LOOKS = 10
 class ImpatientProtocol(H11Protocol):
     """A connection: a request has ``patience_seconds``, an answer as many since some of it was last taken."""
 
-    def __init__(self, *args: Any, connections: Connections, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, connections: Connections, access: Access, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = PassingConnection(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
+        size = self.config.h11_max_incomplete_event_size or HEAD_BYTES
+        self.conn = PassingConnection(size, lambda: access.headers)
         self._places = connections
         self._patience_seconds = connections.patience_seconds
         # From here on, before TLS is negotiated: silence lasts no longer over TLS.
@@ -41,6 +44,8 @@ class ImpatientProtocol(H11Protocol):
         self._counted = CountedTransport(transport)
         self._line = transport.get_extra_info("socket")
         self._places.established(self._line.fileno())
+        # uvicorn hands a copy to each request.
+        self.app_state = {**self.app_state, ON_LOOPBACK: self._places.is_on_loopback(self._line.fileno())}
         super().connection_made(cast("asyncio.Transport", self._counted))
         self._look_later()
 

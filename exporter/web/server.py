@@ -54,7 +54,7 @@ class WebServer:
     ) -> None:
         self._addresses = [(host, port), *further]
         self.connections = Connections(_bound(), patience_seconds)
-        self._server = uvicorn.Server(_configuration(application, access, self.connections))
+        self._server = uvicorn.Server(_configuration(application, access or Access(), self.connections))
         self._thread: threading.Thread | None = None
 
     @property
@@ -94,12 +94,12 @@ def _bound() -> int:
     return min(_CONNECTIONS, max(free, _FEWEST_CONNECTIONS))
 
 
-def _configuration(application: ASGIApp, access: Access | None, connections: Connections) -> uvicorn.Config:
+def _configuration(application: ASGIApp, access: Access, connections: Connections) -> uvicorn.Config:
     configuration = uvicorn.Config(
         application,
         loop="asyncio",
         # uvicorn calls what it is given here as it would call a protocol class.
-        http=functools.partial(ImpatientProtocol, connections=connections),  # type: ignore[arg-type]
+        http=functools.partial(ImpatientProtocol, connections=connections, access=access),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -116,7 +116,7 @@ def _configuration(application: ASGIApp, access: Access | None, connections: Con
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
     configuration.load()
-    if access is not None and access.tls is not None:
+    if access.tls is not None:
         configuration.ssl = LiveContext.of(access)
     return configuration
 

@@ -8,6 +8,7 @@ from exporter.config.addresses import (
     Endpoint,
     crosses_network_in_clear,
     parse_host,
+    parse_host_name,
     parse_listen_address,
     parse_url,
 )
@@ -124,3 +125,32 @@ def test_what_is_no_url_says_why(text: str, message: str) -> None:
 def test_plain_http_is_safe_on_loopback_alone(url: str, clear: bool) -> None:
     """What stays on the machine cannot be read on the way."""
     assert crosses_network_in_clear(url) is clear
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("monitoring.example.com", "monitoring.example.com"),
+        (" Monitoring.Example.com. ", "monitoring.example.com"),
+        ("agent_1", "agent_1"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:DB8::7", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+    ],
+)
+def test_a_host_name_is_read_as_hosts_are_compared(text: str, host: str) -> None:
+    """A name or an address is read in one spelling, whatever its case."""
+    assert parse_host_name(text) == host
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "*.example.com", "http://a", "a/", "a:80", "[::1]:80", "a b", "-a", "a..b", ".a", "u@a", "bücher", "[a]"],
+)
+def test_what_is_no_host_name_is_refused(text: str) -> None:
+    """A scheme, a port, a path and a wildcard are faults."""
+    with pytest.raises(ValueError, match=r"^must be host names such as"):
+        parse_host_name(text)
+    with pytest.raises(ValueError, match=r"^must be host names such as"):
+        parse_host_name(".".join(["a" * 50] * 6))

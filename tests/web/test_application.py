@@ -4,7 +4,6 @@ import pytest
 from starlette.applications import Starlette
 
 from exporter.errors import ConfigurationError, Fault
-from exporter.web.access import Access
 from exporter.web.application import application
 from tests.web.fakes import FakeEndpoint, ask
 
@@ -67,24 +66,6 @@ def test_head_answers_like_get_without_a_body(app: Starlette, path: str) -> None
     assert (head.status, head.headers) == (get.status, get.headers)
     assert head.headers["Content-Length"] == str(len(get.body))
     assert head.body == b""
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_every_answer_keeps_a_browser_harmless(app: Starlette, path: str) -> None:
-    """Every answer, errors included, forbids scripts, framing, sniffing and referrers."""
-    headers = ask(app, "GET", path).headers
-    assert headers["Content-Security-Policy"] == (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-    )
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
-
-
-def test_pages_are_not_stored_and_static_files_are(app: Starlette) -> None:
-    """What changes is never cached; a static file, whose address changes with it, is cached for long."""
-    assert ask(app, "GET", "/").headers["Cache-Control"] == "no-store"
-    assert "immutable" in ask(app, "GET", "/static/status.css").headers["Cache-Control"]
 
 
 def test_healthy_says_that_the_agent_runs(app: Starlette) -> None:
@@ -180,16 +161,7 @@ def test_other_paths_are_not_found(app: Starlette, path: str) -> None:
 
 
 def test_a_defect_shows_nothing_of_itself(app: Starlette, endpoint: FakeEndpoint) -> None:
-    """A defect of ours is a plain 500 that tells nothing and bears the security headers."""
+    """A defect of ours is a plain 500 that tells nothing."""
     endpoint.defect = RuntimeError("canary")
     answer = ask(app, "GET", "/metrics")
     assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
-    assert "Content-Security-Policy" in answer.headers
-
-
-def test_configured_headers_come_on_top() -> None:
-    """A header of the web configuration file is added to every answer, and replaces one of ours."""
-    access = Access({"X-Frame-Options": "deny", "Content-Security-Policy": "default-src 'self'"})
-    headers = ask(application(FakeEndpoint(), access), "GET", "/nowhere").headers
-    assert headers["X-Frame-Options"] == "deny"
-    assert headers.get_list("Content-Security-Policy") == ["default-src 'self'"]

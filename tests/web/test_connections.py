@@ -113,7 +113,7 @@ def test_who_is_being_answered_keeps_the_place() -> None:
         stack.callback(server.stop)
         clients = [stack.enter_context(connected(server)) for _ in range(LIMIT)]
         for client in clients:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         until(lambda: len(begun) == LIMIT)
         with connected(server) as refused, suppress(ConnectionResetError):
             assert refused.recv(1) == b""

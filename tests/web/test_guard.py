@@ -46,8 +46,6 @@ def test_nothing_is_shown_without_a_user(app: Starlette, path: str) -> None:
     answer = ask(app, "GET", path)
     assert (answer.status, answer.body) == (401, b"Unauthorized\n")
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="tableau-exporter", charset="UTF-8"'
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "Content-Security-Policy" in answer.headers
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -88,9 +86,8 @@ def test_an_adopted_access_is_in_force_at_once(endpoint: FakeEndpoint) -> None:
     access = Access()
     app = application(endpoint, access)
     assert ask(app, "GET", "/metrics").status == 200
-    access.adopt(Access({"X-Frame-Options": "deny"}, Passwords({"prometheus": HASHED})))
-    answer = ask(app, "GET", "/metrics")
-    assert (answer.status, answer.headers["X-Frame-Options"]) == (401, "deny")
+    access.adopt(Access(passwords=Passwords({"prometheus": HASHED})))
+    assert ask(app, "GET", "/metrics").status == 401
 
 
 class Conversation:

@@ -12,6 +12,7 @@ import trustme
 
 from exporter.web.access import Access, load_access
 from exporter.web.application import application
+from exporter.web.health import check_health
 from exporter.web.server import WebServer
 from tests.web.fakes import FakeEndpoint, Started
 from tests.web.test_tls import install
@@ -101,3 +102,8 @@ def test_an_agent_that_does_not_answer(tmp_path: Path) -> None:
         result = check(tmp_path, "127.0.0.1", listener.getsockname()[1], configured=False)
     assert result.returncode == 1
     assert "timed out: check that the agent runs" in result.stderr
+
+
+def test_the_name_that_is_listened_on_need_not_be_allowed(serve: Serve) -> None:
+    """On a loopback address that the configuration names in another way, the check is answered all the same."""
+    assert check_health("127.1", serve("127.0.0.1", "").port, None).endswith(": healthy")

@@ -130,7 +130,7 @@ def test_head_has_no_body_on_the_wire(serve: Serve) -> None:
     port = serve().port
 
     def ask(method: bytes) -> tuple[list[bytes], bytes]:
-        answer = said(port, method + b" /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = said(port, method + b" /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
         return [line for line in head.splitlines() if not line.lower().startswith(b"date:")], body
 
@@ -151,7 +151,7 @@ def test_gzip_arrives_as_rendered(serve: Serve) -> None:
         assert b"".join(answer.iter_raw()) == FakeEndpoint().rendering.text_gzip
 
 
-@pytest.mark.parametrize("request_", [b"", b"GET /metrics HT", b"GET / HTTP/1.1\r\nHost: a\r\nX: "])
+@pytest.mark.parametrize("request_", [b"", b"GET /metrics HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
     """A connection on which no request gets finished is closed without an answer."""
     port = serve(patience_seconds=0.05).port
@@ -162,14 +162,14 @@ def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
 def test_a_head_beyond_all_measure_is_refused(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """Headers of a megabyte are not read to their end."""
     caplog.set_level(logging.CRITICAL, logger="uvicorn.error")
-    request = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1_000_000
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 1_000_000
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # how a client sees it that is still sending
         assert said(serve().port, request).startswith(b"HTTP/1.1 4")
 
 
 def test_an_answered_request_leaves_the_connection_open(serve: Serve) -> None:
     """Prometheus may scrape again and again over one connection."""
-    request = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n"
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n"
     answer = said(serve().port, (request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
     assert answer.count(b"HTTP/1.1 200 OK") == 3
 
