@@ -36,7 +36,7 @@ RENDERINGS = ("new labels and values", "a new poll", "hours moved", "nothing mov
 class Served:
     """The endpoint of the web server: whatever was rendered last."""
 
-    rendering: Rendering = field(default_factory=Rendering.empty)
+    rendering: Rendering = field(default_factory=Rendering)
 
     def exposition(self) -> Rendering:
         """Return it."""

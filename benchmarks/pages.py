@@ -99,6 +99,10 @@ class Agent:
         self._pages = self._maker.make(now, WATCHED, blocks)
         self.making_seconds = time.perf_counter() - begun
 
+    def collectors(self) -> Mapping[str, bool]:
+        """No collector is asked for."""
+        return {}
+
     def exposition(self) -> Rendering:
         """Return the newest rendering."""
         return self._rendering

@@ -7,6 +7,7 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from types import FrameType
 
@@ -114,8 +115,8 @@ class Agent:
             library=metadata.version("duckdb"),
             started_at=time.time(),
         )
-        self._renderer = Renderer(parts.series_limits(configuration))
-        self._rendering = Rendering.empty()
+        self._renderer = Renderer(parts.series_limits(configuration), collectors=collectors.declared_by())
+        self._rendering = Rendering()
         self._pages = Pages()
         self._ready = False
         self._changed = threading.Event()
@@ -170,6 +171,10 @@ class Agent:
     def exposition(self) -> Rendering:
         """Return the bytes of /metrics as they were rendered last."""
         return self._rendering
+
+    def collectors(self) -> Mapping[str, bool]:
+        """Return every collector by its name, and whether it is enabled."""
+        return {name: name in self._working.collectors for name in self._known}
 
     def ready(self) -> bool:
         """Whether the first poll of every source has ended, and what is served was made after that."""

@@ -1,16 +1,23 @@
 """The agent's threads: what goes wrong in one of them is told, and ends nothing."""
 
+import math
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from exporter import app, collectors, logs
+from exporter import agent_families, app, collectors, logs
+from exporter.collectors import users
+from exporter.collectors.content import samples as content
 from exporter.config import RunOptions
 from exporter.errors import HistoryError
 from exporter.exposition import Rendering
+from exporter.exposition.board import Shown
+from exporter.metrics import single
 from exporter.poller.taking import Taken
+from exporter.status import CollectorStatus
 from exporter.web.application import application
 from tests.agent import PATIENCE_SECONDS, Agent
 from tests.web.fakes import ask
@@ -37,7 +44,7 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
             message = "can't start new thread"
             raise RuntimeError(message)
         again.set()
-        return Rendering.empty()
+        return Rendering()
 
     monkeypatch.setattr(agent._renderer, "render", render)
     monkeypatch.setattr(app, "RENDER_SECONDS", 0.01)
@@ -132,3 +139,28 @@ def test_a_reload_changes_the_allowed_hosts(tmp_path: Path) -> None:
     )
     agent.reload()
     assert agent._access.allowed_hosts == {"c.example.com"}
+
+
+def test_metrics_of_a_collector_have_what_the_agent_says_of_itself(tmp_path: Path) -> None:
+    """With collect[] the families of other collectors are absent, and those that no collector declares are there."""
+    agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
+    for name in ("users", "logins"):
+        agent._board.pin_collector(CollectorStatus(name, True, 0.5, None))
+    blocks = (single(users.USERS, 3, site="a", site_role="b"), single(content.CONTENT, 4, site="a", asset_type="b"))
+    agent._board.pin_state("users", Shown(blocks, time.time(), math.inf))
+    agent._render()
+    lines = set(ask(application(agent), "GET", "/metrics?collect[]=users").body.decode().splitlines())
+    assert {'tableau_up{source="repository"} 0', 'tableau_collector_success{collector="users"} 1'} < lines
+    assert 'tableau_users{site="a",site_role="b"} 3' in lines
+    assert not [line for line in lines if line.startswith("tableau_content") or '"logins"' in line]
+    everything = ask(application(agent), "GET", "/metrics").body.decode()
+    assert 'tableau_content{site="a",asset_type="b"} 4' in everything
+    refused = ask(application(agent), "GET", "/metrics?collect[]=views")
+    assert (refused.status, refused.body) == (400, b"The collector views is disabled.\n")
+
+
+def test_each_family_is_declared_by_one_collector() -> None:
+    """What a choice of collectors leaves out is certain: no family belongs to two, and none to one and the agent."""
+    declared = [family.name for each in collectors.discover().values() for family in each.all_families()]
+    assert sorted(declared) == sorted(collectors.declared_by())
+    assert not collectors.declared_by().keys() & {family.name for family in agent_families.FAMILIES}

@@ -14,6 +14,11 @@ def discover() -> dict[str, Collector]:
     return {name: _load(name) for name in names}
 
 
+def declared_by() -> dict[str, str]:
+    """Return which collector declares a family, by the family's name; those of the agent itself are not in it."""
+    return {family.name: name for name, collector in discover().items() for family in collector.all_families()}
+
+
 def families() -> tuple[Family, ...]:
     """Return every family that the agent may show: the collectors' and its own."""
     declared = [family for collector in discover().values() for family in collector.all_families()]

@@ -5,7 +5,7 @@ What has not changed since the last rendering is neither rendered nor compressed
 
 import operator
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from exporter.exposition.falling import FALLEN, NOTHING_SHOWN, Shown
 from exporter.exposition.formats import openmetrics_head, text_head
 from exporter.exposition.limits import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT
-from exporter.exposition.rendering import Piece
+from exporter.exposition.rendering import FamilyPieces, Piece
 from exporter.exposition.samples import AnyBlock, Samples
 from exporter.metrics import Block, Family
 
@@ -49,11 +49,9 @@ class Rendered:
         """Tell whether this limit would leave as many series."""
         return min(self.series, limit) == min(self.series, self.limit)
 
-    def pieces(self, *, openmetrics: bool) -> Iterator[Piece]:
-        """Yield what one format consists of, once it is compressed."""
-        yield self.heads[openmetrics]
-        for piece in self.body:
-            yield piece.result()
+    def pieces(self, collector: str | None) -> FamilyPieces:
+        """Return what is served of it, once it is compressed; ``collector`` declares the family."""
+        return FamilyPieces(self.family, self.heads, tuple(piece.result() for piece in self.body), collector)
 
 
 @dataclass(frozen=True)

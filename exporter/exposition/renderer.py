@@ -22,18 +22,20 @@ class Renderer:
     """Renders all families, and counts over the life of the process what had to be left out.
 
     A block must not change after it was handed over. ``limits`` may be set anew between renderings; a histogram has a
-    series for each bucket and two more. ``clock`` gives seconds, and is never set: it times how long a counter that
-    fell is kept back.
+    series for each bucket and two more. ``collectors`` maps a family's name to the collector that declares it.
+    ``clock`` gives seconds, and is never set: it times how long a counter that fell is kept back.
     """
 
     def __init__(
         self,
         limits: SeriesLimits | None = None,
         *,
+        collectors: Mapping[str, str] | None = None,
         process: Callable[[], Iterable[Block]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits or SeriesLimits()
+        self._collectors = collectors or {}
         self._process = process or Process()
         self._clock = clock
         self._before = Before({}, {})
@@ -60,10 +62,7 @@ class Renderer:
             families = self._families(press, [*blocks, *self._process()])
             self._before = self._before.after(families, instant.seconds)
             shown = [families[name] for name in sorted(families) if families[name].body]
-            return Rendering.of(
-                [piece for each in shown for piece in each.pieces(openmetrics=False)],
-                [piece for each in shown for piece in each.pieces(openmetrics=True)],
-            )
+            return Rendering(tuple(each.pieces(self._collectors.get(each.family.name)) for each in shown))
 
     def _families(self, press: Press, blocks: Iterable[AnyBlock]) -> Mapping[str, Rendered]:
         """Render each family, again those that all together leave less room than the last time, and what this cost."""

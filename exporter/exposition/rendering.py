@@ -7,12 +7,15 @@ many, are not kept.
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from isal import isal_zlib as zlib
+
+from exporter.metrics import Family
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,9 +27,6 @@ _CHUNK = 128 * 1024
 _PART = 256 * 1024
 _GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
 _LAST_BLOCK = b"\x03\x00"
-# The polynomial of CRC-32 (RFC 1952), and the powers of x that stand for no byte and for one, the lowest power first.
-_POLYNOMIAL = 0xEDB88320
-_NO_BYTE, _ONE_BYTE = 1 << 31, 1 << 23
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Form:
         """Join pieces to one gzip member (RFC 1952), whose checksum is combined from theirs."""
         checksum = total = 0
         for piece in pieces:
-            checksum = _product(checksum, _shift(piece.size)) ^ piece.checksum
+            checksum = zlib.crc32_combine(checksum, piece.checksum, piece.size)
             total += piece.size
         return cls(tuple(pieces), struct.pack("<LL", checksum, total % 2**32))
 
@@ -96,21 +96,50 @@ class Form:
 
 
 @dataclass(frozen=True)
+class FamilyPieces:
+    """A family as it is served: above its lines a head for each format. ``collector`` is None for the agent's own."""
+
+    family: Family
+    heads: tuple[Piece, Piece]
+    lines: tuple[Piece, ...]
+    collector: str | None = None
+
+    def of_collectors(self, collectors: Collection[str]) -> "FamilyPieces | None":
+        """Return what of it these collectors have, None for nothing: the very pieces, nothing is compressed again.
+
+        Families of the agent are for every collector, but for lines that are labelled with one: these are few, and
+        are picked out.
+        """
+        if self.collector is not None:
+            return self if self.collector in collectors else None
+        if self.family.labels[:1] != ("collector",):
+            return self
+        begins = tuple(f'{self.family.name}{{collector="{name}"'.encode() for name in collectors)
+        lines = b"".join(part for piece in self.lines for part in piece.parts()).splitlines(keepends=True)
+        kept = b"".join(line for line in lines if line.startswith(begins))
+        return replace(self, lines=(Piece.of(kept),)) if kept else None
+
+
+@dataclass(frozen=True)
 class Rendering:
     """The bytes of ``/metrics``: the text format 0.0.4 and OpenMetrics 1.0.0."""
 
-    text_form: Form
-    openmetrics_form: Form
+    families: tuple[FamilyPieces, ...] = ()
 
-    @classmethod
-    def of(cls, text: Sequence[Piece], openmetrics: Sequence[Piece]) -> "Rendering":
-        """Join the pieces of both formats; OpenMetrics gets its last line."""
-        return cls(Form.of(text), Form.of([*openmetrics, _EOF]))
+    def of_collectors(self, collectors: Collection[str]) -> "Rendering":
+        """Return a rendering of the families of these collectors, and of the agent's own."""
+        found = (family.of_collectors(collectors) for family in self.families)
+        return Rendering(tuple(family for family in found if family is not None))
 
-    @classmethod
-    def empty(cls) -> "Rendering":
-        """Return the rendering of nothing."""
-        return cls.of((), ())
+    @cached_property
+    def text_form(self) -> Form:
+        """The text format."""
+        return Form.of([piece for each in self.families for piece in (each.heads[False], *each.lines)])
+
+    @cached_property
+    def openmetrics_form(self) -> Form:
+        """OpenMetrics, with its last line."""
+        return Form.of([*(piece for each in self.families for piece in (each.heads[True], *each.lines)), _EOF])
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
         """Return how many bytes an answer has, and an iterator over them; each may take milliseconds."""
@@ -150,24 +179,3 @@ def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         size += len(piece)
     if size:
         yield b"".join(small)
-
-
-def _shift(size: int) -> int:
-    """Return the power of x that so many bytes behind a checksum multiply it by."""
-    power, square = _NO_BYTE, _ONE_BYTE
-    while size:
-        if size & 1:
-            power = _product(power, square)
-        square = _product(square, square)
-        size >>= 1
-    return power
-
-
-def _product(left: int, right: int) -> int:
-    """Multiply two polynomials of remainders of CRC-32, whose highest bit is the lowest power."""
-    product = 0
-    for place in range(31, -1, -1):
-        if left >> place & 1:
-            product ^= right
-        right = right >> 1 ^ (_POLYNOMIAL if right & 1 else 0)
-    return product

@@ -1,6 +1,6 @@
 """The routes. What they serve they ask of an endpoint, whose answers are ready before the question."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Protocol
 
@@ -18,10 +18,12 @@ from exporter.web.access import Access
 from exporter.web.allowed_hosts import AllowedHosts
 from exporter.web.environment import environment
 from exporter.web.files import StaticFiles
+from exporter.web.filtering import COLLECT, EXCLUDE, chosen_collectors
 from exporter.web.guard import BasicAuthentication, comes_from_elsewhere
 from exporter.web.large import LargeResponse
 from exporter.web.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
 from exporter.web.pages import PageRoutes
+from exporter.web.parameters import WrongParameter
 from exporter.web.turns import Turns
 
 # Of plain expositions, which are decompressed while they are sent. Those that are sent as they are kept need no turn.
@@ -30,6 +32,9 @@ _PLAIN_AT_ONCE, _PLAIN_SEATS = 4, 16
 
 class Rendering(Protocol):
     """An exposition in every form it may be asked for."""
+
+    def of_collectors(self, collectors: Collection[str]) -> "Rendering":
+        """Return the same of some collectors alone, with what the agent says of itself."""
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
         """Return how many bytes a form has, and an iterator over them, which may take milliseconds for each step."""
@@ -40,6 +45,9 @@ class Endpoint(Protocol):
 
     def exposition(self) -> Rendering:
         """Return the newest rendering."""
+
+    def collectors(self) -> Mapping[str, bool]:
+        """Return every collector by its name, and whether it is enabled."""
 
     def ready(self) -> bool:
         """Tell whether the first poll of every source has ended, and is told of."""
@@ -85,10 +93,21 @@ class _Routes:
     async def metrics(self, request: Request) -> Response:
         openmetrics = wants_openmetrics(",".join(request.headers.getlist("Accept")))
         gzip = wants_gzip(",".join(request.headers.getlist("Accept-Encoding")))
-        size, chunks = self._endpoint.exposition().body(openmetrics=openmetrics, gzip=gzip)
+        try:
+            rendering = self._selected(request)
+        except WrongParameter as error:
+            return PlainTextResponse(f"{error}\n", HTTPStatus.BAD_REQUEST)
+        size, chunks = rendering.body(openmetrics=openmetrics, gzip=gzip)
         headers = {"Content-Type": OPENMETRICS if openmetrics else TEXT, "Vary": "Accept, Accept-Encoding"}
         headers |= {"Content-Encoding": "gzip"} if gzip else {}
         return LargeResponse(size, chunks, headers, None if gzip else self._plain)
+
+    def _selected(self, request: Request) -> Rendering:
+        query, rendering = request.query_params, self._endpoint.exposition()
+        if COLLECT not in query and EXCLUDE not in query:
+            return rendering
+        chosen = chosen_collectors(query.getlist(COLLECT), query.getlist(EXCLUDE), self._endpoint.collectors())
+        return rendering.of_collectors(chosen)
 
     async def healthy(self, _: Request) -> Response:
         return PlainTextResponse("The agent is running.\n")

@@ -21,7 +21,7 @@ class Parameters:
         self._given: dict[str, list[str]] = {}
         for name, value in query.multi_items():
             if name not in known:
-                raise WrongParameter(f"There is no parameter {_quoted(name)} here; there {_listed(known)}.")
+                raise WrongParameter(f"There is no parameter {quoted(name)} here; there {_listed(known)}.")
             if len(value) > LONGEST:
                 raise WrongParameter(f"{name} is longer than {LONGEST} characters; ask for less.")
             if value.strip():
@@ -38,7 +38,7 @@ class Parameters:
         """Return one of the choices."""
         value = self.text(name) or default
         if value != default and value not in choices:
-            raise WrongParameter(f"{name} cannot be {_quoted(value)}; it is one of {', '.join(choices)}.")
+            raise WrongParameter(f"{name} cannot be {quoted(value)}; it is one of {', '.join(choices)}.")
         return value
 
     def choices(self, name: str, choices: Sequence[str]) -> tuple[str, ...]:
@@ -46,18 +46,19 @@ class Parameters:
         values = self._given.get(name, [])
         for value in values:
             if value not in choices:
-                raise WrongParameter(f"{name} cannot be {_quoted(value)}; it is one of {', '.join(choices)}.")
+                raise WrongParameter(f"{name} cannot be {quoted(value)}; it is one of {', '.join(choices)}.")
         return tuple(choice for choice in choices if choice in values)
 
     def page(self) -> int:
         """Return the number of a page, the first where none is given."""
         value = self.text("page") or "1"
         if not (value.isascii() and value.isdigit() and 1 <= len(value) <= 7 and int(value) >= 1):
-            raise WrongParameter(f"page cannot be {_quoted(value)}; it is a number from 1 on.")
+            raise WrongParameter(f"page cannot be {quoted(value)}; it is a number from 1 on.")
         return int(value)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text that was given in quotation marks, as it may stand in a message."""
     shown = visible(text)
     return f"“{shown if len(shown) <= _QUOTED else shown[:_QUOTED] + '…'}”"
 

@@ -320,3 +320,14 @@ def test_labels_too_large_for_a_column_cost_their_family_alone(
     rendering = renderer.render([*twice, sites(UP_TO_DATE, 1.0)], 0.0)
     assert shown_of(rendering) == {"tableau_users": 1}
     assert series(rendering)['tableau_series_dropped_total{family="tableau_hours"}'] == 2
+
+
+def test_some_collectors_are_rendered_as_all_are() -> None:
+    """Of a real rendering both formats of some collectors are what a parser expects, and nothing of the others."""
+    renderer = Renderer(process=tuple, collectors={HOURS.name: "assets", LOGINS.name: "logins", SECONDS.name: "jobs"})
+    whole = renderer.render(example(), 9000.0)
+    chosen = whole.of_collectors({"logins", "jobs"})
+    expected = {name: read for name, read in read_text(whole.text).items() if not name.startswith(HOURS.name)}
+    assert read_text(chosen.text) == expected
+    assert read_openmetrics(chosen.openmetrics).keys() == read_openmetrics(whole.openmetrics).keys() - {HOURS.name}
+    assert whole.of_collectors({"assets", "logins", "jobs"}).openmetrics_gzip == whole.openmetrics_gzip

@@ -11,13 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.exposition import Rendering
-from exporter.exposition.rendering import Piece
+from exporter.exposition.rendering import FamilyPieces, Piece
+from exporter.metrics import Family
+
+
+def family(
+    name: str,
+    *lines: bytes,
+    heads: tuple[Piece, Piece] | None = None,
+    collector: str | None = None,
+    label: str = "site",
+) -> FamilyPieces:
+    """Return a family with these lines, a piece each, below a head that names the format."""
+    heads = heads or (Piece.of(f"# text {name}\n".encode()), Piece.of(f"# openmetrics {name}\n".encode()))
+    declared = Family(name, "gauge", "Some.", (label,))
+    return FamilyPieces(declared, heads, tuple(map(Piece.of, lines)), collector)
 
 
 def rendering(*pieces: bytes) -> Rendering:
     """Return the same pieces in both formats."""
-    made = [Piece.of(piece) for piece in pieces]
-    return Rendering.of(made, made)
+    nothing = Piece.of(b"")
+    return Rendering((family("tableau_up", *pieces, heads=(nothing, nothing)),))
 
 
 @settings(deadline=None)
@@ -75,7 +89,45 @@ def test_gzip_itself_finds_no_fault() -> None:
 
 def test_the_empty_rendering_is_valid() -> None:
     """Before the first rendering there is an exposition of nothing, which OpenMetrics ends all the same."""
-    empty = Rendering.empty()
+    empty = Rendering()
     assert (empty.text, empty.openmetrics) == (b"", b"# EOF\n")
     assert gzip.decompress(empty.text_gzip) == b""
     assert gzip.decompress(empty.openmetrics_gzip) == b"# EOF\n"
+
+
+OWN = family("tableau_up", b"tableau_up 1\n")
+ABOUT_COLLECTORS = family(
+    "tableau_collector_success",
+    b'tableau_collector_success{collector="views"} 1\ntableau_collector_success{collector="views_2"} 0\n',
+    b'tableau_collector_success{collector="users"} 1\n',
+    label="collector",
+)
+VIEWS = family("tableau_view_requests_total", b"tableau_view_requests_total 7\n", collector="views")
+USERS = family("tableau_users", b"tableau_users 1\n", b"tableau_users 2\n", collector="users")
+WHOLE = Rendering((ABOUT_COLLECTORS, OWN, USERS, VIEWS))
+
+
+def test_a_rendering_of_some_collectors_has_theirs_and_what_is_the_agents_own() -> None:
+    """Families of other collectors are left out with their heads, and lines that are labelled with another one."""
+    chosen = WHOLE.of_collectors({"views"})
+    body = b'tableau_collector_success{collector="views"} 1\n', b"tableau_up 1\n", b"tableau_view_requests_total 7\n"
+    names = "tableau_collector_success", "tableau_up", "tableau_view_requests_total"
+    pairs = list(zip(names, body, strict=True))
+    assert chosen.text == b"".join(f"# text {name}\n".encode() + lines for name, lines in pairs)
+    written = b"".join(f"# openmetrics {name}\n".encode() + lines for name, lines in pairs)
+    assert chosen.openmetrics == written + b"# EOF\n"
+    assert gzip.decompress(chosen.text_gzip) == chosen.text
+    assert gzip.decompress(chosen.openmetrics_gzip) == chosen.openmetrics
+
+
+def test_a_rendering_of_no_collector_is_what_is_the_agents_own() -> None:
+    """A family without a line for any of the collectors has no head either."""
+    assert WHOLE.of_collectors(()).text == b"# text tableau_up\ntableau_up 1\n"
+
+
+def test_choosing_collectors_compresses_nothing_again() -> None:
+    """What is served of a collector are the very pieces that were compressed when it was rendered."""
+    chosen = WHOLE.of_collectors({"users", "views"})
+    assert [family for family in chosen.families if family.collector] == [USERS, VIEWS]
+    assert all(mine is whole for mine, whole in zip(chosen.families[-2:], WHOLE.families[-2:], strict=True))
+    assert chosen.families[1] is OWN

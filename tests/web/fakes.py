@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -25,6 +25,12 @@ class FakeRendering:
     text_gzip: bytes = gzip.compress(b"tableau_up 1\n", mtime=7)
     openmetrics: bytes = b"tableau_up 1.0\n# EOF\n"
     openmetrics_gzip: bytes = gzip.compress(b"tableau_up 1.0\n# EOF\n", mtime=7)
+    asked_of: list[set[str]] = field(default_factory=list)
+
+    def of_collectors(self, collectors: Collection[str]) -> "FakeRendering":
+        """Note the collectors, and return the same."""
+        self.asked_of.append(set(collectors))
+        return self
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
         """Return one of them, in two parts."""
@@ -69,6 +75,7 @@ class FakeEndpoint:
     shown: Status = field(default_factory=a_status)
     pages_shown: Pages = field(default_factory=Pages)
     rendering: FakeRendering = field(default_factory=FakeRendering)
+    collectors_known: Mapping[str, bool] = field(default_factory=dict)
     reloads: int = 0
     defect: Exception | None = None
 
@@ -77,6 +84,10 @@ class FakeEndpoint:
         if self.defect is not None:
             raise self.defect
         return self.rendering
+
+    def collectors(self) -> Mapping[str, bool]:
+        """Return what the test said."""
+        return self.collectors_known
 
     def ready(self) -> bool:
         """Return what the test said."""

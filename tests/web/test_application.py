@@ -165,3 +165,45 @@ def test_a_defect_shows_nothing_of_itself(app: Starlette, endpoint: FakeEndpoint
     endpoint.defect = RuntimeError("canary")
     answer = ask(app, "GET", "/metrics")
     assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
+
+
+COLLECTORS = {"assets": True, "users": True, "views": False}
+
+
+@pytest.mark.parametrize(
+    ("query", "chosen"),
+    [
+        ("", None),
+        ("?name[]=tableau_up", None),
+        ("?collect[]=users", {"users"}),
+        ("?collect%5B%5D=users&collect[]=assets&collect[]=users", {"users", "assets"}),
+        ("?exclude[]=users", {"assets"}),
+        ("?exclude[]=views&exclude[]=nothing&exclude[]=", {"assets", "users"}),
+        ("?exclude[]=users&exclude[]=assets", set()),
+    ],
+)
+def test_metrics_of_some_collectors(query: str, chosen: set[str] | None) -> None:
+    """collect[] names the collectors that are shown, exclude[] those of the enabled ones that are not."""
+    endpoint = FakeEndpoint(collectors_known=COLLECTORS)
+    answer = ask(application(endpoint), "GET", f"/metrics{query}")
+    assert (answer.status, answer.body) == (200, endpoint.rendering.text)
+    assert endpoint.rendering.asked_of == ([] if chosen is None else [chosen])
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("collect[]=users&exclude[]=assets", "collect[] and exclude[] cannot be combined; give one of the two."),
+        ("collect[]=nothing", "There is no collector “nothing”; there are assets, users, views."),
+        ("collect[]=users&collect[]=", "There is no collector “”; there are assets, users, views."),
+        ("collect[]=views", "The collector views is disabled."),
+        ("collect[]=" + "x" * 9_000, f"There is no collector “{'x' * 40}…”; there are assets, users, views."),
+    ],
+    ids=["both", "unknown", "empty", "disabled", "long"],
+)
+def test_a_wrong_choice_of_collectors_is_refused(query: str, line: str) -> None:
+    """A choice that cannot be served is answered with 400 and one line that says why."""
+    endpoint = FakeEndpoint(collectors_known=COLLECTORS)
+    answer = ask(application(endpoint), "GET", f"/metrics?{query}", {"Accept": "application/openmetrics-text"})
+    assert (answer.status, answer.body.decode()) == (400, f"{line}\n")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
