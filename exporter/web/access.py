@@ -30,6 +30,7 @@ _WORDING = {
     "missing": "is missing",
     "model_type": "must be a mapping",
     "string_type": "must be a text",
+    "none_required": "is not supported by this exporter: leave it out",
 }
 
 
@@ -107,8 +108,8 @@ def _fault(detail: Mapping[str, Any]) -> Fault:
 
 
 def _boolean(text: object) -> bool:
-    for value, texts in ((True, {"true", "yes", "on"}), (False, {"false", "no", "off"})):
-        if str(text).lower() in texts:
+    for value, words in ((True, ("y", "yes", "true", "on")), (False, ("n", "no", "false", "off"))):
+        if any(text in (word, word.capitalize(), word.upper()) for word in words):
             return value
     raise ValueError("must be true or false")
 
@@ -132,6 +133,7 @@ def _line(text: str) -> str:
 
 
 def _client_authentication(name: str) -> str:
+    name = name or "NoClientCert"
     if name not in CLIENT_AUTHENTICATION:
         known = ", ".join(CLIENT_AUTHENTICATION)
         raise ValueError(f"must be one of {known}: a client certificate is verified or not asked for")
@@ -158,19 +160,27 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out(cls, content: object) -> object:
-        """Leave out keys without a value, as exporter-toolkit does."""
+        """Leave out known keys without a value, as exporter-toolkit does."""
         if not isinstance(content, dict):
             return content
-        return {key: value for key, value in content.items() if value is not None}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: value for key, value in content.items() if value is not None or key not in known}
 
 
 class _TlsSection(_Section):
     cert_file: _File
     key_file: _File
     client_auth_type: Annotated[str, AfterValidator(_client_authentication)] = "NoClientCert"
-    client_ca_file: _File | None = None
+    client_ca_file: Annotated[_File | None, BeforeValidator(lambda name: name or None)] = None
     min_version: Literal["TLS12", "TLS13"] = "TLS12"
     max_version: Literal["TLS12", "TLS13"] = "TLS13"
+    cert: None = None
+    key: None = None
+    client_ca: None = None
+    client_allowed_sans: None = None
+    cipher_suites: None = None
+    prefer_server_cipher_suites: None = None
+    curve_preferences: None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "_TlsSection":
@@ -215,6 +225,7 @@ class _Document(_Section):
     tls_server_config: _TlsSection | None = None
     http_server_config: _HttpSection | None = None
     basic_auth_users: dict[Annotated[str, AfterValidator(_user)], Annotated[str, AfterValidator(_hash)]] | None = None
+    rate_limit: None = None
 
     def access(self) -> Access:
         headers = (self.http_server_config or _HttpSection()).headers.model_dump(by_alias=True)

@@ -104,7 +104,8 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         "tls_server_config.min_version",
     }
     assert "basic_auth_users.alice: is given twice, in line 4 and in line 4" in lines
-    assert "rate_limit: unknown key" in lines
+    assert "rate_limit: is not supported by this exporter: leave it out" in lines
+    assert "http_server_config.headers.Server: unknown key" in lines
     assert "tls_server_config.key_file: is missing" in lines
 
 
