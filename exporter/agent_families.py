@@ -60,6 +60,10 @@ RELOAD_TIMESTAMP = _gauge(
     "exporter_config_last_reload_success_timestamp_seconds",
     "When the configuration was last loaded with success, by the agent at every reload.",
 )
+WEB_CERTIFICATE_EXPIRY = _gauge(
+    "exporter_web_certificate_expiry_timestamp_seconds",
+    "When the certificate that the agent's web server serves expires (notAfter), by the agent at every rendering.",
+)
 HISTORY_ROWS = _counter(
     "history_rows_total", "Rows archived into the history since it was begun, at every poll.", "table"
 )
@@ -167,6 +171,7 @@ FAMILIES = (
     SERVER_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
+    WEB_CERTIFICATE_EXPIRY,
     HISTORY_ROWS,
     HISTORY_PRUNED,
     HISTORY_LAST_POLL,

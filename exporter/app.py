@@ -19,7 +19,7 @@ from exporter.config import Configuration, RunOptions
 from exporter.config.sections import Rest as RestSection
 from exporter.errors import ConfigurationError, Fault
 from exporter.exposition import Renderer, Rendering
-from exporter.exposition.board import Board
+from exporter.exposition.board import CERTIFICATE, Board
 from exporter.exposition.pages import PageMaker, Pages
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
@@ -28,6 +28,7 @@ from exporter.poller.giving_back import give_back
 from exporter.status import Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
+from exporter.web.tls import CertificateExpiry
 from exporter.working import Standing, put_to_work
 
 SOURCES = ("repository", "rest")
@@ -124,6 +125,8 @@ class Agent:
         self._reloading = threading.Lock()
         self._file = HistoryFile(configuration.history.path, parts.limits(configuration))
         self._access = parts.access(configuration)
+        if self._access is not None:
+            self._board.pin_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
         self._assemblies = assemblies(self._known, promises(configuration.freshness.promises()))

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 import duckdb
 import httpx
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 PATIENCE_SECONDS = 60.0
@@ -44,7 +46,22 @@ class Agent:
         self.environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items() if value}
         self.module = "exporter"
         """What is run: the program, or one that stands before it."""
+        self.authority: Path | None = None
+        """The certificate of whoever certified its web server; None without TLS."""
         self._process: subprocess.Popen[bytes] | None = None
+
+    def certify(self) -> Path:
+        """Let the web server have a certificate from now on; return that of its authority."""
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.cert_chain_pems[0].write_to_path(self.folder / "server.crt")
+        certificate.private_key_pem.write_to_path(self.folder / "server.key")
+        web = self.folder / "web.yml"
+        web.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n", encoding="utf-8")
+        self.environment["TABLEAU_EXPORTER_WEB__CONFIG_FILE"] = str(web)
+        self.authority = self.folder / "ca.crt"
+        authority.cert_pem.write_to_path(self.authority)
+        return self.authority
 
     def __enter__(self) -> Self:
         return self.start()
@@ -83,7 +100,7 @@ class Agent:
     @property
     def url(self) -> str:
         """Where the agent listens."""
-        return f"http://127.0.0.1:{self._ports()[-1]}"
+        return f"{'https' if self.authority else 'http'}://127.0.0.1:{self._ports()[-1]}"
 
     def ended(self) -> bool:
         """Whether the process has ended."""
@@ -105,7 +122,8 @@ class Agent:
 
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Scrape, and return every sample by name and labels."""
-        text = httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS).text
+        trusted = ssl.create_default_context(cafile=self.authority)
+        text = httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS, verify=trusted).text
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(text)

@@ -4,9 +4,11 @@ import math
 import os
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 
 from exporter import agent_families, app, collectors, logs
 from exporter.collectors import users
@@ -20,6 +22,7 @@ from exporter.poller.taking import Taken
 from exporter.status import CollectorStatus
 from exporter.web.application import application
 from tests.agent import PATIENCE_SECONDS, Agent
+from tests.exposition.reading import series
 from tests.web.fakes import ask
 
 
@@ -109,6 +112,37 @@ def test_use_without_a_repository(tmp_path: Path) -> None:
         assert "switched off" not in text
     for path in ("/usage.csv", "/usage.csv?of=content&list=unused90"):
         assert ask(pages, "GET", path).body.count(b"\r\n") == 1
+
+
+def test_the_expiry_of_the_certificate_is_exposed(tmp_path: Path) -> None:
+    """A rendering has the expiry of a renewed certificate, after a reload too; without TLS there is none."""
+    authority = trustme.CA()
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}")
+    _certify(tmp_path, authority, 2040)
+    agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1", WEB__CONFIG_FILE=str(tmp_path / "web.yml"))
+    agent._render()
+    assert _expiry(agent) == datetime(2040, 1, 1, tzinfo=UTC).timestamp()
+    _certify(tmp_path, authority, 2041)
+    agent._render()
+    assert _expiry(agent) == datetime(2041, 1, 1, tzinfo=UTC).timestamp()
+    agent.reload()
+    agent._render()
+    assert _expiry(agent) == datetime(2041, 1, 1, tzinfo=UTC).timestamp()
+    (tmp_path / "plain").mkdir()
+    plain = made(tmp_path / "plain", REPOSITORY__HOSTS="127.0.0.1:1")
+    plain._render()
+    assert _expiry(plain) is None
+
+
+def _certify(folder: Path, authority: trustme.CA, year: int) -> None:
+    certificate = authority.issue_cert("localhost", not_after=datetime(year, 1, 1, tzinfo=UTC))
+    for name, blob in (("server.crt", certificate.cert_chain_pems[0]), ("server.key", certificate.private_key_pem)):
+        blob.write_to_path(folder / f"{name}.new")
+        (folder / f"{name}.new").replace(folder / name)
+
+
+def _expiry(agent: app.Agent) -> float | None:
+    return series(agent.exposition()).get("tableau_exporter_web_certificate_expiry_timestamp_seconds")
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o640)])

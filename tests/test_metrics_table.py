@@ -63,6 +63,7 @@ FAMILIES = {
     "tableau_rest_sign_ins_total": ("counter", ()),
     "tableau_rest_sessions_lost_total": ("counter", ()),
     "tableau_rest_token_collisions_total": ("counter", ()),
+    "tableau_exporter_web_certificate_expiry_timestamp_seconds": ("gauge", ()),
     "tableau_collector_missing_column": ("gauge", ("collector", "column")),
     "tableau_repository_http_requests_bytes": ("gauge", ()),
     "tableau_history_reading_duration_seconds": ("gauge", ("mode",)),

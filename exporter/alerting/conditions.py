@@ -22,6 +22,7 @@ COLLISION_COUNT = 2
 FILE_BUSY_COUNT = 3
 FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
+CERTIFICATE_SECONDS = 604_800
 PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
 CLOCK_AHEAD_SECONDS = 3600
@@ -71,6 +72,11 @@ def column_missing(view: View) -> Found:
 def reload_failed(view: View) -> Found:
     """Find a configuration that was refused."""
     return _single(view.value(families.RELOAD_SUCCESSFUL), lambda successful: successful == 0)
+
+
+def certificate_expiring(view: View) -> Found:
+    """Find a certificate of the web server that expires soon, or has expired."""
+    return _single(view.value(families.WEB_CERTIFICATE_EXPIRY), lambda at: at < view.now + CERTIFICATE_SECONDS)
 
 
 def notifications_failing(view: View) -> Found:

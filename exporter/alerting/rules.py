@@ -146,6 +146,15 @@ RULES: Sequence[Rule] = (
         " will not come up with this file.",
     ),
     Rule(
+        "TableauExporterCertificateExpiring",
+        "warning",
+        HOUR,
+        conditions.certificate_expiring,
+        "The certificate of the exporter's web server is about to expire.",
+        "Less than a week is left, or it has expired. It was not renewed, or the renewed files cannot be used: the log"
+        " of the exporter has the reason. Once it has expired Prometheus cannot scrape the exporter.",
+    ),
+    Rule(
         "TableauNotificationsFailing",
         "warning",
         10 * MINUTE,

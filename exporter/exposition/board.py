@@ -27,7 +27,7 @@ from exporter.status import (
 
 STALE_AFTER_INTERVALS = 3
 POLLS_SHOWN = 20
-NOTIFICATIONS, FRESHNESS_SOURCES = "notifications", "freshness_sources"
+NOTIFICATIONS, FRESHNESS_SOURCES, CERTIFICATE = "notifications", "freshness_sources", "web certificate"
 """Names of states that are of no collector and of no single source."""
 
 AnyBlock = Block | HistogramBlock
@@ -194,11 +194,10 @@ class Board:
             self._recalled = {
                 key: answer for key, answer in self._recalled.items() if key[0].split("/")[0] in collectors
             }
-            # What speaks of a source itself, of sources of freshness, or of the notifications, has their name.
+            # What speaks of a source itself, or of one of the agent's own parts, has their name.
+            kept = {*self._sources, NOTIFICATIONS, FRESHNESS_SOURCES, CERTIFICATE}
             self._states = {
-                name: shown
-                for name, shown in self._states.items()
-                if name in {*self._sources, NOTIFICATIONS, FRESHNESS_SOURCES} or name.split("/")[0] in collectors
+                name: shown for name, shown in self._states.items() if name in kept or name.split("/")[0] in collectors
             }
 
     def status(self, now: float, config_file: str | None) -> Status:

@@ -3,7 +3,6 @@
 The format is exporter-toolkit's. What of it cannot be kept here is a fault, never a key without effect.
 """
 
-import ssl
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +20,7 @@ from pydantic import (
 
 from exporter.errors import ConfigurationError, Fault
 from exporter.web.passwords import Passwords, is_hash
-from exporter.web.tls import CLIENT_AUTHENTICATION, VERSIONS, Tls, TlsFiles
+from exporter.web.tls import CLIENT_AUTHENTICATION, VERSIONS, Tls, TlsFiles, explain
 from exporter.yaml_loader import parse, read
 
 _KEY = "web.config_file"
@@ -189,10 +188,9 @@ class _TlsSection(_Section):
         if self.min_version > self.max_version:
             raise ValueError("min_version is above max_version")
         try:
-            self.files().context()
+            self.files().load()
         except (OSError, ValueError) as error:
-            reason = (error.reason if isinstance(error, ssl.SSLError) else None) or error
-            raise ValueError(f"the certificate, key and authority files cannot be used: {reason}") from None
+            raise ValueError(f"the certificate, key and authority files cannot be used: {explain(error)}") from None
         return self
 
     def files(self) -> TlsFiles:

@@ -1,12 +1,21 @@
 """TLS for the server: certificates that may be renewed on disk at any time, and client certificates.
 
-Every handshake takes the context of that moment, so a renewed certificate needs neither reload nor restart.
+Every handshake uses the context of that moment, so a renewed certificate needs neither reload nor restart. One that
+cannot be used is logged, and the one before it stays in use.
 """
 
 import ssl
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
+
+import structlog
+
+from exporter.agent_families import WEB_CERTIFICATE_EXPIRY
+from exporter.metrics import Block, single
+from exporter.web.certificate import expires_at
 
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 CLIENT_AUTHENTICATION = {
@@ -14,6 +23,15 @@ CLIENT_AUTHENTICATION = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
+_REASONS = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a handshake uses, and when its certificate expires (Unix seconds); None where that is unknown."""
+
+    context: ssl.SSLContext
+    expires_at: float | None
 
 
 @dataclass(frozen=True)
@@ -27,47 +45,89 @@ class TlsFiles:
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
     maximum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 
-    def context(self) -> ssl.SSLContext:
+    def load(self) -> Served:
         """Build a context from the files; raise OSError (ssl.SSLError is one) or ValueError where they do not fit."""
+        for path in self._paths():
+            with path.open("rb"):
+                pass  # OpenSSL's own error would not name the file
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = self.minimum_version
         context.maximum_version = self.maximum_version
         context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(self.certificate, self.key, password=_refuse_encrypted)
+        served = Served(context, expires_at(context, self.certificate))
         if self.client_authority is not None:
             context.load_verify_locations(self.client_authority)
         context.verify_mode = self.client_authentication
-        return context
+        return served
 
-    def stamps(self) -> tuple[tuple[int, int, int], ...]:
-        """Return what changes when a file is replaced or rewritten."""
-        paths = [path for path in (self.certificate, self.key, self.client_authority) if path is not None]
-        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in (path.stat() for path in paths))
+    def stamps(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Return what changes when a file is replaced, rewritten, or may be read by others."""
+        stats = [path.stat() for path in self._paths()]
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for stat in stats)
+
+    def _paths(self) -> list[Path]:
+        return [path for path in (self.certificate, self.key, self.client_authority) if path is not None]
 
 
 class Tls:
-    """The context of now: built anew when a file changed, kept while the new files are not whole yet."""
+    """What is served now: loaded anew when a file changed, kept while the new files cannot be used.
+
+    Both the web server and the renderer ask, so a renewal is noticed also where nobody connects.
+    """
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = files.stamps()
-        self._context = files.context()
+        self._served = files.load()
+        self._fault: str | None = None
+        self._lock = threading.Lock()
+        self._log = structlog.get_logger()
 
     @property
     def requires_certificate(self) -> bool:
         """Whether a client without a valid certificate is refused."""
         return self._files.client_authentication == ssl.CERT_REQUIRED
 
-    def context(self) -> ssl.SSLContext:
-        """Return the context that the next handshake is to use."""
-        try:
-            stamps = self._files.stamps()
-            if stamps != self._stamps:
-                self._context = self._files.context()
-                self._stamps = stamps
-        except (OSError, ValueError):
-            pass  # a renewal in progress: the pair on disk does not fit yet, the one in memory still does
-        return self._context
+    def served(self) -> Served:
+        """Return what the next handshake is to use."""
+        with self._lock:
+            try:
+                self._renew()
+                fault = None
+            except (OSError, ValueError) as error:
+                fault = explain(error)
+            self._report(fault)
+            return self._served
+
+    def _renew(self) -> None:
+        stamps = self._files.stamps()
+        if stamps != self._stamps:
+            # What cannot be used keeps the old stamps, and is tried again.
+            self._served = self._files.load()
+            self._stamps = stamps
+
+    def _report(self, fault: str | None) -> None:
+        """Log a fault once while it lasts, and its end."""
+        if fault == self._fault:
+            return
+        self._fault = fault
+        if fault:
+            message = "the certificate of the web server cannot be renewed; the one before it stays in use"
+            self._log.warning(message, certificate=str(self._files.certificate), error=fault)
+        else:
+            message = "the certificate of the web server can be renewed again"
+            self._log.info(message, certificate=str(self._files.certificate))
+
+
+def explain(error: OSError | ValueError) -> str:
+    """Return why files cannot be used, as a line."""
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        return _REASONS.get(reason, reason or "not PEM, or not complete")
+    if isinstance(error, OSError):
+        return f"cannot read {error.filename}: {error.strerror}" if error.filename else str(error)
+    return str(error)
 
 
 class TlsHolder(Protocol):
@@ -76,6 +136,20 @@ class TlsHolder(Protocol):
     @property
     def tls(self) -> Tls | None:
         """The certificates, or None where there is no TLS."""
+
+
+class CertificateExpiry:
+    """The expiry of the certificate in use, for /metrics; absent without TLS."""
+
+    def __init__(self, holder: TlsHolder) -> None:
+        self._holder = holder
+
+    def at(self, now: float) -> Sequence[Block]:
+        """Return the block to be shown."""
+        del now
+        tls = self._holder.tls
+        instant = tls.served().expires_at if tls else None
+        return () if instant is None else (single(WEB_CERTIFICATE_EXPIRY, instant),)
 
 
 class LiveContext(ssl.SSLContext):
@@ -102,7 +176,7 @@ class LiveContext(ssl.SSLContext):
         tls = self._holder.tls
         if tls is None:
             raise ssl.SSLError("TLS is not configured any more")
-        return tls.context().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        return tls.served().context.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 def _refuse_encrypted() -> NoReturn:

@@ -363,7 +363,18 @@ PROCESS = Row(
             "dateTimeFromNow",
             "min(1000 * tableau_exporter_config_last_reload_success_timestamp_seconds{@here})",
             graph=False,
-            width=8,
+        ),
+        figure(
+            "Certificate expires in",
+            """
+                How long the certificate of the agent's web server is still valid, negative once it has expired; of
+                several agents the one that expires first.
+            """,
+            "s",
+            "min(tableau_exporter_web_certificate_expiry_timestamp_seconds{@here} - time())",
+            thresholds=((None, "red"), (86_400, "orange"), (604_800, "green")),
+            no_value="No TLS",
+            graph=False,
         ),
         figure(
             "Rows pruned",

@@ -62,3 +62,12 @@ def test_freshness_sources_that_are_not_published(up: dict[str, bool], unknown: 
     found = conditions.freshness_source_silent(read({}, up))
     assert found.holding == {}
     assert found.unknown is unknown
+
+
+@pytest.mark.parametrize(
+    ("days", "holds"), [(8.0, False), (7.0, False), (6.9, True), (-1.0, True), (None, False)], ids=str
+)
+def test_a_certificate_expires_within_a_week(days: float | None, holds: bool) -> None:
+    """The condition holds from a week before the certificate expires on; without TLS there is no certificate."""
+    blocks = [] if days is None else [single(families.WEB_CERTIFICATE_EXPIRY, NOW + days * DAY)]
+    assert bool(conditions.certificate_expiring(View(blocks, NOW, Past(), Sources())).holding) == holds

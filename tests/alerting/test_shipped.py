@@ -36,6 +36,7 @@ THRESHOLDS = {
     "collision_count": conditions.COLLISION_COUNT,
     "file_busy_count": conditions.FILE_BUSY_COUNT,
     "freshness_source_seconds": conditions.FRESHNESS_SOURCE_SECONDS,
+    "certificate_seconds": conditions.CERTIFICATE_SECONDS,
     "archive_lag_seconds": conditions.ARCHIVE_LAG_SECONDS,
     "purge_risk_ratio": conditions.PURGE_RISK_RATIO,
     "clock_ahead_seconds": conditions.CLOCK_AHEAD_SECONDS,

@@ -5,6 +5,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ NEVER = {
     "TableauRestTokenRefused",
     "TableauCollectorFailing",
     "TableauConfigReloadFailed",
+    "TableauExporterCertificateExpiring",
     "TableauSeriesDropped",
     "TableauArchiveLagging",
     "TableauArchivePurgeRisk",
@@ -55,6 +57,8 @@ global: {{scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 1s}}
 rule_files: [{rules}]
 scrape_configs:
 - job_name: tableau
+  scheme: https
+  tls_config: {{ca_file: {authority}}}
   static_configs: [{{targets: ["{target}"]}}]
 """
 
@@ -104,17 +108,16 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
     rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
     # Nobody listens there.
     rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
-    with (
-        simulation,
-        TableauServer(Estate.of(simulation.company)) as server,
-        Agent(folder, simulation.parameters(), REST__URL=server.url, **rest) as agent,
-    ):
+    with simulation, TableauServer(Estate.of(simulation.company)) as server, ExitStack() as stack:
+        agent = Agent(folder, simulation.parameters(), REST__URL=server.url, **rest)
+        authority = agent.certify()
+        stack.enter_context(agent)
         # A table that may not be read any more.
         with connect(simulation.admin()) as connection:
             connection.execute(b"REVOKE SELECT ON domains FROM readonly")
         agent.polled(2)
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
-        text = CONFIGURATION.format(rules=RULES, target=agent.url.removeprefix("http://"))
+        text = CONFIGURATION.format(rules=RULES, authority=authority, target=agent.url.removeprefix("https://"))
         (folder / "prometheus.yml").write_text(text)
         command = [
             str(require("prometheus")),

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from exporter.demo import hurried
 from exporter.demo.draft import SMALL, Scale
 from exporter.demo.postgres import Postgres
@@ -130,12 +132,13 @@ def watched(
         agent = Agent(folder, simulation.parameters(), **_settings(server.url, f"http://{alertmanager}"))
         # Whose alerts fire after seconds, as those of the demo.
         agent.module = "tests.alerting.quick"
+        authority = agent.certify()
         stack.enter_context(agent)
         agent.polled()
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
-        target = agent.url.removeprefix("http://")
+        target = agent.url.removeprefix("https://")
         _remember(agent, target, folder)
-        address = stack.enter_context(_prometheus(folder, target, interval))
+        address = stack.enter_context(_prometheus(folder, target, authority, interval))
         yield Watched(agent, simulation, f"http://{address}", interval)
 
 
@@ -193,11 +196,13 @@ def _remember(agent: Agent, target: str, folder: Path) -> None:
 
 
 @contextmanager
-def _prometheus(folder: Path, target: str, interval: int) -> Iterator[str]:
+def _prometheus(folder: Path, target: str, authority: Path, interval: int) -> Iterator[str]:
     # An hour of waiting is a minute in a demo, and still long for a test.
     (folder / "rules.yml").write_text(hurried.rules(RULES.read_text()).replace("for: 60s", "for: 1s"))
     text = hurried.prometheus(target, None, folder / "rules.yml")
-    (folder / "prometheus.yml").write_text(text.replace(f"{hurried.INTERVAL_SECONDS}s", f"{interval}s"))
+    configuration = yaml.safe_load(text.replace(f"{hurried.INTERVAL_SECONDS}s", f"{interval}s"))
+    configuration["scrape_configs"][0] |= {"scheme": "https", "tls_config": {"ca_file": str(authority)}}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     command = [
         str(require("prometheus")),
         f"--config.file={folder / 'prometheus.yml'}",
