@@ -1,8 +1,9 @@
 """Users and their bcrypt hashes.
 
-A wrong password costs one bcrypt computation, whether the user exists or not, and only one is computed at a time, off
-the event loop; a few more wait in a queue of their own. A right one is remembered as a keyed digest, so that a scrape
-every few seconds costs next to nothing and waits for nobody.
+A refusal costs the work of the highest cost that any user's hash has, whether the user exists or not and whatever the
+cost of the user's own hash. One is computed at a time, off the event loop; a few more wait in a queue of their own. A
+right password is remembered as a keyed digest, so that a scrape every few seconds costs next to nothing and waits for
+nobody.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import bcrypt
 
@@ -19,6 +20,8 @@ from exporter.web.turns import FairQueue
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _BCRYPT_BYTES = 72
 _SEATS = 16
+# What htpasswd -B is called with in the documents; without users nobody is asked.
+_DEFAULT_COST = 10
 
 
 def is_hash(text: str) -> bool:
@@ -67,13 +70,26 @@ class Passwords:
                 return True
             if await has_left():
                 return False
-            hashed = self._hashes.get(user) or _unmatched(self._hashes.values())
-            fits = await asyncio.to_thread(self._check, password, hashed)
+            highest = max(map(_cost, self._hashes.values()), default=_DEFAULT_COST)
+            hashed = self._hashes.get(user) or _unmatched(highest)
+            fits = await asyncio.to_thread(self._fits, password, hashed, highest)
         # A reload may have replaced the hash meanwhile.
         if not fits or self._hashes.get(user) != hashed:
             return False
         self._remembered[user] = self._digest(user, password, hashed)
         return True
+
+    def _fits(self, password: bytes, hashed: bytes, highest: int) -> bool:
+        """Compare a password with a hash; a refusal takes the work of the highest cost.
+
+        Each cost is twice the work of the one below: 2**highest is 2**cost, and once more each of 2**cost up to
+        2**(highest - 1).
+        """
+        if self._check(password, hashed):
+            return True
+        for cost in range(_cost(hashed), highest):
+            self._check(password, _unmatched(cost))
+        return False
 
     def _remembers(self, user: str, password: bytes) -> bool:
         hashed, remembered = self._hashes.get(user), self._remembered.get(user)
@@ -86,7 +102,10 @@ class Passwords:
         return hmac.digest(self._key, hashed + user.encode() + b":" + password, hashlib.sha256)
 
 
-def _unmatched(hashes: Iterable[bytes]) -> bytes:
-    """Make a hash that nobody knows a password for and that costs as much as the dearest of the real ones."""
-    cost = max((hashed.split(b"$")[2] for hashed in hashes), default=b"10")
-    return b"$2b$" + cost + b"$" + b"." * 53
+def _cost(hashed: bytes) -> int:
+    return int(hashed.split(b"$")[2])
+
+
+def _unmatched(cost: int) -> bytes:
+    """Make a hash of a cost that nobody knows a password for."""
+    return b"$2b$%02d$" % cost + b"." * 53

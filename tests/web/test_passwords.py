@@ -22,6 +22,11 @@ class Counted:
     def __init__(self) -> None:
         self.hashes: list[bytes] = []
 
+    @property
+    def work(self) -> int:
+        """How much was computed, in rounds of bcrypt's key setup: two to the power of each hash's cost."""
+        return sum(2 ** int(hashed.split(b"$")[2]) for hashed in self.hashes)
+
     def __call__(self, password: bytes, hashed: bytes) -> bool:
         """Compare for real."""
         self.hashes.append(hashed)
@@ -46,13 +51,36 @@ def test_only_the_right_password_of_a_known_user_is_accepted(user: str, password
     assert asyncio.run(Passwords(HASHES).accepts(user, password)) is accepted
 
 
-def test_an_unknown_user_costs_as_much_as_a_known_one() -> None:
-    """A user who does not exist costs one computation, at the highest cost in use, each time."""
+COSTS = {"low": 4, "middle": 6, "high": 9}
+OF_COSTS = {user: bcrypt.hashpw(b"right", bcrypt.gensalt(cost)).decode() for user, cost in COSTS.items()}
+
+
+@pytest.mark.parametrize("user", [*COSTS, "mallory"])
+def test_every_refusal_is_the_same_work(user: str) -> None:
+    """A wrong password costs the work of the highest cost in use, each time, for every user and for none."""
     check = Counted()
-    passwords = Passwords(HASHES, check)
-    for _ in range(2):
-        asyncio.run(passwords.accepts("mallory", b"guess"))
-    assert [hashed.split(b"$")[2] for hashed in check.hashes] == [b"05", b"05"]
+    passwords = Passwords(OF_COSTS, check)
+    for refusals in (1, 2):
+        assert not asyncio.run(passwords.accepts(user, b"wrong"))
+        assert check.work == refusals * 2**9
+
+
+@pytest.mark.parametrize("user", COSTS)
+def test_a_right_password_is_one_computation_of_its_own_cost(user: str) -> None:
+    """Whose password is right is let in after one computation, at the cost of the user's own hash."""
+    check = Counted()
+    assert asyncio.run(Passwords(OF_COSTS, check).accepts(user, b"right"))
+    assert check.work == 2 ** COSTS[user]
+    assert len(check.hashes) == 1
+
+
+def test_what_refusals_are_padded_with_is_computed() -> None:
+    """The hash of nobody is one that bcrypt computes; one that it refuses would cost no work."""
+    check = Counted()
+    asyncio.run(Passwords(OF_COSTS, check).accepts("low", b"wrong"))
+    for hashed in check.hashes:
+        assert is_hash(hashed.decode())
+        assert bcrypt.hashpw(b"wrong", hashed).startswith(hashed[:28])
 
 
 def test_a_right_password_is_computed_once() -> None:
@@ -69,7 +97,7 @@ def test_a_wrong_password_is_computed_each_time() -> None:
     passwords = Passwords(HASHES, check)
     guesses = [b"wonderland", b"wrong", b"wrong", b"wonderland"]
     assert [asyncio.run(passwords.accepts("alice", guess)) for guess in guesses] == [True, False, False, True]
-    assert len(check.hashes) == 3
+    assert check.work == 2**4 + 2 * 2**5
 
 
 def test_nobody_is_remembered_in_clear() -> None:
@@ -117,11 +145,11 @@ GUESSES: dict[str, Guess] = {
 }
 
 
-async def _gains(passwords: Passwords, check: Counted) -> int:
-    """Return how many computations begin until alice is let in."""
-    before = len(check.hashes)
+async def _gains(passwords: Passwords, check: Counted) -> float:
+    """Return how much is computed until alice is let in, in computations of the highest cost, 5."""
+    before = check.work
     assert await passwords.accepts("alice", b"wonderland", "a")
-    return len(check.hashes) - before
+    return (check.work - before) / 2**5
 
 
 @pytest.mark.parametrize("guess", GUESSES.values(), ids=GUESSES)
@@ -135,7 +163,7 @@ def test_a_hundred_guessers_keep_no_user_out(guess: Guess) -> None:
             except Busy:
                 await asyncio.sleep(0.001)
 
-    async def run() -> int:
+    async def run() -> float:
         check = Counted()
         passwords = Passwords(HASHES, check)
         guessers = [asyncio.create_task(guess_on(passwords, number)) for number in range(100)]
@@ -155,7 +183,7 @@ def test_a_hundred_guessers_keep_no_user_out(guess: Guess) -> None:
 def test_a_hundred_guesses_at_the_same_password_keep_its_user_out_no_longer() -> None:
     """Even where guesses are of the same user and from the same network, the newest of those that wait is next."""
 
-    async def run() -> tuple[int, list[object]]:
+    async def run() -> tuple[float, list[object]]:
         check = Counted()
         passwords = Passwords(HASHES, check)
         guesses = [asyncio.create_task(passwords.accepts("alice", b"wrong", "a")) for _ in range(100)]
