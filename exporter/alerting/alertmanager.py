@@ -20,6 +20,7 @@ from exporter.alerting.batches import Sent, batches, deliver
 from exporter.alerting.lookups import Lookups
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
+from exporter.value_count import ValueCount
 
 __all__ = ["Alertmanager", "Authorization", "Login", "Sent"]
 
@@ -154,8 +155,20 @@ class Alertmanager:
             ) as client:
                 headers = {**_HEADERS, **proof.headers}
                 async with client.stream(method, self.url + path, content=body, headers=headers) as response:
-                    text = await _read(response, bound)
+                    text = await self._read(response, bound)
                     return Answer(response.status_code, response.headers.get("Location", ""), text, proof.secrets)
+
+    async def _read(self, response: httpx.Response, bound: int) -> bytes:
+        """Read an answer as it came; no further than its bound."""
+        text, values = b"", ValueCount()
+        async for chunk in response.aiter_raw():
+            text += chunk
+            values.add(chunk)
+            if values.excess:
+                raise self._failed(f"an answer of more than {values.excess} was not read to its end")
+            if len(text) > bound:
+                break
+        return text[:bound]
 
     def _proof(self) -> _Proof:
         try:
@@ -191,13 +204,3 @@ class Alertmanager:
 
     def _failed(self, reason: str, kind: type[NotificationFailed] = NotificationFailed) -> NotificationFailed:
         return kind(f"alertmanager {self.url}{through(self.url)}: {reason}")
-
-
-async def _read(response: httpx.Response, bound: int) -> bytes:
-    """Read an answer as it came; no further than its bound."""
-    text = b""
-    async for chunk in response.aiter_raw():
-        text += chunk
-        if len(text) > bound:
-            break
-    return text[:bound]

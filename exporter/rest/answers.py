@@ -14,10 +14,16 @@ from exporter.errors import SourceIncomplete
 NAMESPACES = frozenset({"http://tableau.com/api", "http://tableausoftware.com/api"})
 ROOT = "tsResponse"
 ANYWHERE = 0
+MAX_ENTRIES = 50_000
+"""A page has 1,000 entries, a list without pages one for each task of a site; each costs a kilobyte of memory."""
 # A list whose entries may be called as it is.
 NAMED_LIKE_ENTRIES = frozenset({"flowRuns", "linkedTasks"})
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+MAX_REPLACED = 1_000_000
+"""A thousand characters in each item of a page."""
+
+_CONTROL_BYTES = bytes({*range(0x20)} - {*b"\t\n\r"})
+_CONTROL = re.compile(b"[%s]" % re.escape(_CONTROL_BYTES))
 _REFERENCE = re.compile(rb"&#(?:x([0-9a-fA-F]{1,12})|([0-9]{1,12}));")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -69,11 +75,11 @@ def read(content: bytes, wanted: Shape, place: str) -> Answer:
     try:
         return _Reader(wanted).read(content)
     except (expat.ExpatError, ValueError, LookupError):
-        cleaned = _cleaned(content)
+        pass  # it may have characters that XML forbids
     except _NotOfTableau as error:
         raise SourceIncomplete(f"{place}: {error}") from None
     try:
-        return _Reader(wanted).read(cleaned)
+        return _Reader(wanted).read(_cleaned(content))
     except (expat.ExpatError, ValueError, LookupError) as error:
         element = "html" if b"<html" in content[:2000].lower() else ""
         raise SourceIncomplete(f"{place}: {_instead(element, f'no whole answer ({error})')}") from None
@@ -130,13 +136,18 @@ class _Reader:
                 raise _NotOfTableau(_instead(plain, "XML that is not Tableau's"))
             return
         if plain in self._wanted.items and not (depth == 2 and plain in NAMED_LIKE_ENTRIES):
-            self._item = Entry(attributes)
-            self._item_depth = depth
-            self._entries.append(self._item)
+            self._begin(attributes)
         elif depth == 2:
             self._lists.add(plain)
             if plain == "pagination":
                 self._pagination = attributes
+
+    def _begin(self, attributes: dict[str, str]) -> None:
+        if len(self._entries) == MAX_ENTRIES:
+            raise _NotOfTableau(f"an answer of more than {MAX_ENTRIES:,} entries was not read to its end")
+        self._item = Entry(attributes)
+        self._item_depth = self._depth
+        self._entries.append(self._item)
 
     def _end(self, name: str) -> None:
         if self._item is not None:
@@ -169,7 +180,10 @@ def _number(text: str | None) -> int | None:
 
 
 def _cleaned(content: bytes) -> bytes:
-    """Return an answer whose characters are all allowed in XML."""
+    """Return an answer whose characters are all allowed in XML. Raises ValueError where too many would be replaced."""
+    controls = len(content) - len(content.translate(None, _CONTROL_BYTES))
+    if max(controls, content.count(b"&#")) > MAX_REPLACED:
+        raise ValueError(f"more than {MAX_REPLACED:,} control characters or references")
     text = content.decode("utf-8", "replace").encode()
     return _REFERENCE.sub(_allowed, _CONTROL.sub(_REPLACEMENT, text))
 

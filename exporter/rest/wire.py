@@ -18,11 +18,13 @@ from exporter.errors import PollInterrupted, ProxyUnusable, SourceIncomplete, So
 from exporter.proxies import proxy_for, through
 from exporter.rest.line import Adapter, Line
 from exporter.rest.refusals import Refusals
+from exporter.value_count import ValueCount
 
 ATTEMPTS = 4
 FIRST_BACK_OFF_SECONDS = 0.5
 CHUNK_BYTES = 65_536
-ANSWER_BYTES = 256_000_000
+# Of an answer once it is decompressed: 64 kB for each of the 1,000 items of a page, of which one takes half a kB.
+ANSWER_BYTES = 64_000_000
 WAITS = 5
 LONGEST_WAIT_SECONDS = 120.0
 # What a poll may wait in all because it was told to.
@@ -139,15 +141,19 @@ class Wire(requests.Session):
         return {urlsplit(url).scheme: proxy.url} if proxy else {}
 
     def _read(self, response: Response) -> None:
-        """Read the answer; requests' own reading knows no bound."""
-        chunks, size = [], 0
+        """Read the answer; requests' own reading knows no bound, and no parser does."""
+        chunks, size, values = [], 0, ValueCount()
         for chunk in response.iter_content(CHUNK_BYTES):
             chunks.append(chunk)
             size += len(chunk)
+            values.add(chunk)
             if size > self._bounds.answer_bytes:
+                excess: str | None = f"{self._bounds.answer_bytes // 1_000_000} MB"
+            else:
+                excess = values.excess
+            if excess:
                 response.close()
-                limit = self._bounds.answer_bytes // 1_000_000
-                raise SourceIncomplete(f"{self._place()}: an answer of more than {limit} MB was not read to its end")
+                raise SourceIncomplete(f"{self._place()}: an answer of more than {excess} was not read to its end")
         response._content = b"".join(chunks)  # noqa: SLF001 - where requests itself would put it
         # tableauserverclient would decode and parse every answer once more, for a log line that it does not write.
         response.encoding = None

@@ -141,6 +141,15 @@ def test_a_handshake_that_never_ends_is_cut_off() -> None:
                 Alertmanager(Login(url, timeout=0.4)).look()
 
 
+def test_values_are_bounded() -> None:
+    """A status of millions of empty lists is refused before it is parsed, in a line that names the limit."""
+    with (
+        Stranger(reply(200, b'{"versionInfo": [' + b"[]," * 2_000_000)) as stranger,
+        pytest.raises(NotificationFailed, match=r": an answer of more than 1,000,000 values was not read to its end$"),
+    ):
+        Alertmanager(Login(stranger.url)).look()
+
+
 def test_an_answer_is_bounded() -> None:
     """An answer without end is not read to its end, and no more of it is shown than a line."""
     with Stranger(reply()) as stranger:

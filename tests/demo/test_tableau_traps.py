@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import zlib
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from exporter.demo.company import Company
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.demo.tableau.traps import Traps
+from exporter.demo.tableau.wire import BOMB_ELEMENTS
 from tests.demo.tableau import NAME, VALUE, by_url, client, signed_in
 
 QUERY = "{ workbooks { luid } }"
@@ -400,6 +402,24 @@ def test_a_site_is_not_switched(tableau: TableauServer, switching: str) -> None:
             server.auth.switch_site(target)
         assert (server.site_url or "") == ""
         server.workbooks.get()
+
+
+@pytest.mark.parametrize(("kind", "first"), [("workbooks", b"<"), ("metadata", b"[")])
+def test_a_bomb_is_small_on_the_wire(tableau: TableauServer, kind: str, first: bytes) -> None:
+    """Less than 300 kB decompress to 60 million elements of XML, or values of JSON."""
+    tableau.traps.bombs = {kind}
+    with signed_in(tableau) as server:
+        method, url = "GET", f"{server.baseurl}/sites/{server.site_id}/{kind}"
+        if kind == "metadata":
+            method, url = "POST", f"{tableau.url}/api/metadata/graphql"
+        with httpx.stream(method, url, headers={"X-Tableau-Auth": server.auth_token}, timeout=60) as answer:
+            packed = b"".join(answer.iter_raw())
+    assert len(packed) < 300_000
+    unpacking, found, rest = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), 0, packed
+    while part := unpacking.decompress(rest, 1_000_000):
+        found += part.count(first)
+        rest = unpacking.unconsumed_tail
+    assert found >= BOMB_ELEMENTS
 
 
 def test_every_trap_is_shown_here() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import SourceIncomplete
-from exporter.rest.answers import read, shape
+from exporter.rest import answers
+from exporter.rest.answers import MAX_ENTRIES, read, shape
 from tests.rest.tableau import HEAD, HTML, WELL_FORMED_HTML
 
 WORKBOOK = shape("workbook", project=1)
@@ -105,3 +106,24 @@ def test_any_bytes(content: bytes) -> None:
     for whole in (content, answer("<workbooks>")[:-13] + content):
         with contextlib.suppress(SourceIncomplete):
             assert read(whole, WORKBOOK, "rest").total is None
+
+
+def test_entries_are_bounded() -> None:
+    """A list of more entries than any site has is refused; the largest is read."""
+    entries = "<workbook/>" * MAX_ENTRIES
+    assert len(read(f"{HEAD}{entries}</tsResponse>".encode(), WORKBOOK, "rest").entries) == MAX_ENTRIES
+    with pytest.raises(
+        SourceIncomplete, match=r"^rest: an answer of more than 50,000 entries was not read to its end$"
+    ):
+        read(f"{HEAD}{entries}<workbook/></tsResponse>".encode(), WORKBOOK, "rest")
+
+
+@pytest.mark.parametrize("forbidden", ["\x01", "&#1;"], ids=["character", "reference"])
+def test_replacements_are_bounded(forbidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many forbidden characters as are allowed are replaced; more are refused before any is."""
+    text = f'{HEAD}<workbook name="{{}}"/></tsResponse>'
+    (entry,) = read(text.format(forbidden * 1_000).encode(), WORKBOOK, "rest").entries
+    assert entry.attributes["name"] == "\N{REPLACEMENT CHARACTER}" * 1_000
+    monkeypatch.setattr(answers, "_CONTROL", None)
+    with pytest.raises(SourceIncomplete, match="more than 1,000,000 control characters or references"):
+        read(text.format(forbidden * 1_000_001).encode(), WORKBOOK, "rest")

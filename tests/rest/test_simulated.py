@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 import tableauserverclient as tsc
 
+from exporter.demo.tableau import wire
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Content, VirtualConnection
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import PollInterrupted, SourceError
+from exporter.rest import answers
 from exporter.rest.login import ConnectedApp, Login, Token
 from exporter.rest.source import Rest, SiteResult
+from exporter.value_count import ValueCount
 from tests.rest.conftest import NOTHING_KNOWN
 
 SITES = ("default", "site1", "site2")
@@ -230,6 +233,41 @@ def test_what_is_no_whole_list(server: TableauServer, rest: Rest, trap: str, kin
     assert len((results["site1"].error or "").splitlines()) == 1
     server.traps.reset()
     assert all(result.inventory for result in poll(rest).values())
+
+
+@pytest.mark.parametrize("kind", ["serverinfo", "signin", "sites", "workbooks", "flow_runs", "tasks", "metadata"])
+def test_a_bomb_is_not_parsed(server: TableauServer, rest: Rest, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 million elements in 233 kB: one line names the limit, a few MB are decompressed, and no parser sees any."""
+    received, elements = list[int](), Counter[str]()
+    add, start = ValueCount.add, answers._Reader._start
+
+    def counted(values: ValueCount, chunk: bytes) -> None:
+        received.append(len(chunk))
+        add(values, chunk)
+
+    def started(reader: answers._Reader, name: str, attributes: dict[str, str]) -> None:
+        elements[name] += 1
+        start(reader, name, attributes)
+
+    monkeypatch.setattr(ValueCount, "add", counted)
+    monkeypatch.setattr(answers._Reader, "_start", started)
+    server.traps.bombs = {kind}
+    assert len(wire.bomb(kind).body) < 300_000
+    (line,) = {line for line in failures(rest) if "values" in line}
+    assert line.endswith("an answer of more than 1,000,000 values was not read to its end")
+    assert max(received) <= 200_000, "chunks are decompressed one after another"
+    assert sum(received) < 60_000_000, "of 240 MB or 180 MB for each bomb"
+    assert not elements["a"]
+
+
+def failures(rest: Rest) -> list[str]:
+    """Poll once, and return what is said of every site, or of Tableau as a whole."""
+    try:
+        results = poll(rest).values()
+    except SourceError as error:
+        return [str(error)]
+    notes = [note for result in results if result.inventory for note in result.inventory.notes]
+    return [*notes, *(result.error for result in results if result.error)]
 
 
 @pytest.mark.parametrize("kind", ["workbooks", "datasources", "flows"])

@@ -14,7 +14,7 @@ import trustme
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
 from exporter.rest import session, wire
 from tests.rest.conftest import Rig
-from tests.rest.tableau import HTML, Answer, Asked, Tableau, at, error
+from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -129,6 +129,13 @@ def test_an_answer_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
         assert "more than 1 MB" in rig.failure()
     with rig.tableau.doing(at("/workbooks", Answer(b" " * 2_000_000))):
         assert "more than 1 MB" in rig.failure()
+
+
+def test_items_with_many_tags_are_read(rig: Rig) -> None:
+    """A page of 1,000 workbooks with 200 tags each is well within every bound."""
+    tags = "<tags>" + "".join(element("tag", label=f"a tag, {number} = {number}") for number in range(200)) + "</tags>"
+    rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", f"w{at}", tags) for at in range(1000)]
+    assert rig.inventory().content.num_rows == 1002
 
 
 def test_packed_answers_are_read(rig: Rig) -> None:

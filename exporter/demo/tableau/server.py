@@ -132,6 +132,8 @@ class TableauServer:
             return Answer(500, wire.BUSY_PAGE, HTML)
         if traps.hits(traps.nulls, call.kind, site):
             return Answer(200, b"null")
+        if traps.hits(traps.bombs, call.kind, site):
+            return wire.bomb(call.kind)
         return Answer(200, wire.GARBAGE) if traps.hits(traps.garbage, call.kind, site) else None
 
     def remember(self, call: Call, site: str | None, target: str, status: int) -> None:

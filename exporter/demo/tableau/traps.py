@@ -48,6 +48,8 @@ class Traps:
     """Kinds that answer 200 with the word null."""
     garbage: set[str] = field(default_factory=set)
     """Kinds that answer 200 with bytes that are neither XML nor JSON."""
+    bombs: set[str] = field(default_factory=set)
+    """Kinds that answer 200 with a small gzip of tens of millions of empty elements; the Metadata API, of lists."""
     empty_element: set[str] = field(default_factory=set)
     """Kinds that answer 200 with the element of their list alone, empty and without a count: ``<users/>``, ``{}``."""
     wrong_count: set[str] = field(default_factory=set)

@@ -1,5 +1,7 @@
 """How answers look on the wire, and the pages of those who answer in a server's place."""
 
+import functools
+import zlib
 from http import HTTPStatus
 from xml.etree import ElementTree as ET
 
@@ -13,6 +15,22 @@ LOGIN_PAGE = (
 MISSING_PAGE = b"<html><head><title>404</title></head><body><p>There is no such page<br></p></body></html>"
 GARBAGE = b"\x00\xff\xfe neither XML nor JSON \x1f\x8b"
 BUSY_PAGE = b"<html><head><title>503</title></head><body><p>The service is unavailable<br></p></body></html>"
+
+
+BOMB_ELEMENTS = 60_000_000
+
+
+@functools.cache
+def bomb(kind: str) -> Answer:
+    """Make an answer of a few hundred kB that holds 60 million empty elements once it is decompressed."""
+    begin, element = (
+        (b'{"data": [', b"[],")
+        if kind == "metadata"
+        else (b'<tsResponse xmlns="http://tableau.com/api"><workbooks>', b"<a/>")
+    )
+    gzip = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    pieces = [gzip.compress(begin), *(gzip.compress(element * 1_000_000) for _ in range(BOMB_ELEMENTS // 1_000_000))]
+    return Answer(200, b"".join((*pieces, gzip.flush())), headers=(("Content-Encoding", "gzip"),))
 
 
 def head(answer: Answer, length: int | None) -> bytes:
