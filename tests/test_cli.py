@@ -193,6 +193,15 @@ def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> 
         assert "hunter2" not in result.stdout + result.stderr
 
 
+def test_a_history_path_that_is_no_utf8_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `run` refuses for its bytes, the checks refuse, in a line that any terminal shows."""
+    (folder / "tableau-exporter.yml").write_text(SOURCE)
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", os.fsdecode(b"h\xff.duckdb"))
+    for result in (check_configuration(), call("check"), call("run")):
+        assert "history.path: is not UTF-8, which DuckDB needs" in result.stdout + result.stderr
+        assert result.exit_code == 1
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -106,6 +106,10 @@ def history_path(path: Path) -> Path:
         raise ValueError("must not be empty: name a file")
     if re.match(r":|[A-Za-z0-9_]+:", str(path)):
         raise ValueError(f"{path} is no file for DuckDB, which takes what ends with : for another store: name a file")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8, which DuckDB needs: rename the file or folder") from None
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
