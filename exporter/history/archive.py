@@ -17,12 +17,13 @@ from exporter.history import counting, usage
 from exporter.history.counting import Lookups
 from exporter.history.recognition import mark_fresh
 from exporter.history.registering import registered
-from exporter.history.schema import REQUEST_COLUMNS, quoted
+from exporter.history.schema import ARCHIVED_AT, REQUEST_COLUMNS, quoted
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
 
 _MARKS = frozenset({"row_number", "fresh"})
+_FRESH = "SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh"
 _SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created_at"
 
 
@@ -56,13 +57,14 @@ def append(
     ranges: Iterable[pa.Table],
     lookups: Lookups,
     folds: Sequence[Fold],
+    archived_at: datetime,
 ) -> Appended:
     """Archive rows that are final as they come (jobs, logins)."""
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
         with registered(connection, arriving=marked):
-            new = _store(connection, events.table, "SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh")
+            new = _store(connection, events.table, _FRESH, archived_at)
         total += Appended(rows.num_rows, new, seen=new, reused_ids=reused)
         stored.append(counting.narrowed(marked, events, folds))
     if total.new:
@@ -80,6 +82,7 @@ def append_requests(
     *,
     hidden: Collection[str],
     now: datetime,
+    archived_at: datetime,
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
@@ -91,7 +94,8 @@ def append_requests(
         columns = ", ".join(_stored(name, hidden) for name in rows.column_names)
         with registered(connection, arriving=marked):
             opened, completed = _keep_open(connection, marked, final, columns, now)
-            new = _store(connection, events.table, f"SELECT {columns} FROM arriving WHERE fresh AND {final}")
+            select = f"SELECT {columns} FROM arriving WHERE fresh AND {final}"
+            new = _store(connection, events.table, select, archived_at)
         total += Appended(rows.num_rows, new, opened, new - completed + opened, reused)
         stored.append(counting.narrowed(marked, events, folds))
     if not total.read:
@@ -119,6 +123,7 @@ def promote(
     lookups: Lookups,
     folds: Sequence[Fold],
     now: datetime,
+    archived_at: datetime,
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
     limit = f"TIMESTAMP '{lookups.believed(now) - OPEN_FOR}'"
@@ -131,7 +136,7 @@ def promote(
             f" WHERE created_at < {limit} OR (first_seen_at < {limit} AND {unknown})"
             f" OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
-        new = _store(connection, table, "SELECT * EXCLUDE (first_seen_at) FROM promoted")
+        new = _store(connection, table, "SELECT * EXCLUDE (first_seen_at) FROM promoted", archived_at)
         if new:
             typed = f"(SELECT {counting.typed(REQUEST_COLUMNS)} FROM promoted)"
             counting.count(connection, table, "created_at", typed, folds)
@@ -142,9 +147,10 @@ def promote(
     return new
 
 
-def _store(connection: duckdb.DuckDBPyConnection, table: str, select: str) -> int:
-    """Store what ``select`` gives; return how many."""
-    stored = connection.execute(f'INSERT INTO "{table}" BY NAME {select}').fetchall()
+def _store(connection: duckdb.DuckDBPyConnection, table: str, rows: str, archived_at: datetime) -> int:
+    """Store the rows of a SELECT; return how many."""
+    dated = f"SELECT *, TIMESTAMP '{archived_at}' AS {ARCHIVED_AT} FROM ({rows})"
+    stored = connection.execute(f'INSERT INTO "{table}" BY NAME {dated}').fetchall()
     return int(stored[0][0])
 
 

@@ -1,6 +1,7 @@
 """Names kept by day: a new version of a row is stored when it differs from the last, at most one a day.
 
-So a name can be looked up after its asset is gone, and a history that nothing happens to does not grow.
+So a name can be looked up after its asset is gone, and a history that nothing happens to does not grow. What the source
+no longer lists is noted in ``removals`` until it is listed again.
 """
 
 from collections.abc import Sequence
@@ -37,4 +38,25 @@ def keep(
         stored = connection.execute(f"INSERT INTO \"{table}\" BY NAME SELECT DATE '{today}' AS day, * FROM changed")
         count = int(stored.fetchall()[0][0])
         connection.execute("DROP TABLE changed")
+        _note_removals(connection, table, today)
     return count
+
+
+def _note_removals(connection: duckdb.DuckDBPyConnection, table: str, today: date) -> None:
+    """Note which rows of a table are not among ``current_rows``, on the first day of that."""
+    connection.execute(
+        "DELETE FROM removals USING current_rows WHERE removals.source = ? AND removals.id = current_rows.id", [table]
+    )
+    connection.execute(
+        f"""
+        INSERT INTO removals BY NAME
+        SELECT
+            $source AS source,
+            kept.id AS id,
+            $today AS day
+        FROM (SELECT DISTINCT id FROM "{table}") AS kept
+        ANTI JOIN current_rows ON current_rows.id = kept.id
+        ANTI JOIN (FROM removals WHERE source = $source) AS noted ON noted.id = kept.id
+        """,
+        {"source": table, "today": today},
+    )

@@ -15,7 +15,9 @@ Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
 
 # The suffixes of DuckDB's write-ahead log: two more while a checkpoint runs beside writers.
 LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-OUR_VIEWS = frozenset({"usage", *(f"latest_{table}" for table in ("sites", "users", "projects", "workbooks", "views"))})
+NAMED = ("sites", "users", "projects", "workbooks", "views", "datasources", "extracts")
+"""The tables of names kept by day that have a view of the latest, ``latest_<table>``."""
+OUR_VIEWS = frozenset({"usage", *(f"latest_{table}" for table in NAMED)})
 # Tables of DuckDB's own catalog by their whole names, and without an operator or a function: a macro may have any name.
 _STORED_SQL = {
     "view": "SELECT view_name, schema_name, internal FROM system.main.duckdb_views()",

@@ -11,6 +11,7 @@ import duckdb
 
 from exporter.collector import Collector, Column, columns_of
 from exporter.history import alerting, ledger, refreshes, usage
+from exporter.history.opening import NAMED
 
 # The columns of http_requests since Tableau 2020.2, without user_cookie; others are added as they are met.
 REQUEST_COLUMNS: Mapping[str, str] = {
@@ -39,6 +40,11 @@ REQUEST_COLUMNS: Mapping[str, str] = {
 }
 
 AUDIT = "freshness_audit"
+
+ARCHIVED_AT = "archived_at"
+"""The instant of the transaction that archived an event; each transaction's is later than all before it."""
+# Of events that were archived before that column was there, so many share an instant.
+_UNDATED_ROWS = 100_000
 
 # Texts that hardly repeat: this takes a fifth of the time of what DuckDB would choose, and half the room.
 _HARDLY_REPEATED = "http_request_uri"
@@ -127,6 +133,26 @@ def _audits(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def _archive_order(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give every event the place in which it was archived; what an older file holds begins at the file's beginning."""
+    connection.execute("CREATE SEQUENCE undated MINVALUE 0 START 0")
+    begun = connection.execute("SELECT marked_at FROM marks WHERE name = 'begun'").fetchall()[0][0]
+    place = f"TIMESTAMP '{begun}' + to_microseconds(nextval('undated') // {_UNDATED_ROWS})"
+    for table in ("http_requests", "background_jobs", "logins"):
+        columns = table_columns(connection, table)
+        if columns and ARCHIVED_AT not in columns:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {ARCHIVED_AT} TIMESTAMP DEFAULT ({place})")
+            connection.execute(f"ALTER TABLE {table} ALTER COLUMN {ARCHIVED_AT} DROP DEFAULT")
+    connection.execute(
+        f"INSERT INTO marks SELECT 'archived', {place} WHERE NOT EXISTS (FROM marks WHERE name = 'archived')"
+    )
+    connection.execute("DROP SEQUENCE undated")
+
+
+def _removals(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS removals (source VARCHAR, id BIGINT, day DATE)")
+
+
 STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _requests,
     _bookkeeping,
@@ -139,6 +165,8 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     usage.create,
     usage.create_waiting,
     refreshes.create_freshness,
+    _archive_order,
+    _removals,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
@@ -161,7 +189,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, collectors: Mapping[str, Coll
 
 def _collector_tables(connection: duckdb.DuckDBPyConnection, collector: Collector) -> None:
     if collector.events and collector.events.row:
-        ensure_columns(connection, collector.events.table, _types(columns_of(collector.events.row)))
+        types = _types(columns_of(collector.events.row))
+        ensure_columns(connection, collector.events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
     for state in collector.states:
         if state.kept_in:
             ensure_columns(connection, state.kept_in, {"day": "DATE", **_types(columns_of(state.row))})
@@ -207,15 +236,22 @@ def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the views anew: DuckDB refuses one whose table has gained a column since."""
     tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    named = ("sites", "users", "projects", "workbooks", "views")
-    if not tables.issuperset(named):
+    if not tables.issuperset({*NAMED, "removals"}):
         return
-    for table in named:
-        connection.execute(
-            f"CREATE OR REPLACE VIEW latest_{table} AS"
-            f" SELECT * FROM {table} QUALIFY row_number() OVER (PARTITION BY id ORDER BY day DESC) = 1"
-        )
+    for table in NAMED:
+        connection.execute(_LATEST.format(table=table))
     connection.execute(USAGE)
+
+
+_LATEST = """
+    CREATE OR REPLACE VIEW latest_{table} AS
+    SELECT
+        versions.*,
+        removals.day AS removed_on
+    FROM {table} AS versions
+    LEFT JOIN removals ON removals.source = '{table}' AND removals.id = versions.id
+    QUALIFY row_number() OVER (PARTITION BY versions.id ORDER BY versions.day DESC) = 1
+"""
 
 
 # A sheet's address is unique only within its site, and may be given again after its view was removed: the newest holds.

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import duckdb
@@ -22,6 +22,8 @@ from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.registering import registered
 from exporter.history.schema import AUDIT
 from exporter.history.totals import mark, naive
+
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,15 @@ class Writer:
         marks = self.connection.execute("SELECT marked_at FROM marks WHERE name = 'pruned'").fetchall()
         return marks[0][0] if marks else None
 
+    @cached_property
+    def archived_at(self) -> datetime:
+        """The instant (UTC, naive) of what this transaction archives; a clock that went back is not believed."""
+        last = self.connection.execute("SELECT max(marked_at) FROM marks WHERE name = 'archived'").fetchall()[0][0]
+        return max(naive(self.now), last + _MICROSECOND)
+
     def append(self, events: Events, ranges: Iterable[pa.Table], lookups: Lookups, folds: Sequence[Fold]) -> Appended:
         """Archive events that are final as they come."""
-        appended = archive.append(self.connection, events, ranges, self._obeying(lookups), folds)
+        appended = archive.append(self.connection, events, ranges, self._obeying(lookups), folds, self.archived_at)
         self._count(events.table, appended.new)
         return appended
 
@@ -79,6 +87,7 @@ class Writer:
             folds,
             hidden=self.hidden,
             now=naive(self.now),
+            archived_at=self.archived_at,
             count_people=count_people,
         )
         self._count(events.table, appended.new)
@@ -89,7 +98,7 @@ class Writer:
 
     def promote(self, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> int:
         """Make open requests final that will not complete any more."""
-        new = archive.promote(self.connection, table, gone, lookups, folds, naive(self.now))
+        new = archive.promote(self.connection, table, gone, lookups, folds, naive(self.now), self.archived_at)
         self._count(table, new)
         return new
 
@@ -224,6 +233,7 @@ class Writer:
     def _count(self, table: str, new: int) -> None:
         if new:
             add(self.connection, HISTORY_ROWS.name, [table], new)
+            mark(self.connection, "archived", self.archived_at)
 
 
 def _cleaned(rows: pa.Table) -> pa.Table:

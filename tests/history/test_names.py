@@ -10,7 +10,7 @@ import pytest
 from exporter.collector import columns_of, volatile
 from exporter.history.names import keep
 
-FIRST, SECOND = date(2025, 11, 18), date(2025, 11, 19)
+FIRST, SECOND, THIRD = (date(2025, 11, day) for day in (18, 19, 20))
 
 
 @dataclass
@@ -27,6 +27,7 @@ def connection() -> duckdb.DuckDBPyConnection:
     """A database with the table."""
     connection = duckdb.connect()
     connection.execute("CREATE TABLE assets (day DATE, id BIGINT, name VARCHAR, seen BIGINT)")
+    connection.execute("CREATE TABLE removals (source VARCHAR, id BIGINT, day DATE)")
     return connection
 
 
@@ -58,3 +59,19 @@ def test_what_is_gone_is_remembered(connection: duckdb.DuckDBPyConnection) -> No
     assert _keep(connection, SECOND) == 0
     assert _keep(connection, SECOND, a1="Sales") == 0
     assert connection.execute("SELECT count(*) FROM assets").fetchall() == [(1,)]
+
+
+def test_what_is_removed_is_noted_with_the_first_day_of_that(connection: duckdb.DuckDBPyConnection) -> None:
+    """What is not listed any more is noted once, of its own table, and no more once it is listed again."""
+    noted = "SELECT id, day FROM removals WHERE source = 'assets' ORDER BY id"
+    connection.execute("INSERT INTO removals VALUES ('others', 1, '2025-11-01')")
+    _keep(connection, FIRST, a1="Sales", a2="Plan", a3="Stock")
+    assert connection.execute(noted).fetchall() == []
+    _keep(connection, SECOND, a1="Sales")
+    _keep(connection, THIRD, a1="Sales", a4="New")
+    assert connection.execute(noted).fetchall() == [(2, SECOND), (3, SECOND)]
+    _keep(connection, THIRD, a2="Plan")
+    assert connection.execute(noted).fetchall() == [(1, THIRD), (3, SECOND), (4, THIRD)]
+    assert connection.execute("SELECT * FROM removals WHERE source = 'others'").fetchall() == [
+        ("others", 1, date(2025, 11, 1))
+    ]

@@ -1,12 +1,20 @@
 """The tables are made once, grow with their sources, and leave no DDL in a write-ahead log."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
 from exporter.collectors import discover
 from exporter.history.file import STORAGE_VERSION
-from exporter.history.schema import REQUEST_COLUMNS, ensure_columns, prepare, table_columns
+from exporter.history.schema import (
+    REQUEST_COLUMNS,
+    STEPS,
+    _archive_order,
+    ensure_columns,
+    prepare,
+    table_columns,
+)
 
 
 def test_preparing_twice(tmp_path: Path) -> None:
@@ -61,3 +69,29 @@ def test_columns_that_come_and_change() -> None:
         assert ensure_columns(connection, "t", {"status": "BIGINT"}) == []
         assert table_columns(connection, "t") == {"id": "BIGINT", "status": "VARCHAR", 'odd "name"': "DOUBLE"}
         assert connection.execute("FROM t").fetchall() == [(1, "200", None)]
+
+
+def test_events_of_an_older_file_have_a_place_in_the_archive() -> None:
+    """They begin at the file's beginning, at most 100,000 of an instant, and what is archived later comes after them."""
+    begun = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
+    with duckdb.connect() as connection:
+        prepare(connection, discover())
+        connection.execute("UPDATE marks SET marked_at = ? WHERE name = 'begun'", [begun])
+        connection.execute("DELETE FROM marks WHERE name = 'archived'")
+        for table, rows in (("http_requests", 150_000), ("background_jobs", 3)):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN archived_at")
+            connection.execute(f"INSERT INTO {table} (id) FROM range({rows})")
+        connection.execute("DELETE FROM schema_version WHERE version > ?", [STEPS.index(_archive_order)])
+        prepare(connection, discover())
+        dated = "SELECT count(*), count(DISTINCT archived_at), min(archived_at), max(archived_at) FROM {}"
+        requests = connection.execute(dated.format("http_requests")).fetchall()[0]
+        jobs = connection.execute(dated.format("background_jobs")).fetchall()[0]
+        assert requests == (150_000, 2, begun, begun + timedelta(microseconds=1))
+        assert jobs[0] == 3
+        assert jobs[3] <= begun + timedelta(microseconds=2)
+        most = "SELECT max(count) FROM (SELECT count(*) AS count FROM http_requests GROUP BY archived_at)"
+        assert connection.execute(most).fetchall() == [(100_000,)]
+        marked = connection.execute("SELECT marked_at FROM marks WHERE name = 'archived'").fetchall()[0][0]
+        assert marked >= jobs[3]
+        connection.execute("INSERT INTO http_requests (id) VALUES (1)")
+        assert connection.execute("SELECT count(*) FROM http_requests WHERE archived_at IS NULL").fetchall() == [(1,)]
