@@ -28,6 +28,14 @@ _SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created
 
 
 @dataclass(frozen=True)
+class Instants:
+    """When a transaction is made by the agent's clock, and by the order of the archive (UTC, naive)."""
+
+    now: datetime
+    archived_at: datetime
+
+
+@dataclass(frozen=True)
 class Appended:
     """What became of rows."""
 
@@ -81,21 +89,20 @@ def append_requests(
     folds: Sequence[Fold],
     *,
     hidden: Collection[str],
-    now: datetime,
-    archived_at: datetime,
+    at: Instants,
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
-    believed = lookups.believed(now)
+    believed = lookups.believed(at.now)
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
         columns = ", ".join(_stored(name, hidden) for name in rows.column_names)
         with registered(connection, arriving=marked):
-            opened, completed = _keep_open(connection, marked, final, columns, now)
+            opened, completed = _keep_open(connection, marked, final, columns, at.now)
             select = f"SELECT {columns} FROM arriving WHERE fresh AND {final}"
-            new = _store(connection, events.table, select, archived_at)
+            new = _store(connection, events.table, select, at.archived_at)
         total += Appended(rows.num_rows, new, opened, new - completed + opened, reused)
         stored.append(counting.narrowed(marked, events, folds))
     if not total.read:
@@ -104,10 +111,10 @@ def append_requests(
         if count_people:
             counting.see_people(connection, fresh, believed)
             if counting.USER not in hidden:
-                usage.see_people(connection, fresh, lookups.clocks(now))
+                usage.see_people(connection, fresh, lookups.clocks(at.now))
         if total.new:
             counting.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
-            usage.count(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(now))
+            usage.count(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(at.now))
         oldest, newest = counting.span(connection, fresh, believed)
     return replace(total, oldest=oldest, newest=newest)
 
@@ -122,13 +129,12 @@ def promote(
     gone: pa.Table,
     lookups: Lookups,
     folds: Sequence[Fold],
-    now: datetime,
-    archived_at: datetime,
+    at: Instants,
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
-    limit = f"TIMESTAMP '{lookups.believed(now) - OPEN_FOR}'"
+    limit = f"TIMESTAMP '{lookups.believed(at.now) - OPEN_FOR}'"
     # Our own clock may have been behind when a request was first seen: it decides only where the source says nothing.
-    unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{now}')"
+    unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{at.now}')"
     same = _SAME_KEY.format(a="waiting", b="gone")
     with registered(connection, gone=gone, site_labels=lookups.site_labels()):
         connection.execute(
@@ -136,11 +142,11 @@ def promote(
             f" WHERE created_at < {limit} OR (first_seen_at < {limit} AND {unknown})"
             f" OR EXISTS (SELECT 1 FROM gone WHERE {same})"
         )
-        new = _store(connection, table, "SELECT * EXCLUDE (first_seen_at) FROM promoted", archived_at)
+        new = _store(connection, table, "SELECT * EXCLUDE (first_seen_at) FROM promoted", at.archived_at)
         if new:
             typed = f"(SELECT {counting.typed(REQUEST_COLUMNS)} FROM promoted)"
             counting.count(connection, table, "created_at", typed, folds)
-            usage.count(connection, typed, lookups.clocks(now))
+            usage.count(connection, typed, lookups.clocks(at.now))
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
         connection.execute("DROP TABLE promoted")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Events, Fold, columns_of
 from exporter.history import archive, refreshes, usage
-from exporter.history.archive import Appended
+from exporter.history.archive import Appended, Instants
 from exporter.history.auditing import Auditor
 from exporter.history.counting import USER, Lookups
 from exporter.history.folding import add
@@ -60,7 +60,8 @@ class Writer:
     @cached_property
     def archived_at(self) -> datetime:
         """The instant (UTC, naive) of what this transaction archives; a clock that went back is not believed."""
-        last = self.connection.execute("SELECT max(marked_at) FROM marks WHERE name = 'archived'").fetchall()[0][0]
+        last: datetime
+        ((last,),) = self.connection.execute("SELECT max(marked_at) FROM marks WHERE name = 'archived'").fetchall()
         return max(naive(self.now), last + _MICROSECOND)
 
     def append(self, events: Events, ranges: Iterable[pa.Table], lookups: Lookups, folds: Sequence[Fold]) -> Appended:
@@ -86,8 +87,7 @@ class Writer:
             self._obeying(lookups),
             folds,
             hidden=self.hidden,
-            now=naive(self.now),
-            archived_at=self.archived_at,
+            at=Instants(naive(self.now), self.archived_at),
             count_people=count_people,
         )
         self._count(events.table, appended.new)
@@ -98,7 +98,7 @@ class Writer:
 
     def promote(self, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> int:
         """Make open requests final that will not complete any more."""
-        new = archive.promote(self.connection, table, gone, lookups, folds, naive(self.now), self.archived_at)
+        new = archive.promote(self.connection, table, gone, lookups, folds, Instants(naive(self.now), self.archived_at))
         self._count(table, new)
         return new
 

@@ -161,15 +161,13 @@ def test_names_and_logins(jump: float, source: Source, rig: Rig) -> None:
 
 
 def test_the_order_of_the_archive(jump: float, source: Source, rig: Rig) -> None:
-    """Each transaction's archived_at is later than all before it, wherever the clock jumps: an export misses nothing."""
-    ends = []
+    """Each transaction's archived_at is later than all before it, wherever the clock jumps."""
+    ends: list[datetime] = []
     for poll, moved in enumerate((0.0, jump, -jump, 60.0)):
         rig.now += moved
         _requests(source, 100 * poll + 1, 100 * poll + 10)
         rig.polled(exact=True)
-        found = rig.query(
-            f"SELECT min(archived_at), max(archived_at) FROM http_requests WHERE id BETWEEN {100 * poll} AND {100 * poll + 9}"
-        )
-        ends += found[0]
+        new = f"id BETWEEN {100 * poll} AND {100 * poll + 9}"
+        ends += rig.query(f"SELECT min(archived_at), max(archived_at) FROM http_requests WHERE {new}")[0]
     assert ends == sorted(ends)
     assert len(set(ends)) == len(ends) // 2

@@ -72,7 +72,7 @@ def test_columns_that_come_and_change() -> None:
 
 
 def test_events_of_an_older_file_have_a_place_in_the_archive() -> None:
-    """They begin at the file's beginning, at most 100,000 of an instant, and what is archived later comes after them."""
+    """They begin at the file's beginning, at most 100,000 of an instant; what is archived later comes after them."""
     begun = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
     with duckdb.connect() as connection:
         prepare(connection, discover())

@@ -125,7 +125,7 @@ BREACHES = {
         {"marks"},
     ),
     "a request is open and final": (
-        "INSERT INTO http_requests_open BY NAME SELECT * FROM http_requests WHERE id = 7",
+        "INSERT INTO http_requests_open BY NAME SELECT * EXCLUDE archived_at FROM http_requests WHERE id = 7",
         {"open requests"},
     ),
     "a request without a time is open and final": (
