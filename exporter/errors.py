@@ -14,6 +14,7 @@ Each message is one line that says what happened, to what, and what to do::
     |   |-- HistoryLocked       another agent owns the file
     |   |-- HistoryReplaced     the file is not the one that was read before
     |   |-- HistoryDamaged      the file holds what nobody wrote
+    |   |-- QueryFailed         a query of the history was refused, was wrong or was stopped
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
     |-- OutputUnwritable        what was asked for cannot be put where it should go
     |-- WebError                the web server cannot listen
@@ -88,6 +89,10 @@ class HistoryReplaced(HistoryError):
 
 class HistoryDamaged(HistoryError):
     """The file holds what DuckDB never wrote; it is not touched until a person has looked."""
+
+
+class QueryFailed(HistoryError):
+    """A query of the history was refused, was wrong or was stopped by a limit."""
 
 
 class HistoryUnwritable(HistoryError):

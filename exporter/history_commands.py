@@ -8,6 +8,9 @@ import click
 from exporter.exports import FORMATS, TABLES
 from exporter.terminal import Once, config_file_option, options, seconds_of, show_findings
 
+# The agent waits ten seconds for whoever has the file open, and then counts file_busy.
+QUERY_SECONDS = "8s"
+QUERY_ROWS = 100_000
 INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
 
 
@@ -22,6 +25,67 @@ def instant_of(_ctx: click.Context, _param: click.Parameter, value: datetime | N
         return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
     except OverflowError:
         raise click.BadParameter("is beyond the years 1 to 9999 in UTC") from None
+
+
+def time_limit_of(ctx: click.Context, param: click.Parameter, text: str) -> float:
+    """Read how long a query may take."""
+    seconds = seconds_of(ctx, param, text)
+    if not seconds:
+        raise click.BadParameter("must be longer than 0s")
+    return seconds
+
+
+@history.command(cls=Once)
+@config_file_option
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What to print.",
+)
+def info(config_file: Path, format_: str) -> int:
+    """Print what the history holds: size, span, rows, gaps, possible losses, positions, last polls."""
+    from exporter import history_reports
+
+    return history_reports.info(options(config_file), format_)
+
+
+@history.command(cls=Once)
+@config_file_option
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "csv", "json"]),
+    help="A table, CSV, or one JSON array of objects.  [default: table on a terminal, else csv]",
+)
+@click.option(
+    "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
+)
+@click.option(
+    "--limit", "most_rows", type=click.IntRange(1, 10_000_000), default=QUERY_ROWS, show_default=True, help="Rows."
+)
+@click.option(
+    "--timeout",
+    "seconds",
+    metavar="DURATION",
+    callback=time_limit_of,
+    default=QUERY_SECONDS,
+    show_default=True,
+    help="Stop after, say, 30s. Beyond 10s the agent cannot write meanwhile, and counts file_busy.",
+)
+@click.argument("sql")
+def query(config_file: Path, format_: str | None, output: Path | None, most_rows: int, seconds: float, sql: str) -> int:
+    """Run one SQL statement that reads, also while the agent runs; '-' reads it from standard input.
+
+    It reaches the tables and views of the history (docs/history.md) and nothing else: no file, no extension, no
+    setting, no write. Times are UTC.
+    """
+    from exporter import history_reports
+    from exporter.history.query_process import Bounds
+
+    return history_reports.query(options(config_file), sql, format_, output, Bounds(most_rows, seconds))
 
 
 @history.command(cls=Once)

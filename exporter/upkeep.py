@@ -82,8 +82,7 @@ def prune(
 def export(options: RunOptions, format_: str, table: str, target: str) -> Iterator[Verdict]:
     """Export what is new of a table; the file is let go while it is written elsewhere."""
     write = exports.load(format_)
-    file = _configured(_configuration(options))
-    file.read_only = True
+    file = history_to_read(options)
     rows = Slices(file, table, exports.TABLES[table])
     if rows.is_empty:
         yield Verdict(ok=None, subject=table, message="has no rows yet: the agent writes them when it polls")
@@ -91,6 +90,13 @@ def export(options: RunOptions, format_: str, table: str, target: str) -> Iterat
     count = write(rows, target, exports.Options(rows.history, table, exports.TABLES[table]))
     message = f"{count:,} rows appended to {safe_uri(target)}, which has all up to {rows.newest} UTC"
     yield Verdict(ok=True, subject=table, message=message)
+
+
+def history_to_read(options: RunOptions) -> HistoryFile:
+    """Return the history of the configuration, to be read alone. Raises HistoryUnwritable where there is none."""
+    file = _configured(_configuration(options))
+    file.read_only = True
+    return file
 
 
 def _instant(newest: datetime | None, now: datetime, span: float | None, before: datetime | None) -> datetime:

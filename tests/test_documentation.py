@@ -29,9 +29,12 @@ from exporter.config.freshness import Match, Rule
 from exporter.demo.draft import SMALL
 from exporter.demo.simulation import Simulation
 from exporter.errors import ConfigurationError
-from exporter.history.file import HistoryFile
+from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
+from exporter.history.query import ask
 from exporter.history.redaction import Privacy
+from exporter.history.sandbox import parse
+from exporter.web import assets, usage
 from exporter.web.access import load_access
 from tests.components import require
 
@@ -444,6 +447,34 @@ def test_recipes_answer(number: int, watched: Watched) -> None:
         answer = connection.execute(recipe).fetchall()
     # On some days somebody has opened everything.
     assert answer or "max(usage.created_at) IS NULL" in recipe
+    with HistoryFile(watched.history, Limits(spills=False), read_only=True).open() as connection:
+        assert len(ask(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
+
+
+def test_the_queries_of_the_document_are_run(watched: Watched, tmp_path: Path) -> None:
+    """The commands in docs/history.md and README.md that query the history do so, and print what it holds."""
+    (tmp_path / "question.sql").write_text("FROM marks;")
+    program = f"{shlex.quote(sys.executable)} -m exporter"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TABLEAU_EXPORTER_HISTORY__PATH": str(watched.history)}
+    for document, count in (("docs/history.md", 4), ("README.md", 2)):
+        text = (ROOT / document).read_text()
+        commands = re.findall(r"(?m)^    (tableau-exporter history (?:query|info)(?:.*\\\n)*.*)$", text)
+        assert len(commands) == count
+        script = "\n".join(commands).replace("tableau-exporter", program)
+        done = subprocess.run(
+            ["sh", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, check=True
+        )
+        assert b"possibly lost" in done.stdout
+        assert done.stderr == b""
+    assert (tmp_path / "yesterday.csv").read_bytes().startswith(b"id,controller,")
+
+
+def test_the_json_of_the_document_is_that_of_the_pages() -> None:
+    """The asset that docs/pages.md shows as JSON has the columns of the file, and the lists of use are named."""
+    shown = json.loads(block("docs/pages.md", "one asset as JSON"))
+    assert tuple(shown) == assets.FILE_HEAD
+    section = (ROOT / "docs/pages.md").read_text().partition("`/usage.json` has ")[2].partition("\n\n")[0]
+    assert CODE_SPAN.findall(section.replace("\n", " ")) == [*usage.HOURS_HEAD, "of=content", *usage.CONTENT_HEAD]
 
 
 def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: Path) -> None:

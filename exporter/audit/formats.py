@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, UNKNOWN, WARNING
+from exporter.tabular import json_lines
 from exporter.texts import columns, visible
 
 Row = Mapping[str, Any]
@@ -39,11 +39,7 @@ _SHOWN = {
 
 def as_json(rows: pa.Table) -> Iterator[str]:
     """Yield one array with an object for each asset."""
-    before = "[\n"
-    for row in _rows(rows):
-        yield before + json.dumps({name: _plain(value) for name, value in row.items()}, allow_nan=False)
-        before = ",\n"
-    yield "\n]\n" if rows.num_rows else "[]\n"
+    return json_lines(rows.column_names, (map(_plain, row.values()) for row in _rows(rows)))
 
 
 def as_csv(rows: pa.Table) -> Iterator[str]:

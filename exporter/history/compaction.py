@@ -26,7 +26,12 @@ def free_share(file: HistoryFile) -> float:
     """Return how much of the file is room for what comes."""
     with file.open() as connection:
         connection.execute("CHECKPOINT")
-        total, free = connection.execute("SELECT total_blocks, free_blocks FROM pragma_database_size()").fetchall()[0]
+        return share_of_free_blocks(connection)
+
+
+def share_of_free_blocks(connection: duckdb.DuckDBPyConnection) -> float:
+    """Return how much of an open file is free, as of its last checkpoint."""
+    total, free = connection.execute("SELECT total_blocks, free_blocks FROM pragma_database_size()").fetchall()[0]
     return float(free) / total if total else 0.0
 
 

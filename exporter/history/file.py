@@ -44,6 +44,8 @@ class Limits:
     threads: int = 1
     patience_seconds: float = 10.0
     free_bytes: int = FREE_BYTES_NEEDED
+    spills: bool = True
+    """Whether what does not fit into memory may be written beside the file for the moment."""
 
 
 @dataclass
@@ -308,6 +310,7 @@ def settings(file: HistoryFile) -> Settings:
         "threads": file.limits.threads,
         "storage_compatibility_version": STORAGE_VERSION,
         **CONFINED,
+        **({} if file.limits.spills else {"temp_directory": ""}),
     }
 
 

@@ -1,4 +1,4 @@
-"""The table of assets: a page of it, and all of it as CSV."""
+"""The table of assets: a page of it, and all of it as a file."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,12 +10,13 @@ from exporter.collectors.assets.judging import STATUSES
 from exporter.exposition.asset_table import AssetTable, Judged, Places
 from exporter.exposition.pages import AssetKey, Pages
 from exporter.status import FiringAlert
+from exporter.tabular import Cell
 from exporter.web.choosing import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, alerted, chosen
-from exporter.web.comma import Cell, at
+from exporter.web.downloads import at
 from exporter.web.paging import Paging, address
 
-PATH, CSV_PATH = "/assets", "/assets.csv"
-CSV_HEAD = (
+PATH, CSV_PATH, JSON_PATH = "/assets", "/assets.csv", "/assets.json"
+FILE_HEAD = (
     "site", "project", "asset_type", "asset_id", "asset_name", "content_owner", "status", "hours_since_refresh",
     "warning_hours", "critical_hours", "last_refresh_utc", "next_refresh_utc", "consecutive_failures", "connection",
     "freshness_source",
@@ -90,6 +91,7 @@ def listed(pages: Pages, table: AssetTable, now: float, choice: Choice, page: in
         "statuses": STATUSES,
         "alerts": _rules(pages.firing_of.values(), choice),
         "csv": address(CSV_PATH, pairs, {"rows": None}),
+        "json": address(JSON_PATH, pairs, {"rows": None}),
         "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
         "with_": lambda **changes: address(PATH, pairs, {"page": None, **changes}),
         "only": only,
@@ -134,31 +136,31 @@ def _paths(project: str) -> Sequence[tuple[str, str]]:
     return [(part, "/".join(parts[: number + 1])) for number, part in enumerate(parts)]
 
 
-def csv_rows(
+def file_rows(
     table: AssetTable, now: float, choice: Choice, among: Iterable[AssetKey] | None = None
 ) -> Iterator[Sequence[Cell]]:
-    """Return everything that was chosen, as rows of CSV_HEAD."""
+    """Return everything that was chosen, as rows of FILE_HEAD; what is not known is None."""
     judged = table.at(now)
     places: Places = chosen(table, judged, choice, among)
-    return (_csv_row(table, judged, place) for place in places.tolist())
+    return (_file_row(table, judged, place) for place in places.tolist())
 
 
-def _csv_row(table: AssetTable, judged: Judged, place: int) -> Sequence[Cell]:
+def _file_row(table: AssetTable, judged: Judged, place: int) -> Sequence[Cell]:
     row = row_of(table, judged, place)
     return (
-        row.site,
-        row.project,
-        row.asset_type,
-        row.asset_id,
-        row.name,
-        row.owner,
+        row.site or None,
+        row.project or None,
+        row.asset_type or None,
+        row.asset_id or None,
+        row.name or None,
+        row.owner or None,
         row.status,
         None if row.hours is None else round(row.hours, 2),
         row.warning,
         row.critical,
-        at(math.nan if row.refreshed is None else row.refreshed),
-        at(math.nan if row.following is None else row.following),
+        at(row.refreshed),
+        at(row.following),
         None if row.failures is None else int(row.failures),
-        row.connection,
-        row.freshness_source,
+        row.connection or None,
+        row.freshness_source or None,
     )

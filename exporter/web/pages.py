@@ -13,7 +13,7 @@ from starlette.routing import Route
 from exporter.exposition.pages import Pages
 from exporter.status import Status
 from exporter.web import asset, assets, choosing, usage
-from exporter.web.comma import csv_answer
+from exporter.web.downloads import download, refusal
 from exporter.web.environment import encoded, source_state
 from exporter.web.large import StreamedInTurn
 from exporter.web.page import StatusPage
@@ -51,10 +51,12 @@ class PageRoutes:
         pages: Mapping[str, Made] = {
             "/": self.status,
             "/assets": self.assets,
-            "/assets.csv": self.assets_csv,
+            "/assets.csv": partial(self.assets_file, "csv"),
+            "/assets.json": partial(self.assets_file, "json"),
             "/assets/{asset_type}/{asset_id:path}": self.asset,
             "/usage": self.usage,
-            "/usage.csv": self.usage_csv,
+            "/usage.csv": partial(self.usage_file, "csv"),
+            "/usage.json": partial(self.usage_file, "json"),
         }
         return [Route(path, self._in_turn(made)) for path, made in pages.items()]
 
@@ -90,23 +92,24 @@ class PageRoutes:
     def assets(self, request: Request) -> Response:
         """Show the table of assets."""
         parameters = Parameters(request.query_params, choosing.PARAMETERS, ["status"])
-        if parameters.choice("format", ("html", "csv"), "html") == "csv":
-            return self.assets_csv(request)
+        form = parameters.choice("format", ("html", "csv", "json"), "html")
+        if form != "html":
+            return self.assets_file(form, request)
         choice, page = choosing.Choice.of(parameters), parameters.page()
         pages, status = self._shown.pages(), self._shown.status()
         values = assets.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
         return self._page("assets.html", status, pages, values)
 
-    def assets_csv(self, request: Request) -> Response:
-        """Send everything that fits, as CSV."""
+    def assets_file(self, form: str, request: Request) -> Response:
+        """Send everything that fits, as CSV or JSON."""
         parameters = Parameters(request.query_params, choosing.PARAMETERS, ["status"])
-        parameters.choice("format", ("csv",), "csv")
+        parameters.choice("format", (form,), form)
         parameters.page()
         choice = choosing.Choice.of(parameters)
         pages, now = self._shown.pages(), self._shown.status().now
         among = choosing.alerted(pages, choice)
-        rows = assets.csv_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
-        return csv_answer("assets.csv", assets.CSV_HEAD, rows)
+        rows = assets.file_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
+        return download("assets", form, assets.FILE_HEAD, rows)
 
     def asset(self, request: Request) -> Response:
         """Show one asset."""
@@ -127,18 +130,18 @@ class PageRoutes:
         asked = usage.Asked.of(parameters, usage.sites_of(pages))
         return self._page("usage.html", status, pages, usage.shown(pages, asked, parameters.page(), status))
 
-    def usage_csv(self, request: Request) -> Response:
-        """Send the hours, or a list of workbooks, as CSV."""
-        parameters = Parameters(request.query_params, usage.CSV_PARAMETERS)
+    def usage_file(self, form: str, request: Request) -> Response:
+        """Send the hours, or a list of workbooks, as CSV or JSON."""
+        parameters = Parameters(request.query_params, usage.FILE_PARAMETERS)
         parameters.page()
         pages = self._shown.pages()
         asked = usage.Asked.of(parameters, usage.sites_of(pages))
-        if parameters.choice("of", usage.CSVS, "hours") == "hours":
-            rows = usage.csv_hours(pages.use, asked) if pages.use else iter(())
-            return csv_answer("usage.csv", usage.HOURS_HEAD, rows)
+        if parameters.choice("of", usage.FILES, "hours") == "hours":
+            rows = usage.hours_rows(pages.use, asked) if pages.use else iter(())
+            return download("usage", form, usage.HOURS_HEAD, rows)
         content = asked.content(pages)
-        listed = usage.csv_content(content, asked) if content else iter(())
-        return csv_answer("content.csv", usage.CONTENT_HEAD, listed)
+        listed = usage.content_rows(content, asked) if content else iter(())
+        return download("content", form, usage.CONTENT_HEAD, listed)
 
     def _page(
         self,
@@ -154,5 +157,7 @@ class PageRoutes:
         return HTMLResponse(encoded(self._environment, template, {**known, **values}), code)
 
     def _wrong(self, request: Request, line: str) -> Response:
+        if request.url.path.endswith(".json"):
+            return refusal(line)
         values = {"title": "This cannot be shown", "line": line, "back": request.url.path.removesuffix(".csv")}
         return self._page("wrong.html", self._shown.status(), self._shown.pages(), values, HTTPStatus.BAD_REQUEST)

@@ -10,16 +10,17 @@ import numpy.typing as npt
 from exporter.exposition.pages import Content, Counts, Numbers, Pages
 from exporter.exposition.recalled import HOUR_SECONDS, Use
 from exporter.status import Status
+from exporter.tabular import Cell
 from exporter.web.assets import known
 from exporter.web.charts import hourly
-from exporter.web.comma import Cell, at
+from exporter.web.downloads import at
 from exporter.web.paging import Paging, address
 from exporter.web.parameters import Parameters, WrongParameter
 from exporter.web.unknown import DAY_SECONDS, why_no_content, why_no_requests
 
-PATH, CSV_PATH = "/usage", "/usage.csv"
+PATH, CSV_PATH, JSON_PATH = "/usage", "/usage.csv", "/usage.json"
 PARAMETERS = ("site", "days", "list", "page")
-CSV_PARAMETERS = (*PARAMETERS, "of")
+FILE_PARAMETERS = (*PARAMETERS, "of")
 DAYS = ("1", "2", "8")
 LISTS = {
     "most": "Most opened workbooks",
@@ -27,7 +28,7 @@ LISTS = {
     "unused30": "Workbooks not opened for 30 days",
     "unused90": "Workbooks not opened for 90 days",
 }
-CSVS = ("hours", "content")
+FILES = ("hours", "content")
 ROWS = 50
 LATE_INTERVALS, LATE_SECONDS = 3, 1800.0
 """What was counted is late after so many exact intervals, and never before so many seconds."""
@@ -158,7 +159,9 @@ def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str,
         "no_content": asked.why_no_content(pages),
         "content": content,
         "hours_csv": address(CSV_PATH, pairs, {"list": None, "of": "hours"}),
+        "hours_json": address(JSON_PATH, pairs, {"list": None, "of": "hours"}),
         "content_csv": address(CSV_PATH, pairs, {"days": None, "of": "content"}),
+        "content_json": address(JSON_PATH, pairs, {"days": None, "of": "content"}),
         "with_": lambda **changes: address(PATH, pairs, changes),
         "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
         "paging": Paging(0, ROWS, page) if content is None else None,
@@ -221,7 +224,7 @@ def _opened(content: Content, place: int) -> Opened:
     )
 
 
-def csv_hours(use: Use, asked: Asked) -> Iterator[Sequence[Cell]]:
+def hours_rows(use: Use, asked: Asked) -> Iterator[Sequence[Cell]]:
     """Return the hours as rows of HOURS_HEAD."""
     hours = hours_of(use, asked)
     people: Sequence[int | None] = [None] * len(hours.hours) if hours.people is None else hours.people.tolist()
@@ -229,17 +232,17 @@ def csv_hours(use: Use, asked: Asked) -> Iterator[Sequence[Cell]]:
     return ((at(hour), requests, count) for hour, requests, count in rows)
 
 
-def csv_content(content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
+def content_rows(content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
     """Return a list of workbooks, all of it, as rows of CONTENT_HEAD."""
     return (
         (
-            content.site[place],
-            content.asset_id[place],
-            content.name[place],
-            content.workbook[place],
+            content.site[place] or None,
+            content.asset_id[place] or None,
+            content.name[place] or None,
+            content.workbook[place] or None,
             at(content.created_at[place]),
             *(int(content.loads[days][place]) for days in (7, 30, 90)),
-            at(content.last_day[place])[:10],
+            (at(content.last_day[place]) or "")[:10] or None,
         )
         for place in places_of(content, asked).tolist()
     )

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from exporter.web.comma import cell
+from exporter.tabular import cell
 from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import by_labels

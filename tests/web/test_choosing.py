@@ -10,9 +10,9 @@ from starlette.datastructures import QueryParams
 from exporter.collectors.assets.judging import STATUSES
 from exporter.exposition.asset_table import AssetTable, Mask, Texts
 from exporter.status import FiringAlert
-from exporter.web.assets import CSV_HEAD, csv_rows, row_of
+from exporter.tabular import csv_lines, in_parts
+from exporter.web.assets import FILE_HEAD, file_rows, row_of
 from exporter.web.choosing import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
-from exporter.web.comma import csv_parts
 from exporter.web.parameters import Parameters
 from tests.web.fakes import NOW
 from tests.web.shown import an_asset, some_pages
@@ -149,7 +149,7 @@ def test_the_same_is_asked_for_again(table: AssetTable) -> None:
 def test_csv_has_what_is_chosen(table: AssetTable) -> None:
     """The file has every asset that fits, in the same order, in as many columns as its head."""
     query = "project=Finance&sort=name"
-    text = b"".join(csv_parts(CSV_HEAD, csv_rows(table, NOW, asked(query)))).decode()
+    text = b"".join(in_parts(csv_lines(FILE_HEAD, file_rows(table, NOW, asked(query))))).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["asset_name"] for row in rows] == names(table, query)
     payroll = next(row for row in rows if row["asset_name"] == "Payroll")
@@ -163,7 +163,7 @@ def test_a_long_file_comes_in_parts() -> None:
     """All of a large table is sent, a thousand rows at a time."""
     table = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"{n}") for n in range(2500)], told=True).assets
     assert table is not None
-    parts = list(csv_parts(CSV_HEAD, csv_rows(table, NOW, asked("rows=25"))))
+    parts = list(in_parts(csv_lines(FILE_HEAD, file_rows(table, NOW, asked("rows=25")))))
     assert len(parts) == 3
     assert b"".join(parts).count(b"\r\n") == 2501
 

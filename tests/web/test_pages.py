@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,10 @@ from exporter.web.passwords import Passwords
 from tests.web.fakes import FakeEndpoint, ask
 from tests.web.shown import an_asset, some_pages
 
-PATHS = ["/", "/assets", "/assets.csv", "/assets/workbook/w-1", "/usage", "/usage.csv", "/usage.csv?of=content"]
+PATHS = [
+    *("/", "/assets", "/assets.csv", "/assets.json", "/assets/workbook/w-1"),
+    *("/usage", "/usage.csv", "/usage.json", "/usage.csv?of=content", "/usage.json?of=content"),
+]
 APP = application(FakeEndpoint(pages_shown=some_pages(firing=None)))
 
 
@@ -51,7 +55,7 @@ def test_users(path: str) -> None:
     assert (answer.status, answer.body) == (401, b"Unauthorized\n")
 
 
-@pytest.mark.parametrize("path", [path.replace("?of=content", "") for path in PATHS[1:]])
+@pytest.mark.parametrize("path", [path for path in PATHS[1:] if "?" not in path and ".json" not in path])
 def test_wrong_parameters(path: str) -> None:
     """A parameter that is not known, or cannot be, is a page of status 400 that says what can."""
     answer = ask(APP, "GET", f"{path}?<script>=1")
@@ -67,7 +71,7 @@ def test_wrong_parameters(path: str) -> None:
         ("/assets?page=2", "page cannot be 2; there is one page."),
         ("/assets?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
         ("/assets.csv?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
-        ("/assets?format=xml", "format cannot be “xml”; it is one of html, csv."),
+        ("/assets?format=xml", "format cannot be “xml”; it is one of html, csv, json."),
         ("/usage?days=9", "days cannot be “9”; it is one of 1, 2, 8."),
         ("/usage?site=elsewhere", "There is no such site"),
         ("/usage.csv?of=people", "of cannot be “people”"),
@@ -159,8 +163,64 @@ def test_content_as_a_file() -> None:
     assert _rows(ask(APP, "GET", "/usage.csv?of=content&list=views").body) == most
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("/assets{}", "/assets{}?project=Finance&sort=name", "/assets{}?status=Unknown", "/assets{}?q=nowhere"),
+        *("/usage{}", "/usage{}?days=2&site=hr", "/usage{}?of=content", "/usage{}?of=content&list=unused30"),
+    ],
+)
+def test_json_is_what_csv_is(query: str) -> None:
+    """JSON has the rows and columns of CSV in their order: numbers as numbers, what is not known as null."""
+    csv_file, json_file = (ask(APP, "GET", query.format(form)) for form in (".csv", ".json"))
+    assert json_file.headers["Content-Type"] == "application/json"
+    head, *rows = csv.reader(io.StringIO(csv_file.body.decode(), newline=""))
+    objects = json.loads(json_file.body)
+    assert [list(row) for row in objects] == [head] * len(rows)
+    assert [["" if value is None else str(value) for value in row.values()] for row in objects] == rows
+    assert not [value for row in objects for value in row.values() if value == ""]
+
+
+def test_types_in_json() -> None:
+    """Counts and hours are numbers, names are exact, instants are ISO 8601 in UTC."""
+    pages = some_pages([an_asset(asset_name="=1+1", project=None)])
+    (asset,) = json.loads(ask(application(FakeEndpoint(pages_shown=pages)), "GET", "/assets.json").body)
+    assert (asset["asset_name"], asset["project"]) == ("=1+1", None)
+    assert isinstance(asset["hours_since_refresh"], float)
+    hour = json.loads(ask(APP, "GET", "/usage.json?days=2").body)[-1]
+    assert hour == {"hour_utc": "2026-07-27T10:00:00Z", "requests": 1221, "active_people": 33}
+
+
+def test_json_however_it_is_asked_for() -> None:
+    """The parameter of the page gives the same as the path; a browser shows it, and stores nothing."""
+    answer = ask(APP, "GET", "/assets.json?project=Finance")
+    assert answer.body == ask(APP, "GET", "/assets?project=Finance&format=json").body
+    assert "Content-Disposition" not in answer.headers
+    assert ask(APP, "GET", "/assets.json?page=999&rows=25&format=json").body == ask(APP, "GET", "/assets.json").body
+
+
+@pytest.mark.parametrize("path", ["/assets.json", "/usage.json"])
+def test_wrong_parameters_of_json(path: str) -> None:
+    """A program that asks wrongly gets status 400 and an object that says what can be asked for."""
+    answer = ask(APP, "GET", f"{path}?<script>=1")
+    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/json")
+    assert json.loads(answer.body)["error"].startswith("There is no parameter \u201c<script>\u201d here; there are")
+
+
+@pytest.mark.parametrize("path", ["/assets?project=Finance", "/usage?site=hr"])
+def test_pages_lead_to_their_files(path: str) -> None:
+    """Beside each link to CSV is one to the same as JSON."""
+    text = ask(APP, "GET", path).body.decode()
+    links = [part.partition('"')[0] for part in text.split('href="')]
+    files = [link for link in links if ".csv" in link]
+    assert files
+    assert [link.replace(".csv", ".json") for link in files] == [link for link in links if ".json" in link]
+
+
 def test_files_of_nothing() -> None:
-    """Where nothing is known, a file has its head alone."""
+    """Where nothing is known, CSV has its head alone, and JSON is an empty array."""
+    for path in ("/assets.json", "/usage.json", "/usage.json?of=content"):
+        assert ask(application(FakeEndpoint(pages_shown=Pages())), "GET", path).body == b"[]\n"
     for path in ("/assets.csv", "/usage.csv", "/usage.csv?of=content"):
         answer = ask(application(FakeEndpoint(pages_shown=Pages())), "GET", path)
         assert (answer.status, answer.body.count(b"\r\n")) == (200, 1)
