@@ -81,8 +81,6 @@ def _answered(process: "subprocess.Popen[bytes]", order: Order) -> Answer:
     if code == DONE:
         found = json.loads(head)
         return Answer([Column(*column) for column in found["columns"]], rows[:-1], found["is_cut"])
-    if code == -signal.SIGINT:
-        raise KeyboardInterrupt
     if code == REFUSED or code < 0:
         raise QueryFailed(head.decode() if code == REFUSED else _ended(-code, order.seconds))
     raise RuntimeError(head.decode() or f"the process of the query ended with {code}")
@@ -100,7 +98,6 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     """Run the query that is given in one line; write its answer, or one line that says why there is none."""
     order = Order(**json.loads(given.readline()))
     threading.Thread(target=_end_with, args=[given], daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         _forbid_files()
         found = _found(order)

@@ -272,6 +272,25 @@ def test_duckdb_itself_reaches_no_file(house: House, number: int) -> None:
     assert CANARY.encode() not in answered
 
 
+@pytest.mark.parametrize("function", ["read_blob", "read_text", "read_csv"])
+def test_the_bytes_of_the_history_stay_closed(house: House, function: str) -> None:
+    """The file of the database itself, which has what was pruned from it, is not to be read as a file either."""
+    with pytest.raises(QueryFailed, match="LocalFileSystem has been disabled"):
+        house.ask(Statement(house.written(f"FROM {function}('{{history}}')"), is_explain=False))
+
+
+def test_nothing_is_spilled(house: House) -> None:
+    """DuckDB has no folder to write what does not fit into memory."""
+    assert house.ask(parse("SELECT current_setting('temp_directory')")).rows == [b'[""]']
+
+
+@pytest.mark.parametrize("sql", [sql for sql in STATEMENTS if "RETURNING" in sql])
+def test_nothing_within_with_writes(sql: str) -> None:
+    """A CTE that writes is refused by the parser, before DuckDB would refuse it."""
+    with pytest.raises(QueryFailed, match=r"only a statement that reads is run|A CTE needs a SELECT"):
+        parse(sql)
+
+
 @pytest.mark.parametrize("name", ["threads", "enable_external_access", "disabled_filesystems", "lock_configuration"])
 def test_duckdb_itself_keeps_its_settings(house: House, name: str) -> None:
     """Without the parser's refusal, DuckDB still changes no setting."""
