@@ -21,7 +21,10 @@ class SourceStatus:
 
 @dataclass(frozen=True)
 class CollectorStatus:
-    """The last run of one collector; ``note`` names what its source lacks."""
+    """The last run of one collector; ``note`` names what its source lacks.
+
+    ``causes`` are what alone made it fail: the source, the history, another collector. Empty where it failed by itself.
+    """
 
     name: str
     success: bool
@@ -30,6 +33,7 @@ class CollectorStatus:
     rows: int | None = None
     error: str | None = None
     note: str | None = None
+    causes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,3 +108,5 @@ class Status:
     config_file: str | None = None
     config_error: str | None = None
     freshness_sources: tuple[FreshnessSource, ...] = ()
+    history_error: str | None = None
+    """Why the last poll could not write the history."""

@@ -58,10 +58,12 @@ def token_shared(view: View) -> Found:
 
 
 def collector_failing(view: View) -> Found:
-    """Find collectors that give nothing although the repository answers."""
+    """Find collectors that give nothing although their sources answer."""
     if _repository_silent(view):
         return Found({})
-    return Found({pairs: value for pairs, value in view.samples(families.COLLECTOR_SUCCESS) if value == 0})
+    follow = {(("collector", "assets"),)} if view.sources.up.get("rest") is False else set()
+    failing = {pairs: value for pairs, value in view.samples(families.COLLECTOR_SUCCESS) if value == 0}
+    return Found({pairs: value for pairs, value in failing.items() if pairs not in follow})
 
 
 def column_missing(view: View) -> Found:

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import structlog
-
 from exporter.agent_families import NOTIFICATIONS_SENT
 from exporter.alerting.courier import Message, Receipt
 from exporter.alerting.describing import error_text
@@ -23,8 +21,7 @@ from exporter.history.history import History
 from exporter.history.totals import Totals, instant
 from exporter.metrics import Family
 
-log = structlog.get_logger()
-
+WRITER = "notifier"
 # What can be told again without harm is written with the next thing that cannot, or once a minute; so is a file tried
 # that failed, for that may take long.
 WRITE_SECONDS = 60.0
@@ -62,8 +59,9 @@ class Memory:
             with history.writing(instant(now)) as writer:
                 alerts, past = kept.read(writer.connection), kept.read_past(writer.connection)
         except HistoryError as failure:
-            self._complain(failure)
+            self._complain(history, failure)
             return
+        history.write_failures.succeeded(WRITER)
         self.states.remember(map(_alerted, alerts))
         self.past.remember(past)
         self._remembers, self._trouble = True, None
@@ -120,8 +118,9 @@ class Memory:
                 self._ask_errors(tasks(), lambda asked: kept.errors(connection, asked, instant(now)))
         except HistoryError as failure:
             self._written_at = now
-            self._complain(failure)
+            self._complain(history, failure)
             return
+        history.write_failures.succeeded(WRITER)
         self._written_at, self._trouble = now, None
         self.states.changed -= changed
         self.past.changed = False
@@ -147,9 +146,8 @@ class Memory:
         # Another one, for those who are reading this one.
         self.errors = errors | {key: error_text(text) for key, text in texts.items() if text}
 
-    def _complain(self, failure: HistoryError) -> None:
-        if self._trouble != str(failure):
-            log.warning("alerts were not written down; they are told all the same", error=str(failure))
+    def _complain(self, history: History, failure: HistoryError) -> None:
+        history.write_failures.failed(WRITER, failure)
         self._trouble = str(failure)
 
 

@@ -3,6 +3,7 @@
 Everything pinned is immutable and replaced whole, so a reader takes hold of it and needs no lock afterwards.
 """
 
+import itertools
 import platform
 import threading
 from collections import deque
@@ -72,6 +73,7 @@ class Board:
         self._states: dict[str, Showing] = {}
         self._archive: tuple[AnyBlock, ...] = ()
         self._archive_status = ArchiveStatus("")
+        self._history_errors: dict[str, str] = {}
         self._polls: deque[PollStatus] = deque(maxlen=POLLS_SHOWN)
         self._told: set[str] = set()
         self._recalled: dict[tuple[str, str], Recalled] = {}
@@ -146,6 +148,13 @@ class Board:
             self._archive = tuple(blocks)
             self._archive_status = status
 
+    def pin_history_error(self, source: str, error: str | None) -> None:
+        """Say why the history could not be written by the poll of a source; None where it was."""
+        with self._lock:
+            self._history_errors.pop(source, None)
+            if error is not None:
+                self._history_errors[source] = error
+
     def pin_recalled(self, state: str, source: str, recalled: Recalled) -> None:
         """Replace what the history knew of the rows of a state that a source told of."""
         with self._lock:
@@ -214,6 +223,7 @@ class Board:
                 config_file,
                 self._reload.error,
                 _freshness_sources(self._states, now),
+                next(iter(self._history_errors.values()), None),
             )
 
     def blocks(self, now: float) -> Iterator[AnyBlock]:
@@ -270,7 +280,7 @@ def _freshness_sources(states: Mapping[str, Showing], now: float) -> tuple[Fresh
 def _unshown(status: CollectorStatus, faults: Mapping[str, str]) -> CollectorStatus:
     """Return the status of a collector, which did not succeed where one of its states cannot be shown."""
     failed = any(name.split("/")[0] == status.name for name in faults)
-    return replace(status, success=False) if failed else status
+    return replace(status, success=False, causes=()) if failed else status
 
 
 def _of_all_sources(statuses: Iterable[CollectorStatus]) -> tuple[CollectorStatus, ...]:
@@ -284,6 +294,7 @@ def _of_all_sources(statuses: Iterable[CollectorStatus]) -> tuple[CollectorStatu
 def _both(one: CollectorStatus, other: CollectorStatus) -> CollectorStatus:
     times = [status.succeeded_at for status in (one, other) if status.succeeded_at is not None]
     counts = [status.rows for status in (one, other) if status.rows is not None]
+    causes = [status.causes for status in (one, other) if not status.success]
     return CollectorStatus(
         one.name,
         one.success and other.success,
@@ -292,6 +303,8 @@ def _both(one: CollectorStatus, other: CollectorStatus) -> CollectorStatus:
         max(counts) if counts else None,
         "; ".join(filter(None, (one.error, other.error))) or None,
         "; ".join(filter(None, (one.note, other.note))) or None,
+        # One that failed by itself at one source did not fail because of another.
+        tuple(dict.fromkeys(itertools.chain(*causes))) if all(causes) else (),
     )
 
 

@@ -19,6 +19,7 @@ from exporter.history.positions import Position, read_positions
 from exporter.history.redaction import Privacy
 from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
 from exporter.history.totals import Totals, naive, read_totals
+from exporter.history.write_failures import WriteFailures
 from exporter.history.writer import Writer
 
 PRUNE_STEP = timedelta(days=1)
@@ -50,6 +51,7 @@ class History:
         self._cleaner = Cleaner(privacy)
         self._auditor = Auditor(retention)
         self._key_file = key_file or file.path.with_suffix(".key")
+        self.write_failures = WriteFailures()
         self.known = False
         """Whether the totals have been read: until then what the file counts is unknown, and unknown is absent."""
         self._prepared = False

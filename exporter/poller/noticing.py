@@ -1,13 +1,10 @@
-"""What keeps the history from being written: said once for each reason, counted as soon as it can be written down."""
+"""What keeps the history from being written: reported at once, counted as soon as it can be written down."""
 
 from collections import Counter
 
-import structlog
-
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryReplaced
 from exporter.history.writer import Writer
-
-log = structlog.get_logger()
+from exporter.poller.shared import Shared
 
 _KINDS = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
 
@@ -15,16 +12,16 @@ _KINDS = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDam
 class Notices:
     """The failures of one source's polls to write, until they are written down themselves."""
 
-    def __init__(self, consequence: str) -> None:
-        self._message = f"the history was not written; {consequence}"
+    def __init__(self, source: str, shared: Shared) -> None:
+        self._source = source
+        self._board = shared.board
+        self._failures = shared.history.write_failures
         self._counted: Counter[str] = Counter()
-        self._said: str | None = None
 
     def notice(self, failure: HistoryError) -> None:
-        """Count a failure, and say it unless it was the last thing said."""
-        if self._said != str(failure):
-            log.warning(self._message, error=str(failure))
-        self._said = str(failure)
+        """Report a failure, and count it."""
+        self._failures.failed(self._source, failure)
+        self._board.pin_history_error(self._source, str(failure))
         self._counted[_KINDS.get(type(failure), "file_unwritable")] += 1
 
     def write(self, writer: Writer) -> None:
@@ -37,5 +34,6 @@ class Notices:
         self._counted.clear()
 
     def well(self) -> None:
-        """Say that all is well again: the same failure is news from now on."""
-        self._said = None
+        """Report that everything of this poll was written."""
+        self._failures.succeeded(self._source)
+        self._board.pin_history_error(self._source, None)

@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from exporter.collector import Collector, Events, State
+from exporter.collector import Events, State
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.history.totals import instant
 from exporter.history.writer import Writer
@@ -20,11 +19,11 @@ from exporter.poller.loop import poll_until
 from exporter.poller.noticing import Notices
 from exporter.poller.pace import Due, exact_interval
 from exporter.poller.recollecting import Recollection
-from exporter.poller.runs import Runs
+from exporter.poller.runs import HISTORY
 from exporter.poller.shared import Shared
-from exporter.poller.showing import SOURCE, Shower
+from exporter.poller.showing import Shower
 from exporter.poller.tables import append_sightings, columns_to_fit, finish
-from exporter.poller.taking import Taken, Taker
+from exporter.poller.taking import SOURCE, Taken, Taker
 from exporter.poller.viewing import LOOK_BACK
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
@@ -57,7 +56,7 @@ class Poller:
         self._shower = Shower(shared, poll_interval=schedule.poll_interval, exact_interval=schedule.exact_interval)
         self._kept: dict[StateKey, pa.Table] = {}
         self._learned: dict[StateKey, pa.Table] = {}
-        self._notices = Notices("the requests wait in the repository")
+        self._notices = Notices(SOURCE, shared)
         self._states_due = Due(schedule.exact_interval)
         self._scan_due = Due(schedule.exact_interval)
         self._recollection = Recollection(SOURCE, shared)
@@ -98,13 +97,14 @@ class Poller:
         except SourceError as failure:
             error = str(failure)
             self._shower.unanswered(failure, now)
-            fail_all(taken.runs, self._collectors, error)
-        if prepared and (unwritten := self._store(taken, now, exact=exact) or taken.unwritten):
+            taken.runs.fail_all(self._collectors, error)
+        unwritten = (self._store(taken, now, exact=exact) or taken.unwritten) if prepared else None
+        if unwritten:
             self._notices.notice(unwritten)
             error = str(unwritten)
         elif error is None:
             self._notices.well()
-        if prepared:
+        if prepared and not unwritten:
             self._recollection.forget(now, taken.asked_at, exact=exact)
         if error is None:
             self._settle(taken, now, exact=exact, scan=scan)
@@ -139,7 +139,7 @@ class Poller:
         # Where the archive stands is not known: what was read now could not be stored.
         for name, collector in self._collectors.items():
             if collector.events:
-                taken.runs.fail(name, in_the_way)
+                taken.runs.fail(name, in_the_way, HISTORY)
 
     def _prepare(self, now: float) -> str | None:
         """Open the file the first time, and show what it holds before the source is asked."""
@@ -167,7 +167,7 @@ class Poller:
             waiting = taken.waiting()
             for name, collector in self._collectors.items():
                 if collector.events and collector.events.table in waiting:
-                    taken.runs.fail(name, str(failure))
+                    taken.runs.fail(name, str(failure), HISTORY)
             return failure
         self._notices.written()
         self._history.file.quarantined.clear()
@@ -211,12 +211,6 @@ class Poller:
 
     def _state(self, key: StateKey) -> State:
         return self._collectors[key[0]].states[key[1]]
-
-
-def fail_all(runs: Runs, collectors: Mapping[str, Collector], error: str) -> None:
-    """Say of every collector that its data could not be had."""
-    for name in collectors:
-        runs.fail(name, error)
 
 
 def _believed(now: float, taken: Taken) -> datetime:

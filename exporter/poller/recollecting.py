@@ -94,5 +94,7 @@ class Recollection:
     def _say(self, name: str, error: HistoryError) -> None:
         # How much memory was lacking changes from one time to the next, and would be said again each time.
         if name not in self._said:
-            log.warning("the pages lack what the history could not be asked", asked=name, error=str(error))
+            # A file that is held keeps the next poll from writing too, which has the line.
+            write = log.debug if isinstance(error, HistoryBusy) else log.warning
+            write("the pages lack what the history could not be asked", asked=name, error=str(error))
         self._said.add(name)

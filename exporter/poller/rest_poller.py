@@ -47,7 +47,7 @@ class RestPoller:
         self._shared = shared
         self._interval = interval
         self._stopped = stopped
-        self._notices = Notices("what the APIs tell is asked for again")
+        self._notices = Notices(SOURCE, shared)
         self._teller = Teller(shared, rest, interval)
         self._look_ups = LookUps(look_ups_a_day)
         self._learning_due = Due(LEARNING_SECONDS)
@@ -81,7 +81,8 @@ class RestPoller:
             self._shared.on_change()
             return True
         unprepared = self._prepare(now)
-        runs, told, error = Runs(), Told(), None
+        runs, told = Runs(SOURCE), Told()
+        refusal: SourceError | None = None
         made = {key: self._maker(self._state(key)) for key in self._shared.assemblies}
         for name, _ in self._shared.assemblies:
             runs.by_name.setdefault(name, Run()).ran = True
@@ -93,27 +94,27 @@ class RestPoller:
             self._teller.answered(now)
         except PollInterrupted:
             return False
-        except SourceError as refusal:
-            error = str(refusal)
-            self._teller.unanswered(error, now)
+        except SourceError as failure:
+            refusal = failure
+            self._teller.unanswered(refusal, now)
         finally:
             self._look_ups.add(told.looked_up(), self._rest.looked_up, now)
         if self._stopped.is_set():
             return False  # a reload may have named other sites
         self._update(told, now)
-        if error is None:
+        if refusal is None:
             sites = {site.casefold() for site in told.sites}
             self._read_at = {key: at for key, at in self._read_at.items() if key[0].casefold() in sites}
         self._put(told, runs, now)
         self._shared.on_change()
-        failure = unprepared or self._store(told, now)
-        self._teller.show(told, runs, error, str(failure) if failure else None, now)
+        unwritten = unprepared or self._store(told, now)
+        self._teller.show(told, runs, refusal, unwritten, now)
         self._teller.show_sources(self._read_at, now)
         if not self._shared.board.asks("repository"):
             show_archive(self._shared)
         self._shared.board.pin_told(SOURCE)
         self._shared.on_change()
-        answered = error is None and (bool(told.notes) or not told.failures)
+        answered = refusal is None and (bool(told.notes) or not told.failures)
         del told
         give_back()
         return answered

@@ -1,12 +1,14 @@
 """How each collector's run went during one poll."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, HistoryError, SourceUnreachable
 from exporter.status import CollectorStatus
+
+HISTORY = "history"
 
 
 @dataclass
@@ -16,13 +18,16 @@ class Run:
     seconds: float = 0.0
     rows: int = 0
     error: str | None = None
+    cause: str | None = None
+    """What alone made it fail, for which nobody looks for the fault here."""
     ran: bool = False
 
 
 @dataclass
 class Runs:
-    """The runs of one poll, by collector."""
+    """The runs of one poll of a source, by collector."""
 
+    source: str
     by_name: dict[str, Run] = field(default_factory=dict)
 
     @contextmanager
@@ -34,21 +39,42 @@ class Runs:
         try:
             yield run
         except ExporterError as error:
-            run.error = run.error or str(error)
+            self.fail(name, str(error), self._cause(error))
             raise
         finally:
             run.seconds += time.monotonic() - begun
 
-    def fail(self, name: str, error: str) -> None:
-        """Say that a collector's data could not be had or stored."""
+    def fail(self, name: str, error: str, cause: str | None = None) -> None:
+        """Say that a collector's data could not be had or stored; ``cause`` is what else failed, and is reported."""
         run = self.by_name.setdefault(name, Run())
         run.ran = True
-        run.error = run.error or error
+        if run.error is None:
+            run.error, run.cause = error, cause
+
+    def fail_all(self, names: Iterable[str], error: str) -> None:
+        """Say that the source failed, whatever else each collector met before that."""
+        for name in names:
+            self.fail(name, error)
+            self.by_name[name].error, self.by_name[name].cause = error, self.source
+
+    def _cause(self, error: ExporterError) -> str | None:
+        """Return what failed where it was not the collector: a silent source ends the poll, and so is its own fault."""
+        if isinstance(error, SourceUnreachable):
+            return self.source
+        return HISTORY if isinstance(error, HistoryError) else None
 
     def statuses(self, now: float) -> list[CollectorStatus]:
         """Return the status of each collector that ran."""
         return [
-            CollectorStatus(name, run.error is None, run.seconds, None if run.error else now, run.rows, run.error)
+            CollectorStatus(
+                name,
+                run.error is None,
+                run.seconds,
+                None if run.error else now,
+                run.rows,
+                run.error,
+                causes=(run.cause,) if run.cause else (),
+            )
             for name, run in self.by_name.items()
             if run.ran
         ]

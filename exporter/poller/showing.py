@@ -1,6 +1,6 @@
 """Showing what a poll learned: source, collectors, states and history, pinned to the board and told to the log."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC
 from typing import Literal
@@ -19,16 +19,17 @@ from exporter.errors import SourceError
 from exporter.exposition.archived import MODES, active_blocks
 from exporter.exposition.board import STALE_AFTER_INTERVALS, Shown
 from exporter.metrics import Block, Labels, single
+from exporter.outage import Outage
 from exporter.poller.archive_showing import show_archive
 from exporter.poller.assembling import Part, StateKey
 from exporter.poller.runs import Runs
 from exporter.poller.shared import Shared
-from exporter.poller.taking import Knowledge, Taken
+from exporter.poller.taking import SOURCE, Knowledge, Taken
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()
 
-SOURCE = "repository"
+REQUESTS = "http_requests"
 
 
 class Shower:
@@ -52,7 +53,8 @@ class Shower:
             "poll": STALE_AFTER_INTERVALS * poll_interval,
             "exact": STALE_AFTER_INTERVALS * max(exact_interval, poll_interval),
         }
-        self._said: dict[str, str | None] = {}
+        self._outage = Outage()
+        self._failing: dict[str, str] = {}
         self._repository_oldest: float | None = None
         self._repository_bytes: int | None = None
         self._reading_seconds: dict[str, float] = {}
@@ -61,17 +63,16 @@ class Shower:
 
     def answered(self, taken: Taken, now: float) -> None:
         """Say that the source answered."""
-        before = self._board.source(SOURCE)
-        if not before.up:
+        if self._outage.is_over() or not self._board.source(SOURCE).up:
             log.info("the repository answers", address=taken.address, version=taken.server_version)
         status = SourceStatus(SOURCE, True, taken.address, taken.server_version, tried_at=now, answered_at=now)  # noqa: FBT003
         self._board.pin_source(status)
 
     def unanswered(self, failure: SourceError, now: float) -> None:
-        """Say that the source did not answer, once for each reason."""
+        """Say that the source did not answer, once for each kind of reason."""
         before = self._board.source(SOURCE)
-        if before.error != str(failure):
-            log.error("the repository does not answer", error=str(failure))
+        write = log.error if self._outage.is_news(failure) else log.debug
+        write("the repository does not answer", error=str(failure))
         self._board.pin_source(replace(before, up=False, tried_at=now, error=str(failure)))
 
     def show_states(self, taken: Taken, known: Knowledge, learned: Mapping[StateKey, pa.Table], now: float) -> None:
@@ -109,10 +110,11 @@ class Shower:
         for key, rows in taken.states.items():
             self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
         self._show_requests_of(known, now, taken.runs)
-        for status in taken.runs.statuses(now):
+        statuses = taken.runs.statuses(now)
+        for status in statuses:
             lacks = taken.lacks.get(status.name, ())
             self._board.pin_collector(replace(status, note="lacks " + ", ".join(lacks) if lacks else None), lacks)
-            self._say(status)
+        self._log(statuses)
         polls = [pending for pending in taken.tables if pending.events.keeps_open]
         for pending in polls:
             self._reading_seconds[pending.mode] = pending.seconds
@@ -157,13 +159,14 @@ class Shower:
 
     def _show_requests_of(self, known: Knowledge, now: float, runs: Runs) -> None:
         """Show what is made of the requests archived by this poll: the people of the trailing windows, the views."""
-        requests = runs.by_name.get("http_requests")
+        requests = runs.by_name.get(REQUESTS)
         error = requests.error if requests else "requests are not archived: switch http_requests on"
+        cause = (requests.cause or REQUESTS) if requests else None
         for name, collector in self._collectors.items():
             if not collector.from_requests:
                 continue
             if error:
-                runs.fail(name, error)
+                runs.fail(name, error, cause)
                 continue
             with runs.timed(name) as run:
                 if name == "active_users":
@@ -175,11 +178,22 @@ class Shower:
         """Return for how long what a poll learned is shown: its successor takes as long to ask as it did."""
         return self._lifetimes[every] + max(self._shared.clock() - begun_at, 0.0)
 
-    def _say(self, status: CollectorStatus) -> None:
-        """Log a collector's failure when it begins or changes, and its end."""
-        before = self._said.get(status.name)
-        if status.error and status.error != before:
-            log.warning("a collector failed", collector=status.name, error=status.error)
-        elif before and not status.error:
-            log.info("a collector works again", collector=status.name)
-        self._said[status.name] = status.error
+    def _log(self, statuses: Iterable[CollectorStatus]) -> None:
+        """Log the collectors that fail by themselves when that begins or changes, and its end: a line for each reason.
+
+        What fails because something else does is left as it was: that has a line of its own.
+        """
+        failed: dict[str, list[str]] = {}
+        recovered = []
+        for status in statuses:
+            before = self._failing.get(status.name)
+            if status.success and before is not None:
+                recovered.append(status.name)
+                del self._failing[status.name]
+            elif status.error and not status.causes and status.error != before:
+                failed.setdefault(status.error, []).append(status.name)
+                self._failing[status.name] = status.error
+        for error, names in failed.items():
+            log.warning("collectors failed", collectors=", ".join(names), error=error)
+        if recovered:
+            log.info("collectors work again", collectors=", ".join(recovered))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from exporter.collector import Collector, Events, Fold, Relation, columns_of
-from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceUnreachable
+from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.history.counting import Lookups
 from exporter.history.history import History, site_label
 from exporter.poller.assembling import StateKey
@@ -17,12 +17,14 @@ from exporter.poller.tables import Archiving, Pending, append, columns_to_fit, r
 from exporter.poller.viewing import LOOK_BACK, read_view
 from exporter.repository.session import Session
 
+SOURCE = "repository"
+
 
 @dataclass
 class Taken:
     """What a poll took from the source and has not yet stored or shown."""
 
-    runs: Runs = field(default_factory=Runs)
+    runs: Runs = field(default_factory=lambda: Runs(SOURCE))
     states: dict[StateKey, pa.Table] = field(default_factory=dict)
     tables: list[Pending] = field(default_factory=list)
     sightings: list[tuple[Events, pa.Table]] = field(default_factory=list)
@@ -85,7 +87,7 @@ class Taker:
         """Find out what this repository has."""
         taken.address, taken.server_version = session.address, session.server_version
         relations = {name: relations_of(collector) for name, collector in self._collectors.items()}
-        catalog = session.look({relation.name for some in relations.values() for relation in some})
+        catalog = session.look(self._relations())
         self._source_at = session.asked_at
         taken.asked_at = session.asked_at and session.asked_at.replace(tzinfo=UTC)
         taken.lacks = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
@@ -118,7 +120,8 @@ class Taker:
                         taken.states[name, index] = self._unnamed(rows, state.row)
                 except SourceUnreachable:
                     raise
-                except SourceError:
+                except SourceError as error:
+                    self._check_rights(session, error)
                     continue  # recorded by the run; the other states may still be had
                 self._read_before.add((name, index))
         self._learn_names(taken)
@@ -158,8 +161,16 @@ class Taker:
                 raise
             except HistoryError as error:
                 taken.unwritten = taken.unwritten or error
-            except SourceError:
-                continue  # recorded by the run
+            except SourceError as error:
+                self._check_rights(session, error)  # what failed is recorded by the run
+
+    def _check_rights(self, session: Session, error: SourceError) -> None:
+        """Look again where a right was lost since: raises SourceRefused where nothing may be read any more."""
+        if isinstance(error, SourceRefused):
+            session.look(self._relations())
+
+    def _relations(self) -> set[str]:
+        return {relation.name for collector in self._collectors.values() for relation in relations_of(collector)}
 
     def _take_one(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
         if events.sql and events.row:

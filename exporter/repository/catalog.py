@@ -43,7 +43,7 @@ _COLUMNS = """
         c.relname AS relation,
         a.attname AS name,
         format_type(a.atttypid, NULL) AS type,
-        has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
+        has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
     FROM pg_class AS c
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     JOIN pg_attribute AS a ON a.attrelid = c.oid

@@ -16,6 +16,7 @@ from exporter.errors import SourceError, SourceRefused
 from exporter.repository.catalog import Catalog, read_catalog
 from exporter.repository.connection import begin, deadline, settings_of
 from exporter.repository.copying import ARROW_TYPES, Field, copy_out
+from exporter.repository.errors import ENABLE
 
 # How much longer than its own statement timeout a server may stay silent before its socket is cut.
 GRACE_SECONDS = 5.0
@@ -140,12 +141,26 @@ class Session:
             self._connection.close()
 
     def look(self, relations: Collection[str]) -> Catalog:
-        """Read the catalog of these relations, and keep it for the statements to come."""
+        """Read the catalog of these relations, and keep it for the statements to come.
+
+        Raises SourceRefused when none of them may be read: that is one fault, and not one of each collector.
+        """
         with self._transaction(), deadline(self._connection, self._silence):
             self.catalog = read_catalog(self._connection, relations)
             row = self._connection.execute("SELECT now() AT TIME ZONE 'UTC'").fetchone()
         self.asked_at = row[0] if row else None
+        if relations and not self.catalog.relations:
+            raise SourceRefused(f"repository {self.address}: {self._why_nothing()}")
         return self.catalog
+
+    def _why_nothing(self) -> str:
+        if not self.catalog.forbidden:
+            return "none of Tableau's tables is there: check repository.database (Tableau's is workgroup)"
+        user = self._connection.info.user
+        return (
+            f"{user} may read none of the tables: GRANT USAGE ON SCHEMA public TO {user} and GRANT SELECT ON ALL TABLES"
+            f" IN SCHEMA public TO {user}, or set repository.user to readonly (on Tableau Server {ENABLE})"
+        )
 
     def inserted(self, table: str) -> int:
         """Return how many rows were ever inserted into a table, as the server's statistics count them.

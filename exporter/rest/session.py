@@ -69,7 +69,7 @@ class Session:
         self._server: tsc.Server | None = None
         self._site: str | None = None
         self._has_switched = False
-        self._renewed = self._reopened = self._answered = False
+        self._renewed = self._reopened = self._answered = self._silent = False
         self._lost: SourceRefused | None = None
         self._refusals = Refusals(clock)
         self._open: set[str] = set()
@@ -126,9 +126,14 @@ class Session:
         """Whether Tableau answered anything in this poll as Tableau does, and not just that we are not let in."""
         return self._answered
 
+    @property
+    def silent(self) -> bool:
+        """Whether a request of this poll had no answer: an outage may have begun or ended in its midst."""
+        return self._silent
+
     def begin(self) -> None:
         """Begin a poll: a session may be lost once in it."""
-        self._renewed = self._reopened = self._answered = False
+        self._renewed = self._reopened = self._answered = self._silent = False
         self._lost = None
         self._line.waited = 0.0
         # A server that refused an order or a filter once may know it after an upgrade.
@@ -264,7 +269,9 @@ class Session:
             answer = request(self.server)
         except RAISED as error:
             self._answered = self._answered or is_answer(error)
-            raise self._understood(error) from None
+            understood = self._understood(error)
+            self._silent = self._silent or isinstance(understood, SourceUnreachable)
+            raise understood from None
         self._open.add(self._refusals.endpoint)
         return answer
 

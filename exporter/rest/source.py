@@ -84,6 +84,11 @@ class Rest:
         return self._session.life
 
     @property
+    def silent(self) -> bool:
+        """Whether a request of the last poll had no answer: an outage may have begun or ended in its midst."""
+        return self._session.silent
+
+    @property
     def looked_up(self) -> int:
         """How many jobs were asked for by their id in the last poll, or in the one that runs, however it ends."""
         return self._budget.spent

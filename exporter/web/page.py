@@ -3,19 +3,26 @@
 What comes from outside is escaped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment
 
 from exporter.collectors.assets.judging import CRITICAL, STATUSES, UNKNOWN, WARNING
 from exporter.exposition.pages import Pages
-from exporter.status import FiringAlert, FreshnessSource, Status
+from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only
 from exporter.web.environment import encoded, source_state
 
 SOURCES_LISTED = 20
 """How many sources of freshness are listed, those that were read longest ago first."""
+HISTORY = "history"
+_FOLLOW: Mapping[str, Collection[str]] = {
+    "repository": (),
+    "rest": ("TableauRestTokenRefused", "TableauFreshnessSourceSilent"),
+    HISTORY: ("TableauHistoryFileBusy", "TableauHistoryIncident", "TableauArchiveLagging"),
+}
+"""The alerts about nothing else than what is down, or is not written."""
 _SEVERITIES = ("critical", "warning", "info")
 
 
@@ -85,16 +92,32 @@ def troubles(status: Status, firing: Iterable[FiringAlert] = ()) -> list[str]:
     """
     down = [source.name for source in status.sources if source_state(source) == "down"]
     failed = [collector.name for collector in status.collectors if not collector.success]
-    found = [f"The source {name} is down" for name in down] + [f"The collector {name} failed" for name in failed]
+    found = [f"The source {name} is down" for name in down] + _failed_by_themselves(status.collectors)
+    if status.history_error is not None:
+        found.append("The history is not written")
     if status.config_error is not None:
         found.append("The last configuration was not taken")
+    broken = [*down, HISTORY] if status.history_error is not None else down
+    follow = {name for cause in broken for name in _FOLLOW.get(cause, ())}
     rules = {
         alert.rule: f"The alert {alert.name} fires ({alert.severity})"
         for alert in firing
-        if not alert.label("asset_type") and alert.severity != "info"
+        if not alert.label("asset_type") and alert.severity != "info" and alert.name not in follow
         if alert.label("source") not in down and alert.label("collector") not in failed
     }
     return found + list(rules.values())
+
+
+def _failed_by_themselves(collectors: Iterable[CollectorStatus]) -> list[str]:
+    """Name the collectors that did not fail because something else did; those that failed for one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for collector in collectors:
+        if not collector.success and not collector.causes:
+            reasons.setdefault(collector.error or collector.name, []).append(collector.name)
+    return [
+        f"The collector {names[0]} failed" if len(names) == 1 else f"The collectors {', '.join(names)} failed"
+        for names in reasons.values()
+    ]
 
 
 def sla_of(pages: Pages, now: float) -> Sla | None:

@@ -39,6 +39,23 @@ def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool
     assert bool(conditions.purge_risk(view).holding) == lags
 
 
+@pytest.mark.parametrize(
+    ("up", "failing"),
+    [
+        ({"repository": True, "rest": True}, {"assets", "users"}),
+        ({"repository": True, "rest": False}, {"users"}),
+        ({"repository": False, "rest": True}, set()),
+        ({"rest": False}, {"users"}),
+    ],
+    ids=["both answer", "rest is silent", "the repository is silent", "rest alone"],
+)
+def test_collectors_follow_their_sources(up: dict[str, bool], failing: set[str]) -> None:
+    """No collector fails by itself while the repository is silent, and that of assets not while the REST API is."""
+    block = Block(families.COLLECTOR_SUCCESS, Labels(("collector",), [["assets", "users", "logins"]]), [0, 0, 1])
+    found = conditions.collector_failing(View([block], NOW, Past(), Sources(up=up)))
+    assert {dict(pairs)["collector"] for pairs in found.holding} == failing
+
+
 def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> View:
     """Return what is seen of freshness sources that were read so many hours ago, by site and source."""
     sites, sources = ([key[place] for key in hours] for place in (0, 1))

@@ -95,6 +95,14 @@ INHIBITIONS: dict[str, tuple[list[dict[str, str]], set[str]]] = {
             "TableauFreshnessSourceSilent warning",
         },
     ),
+    "requests are not archived": (
+        [
+            {"alertname": "TableauCollectorFailing", "severity": "warning", "collector": "http_requests"},
+            {"alertname": "TableauCollectorFailing", "severity": "warning", "collector": "active_users"},
+            {"alertname": "TableauArchiveLagging", "severity": "warning"},
+        ],
+        {"TableauCollectorFailing warning", "TableauArchiveLagging warning"},
+    ),
     "a source of freshness is silent": (
         [
             {"alertname": "TableauFreshnessSourceSilent", "severity": "warning", "site": "default", "source": "job"},

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
 
@@ -293,6 +294,79 @@ def test_polls_that_take_long(rig: RestRig) -> None:
     rig.now += INTERVAL + 4 * INTERVAL
     assert rig.assets() == shown
     assert [log["event"] for log in logs if "rest.poll_interval" in log["event"]] != []
+
+
+def test_polls_that_take_long_are_one_line(rig: RestRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long each takes is no news; that they are short again is."""
+    spans = iter((INTERVAL + 1, INTERVAL + 2, INTERVAL + 3, 1.0, 1.0))
+
+    def timed(known: pa.Table, budget: int) -> Iterator[SiteResult]:
+        rig.now += next(spans)
+        yield from polled(known, budget)
+
+    polled = rig.rest.poll
+    monkeypatch.setattr(rig.rest, "poll", timed)
+    with capture_logs() as logs:
+        for _ in range(5):
+            rig.poll()
+    said = [(log["log_level"], log["event"].partition(" rest.")[0]) for log in logs if "poll_interval" in log["event"]]
+    assert said == [("warning", "a poll takes longer than"), ("info", "a poll ends within")]
+
+
+def warned(logs: list[Any]) -> list[str]:
+    """Return what was warned of, or worse."""
+    return [log["event"] for log in logs if log["log_level"] in {"warning", "error"}]
+
+
+def test_every_site_fails(rig: RestRig) -> None:
+    """Where none of the sites can be read that is one line, and one when they are read again."""
+    rig.poll()
+    sites = rig.sites_shown()
+    with capture_logs() as logs:
+        rig.server.traps.sites_failing = {"" if site == "default" else str(site) for site in sites}
+        for _ in range(3):
+            rig.poll()
+        assert warned(logs) == ["no site was read"]
+        assert rig.up()
+        rig.server.traps.reset()
+        rig.poll()
+    assert len(warned(logs)) == 1
+    assert [log["sites"] for log in logs if log["event"] == "sites are read again"] == [len(sites)]
+
+
+def test_an_outage_that_begins_in_a_poll(rig: RestRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sites lack because the API fell silent in the midst of a poll is no line of its own: the outage has one."""
+    rig.poll()
+    polled = rig.rest.poll
+
+    def cut(known: pa.Table, budget: int) -> Iterator[SiteResult]:
+        yield next(results := polled(known, budget))
+        rig.server.traps.affected, rig.server.traps.close_next = {"*"}, 1_000
+        yield from results
+
+    monkeypatch.setattr(rig.rest, "poll", cut)
+    with capture_logs() as logs:
+        rig.poll()
+        monkeypatch.setattr(rig.rest, "poll", polled)
+        for _ in range(2):
+            rig.poll()
+    assert warned(logs) == ["the REST API does not answer"]
+    assert (rig.up(), rig.status().causes) == (False, ("rest",))
+
+
+def test_a_part_that_is_always_silent(rig: RestRig) -> None:
+    """What the last site lacks is logged with the second poll that ends so: that is no outage of the API."""
+    rig.poll()
+    rig.server.traps.affected, rig.server.traps.close_next = {"tasks", "flow_tasks", "linked_tasks"}, 1_000
+    rig.server.traps.affected |= {"metadata", "jobs", "job", "flow_runs", "schedules", "virtual_connections", "users"}
+    with capture_logs() as logs:
+        rig.poll()
+        first = warned(logs)
+        rig.poll()
+        rig.poll()
+    assert first == []
+    assert set(warned(logs)) == {"the APIs of a site tell less than they could"}
+    assert len(warned(logs)) == len(rig.sites_shown())
 
 
 def test_a_history_that_is_busy(rig: RestRig) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from exporter.exposition.pages import Pages
-from exporter.status import ArchiveStatus, FiringAlert, FreshnessSource, SourceStatus, Status
+from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, FreshnessSource, SourceStatus, Status
 from exporter.web.environment import ago, environment, instant, size, source_state
 from exporter.web.page import SOURCES_LISTED, StatusPage, troubles
 from tests.web.fakes import NOW, a_status
@@ -229,6 +229,75 @@ def test_every_trouble_is_named() -> None:
         "The collector logins failed",
         "The last configuration was not taken",
     ]
+
+
+def failing(name: str, error: str, *causes: str) -> CollectorStatus:
+    """Return the status of a collector that failed."""
+    return CollectorStatus(name, success=False, duration_seconds=0.1, succeeded_at=None, error=error, causes=causes)
+
+
+DOWN = (SourceStatus("repository", tried_at=NOW), SourceStatus("rest", tried_at=NOW))
+BUSY = "the file is held"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (
+            {"sources": DOWN, "collectors": (failing("assets", "a; b", "repository", "rest"), failing("users", "a"))},
+            ["The source repository is down", "The source rest is down", "The collector users failed"],
+        ),
+        (
+            {
+                "history_error": BUSY,
+                "collectors": (failing("assets", BUSY, "history"), failing("logins", BUSY, "history")),
+            },
+            ["The history is not written"],
+        ),
+        (
+            {"collectors": (failing("http_requests", "no right"), failing("views", "no right", "http_requests"))},
+            ["The collector http_requests failed"],
+        ),
+        (
+            {
+                "collectors": (
+                    failing("logins", "timed out"),
+                    failing("users", "timed out"),
+                    failing("views", "no right"),
+                )
+            },
+            ["The collectors logins, users failed", "The collector views failed"],
+        ),
+    ],
+    ids=["sources", "history", "requests", "one reason"],
+)
+def test_what_follows_from_something_else_is_no_trouble(changes: dict[str, Any], named: list[str]) -> None:
+    """A collector that failed with its source, the history or another collector is not named; one reason is once."""
+    assert troubles(healthy(**changes)) == named
+
+
+def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline]) -> None:
+    """In the table it names what it follows; why the history is not written stands with the archive."""
+    text = render(healthy(history_error=BUSY, collectors=(failing("logins", "why it is held", "history"),))).text
+    assert "failed" in text
+    assert "follows history" in text
+    assert "why it is held" not in text
+    assert f"Not written {BUSY}" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "follow"),
+    [
+        ({"sources": DOWN[1:]}, ["TableauRestTokenRefused", "TableauFreshnessSourceSilent"]),
+        ({"history_error": BUSY}, ["TableauHistoryFileBusy", "TableauHistoryIncident", "TableauArchiveLagging"]),
+    ],
+    ids=["rest", "history"],
+)
+def test_alerts_about_what_is_named_are_no_troubles(changes: dict[str, Any], follow: list[str]) -> None:
+    """An alert about nothing but what is down is not named beside it, and is where that is well."""
+    alerts = [FiringAlert(name, "warning", (), NOW) for name in follow]
+    assert len(troubles(healthy(**changes), alerts)) == 1
+    assert len(troubles(healthy(), alerts)) == len(follow)
 
 
 @pytest.mark.parametrize(
