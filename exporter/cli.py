@@ -26,6 +26,8 @@ PROGRAM = "tableau-exporter"
 WRONG_USAGE_OF_AUDIT = 64
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
+# Of assets; their module loads much.
+STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 
 
 class Program(click.Group):
@@ -177,8 +179,29 @@ class Auditing(Once):
 @click.option(
     "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
 )
-def audit(config_file: Path, format_: str, output: Path | None) -> int:
+@click.option(
+    "--site", "sites", metavar="SITE", multiple=True, help="Audit this site alone; may be given several times."
+)
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice(STATUSES, case_sensitive=False),
+    multiple=True,
+    help="Print assets of this status alone; may be given several times.",
+)
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="Print the worst N alone.")
+def audit(
+    *,
+    config_file: Path,
+    format_: str,
+    output: Path | None,
+    sites: Sequence[str],
+    statuses: Sequence[str],
+    limit: int | None,
+) -> int:
     """Judge the freshness of every asset now, once; no agent is needed, a history is used where there is one.
+
+    The exit code is that of everything that was audited, whatever of it is printed.
 
     \b
     Exit codes:
@@ -190,7 +213,7 @@ def audit(config_file: Path, format_: str, output: Path | None) -> int:
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
     from exporter.audit import command
 
-    return command.run(options(config_file), format_, output)
+    return command.run(options(config_file), format_, output, command.Choice(sites, statuses, limit))
 
 
 @main.command()

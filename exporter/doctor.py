@@ -118,7 +118,7 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
             for name, collector in enabled.items():
                 yield _collector(session, name, collector, parts.login(configuration).user)
     except ExporterError as error:
-        yield Finding(ok=False, subject="repository", message=str(error))
+        yield Finding(ok=False, subject="repository", message=str(error).removeprefix("repository "))
 
 
 def _rest(settings: RestSettings) -> Iterator[Finding]:
@@ -127,7 +127,7 @@ def _rest(settings: RestSettings) -> Iterator[Finding]:
         for ok, message in rest.look():
             yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
     except ExporterError as error:
-        yield Finding(ok=False, subject="rest", message=str(error))
+        yield Finding(ok=False, subject="rest", message=str(error).removeprefix("rest "))
     finally:
         rest.close()
 
@@ -169,7 +169,9 @@ def _test_alert(now: float) -> Alert:
 
 
 def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
-    """Try everything that a collector reads."""
+    """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
+    if collector.from_requests:
+        return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
     relations = relations_of(collector)
     broken, notes = [], session.catalog.missing(relations)
     for attempt in _attempts(session, collector):
@@ -187,7 +189,7 @@ def _collector(session: Session, name: str, collector: Collector, user: str) -> 
     )
     advice = [f"{grant} (on Tableau Server {ENABLE})"] * bool(closed)
     if broken:
-        return Finding(ok=False, subject=f"collector {name}", message="; ".join([*broken, *advice]))
+        return Finding(ok=False, subject=f"collector {name}", message="; ".join([*dict.fromkeys(broken), *advice]))
     never = sorted(set(session.catalog.never_had(relations)))
     texts = ["works without " + ", ".join(sorted(set(notes)))] * bool(notes)
     texts += ["this version of Tableau never had " + ", ".join(never)] * bool(never)

@@ -63,11 +63,14 @@ def visible(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows of cells as lines, each column as wide as its widest cell: nothing is cut."""
+def columns(rows: Sequence[Sequence[str]], widest: float = math.inf) -> list[str]:
+    """Return rows of cells as lines, each column as wide as its widest cell: nothing is cut.
+
+    A cell that is wider than ``widest`` moves the rest of its own line, and does not make every other line as wide.
+    """
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths = [int(min(max(map(cell_len, column)), widest)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

@@ -3,16 +3,19 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.text import Text
 
 from exporter import collectors, logs
 from exporter.audit.formats import FORMATS, as_terminal
-from exporter.audit.reading import Audit, Progress, Sites, read, rest_sites
+from exporter.audit.reading import Progress, Sites, read, rest_sites
 from exporter.config import RunOptions
 from exporter.output import to_stdout, whole
 from exporter.texts import one_line
@@ -20,7 +23,25 @@ from exporter.texts import one_line
 HEALTHY, FAILED, CRITICAL = 0, 1, 2
 
 
-def run(options: RunOptions, format_: str, output: Path | None, sites: Sites = rest_sites) -> int:
+@dataclass(frozen=True)
+class Choice:
+    """What is audited, and what of it is printed; nothing named is everything."""
+
+    sites: Sequence[str] = ()
+    """Labels of sites: others are neither read over REST nor judged, and so have no part in the exit code."""
+    statuses: Sequence[str] = ()
+    limit: int | None = None
+
+    def printed(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that are printed."""
+        if self.statuses:
+            rows = rows.filter(pc.is_in(rows.column("status"), value_set=pa.array(self.statuses)))
+        return rows.slice(0, self.limit)
+
+
+def run(
+    options: RunOptions, format_: str, output: Path | None, choice: Choice | None = None, sites: Sites = rest_sites
+) -> int:
     """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
 
     Missing assets of a source or a site are 1 whatever was found; a source of freshness that answered in part, or not
@@ -30,10 +51,11 @@ def run(options: RunOptions, format_: str, output: Path | None, sites: Sites = r
     redactor = logs.configure("error", configuration.log.format)
     for secret in configuration.secrets():
         redactor.hide(secret)
+    choice = choice or Choice()
     with _progress() as progress:
-        audit = read(configuration, time.time(), progress, sites)
+        audit = read(configuration, time.time(), progress, sites, chosen=choice.sites)
     if audit.rows.num_rows or not audit.failures:
-        _show(audit, format_, output)
+        _show(choice.printed(audit.rows), format_, output)
     for note in audit.notes:
         click.echo(f"note: {one_line(note)}", err=True)
     for failure in audit.failures:
@@ -55,13 +77,13 @@ def _progress() -> Iterator[Progress]:
         yield lambda text: status.update(Text(one_line(text)))
 
 
-def _show(audit: Audit, format_: str, output: Path | None) -> None:
+def _show(rows: pa.Table, format_: str, output: Path | None) -> None:
     if output is not None:
         with whole(output) as file:
-            file.writelines(text.encode() for text in FORMATS[format_](audit.rows))
+            file.writelines(text.encode() for text in FORMATS[format_](rows))
     elif format_ == "table" and sys.stdout.isatty():
-        shown = as_terminal(audit.rows, Console())
+        shown = as_terminal(rows, Console())
         # A terminal may know fewer letters than the names have.
         to_stdout(text.encode(sys.stdout.encoding, "backslashreplace") for text in shown)
     else:
-        to_stdout(text.encode() for text in FORMATS[format_](audit.rows))
+        to_stdout(text.encode() for text in FORMATS[format_](rows))

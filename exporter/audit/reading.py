@@ -1,7 +1,7 @@
 """What an audit finds: the assets of every source, read once, judged, the worst first."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -48,6 +48,8 @@ class Audit:
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sites: set[str] = field(default_factory=set)
+    """The sites that REST told of, or could not read."""
     gaps: list[str] = field(default_factory=list)
     """Why freshness is not known whole: a source of it was throttled, or answered in part."""
 
@@ -66,9 +68,20 @@ def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteRes
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
-def read(configuration: Configuration, now: float, progress: Progress, sites: Sites = rest_sites) -> Audit:
-    """Read every configured source once and judge its assets; one that fails, or a site, leaves the others theirs."""
+def read(
+    configuration: Configuration,
+    now: float,
+    progress: Progress,
+    sites: Sites = rest_sites,
+    *,
+    chosen: Collection[str] = (),
+) -> Audit:
+    """Read every configured source once and judge its assets; one that fails, or a site, leaves the others theirs.
+
+    ``chosen`` are the labels of the sites that are audited; none are all.
+    """
     audit, tables = Audit(), []
+    configuration = _of_chosen(configuration, chosen)
     if configuration.repository is not None:
         progress("reading the repository")
         try:
@@ -80,6 +93,8 @@ def read(configuration: Configuration, now: float, progress: Progress, sites: Si
         progress("reading over REST")
         tables += _of_sites(sites(configuration, past.jobs), past, audit, progress)
     rows = without_names(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
+    if chosen:
+        rows = _chosen(rows, chosen, audit)
     if not rows.num_rows and not audit.failures:
         audit.failures.append("no assets were found: check the rights of the agent's user or token")
     progress(f"judging {rows.num_rows:,} assets")
@@ -93,6 +108,32 @@ def worst_first(judged: pa.Table) -> pa.Table:
     order = [("place", "ascending"), ("hours_since_refresh", "descending")]
     order += [(name, "ascending") for name in ("site", "project_name", "asset_type", "asset_name", "asset_id")]
     return judged.append_column("place", place).sort_by(order).select(judged.column_names)
+
+
+def _of_chosen(configuration: Configuration, chosen: Collection[str]) -> Configuration:
+    """Return a configuration that reads no other sites over REST."""
+    rest = configuration.rest
+    if rest is None or not chosen:
+        return configuration
+    wanted = {site.casefold() for site in chosen}
+    sites = tuple(site for site in rest.sites if site.casefold() in wanted) if rest.sites else tuple(chosen)
+    return configuration.model_copy(update={"rest": rest.model_copy(update={"sites": sites}) if sites else None})
+
+
+def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
+    """Return the assets of some sites; a site that no source knows is a failure."""
+    wanted = {site.casefold() for site in chosen}
+    there = {site for site in pc.unique(rows.column("site")).to_pylist() if site is not None}
+    known = {site.casefold() for site in there | audit.sites}
+    if not audit.failures:
+        others = f"; there are {', '.join(sorted(there))}" if there else ""
+        audit.failures += [
+            f"--site {site}: no such site, or none with assets{others}"
+            for site in dict.fromkeys(chosen)
+            if site.casefold() not in known
+        ]
+    found = pa.array([site for site in there if site.casefold() in wanted], pa.string())
+    return rows.filter(pc.is_in(rows.column("site"), value_set=found))
 
 
 def _of_repository(configuration: Configuration) -> pa.Table:
@@ -126,6 +167,7 @@ def _past(configuration: Configuration, audit: Audit) -> Past:
 def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
     try:
         for result in results:
+            audit.sites.add(result.site)
             if result.inventory is not None:
                 inventory, known = result.inventory, past.freshness
                 remembered = None if known is None else remembered_of(known, result.site, inventory.content)

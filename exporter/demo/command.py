@@ -3,6 +3,7 @@
 import math
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -17,12 +18,15 @@ from exporter.demo import hurried, simulated
 from exporter.demo.alerting import Alerting
 from exporter.demo.configured import configured
 from exporter.demo.guide import guide
+from exporter.demo.postgres import HOST
+from exporter.errors import DemoError
 
 WAKE_SECONDS = 0.5
 
 
 def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
-    """Run the demo for some seconds, or until Ctrl-C; ``keep`` leaves its folder behind."""
+    """Run the demo for some seconds, or until Ctrl-C; ``keep`` leaves its folder behind. Raises DemoError."""
+    check_port(port)
     folder = Path(tempfile.mkdtemp(prefix="tableau-exporter-demo-"))
     ended = threading.Event()
     with _signals(ended):
@@ -41,6 +45,17 @@ def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bo
             else:
                 shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def check_port(port: int) -> None:
+    """Raise DemoError where the agent could not listen: that is known before all the rest is built."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        message = (
+            f"cannot listen on {HOST}:{port}: {error.strerror}; choose another port with --port, or 0 for any free one"
+        )
+        raise DemoError(message) from None
 
 
 def _watch(

@@ -76,6 +76,7 @@ class Board:
         self._history_errors: dict[str, str] = {}
         self._polls: deque[PollStatus] = deque(maxlen=POLLS_SHOWN)
         self._told: set[str] = set()
+        self._finished: set[str] = set()
         self._recalled: dict[tuple[str, str], Recalled] = {}
         self._use: Use | None = None
         self._firing: tuple[FiringAlert, ...] | None = None
@@ -124,6 +125,13 @@ class Board:
         """Whether the first poll of every source has ended; it was tried before that."""
         with self._lock:
             return self._told >= self._sources.keys()
+
+    def pin_finished(self, source: str) -> bool:
+        """Say that a poll of a source has read and stored everything; return whether it is the first."""
+        with self._lock:
+            first = source not in self._finished
+            self._finished.add(source)
+            return first
 
     def pin_collector(
         self, status: CollectorStatus, missing: Sequence[str] = (), *, source: str = "repository"

@@ -122,6 +122,10 @@ class Shower:
         if not polls and error:
             self._board.pin_poll(PollStatus(now, seconds, "none", 0, 0, error))
         self.show_history()
+        if error is None and self._board.pin_finished(SOURCE):
+            # Where requests are switched off, how many there are is unknown.
+            counts = {"requests": sum(pending.new for pending in polls)} if polls else {}
+            log.info("first poll finished", source=SOURCE, **counts, seconds=round(seconds, 1))
 
     def show_history(self) -> None:
         """Show what the file holds, and what is known of the repository's table."""

@@ -76,6 +76,9 @@ class Teller:
             self._log_slow(seconds)
         rows = sum(run.rows for run in runs.by_name.values())
         error = refusal or unwritten
+        if error is None and told.notes and board.pin_finished(SOURCE):
+            sites = len(told.notes)
+            log.info("first poll finished", source=SOURCE, sites=sites, assets=rows, seconds=round(seconds, 1))
         board.pin_poll(PollStatus(now, seconds, SOURCE, rows, 0, str(error) if error else None))
         self._show_token(now)
 

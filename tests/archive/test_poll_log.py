@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.archive.rig import WITH_NAMES, Rig
 from tests.archive.source import Source
+from tests.history.test_file import held
 
 LOGGED = "SELECT sum(rows_new) FROM poll_log WHERE source = '{}'"
 
@@ -54,6 +56,22 @@ def test_large_rows_are_fewer_a_transaction(source: Source, rig: Rig, monkeypatc
     rig.polled()
     assert [new for (new,) in rig.query("SELECT rows_new FROM poll_log ORDER BY rowid") if new] == [100] * 5
     rig.assert_once()
+
+
+def test_the_first_poll_is_logged(source: Source, rig: Rig) -> None:
+    """One line says how many requests the first poll that succeeds archived, and in how long; no later poll has it."""
+    source.requests(1, 50)
+    with capture_logs() as logs:
+        with held(rig.file.path):
+            assert not rig.poll()
+        assert "first poll finished" not in {line["event"] for line in logs}
+        rig.polled()
+        source.requests(51, 60)
+        rig.polled()
+        rig.restart()
+        rig.polled()
+    (line,) = [line for line in logs if line["event"] == "first poll finished"]
+    assert (line["log_level"], line["source"], line["requests"], line["seconds"]) == ("info", "repository", 50, 0.0)
 
 
 def test_a_view_and_logins(source: Source, tmp_path: Path) -> None:

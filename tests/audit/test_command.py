@@ -66,6 +66,57 @@ def test_every_format_says_the_same(company: Simulation, environment: SetUp) -> 
     assert [line.split()[0] for line in shown] == [row["status"] for row in rows]
 
 
+def test_sites_are_audited_alone(company: Simulation, environment: SetUp) -> None:
+    """Only their assets are there, in either spelling, and the exit code is theirs, whatever is critical elsewhere."""
+    rules = (
+        "[{match: {site: marketing}, warning: never, critical: never}, {match: {site: '*'}, warning: 1s, critical: 2s}]"
+    )
+    environment(company, FRESHNESS__RULES=rules)
+    everything = json.loads(audit("--format=json").stdout)
+    for names, code in ((["marketing"], 0), (["Finance"], 2), (["marketing", "finance"], 2)):
+        result = audit("--format=json", *(f"--site={name}" for name in names))
+        wanted = {name.casefold() for name in names}
+        rows = [row["asset_id"] for row in everything if row["site"] in wanted]
+        assert (result.exit_code, result.stderr) == (code, "")
+        assert rows
+        assert [row["asset_id"] for row in json.loads(result.stdout)] == rows
+
+
+def test_a_site_that_is_not_there(company: Simulation, environment: SetUp) -> None:
+    """It is one line that names those that are, and exit code 1; the others are printed."""
+    environment(company)
+    result = audit("--format=csv", "--site=finanze")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("--site finanze: no such site, or none with assets; there are default, ")
+    both = audit("--format=csv", "--site=finanze", "--site=finance")
+    assert (both.exit_code, both.stderr) == (1, result.stderr)
+    assert "finance" in both.stdout
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv"])
+def test_what_is_printed_can_be_chosen(company: Simulation, environment: SetUp, format_: str) -> None:
+    """By status, in any spelling, and the worst few; the exit code is that of everything."""
+    environment(company)
+
+    def statuses(*arguments: str) -> list[str]:
+        result = audit(f"--format={format_}", *arguments)
+        assert (result.exit_code, result.stderr) == (2, "")
+        if format_ == "json":
+            return [row["status"] for row in json.loads(result.stdout)]
+        if format_ == "csv":
+            return [row["status"] for row in csv.DictReader(result.stdout_bytes.decode().splitlines())]
+        return [line.split()[0] for line in result.stdout.splitlines()[1:]]
+
+    everything = statuses()
+    assert set(everything) >= {"Critical", "Healthy", "Live"}
+    assert statuses("--status=healthy") == [status for status in everything if status == "Healthy"]
+    chosen = statuses("--status=LIVE", "--status=Critical")
+    assert chosen == [status for status in everything if status in {"Live", "Critical"}]
+    assert statuses("--limit=3") == everything[:3]
+    assert statuses("--status=live", "--limit=1") == ["Live"]
+
+
 def test_a_failure_is_one_line(environment: SetUp, tmp_path: Path) -> None:
     """Where nothing can be read there is no output, no file is replaced, no secret is told, and the code is 1."""
     kept = tmp_path / "audit.json"
@@ -97,7 +148,9 @@ def test_a_fault_of_the_configuration(environment: SetUp) -> None:
     assert result.stderr.startswith("freshness.warning: has no unit")
 
 
-@pytest.mark.parametrize("arguments", [["--format=xml"], ["--colour"], ["surplus"], ["--output"]])
+@pytest.mark.parametrize(
+    "arguments", [["--format=xml"], ["--colour"], ["surplus"], ["--output"], ["--status=late"], ["--limit=0"]]
+)
 def test_wrong_usage_is_not_taken_for_something_critical(arguments: list[str]) -> None:
     """2 says that something is critical; wrong usage of this command is 64."""
     result = audit(*arguments)

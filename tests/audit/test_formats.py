@@ -60,13 +60,31 @@ def test_csv_leaves_names_as_they_are(name: str) -> None:
 
 def test_a_table_is_never_cut() -> None:
     """Where no terminal is every cell is whole, and a column is as wide as its widest cell on the screen."""
-    long = "x" * 500
+    long = "x" * 40
     head, first, second, *rest = "".join(as_text(judged({"project_name": long}, {"asset_name": "日本"}))).splitlines()
     assert rest == []
     assert head.split()[:2] == ["status", "hours"]
     assert long in first
     assert first.index("default") == second.index("default") + len("日本")
     assert len("".join(as_text(judged())).splitlines()) == 1
+
+
+def test_a_long_name_moves_its_own_line_alone() -> None:
+    """It is whole, and the other lines are no wider for it; none ends with blanks."""
+    long = "x" * 377
+    usual = "".join(as_text(judged({}, {}))).splitlines()
+    head, first, second = "".join(as_text(judged({"project_name": long, "asset_name": long}, {}))).splitlines()
+    assert first.count(long) == 2
+    assert max(len(head), len(second)) < max(map(len, usual)) + 2 * 40
+    assert all(line == line.rstrip() for line in (head, first, second))
+
+
+def test_the_table_has_the_owner() -> None:
+    """Whose an asset is stands in the table, on a terminal and elsewhere; nothing where it is not known."""
+    head, first, second = "".join(as_text(judged({"owner_id": "jane"}, {"owner_id": None}))).splitlines()
+    at = head.index("owner")
+    assert [line[at : at + 4].strip() for line in (first, second)] == ["jane", ""]
+    assert "owner" in shown()
 
 
 @pytest.mark.parametrize("name", ["text", "rich"])

@@ -92,6 +92,24 @@ def test_assets_whose_change_lies_are_judged_by_their_extracts(cloud: TableauSer
     assert all(row["hours_since_refresh"] is None for row in found.values() if row["status"] == "Live")
 
 
+def test_other_sites_are_not_read(cloud: TableauServer) -> None:
+    """Of the sites that are not asked for none is signed in to, and what fails there is no failure."""
+    cloud.traps.sites_failing = {"site2"}
+    cloud.seen.clear()
+    result = audit("--site=site1")
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert {row["site"] for row in rows(result).values()} == {"site1"}
+    assert set(cloud.signed_in) == {"site1"}
+
+
+def test_a_site_that_rest_does_not_know(cloud: TableauServer) -> None:
+    """It is one line and exit code 1."""
+    result = audit("--site=elsewhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert "site elsewhere" in line
+
+
 def test_a_site_that_fails(cloud: TableauServer) -> None:
     """Its assets are missing and one line says so; the others' are judged; the code is 1, critical or not."""
     cloud.traps.sites_failing = {"site1"}

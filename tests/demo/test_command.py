@@ -108,6 +108,18 @@ def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:
     assert "tableau_rest_sessions_lost_total 0" in asked(metrics).text
 
 
+def test_a_port_that_is_taken(demos: Callable[..., Demo]) -> None:
+    """It is one line that names --port, before anything is built; the exit code is 1, and nothing is left."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = demos("--port", str(port))
+        assert demo.process.wait(PATIENCE_SECONDS) == 1
+    (line,) = demo.said().splitlines()
+    assert line.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert "choose another port with --port" in line
+    assert demo.left() == []
+
+
 def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
     """With --keep the history stays and can be read; PostgreSQL does not stay."""
     demo = demos("--port", "0", "--keep")

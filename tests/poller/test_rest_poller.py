@@ -296,6 +296,18 @@ def test_polls_that_take_long(rig: RestRig) -> None:
     assert [log["event"] for log in logs if "rest.poll_interval" in log["event"]] != []
 
 
+def test_the_first_poll_is_logged(rig: RestRig) -> None:
+    """One line says how many sites and assets the first poll found, and in how long; no later poll does."""
+    slowly(rig, 7.25)
+    with capture_logs() as logs:
+        rig.poll()
+        rig.poll()
+    (line,) = [log for log in logs if log["event"] == "first poll finished"]
+    found = {"sites": len(rig.sites_shown()), "assets": len(rig.assets()), "seconds": 7.2}
+    assert {name: line[name] for name in found} == found
+    assert (line["log_level"], line["source"]) == ("info", "rest")
+
+
 def test_polls_that_take_long_are_one_line(rig: RestRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """How long each takes is no news; that they are short again is."""
     spans = iter((INTERVAL + 1, INTERVAL + 2, INTERVAL + 3, 1.0, 1.0))
