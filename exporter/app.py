@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -23,6 +24,7 @@ from exporter.exposition.board import CERTIFICATE, Board
 from exporter.exposition.pages import PageMaker, Pages
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
+from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.poller.assembling import assemblies
 from exporter.poller.giving_back import give_back
 from exporter.status import Status
@@ -89,6 +91,14 @@ def _next(signals: "queue.SimpleQueue[int]") -> int:
             continue
 
 
+def log_place(path: Path, mountinfo: Path = MOUNTINFO) -> None:
+    """Log where the history really is, where its path does not say so."""
+    if real := linked_to(path):
+        log.info("history.path is behind a link", path=str(path), file=str(real))
+    if kind := network_file_system(path, mountinfo):
+        log.warning("the history is on a network file system", path=str(path), type=kind, advice=UNRELIABLE)
+
+
 def _asked(rest: RestSection | None) -> tuple[str, tuple[str, ...]] | None:
     """Return which server and which sites are asked."""
     return (rest.url, rest.sites) if rest else None
@@ -152,6 +162,7 @@ class Agent:
         """Listen first, then poll: a repository that is down must not keep the agent from saying so."""
         self._announce(self._configuration)
         self._working.history.lock()
+        log_place(self._configuration.history.path)
         self._render()
         self._web.start()
         for address, port in zip(self._configuration.web.listen_addresses, self._web.ports, strict=True):

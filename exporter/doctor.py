@@ -18,6 +18,7 @@ from exporter.config.sections import SYSTEM_CERTIFICATES
 from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
+from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.poller.taking import relations_of
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
@@ -36,7 +37,7 @@ class Finding:
     message: str
 
 
-def check(options: RunOptions, *, send_test_alert: bool = False) -> Iterator[Finding]:
+def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path = MOUNTINFO) -> Iterator[Finding]:
     """Look at the configuration, the sources, the Alertmanagers and the history file; nothing is changed.
 
     On request each Alertmanager is sent a test alert.
@@ -59,7 +60,7 @@ def check(options: RunOptions, *, send_test_alert: bool = False) -> Iterator[Fin
     if configuration.rest is not None:
         yield from _rest(configuration.rest)
     yield from _alertmanagers(configuration, send_test_alert=send_test_alert)
-    yield from _history(configuration.history.path)
+    yield from _history(configuration.history.path, mountinfo)
 
 
 def file_faults(configuration: Configuration) -> list[Fault]:
@@ -234,7 +235,17 @@ def _no_history(path: Path) -> str | None:
     return f"{path}: is no history: DuckDB did not write it; name another file in history.path, or move it away"
 
 
-def _history(path: Path) -> Iterator[Finding]:
+def _place(path: Path, mountinfo: Path) -> Iterator[str]:
+    """Say where the history really is, where its path does not."""
+    if real := linked_to(path):
+        yield f"{path}: a link leads to {real}, where the lock and the log of the file are too"
+    if kind := network_file_system(path, mountinfo):
+        yield f"{path}: is on a network file system ({kind}): {UNRELIABLE}"
+
+
+def _history(path: Path, mountinfo: Path) -> Iterator[Finding]:
+    for note in _place(path, mountinfo):
+        yield Finding(ok=None, subject="history", message=note)
     folder = path.parent
     if not folder.is_dir():
         yield Finding(ok=False, subject="history", message=f"{folder}: no such folder; make it, or set history.path")

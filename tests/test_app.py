@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
 from exporter import agent_families, app, collectors, logs
 from exporter.collectors import users
@@ -143,6 +144,32 @@ def _certify(folder: Path, authority: trustme.CA, year: int) -> None:
 
 def _expiry(agent: app.Agent) -> float | None:
     return series(agent.exposition()).get("tableau_exporter_web_certificate_expiry_timestamp_seconds")
+
+
+def test_where_the_history_really_is_is_logged(tmp_path: Path) -> None:
+    """A link is one line for information, a network file system one warning; a plain path is none."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path}/far rw - cifs //filer/srv rw\n")
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    with capture_logs() as lines:
+        app.log_place(tmp_path / "history.duckdb", mounts)
+        assert lines == []
+        app.log_place(tmp_path / "far" / "history.duckdb", mounts)
+        assert [(line["log_level"], line["type"]) for line in lines] == [("warning", "cifs")]
+        lines.clear()
+        app.log_place(tmp_path / "link" / "history.duckdb", mounts)
+        assert [line["log_level"] for line in lines] == ["info", "warning"]
+        assert lines[0]["file"] == f"{tmp_path}/far/history.duckdb"
+
+
+def test_an_agent_behind_a_link_says_so(tmp_path: Path) -> None:
+    """`run` logs it once, at its start."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    path = tmp_path / "link" / "history.duckdb"
+    nowhere: dict[str, str | int] = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
+    with Agent(tmp_path, nowhere, HISTORY__PATH=str(path)) as agent:
+        assert agent.logged().count("history.path is behind a link") == 1
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o640)])

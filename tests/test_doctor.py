@@ -15,6 +15,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from exporter import doctor
+from exporter.config import RunOptions
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
@@ -72,6 +74,54 @@ def test_nothing_is_wrong(simulation: Simulation, tmp_path: Path) -> None:
     assert "PostgreSQL 18" in checked.stdout
     assert list(tmp_path.iterdir()) == []
     assert str(simulation.passwords["readonly"]) not in checked.stdout
+
+
+def test_a_fault_stands_once_in_a_line(simulation: Simulation, tmp_path: Path) -> None:
+    """A table that several statements of a collector need is named once; what is made of requests follows these."""
+    with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
+        connection.execute(b"REVOKE SELECT ON background_jobs, _background_tasks FROM readonly")
+        try:
+            checked = check(tmp_path, simulation)
+        finally:
+            connection.execute(b"GRANT SELECT ON background_jobs, _background_tasks TO readonly")
+    assert checked.stdout.count("background_jobs: no such table, or no right to read it") == 1
+    assert checked.stdout.count("collector background_jobs:") == 1
+    assert "ok     collector active_users: is made of what http_requests reads\n" in checked.stdout
+
+
+def test_rights_that_are_lost_for_all(simulation: Simulation, tmp_path: Path) -> None:
+    """Who may read nothing is one fault of the repository, named once, and none of each collector."""
+    with psycopg.connect(make_conninfo("", **simulation.admin()), autocommit=True) as connection:
+        connection.execute(b"REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM readonly")
+        try:
+            checked = check(tmp_path, simulation)
+        finally:
+            connection.execute(b"GRANT SELECT ON ALL TABLES IN SCHEMA public TO readonly")
+    assert (checked.returncode, faults(checked)) == (1, ["repository"])
+    (line,) = [line for line in checked.stdout.splitlines() if line.startswith("fault")]
+    assert line.startswith("fault  repository: 127.0.0.1:")
+    assert "GRANT SELECT ON ALL TABLES IN SCHEMA public TO readonly" in line
+    assert "collector" not in checked.stdout
+
+
+def test_where_the_history_really_is(tmp_path: Path) -> None:
+    """A path that is a link, and a network file system, are notes; they are no faults."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path} rw - nfs4 filer:/srv rw\n")
+    link = tmp_path / "link.duckdb"
+    link.symlink_to(tmp_path / "history.duckdb")
+    environ = {"TABLEAU_EXPORTER_HISTORY__PATH": str(link), "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1"}
+    found = doctor.check(
+        RunOptions(environ={**environ, "TABLEAU_EXPORTER_REPOSITORY__PASSWORD": PASSWORD}), mountinfo=mounts
+    )
+    notes = [finding.message for finding in found if finding.ok is None and finding.subject == "history"]
+    assert notes == [
+        f"{link}: a link leads to {tmp_path}/history.duckdb, where the lock and the log of the file are too",
+        (
+            f"{link}: is on a network file system (nfs4): locks and fsync are not reliable there, and DuckDB needs both:"
+            " put history.path on a local disk"
+        ),
+    ]
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
