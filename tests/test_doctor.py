@@ -118,8 +118,8 @@ def test_where_the_history_really_is(tmp_path: Path) -> None:
     assert notes == [
         f"{link}: a link leads to {tmp_path}/history.duckdb, where the lock and the log of the file are too",
         (
-            f"{link}: is on a network file system (nfs4): locks and fsync are not reliable there, and DuckDB needs both:"
-            " put history.path on a local disk"
+            f"{link}: is on a network file system (nfs4): locks and fsync are not reliable there, and DuckDB needs"
+            " both: put history.path on a local disk"
         ),
     ]
 
