@@ -52,6 +52,11 @@ BUILD_INFO = _gauge(
 SERVER_INFO = _gauge(
     "server_info", "The version of the source that answered, by the agent at every poll.", "source", "version"
 )
+POLL_STARTED = _gauge(
+    "exporter_poll_started_timestamp_seconds",
+    "When the poll of a source that is under way began, absent between polls; by the agent at every rendering.",
+    "source",
+)
 RELOAD_SUCCESSFUL = _gauge(
     "exporter_config_last_reload_successful",
     "Whether the last reload of the configuration took, by the agent at every reload.",
@@ -169,6 +174,7 @@ FAMILIES = (
     COLLECTOR_MISSING,
     BUILD_INFO,
     SERVER_INFO,
+    POLL_STARTED,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
     WEB_CERTIFICATE_EXPIRY,

@@ -27,6 +27,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.poller.assembling import assemblies
 from exporter.poller.giving_back import give_back
+from exporter.poller.watchdog import Watchdog
 from exporter.status import Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
@@ -146,6 +147,8 @@ class Agent:
         self._page_maker = PageMaker(self._board, self._standing.assets_and_blocks)
         self._working = put_to_work(configuration, self._standing)
         self._promise(configuration)
+        self._watchdog = Watchdog(self._board.progress, parts.stuck_after(configuration))
+        self._ended = threading.Event()
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
             threading.Thread(target=self._poll_rest_forever, name="rest poller"),
@@ -169,6 +172,8 @@ class Agent:
             log.info("listening", address=str(address), port=port, version=__version__)
         for thread in self._threads:
             thread.start()
+        # Until the last poll has ended: it may be stuck as well.
+        threading.Thread(target=self._watchdog.run, args=(self._ended,), name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
         """Finish the poll that runs, read exactly once more, close the file, and end."""
@@ -178,6 +183,7 @@ class Agent:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
+        self._ended.set()
         self._web.stop()
         self._file.unlock()
         log.info("ended")
@@ -219,6 +225,7 @@ class Agent:
             self._announce(configuration)
             self._file.limits = parts.limits(configuration)
             self._renderer.limits = parts.series_limits(configuration)
+            self._watchdog.limits = parts.stuck_after(configuration)
             before, self._working = self._working, working
             self._promise(configuration)
             before.stop()

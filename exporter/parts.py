@@ -17,6 +17,11 @@ from exporter.repository.source import Address, Login
 from exporter.rest import login as rest
 from exporter.web.access import Access, load_access
 
+# A statement or a request may take one timeout. Waiting for the history file and for silent hosts takes up to half a
+# minute, however short the timeouts are.
+STUCK_TIMEOUTS = 3
+STUCK_LEAST_SECONDS = 60.0
+
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
     """Return the collectors that are switched on, and that a source of this configuration tells of."""
@@ -111,6 +116,20 @@ def limits(configuration: Configuration) -> Limits:
     """Return what DuckDB may take of its host."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+
+
+def stuck_after(configuration: Configuration) -> Mapping[str, float]:
+    """Return after how many seconds without progress a poll of each source is stuck."""
+    repository, rest = configuration.repository, configuration.rest
+    timeouts = {
+        "repository": repository.statement_timeout if repository else None,
+        "rest": rest.timeout if rest else None,
+    }
+    return {
+        source: max(STUCK_TIMEOUTS * seconds, STUCK_LEAST_SECONDS)
+        for source, seconds in timeouts.items()
+        if seconds is not None
+    }
 
 
 def series_limits(configuration: Configuration) -> SeriesLimits:

@@ -17,6 +17,10 @@ class SourceStatus:
     tried_at: float | None = None
     answered_at: float | None = None
     error: str | None = None
+    polling_since: float | None = None
+    """When the poll that is under way began; None between polls."""
+    stuck: bool = False
+    """Whether that poll makes no progress."""
 
 
 @dataclass(frozen=True)

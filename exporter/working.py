@@ -135,7 +135,9 @@ def _rest_poller(configuration: Configuration, shared: Shared, before: Working |
     stopped = threading.Event()
     # What is known of the token outlasts a reload.
     life = before.rest_poller.life if before and before.rest_poller else None
-    rest = Rest(parts.rest_login(settings), stopping=stopped.is_set, life=life)
+    rest = Rest(
+        parts.rest_login(settings), stopping=stopped.is_set, life=life, moved=shared.board.progress["rest"].moved
+    )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
 
 

@@ -4,6 +4,7 @@ import math
 import os
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +16,16 @@ from exporter import agent_families, app, collectors, logs
 from exporter.collectors import users
 from exporter.collectors.content import samples as content
 from exporter.config import RunOptions
+from exporter.demo.company import Company
+from exporter.demo.draft import SMALL
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import HistoryError
 from exporter.exposition import Rendering
 from exporter.exposition.board import Shown
 from exporter.metrics import single
 from exporter.poller.taking import Taken
+from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
 from tests.agent import PATIENCE_SECONDS, Agent
@@ -100,6 +106,37 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     assert agent.ready()
     assert b"tableau_collector_success" in agent.exposition().text
     assert b'tableau_up{source="repository"} 0' in agent.exposition().text
+
+
+def test_requests_to_tableau_are_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer marks the progress of the REST API's poll, which is current until it ends."""
+    marked: list[Progress] = []
+
+    def moved(progress: Progress) -> None:
+        marked.append(progress)
+
+    monkeypatch.setattr(Progress, "moved", moved)
+    (name, value), *_ = TOKENS.items()
+    with TableauServer(Estate.of(Company.build(1, datetime(2025, 11, 19, 10, 30), SMALL))) as server:  # noqa: DTZ001
+        agent = made(tmp_path, REST__URL=server.url, REST__TOKEN_NAME=name, REST__TOKEN_VALUE=value)
+        rest, poller = agent._board.progress["rest"], agent._working.rest_poller
+        assert poller is not None
+        agent._working.history.lock()
+        assert poller.poll()
+        assert len(marked) >= sum(server.requests.values()) > 0
+    assert set(marked) == {rest}
+    assert rest.current is None
+
+
+def test_the_limits_of_the_watchdog_follow_a_reload(tmp_path: Path) -> None:
+    """A longer timeout is in force at once."""
+    agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
+    assert agent._watchdog.limits == {"repository": 90.0}
+    agent._options = replace(
+        agent._options, environ={**agent._options.environ, "TABLEAU_EXPORTER_REPOSITORY__STATEMENT_TIMEOUT": "1m"}
+    )
+    agent.reload()
+    assert agent._watchdog.limits == {"repository": 180.0}
 
 
 def test_use_without_a_repository(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ FAMILIES = {
     "tableau_collector_last_success_timestamp_seconds": ("gauge", ("collector",)),
     "tableau_exporter_build_info": ("gauge", ("version", "python", "duckdb")),
     "tableau_server_info": ("gauge", ("source", "version")),
+    "tableau_exporter_poll_started_timestamp_seconds": ("gauge", ("source",)),
     "tableau_exporter_config_last_reload_successful": ("gauge", ()),
     "tableau_exporter_config_last_reload_success_timestamp_seconds": ("gauge", ()),
     "tableau_http_requests_total": ("counter", ("site", "controller", "action", "status_class")),

@@ -1,6 +1,10 @@
 """The configuration, said to the parts: each gets what is meant for it, and secrets as they are when they are used."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
 
 from exporter import collectors, parts
 from exporter.config import Configuration, load
@@ -32,6 +36,27 @@ def test_each_alertmanager_has_a_login(tmp_path: Path) -> None:
         assert (login.ca_file, login.cert_file, login.key_file) == tuple(tmp_path / n for n in ("ca", "crt", "key"))
         assert (login.timeout, login.labels) == (3.0, {"deployment": "eu"})
         assert login.authorization() is None
+
+
+@pytest.mark.parametrize(
+    ("repository", "rest", "expected"),
+    [
+        ("30s", "", {"repository": 90.0}),
+        ("5m", "90s", {"repository": 900.0, "rest": 270.0}),
+        ("1s", "1s", {"repository": 60.0, "rest": 60.0}),
+    ],
+)
+def test_a_poll_is_stuck_after_three_timeouts(
+    tmp_path: Path, repository: str, rest: str, expected: dict[str, float]
+) -> None:
+    """Of each source that is polled; not before what a poll waits for with the shortest timeouts."""
+    path = tmp_path / "tableau-exporter.yml"
+    document: dict[str, Any] = {"repository": {"hosts": ["db"], "statement_timeout": repository}}
+    if rest:
+        login = {"url": "https://t", "token_name": "t", "token_value": "v"}
+        document["rest"] = {**login, "timeout": rest}
+    path.write_text(yaml.safe_dump(document))
+    assert parts.stuck_after(load(path, {}, KNOWN, explicit=True)) == expected
 
 
 def test_without_alertmanagers_nobody_is_told(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ REFRESH_FAILURES = 3
 HABIT_INTERVALS = 3
 HABIT_LEAST_SECONDS = 3600
 COLLISION_COUNT = 2
+POLL_SECONDS = 3600
 FILE_BUSY_COUNT = 3
 FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
@@ -69,6 +70,12 @@ def collector_failing(view: View) -> Found:
 def column_missing(view: View) -> Found:
     """Find what collectors do without."""
     return Found(dict(view.samples(families.COLLECTOR_MISSING)))
+
+
+def poll_stuck(view: View) -> Found:
+    """Find polls that do not end."""
+    running = ((pairs, view.now - began) for pairs, began in view.samples(families.POLL_STARTED))
+    return Found({pairs: seconds for pairs, seconds in running if seconds > POLL_SECONDS})
 
 
 def reload_failed(view: View) -> Found:

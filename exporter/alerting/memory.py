@@ -25,6 +25,8 @@ WRITER = "notifier"
 # What can be told again without harm is written with the next thing that cannot, or once a minute; so is a file tried
 # that failed, for that may take long.
 WRITE_SECONDS = 60.0
+# A poll that is stuck may hold the file: its own alert must not wait for it. A large transaction takes a few seconds.
+TURN_SECONDS = 10.0
 
 Tasks = Callable[[], Mapping[AssetKey, Sequence[int]]]
 """Gives the tasks of the assets about which an alert fires; none where what Tableau wrote may not be told."""
@@ -56,7 +58,7 @@ class Memory:
             return
         self._tried_at = now
         try:
-            with history.writing(instant(now)) as writer:
+            with history.writing(instant(now), wait_seconds=TURN_SECONDS) as writer:
                 alerts, past = kept.read(writer.connection), kept.read_past(writer.connection)
         except HistoryError as failure:
             self._complain(history, failure)
@@ -109,7 +111,7 @@ class Memory:
             return
         changed = set(self.states.changed)
         try:
-            with history.writing(instant(now)) as writer:
+            with history.writing(instant(now), wait_seconds=TURN_SECONDS) as writer:
                 connection = writer.connection
                 kept.replace(connection, changed, [_kept(alert) for alert in self.states.of(changed)])
                 if self.past.changed:

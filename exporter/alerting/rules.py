@@ -137,6 +137,16 @@ RULES: Sequence[Rule] = (
         " absent.",
     ),
     Rule(
+        "TableauPollStuck",
+        "warning",
+        5 * MINUTE,
+        conditions.poll_stuck,
+        "A poll of the source {source} does not end.",
+        "It began {span} ago, and no other poll of this source begins before it ends. Where it makes no progress, the"
+        ' log has the line "a poll is stuck": restart the exporter. A first archive of very many requests may take as'
+        " long.",
+    ),
+    Rule(
         "TableauConfigReloadFailed",
         "warning",
         5 * MINUTE,

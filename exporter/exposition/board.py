@@ -16,6 +16,7 @@ import structlog
 from exporter import agent_families as families
 from exporter.exposition.recalled import Recalled, Use
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
+from exporter.progress import Progress
 from exporter.status import (
     ArchiveStatus,
     CollectorStatus,
@@ -68,6 +69,8 @@ class Board:
     def __init__(self, sources: Sequence[str], *, version: str, library: str, started_at: float) -> None:
         self._lock = threading.Lock()
         self._sources = {name: SourceStatus(name) for name in sources}
+        self.progress: Mapping[str, Progress] = {name: Progress() for name in sources}
+        """The poll of each source that is under way."""
         self._collectors: dict[tuple[str, str], CollectorStatus] = {}
         self._missing: dict[str, tuple[str, ...]] = {}
         self._states: dict[str, Showing] = {}
@@ -224,7 +227,7 @@ class Board:
                 self._version,
                 now,
                 self._started_at,
-                tuple(self._sources.values()),
+                tuple(_polling(status, self.progress[name]) for name, status in self._sources.items()),
                 _of_all_sources(self._collectors.values()),
                 tuple(self._polls),
                 self._archive_status,
@@ -247,6 +250,7 @@ class Board:
         self._say(faults)
         yield self._build
         yield from _source_blocks(sources)
+        yield _started(self.progress)
         yield from _collector_blocks(tuple(_unshown(status, faults) for status in collectors), missing)
         yield single(families.RELOAD_SUCCESSFUL, int(reload.error is None))
         yield single(families.RELOAD_TIMESTAMP, reload.loaded_at)
@@ -314,6 +318,17 @@ def _both(one: CollectorStatus, other: CollectorStatus) -> CollectorStatus:
         # One that failed by itself at one source did not fail because of another.
         tuple(dict.fromkeys(itertools.chain(*causes))) if all(causes) else (),
     )
+
+
+def _polling(status: SourceStatus, progress: Progress) -> SourceStatus:
+    poll = progress.current
+    return status if poll is None else replace(status, polling_since=poll.started_at, stuck=poll.stuck)
+
+
+def _started(polls: Mapping[str, Progress]) -> Block:
+    current = {name: progress.current for name, progress in polls.items()}
+    started = {name: None if poll is None else poll.started_at for name, poll in current.items()}
+    return _by(families.POLL_STARTED, "source", started)
 
 
 def _source_blocks(sources: Sequence[SourceStatus]) -> Iterator[Block]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import structlog
 
-from exporter.errors import HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
+from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import recovery
 from exporter.history.holding import Reserve, identity, is_held, open_lock, patiently
 from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
@@ -126,6 +126,17 @@ class HistoryFile:
             os.close(self._lock)
             self._lock = None
         self._reserve.release()
+
+    @contextlib.contextmanager
+    def taking_turn(self, wait_seconds: float | None) -> Iterator[None]:
+        """Hold the turn; raises HistoryBusy where another thread holds it for longer than that. None waits for ever."""
+        if not self.turn.acquire(timeout=-1 if wait_seconds is None else wait_seconds):
+            message = f"{self.path}: another thread of the agent has used it for more than {wait_seconds:g} s"
+            raise HistoryBusy(message)
+        try:
+            yield
+        finally:
+            self.turn.release()
 
     @contextlib.contextmanager
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:

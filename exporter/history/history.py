@@ -83,9 +83,14 @@ class History:
         return True
 
     @contextlib.contextmanager
-    def writing(self, now: datetime, columns: Mapping[str, str] | None = None) -> Iterator[Writer]:
-        """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive."""
-        with self.file.turn:
+    def writing(
+        self, now: datetime, columns: Mapping[str, str] | None = None, *, wait_seconds: float | None = None
+    ) -> Iterator[Writer]:
+        """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive.
+
+        Raises HistoryBusy where another thread uses the file for longer than ``wait_seconds``; None waits for its end.
+        """
+        with self.file.taking_turn(wait_seconds):
             yield from self._write(now, columns or {})
 
     def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Writer]:

@@ -50,8 +50,9 @@ class Poller:
         self._schedule = schedule
         self._clock = shared.clock
         self._on_change = shared.on_change
+        self._progress = shared.board.progress[SOURCE]
         self._stop = threading.Event()
-        repository.stopping = self._stop.is_set
+        repository.stopping, repository.moved = self._stop.is_set, self._progress.moved
         self._taker = Taker(self._history, self._collectors, lambda: instant(self._clock()), self._stop.is_set)
         self._shower = Shower(shared, poll_interval=schedule.poll_interval, exact_interval=schedule.exact_interval)
         self._kept: dict[StateKey, pa.Table] = {}
@@ -83,6 +84,10 @@ class Poller:
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; return whether the source answered and everything was stored."""
         now = self._clock()
+        with self._progress.poll(now):
+            return self._poll(now, exact=exact)
+
+    def _poll(self, now: float, *, exact: bool) -> bool:
         scan = exact or self._scan_due.at(now)
         exact = exact or self._states_due.at(now)
         error = self._prepare(now)
@@ -183,12 +188,15 @@ class Poller:
     ) -> None:
         archiving = self._taker.archiving()
         for events, rows in taken.sightings:
+            self._progress.moved()
             with taken.runs.timed(events.table):
                 append_sightings(writer, events, self._recent(events, rows), archiving, taken.address)
         for pending in taken.tables:
+            self._progress.moved()
             with taken.runs.timed(pending.events.table):
                 finish(writer, pending, archiving, self._clock() - now)
         for key, rows in taken.states.items():
+            self._progress.moved()
             state = self._state(key)
             if state.kept_in and not rows.equals(self._kept.get(key)):
                 writer.keep(state.row, state.kept_in, rows, _believed(now, taken))

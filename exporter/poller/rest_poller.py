@@ -46,6 +46,7 @@ class RestPoller:
         self._rest = rest
         self._shared = shared
         self._interval = interval
+        self._progress = shared.board.progress[SOURCE]
         self._stopped = stopped
         self._notices = Notices(SOURCE, shared)
         self._teller = Teller(shared, rest, interval)
@@ -74,6 +75,10 @@ class RestPoller:
     def poll(self) -> bool:
         """Poll once; return whether anything was answered: one site that fails is no reason to ask the others less."""
         now = self._shared.clock()
+        with self._progress.poll(now):
+            return self._poll(now)
+
+    def _poll(self, now: float) -> bool:
         if not self._shared.assemblies:
             self._teller.idle(now)
             self._teller.show_sources({}, now)

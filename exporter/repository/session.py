@@ -98,9 +98,11 @@ class Session:
         address: str,
         statement_timeout: float,
         explain: Callable[[Exception], SourceError],
+        moved: Callable[[], None],
     ) -> None:
         self.address = address
         self._explain = explain
+        self._moved = moved
         self.catalog = Catalog({})
         self.asked_at: datetime | None = None
         """The source's clock (UTC, naive) when the catalog was read."""
@@ -219,6 +221,7 @@ class Session:
                 self._connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
             with contextlib.closing(copy_out(self._connection, query, fields)) as stream:
                 for batch in stream:
+                    self._moved()
                     batches.append(batch)
                     size += batch.get_total_buffer_size()
                     if most_bytes is not None and size > most_bytes:
@@ -239,6 +242,7 @@ class Session:
         try:
             with deadline(connection, silence):
                 connection.execute(self._begin)
+            self._moved()
             yield
             with deadline(connection, silence):
                 connection.execute("COMMIT")

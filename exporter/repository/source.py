@@ -51,6 +51,8 @@ class Repository:
         self._last_active: Address | None = None
         self.stopping: Callable[[], bool] = lambda: False
         """Whether the agent ends: nobody then waits for a host that is silent."""
+        self.moved: Callable[[], None] = lambda: None
+        """Marks the progress of a poll."""
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
@@ -71,6 +73,7 @@ class Repository:
         grace = LAST_SECONDS if self.stopping() else UNDER_WAY_SECONDS
         standby: Address | None = None
         for address in self._in_order():
+            self.moved()
             try:
                 session = self._open_unless_stopping(address, grace)
             except SourceError as error:
@@ -148,7 +151,7 @@ class Repository:
         except (psycopg.Error, OSError) as error:
             raise connection_error(f"repository {address}", error, password) from None
         session = Session(
-            connection, str(address), login.statement_timeout, lambda error: self._explain(address, error)
+            connection, str(address), login.statement_timeout, lambda error: self._explain(address, error), self.moved
         )
         try:
             session.check()

@@ -25,8 +25,10 @@ LOOK_SECONDS = 0.5
 class Line:
     """Every open connection of a session, so that all can be cut."""
 
-    def __init__(self, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, stopping: Callable[[], bool] = lambda: False, moved: Callable[[], None] = lambda: None) -> None:
         self.stopping = stopping
+        self.moved = moved
+        """Marks the progress of a poll."""
         self.ends_at = math.inf
         """The instant of ``time.monotonic`` after which nothing is waited for, whatever a request's own deadline."""
         self.waited = 0.0

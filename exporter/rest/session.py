@@ -61,10 +61,11 @@ class Session:
         sleep: Callable[[float], None] = time.sleep,
         stopping: Callable[[], bool] = lambda: False,
         life: TokenLife | None = None,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._login = login
         self._sleep = sleep
-        self._line = Line(stopping)
+        self._line = Line(stopping, moved)
         self._secrets = Secrets()
         self._server: tsc.Server | None = None
         self._site: str | None = None

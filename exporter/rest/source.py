@@ -53,11 +53,12 @@ class Rest:
         sleep: Callable[[float], None] = time.sleep,
         stopping: Callable[[], bool] = lambda: False,
         life: TokenLife | None = None,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a source; ``life`` is that of the source whose place it takes."""
         self._login = login
         self._clock = clock
-        self._session = Session(login, clock, sleep, stopping, life)
+        self._session = Session(login, clock, sleep, stopping, life, moved)
         self._counts = Counts(clock)
         self._sites = sites.Sites(self._session, login.sites)
         self._reading = Reading(self._session, clock)

@@ -122,6 +122,7 @@ class Wire(requests.Session):
             with self._line.until(deadline):
                 response = super().send(request, **options)
                 self._read(response)
+                self._line.moved()
         except requests.Timeout:
             self._must_go_on()
             raise SourceUnreachable(self._too_slow()) from None
@@ -173,6 +174,7 @@ class Wire(requests.Session):
     def _pause(self, seconds: float) -> None:
         while seconds > 0:
             self._must_go_on()
+            self._line.moved()
             self._sleep(min(seconds, SLICE_SECONDS))
             seconds -= SLICE_SECONDS
         self._must_go_on()

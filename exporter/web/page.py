@@ -12,7 +12,7 @@ from exporter.collectors.assets.judging import CRITICAL, STATUSES, UNKNOWN, WARN
 from exporter.exposition.pages import Pages
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only
-from exporter.web.environment import encoded, source_state
+from exporter.web.environment import encoded, minute, source_state
 
 SOURCES_LISTED = 20
 """How many sources of freshness are listed, those that were read longest ago first."""
@@ -92,7 +92,10 @@ def troubles(status: Status, firing: Iterable[FiringAlert] = ()) -> list[str]:
     """
     down = [source.name for source in status.sources if source_state(source) == "down"]
     failed = [collector.name for collector in status.collectors if not collector.success]
-    found = [f"The source {name} is down" for name in down] + _failed_by_themselves(status.collectors)
+    stuck = {source.name: minute(source.polling_since or status.now) for source in status.sources if source.stuck}
+    found = [f"The source {name} is down" for name in down]
+    found += [f"The poll of the source {name} is stuck; it began at {since} UTC" for name, since in stuck.items()]
+    found += _failed_by_themselves(status.collectors)
     if status.history_error is not None:
         found.append("The history is not written")
     if status.config_error is not None:
@@ -103,7 +106,7 @@ def troubles(status: Status, firing: Iterable[FiringAlert] = ()) -> list[str]:
         alert.rule: f"The alert {alert.name} fires ({alert.severity})"
         for alert in firing
         if not alert.label("asset_type") and alert.severity != "info" and alert.name not in follow
-        if alert.label("source") not in down and alert.label("collector") not in failed
+        if alert.label("source") not in (*down, *stuck) and alert.label("collector") not in failed
     }
     return found + list(rules.values())
 

@@ -194,6 +194,22 @@ ARCHIVE = Row(
 COLLECTORS = Row(
     "Polls, and what befell them",
     (
+        course(
+            "Polls under way",
+            """
+                How long the poll of each source that is under way has been running; no line between polls. A poll that
+                makes no progress is in the agent's log, with where each thread stands.
+            """,
+            "s",
+            (
+                Line(
+                    "max by (source) (time() - tableau_exporter_poll_started_timestamp_seconds{@here})",
+                    "{{source}}",
+                ),
+            ),
+            no_value="No poll under way",
+            width=24,
+        ),
         table(
             "Collectors",
             """

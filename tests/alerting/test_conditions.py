@@ -56,6 +56,13 @@ def test_collectors_follow_their_sources(up: dict[str, bool], failing: set[str])
     assert {dict(pairs)["collector"] for pairs in found.holding} == failing
 
 
+def test_a_poll_is_stuck_after_an_hour() -> None:
+    """Of each source by itself; between polls there is none to speak of."""
+    block = Block(families.POLL_STARTED, Labels(("source",), [["repository", "rest"]]), [NOW - 3600, NOW - 3601])
+    assert conditions.poll_stuck(View([block], NOW, Past(), Sources())).holding == {(("source", "rest"),): 3601.0}
+    assert conditions.poll_stuck(View([], NOW, Past(), Sources())).holding == {}
+
+
 def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> View:
     """Return what is seen of freshness sources that were read so many hours ago, by site and source."""
     sites, sources = ([key[place] for key in hours] for place in (0, 1))

@@ -1,6 +1,7 @@
 """Looking, writing and telling, by an injected clock: the history is real, and so is the way over HTTP."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
@@ -235,6 +236,30 @@ def test_a_history_that_is_held_keeps_nobody_from_being_told(
     assert rig.value(SENT, alertmanager=receivers[0].url) == 1
 
 
+def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread of the agent is stuck with the file: alerts fire all the same, and are written when it is free."""
+    monkeypatch.setattr("exporter.alerting.memory.TURN_SECONDS", 0.0)
+    rig.step()
+    taken, over = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        with rig.file.turn:
+            taken.set()
+            over.wait()
+
+    thread = threading.Thread(target=stuck, daemon=True)
+    thread.start()
+    taken.wait()
+    fire(rig, said)
+    assert len(receivers[0].told) == 1
+    over.set()
+    thread.join()
+    rig.go(MINUTE + 15)
+    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+
+
 def test_a_history_that_is_held_from_the_start(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
     """What the last agent left is taken up as soon as it can be read: the alert is the same."""
     fire(rig, said)
@@ -422,9 +447,9 @@ def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> 
     tried = []
     writing = rig.history.writing
 
-    def counted(now: datetime) -> AbstractContextManager[Writer]:
+    def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Writer]:
         tried.append(now)
-        return writing(now)
+        return writing(now, wait_seconds=wait_seconds)
 
     rig.history.writing = counted  # type: ignore[method-assign, assignment] # to count
     with duckdb.connect(str(rig.path)):

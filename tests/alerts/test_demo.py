@@ -41,6 +41,7 @@ NEVER = {
     "TableauRestUnreachable",
     "TableauRestTokenRefused",
     "TableauCollectorFailing",
+    "TableauPollStuck",
     "TableauConfigReloadFailed",
     "TableauExporterCertificateExpiring",
     "TableauSeriesDropped",

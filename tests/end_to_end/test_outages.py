@@ -12,6 +12,7 @@ from tests.end_to_end.scrapes import Scraper, counters
 
 Agents = Callable[..., Agent]
 REQUESTS = "tableau_http_requests_total"
+STARTED = "tableau_exporter_poll_started_timestamp_seconds"
 IMPATIENT = {"REPOSITORY__CONNECT_TIMEOUT": "2s", "REPOSITORY__STATEMENT_TIMEOUT": "2s"}
 
 
@@ -44,6 +45,24 @@ def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simul
     assert "The source repository is down" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     server.postgres.start()
     agent.until(lambda: is_up(agent) and agent.total(REQUESTS) > 0, "the repository is polled")
+
+
+def test_a_poll_that_is_stuck_is_seen_and_logged(server: Simulation, agents: Agents) -> None:
+    """While a server answers nothing the poll is in the metrics, and its stacks are in the log; then, that it moves."""
+    agent = agents(server.parameters(), REPOSITORY__STATEMENT_TIMEOUT="1s")
+    agent.module = "tests.impatient"
+    agent.start()
+    agent.until(lambda: is_up(agent), "it is polled")
+    server.postgres.pause()
+    agent.until(lambda: "a poll is stuck" in agent.logged(), "the watchdog reports it")
+    agent.until(lambda: agent.value(STARTED, source="repository") is not None, "the poll is in the metrics")
+    line = next(line for line in agent.logged().splitlines() if "a poll is stuck" in line)
+    assert "source=repository" in line
+    assert "exporter.poller.poller.Poller.poll:" in line
+    server.postgres.resume()
+    agent.until(lambda: "moves again" in agent.logged(), "the watchdog reports that it moves")
+    agent.until(lambda: agent.value(STARTED, source="repository") is None, "no poll is under way")
+    assert "Traceback" not in agent.logged()
 
 
 def test_a_repository_that_goes_away_and_comes_back(server: Simulation, agents: Agents) -> None:

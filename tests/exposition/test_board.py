@@ -56,6 +56,20 @@ def test_a_state_that_raises_costs_itself_alone(board: Board) -> None:
     ]
 
 
+def test_a_poll_under_way_is_shown(board: Board) -> None:
+    """Since when, in the metrics and on the status page, as long as it lasts and no longer."""
+    name = 'tableau_exporter_poll_started_timestamp_seconds{source="repository"}'
+
+    def shown() -> tuple[object, object]:
+        (source,) = board.status(9.0, None).sources
+        return series(Renderer(process=tuple).render(board.blocks(9.0), 9.0)).get(name), source.polling_since
+
+    assert shown() == (None, None)
+    with board.progress["repository"].poll(5.0):
+        assert shown() == (5, 5.0)
+    assert shown() == (None, None)
+
+
 def test_a_state_that_works_again_is_shown(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the fault stays, and when it comes back it is said again."""
     renderer = Renderer(process=tuple)

@@ -201,12 +201,16 @@ def test_the_newest_poll_comes_first(render: Callable[[Status], Outline]) -> Non
             (SourceStatus("repository", tried_at=NOW),),
             "The agent is not healthy: 1 problem The source repository is down",
         ),
+        (
+            (SourceStatus("repository", True, tried_at=NOW, answered_at=NOW, polling_since=NOW, stuck=True),),
+            "The agent is not healthy: 1 problem The poll of the source repository is stuck; it began at 2026-07-27 ",
+        ),
     ],
 )
 def test_the_verdict_comes_from_the_sources(
     render: Callable[[Status], Outline], sources: tuple[SourceStatus, ...], verdict: str
 ) -> None:
-    """A source that answered is fine, one that did not is a trouble, one that was never tried is neither."""
+    """A source that answered is fine, one that is down or stuck is a trouble, one that was never tried is neither."""
     status = Status("0.1.0", NOW, NOW, sources, (), (), ArchiveStatus("history.duckdb"))
     assert verdict in render(status).text
 

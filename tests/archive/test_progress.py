@@ -1,0 +1,53 @@
+"""The progress of a poll of the repository: what the watchdog and the metrics see of it."""
+
+import pytest
+
+from exporter.exposition.board import Board
+from exporter.metrics import Block
+from tests.archive.rig import Rig
+from tests.archive.source import Source
+
+STARTED = "tableau_exporter_poll_started_timestamp_seconds"
+
+
+def started(board: Board, now: float) -> list[object]:
+    """Return when the polls that are under way began."""
+    (block,) = (found for found in board.blocks(now) if found.family.name == STARTED)
+    assert isinstance(block, Block)
+    return list(block.at(now))
+
+
+def test_a_poll_is_shown_while_the_source_is_asked(rig: Rig) -> None:
+    """Since it began, and no longer than it lasts."""
+    seen: list[object] = []
+
+    def look() -> bool:
+        seen.extend(started(rig.board, rig.now))
+        return False
+
+    rig.repository.stopping = look
+    assert started(rig.board, rig.now) == [None]
+    rig.polled()
+    assert seen
+    assert set(seen) == {rig.now}
+    assert started(rig.board, rig.now) == [None]
+
+
+def test_every_batch_of_a_long_reading_is_progress(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first archive that goes on is not stuck, however many rows one statement brings."""
+    marks: list[object] = []
+    mark = rig.repository.moved
+
+    def marked() -> None:
+        mark()
+        assert rig.board.progress["repository"].current is not None
+        marks.append(rig.board.progress["repository"].current.mark)
+
+    rig.repository.moved = marked
+    monkeypatch.setattr("exporter.repository.copying.CHUNK_ROWS", 100)
+    rig.polled()
+    before = len(marks)
+    marks.clear()
+    source.requests(1, 2_000)
+    rig.polled()
+    assert before < 2_000 // 100 <= len(set(marks))

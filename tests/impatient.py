@@ -1,0 +1,10 @@
+"""The program with a watchdog that waits for three statement timeouts however short they are, and looks often."""
+
+from exporter import parts
+from exporter.cli import main
+from exporter.poller import watchdog
+
+if __name__ == "__main__":
+    parts.STUCK_LEAST_SECONDS = 0.0
+    watchdog.LOOK_SECONDS = 0.5
+    main(prog_name="tableau-exporter")
