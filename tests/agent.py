@@ -48,6 +48,8 @@ class Agent:
         """What is run: the program, or one that stands before it."""
         self.authority: Path | None = None
         """The certificate of whoever certified its web server; None without TLS."""
+        self.patience_seconds = PATIENCE_SECONDS
+        """How long a condition is waited for."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def certify(self) -> Path:
@@ -140,7 +142,7 @@ class Agent:
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for a condition; it is given a minute, not a speed."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         while time.monotonic() < deadline:
             if condition():
                 return
