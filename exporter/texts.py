@@ -1,14 +1,19 @@
 """Texts as a person reads them on a screen."""
 
+import base64
+import html
 import math
 import re
-from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Sequence
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 UNKNOWN = "unknown"
 # A secret that is shorter is part of many a word, and masks nothing but itself.
 SHORT_SECRET = 8
 UNSHOWN = "(a URI that is not shown: it cannot be parsed)"
+WITHHELD = "(its words are withheld: they quote a password or token)"
+# Stands for a secret while URIs are made safe: no character that ends one.
+_MASK = "\ue000"
 
 # Where a word begins: also behind %2F and \n, as they stand in a URL and within quotes.
 _WORD_BEGINS = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{2})|(?<=\\[abfnrtv]))"
@@ -54,6 +59,51 @@ def _secret(secret: str) -> str:
         return pattern
     begins = _WORD_BEGINS if re.match(r"\w", secret) else ""
     return begins + pattern + (r"(?!\w)" if re.search(r"\w\Z", secret) else "")
+
+
+def safe_text(text: str, secrets: Iterable[str]) -> str:
+    """Return a stranger's text with each secret masked, and every URI safe; none of it where one is quoted escaped."""
+    secrets = tuple(filter(None, secrets))
+    forms = {form for secret in secrets for form in (secret, *_base64_forms(secret))}
+    # Before the URIs: a secret with a ? in it is cut there, and its beginning is no secret any more.
+    masked = secret_pattern(forms).sub(_MASK, text)
+    return WITHHELD if quotes(masked, secrets) else safe_uris(masked).replace(_MASK, "<secret>")
+
+
+def quotes(text: str, secrets: Iterable[str], fold: Callable[[str], str] = str) -> bool:
+    """Tell whether a text has a secret in it, escaped in any usual way; with ``str.casefold`` in any case as well."""
+    for secret in filter(None, secrets):
+        # The second is what its bytes are to a program that reads them as Latin-1.
+        for form in {secret, secret.encode("utf-8", "replace").decode("latin-1")}:
+            if any(secret_pattern({fold(form), fold(read(form))}).search(fold(read(text))) for read in _READINGS):
+                return True
+        if any(fold(form) in fold(text) for form in _base64_forms(secret)):
+            return True
+    return False
+
+
+def _base64_forms(secret: str) -> Iterable[str]:
+    """Yield what a secret is within base64, where it may begin at each of three places; a short one is not sought."""
+    coded = secret.encode("utf-8", "replace")
+    if len(coded) >= SHORT_SECRET:
+        for before, mixed in ((0, 0), (1, 2), (2, 3)):
+            whole = (before + len(coded)) * 4 // 3
+            yield base64.b64encode(b" " * before + coded).decode()[mixed:whole]
+
+
+def _unescaped(text: str) -> str:
+    text = re.sub(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))", lambda found: chr(int(found[1] or found[2], 16)), text)
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+_READINGS: Sequence[Callable[[str], str]] = (
+    str,
+    html.unescape,
+    unquote,
+    unquote_plus,
+    _unescaped,
+    lambda text: _unescaped(unquote_plus(html.unescape(text))),
+)
 
 
 def visible(text: str) -> str:

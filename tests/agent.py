@@ -44,6 +44,8 @@ class Agent:
             }
         keys |= settings
         self.environment = {f"TABLEAU_EXPORTER_{key}": value for key, value in keys.items() if value}
+        self.user: tuple[str, str] | None = None
+        """Who scrapes, where the agent asks for a user and a password."""
         self.module = "exporter"
         """What is run: the program, or one that stands before it."""
         self.authority: Path | None = None
@@ -91,7 +93,7 @@ class Agent:
         return self
 
     def _ports(self) -> list[str]:
-        return re.findall(r"msg=listening .*?\bport=(\d+)", self.logged())
+        return re.findall(r"(?:msg=listening .*?\bport=|\"msg\":\"listening\".*?\"port\":)(\d+)", self.logged())
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
@@ -125,7 +127,7 @@ class Agent:
     def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Scrape, and return every sample by name and labels."""
         trusted = ssl.create_default_context(cafile=self.authority)
-        text = httpx.get(f"{self.url}/metrics", timeout=PATIENCE_SECONDS, verify=trusted).text
+        text = httpx.get(f"{self.url}/metrics", auth=self.user, timeout=PATIENCE_SECONDS, verify=trusted).text
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(text)

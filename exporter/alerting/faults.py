@@ -1,18 +1,15 @@
 """What went wrong with an Alertmanager, as the end of one line of ours: what it is, and what to do about it."""
 
-import html
 import os
-import re
 import ssl
-from collections.abc import Callable, Iterable, Sequence
-from urllib.parse import unquote, unquote_plus, urlsplit
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 import httpx
 
-from exporter.texts import secret_pattern
+from exporter.texts import WITHHELD, quotes
 
 LONGEST_TEXT = 300
-WITHHELD = "(its words are withheld: they quote the password or token)"
 # The connection ended before the answer did.
 BROKEN_OFF = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -41,32 +38,10 @@ _ADVICE = {
 def line(text: object, secrets: Iterable[str] = ()) -> str:
     """Return a stranger's text as one printable line of bounded length; nothing of one that quotes a secret."""
     said = str(text)
-    if any(_quotes(said, secret) for secret in secrets):
+    if quotes(said, secrets, str.casefold):
         return WITHHELD
     said = " ".join("".join(sign if sign.isprintable() else " " for sign in said).split())
     return said if len(said) <= LONGEST_TEXT else f"{said[:LONGEST_TEXT]}..."
-
-
-def _quotes(text: str, secret: str) -> bool:
-    """Tell whether a text has a secret in it, in any case and escaped in any usual way."""
-    # The second is what its bytes are to whoever takes them for Latin-1.
-    forms = [form for form in (secret, secret.encode("utf-8", "replace").decode("latin-1")) if form]
-    return any(secret_pattern((form.casefold(), read(form))).search(read(text)) for read in _READINGS for form in forms)
-
-
-def _unescaped(text: str) -> str:
-    text = re.sub(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))", lambda found: chr(int(found[1] or found[2], 16)), text)
-    return re.sub(r"\\(.)", r"\1", text)
-
-
-_READINGS: Sequence[Callable[[str], str]] = (
-    str.casefold,
-    lambda text: html.unescape(text).casefold(),
-    lambda text: unquote(text).casefold(),
-    lambda text: unquote_plus(text).casefold(),
-    lambda text: _unescaped(text).casefold(),
-    lambda text: _unescaped(unquote_plus(html.unescape(text))).casefold(),
-)
 
 
 def of_answer(status: int, location: str, text: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import psycopg
 
 from exporter.errors import SourceError, SourceRefused, SourceTimedOut, SourceUnreachable
-from exporter.texts import secret_pattern
+from exporter.texts import safe_text
 
 # SQLSTATE classes: connection exceptions, too many clients, shutdown.
 _CONNECTION_LOST = ("08", "53", "57P")
@@ -241,7 +241,7 @@ def statement_error(place: str, error: Exception, password: str | None) -> Sourc
 def _line(text: str, password: str | None) -> str:
     """Make one short line of a text that may come from a stranger."""
     if password:
-        text = secret_pattern((password,)).sub("<secret>", text)
+        text = safe_text(text, (password,))
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     text = " ".join(text.split()).rstrip(":") or _NEVER_ANSWERED
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."

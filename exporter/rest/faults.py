@@ -19,7 +19,7 @@ from tableauserverclient.server.exceptions import EndpointUnavailableError
 
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.proxies import passwords
-from exporter.texts import safe_uris, secret_pattern
+from exporter.texts import quotes, safe_text
 
 LONGEST_TEXT = 300
 RAISED = (
@@ -90,10 +90,13 @@ class Secrets:
         self._known.clear()
         self.hide(*secrets, *passwords())
 
+    def are_in(self, text: str) -> bool:
+        """Tell whether a text quotes any of them: a host's name also does so in small letters."""
+        return quotes(text, self._known, str.casefold)
+
     def line(self, text: object) -> str:
         """Return a text as one printable line without secrets."""
-        line = safe_uris(str(text))
-        line = secret_pattern(self._known).sub("<secret>", line)
+        line = safe_text(str(text), self._known)
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
         return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
 

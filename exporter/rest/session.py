@@ -183,7 +183,7 @@ class Session:
 
     def _wire(self, context: ssl.SSLContext) -> Wire:
         bounds = Bounds(self._login.timeout, ANSWER_BYTES)
-        return Wire(self._login.url, bounds, self._line, self._sleep, context, self._refusals)
+        return Wire(self._login.url, bounds, self._line, self._sleep, context, self._refusals, self._secrets)
 
     def _sign_in(self, site: str) -> None:
         """Begin a session at a site."""

@@ -16,6 +16,7 @@ from requests import PreparedRequest, Response
 from exporter import __version__
 from exporter.errors import PollInterrupted, ProxyUnusable, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.proxies import proxy_for, through
+from exporter.rest.faults import Secrets
 from exporter.rest.line import Adapter, Line
 from exporter.rest.refusals import Refusals
 from exporter.value_count import ValueCount
@@ -61,6 +62,7 @@ class Wire(requests.Session):
         sleep: Callable[[float], None],
         context: ssl.SSLContext,
         refusals: Refusals,
+        secrets: Secrets,
     ) -> None:
         super().__init__()
         self._url = url
@@ -69,6 +71,7 @@ class Wire(requests.Session):
         self._line = line
         self._sleep = sleep
         self._refusals = refusals
+        self._secrets = secrets
         self.max_redirects = REDIRECTS
         # Without this a .netrc would speak for us.
         self.auth = _nobody
@@ -200,7 +203,8 @@ class Wire(requests.Session):
             return
         if (self._home.scheme, there.scheme) == ("http", "https") and there.hostname == self._home.hostname:
             return
-        where = f"{there.scheme}://{there.hostname}"
+        quoting = self._secrets.are_in(location)
+        where = "an address that quotes a secret" if quoting else f"{there.scheme}://{there.hostname}"
         raise SourceRefused(
             f"{self._place()}: answers with a redirect to {where}, which is not followed because it would take the"
             " token along; set rest.url to where Tableau itself answers"

@@ -1,6 +1,12 @@
 """No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
 
+import base64
+import html
+import json
 import logging
+import re
+from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
@@ -38,6 +44,7 @@ def on(part: str, override: Override) -> Override:
     return lambda asked: override(asked) if part in asked.path else None
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("credentials", [Token("agent", CANARY), APP])
 @pytest.mark.parametrize(
     "misbehaviour",
@@ -92,3 +99,43 @@ def test_a_short_secret_hides_no_other_word() -> None:
     secrets = Secrets()
     secrets.hide("ro")
     assert secrets.line("rows of ro from another group: ro") == "rows of <secret> from another group: <secret>"
+
+
+def echo_as_host(asked: Asked) -> Answer | None:
+    """Send us to a host that is called as the secret is."""
+    (value,) = re.findall('personalAccessTokenSecret="([^"]*)"', asked.body.decode())
+    return Answer(status=302, headers={"Location": f"http://{value}/"})
+
+
+@pytest.mark.attack("secrets")
+def test_a_redirect_to_a_host_called_as_the_secret(rig: Rig) -> None:
+    """A redirect that is not followed is refused without the name of its host, which would be in small letters."""
+    rig.tableau.tokens["agent"] = "Canary-of-a-host"
+    rest = rig.rest(credentials=lambda: Token("agent", "Canary-of-a-host"))
+    with rig.tableau.doing(on("/auth/signin", echo_as_host)):
+        with pytest.raises(ExporterError, match="redirect to an address that quotes a secret") as refused:
+            rig.poll(rest)
+        assert "canary" not in str(refused.value).casefold()
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "html": html.escape,
+    "percent": lambda text: quote(text, safe=""),
+    "percent in lower case": lambda text: quote(text, safe="").lower(),
+    "json": lambda text: json.dumps(text)[1:-1],
+    "repr": lambda text: repr(text)[1:-1],
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 of a pair": lambda text: base64.b64encode(f"me:{text}".encode()).decode(),
+    "in a URL": lambda text: f"http://x/{text}",
+    "in base64 in a URL": lambda text: f"http://x/?{base64.b64encode(text.encode()).decode()}",
+}
+
+
+@pytest.mark.attack("secrets")
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_no_secret_is_seen_in_another_guise(form: Callable[[str], str]) -> None:
+    """A token that is quoted escaped, or in a URL that is cut at a character of the token, is not seen in part."""
+    secrets, token = Secrets(), "first-half?\"'\\&#/<é@second-half"
+    secrets.hide(token)
+    line = secrets.line(f"refused: {form(token)}")
+    assert not {part for part in ("first", "second", base64.b64encode(b"first-half").decode()[:12]) if part in line}

@@ -1,13 +1,9 @@
-"""What nobody may find: secrets anywhere, and people where the privacy options hide them."""
+"""What nobody may find: people where the privacy options hide them."""
 
-import gzip
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import duckdb
 import httpx
 import pytest
 
@@ -16,19 +12,11 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
+from tests.end_to_end.places import printed, shown, stored
 from tests.end_to_end.scrapes import by_labels
 
-ROOT = Path(__file__).parents[2]
-CANARY = b"CANARY"
 FULL_ADDRESS = re.compile(rb"10\.20\.\d{1,3}\.[1-9]\d{0,2}|2001:db8:[0-9a-f]{0,4}:[0-9a-f:]*[1-9a-f]|192\.0\.2\.1[01]")
 SYSTEM_ACCOUNTS = (1, 2)
-
-
-class JsonAgent(Agent):
-    """An agent whose log is JSON."""
-
-    def _ports(self) -> list[str]:
-        return re.findall(r'"msg":"listening".*?"port":(\d+)', self.logged())
 
 
 def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
@@ -36,39 +24,9 @@ def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
     agent.start()
     agent.polled()
     yield from shown(agent)
+    yield "check", printed(agent, "check")
     agent.kill()  # a write-ahead log, if there is one, is looked at too
     yield from stored(agent)
-
-
-def shown(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Yield what the agent serves, and what the doctor says."""
-    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    yield "the page", httpx.get(agent.url, timeout=PATIENCE_SECONDS).content
-    yield (
-        "text",
-        httpx.get(f"{agent.url}/metrics", headers={"Accept-Encoding": "identity"}, timeout=PATIENCE_SECONDS).content,
-    )
-    yield "openmetrics", httpx.get(f"{agent.url}/metrics", headers=openmetrics, timeout=PATIENCE_SECONDS).content
-    with httpx.stream(
-        "GET", f"{agent.url}/metrics", headers={"Accept-Encoding": "gzip"}, timeout=PATIENCE_SECONDS
-    ) as answer:
-        yield "gzip", gzip.decompress(b"".join(answer.iter_raw()))
-    check = subprocess.run(
-        [sys.executable, "-m", "exporter", "check"], env=agent.environment, cwd=ROOT, capture_output=True, check=False
-    )
-    yield "check", check.stdout + check.stderr
-
-
-def stored(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Yield every file of the history's folder, the log among them, and every row: texts are compressed in the file."""
-    for path in agent.folder.rglob("*"):
-        if path.is_file():
-            yield path.name, path.read_bytes()
-    with duckdb.connect(str(agent.history), read_only=True) as connection:
-        tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-        for (table,) in tables:
-            rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()
-            yield f"table {table}", "\n".join(map(str, rows)).encode()
 
 
 def people_of(simulation: Simulation) -> list[bytes]:
@@ -79,29 +37,6 @@ def people_of(simulation: Simulation) -> list[bytes]:
         list(SYSTEM_ACCOUNTS),
     )
     return [text.encode() for row in rows for text in row]
-
-
-@pytest.mark.parametrize(("form", "kind"), [("logfmt", Agent), ("json", JsonAgent)])
-def test_no_secret_is_found_anywhere(form: str, kind: type[Agent], repository: Simulation, tmp_path: Path) -> None:
-    """Tickets, tokens, cookies, hashed passwords and our own password: not in the file, the pages, or the logs."""
-    parameters = repository.parameters()
-    agent = kind(tmp_path, parameters, LOG__FORMAT=form, LOG__LEVEL="debug", COLLECTORS="{views: true}")
-    password = str(parameters["password"]).encode()
-    try:
-        found = [place for place, content in watched(agent) if CANARY in content or password in content]
-    finally:
-        agent.kill()
-    assert found == []
-    assert agent.query("SELECT count(*) FROM http_requests WHERE http_request_uri LIKE '/trusted/-/%'")[0][0] > 0
-
-
-def test_a_wrong_password_is_not_told(repository: Simulation, agents: Callable[..., Agent]) -> None:
-    """Also the password that the repository refuses is found nowhere."""
-    wrong = "wr0ng pass'word\\"
-    agent = agents({**repository.parameters(), "password": wrong}, LOG__LEVEL="debug").start()
-    agent.until(lambda: "authentication failed" in agent.logged(), "the refusal is logged")
-    assert [place for place, content in shown(agent) if wrong.encode() in content] == []
-    assert wrong not in agent.logged()
 
 
 @pytest.mark.parametrize(("users", "addresses"), [("pseudonym", "truncated"), ("none", "none")])
@@ -129,6 +64,7 @@ def told_by_nobody(agent: Agent) -> Iterator[tuple[str, bytes]]:
     agent.start()
     agent.polled()
     yield from shown(agent)
+    yield "check", printed(agent, "check")
     agent.kill()
     yield "log", agent.log.read_bytes()
 

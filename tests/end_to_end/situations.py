@@ -1,0 +1,264 @@
+"""What may happen to secrets: whom the agent meets in each situation, and what they repeat of what they are sent."""
+
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+import trustme
+
+from tests.alerting.stranger import Answer as ToAlertmanager
+from tests.alerting.stranger import Asked, Stranger, raw, reply, reset
+from tests.end_to_end.canaries import FORMS, Canary
+from tests.end_to_end.quoting import Postgres, as_tableau, greeter, on
+from tests.rest.tableau import Answer, Override, Tableau
+
+NOBODY = "127.0.0.1:1"
+"""Where nobody listens."""
+
+
+@dataclass
+class Peers:
+    """Where the sources, the Alertmanager and the proxies are."""
+
+    repository: str = NOBODY
+    sslmode: str = "disable"
+    rest: str = f"http://{NOBODY}"
+    alertmanager: str = f"http://{NOBODY}"
+    proxies: dict[str, str] = field(default_factory=dict)
+    asked: Callable[[], bool] = lambda: True
+    """Whether everybody has been asked for what they quote."""
+    notifications: Callable[[], Sequence[Asked]] = tuple
+    """What an Alertmanager was sent, and may send on to anybody."""
+    issued: Callable[[], set[str]] = set
+    """What was made of the secrets while they were used: sessions, and what was signed with them."""
+    database: str = "workgroup"
+    forgets_files: bool = False
+    """Whether the files of the secrets go away while the agent runs."""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The canaries of a configuration, by what they are shown to."""
+
+    repository: Canary
+    rest: Canary
+    alertmanager: Canary
+    proxy: Canary
+
+
+Situation = Callable[[Secrets], AbstractContextManager[Peers]]
+
+
+@contextmanager
+def nobody(_: Secrets) -> Iterator[Peers]:
+    """Every connection is refused."""
+    yield Peers()
+
+
+@contextmanager
+def plain_speakers(_: Secrets) -> Iterator[Peers]:
+    """TLS is asked of those who do not speak it."""
+    with greeter(b"N") as repository, Stranger(reply()) as other:
+        secure = other.url.replace("http:", "https:")
+        yield Peers(repository, "verify-full", secure, secure)
+
+
+@contextmanager
+def untrusted(_: Secrets) -> Iterator[Peers]:
+    """The certificates are from nobody whom the agent trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    with Stranger(reply(), context) as other:
+        yield Peers(NOBODY, "require", other.url, other.url)
+
+
+@contextmanager
+def pages(secrets: Secrets) -> Iterator[Peers]:
+    """Web servers answer everywhere, with pages that quote."""
+    said = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value)
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
+    with greeter(head + said.encode()) as repository, Stranger(reply(200, said)) as other:
+        yield Peers(repository, "disable", other.url, other.url)
+
+
+def quoting(*forms: str) -> Situation:
+    """The password, the token and what proves who notifies are refused in words that quote them, in these forms."""
+
+    @contextmanager
+    def situation(secrets: Secrets) -> Iterator[Peers]:
+        rest = on("/auth/signin", as_tableau(_text(secrets.rest, forms)))
+        with _peers(secrets, True, _text(secrets.repository, forms), (rest,), _refusal(secrets, forms, 401)) as peers:
+            yield peers
+
+    return situation
+
+
+def quoting_late(*forms: str) -> Situation:
+    """They are accepted, and quoted when something is asked for: in statements, lists and alerts."""
+
+    @contextmanager
+    def situation(secrets: Secrets) -> Iterator[Peers]:
+        text = _text(secrets.rest, forms)
+        overrides = (
+            on("/workbooks", as_tableau(text, 400, "400000")),
+            on("/datasources", Answer(_page(text), 500)),
+            on("/tasks", Answer(_page(text))),
+            on("/graphql", Answer(f'{{"errors": [{{"message": "{escape(secrets.rest.halves[0])}"}}]}}')),
+        )
+        repository = _text(secrets.repository, forms)
+        with _peers(secrets, False, repository, overrides, _refusal(secrets, forms, 400)) as peers:
+            yield peers
+
+    return situation
+
+
+@contextmanager
+def redirects(secrets: Secrets) -> Iterator[Peers]:
+    """Everybody knows another place to ask at, whose address has the secrets in it."""
+    for_tableau = f"https://{secrets.rest.halves[0]}.invalid/{FORMS['percent'](secrets.rest.value)}"
+    secret = secrets.alertmanager
+    address = f"https://{secret.halves[0]}:{FORMS['percent'](secret.value)}@{secret.halves[1]}.invalid/{secret.value}"
+    rest = on("/auth/signin", Answer(status=302, headers={"Location": for_tableau}))
+    with _peers(secrets, True, address, (rest,), reply(307, Location=address)) as peers:
+        yield peers
+
+
+def cut(before: int) -> Situation:
+    """A long text comes before the secret, which so is where long texts are cut off."""
+
+    @contextmanager
+    def situation(secrets: Secrets) -> Iterator[Peers]:
+        padding = "x" * before
+        rest = on("/auth/signin", as_tableau(padding + secrets.rest.value))
+        said = _json(padding + secrets.alertmanager.value)
+        with _peers(secrets, True, padding + secrets.repository.value, (rest,), reply(400, said)) as peers:
+            yield peers
+
+    return situation
+
+
+@contextmanager
+def broken_off(secrets: Secrets) -> Iterator[Peers]:
+    """Answers are none, or end in their midst, right behind a half of the secret."""
+    said = f"HTTP/1.1 200 {secrets.alertmanager.value}\r\n{secrets.alertmanager.value}"
+    rest = on("/auth/signin", Answer(secrets.rest.value.partition("#")[0], missing=9))
+    with _peers(secrets, True, "", (rest,), reset(said.encode())) as peers:
+        yield peers
+
+
+@contextmanager
+def proxy(secrets: Secrets) -> Iterator[Peers]:
+    """A proxy refuses, and quotes in its answer what it was sent: by its status, a header and a page."""
+    values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager)]
+    forms = " ".join(form(value) for value in values for form in FORMS.values())
+    head = f"HTTP/1.1 407 {FORMS['a pair'](values[0])} {values[0]}\r\nProxy-Authenticate: Basic realm={values[0]}\r\n"
+    with Stranger(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as stranger:
+        place = stranger.url.removeprefix("http://")
+        url = f"http://exporter:{FORMS['percent'](values[0])}@{place}"
+        variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "ALL_PROXY": url}
+        yield Peers(
+            rest="http://tableau.invalid",
+            alertmanager="https://alertmanager.invalid",
+            proxies=variables,
+            notifications=lambda: stranger.asked,
+        )
+
+
+@contextmanager
+def tunnel(secrets: Secrets) -> Iterator[Peers]:
+    """As ``proxy``, with the other scheme for each."""
+    with proxy(secrets) as peers:
+        peers.rest, peers.alertmanager = "https://tableau.invalid", "http://alertmanager.invalid"
+        yield peers
+
+
+@contextmanager
+def no_proxy(secrets: Secrets) -> Iterator[Peers]:
+    """The proxy variables cannot be parsed: the password in them was not escaped."""
+    url = f"http://exporter:{secrets.proxy.value}@proxy.invalid:3128"
+    variables = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), url)
+    yield Peers(rest="http://tableau.invalid", alertmanager="http://alertmanager.invalid", proxies=variables)
+
+
+@contextmanager
+def forgotten(_: Secrets) -> Iterator[Peers]:
+    """The files of the secrets are removed while the agent runs."""
+    yield Peers(forgets_files=True)
+
+
+SITUATIONS: Mapping[str, Situation] = {
+    "nobody": nobody,
+    "plain speakers": plain_speakers,
+    "untrusted": untrusted,
+    "pages": pages,
+    "quoting": quoting("plain", "in a path", "in a query"),
+    "quoting percent": quoting("percent", "percent, lower case", "userinfo"),
+    "quoting html": quoting("html", "json", "repr"),
+    "quoting base64": quoting("base64", "a pair"),
+    "quoting late": quoting_late("plain", "in a path", "in a query"),
+    "quoting late, escaped": quoting_late("html", "percent, lower case", "a pair"),
+    "redirects": redirects,
+    "cut at the end": cut(280),
+    "cut in the middle": cut(265),
+    "broken off": broken_off,
+    "proxy": proxy,
+    "tunnel": tunnel,
+    "no proxy": no_proxy,
+    "forgotten": forgotten,
+}
+
+
+@contextmanager
+def _peers(
+    secrets: Secrets, at_login: bool, repository: str, rest: tuple[Override, ...], alertmanager: ToAlertmanager
+) -> Iterator[Peers]:
+    """Everybody is there, and answers as told; a sign-in is accepted unless told otherwise."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(Postgres(repository, at_login=at_login))
+        token = escape(secrets.rest.value, {'"': "&quot;"})
+        tableau = stack.enter_context(Tableau(tokens={"agent": token}))
+        stack.enter_context(tableau.doing(*rest))
+        stranger = stack.enter_context(Stranger(alertmanager))
+
+        def asked() -> bool:
+            notified = any(one.method == "POST" for one in stranger.asked)
+            return bool(postgres.refusals and tableau.count("/auth/signin") and notified)
+
+        yield Peers(
+            postgres.place,
+            "disable",
+            tableau.url,
+            stranger.url,
+            asked=asked,
+            notifications=lambda: stranger.asked,
+            issued=lambda: issued(tableau),
+        )
+
+
+def issued(tableau: Tableau) -> set[str]:
+    """Return the sessions of a Tableau, and the signatures that it was shown."""
+    found = {asked.headers.get("x-tableau-auth", "") for asked in tableau.asked}
+    for asked in tableau.asked:
+        found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', asked.body.decode())}
+    return found - {""}
+
+
+def _text(secret: Canary, forms: tuple[str, ...]) -> str:
+    return "; ".join(FORMS[form](secret.value) for form in forms)
+
+
+def _refusal(secrets: Secrets, forms: tuple[str, ...], status: int) -> ToAlertmanager:
+    return reply(status, _json(_text(secrets.alertmanager, forms)))
+
+
+def _json(text: str) -> str:
+    return f'{{"message": "{FORMS["json"](text)}"}}'
+
+
+def _page(*texts: str) -> str:
+    return (
+        f"<!DOCTYPE html><html><body>{' '.join(form(text) for text in texts for form in FORMS.values())}</body></html>"
+    )
