@@ -22,6 +22,9 @@ from exporter.web.tls import LiveContext
 _PATIENCE_SECONDS = 30.0
 _GRACE_SECONDS = 3
 _CONNECTIONS = 128
+# How many the system may hold until they are accepted. Beyond that it drops whoever comes, Prometheus too, who tries
+# again after a second, three, seven; accepting as many takes a third of a second.
+_BACKLOG = 1_024
 # What the rest of the program may need: the history and its reserve, the sources, Alertmanagers, pages.
 _DESCRIPTORS_OF_OTHERS = 112
 # However few descriptors there are: less than this serves nobody.
@@ -108,7 +111,7 @@ def _configuration(application: ASGIApp, access: Access, connections: Connection
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        backlog=_CONNECTIONS,
+        backlog=_BACKLOG,
         # Connections are bounded before; this is for requests whose clients have left before they were answered.
         limit_concurrency=2 * _CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -127,9 +130,9 @@ def _listen(host: str, port: int) -> socket.socket:
         raise WebError(f"cannot listen on {_written(host, port)}: a port is a number from 0 to 65535")
     try:
         if host in {"", "::"} and socket.has_dualstack_ipv6():
-            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_CONNECTIONS)
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
         family, address = _resolve(host or "0.0.0.0", port)  # noqa: S104 - "" asks for every address
-        return socket.create_server(address, family=family, backlog=_CONNECTIONS)
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
     except OSError as error:
         raise WebError(f"cannot listen on {_written(host, port)}: {_advice(error)}") from None
 

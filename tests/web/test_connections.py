@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -74,6 +75,7 @@ def is_open(client: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.attack("silence")
 @pytest.mark.parametrize("tls", [False, True])
 def test_of_many_silent_connections_few_stay_open(serve: Serve, *, tls: bool) -> None:
     """Of 300 clients that send nothing, not even a TLS hello, at most 128 stay open, and another one is answered."""
@@ -84,6 +86,7 @@ def test_of_many_silent_connections_few_stay_open(serve: Serve, *, tls: bool) ->
         assert sum(map(is_open, silent)) <= LIMIT
 
 
+@pytest.mark.attack("silence")
 @pytest.mark.parametrize("tls", [False, True])
 def test_who_waits_for_nothing_gives_way(serve: Serve, *, tls: bool) -> None:
     """Connections that have had their answers give way to new ones, those that came first before the others."""
@@ -97,6 +100,7 @@ def test_who_waits_for_nothing_gives_way(serve: Serve, *, tls: bool) -> None:
         assert server.connections.count <= LIMIT
 
 
+@pytest.mark.attack("silence")
 def test_who_is_being_answered_keeps_the_place() -> None:
     """Where every place has an answer under way, a new client is closed, and no answer is broken off."""
     released = asyncio.Event()
@@ -122,6 +126,27 @@ def test_who_is_being_answered_keeps_the_place() -> None:
         assert {answer[:15] for answer in answers} == {b"HTTP/1.1 200 OK"}
 
 
+@pytest.mark.attack("silence")
+def test_a_burst_waits_to_be_accepted() -> None:
+    """While the program is busy, hundreds connect and none of them is dropped, to come again after seconds."""
+    busy, released = threading.Event(), threading.Event()
+
+    async def hold(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        busy.set()
+        assert released.wait(60)  # the event loop waits too: nothing is accepted
+
+    server = WebServer(hold, "127.0.0.1", 0)
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        stack.callback(released.set)
+        stack.enter_context(connected(server)).sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert busy.wait(30)
+        at_once = min(1_000, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+        for _ in range(at_once):
+            stack.enter_context(connected(server))
+
+
 def test_places_are_given_back(serve: Serve) -> None:
     """A connection that is closed, by whichever side, counts no more."""
     server = serve(patience_seconds=0.1)
@@ -133,6 +158,7 @@ def test_places_are_given_back(serve: Serve) -> None:
     until(lambda: server.connections.count == 0)
 
 
+@pytest.mark.attack("silence")
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
 def test_a_handshake_that_stalls_is_cut_off(serve: Serve, sent: bytes) -> None:
     """Over TLS a client that sends no whole hello is closed after the same time as without."""
@@ -143,6 +169,7 @@ def test_a_handshake_that_stalls_is_cut_off(serve: Serve, sent: bytes) -> None:
         assert client.recv(1) == b""
 
 
+@pytest.mark.attack("silence")
 def test_a_handshake_takes_from_the_time_of_the_request(serve: Serve) -> None:
     """The time of a first request begins when the connection is accepted: a handshake does not begin it anew."""
     server = serve(tls=True)
@@ -157,6 +184,7 @@ def test_a_handshake_takes_from_the_time_of_the_request(serve: Serve) -> None:
             assert protocol._until <= accepted_before + 30
 
 
+@pytest.mark.attack("silence")
 def test_no_descriptor_is_no_storm(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """Where the process has no descriptor left, clients are closed, and nothing is logged a hundred times a second."""
     server = serve()
