@@ -5,7 +5,8 @@ import signal
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,7 @@ def status(agent: Agent, user: tuple[str, str] | None = None, path: str = "/-/he
     return httpx.get(agent.url + path, auth=user, timeout=PATIENCE_SECONDS).status_code
 
 
+@pytest.mark.attack("rewrite")
 @pytest.mark.parametrize("rewritten", ["", "basic_auth_users:\n", "http_server_config: {http2: true}\n"])
 def test_a_reload_in_the_middle_of_a_rewrite_opens_nothing(agents: Agents, tmp_path: Path, rewritten: str) -> None:
     """A file that lost its users is refused by SIGHUP and by POST, and its users are asked for as before."""
@@ -88,6 +90,7 @@ class Guessers:
                 )
 
 
+@pytest.mark.attack("guesses")
 def test_guessers_keep_no_user_out(agents: Agents, tmp_path: Path) -> None:
     """While 100 guess, a remembered user is let in at each request and after a reload, and a new one at the first."""
     path = tmp_path / "web.yml"
@@ -101,3 +104,60 @@ def test_guessers_keep_no_user_out(agents: Agents, tmp_path: Path) -> None:
         answer = httpx.post(f"{agent.url}/-/reload", auth=PROMETHEUS, timeout=PATIENCE_SECONDS)
         assert answer.status_code == 200
         assert [status(agent, user) for user in (PROMETHEUS, ("jane", "doe")) * 5] == [200] * 10
+
+
+class Gate:
+    """Where an agent announces each hash that it computes, and waits until it may."""
+
+    def __init__(self, path: Path) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.settimeout(PATIENCE_SECONDS)
+        self._listener.bind(str(path))
+        self._listener.listen()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def wait(self) -> tuple[socket.socket, bytes]:
+        """Wait for the next computation; return how to let it go on, and the password."""
+        announced, _ = self._listener.accept()
+        announced.settimeout(PATIENCE_SECONDS)
+        return announced, announced.makefile("rb").readline().rstrip(b"\n")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A gate for the hashes of an agent."""
+    with Gate(tmp_path / "gate") as made:
+        yield made
+
+
+@pytest.mark.attack("guesses")
+def test_a_user_waits_for_one_computation(agents: Agents, tmp_path: Path, gate: Gate) -> None:
+    """Of 100 guesses that came before, a configured user waits for the one that is being hashed: the next is theirs."""
+    path = tmp_path / "web.yml"
+    path.write_text(f"basic_auth_users: {{prometheus: {hashed('right')}, jane: {hashed('doe')}}}")
+    agent = agents(NOWHERE, WEB__CONFIG_FILE=str(path))
+    agent.environment["GATE"] = str(tmp_path / "gate")
+    agent.module = "tests.gated_hashes"
+    agent.start()
+    with ThreadPoolExecutor(max_workers=101) as pool:
+        scrape = pool.submit(status, agent, PROMETHEUS)
+        announced, _ = gate.wait()
+        announced.close()
+        assert scrape.result() == 200
+        guesses = [pool.submit(status, agent, ("prometheus", f"wrong {number}")) for number in range(100)]
+        first, password = gate.wait()
+        assert password.startswith(b"wrong")
+        agent.until(lambda: sum(map(Future.done, guesses)) == 83, "one is hashed, 16 wait, the others are turned away")
+        jane = pool.submit(status, agent, ("jane", "doe"))
+        agent.until(lambda: sum(map(Future.done, guesses)) == 84, "one more is turned away for her")
+        first.close()
+        second, password = gate.wait()
+        assert password == b"doe"
+        second.close()
+        assert jane.result() == 200
+        agent.kill()

@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 
 from exporter.demo.simulation import Simulation
 from tests.agent import Agent
+from tests.web.test_connections import is_open
 
 SILENT = 300
 
 
+@pytest.mark.attack("silence")
 def test_silent_connections_stop_nothing(repository: Simulation, agents: Callable[..., Agent]) -> None:
     """With 256 descriptors and 300 silent connections pages are answered, polls archive, and little is logged."""
     agent = agents(repository.parameters())
@@ -23,9 +26,9 @@ def test_silent_connections_stop_nothing(repository: Simulation, agents: Callabl
     address = httpx.URL(agent.url)
     before = len(agent.logged().splitlines())
     with ExitStack() as silent:
-        for _ in range(SILENT):
-            silent.enter_context(socket.create_connection((address.host, address.port)))
+        clients = [silent.enter_context(socket.create_connection((address.host, address.port))) for _ in range(SILENT)]
         assert httpx.get(agent.url).status_code == 200
+        assert sum(map(is_open, clients)) <= 128
         assert limit(agent) == 256
         assert sockets(agent) <= 128 + 10, "places, and the program's own"
         agent.polled(2)

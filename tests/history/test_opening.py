@@ -64,6 +64,7 @@ def _tamper(past: Past, sql: str, secret: Path) -> None:
         connection.execute(sql.format(secret=secret))
 
 
+@pytest.mark.attack("foreign history")
 @pytest.mark.parametrize(("sql", "named"), FOREIGN)
 def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, named: str) -> None:
     """A view or a macro that is not the agent's is refused in one line by whatever opens the file."""
@@ -91,6 +92,7 @@ def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, name
         assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.attack("foreign history")
 def test_a_view_of_ours_that_reads_files(past: Past, secret: Path) -> None:
     """A view that is called as one of the agent's reads no file either, whatever it was made of."""
     for view in sorted(OUR_VIEWS):
@@ -100,6 +102,7 @@ def test_a_view_of_ours_that_reads_files(past: Past, secret: Path) -> None:
             connection.execute(f"FROM {view}").fetchall()
 
 
+@pytest.mark.attack("foreign history")
 def test_no_connection_reaches_other_files(past: Past, secret: Path) -> None:
     """Neither the history, nor a compaction, nor the cleaner of requests reads, writes or loads anything else."""
     cleaner = Cleaner(Privacy())._connection
@@ -113,18 +116,25 @@ def test_no_connection_reaches_other_files(past: Past, secret: Path) -> None:
     assert not (secret.parent / "out.csv").exists()
 
 
-def test_the_agent_says_what_it_refuses(past: Past, secret: Path) -> None:
-    """The running agent names a view over its user's files in its log, and neither log nor page shows them."""
-    _tamper(past, "ALTER TABLE marks RENAME TO m; CREATE VIEW marks AS FROM read_text('{secret}')", secret)
+@pytest.mark.attack("foreign history")
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [("ALTER TABLE marks RENAME TO m; CREATE VIEW marks AS FROM read_text('{secret}')", "view 'marks'"), FOREIGN[2]],
+    ids=["view", "macro"],
+)
+def test_the_agent_says_what_it_refuses(past: Past, secret: Path, sql: str, named: str) -> None:
+    """The running agent names SQL over its user's files in its log, and neither log nor page shows what is in them."""
+    _tamper(past, sql, secret)
     nowhere: dict[str, str | int] = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
     with Agent(past.file.path.parent, nowhere) as agent:
-        agent.until(lambda: "holds the view 'marks'" in agent.logged(), "the log names the view")
-        assert "hunter2" not in httpx.get(agent.url, timeout=60).text + agent.logged()
+        agent.until(lambda: f"holds the {named}" in agent.logged(), "the log names it")
+        pages = [httpx.get(agent.url + path, timeout=60).text for path in ("/", "/assets", "/usage", "/metrics")]
+        assert "hunter2" not in "".join(pages) + agent.logged()
     for arguments in (["history", "verify"], ["history", "prune", "--older-than=1d"]):
         command = [sys.executable, "-m", "exporter", *arguments]
         done = subprocess.run(command, env={**os.environ, **agent.environment}, capture_output=True, check=False)
         assert done.returncode == 1
-        assert b"holds the view 'marks'" in done.stderr
+        assert f"holds the {named}" in done.stderr.decode()
         assert b"hunter2" not in done.stdout + done.stderr
 
 
