@@ -1,7 +1,8 @@
-"""The archive's faults by number, and the table of docs/reliability.md, made of what tests counted.
+"""The archive's faults by number, attacks by name, and the tables of docs/reliability.md, made of what tests counted.
 
 A test says with ``@pytest.mark.fault(12)`` which fault it drives, and with the fixture ``tally`` how often it did and
-what was lost or doubled. ``pytest -m fault --reliability docs/reliability.md`` writes the table anew.
+what was lost or doubled; with ``@pytest.mark.attack("guesses")`` which attack it makes, as often as ``tally`` counts.
+``pytest -m fault --reliability=docs/reliability.md`` writes the table of faults anew, ``-m attack`` that of attacks.
 """
 
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 BEGIN, END = "<!-- the table: written by make soak -->", "<!-- end of the table -->"
+BEGIN_ATTACKS, END_ATTACKS = "<!-- attacks: written by make soak -->", "<!-- end of attacks -->"
 
 FAULTS = {
     1: "commits out of the order of their ids",
@@ -57,6 +59,23 @@ FAULTS = {
     42: "the folder read-only or gone",
     43: "a clock that jumps; hostile values",
 }
+ATTACKS = {
+    "everything": "idle connections, guesses and malformed requests at once, while 500 rows a second are archived",
+    "silence": "hundreds of connections that send nothing, also within TLS; bursts; clients that stall",
+    "guesses": "100 clients guess passwords, and half of them leave before the answer",
+    "malformed": "what is no HTTP/1.1: other protocols, two lengths, bad chunks, distorted requests",
+    "other sites": "a browser orders a reload on behalf of another site",
+    "other names": "a name of others leads a browser to a loopback address (DNS rebinding)",
+    "markup": "names of content that are markup, scripts or formulas, on the pages, in a browser and in CSV",
+    "rewrite": "a reload of a web configuration file that was emptied, or lost users, TLS or client certificates",
+    "bombs": "YAML and XML that nest, refer to themselves or multiply",
+    "foreign history": "a history with views, macros and triggers of others, which read files of the agent's user",
+    "links": "links to other files where the agent makes files of its own",
+    "uris": "URIs that hide tickets, tokens and people by coding, case and dots",
+    "proxies": "proxy variables that lead tokens elsewhere, or cannot be parsed",
+    "peers": "whoever answers in the place of Tableau or Alertmanager: any bytes, redirects, answers without an end",
+    "secrets": "peers, proxies, files and requests that repeat secrets, whole or cut, in any usual form",
+}
 # Not a fault of its own: sequences in which many of them follow each other by chance.
 EVERYTHING = 0
 
@@ -90,11 +109,21 @@ class Driven:
     total: Tally = field(default_factory=Tally)
 
 
+@dataclass
+class Attacked:
+    """What all tests of one attack counted."""
+
+    tests: set[str] = field(default_factory=set)
+    tries: int = 0
+    held: int = 0
+
+
 class Reliability:
     """Collects the tallies of a session, and writes them into a document."""
 
     def __init__(self, document: Path) -> None:
         self._document = document
+        self._attacked: dict[str, Attacked] = {}
         self._driven: dict[int, Driven] = {}
         self._all = Tally()
 
@@ -102,8 +131,11 @@ class Reliability:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Add a test that has passed."""
+        """Add a test of faults that has passed, and a test of attacks however it has ended."""
         report = yield
+        if call.when == "call" and (names := {name for mark in item.iter_markers("attack") for name in mark.args}):
+            counted = getattr(item, "funcargs", {}).get("tally")
+            self.attack(names, item.nodeid.split("[")[0], (counted and counted.runs) or 1, held=report.passed)
         if call.when == "call" and report.passed:
             numbers = {number for mark in item.iter_markers("fault") for number in mark.args}
             tally = getattr(item, "funcargs", {}).get("tally")
@@ -120,12 +152,33 @@ class Reliability:
             driven.tests.add(test)
             driven.total.add(tally)
 
+    def attack(self, names: set[str], test: str, tries: int, *, held: bool) -> None:
+        """Add a test to each of its attacks."""
+        for name in names:
+            attacked = self._attacked.setdefault(name, Attacked())
+            attacked.tests.add(test)
+            attacked.tries += tries
+            attacked.held += tries if held else 0
+
     def pytest_sessionfinish(self) -> None:
-        """Write the table."""
-        text = self._document.read_text()
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        self._document.write_text(f"{before}{BEGIN}\n{self.table()}\n{END}{after}")
+        """Write the tables of which a test was run."""
+        if self._driven:
+            self._write(BEGIN, END, self.table())
+        if self._attacked:
+            self._write(BEGIN_ATTACKS, END_ATTACKS, self.attacks())
+
+    def _write(self, begin: str, end: str, table: str) -> None:
+        before, rest = self._document.read_text().split(begin)
+        after = rest.split(end)[1]
+        self._document.write_text(f"{before}{begin}\n{table}\n{end}{after}")
+
+    def attacks(self) -> str:
+        """Return the table of attacks."""
+        lines = ["| attack | tries | held | tests |", "|---|---|---|---|"]
+        for name, title in ATTACKS.items():
+            attacked = self._attacked.get(name, Attacked())
+            lines.append(f"| {title} | {attacked.tries:,} | {attacked.held:,} | {_short(attacked.tests)} |")
+        return "\n".join(lines)
 
     def table(self) -> str:
         """Return the table."""
@@ -137,6 +190,9 @@ class Reliability:
 
     def _line(self, shown: str, title: str, number: int) -> str:
         driven = self._driven.get(number, Driven())
-        names = ", ".join(f"`{name.split('/')[-1]}`" for name in sorted(driven.tests))
         total = driven.total
-        return f"| {shown} | {title} | {total.runs} | {total.lost} | {total.doubled} | {names} |"
+        return f"| {shown} | {title} | {total.runs} | {total.lost} | {total.doubled} | {_short(driven.tests)} |"
+
+
+def _short(tests: set[str]) -> str:
+    return ", ".join(f"`{name.split('/')[-1]}`" for name in sorted(tests))

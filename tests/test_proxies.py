@@ -16,6 +16,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.mark.attack("proxies")
 @pytest.mark.parametrize(
     ("entries", "url", "is_direct"),
     [
@@ -66,6 +67,7 @@ def test_each_entry_of_no_proxy(entries: str, url: str, is_direct: bool, monkeyp
     assert (proxy_for(url) is None) is is_direct
 
 
+@pytest.mark.attack("proxies")
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "LOCALHOST.", "[::ffff:127.0.0.1]"])
 def test_loopback_has_no_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the proxy, a loopback address would be another machine: it is connected to directly."""
@@ -95,6 +97,7 @@ def test_precedence(variables: dict[str, str], url: str, host: str | None, monke
     assert (proxy and proxy.url) == (host and f"http://{host}")
 
 
+@pytest.mark.attack("proxies")
 @pytest.mark.parametrize(
     ("text", "url", "place"),
     [
@@ -118,6 +121,7 @@ def test_a_line_names_the_proxy_without_its_credentials(
     assert "canary" not in repr(proxy)
 
 
+@pytest.mark.attack("proxies")
 @pytest.mark.parametrize(
     "text",
     [

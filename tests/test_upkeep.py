@@ -115,6 +115,7 @@ def test_the_key_of_pseudonyms(path: Path, tmp_path: Path) -> None:
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.attack("links")
 def test_a_key_is_never_replaced(tmp_path: Path) -> None:
     """Another key is copied under another name; one that is there already is not copied again; no link is followed."""
     key, folder = tmp_path / "history.key", tmp_path / "backups"

@@ -43,6 +43,7 @@ def echo_location(connection: socket.socket, asked: Asked) -> None:
     reply(307, Location=f"http://{proof}/")(connection, asked)
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("authorization", [("exporter", PASSWORD), TOKEN])
 @pytest.mark.parametrize(
     "answer",
@@ -100,6 +101,7 @@ ESCAPED: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
 @pytest.mark.parametrize("status", [400, 401, 404, 418, 422, 500])
 def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str], str]) -> None:
@@ -116,6 +118,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
         assert not {piece for piece in ("canary", "CANARY", "99;&#97;&#110;") if piece in text}
 
 
+@pytest.mark.attack("secrets")
 def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
     """Bytes of an answer that is none are not shown: they may be cut and escaped in any way."""
     with Stranger(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
@@ -124,6 +127,7 @@ def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
     assert "canary" not in repr(sent) + caplog.text
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("token", ["canary\nX-Other: y", "canary\r", " canary", "canaryé", "canary\x00", "canary "])
 def test_what_cannot_stand_in_a_header_is_not_sent(token: str) -> None:
     """A token with a line too many is a line of ours, without the token."""

@@ -100,6 +100,7 @@ def test_what_is_a_yes(answer: Answer) -> None:
         assert Alertmanager(Login(stranger.url)).send([told]).accepted == [told]
 
 
+@pytest.mark.attack("peers")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     ("location", "place"),
@@ -122,6 +123,7 @@ def test_no_redirect_is_followed(status: int, location: str, place: str) -> None
         assert there.asked == []
 
 
+@pytest.mark.attack("peers")
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", OK_HEAD])
 def test_an_answer_that_trickles_is_cut_off(begun: bytes) -> None:
     """The deadline is that of the whole request, however regularly a byte arrives."""
@@ -132,6 +134,7 @@ def test_an_answer_that_trickles_is_cut_off(begun: bytes) -> None:
         )
 
 
+@pytest.mark.attack("peers")
 def test_a_handshake_that_never_ends_is_cut_off() -> None:
     """A port that takes connections and says nothing holds nobody up, with TLS neither."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -141,6 +144,7 @@ def test_a_handshake_that_never_ends_is_cut_off() -> None:
                 Alertmanager(Login(url, timeout=0.4)).look()
 
 
+@pytest.mark.attack("bombs")
 def test_values_are_bounded() -> None:
     """A status of millions of empty lists is refused before it is parsed, in a line that names the limit."""
     with (
@@ -150,6 +154,7 @@ def test_values_are_bounded() -> None:
         Alertmanager(Login(stranger.url)).look()
 
 
+@pytest.mark.attack("peers")
 def test_an_answer_is_bounded() -> None:
     """An answer without end is not read to its end, and no more of it is shown than a line."""
     with Stranger(reply()) as stranger:
@@ -281,6 +286,7 @@ def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.Monkey
         assert len(proxy.asked) == 1
 
 
+@pytest.mark.attack("proxies")
 @pytest.mark.parametrize("entries", ["[::1]", "::1/128", "fe80::/10", "fd00::/8", "[fd00::1]:9093", "[", "127.0.0.0/8"])
 def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No entry of NO_PROXY keeps an alert from being sent; only what it covers, and loopback, avoids the proxy."""
@@ -305,6 +311,7 @@ def test_a_failure_names_the_proxy(answer: Answer | None, monkeypatch: pytest.Mo
     assert "canary" not in line
 
 
+@pytest.mark.attack("proxies")
 @pytest.mark.parametrize(
     "proxy",
     [

@@ -57,6 +57,7 @@ def test_the_environment_is_not_shown() -> None:
     assert "hunter2" not in f"{options} {options!r}"
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     "text",
     [
@@ -84,6 +85,7 @@ def test_no_fault_repeats_a_value(read: Load, text: str) -> None:
     assert "hunter2" not in "".join(traceback.format_exception(error.value))
 
 
+@pytest.mark.attack("secrets")
 def test_a_secret_of_the_environment_is_in_no_fault(read: Load) -> None:
     """A fault names the variable, never what it holds."""
     environ = {"TABLEAU_EXPORTER_REPOSITORY__HOSTS": "hunter2@db", "TABLEAU_EXPORTER_REST": "{hunter2: *hunter2}"}

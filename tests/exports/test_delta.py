@@ -348,6 +348,7 @@ def test_where_nothing_can_be_written(place: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("place", "said"),
     [
@@ -369,6 +370,7 @@ def test_no_line_shows_the_credentials_of_a_place(place: str, said: str, monkeyp
     assert not re.search("canary|can/|ary@|KEY", str(error.value))
 
 
+@pytest.mark.attack("secrets")
 def test_words_that_quote_a_credential_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the library repeats a part of the credentials outside any URI, nothing of its words is shown."""
 

@@ -217,6 +217,7 @@ def test_no_descriptor_is_left(file: HistoryFile) -> None:
     assert refused.endswith("raise the limit of open files (LimitNOFILE, ulimit -n)")
 
 
+@pytest.mark.attack("links")
 @pytest.mark.parametrize("there", [True, False])
 def test_a_lock_that_is_a_link(file: HistoryFile, there: bool) -> None:
     """A link in the place of a lock is refused in one line, and nothing is made or held where it leads."""

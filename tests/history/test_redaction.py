@@ -88,6 +88,7 @@ def _clean(connection: duckdb.DuckDBPyConnection, uri: str | None, kept: tuple[s
     return answer
 
 
+@pytest.mark.attack("uris")
 @pytest.mark.parametrize("uri", URIS)
 def test_the_shapes_of_uris(connection: duckdb.DuckDBPyConnection, uri: str | None) -> None:
     """A path stays; tickets, credentials, fragments and parameters that are not kept go."""
@@ -133,6 +134,7 @@ PLACES = (
 )
 
 
+@pytest.mark.attack("uris")
 @settings(max_examples=150, deadline=None)
 @given(
     place=st.sampled_from(PLACES),
@@ -277,6 +279,7 @@ def test_what_was_looked_at(
     assert found == [case[2:]]
 
 
+@pytest.mark.attack("uris")
 @pytest.mark.parametrize("mark", ["%3F", "%3f", "%23", "%26", "%2F"])
 def test_no_secret_is_read_as_a_view(connection: duckdb.DuckDBPyConnection, mark: str) -> None:
     """What is read out of a URI ends where its path ends, also behind a percent sign."""

@@ -90,6 +90,7 @@ def test_anything_else_is_no_answer(content: bytes) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.attack("bombs")
 def test_entities_are_refused() -> None:
     """A document that declares entities is not read: they are a way to fill memory."""
     bomb = (
@@ -100,6 +101,7 @@ def test_entities_are_refused() -> None:
         read(bomb, WORKBOOK, "rest")
 
 
+@pytest.mark.attack("peers")
 @given(st.binary(max_size=300))
 def test_any_bytes(content: bytes) -> None:
     """Whatever arrives is an answer or a failure of ours."""

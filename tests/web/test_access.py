@@ -173,6 +173,7 @@ def test_an_encrypted_key_is_a_fault_and_no_question(folder: Path) -> None:
     assert line.endswith("the key is encrypted; give one without a passphrase")
 
 
+@pytest.mark.attack("rewrite")
 def test_a_reload_cannot_turn_tls_on_or_off(folder: Path) -> None:
     """An access that differs in whether there is TLS is refused whole: the socket is open already."""
     access = load(folder, "{}")
@@ -184,6 +185,7 @@ def test_a_reload_cannot_turn_tls_on_or_off(folder: Path) -> None:
     assert (access.passwords, access.tls) == (None, None)
 
 
+@pytest.mark.attack("rewrite")
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null\n"])
 def test_an_empty_file_is_a_fault(folder: Path, text: str) -> None:
     """An empty file is what a rewrite leaves behind for a moment: it never means that everybody may ask."""
@@ -197,6 +199,7 @@ OPTIONAL = f"{TLS}, client_ca_file: ca.crt, client_auth_type: VerifyClientCertIf
 USERS = f"basic_auth_users: {{alice: {HASH}}}"
 
 
+@pytest.mark.attack("rewrite")
 @pytest.mark.parametrize(
     ("before", "after", "refused"),
     [
@@ -242,6 +245,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
 )
 
 
+@pytest.mark.attack("bombs")
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

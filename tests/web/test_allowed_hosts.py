@@ -42,6 +42,7 @@ def test_local_and_allowed_hosts_pass(started: Started) -> None:
     assert answers == dict.fromkeys(LOCAL, 200)
 
 
+@pytest.mark.attack("other names")
 def test_any_other_host_is_refused(started: Started) -> None:
     """Another host gets 403 and one line that names the key, whatever the path."""
     access = Access(allowed_hosts={"agent.example.com", "192.0.2.7"})
@@ -53,11 +54,13 @@ def test_any_other_host_is_refused(started: Started) -> None:
         assert exchange(at, get(path, "Host: evil.example")).rest == REFUSED
 
 
+@pytest.mark.attack("other names")
 def test_a_request_without_a_host_is_refused(started: Started) -> None:
     """HTTP/1.0 without a Host is not local either."""
     assert exchange(port(started, Access()), b"GET /metrics HTTP/1.0\r\n\r\n").status == 403
 
 
+@pytest.mark.attack("other names")
 def test_no_foreign_host_reloads(started: Started) -> None:
     """A rebound page is of the same origin as its Host, and still orders no reload."""
     endpoint = FakeEndpoint()
@@ -72,6 +75,7 @@ def test_other_listeners_answer_to_every_host(started: Started, host: str) -> No
     assert exchange(port(started, Access(), host), get("/metrics", "Host: agent")).status == 200
 
 
+@pytest.mark.attack("other names")
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", pytest.param("::1", marks=IPV6)])
 def test_every_loopback_address_is_guarded(started: Started, host: str) -> None:
     """A name or address that stays on this machine is a loopback listener."""
@@ -131,6 +135,7 @@ def test_what_a_reload_allows_passes_at_once(started: Started) -> None:
     assert exchange(at, request).status == 401
 
 
+@pytest.mark.attack("other names")
 def test_refused_hosts_are_hardly_logged(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are refused, one line a minute names a Host, cut and with nothing that moves a cursor."""
     with structlog.testing.capture_logs() as lines:

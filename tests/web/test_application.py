@@ -94,6 +94,7 @@ def test_reload_names_every_fault_on_its_own_line(app: Starlette, endpoint: Fake
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
+@pytest.mark.attack("other sites")
 @pytest.mark.parametrize(
     "headers",
     [

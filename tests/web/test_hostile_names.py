@@ -77,6 +77,7 @@ def parsed(visitor: Visitor, pages: Pages, paths: Sequence[str]) -> list[dict[st
     return found
 
 
+@pytest.mark.attack("markup")
 def test_listed(visitor: Visitor, names: Sequence[str]) -> None:
     """As names of workbooks, projects and owners in the table, all are text: no element or attribute more than else."""
     path = "/assets?rows=500&sort=name&type=workbook"
@@ -90,6 +91,7 @@ def test_listed(visitor: Visitor, names: Sequence[str]) -> None:
     assert all(_stays(address) for address in bad["addresses"])
 
 
+@pytest.mark.attack("markup")
 def test_details(visitor: Visitor, names: Sequence[str]) -> None:
     """As the names of an asset's own page, its project, owner and data source, all are text."""
     paths = [f"/assets/workbook/w{number:03}" for number in range(COUNT)]
@@ -103,6 +105,7 @@ def test_details(visitor: Visitor, names: Sequence[str]) -> None:
         assert all(_stays(address) for address in one["addresses"])
 
 
+@pytest.mark.attack("markup")
 @pytest.mark.parametrize("what", ["most", "views"])
 def test_used(visitor: Visitor, names: Sequence[str], what: str) -> None:
     """As names of workbooks and views that are opened, all are text."""
@@ -117,6 +120,7 @@ def test_used(visitor: Visitor, names: Sequence[str], what: str) -> None:
         assert sorted(one["structure"]) == sorted(other["structure"])
 
 
+@pytest.mark.attack("markup")
 def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[str]) -> None:
     """Opened for real, typed into the search and sent back, they run nothing, and no policy had to forbid it."""
     endpoint.pages_shown = pages_of(names)

@@ -11,6 +11,7 @@ import pytest
 from exporter.web.application import application
 from exporter.web.log_limit import LIMIT, LogLimit
 from exporter.web.server import WebServer
+from tests.reliability import Tally
 from tests.web.fakes import FakeEndpoint
 
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
@@ -55,16 +56,21 @@ def said(port: int, *parts: bytes) -> bytes:
     return answer
 
 
-def test_a_thousand_malformed_requests_log_a_few_lines(port: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.attack("malformed")
+def test_a_thousand_malformed_requests_log_a_few_lines(
+    port: int, caplog: pytest.LogCaptureFixture, tally: Tally
+) -> None:
     """Of any kind, mixed, a thousand give a few lines and no traceback, and a valid request is answered after them."""
     kinds = list(MALFORMED.values())
     for number in range(1_000):
         said(port, kinds[number % len(kinds)])
+        tally.run()
     assert 1 <= len(caplog.records) <= FEW
     assert [record for record in caplog.records if record.exc_info] == []
     assert said(port, b"GET /-/healthy" + HEAD + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.attack("malformed")
 @pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_request_gets_no_traceback(port: int, request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """What is no request is refused, or cut off; it is never logged as a defect of this program."""
@@ -72,6 +78,7 @@ def test_a_malformed_request_gets_no_traceback(port: int, request_: bytes, caplo
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
+@pytest.mark.attack("malformed")
 def test_a_bad_chunk_after_the_answer_ends_the_connection(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """Once an answer was sent a body that breaks off gets no second one, only the end of the connection."""
     answer = said(port, b"GET /-/healthy" + HEAD + CHUNKED, b"zz\r\n")
@@ -79,6 +86,7 @@ def test_a_bad_chunk_after_the_answer_ends_the_connection(port: int, caplog: pyt
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
+@pytest.mark.attack("malformed")
 @pytest.mark.parametrize("offer", [H2C, WEBSOCKET])
 def test_an_offer_of_another_protocol_is_ignored(port: int, offer: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A valid request that offers to go on in another protocol is answered in its own, and nothing is logged."""
@@ -86,7 +94,8 @@ def test_an_offer_of_another_protocol_is_ignored(port: int, offer: bytes, caplog
     assert caplog.records == []
 
 
-def test_distorted_requests_are_no_defect(port: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.attack("malformed")
+def test_distorted_requests_are_no_defect(port: int, caplog: pytest.LogCaptureFixture, tally: Tally) -> None:
     """Requests with bytes changed, removed and put in are never logged as a defect of this program."""
     randomness = random.Random(20_261_130)
     whole = b"POST /-/healthy" + HEAD + b"Connection: close\r\n" + CHUNKED + b"2\r\nab\r\n0\r\n\r\n"
@@ -100,6 +109,7 @@ def test_distorted_requests_are_no_defect(port: int, caplog: pytest.LogCaptureFi
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65_536):
                 pass
+        tally.run()
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
 

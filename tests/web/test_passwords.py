@@ -152,6 +152,7 @@ async def _gains(passwords: Passwords, check: Counted) -> float:
     return (check.work - before) / 2**5
 
 
+@pytest.mark.attack("guesses")
 @pytest.mark.parametrize("guess", GUESSES.values(), ids=GUESSES)
 def test_a_hundred_guessers_keep_no_user_out(guess: Guess) -> None:
     """A user whom nobody remembers yet is let in within two computations, while 100 guess again and again."""
@@ -180,6 +181,7 @@ def test_a_hundred_guessers_keep_no_user_out(guess: Guess) -> None:
     assert asyncio.run(run()) <= 2
 
 
+@pytest.mark.attack("guesses")
 def test_a_hundred_guesses_at_the_same_password_keep_its_user_out_no_longer() -> None:
     """Even where guesses are of the same user and from the same network, the newest of those that wait is next."""
 
@@ -197,6 +199,7 @@ def test_a_hundred_guesses_at_the_same_password_keep_its_user_out_no_longer() ->
     assert (len(refused), answers.count(False)) == (84, 16), "of 101, one computes and 16 wait"
 
 
+@pytest.mark.attack("guesses")
 def test_a_remembered_user_never_queues() -> None:
     """Whose password was right is let in while a computation is under way and every seat is taken."""
     begun, go_on = threading.Event(), threading.Event()
@@ -221,6 +224,7 @@ def test_a_remembered_user_never_queues() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.attack("guesses")
 def test_a_client_that_left_is_not_hashed() -> None:
     """A client that is gone when its turn comes costs no computation and is not let in."""
 

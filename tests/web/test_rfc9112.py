@@ -73,6 +73,7 @@ POST = b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b"\r\n0\r\n\r\n"
 
 
+@pytest.mark.attack("malformed")
 @pytest.mark.parametrize(
     "head",
     [
@@ -98,6 +99,7 @@ def test_one_length_is_as_good_as_before(port: int, length: bytes) -> None:
     assert b"HTTP/1.1 200" in answer.rest
 
 
+@pytest.mark.attack("malformed")
 def test_requests_with_two_lengths_are_hardly_logged(port: int, caplog: pytest.LogCaptureFixture) -> None:
     """However many there are, the log has one line a minute."""
     for _ in range(20):

@@ -151,6 +151,7 @@ def test_gzip_arrives_as_rendered(serve: Serve) -> None:
         assert b"".join(answer.iter_raw()) == FakeEndpoint().rendering.text_gzip
 
 
+@pytest.mark.attack("silence")
 @pytest.mark.parametrize("request_", [b"", b"GET /metrics HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
     """A connection on which no request gets finished is closed without an answer."""
@@ -159,6 +160,7 @@ def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
         assert said(port, request_) == b""
 
 
+@pytest.mark.attack("malformed")
 def test_a_head_beyond_all_measure_is_refused(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """Headers of a megabyte are not read to their end."""
     caplog.set_level(logging.CRITICAL, logger="uvicorn.error")
