@@ -73,39 +73,46 @@ def typed(names: Collection[str]) -> str:
 def count(connection: duckdb.DuckDBPyConnection, table: str, key: str, relation: str, folds: Sequence[Fold]) -> None:
     """Count the rows of a relation, which have just been stored in a table, by day and by folds."""
     ledger.archived(connection, table, key, relation)
-    labelled = (
+    fold(connection, folds, labelled(relation))
+
+
+def labelled(relation: str) -> str:
+    """Return the relation with the label of each row's site."""
+    return (
         f"(SELECT rows.*, coalesce(site_labels.site, '') AS site FROM {relation} AS rows"
         " LEFT JOIN site_labels ON site_labels.site_id = rows.site_id)"
     )
-    fold(connection, folds, labelled)
 
 
 def see_people(connection: duckdb.DuckDBPyConnection, relation: str, now: datetime) -> None:
     """Move each person's last request on a site forward. A clock that is an hour ahead is not believed."""
     connection.execute(
         f"""
-        MERGE INTO last_seen USING (
-            SELECT
-                coalesce(site_labels.site, '') AS site,
-                coalesce(people.person, -users.user_id) AS person,
-                max(users.seen_at) AS seen_at
-            FROM (
-                SELECT site_id, user_id, max(created_at) AS seen_at
-                FROM {relation} AS counted
-                WHERE user_id IS NOT NULL
-                    AND isfinite(created_at)
-                    AND created_at <= TIMESTAMP '{now + timedelta(hours=1)}'
-                GROUP BY ALL
-            ) AS users
-            LEFT JOIN site_labels ON site_labels.site_id = users.site_id
-            LEFT JOIN people ON people.user_id = users.user_id
-            GROUP BY ALL
-        ) AS seen
+        MERGE INTO last_seen USING ({seen_query(relation, now + timedelta(hours=1))}) AS seen
         ON last_seen.site = seen.site AND last_seen.person = seen.person
         WHEN MATCHED AND seen.seen_at > last_seen.seen_at THEN UPDATE SET seen_at = seen.seen_at
         WHEN NOT MATCHED THEN INSERT (site, person, seen_at) VALUES (seen.site, seen.person, seen.seen_at)
         """
     )
+
+
+def seen_query(relation: str, until: datetime, by: str = "") -> str:
+    """Return when each person was last seen on each site: site, person, seen_at; ``by`` names further columns."""
+    return f"""
+        SELECT
+            coalesce(site_labels.site, '') AS site,
+            coalesce(people.person, -users.user_id) AS person,
+            {by}max(users.seen_at) AS seen_at
+        FROM (
+            SELECT site_id, user_id, {by}max(created_at) AS seen_at
+            FROM {relation} AS counted
+            WHERE user_id IS NOT NULL AND isfinite(created_at) AND created_at <= TIMESTAMP '{until}'
+            GROUP BY ALL
+        ) AS users
+        LEFT JOIN site_labels ON site_labels.site_id = users.site_id
+        LEFT JOIN people ON people.user_id = users.user_id
+        GROUP BY ALL
+    """
 
 
 def span(

@@ -9,7 +9,7 @@ from exporter.collector import Count, Distribution, Fold
 
 def fold(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation: str) -> None:
     """Fold the rows of a relation into the counters and histograms."""
-    counts = [_count(item, relation) for item in folds if isinstance(item, Count)]
+    counts = [count_query(item, relation) for item in folds if isinstance(item, Count)]
     if counts:
         connection.execute(
             f"""
@@ -19,7 +19,7 @@ def fold(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation:
             WHEN NOT MATCHED THEN INSERT (family, labels, value) VALUES (folded.family, folded.labels, folded.value)
             """
         )
-    distributions = [_distribution(item, relation) for item in folds if isinstance(item, Distribution)]
+    distributions = [distribution_query(item, relation) for item in folds if isinstance(item, Distribution)]
     if distributions:
         connection.execute(
             f"""
@@ -54,20 +54,22 @@ def add(connection: duckdb.DuckDBPyConnection, family: str, labels: Sequence[str
     )
 
 
-def _count(item: Count, relation: str) -> str:
+def count_query(item: Count, relation: str, by: str = "") -> str:
+    """Return what a counter counts: family, labels, value; ``by`` are further columns, a comma behind each."""
     grouped, names = _labels(item.by, item.family.labels)
     return (
-        f"SELECT '{item.family.name}' AS family, {names} AS labels, value FROM"
-        f" (SELECT {grouped}count(*)::DOUBLE AS value FROM {relation} AS rows WHERE {item.where} GROUP BY ALL)"
+        f"SELECT '{item.family.name}' AS family, {names} AS labels, {by}value FROM"
+        f" (SELECT {grouped}{by}count(*)::DOUBLE AS value FROM {relation} AS rows WHERE {item.where} GROUP BY ALL)"
     )
 
 
-def _distribution(item: Distribution, relation: str) -> str:
+def distribution_query(item: Distribution, relation: str, by: str = "") -> str:
+    """Return what a histogram counts: family, labels, le, observations, seconds; ``by`` as of a counter."""
     grouped, names = _labels(item.by, item.family.labels)
     bounds = " ".join(f"WHEN ({item.seconds}) <= {bound} THEN {bound}" for bound in item.family.buckets)
     return (
-        f"SELECT '{item.family.name}' AS family, {names} AS labels, le, observations, seconds FROM"
-        f" (SELECT {grouped}(CASE {bounds} ELSE 'infinity'::DOUBLE END)::DOUBLE AS le, count(*) AS observations,"
+        f"SELECT '{item.family.name}' AS family, {names} AS labels, {by}le, observations, seconds FROM"
+        f" (SELECT {grouped}{by}(CASE {bounds} ELSE 'infinity'::DOUBLE END)::DOUBLE AS le, count(*) AS observations,"
         f" sum({item.seconds})::DOUBLE AS seconds FROM {relation} AS rows WHERE {item.where} GROUP BY ALL)"
     )
 

@@ -14,6 +14,7 @@ from exporter.history import archive
 from exporter.history.auditing import Auditor
 from exporter.history.cleaner import COUNTED, Cleaner
 from exporter.history.file import HOLD_SECONDS, HistoryFile
+from exporter.history.names import known_sites, known_users
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.positions import Position, read_positions
 from exporter.history.redaction import Privacy
@@ -137,10 +138,9 @@ class History:
     def _reread_names(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Remember the sites and users of the past: a request may name one that is gone."""
         if "sites" in self._kept_tables():
-            rows = connection.execute("SELECT id, url_namespace FROM latest_sites").fetchall()
-            self.known_sites = {site: site_label(namespace) for site, namespace in rows}
+            self.known_sites = known_sites(connection)
         if "users" in self._kept_tables():
-            self.known_users = connection.sql("SELECT id, system_user_id FROM latest_users").to_arrow_table()
+            self.known_users = known_users(connection)
 
     def events(self) -> list[Events]:
         """Return the events that are archived."""
@@ -190,11 +190,6 @@ def believed(now: datetime, newest: datetime) -> datetime:
 
 def _from_epoch(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-
-
-def site_label(namespace: str | None) -> str:
-    """Return the label of a site from its content URL, which is empty for the Default site."""
-    return namespace or "default"
 
 
 @contextlib.contextmanager

@@ -60,3 +60,19 @@ def _note_removals(connection: duckdb.DuckDBPyConnection, table: str, today: dat
         """,
         {"source": table, "today": today},
     )
+
+
+def site_label(namespace: str | None) -> str:
+    """Return the label of a site from its content URL, which is empty for the Default site."""
+    return namespace or "default"
+
+
+def known_sites(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+    """Return the label of every site that was ever seen, by its id."""
+    rows = connection.execute("SELECT id, url_namespace FROM latest_sites").fetchall()
+    return {site: site_label(namespace) for site, namespace in rows}
+
+
+def known_users(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return every user that was ever seen (id), and the person behind it (system_user_id)."""
+    return connection.sql("SELECT id, system_user_id FROM latest_users").to_arrow_table()

@@ -9,7 +9,8 @@ import pyarrow as pa
 from exporter.collector import Collector, Events, Fold, Relation, columns_of
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.history.counting import Lookups
-from exporter.history.history import History, site_label
+from exporter.history.history import History
+from exporter.history.names import site_label
 from exporter.poller.assembling import StateKey
 from exporter.poller.personal import people_of, without_names
 from exporter.poller.runs import Runs
