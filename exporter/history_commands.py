@@ -1,12 +1,18 @@
 """The commands of ``tableau-exporter history``: a function for each, which imports the module of its work."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from exporter.exports import FORMATS, TABLES
 from exporter.terminal import Once, config_file_option, options, seconds_of, show_findings
+from exporter.units import parse_duration
+
+if TYPE_CHECKING:
+    from exporter.metrics import Labels
 
 # The agent waits ten seconds for whoever has the file open, and then counts file_busy.
 QUERY_SECONDS = "8s"
@@ -163,3 +169,96 @@ def export(config_file: Path, format_: str, table: str, target: str) -> int:
     from exporter import upkeep
 
     return show_findings(upkeep.export(options(config_file), format_, table, target))
+
+
+def step_of(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
+    """Read the seconds of a step."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if seconds < 1 or not seconds.is_integer():
+        raise click.BadParameter("must be whole seconds, at least 1s")
+    return int(seconds)
+
+
+def labels_of(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> "Labels":
+    """Read labels; each may be given once, and none that a family has."""
+    from exporter.backfill import families
+    from exporter.metrics import Labels
+
+    taken = {label for family in families() for label in family.labels} | {"le"}
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", name) or not value:
+            raise click.BadParameter(f"{text!r} is not of the form name=value, as in job=tableau")
+        if name in taken or name in found:
+            raise click.BadParameter(f"{name} is {'given twice' if name in found else 'a label of these families'}")
+        found[name] = value
+    return Labels(list(found), [[value] for value in found.values()])
+
+
+def families_of(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Read names of families."""
+    from exporter.backfill import families
+
+    known = [family.name for family in families()]
+    if unknown := [name for name in names if name not in known]:
+        raise click.BadParameter(f"{unknown[0]!r} cannot be backfilled; these can: {', '.join(known)}")
+    return names
+
+
+@history.command(cls=Once)
+@config_file_option
+@click.option(
+    "--since",
+    metavar="INSTANT",
+    type=click.DateTime(INSTANTS),
+    callback=instant_of,
+    help="The first instant (UTC).  [default: the oldest row]",
+)
+@click.option(
+    "--until",
+    metavar="INSTANT",
+    type=click.DateTime(INSTANTS),
+    callback=instant_of,
+    help="The last instant (UTC); Prometheus must have no sample before it.  [default: when the history was begun]",
+)
+@click.option(
+    "--step", metavar="DURATION", callback=step_of, default="5m", show_default=True, help="From sample to sample."
+)
+@click.option(
+    "--family", "names", metavar="NAME", multiple=True, callback=families_of, help="Only this family; repeatable."
+)
+@click.option(
+    "--label",
+    "labels",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=labels_of,
+    help="A label that a scrape adds, such as job=tableau; repeatable.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder that is there, for a file a day.  [default: stdout]",
+)
+def backfill(
+    config_file: Path,
+    since: datetime | None,
+    until: datetime | None,
+    step: int,
+    names: tuple[str, ...],
+    labels: "Labels",
+    output: Path | None,
+) -> None:
+    """Write the past as OpenMetrics, for promtool tsdb create-blocks-from openmetrics.
+
+    The series are those of /metrics: requests, active users, background jobs, freshness of assets.
+    """
+    from exporter.backfill import Order
+    from exporter.backfill import backfill as write
+
+    order = Order(since, until, step, names, labels, output)
+    click.echo(write(options(config_file), order), err=True)

@@ -1,0 +1,158 @@
+"""The command ``history backfill``: OpenMetrics with timestamps, of which promtool makes blocks for Prometheus."""
+
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from exporter import collectors, upkeep
+from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
+from exporter.collectors.assets.samples import HOURS, LAST_REFRESH, SLA
+from exporter.config import RunOptions
+from exporter.errors import ConfigurationError, Fault
+from exporter.exposition.formats import openmetrics_head
+from exporter.exposition.timestamped import END, lines
+from exporter.history.backfill import Extent, Part, Past, Steps, extent, read
+from exporter.history.backfill.audits import Audits
+from exporter.history.backfill.counted import Counted
+from exporter.history.backfill.people import People
+from exporter.metrics import Family, Labels
+from exporter.output import to_stdout, whole
+
+# The collectors whose counters are made of rows that the history keeps with their times.
+_COUNTING = ("http_requests", "background_jobs")
+# So many steps of a series are written in a row: more would be much memory, and promtool reads a file as a whole.
+MOST_STEPS = 200_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be backfilled: families by name, all for none; instants in UTC, naive, None for the default."""
+
+    since: datetime | None
+    until: datetime | None
+    step_seconds: int
+    families: Collection[str]
+    labels: Labels
+    output: Path | None
+
+
+def parts_of(names: Collection[str] = ()) -> list[Part]:
+    """Return the parts that make the families of some names, of all without one."""
+    folds = [events for name in _COUNTING if (events := collectors.discover()[name].events)]
+    requests, jobs = (
+        Counted(events, [fold for fold in events.folds if not names or fold.family.name in names]) for events in folds
+    )
+    people = People([family for family in (ACTIVE, SERVER_ACTIVE) if not names or family.name in names])
+    audits = Audits([family for family in (HOURS, LAST_REFRESH, SLA) if not names or family.name in names])
+    parts: list[Part] = [requests, people, jobs, audits]
+    return [part for part in parts if part.families]
+
+
+def families() -> list[Family]:
+    """Return the families that can be backfilled."""
+    return [family for part in parts_of() for family in part.families]
+
+
+def backfill(options: RunOptions, order: Order) -> str:
+    """Write what was ordered, and return what that was, in a line. Raises ConfigurationError where it is nothing."""
+    file, parts = upkeep.history_to_read(options), parts_of(order.families)
+    found = extent(file, parts)
+    steps = _steps(order, found)
+    written = 0
+    outputs = list(_outputs(steps, order.output))
+    with (
+        _progress() as (reading, writing),
+        read(file, parts, steps, found.newest, reading, by_day=len(outputs) > 1) as past,
+    ):
+        for chunk, output in outputs:
+            written += _write(_Text(past, parts, chunk, order.labels), output)
+            writing((chunk.last - steps.first + 1) / steps.count)
+    first, last = steps.at(steps.first), steps.at(steps.last)
+    return f"{written:,} samples from {first} to {last} UTC, every {steps.seconds} s"
+
+
+def _steps(order: Order, found: Extent) -> Steps:
+    """Return the steps that were asked for and of which something is known. Raises ConfigurationError."""
+    until = order.until or found.begun
+    if order.since is not None and order.since >= until:
+        default = "" if order.until else ", when this history was begun: give --until"
+        raise _refused("--since", f"{order.since} is not before {until} UTC{default}")
+    if found.oldest is None or found.oldest > until:
+        oldest = f", its oldest row is of {found.oldest} UTC" if found.oldest else ""
+        raise _refused("--until", f"the history holds nothing of these families before {until} UTC{oldest}")
+    asked = Steps.between(order.since or found.oldest, min(until, found.polled), order.step_seconds)
+    steps = Steps(asked.seconds, max(asked.first, asked.before(found.oldest)), asked.last)
+    if not steps.count:
+        raise _refused("--since", f"nothing is known after it: the last poll was at {found.polled} UTC")
+    in_a_row = max(chunk.count for chunk, _ in _outputs(steps, order.output))
+    if in_a_row > MOST_STEPS:
+        message = f"{in_a_row:,} samples of each series in one file, at most {MOST_STEPS:,}; give a longer one, or an"
+        raise _refused("--step", f"{message} --output that is a folder, for a file a day")
+    return steps
+
+
+def _refused(flag: str, message: str) -> ConfigurationError:
+    return ConfigurationError([Fault(flag, message)])
+
+
+def _outputs(steps: Steps, output: Path | None) -> Iterator[tuple[Steps, Path | None]]:
+    """Yield each file and its steps: one of all, or in a folder one a day."""
+    if output is None or not output.is_dir():
+        yield steps, output
+        return
+    for day in steps.days():
+        yield day, output / f"{day.at(day.first):%Y-%m-%d}.om"
+
+
+class _Text:
+    """One file, a piece at a time."""
+
+    def __init__(self, past: Past, parts: Sequence[Part], chunk: Steps, more: Labels) -> None:
+        self._past, self._parts, self._chunk, self._more = past, parts, chunk, more
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            for family in part.families:
+                yield openmetrics_head(family)
+                for samples in self._past.samples(family, self._chunk):
+                    self.samples += samples.values.size
+                    yield from lines(family, samples, self._more, self._chunk.seconds)
+        yield END
+
+
+def _write(text: _Text, output: Path | None) -> int:
+    if output is None:
+        to_stdout(text)
+    else:
+        with whole(output) as file:
+            file.writelines(text)
+    return text.samples
+
+
+class _Bar:
+    """A bar of progress; nothing without one."""
+
+    def __init__(self, progress: "Progress | None", what: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(what, total=1.0) if progress else None
+
+    def __call__(self, share: float) -> None:
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, completed=share)
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[_Bar, _Bar]]:
+    """Show on a terminal how far reading and writing have come."""
+    if not sys.stderr.isatty():
+        yield _Bar(None, "reading"), _Bar(None, "writing")
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(progress, "reading"), _Bar(progress, "writing")
