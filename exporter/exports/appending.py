@@ -1,0 +1,215 @@
+"""Files that an export appends to in place: each row once, over crashes, while others read.
+
+Beside ``requests.csv`` a sidecar, ``.requests.csv.export``, holds how many bytes are committed and the position that
+they reach. What stands behind them was torn by a crash, and is cut off by the next run. A file that is begun, or begun
+anew, is written under another name and renamed, so a reader finds the old one or the whole new one.
+"""
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from exporter.errors import OutputUnwritable
+
+_REWRITE: Final = "--rewrite begins it anew"
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a file is known to hold; ``replacing``: the rename that begins it may not be done yet."""
+
+    history: str
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    length: int = 0
+    position: str | None = None
+    replacing: bool = False
+
+
+class Appender:
+    """A file that is appended to, locked against other exports."""
+
+    def __init__(self, target: "_Target", committed: Committed, *, is_new: bool) -> None:
+        self._target = target
+        self._committed = committed
+        self._file: io.FileIO
+        self.is_new = is_new
+        """Whether it holds nothing yet, not even a header."""
+
+    @property
+    def position(self) -> datetime | None:
+        """How far the committed rows reach (UTC, naive); None before the first."""
+        text = self._committed.position
+        return datetime.fromisoformat(text) if text else None
+
+    @property
+    def layout(self) -> Mapping[str, Any]:
+        """What its first export noted of its form, such as columns and delimiter."""
+        return self._committed.layout
+
+    def append(self, content: bytes) -> None:
+        """Write behind what is there; it does not count before the commit. Raises OutputUnwritable."""
+        left = memoryview(content)
+        with _refusals(self._target.path):
+            while left:
+                left = left[self._file.write(left) :]
+
+    def commit(self, position: datetime | None) -> None:
+        """Make all that was appended count, up to a position. Of a new file it counts when the block ends."""
+        with _refusals(self._target.path):
+            os.fsync(self._file.fileno())
+            reached = position.isoformat() if position else None
+            self._committed = replace(self._committed, length=self._file.tell(), position=reached)
+            if not self.is_new:
+                self._target.keep(self._committed)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open the file for the block; what was not committed is cut off at its beginning and at its end."""
+        path = self._target.unborn if self.is_new else self._target.path
+        with _refusals(self._target.path):
+            self._file = path.open("wb" if self.is_new else "r+b", buffering=0)
+        try:
+            with self._file:
+                with _refusals(self._target.path):
+                    self._file.truncate(self._committed.length)
+                    self._file.seek(self._committed.length)
+                try:
+                    yield
+                finally:
+                    # Where the disk or the share is gone, the next run cuts.
+                    with contextlib.suppress(OSError):
+                        self._file.truncate(self._committed.length)
+        except BaseException:
+            if self.is_new:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
+        if self.is_new:
+            self._target.put_in_place(self._committed)
+
+
+@contextlib.contextmanager
+def appending(path: Path, history: str, layout: Mapping[str, Any], *, rewrite: bool = False) -> Iterator[Appender]:
+    """Open a file of one history to append to it, or to begin it, with a layout, where there is none.
+
+    Raises OutputUnwritable: another export writes it, it is no file of this history, it is shorter than it was.
+    """
+    target = _Target(Path(os.path.realpath(path)))
+    with target.locked():
+        committed = target.committed(None if rewrite else history)
+        appender = Appender(target, committed or Committed(history, layout), is_new=committed is None)
+        with appender.opened():
+            yield appender
+
+
+class _Target:
+    """A file, and what stands beside it: the sidecar, the lock, and the file that will take its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.unborn = path.with_name(f".{path.name}.new")
+        self._sidecar = path.with_name(f".{path.name}.export")
+        self._lock = path.with_name(f".{path.name}.lock")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        with _refusals(self.path):
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputUnwritable(f"{self.path}: another export writes it; try again") from None
+            except OSError as error:
+                raise OutputUnwritable(f"{self.path}: cannot be locked: {error.strerror}") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def committed(self, history: str | None) -> Committed | None:
+        """Return what the file holds of a history, None where it is to be begun: always where no history is given."""
+        known = self._known(lenient=history is None)
+        if known and known.replacing:
+            with _refusals(self.path):
+                known = self._put_in_place(known)
+        if history is None:
+            return None
+        if known is None:
+            if os.path.lexists(self.path):
+                raise self._refused(f"was not written by an export, or its {self._sidecar.name} is gone")
+            return None
+        if known.history != history:
+            raise self._refused("has the rows of another history")
+        length = self.path.stat().st_size if self.path.is_file() else None
+        if length is None or length < known.length:
+            raise self._refused("is gone" if length is None else "is shorter than what was exported into it")
+        return known
+
+    def _known(self, *, lenient: bool) -> Committed | None:
+        if not os.path.lexists(self._sidecar):
+            return None
+        try:
+            with _refusals(self._sidecar):
+                known = Committed(**json.loads(self._sidecar.read_bytes()))
+            datetime.fromisoformat(known.position or "2000-01-01")
+        except (ValueError, TypeError):
+            if lenient:
+                return None
+            raise self._refused(f"its {self._sidecar.name} cannot be read") from None
+        return known
+
+    def _refused(self, reason: str) -> OutputUnwritable:
+        return OutputUnwritable(f"{self.path}: {reason}; name another --output, or {_REWRITE}")
+
+    def keep(self, committed: Committed) -> None:
+        """Write the sidecar, whole or not at all."""
+        new = self._sidecar.with_name(self._sidecar.name + ".new")
+        with new.open("w", encoding="ascii") as file:
+            json.dump(asdict(committed), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._sidecar)
+        _sync(self._sidecar.parent)
+
+    def put_in_place(self, committed: Committed) -> None:
+        """Let the new file take the place of the old; a crash in between leaves what the next run needs to finish."""
+        with _refusals(self.path):
+            if os.path.lexists(self.path) and not self.path.is_file():
+                raise OutputUnwritable(f"{self.path}: is no file; name another --output")
+            self.keep(replace(committed, replacing=True))
+            self._put_in_place(committed)
+
+    def _put_in_place(self, committed: Committed) -> Committed:
+        with contextlib.suppress(FileNotFoundError):
+            self.unborn.replace(self.path)
+        _sync(self.path.parent)
+        known = replace(committed, replacing=False)
+        self.keep(known)
+        return known
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some shares cannot; their server does it.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not path.parent.is_dir():
+            raise OutputUnwritable(f"{path.parent}: no such folder; make it, or name another --output") from None
+        raise OutputUnwritable(f"{path}: {error.strerror}; look at --output, and at the rights there") from None
