@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.exports import FORMATS, TABLES
-from exporter.terminal import Once, config_file_option, options, seconds_of, show_findings
+from exporter.terminal import Once, config_file_option, options, progress_bar, seconds_of, show_findings
 from exporter.units import parse_duration
 
 if TYPE_CHECKING:
@@ -157,18 +157,59 @@ def prune(config_file: Path, older_than: float | None, before: datetime | None, 
 
 @history.command(cls=Once)
 @config_file_option
-@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="Delta Lake: extra [delta].")
-@click.option("--table", type=click.Choice(list(TABLES)), required=True, help="Which table of the history.")
-@click.option("--output", "target", metavar="URI", required=True, help="A folder, or a URI such as s3://bucket/table.")
-def export(config_file: Path, format_: str, table: str, target: str) -> int:
-    """Append what is new of a table to a table elsewhere; run twice, nothing is there twice.
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), required=True, help="Delta needs extra [delta].")
+@click.option(
+    "--table",
+    type=click.Choice(list(TABLES)),
+    metavar="TABLE",
+    required=True,
+    help="Table or view of the history, such as http_requests or usage: docs/history.md has all.",
+)
+@click.option(
+    "--output",
+    "targets",
+    metavar="URI",
+    multiple=True,
+    required=True,
+    help="A folder, or a URI such as s3://bucket/folder; may be given again.",
+)
+@click.option(
+    "--since",
+    metavar="INSTANT",
+    type=click.DateTime(INSTANTS),
+    callback=instant_of,
+    help="Leave out of a first export what is older than, say, 2025-01-01 (UTC).",
+)
+@click.option(
+    "--until",
+    metavar="INSTANT",
+    type=click.DateTime(INSTANTS),
+    callback=instant_of,
+    help="Leave out what is of that instant or later; nothing can be appended to this export.",
+)
+@click.option("--rewrite", is_flag=True, help="Begin each output anew.")
+def export(
+    config_file: Path,
+    format_: str,
+    table: str,
+    targets: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    rewrite: bool,
+) -> int:
+    """Bring files, or a table elsewhere, up to date.
 
-    What an object store asks for is taken from the environment: AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME,
-    GOOGLE_APPLICATION_CREDENTIALS and their like.
+    Of requests, jobs, logins and audits what is new is appended, each row once to each output, however often this is
+    run; every other table is replaced whole. What a store of objects asks for is taken from the environment:
+    AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and their like.
     """
     from exporter import upkeep
 
-    return show_findings(upkeep.export(options(config_file), format_, table, target))
+    with progress_bar(f"exporting {table}") as progress:
+        request = upkeep.ExportRequest(format_, table, targets, since, until, rewrite, progress)
+        found = list(upkeep.export(options(config_file), request))
+    return show_findings(found)
 
 
 def step_of(_ctx: click.Context, _param: click.Parameter, text: str) -> int:

@@ -1,8 +1,9 @@
 """What the commands share: their flags, and how findings are shown on a terminal and elsewhere."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -88,6 +89,21 @@ def show_findings(findings: Iterable[Finding]) -> int:
     """Print findings, as a table on a terminal and line by line elsewhere; return the exit code."""
     shown = as_table(findings) if sys.stdout.isatty() else as_lines(findings)
     return FAULT if any(finding.ok is False for finding in shown) else 0
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much is done of how much, on a terminal alone; what it yields is called with both."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def as_lines(findings: Iterable[Finding]) -> list[Finding]:

@@ -2,22 +2,22 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from exporter import collectors, exports, parts
 from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
-from exporter.errors import ConfigurationError, Fault, HistoryUnwritable
+from exporter.errors import ConfigurationError, Fault, HistoryReplaced, HistoryUnwritable, OutputUnwritable
 from exporter.history.backup import Backups
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
 from exporter.history.key_backup import back_up_key
 from exporter.history.shortening import newest_request, prune_in_steps
-from exporter.history.slices import Slices
+from exporter.history.slices import Slices, Source
 from exporter.history.verification import Verdict, verify
 from exporter.texts import safe_uri
 
@@ -79,17 +79,44 @@ def prune(
     yield _room(file, rewrite=rewrite)
 
 
-def export(options: RunOptions, format_: str, table: str, target: str) -> Iterator[Verdict]:
-    """Export what is new of a table; the file is let go while it is written elsewhere."""
-    write = exports.load(format_)
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is exported, and where to: each target by itself; ``progress`` is called with the rows read and all."""
+
+    format: str
+    table: str
+    targets: Sequence[str]
+    since: datetime | None = None
+    until: datetime | None = None
+    rewrite: bool = False
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+def export(options: RunOptions, request: ExportRequest) -> Iterator[Verdict]:
+    """Bring each target up to date; the file is let go while they are written. A fault of one is none of another."""
+    write = exports.load(request.format)
     file = history_to_read(options)
-    rows = Slices(file, table, exports.TABLES[table])
-    if rows.is_empty:
-        yield Verdict(ok=None, subject=table, message="has no rows yet: the agent writes them when it polls")
-        return
-    count = write(rows, target, exports.Options(rows.history, table, exports.TABLES[table]))
-    message = f"{count:,} rows appended to {safe_uri(target)}, which has all up to {rows.newest} UTC"
-    yield Verdict(ok=True, subject=table, message=message)
+    kind = exports.TABLES[request.table]
+    if kind.at is None and (request.since or request.until):
+        raise ConfigurationError([Fault("export", f"{request.table} has no time that --since or --until could bound")])
+    bounds = (request.since, request.until)
+    source = Source(request.table, kind.order, kind.at, kind.base, *bounds, archived_again=kind.archived_again)
+    for target in request.targets:
+        rows = Slices(file, source, request.progress)
+        if kind.order and rows.newest is None:
+            yield Verdict(
+                ok=None, subject=request.table, message="has no rows yet: the agent writes them when it polls"
+            )
+            return
+        how = exports.Options(rows.history, request.table, request.rewrite, request.until)
+        try:
+            count = write(rows, target, how)
+        except (OutputUnwritable, HistoryReplaced) as error:
+            yield Verdict(ok=False, subject=request.table, message=str(error))
+            continue
+        done = "appended to" if kind.order else "written to"
+        reach = f", which has all up to {rows.newest} UTC" if kind.order else ""
+        yield Verdict(ok=True, subject=request.table, message=f"{count:,} rows {done} {safe_uri(target)}{reach}")
 
 
 def history_to_read(options: RunOptions) -> HistoryFile:

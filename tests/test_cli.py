@@ -1,6 +1,7 @@
 """The command line: flags, exit codes, and what stands on stderr."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -337,6 +338,19 @@ def test_findings_are_lines_where_no_terminal_is(capsys: pytest.CaptureFixture[s
         "fault  history: cannot be [red]written",
         "ok     repository: answers",
     ]
+
+
+def test_progress_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere nothing of it is written."""
+    for is_terminal in (False, True):
+        stderr = io.StringIO()
+        monkeypatch.setattr(stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setenv("TERM", "xterm")
+        with terminal.progress_bar("exporting usage") as progress:
+            progress(50, 200)
+        assert ("exporting usage" in stderr.getvalue(), "200/200" in stderr.getvalue()) == (is_terminal, False)
+        assert ("50/200" in stderr.getvalue()) is is_terminal
 
 
 def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

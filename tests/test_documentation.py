@@ -21,7 +21,7 @@ import yaml
 from click.testing import CliRunner
 from pydantic import BaseModel
 
-from exporter import collectors
+from exporter import collectors, exports
 from exporter.agent_families import INCIDENT_KINDS
 from exporter.cli import main
 from exporter.config import Configuration, load, schema
@@ -31,6 +31,7 @@ from exporter.demo.simulation import Simulation
 from exporter.errors import ConfigurationError
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
+from exporter.history.opening import OUR_VIEWS
 from exporter.history.query import ask
 from exporter.history.redaction import Privacy
 from exporter.history.sandbox import parse
@@ -345,6 +346,11 @@ def test_every_table_of_the_history_is_documented(tmp_path: Path) -> None:
     actual["http_requests_open"] = [column for column in actual["http_requests_open"] if column not in requests]
     actual["usage"] = actual["usage"][len(requests) :]
     assert _documented_tables() == actual
+
+
+def test_every_table_of_the_history_is_exported() -> None:
+    """What is documented can be exported, with the views of the newest names."""
+    assert set(exports.TABLES) == {*_documented_tables(), *OUR_VIEWS}
 
 
 def _documented_tables() -> dict[str, list[tuple[str, str]]]:

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 from deltalake import DeltaTable
 
 from exporter.cli import main
+from exporter.exports import FORMATS, TABLES
 from exporter.history.key_backup import back_up_key
+from exporter.history.slices import Slices
 from tests.history.past import Past, requests
 from tests.history.test_auditing import audit
 
@@ -283,24 +286,103 @@ def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("format_", FORMATS)
+def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str) -> None:
+    """What it lacks is archived again: an export that would double it is refused, one that begins anew is not."""
+    past = Past(path)
+    backup = path.read_bytes()
+    later = TODAY.replace(tzinfo=UTC) + timedelta(days=3)
+    past.poll(later, requests(5000, 5, TODAY))
+    command = ("export", f"--format={format_}", "--table=http_requests", "--output=lake")
+    assert "20 rows appended" in history(*command).stdout
+    path.write_bytes(backup)
+    Past(path).poll(later + timedelta(hours=1), requests(5000, 6, TODAY))
+    refused = history(*command)
+    assert (refused.exit_code, refused.stderr) == (1, "")
+    assert "a backup was put back" in refused.stdout
+    assert "21 rows appended" in history(*command, "--rewrite").stdout
+    assert "0 rows appended" in history(*command).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "there_is"),
     [
-        (["--format=csv", "--table=freshness_audit", "--output=x"], "'csv' is not 'delta'"),
-        (["--format=delta", "--table=usage", "--output=x"], "'usage' is not 'freshness_audit'"),
+        (["--format=xml", "--table=freshness_audit", "--output=x"], "'xml' is not one of 'csv', 'delta', 'parquet'"),
+        (["--format=delta", "--table=audits", "--output=x"], "'audits' is not one of 'http_requests', 'usage'"),
         (["--format=delta", "--table=freshness_audit"], "Missing option '--output'"),
+        (["--format=csv", "--table=usage", "--output=x", "--since=yesterday"], "'yesterday' does not match the format"),
     ],
 )
-def test_what_cannot_be_exported_yet(arguments: list[str], there_is: str) -> None:
+def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
     """Wrong usage says what there is."""
     result = history("export", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert there_is in result.stderr
 
 
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
+    """Twice the same: nothing of it is there twice, and a table that is replaced has what the history has."""
+    audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    for table, kind in TABLES.items():
+        for times in range(2):
+            result = history("export", f"--format={format_}", f"--table={table}", f"--output={tmp_path}/{table}")
+            with duckdb.connect(str(path), read_only=True) as connection:
+                ((count,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+            assert (result.exit_code, result.stderr) == (0, "")
+            new = 0 if kind.order and times else count
+            written = f"{new} rows {'appended' if kind.order else 'written'} to {tmp_path}/{table}"
+            assert written in result.stdout, table
+
+
+def test_exporting_to_several_places(path: Path, tmp_path: Path) -> None:
+    """Each by itself: a fault of one is one line and the code 1, and the others are served."""
+    arguments = ["export", "--format=csv", "--table=http_requests", "--output=a", "--output=nothing://x", "--output=b"]
+    result = history(*arguments)
+    assert (result.exit_code, result.stderr) == (1, "")
+    lines = result.stdout.splitlines()
+    assert [line[:5] for line in lines] == ["ok   ", "fault", "ok   "]
+    assert "nothing://x: unknown scheme" in lines[1]
+    assert Path("a/http_requests.csv").read_bytes() == Path("b/http_requests.csv").read_bytes()
+
+
+def test_exporting_a_span(path: Path) -> None:
+    """--since bounds a first export by the rows' own time, --until each; --rewrite begins anew."""
+    day = f"{TODAY - timedelta(days=100):%Y-%m-%d}"
+    export_ = ("export", "--format=csv", "--table=http_requests")
+    assert "10 rows appended" in history(*export_, "--output=since", f"--since={day}").stdout
+    assert "0 rows appended" in history(*export_, "--output=since").stdout
+    assert "5 rows appended" in history(*export_, "--output=until", f"--until={day}").stdout
+    refused = history(*export_, "--output=until")
+    assert (refused.exit_code, "an export with --until is appended to nothing" in refused.stdout) == (1, True)
+    assert "15 rows appended" in history(*export_, "--output=until", "--rewrite").stdout
+    timeless = history("export", "--format=csv", "--table=counters", "--output=x", f"--since={day}")
+    assert (timeless.exit_code, "counters has no time" in timeless.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_polls_go_on_while_an_export_runs(path: Path, monkeypatch: pytest.MonkeyPatch, format_: str) -> None:
+    """Before each slice an agent without any patience archives a poll: all of them succeed, and are exported next."""
+    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 5)
+    past, polls = Past(path), list[int]()
+    read = Slices._read
+
+    def poll_and_read(slices: Slices, *arguments: object) -> pa.Table:
+        polls.append(len(polls))
+        past.poll(TODAY.replace(tzinfo=UTC) + timedelta(hours=len(polls)), requests(5000 + len(polls), 1, TODAY))
+        return read(slices, *arguments)  # type: ignore[arg-type]
+
+    command = ("export", f"--format={format_}", "--table=http_requests", "--output=out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Slices, "_read", poll_and_read)
+        assert "15 rows appended" in history(*command).stdout
+    assert len(polls) >= 3
+    assert f"{len(polls)} rows appended" in history(*command).stdout
+
+
 def test_exporting_to_nowhere(path: Path) -> None:
     """A place that cannot be written is one line, and the code 1."""
     audit(Past(path), TODAY.replace(tzinfo=UTC), {})
     result = export("--output=nothing://here")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert len(result.stderr.splitlines()) == 1
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert len(result.stdout.splitlines()) == 1

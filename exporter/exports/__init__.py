@@ -1,11 +1,12 @@
 """Formats that tables of the history are exported in: a module each, which declares ``export``.
 
-``export(rows, target, options)`` writes rows to a target and returns how many. Rows are asked for by position, so that
-a format that remembers how far it came takes only what is new. A format's library is imported with its module.
+``export(rows, target, options)`` brings a target up to date and returns how many rows it wrote. Rows of an appended
+table are read by position, so that a target that remembers its position gets only what is new; the other tables are
+replaced whole. A format's library is imported with its module.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, cast
@@ -15,30 +16,103 @@ from exporter.errors import ExporterError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMATS = ("delta",)
-TABLES = {"freshness_audit": "audit_timestamp"}
-"""What can be exported, and which column of it has the instants."""
+    from exporter.history.slices import Slice
+
+FORMATS: Mapping[str, str] = {"csv": "csv_files", "delta": "delta", "parquet": "parquet"}
+"""The module of each format."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How a table is exported: appended in the order of a column, or, without one, replaced whole."""
+
+    order: str | None = None
+    """The column whose instants never go back: what is later is new."""
+    at: str | None = None
+    """The rows' own time: what --since and --until bound, and the day of a partition."""
+    base: str | None = None
+    """Of a view: the table that has its rows."""
+    archived_again: bool = False
+    """Whether rows that a history has lost are read from their source again."""
+
+
+TABLES: Mapping[str, Table] = {
+    "http_requests": Table("archived_at", "created_at", archived_again=True),
+    "usage": Table("archived_at", "created_at", "http_requests", archived_again=True),
+    "background_jobs": Table("archived_at", "created_at", archived_again=True),
+    "logins": Table("archived_at", "login_at", archived_again=True),
+    "freshness_audit": Table("audit_timestamp", "audit_timestamp"),
+    "http_requests_open": Table(at="created_at"),
+    **{
+        name: Table(at="day")
+        for kept in ("sites", "projects", "users", "workbooks", "views", "datasources", "extracts")
+        for name in (kept, f"latest_{kept}")
+    },
+    "removals": Table(at="day"),
+    "counters": Table(),
+    "histograms": Table(),
+    "last_seen": Table(at="seen_at"),
+    "requests_by_hour": Table(at="hour"),
+    "people_by_hour": Table(at="hour"),
+    "views_by_day": Table(at="day"),
+    "views_waiting": Table(at="day"),
+    "asset_refreshes": Table(at="refreshed_at"),
+    "asset_freshness": Table(),
+    "freshness_sources": Table(),
+    "alerts": Table(),
+    "alert_past": Table(at="seen_at"),
+    "archived_days": Table(at="day"),
+    "positions": Table(),
+    "poll_log": Table(at="started_at"),
+    "incidents": Table(at="happened_at"),
+    "marks": Table(),
+    "schema_version": Table(),
+}
+"""Every table of the history that is documented."""
 
 
 class Rows(Protocol):
-    """The rows of one table, each of an instant (UTC, naive); later ones have later instants."""
+    """The rows of one table, as they are now; positions are instants of its order (UTC, naive)."""
 
     @property
-    def newest(self) -> datetime:
-        """The last instant of this export; what comes later waits for the next."""
+    def schema(self) -> "pa.Schema":
+        """The columns."""
 
-    def after(self, instant: datetime | None) -> "pa.RecordBatchReader":
-        """Return the rows after an instant, all of them for None, in bounded memory."""
+    @property
+    def newest(self) -> datetime | None:
+        """The last position of this export, None where there is no row; what comes later waits for the next."""
+
+    def slices(
+        self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
+    ) -> "Iterator[Slice]":
+        """Yield the rows after a position, all for None; up to another, in one slice, where it is given.
+
+        ``first``: whether this is a first export still; without it, where ``after`` is None. Each slice is read when it
+        is asked for; the history is held by nobody in between.
+        """
+
+    def whole(self) -> "pa.Table":
+        """Return all rows of a table that is replaced."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which history the rows are of, as a name that no other has, which table, and which column has the instants."""
+    """Which history the rows are of, as a name that no other has, which table, and how it is exported."""
 
     history: str
     table: str
-    at: str
+    rewrite: bool = False
+    """Whether the target is begun anew."""
+    until: datetime | None = None
+    """What bounds an export that nothing will be appended to."""
 
+    @property
+    def kind(self) -> Table:
+        """How the table is exported."""
+        return TABLES[self.table]
+
+
+ONE_OFF = "an export with --until is appended to nothing, and nothing to it"
 
 Export = Callable[[Rows, str, Options], int]
 
@@ -46,7 +120,7 @@ Export = Callable[[Rows, str, Options], int]
 def load(name: str) -> Export:
     """Return the function of a format. Raises ExporterError where its library is missing."""
     try:
-        module = importlib.import_module(f"exporter.exports.{name}")
+        module = importlib.import_module(f"exporter.exports.{FORMATS[name]}")
     except ModuleNotFoundError as error:
         message = f"--format={name} needs {error.name}: pip install 'tableau-exporter[{name}]'"
         raise ExporterError(message) from None

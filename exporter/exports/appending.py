@@ -53,7 +53,7 @@ class Appender:
         """What its first export noted of its form, such as columns and delimiter."""
         return self._committed.layout
 
-    def append(self, content: bytes) -> None:
+    def append(self, content: bytes | memoryview) -> None:
         """Write behind what is there; it does not count before the commit. Raises OutputUnwritable."""
         left = memoryview(content)
         with _refusals(self._target.path):
@@ -96,14 +96,20 @@ class Appender:
 
 
 @contextlib.contextmanager
-def appending(path: Path, history: str, layout: Mapping[str, Any], *, rewrite: bool = False) -> Iterator[Appender]:
+def appending(
+    path: Path, history: str, layout: Mapping[str, Any], *, whole: bool = False, rewrite: bool = False
+) -> Iterator[Appender]:
     """Open a file of one history to append to it, or to begin it, with a layout, where there is none.
 
-    Raises OutputUnwritable: another export writes it, it is no file of this history, it is shorter than it was.
+    With ``whole`` a file of this history is begun anew, with ``rewrite`` any. Raises OutputUnwritable: another export
+    writes it, it is no file of this history, it is shorter than it was.
     """
     target = _Target(Path(os.path.realpath(path)))
     with target.locked():
-        committed = target.committed(None if rewrite else history)
+        committed = target.settled(lenient=rewrite)
+        if not rewrite:
+            target.check(committed, history, whole=whole)
+        committed = None if whole or rewrite else committed
         appender = Appender(target, committed or Committed(history, layout), is_new=committed is None)
         with appender.opened():
             yield appender
@@ -133,24 +139,25 @@ class _Target:
         finally:
             os.close(descriptor)
 
-    def committed(self, history: str | None) -> Committed | None:
-        """Return what the file holds of a history, None where it is to be begun: always where no history is given."""
-        known = self._known(lenient=history is None)
+    def settled(self, *, lenient: bool) -> Committed | None:
+        """Return what the file is known to hold; finish a rename that a crash broke off."""
+        known = self._known(lenient=lenient)
         if known and known.replacing:
             with _refusals(self.path):
-                known = self._put_in_place(known)
-        if history is None:
-            return None
+                return self._put_in_place(known)
+        return known
+
+    def check(self, known: Committed | None, history: str, *, whole: bool) -> None:
+        """Raise OutputUnwritable for a file that is not this history's, or has lost rows that nobody will write."""
         if known is None:
             if os.path.lexists(self.path):
                 raise self._refused(f"was not written by an export, or its {self._sidecar.name} is gone")
-            return None
+            return
         if known.history != history:
             raise self._refused("has the rows of another history")
         length = self.path.stat().st_size if self.path.is_file() else None
-        if length is None or length < known.length:
+        if not whole and (length is None or length < known.length):
             raise self._refused("is gone" if length is None else "is shorter than what was exported into it")
-        return known
 
     def _known(self, *, lenient: bool) -> Committed | None:
         if not os.path.lexists(self._sidecar):

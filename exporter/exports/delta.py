@@ -1,24 +1,30 @@
 """Delta Lake: rows are appended to a table of Spark's types, each once, whoever exports how often.
 
 The table remembers how far each history was exported, in the transaction that appends the rows: an application
-transaction whose version is the newest instant in microseconds. Columns that the table lacks are added to it.
+transaction whose version is the newest position in microseconds. Columns that the table lacks are added to it. A table
+without an order is overwritten in one commit, and so is one that is begun anew.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, Rows
+from exporter.exports.stores import deltalake_options
 from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris, visible
 
 # Each time another has appended the same rows, or made the table, in the meantime.
 ATTEMPTS = 5
+BATCH_ROWS = 20_000
+# A group of rows is in memory until it is written.
+_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
 
 # The library colours what it says, whoever reads it, and has more to say than a line takes: rows, lists of schemes.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,19 +46,38 @@ def export(rows: Rows, target: str, options: Options) -> int:
     if safe_uri(target) == UNSHOWN:
         advice = "give a folder or a URI; a / in a password is written %2F, a @ in a path %40"
         raise OutputUnwritable(f"--output: {UNSHOWN}: {advice}")
-    application = f"tableau-exporter/{options.history}/{options.table}"
-    version = (rows.newest - _EPOCH) // _MICROSECOND
+    if options.until is not None and options.kind.order:
+        raise OutputUnwritable(f"{safe_uri(target)}: --until is for csv and parquet: a Delta table is appended to")
     for _ in range(ATTEMPTS):
-        table = _open(target)
-        reached = table.transaction_version(application) if table is not None else None
-        if reached is not None and reached >= version:
-            return 0
-        after = None if reached is None else _EPOCH + reached * _MICROSECOND
-        outgoing = _Outgoing(rows.after(after), target, table)
-        if _append(table, target, outgoing, Transaction(application, version)):
-            return outgoing.count
+        count = _export(rows, target, options)
+        if count is not None:
+            return count
     message = f"{safe_uri(target)}: others write this table all the time; try again"
     raise OutputUnwritable(message)
+
+
+def _export(rows: Rows, target: str, options: Options) -> int | None:
+    """Commit once; return how many rows that were, None where another came first."""
+    table = _open(target)
+    if options.kind.order is None:
+        outgoing = _Outgoing(rows.schema, _whole(rows), target, None)
+        return outgoing.count if _write(table, target, outgoing, None, anew=True) else None
+    if rows.newest is None:
+        return 0
+    application = f"tableau-exporter/{options.history}/{options.table}"
+    version = (rows.newest - _EPOCH) // _MICROSECOND
+    reached = table.transaction_version(application) if table is not None and not options.rewrite else None
+    if reached is not None and reached >= version:
+        return 0
+    after = None if reached is None else _EPOCH + reached * _MICROSECOND
+    tables = (slice_.rows for slice_ in rows.slices(after))
+    outgoing = _Outgoing(rows.schema, tables, target, None if options.rewrite else table)
+    written = _write(table, target, outgoing, Transaction(application, version), anew=options.rewrite)
+    return outgoing.count if written else None
+
+
+def _whole(rows: Rows) -> Iterator[pa.Table]:
+    yield rows.whole()
 
 
 class _Outgoing:
@@ -61,14 +86,14 @@ class _Outgoing:
     An error in reading them is kept: the library keeps only its text.
     """
 
-    def __init__(self, rows: pa.RecordBatchReader, target: str, table: DeltaTable | None) -> None:
+    def __init__(self, schema: pa.Schema, rows: Iterator[pa.Table], target: str, table: DeltaTable | None) -> None:
         self._rows = rows
         self._target = target
         fields = [] if table is None else table.schema().fields
         mandatory = [field.name for field in fields if not field.nullable]
-        self._mandatory = [name for name in mandatory if name in rows.schema.names]
-        self.missing = [name for name in mandatory if name not in rows.schema.names]
-        self._schema = pa.schema([(field.name, _spark(field.type)) for field in rows.schema])
+        self._mandatory = [name for name in mandatory if name in schema.names]
+        self.missing = [name for name in mandatory if name not in schema.names]
+        self._schema = pa.schema([(field.name, _spark(field.type)) for field in schema])
         self.count = 0
         self.error: Exception | None = None
 
@@ -78,10 +103,11 @@ class _Outgoing:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self._rows:
-                self.count += batch.num_rows
-                self._check(batch)
-                yield batch.cast(self._schema)
+            for rows in self._rows:
+                for batch in rows.cast(self._schema).to_batches(max_chunksize=BATCH_ROWS):
+                    self.count += batch.num_rows
+                    self._check(batch)
+                    yield batch
         except Exception as error:
             self.error = error
             raise
@@ -101,7 +127,7 @@ def _spark(kind: pa.DataType) -> pa.DataType:
 def _open(target: str) -> DeltaTable | None:
     """Return the table as it is now: what is appended to it must be new to exactly this state."""
     try:
-        return DeltaTable(target)
+        return DeltaTable(target, storage_options=deltalake_options(target))
     except TableNotFoundError as error:
         if "://" in target and "nknown scheme" in str(error):
             raise _refused(target, error) from None
@@ -110,17 +136,25 @@ def _open(target: str) -> DeltaTable | None:
         raise _refused(target, error) from None
 
 
-def _append(table: DeltaTable | None, target: str, outgoing: _Outgoing, transaction: Transaction) -> bool:
-    """Append in one commit; return False where another came first."""
+def _write(
+    table: DeltaTable | None, target: str, outgoing: _Outgoing, transaction: Transaction | None, *, anew: bool
+) -> bool:
+    """Append in one commit, or overwrite all that is there; return False where another came first."""
     # Who makes the table must not go on with one that another has made meanwhile: nothing would be compared.
     retries = 0 if table is None else None
+    transactions = [] if transaction is None else [transaction]
+    mode: Literal["error", "append", "overwrite"] = "append"
+    if table is None or anew:
+        mode = "error" if table is None else "overwrite"
     try:
         write_deltalake(
             target if table is None else table,
             outgoing.reader(),
-            mode="error" if table is None else "append",
-            schema_mode="merge",
-            commit_properties=CommitProperties(app_transactions=[transaction], max_commit_retries=retries),
+            mode=mode,
+            storage_options=deltalake_options(target),
+            writer_properties=_WRITER,
+            schema_mode="overwrite" if mode == "overwrite" else "merge",
+            commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=retries),
         )
     except CommitFailedError:
         return False

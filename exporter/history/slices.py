@@ -3,86 +3,171 @@
 Between two slices nobody holds the file, however slowly they are taken, and no more than one is in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from exporter.errors import HistoryError
+from exporter.errors import HistoryError, HistoryReplaced
 from exporter.history.file import HistoryFile
+from exporter.history.schema import quoted
 from exporter.history.shortening import refuse_other_versions
 
 SLICE_ROWS = 100_000
-BATCH_ROWS = 20_000
+_TIMES = {"TIMESTAMP", "DATE"}
+
+
+class Slice(NamedTuple):
+    """Some rows, all up to the position ``end`` that no slice before had."""
+
+    end: datetime
+    rows: pa.Table
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table or view, the column of its order, that of its rows' own time, and the table that has a view's rows.
+
+    Without an order it is read whole. Rows whose own time is before ``since`` are not in a first export, those from
+    ``until`` on in none.
+    """
+
+    table: str
+    order: str | None = None
+    at: str | None = None
+    base: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    archived_again: bool = False
+    """Whether rows that a history has lost are read from their source again."""
 
 
 class Slices:
-    """The rows of one table up to the newest of now; ``at`` is its column of instants, which never go back."""
+    """The rows of one table up to the newest of now, in an order whose instants never go back."""
 
-    def __init__(self, file: HistoryFile, table: str, at: str) -> None:
-        """Look at the file. Raises HistoryError where its tables are not this program's."""
-        self._file, self._table, self._at = file, table, at
+    def __init__(
+        self, file: HistoryFile, source: Source, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> None:
+        """Look at the file. Raises HistoryError where its tables are not this program's.
+
+        ``progress`` is called with the rows that have been read and those that there are.
+        """
+        self._file, self._source, self._progress = file, source, progress
+        self._base = quoted(source.base or source.table)
         with file.open() as connection:
             refuse_other_versions(connection, file.path)
-            self._schema: pa.Schema = connection.sql(f"SELECT * FROM {table} LIMIT 0").to_arrow_table().schema
-            newest = connection.execute(f"SELECT max({at}) FROM {table}").fetchall()[0][0]
+            described = connection.sql(f"SELECT * FROM {quoted(source.table)} LIMIT 0")
+            self.schema: pa.Schema = described.to_arrow_table().schema
+            self._columns = ", ".join(
+                _selected(name, str(kind)) for name, kind in zip(described.columns, described.types, strict=True)
+            )
+            newest = f"SELECT max({source.order}) FROM {self._base}" if source.order else "SELECT NULL"
+            self.newest: datetime | None = connection.execute(newest).fetchall()[0][0]
+            """The last position; None where there is no row, or no order."""
             begun = connection.execute("SELECT marked_at FROM marks WHERE name = 'begun'").fetchall()
-        self._newest: datetime | None = newest
         if not begun:
             message = f"{file.path}: it does not say when it was begun; it was changed by hand"
             raise HistoryError(message)
         self.history: str = begun[0][0].isoformat()
         """What tells this history from every other."""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no row."""
-        return self._newest is None
+    def slices(
+        self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
+    ) -> Iterator[Slice]:
+        """Yield the rows after a position, all for None; with ``until`` those up to it, in one slice.
 
-    @property
-    def newest(self) -> datetime:
-        """The last instant; only where there are rows."""
-        return self._newest or datetime.min  # noqa: DTZ901 - naive, as in the history
+        ``first``: whether ``since`` bounds them; without it, where ``after`` is None.
+        """
+        first = after is None if first is None else first
+        if self.newest is None:
+            return
+        if after is not None and until is None:
+            self._refuse_lost(after)
+        ends = self._ends(after, self.newest, first=first) if until is None else [(until, 0)]
+        done, total = 0, sum(count for _, count in ends)
+        self._progress(0, total)
+        begin = after
+        for end, count in ends:
+            condition, parameters = self._between(begin, end, first=first)
+            yield Slice(end, self._read(condition, parameters))
+            begin, done = end, done + count
+            self._progress(done, total)
 
-    def after(self, instant: datetime | None) -> pa.RecordBatchReader:
-        """Return the rows after an instant, all for None, as they are asked for."""
-        return pa.RecordBatchReader.from_batches(self._schema, self._batches(instant))
+    def whole(self) -> pa.Table:
+        """Return all rows of a table without an order."""
+        rows = self._read(*self._bounds(first=True))
+        self._progress(rows.num_rows, rows.num_rows)
+        return rows
 
-    def _batches(self, instant: datetime | None) -> Iterator[pa.RecordBatch]:
-        for end in self._ends(instant):
-            condition, parameters = self._between(instant, end)
-            with self._file.open() as connection:
-                rows = connection.sql(
-                    f"SELECT * FROM {self._table} WHERE {condition}", params=parameters
-                ).to_arrow_table()
-            # A column that came in between waits for the next export.
-            yield from rows.select(self._schema.names).cast(self._schema).to_batches(max_chunksize=BATCH_ROWS)
-            instant = end
+    def _refuse_lost(self, after: datetime) -> None:
+        """Raise HistoryReplaced where what was exported last was lost, and is archived again in another place.
 
-    def _ends(self, instant: datetime | None) -> list[datetime]:
-        """Return the last instant of each slice; all rows of an instant are in one."""
-        condition, parameters = self._between(instant, self.newest)
+        Once rows were pruned nobody can tell: they may be what is missing.
+        """
+        if not self._source.archived_again:
+            return
+        known = (
+            f"EXISTS (FROM {self._base} WHERE {self._source.order} = ?) OR EXISTS (FROM marks WHERE name = 'pruned')"
+        )
         with self._file.open() as connection:
-            found = connection.execute(
+            if connection.execute(f"SELECT {known}", [after]).fetchall()[0][0]:
+                return
+        message = (
+            f"{self._file.path}: lacks what was exported last, of {after} UTC: a backup was put back, and what is"
+            " archived again would be exported twice; --rewrite begins the output anew"
+        )
+        raise HistoryReplaced(message)
+
+    def _read(self, condition: str, parameters: Sequence[datetime]) -> pa.Table:
+        query = f"SELECT {self._columns} FROM {quoted(self._source.table)} WHERE {condition}"
+        with self._file.open() as connection:
+            rows = connection.sql(query, params=list(parameters)).to_arrow_table()
+        return rows.cast(self.schema)
+
+    def _ends(self, after: datetime | None, newest: datetime, *, first: bool) -> list[tuple[datetime, int]]:
+        """Return the last position of each slice, and how many rows it has; all rows of a position are in one.
+
+        The last is the newest of all, whatever bounds there are: what is not in a first export is in none.
+        """
+        bounds, parameters = self._bounds(first=first)
+        order = self._source.order
+        since = f"{order} > ? AND" if after else ""
+        with self._file.open() as connection:
+            return connection.execute(
                 f"""
-                SELECT max(instant)
+                SELECT max(instant), sum(count)::BIGINT
                 FROM (
-                    SELECT instant, sum(count) OVER (ORDER BY instant) AS upto
+                    SELECT instant, count, sum(count) OVER (ORDER BY instant) AS upto
                     FROM (
-                        SELECT {self._at} AS instant, count(*) AS count
-                        FROM {self._table}
-                        WHERE {condition}
+                        SELECT {order} AS instant, count(*) FILTER ({bounds}) AS count
+                        FROM {self._base}
+                        WHERE {since} {order} <= ?
                         GROUP BY instant
                     )
                 )
                 GROUP BY upto // {SLICE_ROWS}
                 ORDER BY ALL
                 """,
-                parameters,
+                [*parameters, *([after] if after else []), newest],
             ).fetchall()
-        return [end for (end,) in found]
 
-    def _between(self, instant: datetime | None, end: datetime) -> tuple[str, list[datetime]]:
-        if instant is None:
-            return f"{self._at} <= ?", [end]
-        return f"{self._at} > ? AND {self._at} <= ?", [instant, end]
+    def _between(self, after: datetime | None, end: datetime, *, first: bool) -> tuple[str, list[datetime]]:
+        order = self._source.order
+        bounds, parameters = self._bounds(first=first)
+        if after is None:
+            return f"{order} <= ? AND {bounds}", [end, *parameters]
+        return f"{order} > ? AND {order} <= ? AND {bounds}", [after, end, *parameters]
+
+    def _bounds(self, *, first: bool) -> tuple[str, list[datetime]]:
+        since = self._source.since if first else None
+        bounds = [(f"{self._source.at} >= ?", since), (f"{self._source.at} < ?", self._source.until)]
+        given = [(condition, value) for condition, value in bounds if value is not None]
+        return " AND ".join(["true", *(condition for condition, _ in given)]), [value for _, value in given]
+
+
+def _selected(name: str, kind: str) -> str:
+    """Return a column as it is exported: the world outside PostgreSQL and DuckDB has no infinite time."""
+    column = quoted(name)
+    return f"CASE WHEN isfinite({column}) THEN {column} END AS {column}" if kind in _TIMES else column

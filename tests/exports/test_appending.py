@@ -2,17 +2,16 @@
 
 import json
 import os
-import signal
-from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import appending as module
 from exporter.exports.appending import appending
+from tests.exports.dying import killed_at
 
 HISTORY = "2025-01-01T00:00:00.000001"
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
@@ -78,6 +77,8 @@ def test_a_torn_tail_is_cut_off_by_the_next_run(path: Path) -> None:
     append(path, 1)
     with path.open("ab") as torn:
         torn.write(b"2\n3")
+    with appending(path, HISTORY, LAYOUT):
+        assert rows(path) == ["id", "1"]
     append(path, 1, 2)
     assert rows(path) == ["id", "1", "2"]
 
@@ -138,6 +139,20 @@ def test_a_replacement_that_broke_off_is_finished(
     ]
 
 
+def test_a_file_of_this_history_is_replaced_whole(path: Path) -> None:
+    """Also where it was moved away; another's is refused."""
+    for number in (1, 2):
+        with appending(path, HISTORY, LAYOUT, whole=True) as file:
+            file.append(b"%d\n" % number)
+            file.commit(None)
+        assert rows(path) == [str(number)]
+        path.unlink()
+    path.write_text("theirs\n")
+    with pytest.raises(OutputUnwritable, match="another history"), appending(path, "other", LAYOUT, whole=True):
+        pass
+    assert rows(path) == ["theirs"]
+
+
 def test_two_exports_at_once(path: Path) -> None:
     """The second is refused, and has touched nothing."""
     append(path, 1)
@@ -192,32 +207,12 @@ def course(path: Path) -> None:
         append(path, *range(1, count), rewrite=count == 4)
 
 
-def killed_at(step: int, path: Path) -> bool:
-    """Run the course in a process of its own that is killed before such a step; return whether it was."""
-    child = os.fork()
-    if not child:
-        steps = iter(range(step))
-
-        def dying(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: object, **options: object) -> object:
-                if next(steps, None) is None:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **options)
-
-            return call
-
-        os.fsync, Path.replace, Path.open = (dying(each) for each in (os.fsync, Path.replace, Path.open))  # type: ignore[method-assign]
-        course(path)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
 def test_killed_at_every_step(tmp_path: Path) -> None:
     """Killed before any of its steps, the next run makes it whole: each row once, in order."""
     outcomes = []
     for step in range(STEPS_OF_A_COURSE):
         path = tmp_path / f"{step}.csv"
-        outcomes.append(killed_at(step, path))
+        outcomes.append(killed_at(step, partial(course, path)))
         append(path, *range(1, 7))
         assert rows(path) == ["id", "1", "2", "3", "4", "5", "6"], step
     assert outcomes == sorted(outcomes, reverse=True)

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from exporter.collectors.assets.judging import SCHEMA
 from exporter.errors import HistoryBusy, OutputUnwritable
 from exporter.exports import Options, delta
 from exporter.exports.delta import export
+from exporter.history.slices import Slice
 from tests.history.test_auditing import judged
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
@@ -34,7 +36,7 @@ THE_NOTEBOOKS = {
     "status": pa.string(),
     "audit_timestamp": UTC_TIME,
 }
-OURS = Options("2025-01-01T00:00:00.000001", "freshness_audit", "audit_timestamp")
+OURS = Options("2025-01-01T00:00:00.000001", "freshness_audit")
 
 QUICKLY = {"max_retries": "0", "retry_timeout": "1s"}
 
@@ -52,25 +54,33 @@ class Rows:
         self._meanwhile = meanwhile
 
     @property
-    def newest(self) -> datetime:
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return self._table.schema
+
+    @property
+    def newest(self) -> datetime | None:
         """The last instant."""
         newest: datetime = max(self._table.column("audit_timestamp").to_pylist())
         return newest
 
-    def after(self, instant: datetime | None) -> pa.RecordBatchReader:
-        """Return the rows after an instant."""
+    def slices(
+        self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
+    ) -> Iterator[Slice]:
+        """Yield the rows after an instant, each by itself."""
+        assert until is None
+        rows = [row for row in self._table.to_pylist() if after is None or row["audit_timestamp"] > after]
+        for position, row in enumerate(rows):
+            yield Slice(row["audit_timestamp"], pa.Table.from_pylist([row], schema=self.schema))
+            if position == 0:
+                # A library of the format's own threads is at work in this one.
+                other = threading.Thread(target=self._meanwhile)
+                other.start()
+                other.join()
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            rows = [row for row in self._table.to_pylist() if instant is None or row["audit_timestamp"] > instant]
-            for position, row in enumerate(rows):
-                yield from pa.Table.from_pylist([row], schema=self._table.schema).to_batches()
-                if position == 0:
-                    # A library of the format's own threads is at work in this one.
-                    other = threading.Thread(target=self._meanwhile)
-                    other.start()
-                    other.join()
-
-        return pa.RecordBatchReader.from_batches(self._table.schema, batches())
+    def whole(self) -> pa.Table:
+        """Return all rows."""
+        return self._table
 
 
 def found(hours: int, **values: object) -> dict[str, object]:
@@ -235,7 +245,7 @@ def test_a_value_that_the_type_of_the_column_cannot_take(target: str) -> None:
 
 def test_two_histories_in_one_table(target: str) -> None:
     """Each history has its own memory in the table: what one has exported is not taken for the other's."""
-    other = Options("2025-06-01T00:00:00", "freshness_audit", "audit_timestamp")
+    other = Options("2025-06-01T00:00:00", "freshness_audit")
     assert export(Rows(found(0)), target, OURS) == 1
     assert export(Rows(found(0), found(1)), target, other) == 2
     assert export(Rows(found(0)), target, OURS) == 0
@@ -262,10 +272,12 @@ def test_an_export_between_looking_and_writing(target: str) -> None:
     done: list[int] = []
 
     class Late(Rows):
-        def after(self, instant: datetime | None) -> pa.RecordBatchReader:
+        def slices(
+            self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
+        ) -> Iterator[Slice]:
             if not done:
                 done.append(export(Rows(*everything), target, OURS))
-            return super().after(instant)
+            return super().slices(after, until)
 
     assert export(Late(*everything), target, OURS) == 0
     assert done == [2]
@@ -304,12 +316,11 @@ def test_a_reading_that_fails_commits_nothing(target: str) -> None:
     export(Rows(found(0)), target, OURS)
 
     class Held(Rows):
-        def after(self, instant: datetime | None) -> pa.RecordBatchReader:
-            def batches() -> Iterator[pa.RecordBatch]:
-                yield from judged(found(1)).to_batches()
-                raise HistoryBusy("history.duckdb: somebody holds it")
-
-            return pa.RecordBatchReader.from_batches(SCHEMA, batches())
+        def slices(
+            self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
+        ) -> Iterator[Slice]:
+            yield Slice(AT + HOUR, judged(found(1)))
+            raise HistoryBusy("history.duckdb: somebody holds it")
 
     with pytest.raises(HistoryBusy, match="somebody holds it"):
         export(Held(found(1), found(2)), target, OURS)
@@ -322,12 +333,11 @@ def test_a_defect_is_no_refusal(target: str) -> None:
     """What this program does wrong while it reads is told as that, not as something that a user could mend."""
 
     class Wrong(Rows):
-        def after(self, instant: datetime | None) -> pa.RecordBatchReader:
-            def batches() -> Iterator[pa.RecordBatch]:
-                yield from judged(found(0)).to_batches()
-                raise RuntimeError("a defect")
-
-            return pa.RecordBatchReader.from_batches(SCHEMA, batches())
+        def slices(
+            self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
+        ) -> Iterator[Slice]:
+            yield Slice(AT, judged(found(0)))
+            raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
         export(Wrong(found(0)), target, OURS)
@@ -374,7 +384,7 @@ def test_no_line_shows_the_credentials_of_a_place(place: str, said: str, monkeyp
 def test_words_that_quote_a_credential_are_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the library repeats a part of the credentials outside any URI, nothing of its words is shown."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError("the signature canary/1 does not match")
 
     monkeypatch.setattr(delta, "DeltaTable", refuse)
@@ -394,7 +404,9 @@ def test_an_object_store_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("exporter.exports.delta.DeltaTable", lambda target: DeltaTable(target, storage_options=QUICKLY))
+    monkeypatch.setattr(
+        "exporter.exports.delta.DeltaTable", lambda target, **_: DeltaTable(target, storage_options=QUICKLY)
+    )
     with pytest.raises(OutputUnwritable, match="s3://lake/audits: ") as error:
         export(Rows(found(0)), "s3://lake/audits", OURS)
     assert str(error.value).isprintable()
@@ -408,3 +420,30 @@ def test_the_log_has_the_transaction(target: str) -> None:
     (transaction,) = [json.loads(line)["txn"] for line in log.read_text().splitlines() if '"txn"' in line]
     assert transaction["appId"] == "tableau-exporter/2025-01-01T00:00:00.000001/freshness_audit"
     assert transaction["version"] == int((AT + HOUR).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def test_begun_anew(target: str) -> None:
+    """All rows take the place of what was there in one commit; the next export appends."""
+    other = Options("2024-01-01T00:00:00", "freshness_audit")
+    export(Rows(found(0), found(1)), target, OURS)
+    assert export(Rows(found(5), found(6)), target, replace(other, rewrite=True)) == 2
+    assert luids(target) == ["luid-5", "luid-6"]
+    assert export(Rows(found(5), found(6), found(7)), target, other) == 1
+    assert luids(target) == ["luid-5", "luid-6", "luid-7"]
+
+
+def test_a_table_that_is_replaced(target: str) -> None:
+    """It is overwritten in one commit, with the columns of now."""
+    whole = Options(OURS.history, "asset_freshness")
+    assert export(Rows(found(0), found(1)), target, whole) == 2
+    wider = pa.schema([*SCHEMA, ("added", pa.string())])
+    assert export(Rows(found(2), schema=wider), target, whole) == 1
+    assert luids(target) == ["luid-2"]
+    assert read(target).schema.names[-1] == "added"
+
+
+def test_an_export_with_an_end(target: str) -> None:
+    """A Delta table remembers a position, which an export with an end has not."""
+    with pytest.raises(OutputUnwritable, match="--until is for csv and parquet"):
+        export(Rows(found(0)), target, replace(OURS, until=AT))
+    assert not Path(target).exists()

@@ -10,7 +10,7 @@ from exporter.errors import ExporterError
 
 @pytest.mark.parametrize("name", exports.FORMATS)
 def test_every_format_has_its_module(name: str) -> None:
-    """Each name is that of a module with the function that all of them have."""
+    """Each name has a module with the function that all of them have."""
     assert callable(exports.load(name))
 
 

@@ -1,16 +1,19 @@
 """A table is read for an export without keeping anybody from the file."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from exporter.collectors.assets.judging import SCHEMA
 from exporter.errors import HistoryBusy, HistoryError, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.schema import AUDIT
-from exporter.history.slices import Slices
+from exporter.history.slices import Slices, Source
 from tests.history.past import Past
 from tests.history.test_auditing import AT, HOUR, NOON, audit
 from tests.history.test_file import held
@@ -37,16 +40,63 @@ def past(audited: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pas
     return Past(path)
 
 
-def slices(past: Past) -> Slices:
+SOURCE = Source(AUDIT, "audit_timestamp", "audit_timestamp")
+
+
+def slices(past: Past, source: Source = SOURCE, progress: Callable[[int, int], None] = lambda *_: None) -> Slices:
     """Begin to read."""
     file = HistoryFile(past.file.path, Limits(patience_seconds=0.0), lambda _: None, read_only=True)
-    return Slices(file, AUDIT, "audit_timestamp")
+    return Slices(file, source, progress)
+
+
+def test_a_slice_is_read_again_to_the_same_end(past: Past) -> None:
+    """However many rows were written since, and wherever it would end now."""
+    found = list(slices(past).slices(AT, AT + 4 * HOUR))
+    assert [(slice_.end, len(slice_.rows)) for slice_ in found] == [(AT + 4 * HOUR, 12)]
+
+
+def test_bounds_of_the_rows_own_time(past: Past) -> None:
+    """``since`` bounds a first export alone, ``until`` each; positions go on in the table's order."""
+    source = replace(SOURCE, since=AT + 3 * HOUR, until=AT + 6 * HOUR)
+    assert sum(len(slice_.rows) for slice_ in slices(past, source).slices(None)) == 9
+    assert sum(len(slice_.rows) for slice_ in slices(past, source).slices(AT)) == 15
+    assert sum(len(slice_.rows) for slice_ in slices(past, source).slices(AT, first=True)) == 9
+    assert list(slices(past, source).slices(None))[-1].end == AT + (HOURS - 1) * HOUR
+    assert len(slices(past, replace(source, order=None)).whole()) == 9
+
+
+def test_progress_is_reported(past: Past) -> None:
+    """How many rows were read, and how many there are; it never goes back."""
+    reported: list[tuple[int, int]] = []
+    list(slices(past, progress=lambda done, total: reported.append((done, total))).slices(None))
+    assert reported == sorted(reported)
+    assert (reported[0], reported[-1]) == ((0, 30), (30, 30))
+
+
+def test_an_infinite_time_is_none(past: Past) -> None:
+    """What PostgreSQL calls infinity has no value elsewhere; every other column is as it was."""
+    with duckdb.connect(str(past.file.path)) as connection:
+        connection.execute(f"UPDATE {AUDIT} SET last_refresh_utc = 'infinity', asset_name = 'infinity'")
+    for slice_ in slices(past).slices(None):
+        assert slice_.rows["last_refresh_utc"].null_count == len(slice_.rows)
+        assert set(slice_.rows["asset_name"].to_pylist()) == {"infinity"}
+
+
+def test_a_view_is_read_in_the_order_of_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request is in one slice, with the columns that the view adds."""
+    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 20)
+    past = Past(tmp_path / "history.duckdb")
+    past.live(days=9)
+    found = list(slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None))
+    assert len(found) > 3
+    assert sorted(row for slice_ in found for row in slice_.rows["id"].to_pylist()) == list(range(90))
+    assert "workbook_name" in found[0].rows.column_names
 
 
 def test_every_row_comes_once(past: Past) -> None:
     """All slices together are the table, in its order, with its columns."""
-    found = slices(past).after(None).read_all()
-    assert found.schema == SCHEMA
+    found = pa.concat_tables(slice_.rows for slice_ in slices(past).slices(None))
+    assert found.schema == slices(past).schema == SCHEMA
     assert [row["status"] for row in found.to_pylist()] == [f"{hour}" for hour in range(HOURS) for _ in range(3)]
 
 
@@ -57,44 +107,44 @@ def test_what_is_after_an_instant(past: Past, hour: int) -> None:
         (AT + hour * HOUR, HOURS - 1 - hour),
         (AT + hour * HOUR - timedelta(microseconds=1), HOURS - hour),
     ):
-        assert slices(past).after(at).read_all().num_rows == 3 * left
+        assert sum(len(slice_.rows) for slice_ in slices(past).slices(at)) == 3 * left
 
 
 def test_the_file_is_let_go_between_slices(past: Past) -> None:
     """While the rows are on their way the agent polls; what it writes waits for the next export."""
     rows = slices(past)
     written = 0
-    batches = []
-    for batch in rows.after(None):
-        batches.append(batch)
-        written += audit(past, NOON + 20 * HOUR + len(batches) * HOUR, {"status": f"later {len(batches)}"})
-    assert written == len(batches) > 3
-    assert sum(batch.num_rows for batch in batches) == 3 * HOURS
+    sizes = []
+    for slice_ in rows.slices(None):
+        sizes.append(len(slice_.rows))
+        written += audit(past, NOON + 20 * HOUR + len(sizes) * HOUR, {"status": f"later {len(sizes)}"})
+    assert written == len(sizes) > 3
+    assert sum(sizes) == 3 * HOURS
     assert rows.newest == AT + (HOURS - 1) * HOUR
-    assert slices(past).after(rows.newest).read_all().num_rows == written
+    assert sum(len(slice_.rows) for slice_ in slices(past).slices(rows.newest)) == written
 
 
 def test_all_of_an_instant_is_in_one_slice(past: Past) -> None:
     """However many assets were audited at once: else an export that broke off would leave some out for ever."""
-    sizes = [batch.num_rows for batch in slices(past).after(None)]
+    sizes = [len(slice_.rows) for slice_ in slices(past).slices(None)]
     assert all(size % 3 == 0 for size in sizes)
     assert len(sizes) > 3
 
 
 def test_a_file_that_is_held(past: Past) -> None:
     """Whoever holds it in the middle of an export is told of as everywhere."""
-    reader = slices(past).after(None)
-    assert reader.read_next_batch().num_rows
+    reader = slices(past).slices(None)
+    assert len(next(reader).rows)
     with held(past.file.path), pytest.raises(HistoryBusy):
-        reader.read_all()
+        next(reader)
 
 
 def test_a_table_without_rows(tmp_path: Path) -> None:
     """It is empty, which is no error."""
     past = Past(tmp_path / "history.duckdb")
     past.history.prepare(NOON)
-    assert slices(past).is_empty
-    assert slices(past).after(None).read_all().num_rows == 0
+    assert slices(past).newest is None
+    assert list(slices(past).slices(None)) == []
 
 
 def test_another_versions_file(past: Past) -> None:
