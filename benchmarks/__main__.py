@@ -1,4 +1,4 @@
-"""``make bench``: archive, poll, read a large Tableau, notify of it, render, scrape and show many assets.
+"""``make bench``: archive, poll, export, read a large Tableau, notify of it, render, scrape and show many assets.
 
 All as ratios within this run. ARGS="--rows 5000000" archives more; ARGS="--long 50000000" polls on a longer history;
 ARGS="--only exposition --pause 0" scrapes alone, without a pause.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks import notifying, pages, rest
+from benchmarks import exports, notifying, pages, rest
 from benchmarks.exposition import measure, report
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--assets", type=int, default=100_000, help="of the exposition and the pages")
     parser.add_argument("--every", type=float, default=15.0, help="seconds from rendering to rendering")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds from scrape to scrape of each scraper")
-    parser.add_argument("--only", choices=["archive", "exposition", "notify", "pages", "poll", "rest"])
+    parser.add_argument("--only", choices=["archive", "exports", "exposition", "notify", "pages", "poll", "rest"])
     arguments = parser.parse_args()
     if arguments.only in {None, "exposition"}:
         for small in (True, False):
@@ -52,7 +52,9 @@ def main() -> None:
         reading(arguments.workbooks, arguments.datasources, arguments.runs)
     if arguments.only in {None, "notify"}:
         telling(arguments.workbooks, arguments.datasources)
-    if arguments.only in {"exposition", "notify", "pages", "rest"}:
+    if arguments.only in {None, "exports"}:
+        exports.measure(arguments.long, arguments.runs)
+    if arguments.only in {"exports", "exposition", "notify", "pages", "rest"}:
         return
     with Postgres(settings={"max_wal_size": "8GB", "autovacuum": "off"}) as server:
         server.start()
