@@ -55,6 +55,7 @@ def _append(rows: Rows, path: Path, options: Options) -> int:
             file.append(encode(_arranged(slice_.rows, columns), header=False))
             file.commit(slice_.end)
             written += len(slice_.rows)
+            del slice_  # before the next is read: there is room for one
     return written
 
 

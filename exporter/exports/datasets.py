@@ -89,6 +89,7 @@ class _Dataset:
             self._keep(replace(state, writing=end_))
             written += self._write(state, slice_.rows)
             state = replace(state, position=end_)
+            del slice_  # before the next is read: there is room for one
         self._keep(replace(state, first=False))
         return written
 

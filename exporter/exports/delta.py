@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, Rows
 from exporter.exports.stores import deltalake_options
+from exporter.history.slices import Slice
 from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris, visible
 
 # Each time another has appended the same rows, or made the table, in the meantime.
@@ -70,10 +71,15 @@ def _export(rows: Rows, target: str, options: Options) -> int | None:
     if reached is not None and reached >= version:
         return 0
     after = None if reached is None else _EPOCH + reached * _MICROSECOND
-    tables = (slice_.rows for slice_ in rows.slices(after))
-    outgoing = _Outgoing(rows.schema, tables, target, None if options.rewrite else table)
+    outgoing = _Outgoing(rows.schema, _tables(rows.slices(after)), target, None if options.rewrite else table)
     written = _write(table, target, outgoing, Transaction(application, version), anew=options.rewrite)
     return outgoing.count if written else None
+
+
+def _tables(slices: Iterator[Slice]) -> Iterator[pa.Table]:
+    for slice_ in slices:
+        yield slice_.rows
+        del slice_
 
 
 def _whole(rows: Rows) -> Iterator[pa.Table]:
@@ -108,6 +114,8 @@ class _Outgoing:
                     self.count += batch.num_rows
                     self._check(batch)
                     yield batch
+                    del batch
+                del rows  # before the next are read: there is room for one slice
         except Exception as error:
             self.error = error
             raise
