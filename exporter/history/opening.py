@@ -53,8 +53,15 @@ def text(value: str) -> str:
 
 def refuse_foreign_sql(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Raise HistoryUnwritable where the file holds a view, a macro or a trigger that is not the agent's."""
+    has_triggers = True
     for kind, query in _STORED_SQL.items():
-        for name, *where in connection.execute(query).fetchall():
+        if kind == "trigger" and not has_triggers:
+            continue
+        stored = connection.execute(query).fetchall()
+        if kind == "macro":
+            # DuckDB has triggers, and the function that lists them, since 2.0.
+            has_triggers = any(name == "duckdb_triggers" and internal for name, _, internal, _ in stored)
+        for name, *where in stored:
             if _is_foreign(kind, name, where):
                 shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
                 message = (

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
 import httpx
@@ -16,7 +17,7 @@ from exporter.history.backup import Backups
 from exporter.history.cleaner import Cleaner
 from exporter.history.compaction import compact
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.opening import OUR_VIEWS, confine
+from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
 from exporter.history.redaction import Privacy
 from exporter.history.shortening import prune_in_steps
 from exporter.history.verification import verify
@@ -166,3 +167,32 @@ def test_a_relative_path_is_compacted(past: Past, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(folder)
     compact(HistoryFile(Path("history.duckdb"), Limits(patience_seconds=0.0)))
     assert sorted(path.name for path in Path().iterdir()) == ["history.duckdb", "history.duckdb.prune"]
+
+
+class _Older:
+    """DuckDB 1.5, which has no triggers."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+
+    def execute(self, query: str) -> "_Older":
+        """Run a query that this version knows."""
+        if "duckdb_triggers" in query:
+            raise duckdb.CatalogException("Table Function with name duckdb_triggers does not exist!")
+        self._rows = self._connection.execute(query).fetchall()
+        return self
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows."""
+        return [row for row in self._rows if row[0] != "duckdb_triggers"]
+
+
+def test_a_version_without_triggers() -> None:
+    """DuckDB 1.5 has no function that lists triggers: views and macros are refused all the same."""
+    with duckdb.connect() as connection:
+        older = cast("duckdb.DuckDBPyConnection", _Older(connection))
+        refuse_foreign_sql(older, Path("history.duckdb"))
+        connection.execute("CREATE MACRO count_star() AS 1")
+        with pytest.raises(HistoryUnwritable, match="count_star"):
+            refuse_foreign_sql(older, Path("history.duckdb"))
