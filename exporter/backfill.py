@@ -1,14 +1,9 @@
 """The command ``history backfill``: OpenMetrics with timestamps, of which promtool makes blocks for Prometheus."""
 
-import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import Progress
 
 from exporter import collectors, upkeep
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
@@ -32,7 +27,10 @@ MOST_STEPS = 200_000
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be backfilled: families by name, all for none; instants in UTC, naive, None for the default."""
+    """What is to be backfilled: families by name, all for none; instants in UTC, naive, None for the default.
+
+    ``progress`` is called with the days read and all, then with the files written and all.
+    """
 
     since: datetime | None
     until: datetime | None
@@ -40,6 +38,7 @@ class Order:
     families: Collection[str]
     labels: Labels
     output: Path | None
+    progress: Callable[[int, int], None] = lambda _done, _total: None
 
 
 def parts_of(names: Collection[str] = ()) -> list[Part]:
@@ -66,13 +65,10 @@ def backfill(options: RunOptions, order: Order) -> str:
     steps = _steps(order, found)
     written = 0
     outputs = list(_outputs(steps, order.output))
-    with (
-        _progress() as (reading, writing),
-        read(file, parts, steps, found.newest, reading, by_day=len(outputs) > 1) as past,
-    ):
-        for chunk, output in outputs:
+    with read(file, parts, steps, found.newest, order.progress, by_day=len(outputs) > 1) as past:
+        for number, (chunk, output) in enumerate(outputs, start=1):
             written += _write(_Text(past, parts, chunk, order.labels), output)
-            writing((chunk.last - steps.first + 1) / steps.count)
+            order.progress(number, len(outputs))
     first, last = steps.at(steps.first), steps.at(steps.last)
     return f"{written:,} samples from {first} to {last} UTC, every {steps.seconds} s"
 
@@ -134,25 +130,3 @@ def _write(text: _Text, output: Path | None) -> int:
         with whole(output) as file:
             file.writelines(text)
     return text.samples
-
-
-class _Bar:
-    """A bar of progress; nothing without one."""
-
-    def __init__(self, progress: "Progress | None", what: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(what, total=1.0) if progress else None
-
-    def __call__(self, share: float) -> None:
-        if self._progress and self._task is not None:
-            self._progress.update(self._task, completed=share)
-
-
-@contextmanager
-def _progress() -> Iterator[tuple[_Bar, _Bar]]:
-    """Show on a terminal how far reading and writing have come."""
-    if not sys.stderr.isatty():
-        yield _Bar(None, "reading"), _Bar(None, "writing")
-        return
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        yield _Bar(progress, "reading"), _Bar(progress, "writing")

@@ -301,5 +301,6 @@ def backfill(
     from exporter.backfill import Order
     from exporter.backfill import backfill as write
 
-    order = Order(since, until, step, names, labels, output)
-    click.echo(write(options(config_file), order), err=True)
+    with progress_bar("backfilling") as progress:
+        written = write(options(config_file), Order(since, until, step, names, labels, output, progress))
+    click.echo(written, err=True)

@@ -206,15 +206,15 @@ def test_the_agent_polls_in_between(lived: Lived, monkeypatch: pytest.MonkeyPatc
     undisturbed = backfilled(lived.path, BEGUN, END, names=[REQUESTS])
     file = replace(lived.file, read_only=True)
     parts, steps = parts_of([REQUESTS]), Steps.between(naive(BEGUN), naive(END), 3600)
-    polls: list[float] = []
+    polls: list[int] = []
 
-    def poll(share: float) -> None:
-        polls.append(share)
+    def poll(done: int, _total: int) -> None:
+        polls.append(done)
         with duckdb.connect(str(lived.path)) as connection:
             connection.execute("UPDATE counters SET value = value + 1")
 
     with read(file, parts, steps, extent(file, parts).newest, poll) as past:
         (family,) = parts[0].families
         last = [samples.values[samples.steps == steps.last].sum() for samples in past.samples(family, steps)]
-    assert len(polls) == 3
+    assert polls == [1, 2, 3]
     assert sum(last) == sum(undisturbed[max(undisturbed)].values())

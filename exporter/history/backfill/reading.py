@@ -50,13 +50,13 @@ def read(
     parts: Sequence[Part],
     steps: Steps,
     newest: datetime,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     by_day: bool = False,
 ) -> Iterator[Past]:
     """Read the rows of some parts, and give what they make, to be written by day or in one piece.
 
-    ``progress`` is how much of it was read, up to 1.
+    ``progress`` is called with the days read and all.
     """
     spans = steps.slices(min(part.begins(steps) for part in parts), newest)
     with scratch(file.limits.threads) as beside:
@@ -67,7 +67,7 @@ def read(
                     is_first = lookups is None
                     lookups = lookups or _lookups(connection)
                     _read(parts, Slice(connection, beside, steps, lookups, after, upto), is_first=is_first)
-                progress(number / len(spans))
+                progress(number, len(spans))
         for part in parts:
             part.finish(beside, steps)
         yield Past(beside, steps, by_day=by_day)
