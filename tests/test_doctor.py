@@ -248,7 +248,7 @@ def test_a_right_that_was_revoked_is_no_lack_of_the_version(simulation: Simulati
             "http_requests (reads _http_requests instead, which has no ids: a history begun from the table",
         ),
         ("tasks", "note ", "works without tasks"),
-        ("data_connections", "fault", "data_connections: no such table, or no right to read it"),
+        ("extracts", "fault", "extracts: no such table, or no right to read it"),
     ],
 )
 def test_a_table_that_may_not_be_read(

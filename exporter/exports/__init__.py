@@ -45,10 +45,11 @@ TABLES: Mapping[str, Table] = {
     "http_requests_open": Table(at="created_at"),
     **{
         name: Table(at="day")
-        for kept in ("sites", "projects", "users", "workbooks", "views", "datasources", "extracts")
+        for kept in ("sites", "projects", "users", "workbooks", "views", "datasources", "extracts", "data_connections")
         for name in (kept, f"latest_{kept}")
     },
     "removals": Table(at="day"),
+    "workbook_datasources": Table(at="day"),
     "counters": Table(),
     "histograms": Table(),
     "last_seen": Table(at="seen_at"),

@@ -240,6 +240,7 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
         return
     for table in NAMED:
         connection.execute(_LATEST.format(table=table))
+    connection.execute(WORKBOOK_DATASOURCES)
     connection.execute(USAGE)
 
 
@@ -251,6 +252,63 @@ _LATEST = """
     FROM {table} AS versions
     LEFT JOIN removals ON removals.source = '{table}' AND removals.id = versions.id
     QUALIFY row_number() OVER (PARTITION BY versions.id ORDER BY versions.day DESC) = 1
+"""
+
+
+# A published source is named by its repository_url, which is unique on its site only, and may be given again. A version
+# holds from its day until that of the next, or until its row is no longer listed.
+WORKBOOK_DATASOURCES = """
+    CREATE OR REPLACE VIEW workbook_datasources AS
+    WITH
+        links AS (
+            SELECT
+                versions.owner_id AS workbook_id,
+                versions.owner_type AS owner_type,
+                versions.dbclass AS dbclass,
+                versions.dbname AS dbname,
+                versions.day AS since,
+                coalesce(lead(versions.day) OVER of_row, removals.day) AS until
+            FROM data_connections AS versions
+            LEFT JOIN removals ON removals.source = 'data_connections' AND removals.id = versions.id
+            WINDOW of_row AS (PARTITION BY versions.id ORDER BY versions.day)
+        ),
+        sources AS (
+            SELECT
+                versions.id AS datasource_id,
+                versions.site_id AS site_id,
+                versions.repository_url AS repository_url,
+                versions.published AS published,
+                versions.day AS since,
+                coalesce(lead(versions.day) OVER of_row, removals.day) AS until
+            FROM datasources AS versions
+            LEFT JOIN removals ON removals.source = 'datasources' AND removals.id = versions.id
+            WINDOW of_row AS (PARTITION BY versions.id ORDER BY versions.day)
+        ),
+        uses AS (
+            SELECT
+                books.site_id AS site_id,
+                books.id AS workbook_id,
+                sources.datasource_id AS datasource_id,
+                greatest(links.since, sources.since) AS since,
+                least(
+                    coalesce(links.until, 'infinity'),
+                    coalesce(sources.until, 'infinity'),
+                    coalesce(books.removed_on, 'infinity')
+                ) AS until
+            FROM links
+            JOIN latest_workbooks AS books ON books.id = links.workbook_id
+            JOIN sources ON sources.site_id = books.site_id AND sources.repository_url = links.dbname
+            WHERE lower(links.owner_type) = 'workbook' AND lower(links.dbclass) = 'sqlproxy' AND sources.published
+        )
+    SELECT
+        min(since) AS day,
+        site_id,
+        workbook_id,
+        datasource_id,
+        nullif(max(until), 'infinity') AS removed_on
+    FROM uses
+    WHERE since < until
+    GROUP BY site_id, workbook_id, datasource_id
 """
 
 

@@ -2,6 +2,7 @@
 
 from exporter.collector import Collector, State
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
+from exporter.collectors.content.connections import DATA_CONNECTIONS, DATA_CONNECTIONS_SQL, DataConnection
 from exporter.collectors.content.places import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
 from exporter.collectors.content.recalling import RECALLED_SECONDS, VIEWS_RECALL, WORKBOOKS_RECALL
 from exporter.collectors.content.samples import BYTES, CONTENT, counting
@@ -25,7 +26,7 @@ PLACED = (PROJECTS_CONTENTS,)
 
 COLLECTOR = Collector(
     "content",
-    "Sites, projects, workbooks, views, data sources, extracts and flows.",
+    "Sites, projects, workbooks, views, data sources, extracts, connections and flows.",
     states=(
         State(Site, (SITES,), SITES_SQL, kept_in="sites"),
         State(Project, (PROJECTS,), PROJECTS_SQL, COUNTED, counting("project"), "exact", "projects"),
@@ -61,6 +62,7 @@ COLLECTOR = Collector(
             "datasources",
         ),
         State(Extract, (EXTRACTS, *EXTRACT_OWNERS), EXTRACTS_SQL, every="exact", kept_in="extracts"),
+        State(DataConnection, (DATA_CONNECTIONS,), DATA_CONNECTIONS_SQL, every="exact", kept_in="data_connections"),
         State(Flow, (FLOWS,), FLOWS_SQL, MEASURED, counting("flow"), "exact"),
     ),
 )

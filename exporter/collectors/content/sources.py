@@ -25,6 +25,13 @@ class Datasource:
     db_name: str | None
     is_certified: bool | None
     data_engine_extracts: bool | None
+    incrementable_extracts: bool | None
+    refreshable_extracts: bool | None
+    is_hierarchical: bool | None
+    table_name: str | None
+    description: str | None
+    document_version: str | None
+    revision: str | None
     created_at: datetime | None
     first_published_at: datetime | None
     last_published_at: datetime | None = volatile()
@@ -32,6 +39,8 @@ class Datasource:
     extracts_refreshed_at: datetime | None = volatile()
     extracts_incremented_at: datetime | None = volatile()
     size: int | None = volatile()
+    content_version: int | None = volatile()
+    lock_version: int | None = volatile()
 
 
 DATASOURCES = relation(
@@ -40,7 +49,9 @@ DATASOURCES = relation(
     "luid text, repository_url text, owner_id bigint, project_id bigint, connectable boolean,"
     " parent_workbook_id bigint, state text, db_class text, db_name text, is_certified boolean,"
     " data_engine_extracts boolean, created_at timestamp, first_published_at timestamp, last_published_at timestamp,"
-    " updated_at timestamp, extracts_refreshed_at timestamp, extracts_incremented_at timestamp, size bigint",
+    " updated_at timestamp, extracts_refreshed_at timestamp, extracts_incremented_at timestamp, size bigint,"
+    " incrementable_extracts boolean, refreshable_extracts boolean, is_hierarchical boolean, table_name text,"
+    " description text, document_version text, revision text, content_version bigint, lock_version bigint",
 )
 # The view _datasources has the published ones alone, and a row for each of their connections.
 DATASOURCES_SQL = f"""
@@ -60,13 +71,22 @@ DATASOURCES_SQL = f"""
         datasources.db_name AS db_name,
         datasources.is_certified AS is_certified,
         datasources.data_engine_extracts AS data_engine_extracts,
+        datasources.incrementable_extracts AS incrementable_extracts,
+        datasources.refreshable_extracts AS refreshable_extracts,
+        datasources.is_hierarchical AS is_hierarchical,
+        datasources.table_name AS table_name,
+        datasources.description AS description,
+        datasources.document_version AS document_version,
+        datasources.revision AS revision,
         datasources.created_at AS created_at,
         datasources.first_published_at AS first_published_at,
         datasources.last_published_at AS last_published_at,
         datasources.updated_at AS updated_at,
         datasources.extracts_refreshed_at AS extracts_refreshed_at,
         datasources.extracts_incremented_at AS extracts_incremented_at,
-        datasources.size AS size
+        datasources.size AS size,
+        datasources.content_version AS content_version,
+        datasources.lock_version AS lock_version
     FROM datasources
     LEFT JOIN places ON places.content_type = 'datasource' AND places.content_id = datasources.id
     ORDER BY datasources.id, datasources.db_class, datasources.db_name

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.collectors.content import COLLECTOR
+from exporter.collectors.content.connections import DataConnection
 from exporter.collectors.content.places import Project, Site
 from exporter.collectors.content.sources import Datasource, Extract, Flow
 from exporter.collectors.content.workbooks import View, Workbook
@@ -81,6 +82,7 @@ def test_the_views_tell_the_same_names(simulation: Simulation, row: type) -> Non
     ("row", "lacks"),
     [
         (Extract, "extracts: no such table, or no right to read it"),
+        (DataConnection, "data_connections: no such table, or no right to read it"),
         (Flow, "flows: no such table, or no right to read it"),
     ],
 )
@@ -184,3 +186,49 @@ def test_a_deleted_workbook_is_kept_and_not_counted(newest: Handmade) -> None:
     newest.add("workbooks", name="x", site_id=1, is_deleted=True, created_at=at(1))
     assert [row["name"] for row in newest.read(STATES[Workbook])] == ["x"]
     assert shown(Workbook, newest) == {}
+
+
+SERVERS = {
+    "db.example.com": "db.example.com",
+    "https://db.example.com/data": "https://db.example.com/data",
+    "https://me:secret@db.example.com/data?key=secret": "https://db.example.com/data",
+    "https://me:se?c/r@et@db.example.com": "https://db.example.com",
+    "me:secret@db.example.com": "db.example.com",
+    "jdbc:oracle:thin:me/secret@db.example.com:1521": "db.example.com:1521",
+    "jdbc:sqlserver://db.example.com;user=me;password=secret": "jdbc:sqlserver://db.example.com",
+    "//me@db.example.com#secret": "//db.example.com",
+    "https://db.example.com?a=secret\n@x": "https://x",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("address", [*SERVERS, None])
+def test_a_server_is_kept_without_credentials(newest: Handmade, address: str | None) -> None:
+    """Neither user info nor parameters are read: of a doubtful address less is kept."""
+    newest.add("data_connections", owner_type="Workbook", owner_id=1, server=address, username="etl")
+    (row,) = newest.read(STATES[DataConnection])
+    assert row["server"] == (None if address is None else SERVERS[address])
+    assert "secret" not in str(row)
+
+
+def test_the_connections_of_a_company(simulation: Simulation) -> None:
+    """All of them, in each version, without a column that holds a secret."""
+    found = read(simulation.parameters(), STATES[DataConnection]).to_pylist()
+    there = {row["id"]: (row["owner_type"], row["owner_id"], row["dbname"]) for row in found}
+    everywhere = simulation.company.tables["data_connections"]
+    invented = {row["id"]: (row["owner_type"], row["owner_id"], row["dbname"]) for row in everywhere}
+    # Before there were private workbooks, theirs are not there.
+    assert there.items() <= invented.items()
+    assert len(there) > 20
+    read_columns = {name for state in COLLECTOR.states for relation in state.reads for name in relation.columns}
+    assert read_columns.isdisjoint({"password", "keychain", "embedded"})
+
+
+def test_the_columns_of_a_data_source(simulation: Simulation) -> None:
+    """What the text files have of it is read in each version."""
+    expected = {row["id"]: row for row in simulation.company.tables["datasources"]}
+    kept = "description document_version revision is_hierarchical incrementable_extracts refreshable_extracts"
+    names = f"{kept} table_name content_version lock_version".split()
+    for row in read(simulation.parameters(), STATES[Datasource]).to_pylist():
+        assert [row[name] for name in names] == [expected[row["id"]][name] for name in names]
+        assert row["description"]
