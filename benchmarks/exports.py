@@ -6,6 +6,7 @@ does one of them in a process of its own, and prints what it took.
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from exporter import exports
+from exporter import cli, exports
 from exporter.collectors import discover
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
@@ -62,12 +63,32 @@ ROWS = """
     FROM range({first}, {last}) AS rows(n)
 """
 
+NAMES = """
+    INSERT INTO workbooks BY NAME
+        SELECT DATE '2025-01-01' AS day, n AS id, 1 + n % 5 AS site_id, 'Workbook ' || n // 5 AS name,
+            'Workbook' || n // 5 AS repository_url, 1 + n % 900 AS owner_id FROM range(1500) AS rows(n);
+    INSERT INTO views BY NAME
+        SELECT DATE '2025-01-01' AS day, n AS id, 1 + n // 7 % 5 AS site_id, n // 7 AS workbook_id,
+            'Sheet ' || n % 7 AS name, 'Workbook' || n // 35 || '/Sheet' || n % 7 AS view_url
+        FROM range(10500) AS rows(n);
+    INSERT INTO users BY NAME
+        SELECT DATE '2025-01-01' AS day, n AS id, 1 AS site_id, 'user' || n AS name, 'User ' || n AS friendly_name
+        FROM range(1000) AS rows(n);
+    INSERT INTO extracts BY NAME
+        SELECT DATE '2025-01-01' AS day, n AS id, 1 + n % 5 AS site_id, n AS workbook_id, md5(n::VARCHAR) AS descriptor
+        FROM range(1500) AS rows(n);
+    INSERT INTO data_connections BY NAME
+        SELECT DATE '2025-01-01' AS day, n AS id, 1 + n % 5 AS site_id, n AS owner_id, 'Workbook' AS owner_type,
+            'postgres' AS dbclass, 'warehouse' AS dbname, 'db.example.com' AS server FROM range(1500) AS rows(n);
+"""
+
 
 def fill(path: Path, rows: int) -> None:
     """Make a history of so many requests, in the agent's own tables."""
     history = History(HistoryFile(path), discover(), Privacy())
     history.prepare(datetime.now(UTC))
     with duckdb.connect(str(path), config={"threads": 1}) as connection:
+        connection.execute(NAMES)
         for first in range(0, rows, 10 * STEP):
             last = min(rows, first + 10 * STEP)
             connection.execute(ROWS.format(first=first, last=last, step=STEP, a_day=A_DAY))
@@ -96,10 +117,24 @@ def export(format_: str) -> Callable[[Path, Path], None]:
     return run
 
 
+def text(name: str) -> Callable[[Path, Path], None]:
+    """Return the command that writes a text file."""
+
+    def run(path: Path, folder: Path) -> None:
+        folder.mkdir()
+        os.environ["TABLEAU_EXPORTER_HISTORY__PATH"] = str(path)
+        command = ["history", "export", "--format=text", f"--table={name}", f"--output={folder}"]
+        cli.main(command, standalone_mode=False)
+
+    return run
+
+
 COPIED = "DuckDB COPY, parquet"
 WAYS: Mapping[str, Callable[[Path, Path], None]] = {
     COPIED: copy,
     **{name: export(name) for name in ("parquet", "csv", "delta")},
+    "text": text("http_requests"),
+    "text, usage": text("usage"),
 }
 
 
@@ -114,7 +149,7 @@ def measure(rows: int, runs: int) -> None:
                 with tempfile.TemporaryDirectory() as target:
                     command = [sys.executable, "-m", "benchmarks.exports", name, str(history), f"{target}/out"]
                     answer = subprocess.run(command, check=True, capture_output=True, text=True)
-                found[name].append(json.loads(answer.stdout))
+                found[name].append(json.loads(answer.stdout.splitlines()[-1]))
     print(f"\nExporting {rows:,} requests, median of {runs} interleaved runs")
     print("| way | seconds | against COPY | CPU s | peak MB | bytes a row |\n|---|---|---|---|---|---|")
     for name, results in found.items():

@@ -1,13 +1,15 @@
 """The commands of ``tableau-exporter history``: a function for each, which imports the module of its work."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from exporter.exports import FORMATS, TABLES
+from exporter.exports import FORMATS, TABLES, TEXT_FILES
 from exporter.terminal import Once, config_file_option, options, progress_bar, seconds_of, show_findings
 from exporter.units import parse_duration
 
@@ -155,15 +157,42 @@ def prune(config_file: Path, older_than: float | None, before: datetime | None, 
     return show_findings(upkeep.prune(options(config_file), older_than, before, rewrite=compact))
 
 
+def zone_of(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Take the name of a time zone that is known here."""
+    try:
+        return value if value is None else ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise click.BadParameter(f"{value!r} is no time zone of the IANA database, such as Europe/Berlin") from None
+
+
+def delimiter_of(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Take one character that is neither a quote nor the end of a line."""
+    if value is not None and (len(value) != 1 or value in '"\r\n\0'):
+        raise click.BadParameter("is one character, neither a quote nor the end of a line")
+    return value
+
+
+def _check_text(format_: str, table: str | None, form: Mapping[str, str], until: datetime | None) -> None:
+    """Refuse what only text knows where it is another format, and what text does not know."""
+    if format_ == "text":
+        if until is not None:
+            raise click.UsageError("--until: the files of --format=text are appended to, and have no end")
+        if table is not None and table not in TEXT_FILES:
+            raise click.UsageError(f"--table: the files of --format=text are {', '.join(TEXT_FILES)}")
+    elif form:
+        raise click.UsageError(f"--{next(iter(form))}: only --format=text knows it")
+    elif table not in TABLES:
+        raise click.UsageError(f"--table={table}: only --format=text knows it" if table else "--table is missing")
+
+
 @history.command(cls=Once)
 @config_file_option
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), required=True, help="Delta needs extra [delta].")
 @click.option(
     "--table",
-    type=click.Choice(list(TABLES)),
+    type=click.Choice([*TABLES, *(name for name in TEXT_FILES if name not in TABLES)]),
     metavar="TABLE",
-    required=True,
-    help="Table or view of the history, such as http_requests or usage: docs/history.md has all.",
+    help="Table or view of the history, such as http_requests or usage: docs/history.md has all. Of text one file.",
 )
 @click.option(
     "--output",
@@ -188,17 +217,29 @@ def prune(config_file: Path, older_than: float | None, before: datetime | None, 
     help="Leave out what is of that instant or later; nothing can be appended to this export.",
 )
 @click.option("--rewrite", is_flag=True, help="Begin each output anew.")
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    callback=zone_of,
+    help="Of text: the zone of its times, such as Europe/Berlin.  [default: UTC]",
+)
+@click.option(
+    "--delimiter", metavar="C", callback=delimiter_of, help="Of text: what is between two values.  [default: |]"
+)
 def export(
     config_file: Path,
     format_: str,
-    table: str,
+    table: str | None,
     targets: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
     *,
     rewrite: bool,
+    **form: str | None,
 ) -> int:
     """Bring files, or a table elsewhere, up to date.
+
+    Text is the files of the older text-file tool, all of them without a table: docs/migration-text-files.md.
 
     Of requests, jobs, logins and audits what is new is appended, each row once to each output, however often this is
     run; every other table is replaced whole. What a store of objects asks for is taken from the environment:
@@ -206,8 +247,10 @@ def export(
     """
     from exporter import upkeep
 
-    with progress_bar(f"exporting {table}") as progress:
-        request = upkeep.ExportRequest(format_, table, targets, since, until, rewrite, progress)
+    given = {name: value for name, value in form.items() if value is not None}
+    _check_text(format_, table, given, until)
+    with progress_bar(f"exporting {table or format_}") as progress:
+        request = upkeep.ExportRequest(format_, table, targets, since, until, rewrite, progress, given)
         found = list(upkeep.export(options(config_file), request))
     return show_findings(found)
 

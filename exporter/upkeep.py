@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from exporter import collectors, exports, parts
 from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryReplaced, HistoryUnwritable, OutputUnwritable
+from exporter.history import text_files
 from exporter.history.backup import Backups
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
@@ -81,42 +82,82 @@ def prune(
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What is exported, and where to: each target by itself; ``progress`` is called with the rows read and all."""
+    """What is exported, and where to: each target by itself; ``progress`` is called with the rows read and all.
+
+    Without a table it is every file of ``--format=text``; ``form`` is how those are written.
+    """
 
     format: str
-    table: str
+    table: str | None
     targets: Sequence[str]
     since: datetime | None = None
     until: datetime | None = None
     rewrite: bool = False
     progress: Callable[[int, int], None] = lambda _done, _total: None
+    form: Mapping[str, str] = field(default_factory=dict)
 
 
 def export(options: RunOptions, request: ExportRequest) -> Iterator[Verdict]:
     """Bring each target up to date; the file is let go while they are written. A fault of one is none of another."""
     write = exports.load(request.format)
     file = history_to_read(options)
+    if request.format == "text":
+        for name in [request.table] if request.table else exports.DAILY_TEXT_FILES:
+            yield from _export_text(write, file, name, request)
+        return
+    if request.table is None:
+        raise ConfigurationError([Fault("export", f"--format={request.format} needs --table")])
     kind = exports.TABLES[request.table]
     if kind.at is None and (request.since or request.until):
         raise ConfigurationError([Fault("export", f"{request.table} has no time that --since or --until could bound")])
     bounds = (request.since, request.until)
     source = Source(request.table, kind.order, kind.at, kind.base, *bounds, archived_again=kind.archived_again)
+    table = exports.Options("", request.table, request.rewrite, request.until)
+    yield from _export(write, file, source, table, request)
+
+
+def _export_text(write: exports.Export, file: HistoryFile, name: str, request: ExportRequest) -> Iterator[Verdict]:
+    """Bring one of the text files up to date."""
+    item = text_files.TEXT_FILES[name]
+    if missing := item.missing(file):
+        lacks = f"the history has no {', '.join(missing)} yet"
+        message = f"{lacks}: let the agent poll with the collectors content, users and logins"
+        yield Verdict(ok=False, subject=name, message=message)
+        return
+    added = [exports.Added(one.key, one.columns, Slices(file, one.source).whole()) for one in item.lookups]
+    since = request.since if item.at else None
+    is_appended = item.order is not None
+    source = Source(name, item.order, item.at, item.base, since, archived_again=is_appended, query=item.query)
+    text = exports.TextOptions(
+        "",
+        name,
+        request.rewrite,
+        is_appended=is_appended,
+        columns=item.columns,
+        dates=item.dates,
+        added=added,
+        form=exports.Form(**request.form),
+    )
+    yield from _export(write, file, source, text, request)
+
+
+def _export(
+    write: exports.Export, file: HistoryFile, source: Source, table: exports.Options, request: ExportRequest
+) -> Iterator[Verdict]:
+    """Bring a table up to date in each target."""
     for target in request.targets:
         rows = Slices(file, source, request.progress)
-        if kind.order and rows.newest is None:
-            yield Verdict(
-                ok=None, subject=request.table, message="has no rows yet: the agent writes them when it polls"
-            )
+        if source.order and rows.newest is None:
+            yield Verdict(ok=None, subject=table.table, message="has no rows yet: the agent writes them when it polls")
             return
-        how = exports.Options(rows.history, request.table, request.rewrite, request.until)
         try:
-            count = write(rows, target, how)
+            count = write(rows, target, replace(table, history=rows.history))
         except (OutputUnwritable, HistoryReplaced) as error:
-            yield Verdict(ok=False, subject=request.table, message=str(error))
+            yield Verdict(ok=False, subject=table.table, message=str(error))
             continue
-        done = "appended to" if kind.order else "written to"
-        reach = f", which has all up to {rows.newest} UTC" if kind.order else ""
-        yield Verdict(ok=True, subject=request.table, message=f"{count:,} rows {done} {safe_uri(target)}{reach}")
+        done = "appended to" if source.order else "written to"
+        reach = f", which has all up to {rows.newest} UTC" if source.order else ""
+        yield Verdict(ok=True, subject=table.table, message=f"{count:,} rows {done} {safe_uri(target)}{reach}")
 
 
 def history_to_read(options: RunOptions) -> HistoryFile:

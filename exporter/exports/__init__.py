@@ -6,8 +6,8 @@ replaced whole. A format's library is imported with its module.
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exporter.history.slices import Slice
 
-FORMATS: Mapping[str, str] = {"csv": "csv_files", "delta": "delta", "parquet": "parquet"}
+FORMATS: Mapping[str, str] = {"csv": "csv_files", "delta": "delta", "parquet": "parquet", "text": "text"}
 """The module of each format."""
 
 
@@ -71,6 +71,10 @@ TABLES: Mapping[str, Table] = {
 }
 """Every table of the history that is documented."""
 
+DAILY_TEXT_FILES = ("http_requests", "logins", "users", "views", "workbooks", "extracts", "Extracts_To_Workbooks")
+TEXT_FILES = (*DAILY_TEXT_FILES, "usage")
+"""The files of the older text-file tool, and what its readers made of them."""
+
 
 class Rows(Protocol):
     """The rows of one table, as they are now; positions are instants of its order (UTC, naive)."""
@@ -111,6 +115,40 @@ class Options:
     def kind(self) -> Table:
         """How the table is exported."""
         return TABLES[self.table]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How values are written."""
+
+    delimiter: str = "|"
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True)
+class Added:
+    """Columns that are added to each row: those of the row of ``rows`` whose column ``key`` equals its own."""
+
+    key: str
+    columns: Sequence[str]
+    rows: "pa.Table"
+
+
+@dataclass(frozen=True)
+class TextOptions(Options):
+    """What is written into a text file, and how."""
+
+    is_appended: bool = False
+    columns: Sequence[str] = ()
+    dates: frozenset[str] = frozenset()
+    """Instants of which only the day is written."""
+    added: Sequence[Added] = ()
+    form: Form = field(default_factory=Form)
+
+    @property
+    def header(self) -> Sequence[str]:
+        """The names of all columns."""
+        return [*self.columns, *(name for added in self.added for name in added.columns)]
 
 
 ONE_OFF = "an export with --until is appended to nothing, and nothing to it"

@@ -7,6 +7,7 @@ anew, is written under another name and renamed, so a reader finds the old one o
 
 import contextlib
 import fcntl
+import filecmp
 import io
 import json
 import os
@@ -78,14 +79,14 @@ class Appender:
         try:
             with self._file:
                 with _refusals(self._target.path):
-                    self._file.truncate(self._committed.length)
+                    self._cut()
                     self._file.seek(self._committed.length)
                 try:
                     yield
                 finally:
                     # Where the disk or the share is gone, the next run cuts.
                     with contextlib.suppress(OSError):
-                        self._file.truncate(self._committed.length)
+                        self._cut()
         except BaseException:
             if self.is_new:
                 with contextlib.suppress(OSError):
@@ -93,6 +94,11 @@ class Appender:
             raise
         if self.is_new:
             self._target.put_in_place(self._committed)
+
+    def _cut(self) -> None:
+        # A file that is cut to the length that it has would be newer than its content.
+        if os.fstat(self._file.fileno()).st_size > self._committed.length:
+            self._file.truncate(self._committed.length)
 
 
 @contextlib.contextmanager
@@ -186,10 +192,15 @@ class _Target:
         _sync(self._sidecar.parent)
 
     def put_in_place(self, committed: Committed) -> None:
-        """Let the new file take the place of the old; a crash in between leaves what the next run needs to finish."""
+        """Let the new file take the place of the old where it differs; the next run finishes what a crash broke off."""
         with _refusals(self.path):
             if os.path.lexists(self.path) and not self.path.is_file():
                 raise OutputUnwritable(f"{self.path}: is no file; name another --output")
+            if self.path.is_file() and filecmp.cmp(self.unborn, self.path, shallow=False):
+                # It stays the file that readers hold, with its times.
+                self.keep(committed)
+                self.unborn.unlink()
+                return
             self.keep(replace(committed, replacing=True))
             self._put_in_place(committed)
 

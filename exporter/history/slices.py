@@ -42,6 +42,13 @@ class Source:
     until: datetime | None = None
     archived_again: bool = False
     """Whether rows that a history has lost are read from their source again."""
+    query: str | None = None
+    """What is read instead of the table; its order and time are columns of ``base``."""
+
+    @property
+    def relation(self) -> str:
+        """What rows are selected from."""
+        return f"({self.query})" if self.query else quoted(self.table)
 
 
 class Slices:
@@ -58,7 +65,7 @@ class Slices:
         self._base = quoted(source.base or source.table)
         with file.open() as connection:
             refuse_other_versions(connection, file.path)
-            described = connection.sql(f"SELECT * FROM {quoted(source.table)} LIMIT 0")
+            described = connection.sql(f"SELECT * FROM {source.relation} LIMIT 0")
             self.schema: pa.Schema = described.to_arrow_table().schema
             self._columns = ", ".join(
                 _selected(name, str(kind)) for name, kind in zip(described.columns, described.types, strict=True)
@@ -121,7 +128,7 @@ class Slices:
         raise HistoryReplaced(message)
 
     def _read(self, condition: str, parameters: Sequence[datetime]) -> pa.Table:
-        query = f"SELECT {self._columns} FROM {quoted(self._source.table)} WHERE {condition}"
+        query = f"SELECT {self._columns} FROM {self._source.relation} WHERE {condition}"
         with self._file.open() as connection:
             rows = connection.sql(query, params=list(parameters)).to_arrow_table()
         return rows.cast(self.schema)
