@@ -16,6 +16,7 @@ Each message is one line that says what happened, to what, and what to do::
     |   |-- HistoryDamaged      the file holds what nobody wrote
     |   |-- QueryFailed         a query of the history was refused, was wrong or was stopped
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
+    |-- ImportUnreadable        a file that was to be imported is not one of requests
     |-- OutputUnwritable        what was asked for cannot be put where it should go
     |-- WebError                the web server cannot listen
     |-- ProxyUnusable           a proxy variable of the environment names no proxy
@@ -97,6 +98,10 @@ class QueryFailed(HistoryError):
 
 class HistoryUnwritable(HistoryError):
     """Folder, permissions or disk forbid writing the history."""
+
+
+class ImportUnreadable(ExporterError):
+    """A file that was to be imported is not there, cannot be read, or is not one of requests."""
 
 
 class OutputUnwritable(ExporterError):

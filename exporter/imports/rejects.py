@@ -1,0 +1,83 @@
+"""The file of what was rejected: before each, a line with its place and the reason, then its bytes as they were.
+
+It holds what nobody has redacted, so only its owner may read it.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from exporter.errors import OutputUnwritable
+from exporter.imports import Reject
+from exporter.texts import one_line
+
+SUFFIX = ".rejects"
+_PART = ".part"
+
+
+@dataclass
+class Rejects:
+    """A file that is made with the first reject, and put in place when all is read."""
+
+    path: Path
+    count: int = 0
+    written: bool = True
+    """Whether there is to be a file at all."""
+    _file: BinaryIO | None = None
+
+    @classmethod
+    def beside(cls, source: Path, *, written: bool = True) -> "Rejects":
+        """Return those of a file that is imported, which stand beside it."""
+        return cls(source.with_name(source.name + SUFFIX), written=written)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put the file in place, or leave nothing behind. Raises OutputUnwritable."""
+        if kind is None:
+            self._keep()
+        elif self._file is not None:
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+
+    def add(self, source: Path, reject: Reject) -> None:
+        """Write one down. Raises OutputUnwritable."""
+        self.count += 1
+        if not self.written:
+            return
+        with self._faults():
+            if self._file is None:
+                self._file = self._create()
+            self._file.write(f"# {source.name}, line {reject.line}: {one_line(reject.reason)}\n".encode())
+            self._file.write(reject.original if reject.original.endswith(b"\n") else reject.original + b"\n")
+
+    def _keep(self) -> None:
+        if self._file is not None:
+            with self._faults():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                self._part.replace(self.path)
+
+    @property
+    def _part(self) -> Path:
+        return self.path.with_name(self.path.name + _PART)
+
+    def _create(self) -> BinaryIO:
+        self._part.unlink(missing_ok=True)
+        return os.fdopen(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"{self.path}: {error.strerror}; name another file with --rejects"
+            raise OutputUnwritable(message) from None
