@@ -1,7 +1,7 @@
 """The commands of ``tableau-exporter history``: a function for each, which imports the module of its work."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -347,3 +347,72 @@ def backfill(
     with progress_bar("backfilling") as progress:
         written = write(options(config_file), Order(since, until, step, names, labels, output, progress))
     click.echo(written, err=True)
+
+
+def zone_of(_ctx: click.Context, _param: click.Parameter, text: str) -> "Zone":
+    """Read a zone."""
+    from exporter.imports.zones import parse_zone
+
+    try:
+        return parse_zone(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def delimiter_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    """Read a delimiter."""
+    from exporter.imports.dialect import check_delimiter
+
+    try:
+        return None if text is None else check_delimiter(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@history.command("import", cls=Once)
+@config_file_option
+@click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--timezone",
+    "zone",
+    metavar="ZONE",
+    default="UTC",
+    show_default=True,
+    callback=zone_of,
+    help="Zone of the times in the files: Europe/Berlin, or the hours that the older tool added: +02:00.",
+)
+@click.option(
+    "--delimiter",
+    metavar="CHARACTER",
+    callback=delimiter_of,
+    help=r"Between the columns; \t is a tab.  [default: that of the header]",
+)
+@click.option(
+    "--rejects",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where lines go that cannot be read.  [default: FILE.rejects beside each]",
+)
+@click.option("--count", "counted", is_flag=True, help="Count the requests in the metrics too, as if they came now.")
+@click.option("--dry-run", is_flag=True, help="Report what would be imported, and write nothing.")
+def import_(
+    config_file: Path,
+    files: Sequence[Path],
+    zone: "Zone",
+    delimiter: str | None,
+    rejects: Path | None,
+    *,
+    counted: bool,
+    dry_run: bool,
+) -> int:
+    """Import http_requests.txt of the older text-file tool, each request once; run twice, nothing is there twice.
+
+    A FILE may also be Parquet of http_requests, or a folder of it. What is archived already is recognised by its
+    content. It may be run beside the agent, and be interrupted: run it again.
+    """
+    from exporter import importing, imports
+
+    chosen = importing.ImportOptions(imports.Options(zone, delimiter), rejects, counted=counted, dry_run=dry_run)
+    with progress_bar("importing") as progress:
+        found = list(importing.import_files(options(config_file), files, chosen, progress))
+    return show_findings(found)

@@ -32,16 +32,16 @@ PRUNING_FREE_BYTES = 10_000_000
 
 def verify_history(options: RunOptions, copy: Path | None) -> Iterator[Verdict]:
     """Check the history, or a copy of it, for which no configuration is needed."""
-    file = _opened(copy, Limits(), "") if copy else _configured(_configuration(options))
+    file = _opened(copy, Limits(), "") if copy else configured(_configuration(options))
     file.read_only = True
-    yield from verify(file, _events())
+    yield from verify(file, archived_events())
 
 
 def back_up(options: RunOptions, folder: Path, keep: int, *, with_key: bool) -> Iterator[Verdict]:
     """Make one more backup."""
     configuration, now = _configuration(options), datetime.now(UTC)
     last: Verdict | None = None
-    for last in Backups(_configured(configuration), folder, keep).make(_events(), now):
+    for last in Backups(configured(configuration), folder, keep).make(archived_events(), now):
         yield last
     key = configuration.pseudonym_key_file
     if last is not None and last.ok and key.exists():
@@ -63,15 +63,15 @@ def prune(
 ) -> Iterator[Verdict]:
     """Remove what is older than an instant, or than a span; by default as history.retention says."""
     configuration = _configuration(options)
-    file = _configured(configuration)
+    file = configured(configuration)
     file.limits = replace(file.limits, free_bytes=PRUNING_FREE_BYTES)
-    _check_owner(file.path)
+    check_owner(file.path)
     sweep(file)
     now = datetime.now(UTC).replace(tzinfo=None)
     span = configuration.history.retention if older_than is None else older_than
     instant = _instant(newest_request(file), now, span, before)
     rows, steps = Counter[str](), 0
-    for pruned in prune_in_steps(file, _events(), instant, now):
+    for pruned in prune_in_steps(file, archived_events(), instant, now):
         rows.update(pruned.rows)
         instant, steps = pruned.before, steps + 1
     removed = ", ".join(f"{count:,} of {table}" for table, count in sorted(rows.items())) or "nothing"
@@ -162,7 +162,7 @@ def _export(
 
 def history_to_read(options: RunOptions) -> HistoryFile:
     """Return the history of the configuration, to be read alone. Raises HistoryUnwritable where there is none."""
-    file = _configured(_configuration(options))
+    file = configured(_configuration(options))
     file.read_only = True
     return file
 
@@ -199,7 +199,7 @@ def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
     return Verdict(ok=True, subject="file", message=message)
 
 
-def _check_owner(path: Path) -> None:
+def check_owner(path: Path) -> None:
     """Raise HistoryUnwritable for whoever is not the owner: a log that another left keeps the agent from writing."""
     owner = path.stat().st_uid
     if owner != os.geteuid():
@@ -212,7 +212,8 @@ def _configuration(options: RunOptions) -> Configuration:
     return options.load(collectors.discover(), sections=("history", "privacy"))
 
 
-def _configured(configuration: Configuration) -> HistoryFile:
+def configured(configuration: Configuration) -> HistoryFile:
+    """Return the history that the configuration names. Raises HistoryUnwritable where there is none."""
     return _opened(configuration.history.path, parts.limits(configuration), "; look at history.path")
 
 
@@ -224,5 +225,6 @@ def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:
     return HistoryFile(path, patient, repairs=False, gap_seconds=COMMANDS_GAP_SECONDS)
 
 
-def _events() -> Sequence[Events]:
+def archived_events() -> Sequence[Events]:
+    """Return the events of every collector, also of those that are switched off."""
     return [collector.events for collector in collectors.discover().values() if collector.events]

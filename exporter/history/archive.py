@@ -18,6 +18,7 @@ from exporter.history.counting import Lookups
 from exporter.history.recognition import mark_fresh
 from exporter.history.registering import registered
 from exporter.history.schema import ARCHIVED_AT, REQUEST_COLUMNS, quoted
+from exporter.history.superseding import supersede
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
@@ -98,6 +99,7 @@ def append_requests(
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
+        marked = supersede(connection, events, marked)
         columns = ", ".join(_stored(name, hidden) for name in rows.column_names)
         with registered(connection, arriving=marked):
             opened, completed = _keep_open(connection, marked, final, columns, at.now)

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS
 from exporter.collector import Distribution, Events
+from exporter.history.ledger import UNCOUNTED
 from exporter.history.pruning import DAY
-from exporter.history.schema import AUDIT
+from exporter.history.schema import AUDIT, IMPORTED, NOT_COUNTED, REQUESTS
 
 # So many keys at a time are compared with each other.
 WINDOW_ROWS = 1_000_000
@@ -85,17 +86,23 @@ def polls(events: Events, ask: Ask) -> Found:
 
 
 def counters(events: Events, ask: Ask) -> Found:
-    """Compare what was folded from a table's rows with the rows that stand there and those that were pruned."""
+    """Compare what was folded from a table's rows with the rows that stand there and those that were pruned.
+
+    Rows that were imported and not counted are left out: they have a ledger of their own.
+    """
     faults = []
+    counted_rows, uncounted = (f"NOT {NOT_COUNTED}", UNCOUNTED) if events.table == REQUESTS else ("true", None)
+    sign = "CASE source WHEN $2 THEN 1 WHEN $3 THEN -1 ELSE 0 END"
     for family, column in ((HISTORY_ROWS.name, '"rows"'), (HISTORY_PRUNED.name, "pruned")):
         ((counted, archived),) = ask(
             f"""
             SELECT
                 (SELECT coalesce(sum(value), 0) FROM counters WHERE family = $1 AND labels = [$2]),
-                (SELECT coalesce(sum({column}), 0)::BIGINT FROM archived_days WHERE source = $2)
+                (SELECT coalesce(sum({column} * {sign}), 0)::BIGINT FROM archived_days)
             """,
             family,
             events.table,
+            uncounted,
         )
         if counted != archived:
             faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
@@ -105,11 +112,12 @@ def counters(events: Events, ask: Ask) -> Found:
             f"""
             SELECT
                 (SELECT coalesce(sum({number}), 0) FROM {table} WHERE family = $1),
-                (SELECT count(*) FROM {events.table} AS rows WHERE {fold.where}),
-                (SELECT coalesce(sum(pruned), 0)::BIGINT FROM archived_days WHERE source = $2)
+                (SELECT count(*) FROM {events.table} AS rows WHERE ({fold.where}) AND {counted_rows}),
+                (SELECT coalesce(sum(pruned * {sign}), 0)::BIGINT FROM archived_days)
             """,
             fold.family.name,
             events.table,
+            uncounted,
         )
         exactly = fold.where == "true"
         if not (held + pruned if exactly else held) <= counted <= held + pruned:
@@ -120,11 +128,13 @@ def counters(events: Events, ask: Ask) -> Found:
 
 
 def twice(events: Events, ask: Ask) -> Found:
-    """Look for keys that stand twice."""
+    """Look for keys that stand twice. What was imported without an id has none."""
     first, second = events.key
+    imports = events.table == REQUESTS and ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'imports'")
+    named = f" AND NOT ({first} IS NULL AND {IMPORTED})" if imports else ""
     for window in _windows(events, ask):
         found = ask(
-            f"SELECT {first}, {second}::VARCHAR, count(*) AS times FROM {events.table} WHERE {window}"
+            f"SELECT {first}, {second}::VARCHAR, count(*) AS times FROM {events.table} WHERE {window}{named}"
             f" GROUP BY {first}, {second} HAVING times > 1 ORDER BY ALL"
         )
         if found:

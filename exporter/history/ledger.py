@@ -6,6 +6,8 @@ without a time have a day of their own, and so have those whose time is infinite
 
 import duckdb
 
+UNCOUNTED = "http_requests:uncounted"
+"""The ledger of the imported requests that are in no counter; that of ``http_requests`` has them too."""
 _SAME_DAY = "archived_days.source = new.source AND archived_days.day IS NOT DISTINCT FROM new.day"
 
 

@@ -4,7 +4,7 @@ The steps may be taken by anybody in any order: what is removed is written down 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import duckdb
@@ -12,7 +12,7 @@ import duckdb
 from exporter.collector import Events
 from exporter.history import ledger, usage
 from exporter.history.refreshes import TABLE as REFRESHES
-from exporter.history.schema import AUDIT
+from exporter.history.schema import AUDIT, NOT_COUNTED, REQUESTS
 
 # A whole row group of DuckDB: its blocks are free as soon as all of its rows are gone.
 STEP_ROWS = 122_880
@@ -22,16 +22,21 @@ DAY = "day"
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a step removed, by table, whether anything older is left, and than what."""
+    """What a step removed, by table, whether anything older is left, and than what.
+
+    ``uncounted`` are those of the rows that were imported and are in no counter.
+    """
 
     rows: Mapping[str, int]
     finished: bool
     before: datetime
+    uncounted: Mapping[str, int] = field(default_factory=dict)
 
 
 def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime) -> Pruned:
     """Remove the next rows that are older, and make the lines of an old day of the poll log one."""
-    rows = {item.table: _prune_table(connection, item.table, item.key[1], before) for item in events}
+    removed = {item.table: _prune_table(connection, item.table, item.key[1], before) for item in events}
+    rows = {table: count for table, (count, _) in removed.items()}
     rows[AUDIT] = prune_audits(connection, before)
     rows[REFRESHES] = prune_refreshes(connection, before)
     usage.prune(connection, before)
@@ -40,6 +45,7 @@ def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], befor
         {table: count for table, count in rows.items() if count},
         summed and all(count < STEP_ROWS for count in rows.values()),
         before,
+        {table: uncounted for table, (_, uncounted) in removed.items() if uncounted},
     )
 
 
@@ -53,11 +59,16 @@ def prune_refreshes(connection: duckdb.DuckDBPyConnection, before: datetime) -> 
     return _delete(connection, _doomed(connection, REFRESHES, "noted_at", before))
 
 
-def _prune_table(connection: duckdb.DuckDBPyConnection, table: str, key: str, before: datetime) -> int:
-    doomed = _doomed(connection, table, key, before)
+def _prune_table(connection: duckdb.DuckDBPyConnection, table: str, key: str, before: datetime) -> tuple[int, int]:
+    """Remove the next rows; return how many, and how many of these were imported and not counted."""
+    doomed, uncounted = _doomed(connection, table, key, before), 0
     if doomed:
         ledger.pruned(connection, table, key, f"(SELECT * FROM {doomed})")
-    return _delete(connection, doomed)
+        if table == REQUESTS:
+            imported = f"(SELECT * FROM {doomed} AND {NOT_COUNTED})"
+            ledger.pruned(connection, ledger.UNCOUNTED, key, imported)
+            uncounted = int(connection.execute(f"SELECT count(*) FROM {imported} AS rows").fetchall()[0][0])
+    return _delete(connection, doomed), uncounted
 
 
 def _doomed(connection: duckdb.DuckDBPyConnection, table: str, key: str, before: datetime) -> str | None:

@@ -41,8 +41,12 @@ REQUEST_COLUMNS: Mapping[str, str] = {
 
 AUDIT = "freshness_audit"
 
+REQUESTS = "http_requests"
 ARCHIVED_AT = "archived_at"
 """The instant of the transaction that archived an event; each transaction's is later than all before it."""
+IMPORTED = f"{ARCHIVED_AT} IN (SELECT {ARCHIVED_AT} FROM imports)"
+NOT_COUNTED = f"{ARCHIVED_AT} IN (SELECT {ARCHIVED_AT} FROM imports WHERE NOT counted)"
+"""The conditions that a request was imported, and that it is in no counter."""
 # Of events that were archived before that column was there, so many share an instant.
 _UNDATED_ROWS = 100_000
 
@@ -153,6 +157,10 @@ def _removals(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS removals (source VARCHAR, id BIGINT, day DATE)")
 
 
+def _imports(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS imports (archived_at TIMESTAMP, counted BOOLEAN)")
+
+
 STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _requests,
     _bookkeeping,
@@ -167,6 +175,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     refreshes.create_freshness,
     _archive_order,
     _removals,
+    _imports,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 

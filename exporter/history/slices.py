@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from exporter.errors import HistoryError, HistoryReplaced
 from exporter.history.file import HistoryFile
-from exporter.history.schema import quoted
+from exporter.history.schema import ARCHIVED_AT, quoted
 from exporter.history.shortening import refuse_other_versions
 
 SLICE_ROWS = 100_000
@@ -111,12 +111,14 @@ class Slices:
     def _refuse_lost(self, after: datetime) -> None:
         """Raise HistoryReplaced where what was exported last was lost, and is archived again in another place.
 
-        Once rows were pruned nobody can tell: they may be what is missing.
+        Once rows were pruned nobody can tell: they may be what is missing. Rows that were imported may have given way to
+        those of the repository.
         """
         if not self._source.archived_again:
             return
         known = (
-            f"EXISTS (FROM {self._base} WHERE {self._source.order} = ?) OR EXISTS (FROM marks WHERE name = 'pruned')"
+            f"EXISTS (FROM {self._base} WHERE {self._source.order} = $1) OR EXISTS (FROM marks WHERE name = 'pruned')"
+            f" OR EXISTS (FROM imports WHERE {ARCHIVED_AT} = $1)"
         )
         with self._file.open() as connection:
             if connection.execute(f"SELECT {known}", [after]).fetchall()[0][0]:

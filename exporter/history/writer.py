@@ -67,7 +67,7 @@ class Writer:
     def append(self, events: Events, ranges: Iterable[pa.Table], lookups: Lookups, folds: Sequence[Fold]) -> Appended:
         """Archive events that are final as they come."""
         appended = archive.append(self.connection, events, ranges, self._obeying(lookups), folds, self.archived_at)
-        self._count(events.table, appended.new)
+        self.count_rows(events.table, appended.new)
         return appended
 
     def append_requests(
@@ -90,7 +90,7 @@ class Writer:
             at=Instants(naive(self.now), self.archived_at),
             count_people=count_people,
         )
-        self._count(events.table, appended.new)
+        self.count_rows(events.table, appended.new)
         if appended.newest and appended.oldest:
             mark(self.connection, "newest", appended.newest)
             mark(self.connection, "oldest", appended.oldest, keep="least")
@@ -99,7 +99,7 @@ class Writer:
     def promote(self, table: str, gone: pa.Table, lookups: Lookups, folds: Sequence[Fold]) -> int:
         """Make open requests final that will not complete any more."""
         new = archive.promote(self.connection, table, gone, lookups, folds, Instants(naive(self.now), self.archived_at))
-        self._count(table, new)
+        self.count_rows(table, new)
         return new
 
     def keep(self, collector_state: "type", table: str, rows: pa.Table, at: datetime) -> int:
@@ -110,7 +110,7 @@ class Writer:
         """Write what assets were found to be, as ``judge`` has it, where that is new or a day old; return how many."""
         written = self.auditor.audit(self.connection, judged, self.now)
         self.auditor.prune(self.connection, self.now)
-        self._count(AUDIT, written)
+        self.count_rows(AUDIT, written)
         return written
 
     def audited(self) -> dict[tuple[str, str], int]:
@@ -186,7 +186,7 @@ class Writer:
         mark(self.connection, "pruned", before)
         pruned = prune(self.connection, self.events, before)
         for table, rows in pruned.rows.items():
-            add(self.connection, HISTORY_PRUNED.name, [table], rows)
+            add(self.connection, HISTORY_PRUNED.name, [table], rows - pruned.uncounted.get(table, 0))
         if pruned.finished:
             mark(self.connection, "oldest", before)
         return pruned
@@ -230,7 +230,8 @@ class Writer:
     def _obeying(self, lookups: Lookups) -> Lookups:
         return replace(lookups, pruned_before=self.pruned_before)
 
-    def _count(self, table: str, new: int) -> None:
+    def count_rows(self, table: str, new: int) -> None:
+        """Count rows that this transaction has archived."""
         if new:
             add(self.connection, HISTORY_ROWS.name, [table], new)
             mark(self.connection, "archived", self.archived_at)

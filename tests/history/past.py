@@ -26,10 +26,10 @@ LOOKUPS = Lookups({1: "default"}, pa.table({"user_id": pa.array([], pa.int64()),
 class Past:
     """One history whose polls are made up."""
 
-    def __init__(self, path: Path, retention: timedelta | None = None) -> None:
+    def __init__(self, path: Path, retention: timedelta | None = None, privacy: Privacy | None = None) -> None:
         self.file = HistoryFile(path, Limits(patience_seconds=0.0))
         self.history = History(
-            self.file, {name: discover()[name] for name in COLLECTORS}, Privacy(), retention=retention
+            self.file, {name: discover()[name] for name in COLLECTORS}, privacy or Privacy(), retention=retention
         )
 
     def poll(self, now: datetime, requests: pa.Table | None = None, others: bool = True) -> None:

@@ -1,0 +1,162 @@
+"""``history import`` as it is typed: exit codes, lines, rejects, and what is refused."""
+
+import os
+import signal
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter import importing
+from exporter.cli import main
+from exporter.config import RunOptions
+from exporter.history import staging
+from tests.archive.processes import ended
+from tests.history.past import Past
+from tests.imports.older_tool import BEGIN, line, request, written
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A history that the agent has begun, and an environment that names it."""
+    for name in os.environ:
+        if name.startswith("TABLEAU_EXPORTER_"):
+            monkeypatch.delenv(name)
+    path = tmp_path / "history.duckdb"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
+    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS", "db")
+    Past(path).poll(BEGIN)
+    return path
+
+
+def history(*arguments: str) -> Result:
+    """Run a command of ``history``."""
+    return CliRunner().invoke(main, ["history", *arguments])
+
+
+def archived(path: Path) -> list[str]:
+    """Return the sessions of the archived requests, in order."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return [key for (key,) in connection.execute("SELECT session_id FROM http_requests ORDER BY ALL").fetchall()]
+
+
+BROKEN = line(request(2))[:99] + "\n"
+
+
+def test_importing(path: Path, tmp_path: Path) -> None:
+    """A line for what became of the file and one for each thing to know; a second time nothing is new."""
+    file = tmp_path / "http_requests.txt"
+    file.write_text(written([request(1), request(3), request(1)]) + BROKEN)
+    result = history("import", str(file))
+    assert (result.exit_code, result.stderr) == (0, "")
+    at = [request(number)["created_at"] for number in range(4)]
+    assert result.stdout.splitlines() == [
+        f"ok     http_requests.txt: 2 requests imported, from {at[1]} to {at[3]} UTC; none was archived before",
+        "note   http_requests.txt: 1 lines stand there again, as after a second run: each is one request",
+        f"note   http_requests.txt: 1 pieces are no request that can be read, with their reasons in {file}.rejects",
+    ]
+    assert archived(path) == ["S000001", "S000003"]
+    assert "0 requests imported; 2 are archived already" in history("import", str(file)).stdout
+    assert history("verify").exit_code == 0
+
+
+def test_rejects(path: Path, tmp_path: Path) -> None:
+    """What is rejected is in a file of its own with line and reason, as it was, for its owner alone."""
+    file = tmp_path / "http_requests.txt"
+    file.write_bytes(written([request(1)]).encode() + BROKEN.encode() + b"\xff|\n")
+    assert history("import", str(file)).exit_code == 0
+    rejects = tmp_path / "http_requests.txt.rejects"
+    assert rejects.read_bytes() == (b"# http_requests.txt, line 3: not all 16 columns\n" + BROKEN.encode() + b"\xff|\n")
+    assert rejects.stat().st_mode & 0o777 == 0o600
+    other = tmp_path / "others.txt"
+    assert history("import", f"--rejects={other}", str(file), str(file)).exit_code == 0
+    assert other.read_bytes() == rejects.read_bytes() * 2
+
+
+def test_a_dry_run(path: Path, tmp_path: Path) -> None:
+    """What would become of a file is reported, and nothing is written: no history, no rejects."""
+    before, file = path.read_bytes(), tmp_path / "http_requests.txt"
+    file.write_text(written([request(1)]) + BROKEN)
+    result = history("import", "--dry-run", str(file))
+    assert result.exit_code == 0
+    assert "1 requests would be imported" in result.stdout
+    assert "1 pieces are no request that can be read, and would be written down" in result.stdout
+    assert path.read_bytes() == before
+    assert not (tmp_path / "http_requests.txt.rejects").exists()
+
+
+def test_zone_delimiter_and_counting(path: Path, tmp_path: Path) -> None:
+    """The flags say how the file is read, and whether its requests are counted."""
+    file = tmp_path / "http_requests.txt"
+    file.write_text(written([request(0)], delimiter=";", hours=3))
+    result = history("import", "--timezone=+03:00", "--delimiter=;", "--count", str(file))
+    assert "from 2025-01-01 12:00:00 to" in result.stdout
+    with duckdb.connect(str(path), read_only=True) as connection:
+        family = "family = 'tableau_http_requests_total'"
+        assert connection.execute(f"SELECT sum(value) FROM counters WHERE {family}").fetchall() == [(1.0,)]
+    assert history("verify").exit_code == 0
+
+
+def test_the_retention(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What history.retention would remove at once is not imported, and that is reported."""
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "30d")
+    file = tmp_path / "http_requests.txt"
+    file.write_text(written([request(1)]))
+    result = history("import", str(file))
+    assert "0 requests imported" in result.stdout
+    assert "1 requests are older than what is kept, and left out: history.retention" in result.stdout
+
+
+REFUSED = {
+    "no file": ([], 2, "Missing argument 'FILE...'"),
+    "a file that is not there": (["nowhere.txt"], 1, "nowhere.txt: no such file"),
+    "no zone": (["--timezone=Mars", "x"], 2, "'Mars' is neither a zone such as Europe/Berlin"),
+    "no delimiter": (["--delimiter=ab", "x"], 2, "'ab' is no delimiter"),
+    "a digit for a delimiter": (["--delimiter=1", "x"], 2, "'1' is no delimiter"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused(path: Path, arguments: list[str], code: int, message: str) -> None:
+    """What cannot be meant is refused before anything is read, in one line."""
+    result = history("import", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert archived(path) == []
+
+
+def test_no_history(path: Path, tmp_path: Path) -> None:
+    """Without a history there is nothing to import into: the agent begins it."""
+    path.unlink()
+    file = tmp_path / "http_requests.txt"
+    file.write_text(written([request(1)]))
+    result = history("import", str(file))
+    assert (result.exit_code, result.stderr) == (1, f"{path}: no such file; look at history.path\n")
+
+
+def _import_and_be_killed(environ: dict[str, str], file: Path, slices: int) -> None:
+    staging.SLICE_ROWS = 10
+    seen = []
+
+    def progress(done: int, whole: int) -> None:
+        seen.append(done / whole > 0.5)
+        if sum(seen) == slices:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    options = RunOptions(Path("none.yml"), config_file_explicit=False, overrides={}, environ=environ)
+    list(importing.import_files(options, [file], importing.ImportOptions(), progress))
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_killed_and_run_again(path: Path, tmp_path: Path, slices: int) -> None:
+    """An import that was killed leaves whole slices; run again, it brings in the rest, and leaves nothing behind."""
+    file = tmp_path / "http_requests.txt"
+    file.write_text(written(request(number) for number in range(60)))
+    assert ended(_import_and_be_killed, dict(os.environ), file, slices) == -signal.SIGKILL
+    assert len(archived(path)) == slices * 10
+    assert "60 requests" not in history("import", str(file)).stdout
+    assert archived(path) == [f"S{number:06d}" for number in range(60)]
+    assert history("verify").exit_code == 0
+    assert not list(tmp_path.glob("history.duckdb.import")) + list(tmp_path.glob("*.part"))
