@@ -14,6 +14,7 @@ from exporter.terminal import Once, config_file_option, options, progress_bar, s
 from exporter.units import parse_duration
 
 if TYPE_CHECKING:
+    from exporter.imports.zones import Zone
     from exporter.metrics import Labels
 
 # The agent waits ten seconds for whoever has the file open, and then counts file_busy.
@@ -349,8 +350,8 @@ def backfill(
     click.echo(written, err=True)
 
 
-def zone_of(_ctx: click.Context, _param: click.Parameter, text: str) -> "Zone":
-    """Read a zone."""
+def source_zone_of(_ctx: click.Context, _param: click.Parameter, text: str) -> "Zone":
+    """Read the zone of a file, or its fixed offset."""
     from exporter.imports.zones import parse_zone
 
     try:
@@ -359,8 +360,8 @@ def zone_of(_ctx: click.Context, _param: click.Parameter, text: str) -> "Zone":
         raise click.BadParameter(str(error)) from None
 
 
-def delimiter_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
-    """Read a delimiter."""
+def source_delimiter_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    """Read the delimiter of a file that is imported."""
     from exporter.imports.dialect import check_delimiter
 
     try:
@@ -378,13 +379,13 @@ def delimiter_of(_ctx: click.Context, _param: click.Parameter, text: str | None)
     metavar="ZONE",
     default="UTC",
     show_default=True,
-    callback=zone_of,
+    callback=source_zone_of,
     help="Zone of the times in the files: Europe/Berlin, or the hours that the older tool added: +02:00.",
 )
 @click.option(
     "--delimiter",
     metavar="CHARACTER",
-    callback=delimiter_of,
+    callback=source_delimiter_of,
     help=r"Between the columns; \t is a tab.  [default: that of the header]",
 )
 @click.option(

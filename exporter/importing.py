@@ -15,8 +15,9 @@ from exporter.config import Configuration, RunOptions
 from exporter.history.cleaner import Cleaner
 from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile
-from exporter.history.history import believed, site_label
+from exporter.history.history import believed
 from exporter.history.importing import Folding, Imported, Importer
+from exporter.history.names import site_label
 from exporter.history.schema import REQUESTS
 from exporter.history.shortening import newest_request
 from exporter.history.verification import Verdict

@@ -203,7 +203,7 @@ def check_owner(path: Path) -> None:
     """Raise HistoryUnwritable for whoever is not the owner: a log that another left keeps the agent from writing."""
     owner = path.stat().st_uid
     if owner != os.geteuid():
-        message = f"{path}: belongs to the user {owner}, and only that one prunes it: docs/history.md says how"
+        message = f"{path}: belongs to the user {owner}, and only that one writes it: docs/history.md says how"
         raise HistoryUnwritable(message)
 
 

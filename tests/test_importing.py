@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -12,9 +13,13 @@ from exporter import importing
 from exporter.cli import main
 from exporter.config import RunOptions
 from exporter.history import staging
+from exporter.imports.dialect import COLUMNS, NEWER_NAMES
 from tests.archive.processes import ended
 from tests.history.past import Past
+from tests.history.past import requests as past_requests
+from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
+from tests.imports.test_records import quoted
 
 
 @pytest.fixture
@@ -107,6 +112,80 @@ def test_the_retention(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = history("import", str(file))
     assert "0 requests imported" in result.stdout
     assert "1 requests are older than what is kept, and left out: history.retention" in result.stdout
+
+
+HOSTILE = 'Mozilla/5.0 "x" | (a\nb)\r\n'
+
+
+def rows(path: Path) -> list[tuple[object, ...]]:
+    """Return what text files have of the archived requests, in order."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM http_requests ORDER BY ALL").fetchall()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_imported_exported_and_imported_again(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """What is imported, exported as text and imported again is the same set, here and in another history."""
+    repeated = {"created_at": datetime(2024, 10, 27, 1, 30), "completed_at": None}  # noqa: DTZ001
+    requests = [
+        *(request(number, http_user_agent=HOSTILE) for number in range(5)),
+        *(request(number, **repeated) for number in (7, 8)),
+        request(9, http_referer=None, user_id=None, currentsheet="", completed_at=None),
+    ]
+    file, folder = tmp_path / "http_requests.txt", tmp_path / "exported"
+    file.write_text("|".join(NEWER_NAMES) + "\n" + "".join(map(quoted, requests)), newline="")
+    folder.mkdir()
+    assert "8 requests imported" in history("import", str(file)).stdout
+    export = ("export", "--format=text", "--table=http_requests", f"--timezone={zone}", f"--output={folder}")
+    assert history(*export).exit_code == 0
+    exported = folder / "http_requests.txt"
+    before = rows(path)
+    assert (
+        "0 requests imported; 8 are archived already" in history("import", f"--timezone={zone}", str(exported)).stdout
+    )
+    assert rows(path) == before
+    other = tmp_path / "other.duckdb"
+    Past(other).poll(BEGIN)
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(other))
+    result = history("import", f"--timezone={zone}", str(exported))
+    assert "8 requests imported" in result.stdout
+    if zone == "UTC":
+        assert rows(other) == before
+    else:
+        assert "2 requests are of the hour that the end of summer time repeats" in result.stdout
+    assert history("verify").exit_code == 0
+
+
+def test_parquet_exported_and_imported(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions that were exported are recognised, and make the same history elsewhere."""
+    file, folder = tmp_path / "http_requests.txt", tmp_path / "lake"
+    file.write_text(written(request(number * 9000) for number in range(30)))
+    history("import", str(file))
+    Past(path).poll(BEGIN, past_requests(100, 5, BEGIN))
+    assert history("export", "--format=parquet", "--table=http_requests", f"--output={folder}").exit_code == 0
+    assert "0 requests imported; 35 are archived already" in history("import", str(folder)).stdout
+    before, other = rows(path), tmp_path / "other.duckdb"
+    Past(other).poll(BEGIN)
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(other))
+    assert "35 requests imported" in history("import", str(folder)).stdout
+    assert rows(other) == before
+    assert history("verify").exit_code == 0
+
+
+def test_exports_go_on_where_imported_requests_gave_way(path: Path, tmp_path: Path) -> None:
+    """An export whose last rows were imported, and have been replaced by the repository's, is not refused."""
+    file, folder = tmp_path / "http_requests.txt", tmp_path / "csv"
+    folder.mkdir()
+    file.write_text(written([request(1)]))
+    history("import", str(file))
+    export = ("export", "--format=csv", "--table=http_requests", f"--output={folder}")
+    assert history(*export).exit_code == 0
+    Past(path).poll(BEGIN, numbered([request(1)]))
+    result = history(*export)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "1 rows appended" in result.stdout
 
 
 REFUSED = {

@@ -111,8 +111,8 @@ class Slices:
     def _refuse_lost(self, after: datetime) -> None:
         """Raise HistoryReplaced where what was exported last was lost, and is archived again in another place.
 
-        Once rows were pruned nobody can tell: they may be what is missing. Rows that were imported may have given way to
-        those of the repository.
+        Once rows were pruned nobody can tell: they may be what is missing. What was imported may have given way to what
+        the repository delivered.
         """
         if not self._source.archived_again:
             return

@@ -115,8 +115,10 @@ class TextReader:
             reject(Reject(record.line, _NO_TIME.format(error), record.original))
             return None
         self.counts.recovered += record.recovered
-        fingerprint = None if self._quoted else _fingerprint(record.fields)
-        return _Read(record.fields, *_settled(created, completed), fingerprint)
+        if self._quoted:
+            return _Read(record.fields, *_settled(created, completed), None)
+        fields = [None if _is_null(text) else text for text in record.fields]
+        return _Read(fields, *_settled(created, completed), _fingerprint(fields))
 
     def _instant(self, text: str | None) -> Instant | None:
         return None if _is_null(text) else instant(text or "", self._options.zone)
@@ -147,10 +149,9 @@ def _is_null(text: str | None) -> bool:
 
 
 def _array(name: str, values: Sequence[str | None]) -> pa.Array:
-    known = [None if _is_null(value) else value for value in values]
     if name in NUMBERS:
-        return pa.array([None if value is None else int(value) for value in known], pa.int64())
-    return pa.array(known, pa.string())
+        return pa.array([None if _is_null(value) else int(value or 0) for value in values], pa.int64())
+    return pa.array(values, pa.string())
 
 
 def _times(instants: Sequence[Instant | None]) -> tuple[pa.Array, pa.Array]:

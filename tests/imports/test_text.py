@@ -113,6 +113,15 @@ def test_the_older_tools_hours(tmp_path: Path) -> None:
     assert read(path, Options(parse_zone("+02:00")))[0][0]["created_at"] == BEGIN
 
 
+def test_our_own_export_keeps_empty_texts(tmp_path: Path) -> None:
+    """In a file that is quoted an empty text is none of nothing, and the word None is a text."""
+    path = tmp_path / "http_requests.txt"
+    row = quoted(request(1, http_user_agent="None", http_referer=None, currentsheet="EMPTY")).replace("EMPTY", '""')
+    path.write_text("|".join(NEWER_NAMES) + "\n" + row, encoding="utf-8")
+    ((read_, *_), _, _) = read(path)
+    assert [read_[name] for name in ("http_user_agent", "http_referer", "currentsheet")] == ["None", None, ""]
+
+
 def test_only_lines_of_the_older_tool_may_repeat(tmp_path: Path) -> None:
     """Equal lines of the older tool have one fingerprint; those of our own export are a request each."""
     path = tmp_path / "http_requests.txt"
