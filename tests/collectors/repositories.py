@@ -38,7 +38,8 @@ def read(parameters: dict[str, str | int], what: State | Events) -> pa.Table:
     assert what.row is not None
     assert what.sql is not None
     with repository(parameters).session() as session:
-        session.look([relation.name for relation in what.reads])
+        # A poll looks at everything: where one table may not be read, others may.
+        session.look(["sites", *(relation.name for relation in what.reads)])
         return session.read(what.row, what.reads, what.sql)
 
 
