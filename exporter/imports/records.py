@@ -17,7 +17,7 @@ MOST_LINES = 100
 MOST_BYTES = 4_000_000
 
 NOT_A_ROW = "does not begin as a request"
-CONTINUED = "is a request with and without the lines after it"
+CONTINUED = "is a request with and without the lines beside it"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,11 @@ class Assembler:
             yield from self._feed_quoted(line)
             return
         found = self.dialect.row.fullmatch(line.text)
-        if found and not (self.dialect.quoted and '"' in line.text):
+        if found and self._may_go_on_in(line):
+            pending, self._pending = [*self._pending, line], []
+            yield from self._flush()
+            yield _rejected(pending, CONTINUED)
+        elif found and not (self.dialect.quoted and '"' in line.text):
             if self._orphans or self._pending:
                 yield from self._flush()
             elif self._held:
@@ -62,6 +66,12 @@ class Assembler:
             self._orphans.append(line)
             if _too_long(self._orphans):
                 yield from self._flush()
+
+    def _may_go_on_in(self, line: Line) -> bool:
+        """Whether the pending lines may be a row with this one, which is one by itself but begins unlike any."""
+        if not self._pending or self.dialect.start.match(line.text):
+            return False
+        return _joined([*self._pending, line], self.dialect) not in (Unfit.SHORT, Unfit.FORM)
 
     def finish(self) -> Iterator[Record | Reject]:
         """Yield what is left when there are no more lines."""

@@ -121,6 +121,15 @@ def test_a_row_that_may_go_on() -> None:
     assert rejects == [Reject(2, CONTINUED, goes_on.encode())]
 
 
+def test_a_row_of_which_the_end_is_one_too() -> None:
+    """Lines that are a row together are not read as the row that the last of them would be alone."""
+    split = line(request(1, http_referer=None, http_user_agent="a\n||/|b"))
+    assert Dialect(trailing=True).row.fullmatch(split.split("\n")[1])
+    records, rejects = assembled(line(request(0)) + split + line(request(2)))
+    assert [values(record) for record in records] == [expected(request(0)), expected(request(2))]
+    assert rejects == [Reject(3, CONTINUED, split.encode())]
+
+
 def test_a_row_without_an_end() -> None:
     """A row that never ends is given up, and what comes after it is read."""
     begun = "vizql|show|None|Mozilla\n" + "x\n" * (MOST_LINES + 1)
