@@ -63,6 +63,7 @@ TABLES: Mapping[str, Table] = {
     "alerts": Table(),
     "alert_past": Table(at="seen_at"),
     "archived_days": Table(at="day"),
+    "imports": Table(at="archived_at"),
     "positions": Table(),
     "poll_log": Table(at="started_at"),
     "incidents": Table(at="happened_at"),
