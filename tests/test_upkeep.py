@@ -293,6 +293,7 @@ def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str) -> Non
     backup = path.read_bytes()
     later = TODAY.replace(tzinfo=UTC) + timedelta(days=3)
     past.poll(later, requests(5000, 5, TODAY))
+    Path("lake").mkdir()
     command = ("export", f"--format={format_}", "--table=http_requests", "--output=lake")
     assert "20 rows appended" in history(*command).stdout
     path.write_bytes(backup)
@@ -320,7 +321,7 @@ def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
     assert there_is in result.stderr
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", [name for name in FORMATS if name != "text"])
 def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
     """Twice the same: nothing of it is there twice, and a table that is replaced has what the history has."""
     audit(Past(path), TODAY.replace(tzinfo=UTC), {})
@@ -372,6 +373,7 @@ def test_polls_go_on_while_an_export_runs(path: Path, monkeypatch: pytest.Monkey
         past.poll(TODAY.replace(tzinfo=UTC) + timedelta(hours=len(polls)), requests(5000 + len(polls), 1, TODAY))
         return read(slices, *arguments)  # type: ignore[arg-type]
 
+    Path("out").mkdir()
     command = ("export", f"--format={format_}", "--table=http_requests", "--output=out")
     with monkeypatch.context() as patch:
         patch.setattr(Slices, "_read", poll_and_read)
