@@ -151,7 +151,8 @@ def test_a_port_in_use_is_one_line(demos: Callable[..., Demo]) -> None:
         demo = demos("--port", str(taken.getsockname()[1]))
         assert demo.process.wait(PATIENCE_SECONDS) == 1
     line = demo.said().splitlines()[-1]
-    assert line.endswith("the address is in use; stop the other program or choose another port")
+    assert "Address already in use" in line
+    assert line.endswith("choose another port with --port, or 0 for any free one")
     assert "Traceback" not in demo.said()
     assert demo.left() == []
 

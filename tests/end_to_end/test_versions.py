@@ -44,8 +44,10 @@ LACKS = {
     "2023.3": {"assets": {"flows.state"}, "content": {"flows.state"}},
     "2025.3": {},
 }
-# Families that a repository in which all is well has nothing to show of.
+# Families that a repository in which all is well has nothing to show of; between polls, and without TLS.
 NOTHING_TO_SHOW = {
+    "tableau_exporter_poll_started_timestamp_seconds",
+    "tableau_exporter_web_certificate_expiry_timestamp_seconds",
     "tableau_notifications_failed_total",
     "tableau_notifications_firing",
     "tableau_notifications_sent_total",
