@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
-from tests.history.past import BEGIN, Past, requests
+from tests.history.past import BEGIN, Past, configured, requests
 
 ROOT = Path(__file__).parents[1]
 SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, true AS yes, [1, 2] AS list FROM usage"
@@ -22,13 +22,7 @@ SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, t
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A history of three days in each of two months, and an environment that names it."""
-    for name in os.environ:
-        if name.startswith("TABLEAU_EXPORTER_"):
-            monkeypatch.delenv(name)
-    path = tmp_path / "history.duckdb"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
-    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS", "db")
+    path = configured(tmp_path, monkeypatch)
     past = Past(path)
     for day in (0, 1, 2, 40, 41, 44):
         at = BEGIN + timedelta(days=day)

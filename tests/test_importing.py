@@ -15,7 +15,7 @@ from exporter.config import RunOptions
 from exporter.history import staging
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
 from tests.archive.processes import ended
-from tests.history.past import Past
+from tests.history.past import Past, configured
 from tests.history.past import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
@@ -25,13 +25,7 @@ from tests.imports.test_records import quoted
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A history that the agent has begun, and an environment that names it."""
-    for name in os.environ:
-        if name.startswith("TABLEAU_EXPORTER_"):
-            monkeypatch.delenv(name)
-    path = tmp_path / "history.duckdb"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
-    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS", "db")
+    path = configured(tmp_path, monkeypatch)
     Past(path).poll(BEGIN)
     return path
 

@@ -1,6 +1,5 @@
 """The commands of ``history`` as they are typed: exit codes, one line a finding, and what is refused."""
 
-import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from exporter.cli import main
 from exporter.exports import FORMATS, TABLES
 from exporter.history.key_backup import back_up_key
 from exporter.history.slices import Slices
-from tests.history.past import Past, requests
+from tests.history.past import Past, configured, requests
 from tests.history.test_auditing import audit
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
@@ -24,13 +23,7 @@ TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzi
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A history whose newest request is of yesterday, and an environment that names it."""
-    for name in os.environ:
-        if name.startswith("TABLEAU_EXPORTER_"):
-            monkeypatch.delenv(name)
-    path = tmp_path / "history.duckdb"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
-    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS", "db")
+    path = configured(tmp_path, monkeypatch)
     past = Past(path)
     for days in (400, 100, 0):
         at = TODAY - timedelta(days=days)

@@ -1,10 +1,12 @@
 """A history with a past: requests, jobs and logins of many days, archived as the poller does it."""
 
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from exporter.collector import Events, columns_of
 from exporter.collectors import discover
@@ -85,3 +87,15 @@ def row(events: Events, **values: object) -> pa.Table:
             for column in columns_of(events.row)
         }
     )
+
+
+def configured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder, with an environment that names its history and no other setting; return the history's path."""
+    for name in os.environ:
+        if name.startswith("TABLEAU_EXPORTER_"):
+            monkeypatch.delenv(name)
+    path = folder / "history.duckdb"
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
+    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__HOSTS", "db")
+    return path
