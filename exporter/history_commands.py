@@ -1,7 +1,7 @@
 """The commands of ``tableau-exporter history``: a function for each, which imports the module of its work."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from exporter.exports import FORMATS, TABLES, TEXT_FILES
-from exporter.terminal import Once, config_file_option, options, progress_bar, seconds_of, show_findings
+from exporter.terminal import Command, Once, config_file_option, options, progress_bar, seconds_of, show_findings
 from exporter.units import parse_duration
 
 if TYPE_CHECKING:
     from exporter.imports.zones import Zone
     from exporter.metrics import Labels
 
-# The agent waits ten seconds for whoever has the file open, and then counts file_busy.
+# The agent waits ten seconds for a file that another process has open, and then counts file_busy.
 QUERY_SECONDS = "8s"
 QUERY_ROWS = 100_000
 INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
@@ -42,6 +42,11 @@ def time_limit_of(ctx: click.Context, param: click.Parameter, text: str) -> floa
     if not seconds:
         raise click.BadParameter("must be longer than 0s")
     return seconds
+
+
+def instant_option(flag: str, meaning: str) -> Callable[[Command], Command]:
+    """Add a flag that takes an instant, in UTC unless it says otherwise."""
+    return click.option(flag, metavar="INSTANT", type=click.DateTime(INSTANTS), callback=instant_of, help=meaning)
 
 
 @history.command(cls=Once)
@@ -141,13 +146,7 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     callback=seconds_of,
     help="Remove what is older than, say, 730d.  [history.retention]",
 )
-@click.option(
-    "--before",
-    metavar="INSTANT",
-    type=click.DateTime(INSTANTS),
-    callback=instant_of,
-    help="Remove what is older than, say, 2025-01-01 (UTC).",
-)
+@instant_option("--before", "Remove what is older than, say, 2025-01-01 (UTC).")
 @click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
 def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
     """Remove old requests, jobs and logins; counters and positions stay."""
@@ -203,20 +202,8 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
     required=True,
     help="A folder, or a URI such as s3://bucket/folder; may be given again.",
 )
-@click.option(
-    "--since",
-    metavar="INSTANT",
-    type=click.DateTime(INSTANTS),
-    callback=instant_of,
-    help="Leave out of a first export what is older than, say, 2025-01-01 (UTC).",
-)
-@click.option(
-    "--until",
-    metavar="INSTANT",
-    type=click.DateTime(INSTANTS),
-    callback=instant_of,
-    help="Leave out what is of that instant or later; nothing can be appended to this export.",
-)
+@instant_option("--since", "Leave out of a first export what is older than, say, 2025-01-01 (UTC).")
+@instant_option("--until", "Leave out what is of that instant or later; nothing can be appended to this export.")
 @click.option("--rewrite", is_flag=True, help="Begin each output anew.")
 @click.option(
     "--timezone",
@@ -296,19 +283,10 @@ def families_of(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
 
 @history.command(cls=Once)
 @config_file_option
-@click.option(
-    "--since",
-    metavar="INSTANT",
-    type=click.DateTime(INSTANTS),
-    callback=instant_of,
-    help="The first instant (UTC).  [default: the oldest row]",
-)
-@click.option(
+@instant_option("--since", "The first instant (UTC).  [default: the oldest row]")
+@instant_option(
     "--until",
-    metavar="INSTANT",
-    type=click.DateTime(INSTANTS),
-    callback=instant_of,
-    help="The last instant (UTC); Prometheus must have no sample before it.  [default: when the history was begun]",
+    "The last instant (UTC); Prometheus must have no sample before it.  [default: when the history was begun]",
 )
 @click.option(
     "--step", metavar="DURATION", callback=step_of, default="5m", show_default=True, help="From sample to sample."
