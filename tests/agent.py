@@ -49,7 +49,7 @@ class Agent:
         self.module = "exporter"
         """What is run: the program, or one that stands before it."""
         self.authority: Path | None = None
-        """The certificate of whoever certified its web server; None without TLS."""
+        """The certificate of the CA of its web server; None without TLS."""
         self.patience_seconds = PATIENCE_SECONDS
         """How long a condition is waited for."""
         self._process: subprocess.Popen[bytes] | None = None

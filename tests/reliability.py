@@ -73,7 +73,7 @@ ATTACKS = {
     "links": "links to other files where the agent makes files of its own",
     "uris": "URIs that hide tickets, tokens and people by coding, case and dots",
     "proxies": "proxy variables that lead tokens elsewhere, or cannot be parsed",
-    "peers": "whoever answers in the place of Tableau or Alertmanager: any bytes, redirects, answers without an end",
+    "peers": "hostile servers in the place of Tableau or Alertmanager: any bytes, redirects, answers without an end",
     "secrets": "peers, proxies, files and requests that repeat secrets, whole or cut, in any usual form",
 }
 # Not a fault of its own: sequences in which many of them follow each other by chance.

@@ -219,7 +219,7 @@ class Courier:
         if this.failure is None:
             self._name([(alert, reason) for alert, reason in this.refused if alert.labels not in self._named])
         if this.failure and this.failure != self._trouble:
-            log.error("an Alertmanager is not notified; every alert is told again", error=this.failure)
+            log.error("an Alertmanager is not notified; every alert is sent again", error=this.failure)
         elif self._trouble and not this.failure:
             log.info("the Alertmanager is notified again", alertmanager=self.url)
         self._trouble = this.failure

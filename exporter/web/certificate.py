@@ -31,7 +31,7 @@ def expires_at(context: ssl.SSLContext, certificate: Path) -> float | None:
 
 
 def _trusting(certificate: Path) -> ssl.SSLContext:
-    """Return a context for a client that trusts the certificates of a file, whoever issued them and however old."""
+    """Return a context for a client that trusts the certificates of a file, of any issuer and any age."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(certificate)

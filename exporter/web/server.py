@@ -22,8 +22,8 @@ from exporter.web.tls import LiveContext
 _PATIENCE_SECONDS = 30.0
 _GRACE_SECONDS = 3
 _CONNECTIONS = 128
-# How many the system may hold until they are accepted. Beyond that it drops whoever comes, Prometheus too, who tries
-# again after a second, three, seven; accepting as many takes a third of a second.
+# How many the system may hold until they are accepted. Beyond that it drops new connections, those of Prometheus too,
+# which are tried again after a second, three, seven; accepting as many takes a third of a second.
 _BACKLOG = 1_024
 # What the rest of the program may need: the history and its reserve, the sources, Alertmanagers, pages.
 _DESCRIPTORS_OF_OTHERS = 112

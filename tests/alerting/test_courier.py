@@ -127,7 +127,7 @@ def test_whoever_refuses_everything() -> None:
     with Stranger(reply(400, '"read only"')) as stranger, capture_logs() as logs:
         course = Round(stranger, [message(number) for number in range(2560)])
         assert all(len(course.go()) < 50 for _ in range(8))
-        (failed,) = of(logs, "an Alertmanager is not notified; every alert is told again")
+        (failed,) = of(logs, "an Alertmanager is not notified; every alert is sent again")
         assert failed["error"].endswith("refuses whatever it is told: read only: look at its logs")
         assert not of(logs, "an alert was refused")
         stranger.answer = disliking("<nothing>", taken)
@@ -143,7 +143,7 @@ def test_whoever_answers_nobody(status: int) -> None:
     with Stranger(reply(status)) as stranger, capture_logs() as logs:
         course = Round(stranger, [message(number) for number in range(1000)])
         assert [len(course.go()) for _ in range(4)] == [2, 2, 2, 2]
-    assert [entry["event"] for entry in logs] == ["an Alertmanager is not notified; every alert is told again"]
+    assert [entry["event"] for entry in logs] == ["an Alertmanager is not notified; every alert is sent again"]
 
 
 def test_lines_about_refusals() -> None:

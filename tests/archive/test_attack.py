@@ -56,7 +56,7 @@ class Prometheus:
 
     @property
     def p99(self) -> float:
-        """How long 99 of 100 scrapes took at most."""
+        """The p99 of the scrapes, in seconds."""
         return sorted(self.seconds)[math.ceil(0.99 * len(self.seconds)) - 1]
 
     @property

@@ -81,7 +81,7 @@ def _message(kind: bytes, body: bytes) -> bytes:
 
 @contextmanager
 def greeter(greeting: bytes) -> Iterator[str]:
-    """Somebody else where PostgreSQL should be, who sends this to whoever connects."""
+    """Another program in the place of PostgreSQL, which sends this to every client."""
 
     def serve() -> None:
         while True:

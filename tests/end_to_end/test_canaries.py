@@ -27,7 +27,7 @@ def test_every_secret_of_the_schema_is_a_canary() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_every_canary_is_hidden_from_the_log(variant: Variant, tmp_path: Path) -> None:
-    """What a variant configures as a secret the log is told of."""
+    """What a variant configures as a secret that the log masks."""
     config = GuardedAgent(tmp_path, variant, Peers()).config
     secrets = RunOptions(config_file=config, config_file_explicit=True).load(()).secrets()
     assert {canary.value for canary in variant.canaries.values()} <= set(secrets)
