@@ -147,7 +147,7 @@ class Agent:
         self._page_maker = PageMaker(self._board, self._standing.assets_and_blocks)
         self._working = put_to_work(configuration, self._standing)
         self._promise(configuration)
-        self._watchdog = Watchdog(self._board.progress, parts.stuck_after(configuration))
+        self._watchdog = Watchdog(self._board.progress, parts.stuck_after(configuration), on_change=self._changed.set)
         self._ended = threading.Event()
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),

@@ -36,16 +36,21 @@ class _Watched:
 
 
 class Watchdog:
-    """Looks at the polls of all sources; ``limits`` are the seconds without progress, and may be set anew."""
+    """Looks at the polls of all sources; ``limits`` are the seconds without progress, and may be set anew.
+
+    ``on_change`` is called after each report: polls that all end between two renderings would never be in the metrics.
+    """
 
     def __init__(
         self,
         polls: Mapping[str, Progress],
         limits: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.limits = limits
         self._polls = polls
+        self._on_change = on_change
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
         self._looked_at = clock()
@@ -80,6 +85,7 @@ class Watchdog:
         if watched is not None and watched.poll.stuck:
             watched.poll.stuck = False
             log.warning("a poll that was stuck moves again", source=source, stuck_seconds=round(watched.seconds))
+            self._on_change()
         if poll is None:
             self._watched.pop(source, None)
             return
@@ -97,6 +103,7 @@ class Watchdog:
             stuck_seconds=round(watched.seconds),
             threads=stacks(),
         )
+        self._on_change()
 
 
 def stacks() -> Sequence[str]:

@@ -49,7 +49,9 @@ def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simul
 
 def test_a_poll_that_is_stuck_is_seen_and_logged(server: Simulation, agents: Agents) -> None:
     """While a server answers nothing the poll is in the metrics, and its stacks are in the log; then, that it moves."""
-    agent = agents(server.parameters(), REPOSITORY__STATEMENT_TIMEOUT="1s")
+    # The poll waits longer for a connection than the agent lets pass between two renderings.
+    settings = {"REPOSITORY__STATEMENT_TIMEOUT": "1s", "REPOSITORY__CONNECT_TIMEOUT": "60s"}
+    agent = agents(server.parameters(), **settings)
     agent.module = "tests.impatient"
     agent.start()
     agent.until(lambda: is_up(agent), "it is polled")

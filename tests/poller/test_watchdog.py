@@ -42,8 +42,16 @@ class Watched:
     def __init__(self) -> None:
         self.now = 0.0
         self.polls = {"repository": Progress(), "rest": Progress()}
-        self.watchdog = Watchdog(self.polls, {"repository": LIMIT, "rest": 2 * LIMIT}, lambda: self.now)
+        self.changes: list[bool] = []
+        self.watchdog = Watchdog(
+            self.polls, {"repository": LIMIT, "rest": 2 * LIMIT}, lambda: self.now, self.note_change
+        )
         self.stuck: list[tuple[str, str]] = []
+
+    def note_change(self) -> None:
+        """Note whether the poll is stuck at the moment of a change."""
+        current = self.polls["repository"].current
+        self.changes.append(current is not None and current.stuck)
 
     def look_for(self, seconds: float, moved: Callable[[], None] = lambda: None) -> None:
         """Look again and again for so long; ``moved`` happens before each look."""
@@ -90,6 +98,15 @@ def test_a_poll_that_moves_again_is_reported_once(watched: Watched) -> None:
         watched.look_for(2 * LIMIT)
     watched.look_for(LOOK_SECONDS)
     assert watched.stuck[2:] == [(STUCK, "repository"), (MOVES, "repository")]
+
+
+def test_each_report_is_rendered_at_once(watched: Watched) -> None:
+    """The metrics change with the report, while the poll is under way; not only at its end."""
+    with watched.polls["repository"].poll(0.0):
+        watched.look_for(10 * LIMIT)
+        assert watched.changes == [True]
+    watched.look_for(LOOK_SECONDS)
+    assert watched.changes == [True, False]
 
 
 def test_a_long_poll_that_moves_is_not_stuck(watched: Watched) -> None:
