@@ -36,8 +36,8 @@ from exporter.history.redaction import Privacy
 from exporter.poller.assembling import assemblies
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
-from exporter.rest.login import Login, Token
-from exporter.rest.source import Rest
+from exporter.rest.client import Rest
+from exporter.rest.credentials import Login, Token
 from exporter.working import Standing
 
 RECEIVERS, LOOKS, A_MINUTE = 3, 40, 4

@@ -15,8 +15,8 @@ import tableauserverclient as tsc
 
 from exporter.demo.tableau.server import TOKENS
 from exporter.inventory import Refresh
-from exporter.rest.columns import schema
-from exporter.rest.source import Login, Rest, Token
+from exporter.rest.arrow import schema
+from exporter.rest.client import Login, Rest, Token
 
 NAME, VALUE = next(iter(TOKENS.items()))
 PAGE_SIZE = 1000

@@ -23,7 +23,7 @@ from exporter.poller.taking import relations_of
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
-from exporter.rest.source import Rest
+from exporter.rest.client import Rest
 
 TEST_ALERT_SECONDS = 60.0
 

@@ -14,7 +14,7 @@ from exporter.history.file import Limits
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.repository.source import Address, Login
-from exporter.rest import login as rest
+from exporter.rest import credentials as rest
 from exporter.web.access import Access, load_access
 
 # A statement or a request may take one timeout. Waiting for the history file and for silent hosts takes up to half a

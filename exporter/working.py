@@ -26,7 +26,7 @@ from exporter.poller.poller import Poller, Schedule
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
 from exporter.repository.source import Repository
-from exporter.rest.source import Rest
+from exporter.rest.client import Rest
 
 ASSETS = "assets"
 NEVER = float("inf")

@@ -22,7 +22,7 @@ from exporter.history.people import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
 from exporter.poller.personal import without_names
 from exporter.repository.source import Repository
-from exporter.rest.source import Rest, SiteResult
+from exporter.rest.client import Rest, SiteResult
 
 WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
 

@@ -30,7 +30,7 @@ from exporter.poller.runs import Run, Runs
 from exporter.poller.shared import Shared
 from exporter.poller.telling import Teller
 from exporter.poller.told import NOTHING_NOTED, Made, Told, without
-from exporter.rest.source import Rest, TokenLife
+from exporter.rest.client import Rest, TokenLife
 
 SOURCE = "rest"
 # The question goes over a month of refreshes of every asset.

@@ -21,7 +21,7 @@ from exporter.outage import Outage
 from exporter.poller.runs import HISTORY, Runs
 from exporter.poller.shared import Shared
 from exporter.poller.told import Told
-from exporter.rest.source import Rest
+from exporter.rest.client import Rest
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from exporter.history.refreshes import Remembered
 from exporter.inventory import REFRESHES, Inventory, remembered_of
 from exporter.poller.assembling import StateKey
-from exporter.rest.source import SiteResult
+from exporter.rest.client import SiteResult
 
 NOTED = pa.schema(
     {"asset_type": pa.string(), "asset_id": pa.string(), "refreshed_at": pa.timestamp("us"), "job_id": pa.string()}

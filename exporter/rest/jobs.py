@@ -12,10 +12,10 @@ import tableauserverclient as tsc
 
 from exporter.collectors.assets.of_jobs import refreshes_extracts
 from exporter.errors import SourceError, SourceIncomplete
-from exporter.rest.answers import ANYWHERE, Entry, shape
-from exporter.rest.columns import identity, instant
-from exporter.rest.faults import Forbidden, OutOfScope
+from exporter.rest.arrow import identity, instant
+from exporter.rest.errors import Forbidden, OutOfScope
 from exporter.rest.lists import pages
+from exporter.rest.response_xml import ANYWHERE, Entry, shape
 from exporter.rest.session import Session
 
 RECENT = timedelta(days=7)

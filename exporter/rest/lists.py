@@ -11,9 +11,9 @@ import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
 from exporter.inventory import TAG_SEPARATOR, Content, Person, Project
-from exporter.rest.answers import Answer, Entry, Shape, shape
-from exporter.rest.columns import Columns, identity, instant, truth
-from exporter.rest.faults import Rejected
+from exporter.rest.arrow import Columns, identity, instant, truth
+from exporter.rest.errors import Rejected
+from exporter.rest.response_xml import Answer, Entry, Shape, shape
 from exporter.rest.session import Session
 
 PAGE_SIZE = 1000

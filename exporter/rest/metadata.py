@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from exporter.errors import SourceError, SourceIncomplete, SourceUnreachable
 from exporter.inventory import Described
-from exporter.rest.columns import Columns, identity, instant
-from exporter.rest.faults import Forbidden, NotThere
+from exporter.rest.arrow import Columns, identity, instant
+from exporter.rest.errors import Forbidden, NotThere
 from exporter.rest.session import Session
 
 # 20,000 objects a query is Tableau's own limit; a workbook is one, with its data sources a handful.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from exporter.rest.faults import OutOfScope
+from exporter.rest.errors import OutOfScope
 
 KEPT_SECONDS = 3_600.0
 # Without these a site has nothing to show: they are asked again at every poll.

@@ -17,8 +17,10 @@ from tableauserverclient.server.endpoint.exceptions import FailedSignInError
 
 from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.proxies import through
-from exporter.rest import answers
-from exporter.rest.faults import (
+from exporter.rest import response_xml
+from exporter.rest.abort import Line
+from exporter.rest.credentials import Login, content_url, label
+from exporter.rest.errors import (
     RAISED,
     Forbidden,
     Foreign,
@@ -30,12 +32,10 @@ from exporter.rest.faults import (
     explained,
     is_answer,
 )
-from exporter.rest.life import Life, TokenLife
-from exporter.rest.line import Line
-from exporter.rest.login import Login, content_url, label
+from exporter.rest.http_session import ANSWER_BYTES, TOO_MANY_REQUESTS, Bounds, Wire, trust
 from exporter.rest.refusals import ASSETS, KEPT_SECONDS, METADATA, SWITCH, Refusals
 from exporter.rest.sign_in import NotAdmitted, SignIn, connect
-from exporter.rest.wire import ANSWER_BYTES, TOO_MANY_REQUESTS, Bounds, Wire, trust
+from exporter.rest.token_stats import Life, TokenLife
 
 # How long the end of the agent may wait for Tableau's good-bye.
 LEAVING_SECONDS = 5.0
@@ -43,7 +43,7 @@ _SESSION_ENDED = "401002"
 _UNAUTHORIZED, _NOT_FOUND = 401, 404
 
 # What any session may ask for, to find out whether it is alive: the endpoint and the element of its answer.
-_ALLOWED = (("sites/*", answers.shape("site")), ("workbooks", answers.shape("workbook")))
+_ALLOWED = (("sites/*", response_xml.shape("site")), ("workbooks", response_xml.shape("workbook")))
 
 T = TypeVar("T")
 
@@ -164,10 +164,10 @@ class Session:
             except SessionLost as error:
                 refused_alive = self._recover(error, again=refused_alive)
 
-    def read(self, request: Callable[[tsc.Server], Any], wanted: answers.Shape) -> answers.Answer:
+    def read(self, request: Callable[[tsc.Server], Any], wanted: response_xml.Shape) -> response_xml.Answer:
         """Make a request of the REST API and read its answer."""
         response = self.call(request)
-        answer = answers.read(response.content, wanted, f"{self.place}: {self._refusals.endpoint}")
+        answer = response_xml.read(response.content, wanted, f"{self.place}: {self._refusals.endpoint}")
         self._answered = True
         return answer
 
@@ -318,7 +318,7 @@ class Session:
             base = server.sites.baseurl
             url = f"{base}/{server.site_id}" + ("" if endpoint == "sites/*" else f"/{endpoint}?pageSize=1")
             try:
-                answers.read(server.sites.get_request(url).content, wanted, self.place)
+                response_xml.read(server.sites.get_request(url).content, wanted, self.place)
             except RAISED as error:
                 if not is_answer(error):
                     told = self._understood(error)

@@ -7,17 +7,26 @@ from packaging.version import InvalidVersion, Version
 from tableauserverclient.server.endpoint.exceptions import FailedSignInError
 
 from exporter.errors import ExporterError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
-from exporter.rest import answers
-from exporter.rest.assertion import OLDER_SCOPES, SCOPES, assertion
-from exporter.rest.faults import RAISED, Forbidden, Secrets, SessionLost, as_whole, explained
-from exporter.rest.life import Life
-from exporter.rest.login import ConnectedApp, Login, Token, content_url, label, spelling
-from exporter.rest.wire import Wire
+from exporter.rest import response_xml
+from exporter.rest.credentials import (
+    OLDER_SCOPES,
+    SCOPES,
+    ConnectedApp,
+    Login,
+    Token,
+    assertion,
+    content_url,
+    label,
+    spelling,
+)
+from exporter.rest.errors import RAISED, Forbidden, Secrets, SessionLost, as_whole, explained
+from exporter.rest.http_session import Wire
+from exporter.rest.token_stats import Life
 
 # The first version that takes a personal access token, and the first that takes a JSON web token.
 TOKEN_VERSION, ASSERTION_VERSION = "3.6", "3.17"
 
-_INFO = answers.shape("serverInfo", texts=("productVersion", "restApiVersion"))
+_INFO = response_xml.shape("serverInfo", texts=("productVersion", "restApiVersion"))
 
 Credentials = Token | ConnectedApp
 
@@ -41,7 +50,7 @@ def connect(url: str, wire: Callable[[], Wire], place: str, secrets: Secrets) ->
     except (*RAISED, Forbidden) as error:
         raise _without_tableau(explained(error, place, secrets)) from None
     try:
-        answer = answers.read(response.content, _INFO, place)
+        answer = response_xml.read(response.content, _INFO, place)
         (entry,) = answer.entries
         version = Version(entry.texts["restApiVersion"].strip())
     except SourceIncomplete as error:

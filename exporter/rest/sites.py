@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from exporter.errors import SourceError
-from exporter.rest.answers import Entry, shape
-from exporter.rest.columns import identity
+from exporter.rest.arrow import identity
+from exporter.rest.credentials import DEFAULT_SITE, label
 from exporter.rest.lists import Listing, collect
-from exporter.rest.login import DEFAULT_SITE, label
+from exporter.rest.response_xml import Entry, shape
 from exporter.rest.session import Session
 from exporter.rest.sign_in import NotAdmitted
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
-from exporter.rest.answers import ANYWHERE, Answer, Entry, Shape, shape
-from exporter.rest.columns import identity, instant
-from exporter.rest.faults import NotThere, Rejected
+from exporter.rest.arrow import identity, instant
+from exporter.rest.errors import NotThere, Rejected
 from exporter.rest.lists import PAGE_SIZE, page
+from exporter.rest.response_xml import ANYWHERE, Answer, Entry, Shape, shape
 from exporter.rest.session import Session
 
 Row = tuple[object, ...]

@@ -15,7 +15,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.errors import SourceError
 from exporter.inventory import Inventory
-from exporter.rest.source import SiteResult
+from exporter.rest.client import SiteResult
 
 REST = {
     "REST__URL": "http://127.0.0.1:1",

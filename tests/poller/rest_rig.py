@@ -22,8 +22,8 @@ from exporter.metrics import Block
 from exporter.poller.assembling import Assembly, assemblies
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
-from exporter.rest.login import Login, Token
-from exporter.rest.source import Rest
+from exporter.rest.client import Rest
+from exporter.rest.credentials import Login, Token
 from exporter.status import CollectorStatus
 
 INTERVAL = 300.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from exporter.inventory import Inventory, Refresh
-from exporter.rest.columns import schema
-from exporter.rest.login import ConnectedApp, Login, Token
-from exporter.rest.source import Rest, SiteResult, TokenLife
+from exporter.rest.arrow import schema
+from exporter.rest.client import Rest, SiteResult, TokenLife
+from exporter.rest.credentials import ConnectedApp, Login, Token
 from tests.rest.tableau import Tableau, asset, element
 
 NOTHING_KNOWN = schema(Refresh).empty_table()

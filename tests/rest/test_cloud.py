@@ -7,8 +7,8 @@ import pytest
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from exporter.rest.login import ConnectedApp, Login, Token
-from exporter.rest.source import Rest, SiteResult
+from exporter.rest.client import Rest, SiteResult
+from exporter.rest.credentials import ConnectedApp, Login, Token
 from tests.rest.conftest import NOTHING_KNOWN, Rig
 from tests.rest.tableau import Answer, at, error
 

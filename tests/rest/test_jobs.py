@@ -7,8 +7,8 @@ import pytest
 
 from exporter.errors import PollInterrupted
 from exporter.inventory import Refresh
-from exporter.rest.columns import schema, table
-from exporter.rest.source import Rest
+from exporter.rest.arrow import schema, table
+from exporter.rest.client import Rest
 from tests.rest.conftest import NOW, Rig
 from tests.rest.tableau import HTML, Answer, Asked, asset, at, element, error
 

@@ -9,10 +9,9 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.inventory import Inventory
-from exporter.rest.assertion import OLDER_SCOPES
-from exporter.rest.login import ConnectedApp, Login, Token
+from exporter.rest.client import Rest
+from exporter.rest.credentials import OLDER_SCOPES, ConnectedApp, Login, Token
 from exporter.rest.refusals import KEPT_SECONDS, endpoint_of
-from exporter.rest.source import Rest
 from tests.rest.conftest import NOTHING_KNOWN, Rig
 from tests.rest.tableau import Answer, at, error
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from exporter.errors import ExporterError
-from exporter.rest.faults import Secrets
-from exporter.rest.login import ConnectedApp, Login, Token
+from exporter.rest.credentials import ConnectedApp, Login, Token
+from exporter.rest.errors import Secrets
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, Answer, Asked, Override, at, error
 

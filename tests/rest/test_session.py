@@ -6,8 +6,7 @@ import jwt
 import pytest
 
 from exporter.errors import ConfigurationError, ExporterError, Fault, SourceRefused, SourceUnreachable
-from exporter.rest.assertion import LIFE_SECONDS, SCOPES
-from exporter.rest.login import ConnectedApp, Token
+from exporter.rest.credentials import LIFE_SECONDS, SCOPES, ConnectedApp, Token
 from tests.rest.conftest import NOW, Rig
 from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, Override, at, error
 

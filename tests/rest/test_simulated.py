@@ -19,9 +19,9 @@ from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import PollInterrupted, SourceError
-from exporter.rest import answers
-from exporter.rest.login import ConnectedApp, Login, Token
-from exporter.rest.source import Rest, SiteResult
+from exporter.rest import response_xml
+from exporter.rest.client import Rest, SiteResult
+from exporter.rest.credentials import ConnectedApp, Login, Token
 from exporter.value_count import ValueCount
 from tests.rest.conftest import NOTHING_KNOWN
 
@@ -239,18 +239,18 @@ def test_what_is_no_whole_list(server: TableauServer, rest: Rest, trap: str, kin
 def test_a_bomb_is_not_parsed(server: TableauServer, rest: Rest, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """60 million elements in 233 kB: one line names the limit, a few MB are decompressed, and no parser sees any."""
     received, elements = list[int](), Counter[str]()
-    add, start = ValueCount.add, answers._Reader._start
+    add, start = ValueCount.add, response_xml._Reader._start
 
     def counted(values: ValueCount, chunk: bytes) -> None:
         received.append(len(chunk))
         add(values, chunk)
 
-    def started(reader: answers._Reader, name: str, attributes: dict[str, str]) -> None:
+    def started(reader: response_xml._Reader, name: str, attributes: dict[str, str]) -> None:
         elements[name] += 1
         start(reader, name, attributes)
 
     monkeypatch.setattr(ValueCount, "add", counted)
-    monkeypatch.setattr(answers._Reader, "_start", started)
+    monkeypatch.setattr(response_xml._Reader, "_start", started)
     server.traps.bombs = {kind}
     assert len(wire.bomb(kind).body) < 300_000
     (line,) = {line for line in failures(rest) if "values" in line}

@@ -13,8 +13,8 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.demo.workgroup import VERSIONS
 from exporter.inventory import REFRESHES
-from exporter.rest.login import Login, Token
-from exporter.rest.source import Rest
+from exporter.rest.client import Rest
+from exporter.rest.credentials import Login, Token
 from tests.collectors.repositories import read
 
 (STATE,) = COLLECTOR.states

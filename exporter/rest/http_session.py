@@ -16,8 +16,8 @@ from requests import PreparedRequest, Response
 from exporter import __version__
 from exporter.errors import PollInterrupted, ProxyUnusable, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.proxies import proxy_for, through
-from exporter.rest.faults import Secrets
-from exporter.rest.line import Adapter, Line
+from exporter.rest.abort import Adapter, Line
+from exporter.rest.errors import Secrets
 from exporter.rest.refusals import Refusals
 from exporter.value_count import ValueCount
 

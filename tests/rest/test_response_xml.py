@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import SourceIncomplete
-from exporter.rest import answers
-from exporter.rest.answers import MAX_ENTRIES, read, shape
+from exporter.rest import response_xml
+from exporter.rest.response_xml import MAX_ENTRIES, read, shape
 from tests.rest.tableau import HEAD, HTML, WELL_FORMED_HTML
 
 WORKBOOK = shape("workbook", project=1)
@@ -126,6 +126,6 @@ def test_replacements_are_bounded(forbidden: str, monkeypatch: pytest.MonkeyPatc
     text = f'{HEAD}<workbook name="{{}}"/></tsResponse>'
     (entry,) = read(text.format(forbidden * 1_000).encode(), WORKBOOK, "rest").entries
     assert entry.attributes["name"] == "\N{REPLACEMENT CHARACTER}" * 1_000
-    monkeypatch.setattr(answers, "_CONTROL", None)
+    monkeypatch.setattr(response_xml, "_CONTROL", None)
     with pytest.raises(SourceIncomplete, match="more than 1,000,000 control characters or references"):
         read(text.format(forbidden * 1_000_001).encode(), WORKBOOK, "rest")

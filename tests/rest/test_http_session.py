@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
-from exporter.rest import session, wire
+from exporter.rest import http_session, session
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
 
@@ -67,7 +67,9 @@ def test_nobody_listens() -> None:
     assert rig.slept == [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize(("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, wire.USUAL_WAIT_SECONDS), ("x", 5.0)])
+@pytest.mark.parametrize(
+    ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_session.USUAL_WAIT_SECONDS), ("x", 5.0)]
+)
 def test_a_429_is_waited_for(rig: Rig, told: str | None, seconds: float) -> None:
     """The agent waits as long as it is asked to, or a little where nothing is said, and asks again."""
     headers = {"Retry-After": told} if told is not None else {}
@@ -91,7 +93,7 @@ def test_a_429_is_waited_for_within_bounds(rig: Rig) -> None:
     assert rig.slept == []
     with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "1"}))):
         rig.failure()
-    assert sum(rig.slept) == wire.WAITS
+    assert sum(rig.slept) == http_session.WAITS
 
 
 def test_a_sign_in_waits_for_a_429(rig: Rig) -> None:
@@ -123,7 +125,7 @@ def test_headers_that_trickle_are_cut_off(rig: Rig) -> None:
 
 def test_an_answer_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of more bytes than any list has is not read into memory, packed or not."""
-    monkeypatch.setattr(session, "Bounds", lambda seconds, _: wire.Bounds(seconds, 1_000_000))
+    monkeypatch.setattr(session, "Bounds", lambda seconds, _: http_session.Bounds(seconds, 1_000_000))
     bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
     with rig.tableau.doing(at("/workbooks", bomb)):
         assert "more than 1 MB" in rig.failure()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import SourceRefused
-from exporter.rest.login import Token
+from exporter.rest.credentials import Token
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, Answer, at, error
 

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import SourceRefused, SourceUnreachable
 from exporter.rest import session
-from exporter.rest.source import SiteResult
+from exporter.rest.client import SiteResult
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HEAD, HTML, Answer, Override, Tableau, at, element, error
 

@@ -6,10 +6,10 @@ import tableauserverclient as tsc
 
 from exporter.errors import SourceError, SourceIncomplete
 from exporter.rest import metadata, tasks
-from exporter.rest.answers import shape
-from exporter.rest.faults import Forbidden
+from exporter.rest.credentials import label
+from exporter.rest.errors import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, page
-from exporter.rest.login import label
+from exporter.rest.response_xml import shape
 from exporter.rest.session import Session
 from exporter.rest.sites import Sites
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
 from exporter.rest import jobs, tasks
-from exporter.rest.columns import schema, table
-from exporter.rest.counts import EMPTY_SECONDS, Counts
-from exporter.rest.faults import Forbidden
+from exporter.rest.arrow import schema, table
+from exporter.rest.empty_list_guard import EMPTY_SECONDS, Counts
+from exporter.rest.errors import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
 from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import Session

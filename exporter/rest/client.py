@@ -13,14 +13,14 @@ import pyarrow as pa
 from exporter.errors import SourceError, SourceRefused, SourceUnreachable
 from exporter.inventory import Inventory
 from exporter.rest import sites
-from exporter.rest.counts import Counts
-from exporter.rest.faults import Forbidden, as_whole
+from exporter.rest.credentials import ConnectedApp, Login, Token, label, spelling
+from exporter.rest.empty_list_guard import Counts
+from exporter.rest.errors import Forbidden, as_whole
 from exporter.rest.jobs import Budget
-from exporter.rest.life import TokenLife
-from exporter.rest.login import ConnectedApp, Login, Token, label, spelling
-from exporter.rest.looking import look
-from exporter.rest.reading import Known, Reading
+from exporter.rest.probe import look
 from exporter.rest.session import Session
+from exporter.rest.site_reader import Known, Reading
+from exporter.rest.token_stats import TokenLife
 
 __all__ = ["ConnectedApp", "Login", "Rest", "SiteResult", "Token", "TokenLife"]
 
