@@ -22,8 +22,8 @@ from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.shared import Shared
+from exporter.repository.client import Address, Login, Repository
 from exporter.repository.connection import connect
-from exporter.repository.source import Address, Login, Repository
 
 Parameters = dict[str, str | int]
 

@@ -20,9 +20,9 @@ from exporter.errors import ConfigurationError, ExporterError, Fault, Notificati
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.poller.taking import relations_of
+from exporter.repository.client import Repository
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
-from exporter.repository.source import Repository
 from exporter.rest.client import Rest
 
 TEST_ALERT_SECONDS = 60.0

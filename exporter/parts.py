@@ -13,7 +13,7 @@ from exporter.exposition.limits import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
-from exporter.repository.source import Address, Login
+from exporter.repository.client import Address, Login
 from exporter.rest import credentials as rest
 from exporter.web.access import Access, load_access
 

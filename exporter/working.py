@@ -25,7 +25,7 @@ from exporter.poller.assembling import Assembly, StateKey
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
-from exporter.repository.source import Repository
+from exporter.repository.client import Repository
 from exporter.rest.client import Rest
 
 ASSETS = "assets"

@@ -378,7 +378,7 @@ PROTECTIONS = (
     Protection(
         "the active server is found among the hosts",
         (20,),
-        "repository/source.py",
+        "repository/client.py",
         "if not session.in_recovery:",
         "if session:",
         ("archive/test_failover.py::test_failover",),
@@ -546,7 +546,7 @@ PROTECTIONS = (
     Protection(
         "a copy that ended with an error is not the whole",
         (23, 32),
-        "repository/copying.py",
+        "repository/binary_copy.py",
         "if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:",
         "if not result:",
         ("archive/test_failover.py::test_a_recovery_conflict",),
@@ -610,7 +610,7 @@ PROTECTIONS = (
     Protection(
         "a refusal is an outage, not a defect",
         (34,),
-        "repository/source.py",
+        "repository/client.py",
         "except (psycopg.Error, OSError) as error:",
         "except OSError as error:",
         ("archive/test_transport.py::test_a_server_that_is_gone",),
@@ -862,7 +862,7 @@ PROTECTIONS = (
     Protection(
         "an instant beyond every calendar is infinite",
         (43,),
-        "repository/copying.py",
+        "repository/binary_copy.py",
         "value > LAST_INSTANT, INT64_MAX",
         "value > INT64_MAX, INT64_MAX",
         ("archive/test_hostile_values.py::test_odd_instants[294276-12-31 23:59:59.999999]",),
@@ -870,7 +870,7 @@ PROTECTIONS = (
     Protection(
         "bytes that are no text are replaced",
         (43,),
-        "repository/copying.py",
+        "repository/binary_copy.py",
         "yield batch if valid_text else _valid(batch)",
         "yield batch",
         ("archive/test_hostile_values.py::test_bytes_that_are_not_text",),

@@ -21,7 +21,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
 from exporter.poller.personal import without_names
-from exporter.repository.source import Repository
+from exporter.repository.client import Repository
 from exporter.rest.client import Rest, SiteResult
 
 WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)

@@ -25,8 +25,8 @@ from exporter.poller.showing import Shower
 from exporter.poller.tables import append_sightings, columns_to_fit, finish
 from exporter.poller.taking import SOURCE, Taken, Taker
 from exporter.poller.viewing import LOOK_BACK
+from exporter.repository.client import Repository
 from exporter.repository.session import Session
-from exporter.repository.source import Repository
 
 log = structlog.get_logger()
 

@@ -14,8 +14,8 @@ from exporter.history.positions import Position
 from exporter.poller.ahead import ahead
 from exporter.poller.planning import OVERLAP, WINDOW_BYTES, Extent, Plan, horizon_xid, plan
 from exporter.poller.selecting import selection
+from exporter.repository.binary_copy import ARROW_TYPES, Field
 from exporter.repository.catalog import archivable
-from exporter.repository.copying import ARROW_TYPES, Field
 from exporter.repository.session import Session, Snapshot
 
 # Five of these are a whole row group of DuckDB; up to five are in memory at a time: arriving, cleaned, written.

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.schema import REQUEST_COLUMNS
+from exporter.repository.binary_copy import Field
 from exporter.repository.catalog import read_as
-from exporter.repository.copying import Field
 
 _KEY_TYPES = {
     "id": "bigint",

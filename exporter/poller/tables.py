@@ -20,7 +20,7 @@ from exporter.history.schema import DUCKDB_TYPES
 from exporter.history.writer import Poll, Writer
 from exporter.poller.planning import Incident, Plan
 from exporter.poller.reading import Reading, TableReader, missing_keys
-from exporter.repository.copying import Field
+from exporter.repository.binary_copy import Field
 from exporter.repository.session import STANDBY_MARK, Session
 
 # A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.

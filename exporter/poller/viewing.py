@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from exporter.history.schema import REQUEST_COLUMNS
 from exporter.poller.selecting import selection
+from exporter.repository.binary_copy import Field
 from exporter.repository.catalog import archivable
-from exporter.repository.copying import Field
 from exporter.repository.session import Session
 
 PAGE_ROWS = 50_000

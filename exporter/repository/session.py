@@ -13,9 +13,9 @@ from psycopg.pq import TransactionStatus
 
 from exporter.collector import Relation, columns_of
 from exporter.errors import SourceError, SourceRefused
+from exporter.repository.binary_copy import ARROW_TYPES, Field, copy_out
 from exporter.repository.catalog import Catalog, read_catalog
 from exporter.repository.connection import begin, deadline, settings_of
-from exporter.repository.copying import ARROW_TYPES, Field, copy_out
 from exporter.repository.errors import ENABLE
 
 # How much longer than its own statement timeout a server may stay silent before its socket is cut.

@@ -16,8 +16,8 @@ from exporter.history.redaction import Privacy
 from exporter.poller.assembling import assemblies
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.shared import Shared
-from exporter.repository.source import Address, Repository
-from exporter.repository.source import Login as RepositoryLogin
+from exporter.repository.client import Address, Repository
+from exporter.repository.client import Login as RepositoryLogin
 from exporter.working import Standing
 
 POLL_SECONDS = 60.0

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.demo.postgres import SUPERUSER, Postgres
+from exporter.repository.client import Address
 from exporter.repository.connection import Connection, connect
-from exporter.repository.source import Address
 from tests.archive.source import Source
 
 DATABASE = "workgroup"

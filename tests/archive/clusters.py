@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from exporter.demo import workgroup
 from exporter.demo.postgres import Postgres
+from exporter.repository.client import Address
 from exporter.repository.connection import connect
-from exporter.repository.source import Address
 from tests.archive.cluster import DATABASE, Cluster, Standby
 from tests.archive.rig import Rig
 from tests.archive.source import PASSWORD, Source

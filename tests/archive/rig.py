@@ -15,7 +15,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.shared import Shared
-from exporter.repository.source import Address, Login, Repository
+from exporter.repository.client import Address, Login, Repository
 
 COLLECTORS = ("active_users", "http_requests")
 WITH_NAMES = ("content", "users", *COLLECTORS)

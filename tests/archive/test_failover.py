@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exporter.repository import copying
+from exporter.repository import binary_copy
 from tests.archive.cluster import Cluster, Standby, until
 from tests.archive.clusters import reach, standby
 from tests.archive.ledger import Ledger
@@ -132,7 +132,7 @@ MOMENTS = ("before the copy", "in the copy")
 @pytest.mark.fault(23)
 def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that stands in the way of the standby's recovery is ended in one line, and the next one completes."""
-    monkeypatch.setattr("exporter.repository.copying.CHUNK_ROWS", 256)
+    monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 256)
     rig = _rig(primary, tmp_path)
     ledger = Ledger(rig)
     settings = {"max_standby_streaming_delay": "0", "log_recovery_conflict_waits": "on", "deadlock_timeout": "20ms"}
@@ -175,7 +175,7 @@ def _conflict(primary: Cluster, other: Standby, cause: str) -> None:
 
 def _in_the_way(patch: pytest.MonkeyPatch, moment: str, happens: Callable[[], None]) -> None:
     """Let something happen once, when a reading has its snapshot."""
-    copy_out = copying.copy_out
+    copy_out = binary_copy.copy_out
     left = [happens]
 
     def copied(*arguments: Any) -> Any:  # noqa: ANN401 - the generator's own signature

@@ -240,7 +240,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
 
 def test_a_range_that_is_larger_than_was_thought(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by what arrives: a copy is broken off there, and the rest is read from the last id on."""
-    monkeypatch.setattr("exporter.repository.copying.CHUNK_ROWS", 64)
+    monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 64)
     monkeypatch.setattr("exporter.poller.reading.MOST_BYTES", 20_000)
     source.requests(1, 1000)
     rig.polled()

@@ -8,9 +8,9 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceRefused, SourceUnreachable
+from exporter.repository.binary_copy import Field
+from exporter.repository.client import Address
 from exporter.repository.connection import APPLICATION_NAME, Connection, connect
-from exporter.repository.copying import Field
-from exporter.repository.source import Address
 from tests.archive.rig import Rig
 from tests.archive.source import PASSWORD, Source
 from tests.archive.test_silence import reach

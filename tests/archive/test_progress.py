@@ -44,7 +44,7 @@ def test_every_batch_of_a_long_reading_is_progress(source: Source, rig: Rig, mon
         marks.append(rig.board.progress["repository"].current.mark)
 
     rig.repository.moved = marked
-    monkeypatch.setattr("exporter.repository.copying.CHUNK_ROWS", 100)
+    monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 100)
     rig.polled()
     before = len(marks)
     marks.clear()

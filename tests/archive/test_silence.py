@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exporter.repository.source import Address
+from exporter.repository.client import Address
 from tests.archive.proxy import Proxy
 from tests.archive.rig import Rig
 from tests.archive.source import Source

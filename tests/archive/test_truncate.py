@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from exporter.repository import copying
+from exporter.repository import binary_copy
 from tests.archive.cluster import until
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
@@ -103,7 +103,7 @@ def test_truncate_at_each_place(
 
 def _at(patch: pytest.MonkeyPatch, place: str, happens: Callable[[], None]) -> None:
     """Let something happen before the agent's statement that begins so, or after the first rows of a copy."""
-    execute, copy_out = psycopg.Connection.execute, copying.copy_out
+    execute, copy_out = psycopg.Connection.execute, binary_copy.copy_out
 
     def executing(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own
         text = query.decode() if isinstance(query, bytes) else str(query)

@@ -11,8 +11,8 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.rows import Row
 from exporter.demo.workgroup import quoted
 from exporter.metrics import Block
+from exporter.repository.client import Address, Login, Repository
 from exporter.repository.connection import connect
-from exporter.repository.source import Address, Login, Repository
 
 SITES = {1: "default", 2: "marketing", 3: "finance", 4: "emea"}
 CONTEXT = Context(SITES, lambda _: (None, None))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from exporter.errors import SourceError, SourceRefused
-from exporter.repository.source import Address, Login, Repository
+from exporter.repository.client import Address, Login, Repository
 from tests.repository.conftest import PASSWORD
 
 LONGEST_LINE = 600

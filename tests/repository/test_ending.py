@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.errors import PollInterrupted
-from exporter.repository.source import Address, Login, Repository
+from exporter.repository.client import Address, Login, Repository
 
 NEVER_SECONDS = 600.0
 

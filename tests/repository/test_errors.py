@@ -10,9 +10,9 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceError, SourceUnreachable
+from exporter.repository.client import Address, Login, Repository
 from exporter.repository.connection import Connection, connect
 from exporter.repository.errors import connection_error
-from exporter.repository.source import Address, Login, Repository
 from tests.components import require
 from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import CONNECTIONS, PASSWORD

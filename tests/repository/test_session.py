@@ -7,8 +7,8 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceRefused, SourceUnreachable
+from exporter.repository.client import Address, Login, Repository
 from exporter.repository.session import Session
-from exporter.repository.source import Address, Login, Repository
 from tests.archive.proxy import Proxy
 from tests.repository.conftest import PASSWORD
 
