@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.collector import Context
+from exporter.collectors.assets.metrics import FAILURES, HOURS, LAST_REFRESH, expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.collectors.assets.samples import FAILURES, HOURS, LAST_REFRESH, expose
 from exporter.metrics import Block, HistogramBlock
 
 NOW = 1_700_000_000.0

@@ -20,8 +20,8 @@ import pyarrow as pa
 from jinja2 import Environment
 
 from exporter.collector import Context
+from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.collectors.assets.samples import expose
 from exporter.exposition import Renderer, Rendering
 from exporter.exposition.board import Board, Shown
 from exporter.exposition.pages import PageMaker, Pages

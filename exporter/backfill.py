@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter import collectors, upkeep
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
-from exporter.collectors.assets.samples import HOURS, LAST_REFRESH, SLA
+from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
 from exporter.config import RunOptions
 from exporter.errors import ConfigurationError, Fault
 from exporter.exposition.formats import openmetrics_head

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from exporter import agent_families, app, collectors, logs
 from exporter.collectors import users
-from exporter.collectors.content import samples as content
+from exporter.collectors.content import metrics as content
 from exporter.config import RunOptions
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL

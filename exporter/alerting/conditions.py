@@ -10,7 +10,7 @@ import numpy as np
 from exporter import agent_families as families
 from exporter.alerting.past import Past
 from exporter.alerting.view import Assets, Found, Numbers, Pairs, View, always, never
-from exporter.collectors.assets.samples import HOUR
+from exporter.collectors.assets.metrics import HOUR
 from exporter.metrics import Family
 
 QUARTER_HOUR = 900.0

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from exporter.collectors.assets.downstream import downstream
-from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.collectors.assets.rows import ARROW_SCHEMA, downstream
 from exporter.texts import one_line
 
 LISTED = 20

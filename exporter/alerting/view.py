@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from exporter.alerting.alert import bounded_labels
 from exporter.alerting.past import Past
-from exporter.collectors.assets import samples as assets
+from exporter.collectors.assets import metrics as assets
 from exporter.exposition.board import AnyBlock
 from exporter.metrics import Block, Family
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, UNKNOWN, WARNING
+from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, UNKNOWN, WARNING
 from exporter.tabular import json_lines
 from exporter.texts import columns, visible
 

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from exporter import collectors, parts
 from exporter.collector import State, columns_of
-from exporter.collectors.assets.inventory import assets_of
-from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, SCHEMA, UNKNOWN, WARNING, judge
+from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.rows import Asset
+from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, SCHEMA, UNKNOWN, WARNING, judge
 from exporter.config import Configuration
 from exporter.errors import HistoryError, SourceError
 from exporter.freshness import promises

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, State, relation
-from exporter.collectors._columns import texts, values
+from exporter.collectors._arrow import texts, values
 from exporter.metrics import Block, Family, Labels
 
 if TYPE_CHECKING:

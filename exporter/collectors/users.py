@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from exporter.collector import Collector, Context, State, personal, relation, volatile
-from exporter.collectors._columns import texts
+from exporter.collectors._arrow import texts
 from exporter.metrics import Block, Family, Labels
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collectors.assets import samples
-from exporter.collectors.assets.downstream import downstream
-from exporter.collectors.assets.judging import STATUSES, places_of_statuses
+from exporter.collectors.assets import metrics
+from exporter.collectors.assets.rows import downstream
+from exporter.collectors.assets.status import STATUSES, places_of_statuses
 from exporter.inventory import TAG_SEPARATOR
 from exporter.metrics import Block, Family
 
@@ -144,7 +144,7 @@ class AssetTable:
     def at(self, now: float) -> "Judged":
         """Return what depends on the time of day."""
         refreshed = np.where(self.live, np.nan, self.refreshed)
-        hours = np.maximum((now - refreshed) / samples.HOUR, 0.0)
+        hours = np.maximum((now - refreshed) / metrics.HOUR, 0.0)
         tiers = np.column_stack([self.warning, self.critical])
         return Judged(hours, places_of_statuses(self.live, self.unsure, hours, tiers))
 
@@ -165,10 +165,10 @@ class Judged:
 def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
     """Make the table of the assets' rows and of the blocks that were made of these."""
     found = [block for block in blocks if isinstance(block, Block)]
-    info = next(block for block in found if block.family == samples.INFO)
+    info = next(block for block in found if block.family == metrics.INFO)
     site, project, asset_type, asset_id, asset_name, owner, connection, source = info.labels.columns
     promised = {
-        block.labels.columns[-1][0]: block for block in found if block.family == samples.SLA and len(block.labels)
+        block.labels.columns[-1][0]: block for block in found if block.family == metrics.SLA and len(block.labels)
     }
     size = len(asset_id)
     table = AssetTable(
@@ -180,13 +180,13 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         Texts.of(owner),
         Texts.of(connection),
         Texts.of(source),
-        _numbers(_one(found, samples.LAST_REFRESH), size),
+        _numbers(_one(found, metrics.LAST_REFRESH), size),
         _numbers(promised.get("warning"), size),
         _numbers(promised.get("critical"), size),
-        _numbers(_one(found, samples.NEXT_REFRESH), size),
-        _numbers(_one(found, samples.INTERVAL), size),
-        _numbers(_one(found, samples.FAILURES), size),
-        _numbers(_one(found, samples.SUSPENDED), size),
+        _numbers(_one(found, metrics.NEXT_REFRESH), size),
+        _numbers(_one(found, metrics.INTERVAL), size),
+        _numbers(_one(found, metrics.FAILURES), size),
+        _numbers(_one(found, metrics.SUSPENDED), size),
         rows.column("uses"),
         downstream(rows),
     )

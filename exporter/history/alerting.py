@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.agent_families import NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT
-from exporter.collectors.assets.of_jobs import IS_REFRESH, TASK
+from exporter.collectors.assets.refresh_jobs import IS_REFRESH, TASK
 from exporter.history.folding import add
 from exporter.history.registering import registered
 from exporter.history.totals import instant, naive

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collectors.assets.judging import SCHEMA
+from exporter.collectors.assets.status import SCHEMA
 from exporter.history.pruning import prune_audits, prune_refreshes
 from exporter.history.registering import registered
 from exporter.history.schema import AUDIT

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import tableauserverclient as tsc
 
-from exporter.collectors.assets.of_jobs import refreshes_extracts
+from exporter.collectors.assets.refresh_jobs import refreshes_extracts
 from exporter.errors import SourceError, SourceIncomplete
 from exporter.rest.arrow import identity, instant
 from exporter.rest.errors import Forbidden, OutOfScope

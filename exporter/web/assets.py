@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
-from exporter.collectors.assets.judging import STATUSES
+from exporter.collectors.assets.status import STATUSES
 from exporter.exposition.asset_table import AssetTable, Judged, Places
 from exporter.exposition.pages import AssetKey, Pages
 from exporter.status import FiringAlert

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporter.collectors.assets.judging import CRITICAL, HEALTHY, LIVE, STATUSES, UNKNOWN, WARNING
+from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, STATUSES, UNKNOWN, WARNING
 from exporter.exposition.asset_table import AssetTable, Judged, Mask, Numbers, Places
 from exporter.exposition.pages import AssetKey, Pages
 from exporter.web.parameters import Parameters, WrongParameter

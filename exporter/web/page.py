@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment
 
-from exporter.collectors.assets.judging import CRITICAL, STATUSES, UNKNOWN, WARNING
+from exporter.collectors.assets.status import CRITICAL, STATUSES, UNKNOWN, WARNING
 from exporter.exposition.pages import Pages
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only

@@ -10,7 +10,7 @@ from exporter.alerting.describing import Describer, Known
 from exporter.alerting.past import Past
 from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.view import ASSET, Sources, View
-from exporter.collectors.assets import samples as assets
+from exporter.collectors.assets import metrics as assets
 from exporter.metrics import Block, Labels
 from tests.alerting.rig import NOW
 

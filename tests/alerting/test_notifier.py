@@ -18,8 +18,8 @@ from exporter.alerting.past import Past
 from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.states import LATER_SECONDS
 from exporter.alerting.view import Found, Pairs, Sources, View
+from exporter.collectors.assets.metrics import DUE
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.collectors.assets.samples import DUE
 from exporter.history import alerting as kept
 from exporter.history.file import Limits
 from exporter.history.writer import Writer

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from exporter.audit.formats import FORMATS, as_csv, as_json, as_terminal, as_text
-from exporter.collectors.assets.judging import SCHEMA
+from exporter.collectors.assets.status import SCHEMA
 from tests.history.test_auditing import AT, judged
 
 HOSTILE = 'a,"b"\r\n\x1b[31m\u202egpj\x07[red]x[/red]é日本'

@@ -14,7 +14,7 @@ from exporter.config import Configuration, load
 from exporter.demo.simulation import Simulation
 from exporter.errors import SourceUnreachable
 from tests.audit.conftest import AT, REST, SetUp, answering, said
-from tests.collectors.assets.test_inventory import content, described, inventory
+from tests.collectors.assets.test_from_rest import content, described, inventory
 from tests.collectors.repositories import read as read_state
 from tests.history.test_auditing import judged
 

@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 
-from exporter.collectors.assets.judging import SCHEMA
+from exporter.collectors.assets.status import SCHEMA
 from exporter.errors import HistoryBusy, OutputUnwritable
 from exporter.exports import Options, delta
 from exporter.exports.delta import export

@@ -15,7 +15,7 @@ from exporter.backfill import parts_of
 from exporter.collector import Context
 from exporter.collectors import discover
 from exporter.collectors.assets import COLLECTOR as ASSETS
-from exporter.collectors.assets.judging import judge
+from exporter.collectors.assets.status import judge
 from exporter.exposition import Renderer
 from exporter.exposition.archived import active_blocks, archived_blocks
 from exporter.exposition.timestamped import lines
@@ -28,7 +28,7 @@ from exporter.history.positions import Position
 from exporter.history.redaction import Privacy
 from exporter.history.writer import Poll, Writer
 from exporter.metrics import Labels
-from tests.collectors.assets.test_samples import assets
+from tests.collectors.assets.test_metrics import assets
 from tests.exposition.reading import series
 from tests.history.past import JOBS, REQUESTS, row
 

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from exporter.collectors.assets.judging import SCHEMA
+from exporter.collectors.assets.status import SCHEMA
 from exporter.history.auditing import COMPARED
 from exporter.history.file import HistoryFile
 from exporter.history.history import History

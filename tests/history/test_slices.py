@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from exporter.collectors.assets.judging import SCHEMA
+from exporter.collectors.assets.status import SCHEMA
 from exporter.errors import HistoryBusy, HistoryError, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.schema import AUDIT

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from exporter.collector import Collector, State
 from exporter.collectors import discover
-from exporter.collectors.content.recalling import RECALLED_SECONDS
+from exporter.collectors.content.views_sql import RECALLED_SECONDS
 from exporter.exposition.board import Board
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from exporter.collectors.assets.judging import judge
+from exporter.collectors.assets.status import judge
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Content, Facts, FlowRun, Job, Site
 from exporter.demo.tableau.server import TableauServer

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from exporter.collector import Context
 from exporter.collectors.active_users import active
+from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.collectors.assets.samples import expose
 from exporter.exposition.board import AnyBlock, Board
 from exporter.exposition.pages import ASSETS, VIEWS, WORKBOOKS, PageMaker, Pages
 from exporter.exposition.recalled import Recalled, use_of

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from starlette.datastructures import QueryParams
 
-from exporter.collectors.assets.judging import STATUSES
+from exporter.collectors.assets.status import STATUSES
 from exporter.exposition.asset_table import AssetTable, Mask, Texts
 from exporter.status import FiringAlert
 from exporter.tabular import csv_lines, in_parts

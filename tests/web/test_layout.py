@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
-from exporter.collectors.assets.judging import STATUSES
+from exporter.collectors.assets.status import STATUSES
 from exporter.exposition.pages import Pages
 from exporter.status import FiringAlert, Status
 from tests.web.browsing import Visitor

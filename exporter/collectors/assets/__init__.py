@@ -1,15 +1,14 @@
 """Assets: how fresh the data of each workbook, published data source and flow is, and what was promised of it."""
 
 from exporter.collector import Collector, State
-from exporter.collectors.assets.inventory import assets_of
-from exporter.collectors.assets.judging import judge
-from exporter.collectors.assets.learning import LEARNS
+from exporter.collectors.assets.from_rest import assets_of
+from exporter.collectors.assets.history_sql import LAST_REFRESHES, REFRESH_INTERVALS
 from exporter.collectors.assets.merging import merge
-from exporter.collectors.assets.recalling import RECALLS
+from exporter.collectors.assets.metrics import FAMILIES, expose
 from exporter.collectors.assets.refreshes import known_refreshes
+from exporter.collectors.assets.repository_sql import SQL
 from exporter.collectors.assets.rows import READS, Asset
-from exporter.collectors.assets.samples import FAMILIES, expose
-from exporter.collectors.assets.statement import SQL
+from exporter.collectors.assets.status import judge
 
 COLLECTOR = Collector(
     "assets",
@@ -21,8 +20,8 @@ COLLECTOR = Collector(
             SQL,
             FAMILIES,
             expose,
-            learns=LEARNS,
-            recalls=RECALLS,
+            learns=REFRESH_INTERVALS,
+            recalls=LAST_REFRESHES,
             inventoried=assets_of,
             remembers=known_refreshes,
             merge=merge,

@@ -1,12 +1,16 @@
 """What is known of each asset: a workbook, a published data source or a flow, neither deleted nor archived."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import columns_of, personal, relation
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
+from exporter.inventory import TAG_SEPARATOR
 
 SOURCES = ("repository", "metadata", "job", "created", "updated_at")
 """What freshness may be taken from, the best first."""
@@ -105,3 +109,16 @@ READS = (
     PROJECTS,
     PROJECTS_CONTENTS,
 )
+
+
+def downstream(rows: pa.Table) -> Mapping[str, Sequence[int]]:
+    """Return for each data source, by its LUID, the positions of the rows that use it, in order."""
+    uses = pc.split_pattern(rows.column("uses").combine_chunks(), TAG_SEPARATOR)
+    sources = pc.list_flatten(uses).dictionary_encode()
+    places = pc.list_parent_indices(uses).to_numpy()
+    numbers = sources.indices.to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    found = places[order].tolist()
+    ends = np.cumsum(np.bincount(numbers, minlength=len(sources.dictionary))).tolist()
+    luids = sources.dictionary.to_pylist()
+    return {luid: found[start:end] for luid, start, end in zip(luids, [0, *ends[:-1]], ends, strict=False)}

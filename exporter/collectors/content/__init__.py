@@ -2,11 +2,9 @@
 
 from exporter.collector import Collector, State
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
-from exporter.collectors.content.connections import DATA_CONNECTIONS, DATA_CONNECTIONS_SQL, DataConnection
-from exporter.collectors.content.places import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
-from exporter.collectors.content.recalling import RECALLED_SECONDS, VIEWS_RECALL, WORKBOOKS_RECALL
-from exporter.collectors.content.samples import BYTES, CONTENT, counting
-from exporter.collectors.content.sources import (
+from exporter.collectors.content.datasources import (
+    DATA_CONNECTIONS,
+    DATA_CONNECTIONS_SQL,
     DATASOURCES,
     DATASOURCES_SQL,
     EXTRACT_OWNERS,
@@ -14,10 +12,14 @@ from exporter.collectors.content.sources import (
     EXTRACTS_SQL,
     FLOWS,
     FLOWS_SQL,
+    DataConnection,
     Datasource,
     Extract,
     Flow,
 )
+from exporter.collectors.content.metrics import BYTES, CONTENT, counting
+from exporter.collectors.content.sites_projects import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
+from exporter.collectors.content.views_sql import RECALLED_SECONDS, VIEWS_RECALL, WORKBOOKS_RECALL
 from exporter.collectors.content.workbooks import VIEWS, VIEWS_SQL, WORKBOOKS, WORKBOOKS_SQL, View, Workbook
 
 COUNTED = (CONTENT,)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time
 
-from exporter.collectors.assets.of_jobs import is_refresh
+from exporter.collectors.assets.refresh_jobs import is_refresh
 from exporter.demo.cadence import DAY_MINUTES
 from exporter.demo.jobs import FAILURE, TABLES, content_of
 from exporter.demo.rows import Row

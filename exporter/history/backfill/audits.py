@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from exporter.collectors.assets.samples import HOURS, LAST_REFRESH, SLA
+from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
 from exporter.history.auditing import REPEATED_AFTER
 from exporter.history.backfill.parts import Slice
 from exporter.history.backfill.scratch import put

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from exporter.collectors.assets.samples import HOUR, HOURS, LABELS, LAST_REFRESH, SLA
+from exporter.collectors.assets.metrics import HOUR, HOURS, LABELS, LAST_REFRESH, SLA
 from exporter.history.backfill.steps import DAY_SECONDS, Steps
 from exporter.metrics import Family
 

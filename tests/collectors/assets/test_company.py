@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from exporter.collectors.assets import COLLECTOR
-from exporter.collectors.assets.inventory import assets_of
+from exporter.collectors.assets.from_rest import assets_of
 from exporter.demo.names import ODD
 from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from exporter.collectors.content import COLLECTOR
-from exporter.collectors.content.connections import DataConnection
-from exporter.collectors.content.places import Project, Site
-from exporter.collectors.content.sources import Datasource, Extract, Flow
+from exporter.collectors.content.datasources import DataConnection, Datasource, Extract, Flow
+from exporter.collectors.content.sites_projects import Project, Site
 from exporter.collectors.content.workbooks import View, Workbook
 from exporter.demo.simulation import Simulation
 from tests.collectors.repositories import CONTEXT, SITES, Handmade, Samples, at, read, samples

@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from exporter.collector import columns_of
-from exporter.collectors.assets.learning import LEARNS
+from exporter.collectors.assets.history_sql import REFRESH_INTERVALS
 from exporter.collectors.background_jobs import Job
-from tests.collectors.assets.test_samples import assets
+from tests.collectors.assets.test_metrics import assets
 from tests.collectors.repositories import at
 
 NEWEST = at(19)
@@ -33,7 +33,7 @@ def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[floa
             marks = ", ".join("?" * len(job))
             connection.execute(f"INSERT INTO background_jobs ({names}) VALUES ({marks})", list(job.values()))
         connection.register("state", assets(*rows))
-        return dict(connection.execute(LEARNS).fetchall())
+        return dict(connection.execute(REFRESH_INTERVALS).fetchall())
 
 
 def jobs(*hours_ago: float, **values: object) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from exporter.collectors.content.recalling import VIEWS_RECALL, WORKBOOKS_RECALL
+from exporter.collectors.content.views_sql import VIEWS_RECALL, WORKBOOKS_RECALL
 
 TODAY = date(2026, 7, 27)
 NOW = datetime(2026, 7, 27, 10)  # noqa: DTZ001 - naive, as in the history

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporter.collector import Context
-from exporter.collectors._columns import Instants, instants, known, texts, values
-from exporter.collectors.assets.describing import promised
+from exporter.collectors._arrow import Instants, instants, known, texts, values
+from exporter.collectors.assets.sla import promised
 from exporter.metrics import Block, Family, Labels, Value
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from exporter.collector import columns_of
-from exporter.collectors.assets.recalling import RECALLS
+from exporter.collectors.assets.history_sql import LAST_REFRESHES
 from exporter.collectors.background_jobs import Job
-from tests.collectors.assets.test_samples import assets
+from tests.collectors.assets.test_metrics import assets
 from tests.collectors.repositories import at
 
 NOW = at(19)
@@ -32,7 +32,7 @@ def recall(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[flo
             names, marks = ", ".join(job), ", ".join("?" * len(job))
             connection.execute(f"INSERT INTO background_jobs ({names}) VALUES ({marks})", list(job.values()))
         connection.register("state", assets(*rows))
-        found = connection.sql(RECALLS, params={"now": NOW}).fetchall()
+        found = connection.sql(LAST_REFRESHES, params={"now": NOW}).fetchall()
         epoch = connection.execute("SELECT epoch(?::TIMESTAMP)", [NOW]).fetchall()[0][0]
     return [(asset_id, (epoch - ended) / 3600, seconds, outcome) for asset_id, ended, seconds, outcome in found]
 

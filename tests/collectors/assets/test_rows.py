@@ -4,8 +4,7 @@ from random import Random
 
 import pyarrow as pa
 
-from exporter.collectors.assets.downstream import downstream
-from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.collectors.assets.rows import ARROW_SCHEMA, downstream
 from exporter.inventory import TAG_SEPARATOR
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from exporter.collector import Context, Promises
 from exporter.collectors.assets import COLLECTOR
-from exporter.collectors.assets.judging import SCHEMA, STATUSES, judge
+from exporter.collectors.assets.status import SCHEMA, STATUSES, judge
 from exporter.config.freshness import Promise
 from exporter.freshness import promises
-from tests.collectors.assets.test_samples import NOON, assets
+from tests.collectors.assets.test_metrics import NOON, assets
 from tests.collectors.repositories import SITES, samples
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Promises
-from exporter.collectors._columns import MICROSECONDS, Instants, instants, texts
-from exporter.collectors.assets.describing import promised
-from exporter.collectors.assets.samples import HOUR
+from exporter.collectors._arrow import MICROSECONDS, Instants, instants, texts
+from exporter.collectors.assets.metrics import HOUR
+from exporter.collectors.assets.sla import promised
 
 HEALTHY, WARNING, CRITICAL, LIVE, UNKNOWN = STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 """What an asset may be found to be: Unknown has data, of which nobody says when it was refreshed."""

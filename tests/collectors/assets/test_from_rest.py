@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.collector import columns_of
-from exporter.collectors.assets.inventory import assets_of
+from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.refreshes import known_refreshes
 from exporter.inventory import (
     TAG_SEPARATOR,
