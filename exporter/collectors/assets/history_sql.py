@@ -118,7 +118,7 @@ LAST_REFRESHES = f"""
     QUALIFY row_number() OVER (PARTITION BY asset_id ORDER BY completed_at DESC) <= 30
     ORDER BY asset_id, completed_at
 """
-"""For the page of an asset: the last 30 refreshes of 30 days, the oldest first, as (asset_id, ended_at, seconds, outcome).
+"""For the page of an asset, its last 30 refreshes of 30 days: (asset_id, ended_at, seconds, outcome), the oldest first.
 
 ``outcome`` is Tableau's finish code: 0 success, 1 failure, 2 cancelled, -1 where there is none.
 """
