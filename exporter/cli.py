@@ -129,8 +129,8 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
 
     It is asked at the address of the configuration, by TLS where that has it, and through no proxy. For containers.
     """
-    from exporter.web.access import load_access
     from exporter.web.health import check_health
+    from exporter.web.web_config import load_access
 
     flags = {"web.listen_address": listen_address, "web.config_file": web_config_file}
     chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})

@@ -15,7 +15,7 @@ from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.repository.client import Address, Login
 from exporter.rest import credentials as rest
-from exporter.web.access import Access, load_access
+from exporter.web.web_config import Access, load_access
 
 # A statement or a request may take one timeout. Waiting for the history file and for silent hosts takes up to half a
 # minute, however short the timeouts are.

@@ -36,7 +36,7 @@ from exporter.history.query import ask
 from exporter.history.redaction import Privacy
 from exporter.history.sandbox import parse
 from exporter.web import assets, usage
-from exporter.web.access import load_access
+from exporter.web.web_config import load_access
 from tests.components import require
 
 ROOT = Path(__file__).parents[1]

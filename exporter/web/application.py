@@ -14,17 +14,14 @@ from starlette.routing import Route
 from exporter.errors import ConfigurationError
 from exporter.exposition.pages import Pages
 from exporter.status import Status
-from exporter.web.access import Access
-from exporter.web.allowed_hosts import AllowedHosts
-from exporter.web.environment import environment
-from exporter.web.files import StaticFiles
-from exporter.web.filtering import COLLECT, EXCLUDE, chosen_collectors
-from exporter.web.guard import BasicAuthentication, comes_from_elsewhere
-from exporter.web.large import LargeResponse
+from exporter.web.concurrency import Turns
+from exporter.web.middleware import AllowedHosts, BasicAuthentication, comes_from_elsewhere
 from exporter.web.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
 from exporter.web.pages import PageRoutes
-from exporter.web.parameters import WrongParameter
-from exporter.web.turns import Turns
+from exporter.web.query_params import COLLECT, EXCLUDE, WrongParameter, chosen_collectors
+from exporter.web.streaming import LargeResponse
+from exporter.web.templating import StaticFiles, environment
+from exporter.web.web_config import Access
 
 # Of plain expositions, which are decompressed while they are sent. Those that are sent as they are kept need no turn.
 _PLAIN_AT_ONCE, _PLAIN_SEATS = 4, 16

@@ -9,7 +9,7 @@ from exporter.status import Status
 from exporter.texts import span
 from exporter.web.assets import Row, known, only, row_of
 from exporter.web.charts import strip
-from exporter.web.environment import minute
+from exporter.web.templating import minute
 
 LISTED = 200
 """How many workbooks downstream are listed."""

@@ -11,9 +11,9 @@ from exporter.exposition.asset_table import AssetTable, Judged, Places
 from exporter.exposition.pages import AssetKey, Pages
 from exporter.status import FiringAlert
 from exporter.tabular import Cell
-from exporter.web.choosing import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, alerted, chosen
+from exporter.web.asset_query import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, alerted, chosen
 from exporter.web.downloads import at
-from exporter.web.paging import Paging, address
+from exporter.web.query_params import Paging, address
 
 PATH, CSV_PATH, JSON_PATH = "/assets", "/assets.csv", "/assets.json"
 FILE_HEAD = (

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from exporter.tabular import Cell, csv_lines, in_parts, json_lines
 from exporter.texts import UNKNOWN
-from exporter.web.environment import instant
+from exporter.web.templating import instant
 
 Lines = Callable[[Sequence[str], Iterable[Sequence[Cell]]], Iterator[str]]
 

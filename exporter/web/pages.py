@@ -12,13 +12,13 @@ from starlette.routing import Route
 
 from exporter.exposition.pages import Pages
 from exporter.status import Status
-from exporter.web import asset, assets, choosing, usage
+from exporter.web import asset, asset_query, assets, usage
+from exporter.web.concurrency import Busy, Turns, busy, has_left
 from exporter.web.downloads import download, refusal
-from exporter.web.environment import encoded, source_state
-from exporter.web.large import StreamedInTurn
-from exporter.web.page import StatusPage
-from exporter.web.parameters import Parameters, WrongParameter
-from exporter.web.turns import Busy, Turns, busy, has_left
+from exporter.web.query_params import Parameters, WrongParameter
+from exporter.web.status_page import StatusPage
+from exporter.web.streaming import StreamedInTurn
+from exporter.web.templating import encoded, source_state
 
 _AT_ONCE, _WAITING, _FILES = 2, 16, 16
 
@@ -91,23 +91,23 @@ class PageRoutes:
 
     def assets(self, request: Request) -> Response:
         """Show the table of assets."""
-        parameters = Parameters(request.query_params, choosing.PARAMETERS, ["status"])
+        parameters = Parameters(request.query_params, asset_query.PARAMETERS, ["status"])
         form = parameters.choice("format", ("html", "csv", "json"), "html")
         if form != "html":
             return self.assets_file(form, request)
-        choice, page = choosing.Choice.of(parameters), parameters.page()
+        choice, page = asset_query.Choice.of(parameters), parameters.page()
         pages, status = self._shown.pages(), self._shown.status()
         values = assets.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
         return self._page("assets.html", status, pages, values)
 
     def assets_file(self, form: str, request: Request) -> Response:
         """Send everything that fits, as CSV or JSON."""
-        parameters = Parameters(request.query_params, choosing.PARAMETERS, ["status"])
+        parameters = Parameters(request.query_params, asset_query.PARAMETERS, ["status"])
         parameters.choice("format", (form,), form)
         parameters.page()
-        choice = choosing.Choice.of(parameters)
+        choice = asset_query.Choice.of(parameters)
         pages, now = self._shown.pages(), self._shown.status().now
-        among = choosing.alerted(pages, choice)
+        among = asset_query.alerted(pages, choice)
         rows = assets.file_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
         return download("assets", form, assets.FILE_HEAD, rows)
 

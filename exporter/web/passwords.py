@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import bcrypt
 
-from exporter.web.turns import FairQueue
+from exporter.web.concurrency import FairQueue
 
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _BCRYPT_BYTES = 72

@@ -13,11 +13,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from exporter.errors import WebError
-from exporter.web.access import Access
 from exporter.web.connections import Connections, Listener
 from exporter.web.log_limit import limit_libraries
-from exporter.web.patience import HEAD_BYTES, KEEP_ALIVE_SECONDS, ImpatientProtocol
+from exporter.web.protocol import HEAD_BYTES, KEEP_ALIVE_SECONDS, ImpatientProtocol
 from exporter.web.tls import LiveContext
+from exporter.web.web_config import Access
 
 _PATIENCE_SECONDS = 30.0
 _GRACE_SECONDS = 3

@@ -1,6 +1,6 @@
-"""The page of use: requests and people by the hour, and which workbooks are opened most, or not at all."""
+"""The usage page: requests and active users by the hour, and which workbooks are opened most, or not at all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ from exporter.tabular import Cell
 from exporter.web.assets import known
 from exporter.web.charts import hourly
 from exporter.web.downloads import at
-from exporter.web.paging import Paging, address
-from exporter.web.parameters import Parameters, WrongParameter
-from exporter.web.unknown import DAY_SECONDS, why_no_content, why_no_requests
+from exporter.web.query_params import Paging, Parameters, WrongParameter, address
+from exporter.web.templating import minute
 
 PATH, CSV_PATH, JSON_PATH = "/usage", "/usage.csv", "/usage.json"
 PARAMETERS = ("site", "days", "list", "page")
@@ -246,3 +245,54 @@ def content_rows(content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
         )
         for place in places_of(content, asked).tolist()
     )
+
+
+DAY_SECONDS = 86_400.0
+ONLY_A_REPOSITORY = (
+    "The agent reads requests only from the repository of Tableau Server, and none is configured: nothing is known of"
+    " requests and active users, nor of what is opened."
+)
+
+NOT_ASKED = (
+    "The history was not asked yet what was opened: the list appears with one of the next polls. Where it does not, the"
+    " agent's log says why."
+)
+
+
+def why_no_requests(pages: Pages, sources: Container[str]) -> str:
+    """Say why no requests are shown, empty where they are; ``sources`` are the names of those that are polled."""
+    if "repository" not in sources:
+        return ONLY_A_REPOSITORY
+    if "http_requests" not in pages.watched:
+        return (
+            "The collector http_requests is switched off: nothing is known of requests, nor of what is opened or"
+            " not opened."
+        )
+    if pages.use is None:
+        return "No poll has counted requests yet: this page fills with the first one."
+    return ""
+
+
+def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> str:
+    """Say why a list of content is not shown where requests are, empty where it is; 0 days are of what is opened."""
+    if "content" not in pages.watched:
+        return "The collector content is switched off: nothing is known of workbooks that are opened or not."
+    if listed is None:
+        return NOT_ASKED
+    known = known_from(pages, unused_days)
+    if known is None:
+        return "No opening has been seen yet: since when openings are known is not known either."
+    if known > listed.asked_at:
+        return (
+            f"What was not opened for {unused_days} days can be told from {minute(known)[:10]} on: openings are known"
+            f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."
+        )
+    return ""
+
+
+def known_from(pages: Pages, unused_days: int) -> float | None:
+    """Return from when on a list can be told (Unix seconds), None where nobody knows; what is opened always can."""
+    if not unused_days:
+        return 0.0
+    since = None if pages.use is None else pages.use.loads_since
+    return None if since is None else since + unused_days * DAY_SECONDS

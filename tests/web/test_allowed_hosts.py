@@ -8,15 +8,15 @@ import pytest
 import structlog
 import trustme
 
-from exporter.web import allowed_hosts
-from exporter.web.access import Access
+from exporter.web import middleware
 from exporter.web.application import application
 from exporter.web.passwords import Passwords
 from exporter.web.server import WebServer
 from exporter.web.tls import Tls, TlsFiles
+from exporter.web.web_config import Access
 from tests.web.fakes import FakeEndpoint, Started
 from tests.web.raw import exchange, get
-from tests.web.test_guard import HASHED, basic
+from tests.web.test_middleware import HASHED, basic
 
 IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 REFUSED = b"This address answers to localhost only: put the name that you use into web.allowed_hosts.\n"
@@ -139,7 +139,7 @@ def test_what_a_reload_allows_passes_at_once(started: Started) -> None:
 def test_refused_hosts_are_hardly_logged(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are refused, one line a minute names a Host, cut and with nothing that moves a cursor."""
     with structlog.testing.capture_logs() as lines:
-        monkeypatch.setattr(allowed_hosts, "log", structlog.get_logger())
+        monkeypatch.setattr(middleware, "log", structlog.get_logger())
         at = port(started, Access())
         for _ in range(20):
             exchange(at, get("/metrics", "Host: \x85evil.example" + "x" * 500))

@@ -8,7 +8,7 @@ import pytest
 import trustme
 from trustme import KeyType
 
-from exporter.web.certificate import expires_at
+from exporter.web.tls import expires_at
 
 EXPIRIES = {"expired": datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), "after 2050": datetime(2060, 1, 1, tzinfo=UTC)}
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

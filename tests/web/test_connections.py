@@ -17,10 +17,10 @@ import trustme
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from exporter.web.access import load_access
 from exporter.web.application import application
-from exporter.web.patience import ImpatientProtocol
+from exporter.web.protocol import ImpatientProtocol
 from exporter.web.server import WebServer
+from exporter.web.web_config import load_access
 from tests.web.fakes import FakeEndpoint, Started
 
 SILENT = 300

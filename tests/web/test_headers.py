@@ -5,9 +5,9 @@ from email.message import Message
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from exporter.web.access import Access
 from exporter.web.application import application
 from exporter.web.server import WebServer
+from exporter.web.web_config import Access
 from tests.web.fakes import FakeEndpoint, Started
 from tests.web.raw import exchange, get
 from tests.web.test_application import PATHS

@@ -10,10 +10,10 @@ import bcrypt
 import pytest
 import trustme
 
-from exporter.web.access import Access, load_access
 from exporter.web.application import application
 from exporter.web.health import check_health
 from exporter.web.server import WebServer
+from exporter.web.web_config import Access, load_access
 from tests.web.fakes import FakeEndpoint, Started
 from tests.web.test_tls import install
 

@@ -10,10 +10,10 @@ import pytest
 
 from exporter.exposition.asset_table import AssetTable, Judged
 from exporter.exposition.pages import Pages
-from exporter.web.access import Access
 from exporter.web.application import application
 from exporter.web.assets import Row, row_of
 from exporter.web.passwords import Passwords
+from exporter.web.web_config import Access
 from tests.web.fakes import FakeEndpoint, ask
 from tests.web.shown import an_asset, some_pages
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import h11
 
-from exporter.web.passing import PassingConnection
-from exporter.web.patience import HEAD_BYTES
+from exporter.web.protocol import HEAD_BYTES, PassingConnection
 
 
 def test_a_body_is_handed_on_as_it_is() -> None:

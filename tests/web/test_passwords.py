@@ -7,8 +7,8 @@ from collections.abc import Callable
 import bcrypt
 import pytest
 
+from exporter.web.concurrency import Busy
 from exporter.web.passwords import Passwords, is_hash, matches
-from exporter.web.turns import Busy
 
 HASHES = {
     "alice": bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode(),

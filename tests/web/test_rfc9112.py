@@ -2,10 +2,10 @@
 
 import pytest
 
-from exporter.web.access import Access
 from exporter.web.application import application
 from exporter.web.log_limit import LIMIT
 from exporter.web.server import WebServer
+from exporter.web.web_config import Access
 from tests.web.fakes import FakeEndpoint, Started
 from tests.web.raw import exchange, get
 

@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import WebError
 from exporter.web.application import application
-from exporter.web.patience import CountedTransport
+from exporter.web.protocol import CountedTransport
 from exporter.web.server import WebServer
 from tests.web.fakes import FakeEndpoint, Started
 

@@ -12,10 +12,10 @@ import trustme
 from structlog.testing import capture_logs
 
 from exporter.agent_families import WEB_CERTIFICATE_EXPIRY
-from exporter.web.access import Access, load_access
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry, Tls, TlsFiles
+from exporter.web.web_config import Access, load_access
 from tests.web.fakes import FakeEndpoint
 
 Serve = Callable[[str], tuple[WebServer, Access]]

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from exporter.errors import ConfigurationError
-from exporter.web.access import load_access
+from exporter.web.web_config import load_access
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 PAIR = "cert_file: server.crt, key_file: server.key"

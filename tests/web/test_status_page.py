@@ -13,8 +13,8 @@ import pytest
 
 from exporter.exposition.pages import Pages
 from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, FreshnessSource, SourceStatus, Status
-from exporter.web.environment import ago, environment, instant, size, source_state
-from exporter.web.page import SOURCES_LISTED, StatusPage, troubles
+from exporter.web.status_page import SOURCES_LISTED, StatusPage, troubles
+from exporter.web.templating import ago, environment, instant, size, source_state
 from tests.web.fakes import NOW, a_status
 from tests.web.shown import AT, an_asset, an_estate, some_pages
 

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from exporter.exposition.pages import Pages
 from exporter.web.application import application
-from exporter.web.turns import Busy, FairQueue, Turns
+from exporter.web.concurrency import Busy, FairQueue, Turns
 from tests.web.fakes import FakeEndpoint, ask
 
 GENEROUS = 60.0

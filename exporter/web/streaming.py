@@ -8,7 +8,7 @@ from anyio.lowlevel import checkpoint
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from exporter.web.turns import Busy, Turns, busy
+from exporter.web.concurrency import Busy, Turns, busy
 
 # What is given to a connection at once. asyncio copies what the system does not take, and uvicorn waits until most of
 # it is on its way; each time the interpreter may have to be waited for.

@@ -3,8 +3,7 @@
 import pytest
 from starlette.datastructures import QueryParams
 
-from exporter.web.paging import Paging, address
-from exporter.web.parameters import Parameters, WrongParameter
+from exporter.web.query_params import Paging, Parameters, WrongParameter, address
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, STATUSES, UNKNOWN, WARNING
 from exporter.exposition.asset_table import AssetTable, Judged, Mask, Numbers, Places
 from exporter.exposition.pages import AssetKey, Pages
-from exporter.web.parameters import Parameters, WrongParameter
+from exporter.web.query_params import Parameters, WrongParameter
 
 COLUMNS = {
     "name": "Asset",

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from exporter.web.access import Access
 from exporter.web.application import application
-from exporter.web.guard import BasicAuthentication, _network
+from exporter.web.middleware import BasicAuthentication, _network
 from exporter.web.passwords import Passwords
+from exporter.web.web_config import Access
 from tests.web.fakes import FakeEndpoint, ask
 
 HASHED = bcrypt.hashpw("pässword:".encode(), bcrypt.gensalt(4)).decode()

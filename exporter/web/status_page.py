@@ -12,7 +12,7 @@ from exporter.collectors.assets.status import CRITICAL, STATUSES, UNKNOWN, WARNI
 from exporter.exposition.pages import Pages
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only
-from exporter.web.environment import encoded, minute, source_state
+from exporter.web.templating import encoded, minute, source_state
 
 SOURCES_LISTED = 20
 """How many sources of freshness are listed, those that were read longest ago first."""

@@ -1,6 +1,8 @@
-"""The parameters of a page, taken out of its address: an empty one is as good as none, a wrong one is said."""
+"""Query parameters of pages and of ``/metrics``. Empty means missing; invalid raises WrongParameter."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
@@ -65,3 +67,67 @@ def quoted(text: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return f"are {', '.join(names)}" if names else "is none"
+
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which part of a list is shown: ``page`` from 1 on, of ``size`` rows each."""
+
+    count: int
+    size: int
+    page: int = 1
+
+    def __post_init__(self) -> None:
+        if self.page > self.pages:
+            pages = "is one page" if self.pages == 1 else f"are {self.pages:,} pages"
+            raise WrongParameter(f"page cannot be {self.page}; there {pages}.")
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are: one of an empty list too."""
+        return max(1, -(-self.count // self.size))
+
+    @property
+    def begin(self) -> int:
+        """How many rows stand before this page."""
+        return (self.page - 1) * self.size
+
+    @property
+    def end(self) -> int:
+        """How many rows stand up to the end of this page."""
+        return min(self.count, self.page * self.size)
+
+
+def address(path: str, pairs: Pairs, changes: Mapping[str, str | None]) -> str:
+    """Return an address with some parameters changed, or taken out by None."""
+    kept = [(name, value) for name, value in pairs if name not in changes]
+    kept += [(name, value) for name, value in changes.items() if value is not None]
+    query = urlencode([(name, value.encode(errors="replace")) for name, value in kept])
+    return f"{path}?{query}" if query else path
+
+
+COLLECT, EXCLUDE = "collect[]", "exclude[]"
+
+
+def chosen_collectors(
+    collected: Sequence[str], excluded: Sequence[str], collectors: Mapping[str, bool]
+) -> Collection[str]:
+    """Return the names of the collectors that are asked for; ``collectors`` maps each to whether it is enabled.
+
+    Raises WrongParameter where both parameters are given, and for a collector to collect that is unknown or disabled.
+    Excluding such a collector changes nothing.
+    """
+    if collected and excluded:
+        raise WrongParameter(f"{COLLECT} and {EXCLUDE} cannot be combined; give one of the two.")
+    enabled = {name for name, is_enabled in collectors.items() if is_enabled}
+    if excluded:
+        return enabled.difference(excluded)
+    for name in collected:
+        if name not in collectors:
+            raise WrongParameter(f"There is no collector {quoted(name)}; there are {', '.join(sorted(collectors))}.")
+        if name not in enabled:
+            raise WrongParameter(f"The collector {name} is disabled.")
+    return set(collected)

@@ -1,12 +1,18 @@
-"""Templates for all pages: whatever came from outside is escaped, and what a template lacks is an error."""
+"""Jinja environment of all pages, with its filters, and the static files. Everything from outside is escaped."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib import resources
+from mimetypes import guess_type
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from exporter.status import SourceStatus
 from exporter.texts import UNKNOWN, coarse, span
@@ -105,3 +111,24 @@ def source_state(source: SourceStatus) -> str:
     if source.up:
         return "up"
     return "waiting" if source.tried_at is None else "down"
+
+
+class StaticFiles:
+    """Everything in ``static/``, in memory."""
+
+    def __init__(self) -> None:
+        folder = resources.files("exporter.web") / "static"
+        self._contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+    def address(self, name: str) -> str:
+        """Return where a page finds a file."""
+        return f"/static/{name}?v={hashlib.sha256(self._contents[name]).hexdigest()[:12]}"
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request for one file."""
+        name = request.path_params["name"]
+        if name not in self._contents:
+            raise HTTPException(404)
+        media_type, _ = guess_type(name)
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Response(self._contents[name], headers=headers, media_type=media_type)

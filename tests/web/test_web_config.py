@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from exporter.errors import ConfigurationError
-from exporter.web.access import Access, load_access
+from exporter.web.web_config import Access, load_access
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 

@@ -1,19 +1,22 @@
-"""HTTP/1.1 with a bound that uvicorn lacks: who stalls while sending a request or taking an answer is cut off.
+"""HTTP/1.1 on a connection: timeouts that uvicorn lacks, the checks of RFC 9112 that h11 lacks, security headers.
 
-Without it, a few connections that say nothing would use up the limit for ever. A slow client is borne with.
+Without the timeouts, a few silent connections would use up the connection limit for ever. A slow client is tolerated.
 """
 
 import asyncio
+import re
 import socket
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import h11
+from h11 import SERVER, Connection, Event, RemoteProtocolError, Request, Response
+from starlette.datastructures import MutableHeaders
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from exporter.web.access import Access
-from exporter.web.allowed_hosts import ON_LOOPBACK
 from exporter.web.connections import Connections
-from exporter.web.passing import PassingConnection
+from exporter.web.middleware import ON_LOOPBACK
+from exporter.web.web_config import Access
 
 KEEP_ALIVE_SECONDS = 75
 """Above the usual scrape interval, so that Prometheus keeps its connection."""
@@ -139,3 +142,85 @@ class CountedTransport:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a transport has
         return getattr(self._transport, name)
+
+
+class PassingConnection(Connection):
+    """The server's side of a connection; ``headers`` returns the configured headers of an answer."""
+
+    def __init__(self, max_incomplete_event_size: int, headers: Callable[[], Mapping[str, str]] = dict) -> None:
+        super().__init__(SERVER, max_incomplete_event_size)
+        self._headers = headers
+
+    def next_event(self) -> Any:  # noqa: ANN401 - an event, or what h11 has instead of one
+        """Return what comes next from the client. Raises h11.RemoteProtocolError where that is no valid request."""
+        event = super().next_event()
+        return checked(event) if isinstance(event, Request) else event
+
+    def send(self, event: Event) -> bytes | None:  # type: ignore[override] # as h11 has it, without its overloads
+        """Return what is to be sent for an event, None where the connection ends; of a body, the very object."""
+        if isinstance(event, Response):
+            event = self._completed(event)
+        pieces = self.send_with_data_passthrough(event)
+        if pieces is None:
+            return None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _completed(self, answer: Response) -> Response:
+        """Add the headers here, where answers of uvicorn pass too: 400, 500 and 503."""
+        return Response(
+            status_code=answer.status_code,
+            headers=with_security_headers(list(answer.headers), self._headers()),
+            http_version=answer.http_version,
+            reason=answer.reason,
+        )
+
+
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)")
+
+
+def checked(request: Request) -> Request:
+    """Return a request in origin-form. Raises RemoteProtocolError where its framing or its target is ambiguous."""
+    names = {name for name, _ in request.headers}
+    # Section 6.1: two readings of where a request ends are how one is smuggled past a proxy in front.
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
+        raise RemoteProtocolError("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+    absolute = _ABSOLUTE.fullmatch(request.target)
+    return _in_origin_form(request, *absolute.groups()) if absolute else request
+
+
+def _in_origin_form(request: Request, authority: bytes, target: bytes) -> Request:
+    """Take the host of an absolute target in place of the header Host, as section 3.2.2 asks."""
+    if not authority or b"@" in authority:
+        raise RemoteProtocolError("the target names no host, or a user")
+    headers = [(name, value) for name, value in request.headers.raw_items() if name.lower() != b"host"]
+    return Request(
+        method=request.method,
+        target=target if target.startswith(b"/") else b"/" + target,
+        headers=[(b"Host", authority), *headers],
+        http_version=request.http_version,
+    )
+
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+def with_security_headers(headers: RawHeaders, configured: Mapping[str, str]) -> RawHeaders:
+    """Return the headers of an answer with those above where it lacks them, and with those of the configuration.
+
+    The names of ``headers`` are in small letters.
+    """
+    found = MutableHeaders(raw=list(headers))
+    for name, value in SECURITY_HEADERS.items():
+        found.setdefault(name, value)
+    found.update(configured)
+    return found.raw

@@ -11,9 +11,9 @@ from exporter.collectors.assets.status import STATUSES
 from exporter.exposition.asset_table import AssetTable, Mask, Texts
 from exporter.status import FiringAlert
 from exporter.tabular import csv_lines, in_parts
+from exporter.web.asset_query import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
 from exporter.web.assets import FILE_HEAD, file_rows, row_of
-from exporter.web.choosing import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
-from exporter.web.parameters import Parameters
+from exporter.web.query_params import Parameters
 from tests.web.fakes import NOW
 from tests.web.shown import an_asset, some_pages
 
