@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from exporter import collectors, exports
 from exporter.agent_families import INCIDENT_KINDS
 from exporter.cli import main
-from exporter.config import Configuration, load, schema
+from exporter.config import Configuration, keys, load
 from exporter.config.freshness import Match, Rule
 from exporter.demo.draft import SMALL
 from exporter.demo.simulation import Simulation
@@ -103,10 +103,10 @@ def documented_keys() -> dict[str, tuple[str, str]]:
 
 def declared_keys() -> set[str]:
     """Return every key that the configuration knows, but the sections at its top."""
-    keys = {".".join(path) for path in schema.paths(Configuration)} - {*Configuration.model_fields} | {"collectors"}
-    keys |= {f"collectors.{name}" for name in KNOWN}
-    keys |= {f"freshness.rules[].{name}" for name in Rule.model_fields}
-    return keys | {f"freshness.rules[].match.{name}" for name in Match.model_fields}
+    declared = {".".join(path) for path in keys.paths(Configuration)} - {*Configuration.model_fields} | {"collectors"}
+    declared |= {f"collectors.{name}" for name in KNOWN}
+    declared |= {f"freshness.rules[].{name}" for name in Rule.model_fields}
+    return declared | {f"freshness.rules[].match.{name}" for name in Match.model_fields}
 
 
 def loaded(document: dict[str, Any], path: Path) -> Configuration:
@@ -151,7 +151,7 @@ def _declared_default(key: str) -> object:
     parts: list[str | int] = []
     for part in key.split("."):
         parts += [part.removesuffix("[]"), 0] if part.endswith("[]") else [part]
-    section = schema.kind(Configuration, parts[:-1])
+    section = keys.kind(Configuration, parts[:-1])
     assert isinstance(section, type)
     assert issubclass(section, BaseModel)
     field = section.model_fields[str(parts[-1])]

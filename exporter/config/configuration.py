@@ -1,4 +1,4 @@
-"""The whole configuration, and what its author should know although it is valid."""
+"""The whole configuration, and the warnings about what is valid and yet risky."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Annotated, cast
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo
 
 from exporter import proxies
-from exporter.config import schema
+from exporter.config import keys
 from exporter.config.addresses import crosses_network_in_clear
 from exporter.config.freshness import Freshness
 from exporter.config.sections import Alertmanager, History, Limits, Log, Privacy, Repository, Rest, Section, Web
@@ -33,7 +33,7 @@ class Circumstances:
 def _known_collector(name: str, info: ValidationInfo) -> str:
     known = cast("Circumstances", info.context).collector_names
     if name not in known:
-        raise ValueError(f"unknown collector{schema.suggestion(name, sorted(known))}")
+        raise ValueError(f"unknown collector{keys.suggestion(name, sorted(known))}")
     return name
 
 

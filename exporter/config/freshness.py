@@ -1,4 +1,4 @@
-"""What was promised of each asset: how old its data may become."""
+"""The section ``freshness``: the SLA of each asset, which is how old its data may become."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from exporter.config import values
+from exporter.config import value_types
 from exporter.config.sections import Section
 
-AssetTypes = Annotated[tuple[Literal["workbook", "datasource", "flow"], ...], values.from_list(), Field(min_length=1)]
+AssetTypes = Annotated[
+    tuple[Literal["workbook", "datasource", "flow"], ...], value_types.from_list(), Field(min_length=1)
+]
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Promise:
 class Match(Section):
     """Which assets a rule is about."""
 
-    site: values.Globs | None = None
-    project: values.Globs | None = None
+    site: value_types.Globs | None = None
+    project: value_types.Globs | None = None
     asset_type: AssetTypes | None = None
-    name: values.Globs | None = None
-    tag: values.Globs | None = None
-    content_owner: values.Globs | None = None
+    name: value_types.Globs | None = None
+    tag: value_types.Globs | None = None
+    content_owner: value_types.Globs | None = None
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Match":
@@ -49,16 +51,16 @@ class Rule(Section):
     """A promise for some assets; a tier that it leaves out is the default's."""
 
     match: Match
-    warning: values.Promise | None = None
-    critical: values.Promise | None = Field(default=None, validate_default=True)
+    warning: value_types.Promise | None = None
+    critical: value_types.Promise | None = Field(default=None, validate_default=True)
 
     @field_validator("critical")
     @classmethod
     def _tiers(cls, critical: float | None, info: ValidationInfo) -> float | None:
-        warning = info.data.get("warning", values.NEVER)
+        warning = info.data.get("warning", value_types.NEVER)
         if warning is None and critical is None:
             raise ValueError("is missing: a rule sets warning, critical or both")
-        if critical is not None and critical < (warning or 0.0) < values.NEVER:
+        if critical is not None and critical < (warning or 0.0) < value_types.NEVER:
             raise ValueError("is shorter than warning")
         return critical
 
@@ -69,15 +71,15 @@ class Freshness(Section):
     ``schedule_grace`` is how long after its schedule's time a refresh may come.
     """
 
-    warning: values.Promise = 12 * 3600.0
-    critical: values.Promise = Field(default=24 * 3600.0, validate_default=True)
-    schedule_grace: values.Duration = 3600.0
+    warning: value_types.Promise = 12 * 3600.0
+    critical: value_types.Promise = Field(default=24 * 3600.0, validate_default=True)
+    schedule_grace: value_types.Duration = 3600.0
     rules: tuple[Rule, ...] = ()
 
     @field_validator("critical")
     @classmethod
     def _tiers(cls, critical: float, info: ValidationInfo) -> float:
-        if critical < info.data.get("warning", 0.0) < values.NEVER:
+        if critical < info.data.get("warning", 0.0) < value_types.NEVER:
             raise ValueError("is shorter than warning; the defaults are warning 12h and critical 24h")
         return critical
 
@@ -88,4 +90,4 @@ class Freshness(Section):
 
     def _promise(self, match: Mapping[str, tuple[str, ...]], warning: float | None, critical: float | None) -> Promise:
         tiers = (self.warning if warning is None else warning, self.critical if critical is None else critical)
-        return Promise(match, *(None if tier == values.NEVER else tier for tier in tiers))
+        return Promise(match, *(None if tier == value_types.NEVER else tier for tier in tiers))

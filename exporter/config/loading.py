@@ -1,4 +1,4 @@
-"""From a file, the environment and the command line to one Configuration, or to every fault of them."""
+"""Load the configuration from the file, the environment and the command line, or report every fault of them."""
 
 import os
 import stat
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from exporter.config import layers, schema
+from exporter.config import keys, sources
 from exporter.config.configuration import Circumstances, Configuration
-from exporter.config.faults import explain
+from exporter.config.errors import explain
 from exporter.errors import ConfigurationError, Fault
 from exporter.yaml_loader import parse, read
 
@@ -55,15 +55,15 @@ def load(
     A file that was not named explicitly may be absent where the environment gives a source; with ``path`` None there is
     no file. With ``sections`` the others are as if they were not there: what they name need not be readable.
     """
-    variables, faults = layers.from_environment(Configuration, environ)
-    variables += layers.from_command_line(overrides or {})
-    outside, of_variables = layers.to_document(Configuration, variables)
-    faults += layers.name_origins(of_variables, variables)
+    variables, faults = sources.from_environment(Configuration, environ)
+    variables += sources.from_command_line(overrides or {})
+    outside, of_variables = sources.to_document(Configuration, variables)
+    faults += sources.name_origins(of_variables, variables)
     try:
         inside, of_file = _read(path, explicit=explicit)
     except ConfigurationError as error:
         raise ConfigurationError([*error.faults, *faults]) from None
-    document = layers.merge(inside, outside)
+    document = sources.merge(inside, outside)
     faults = [*of_file, *faults]
     if sections is None:
         faults += _without_source(document, path)
@@ -74,13 +74,13 @@ def load(
         configuration = Configuration.model_validate(document, context=circumstances)
     except ValidationError as error:
         found = explain(Configuration, error.errors(include_url=False, include_input=False))
-        raise ConfigurationError([*faults, *layers.name_origins(found, variables)]) from None
+        raise ConfigurationError([*faults, *sources.name_origins(found, variables)]) from None
     if faults:
         raise ConfigurationError(faults)
     return configuration
 
 
-def _read(path: Path | None, *, explicit: bool) -> tuple[layers.Document, list[Fault]]:
+def _read(path: Path | None, *, explicit: bool) -> tuple[sources.Document, list[Fault]]:
     """Return what the file says; raises ConfigurationError where it says nothing that can be understood."""
     if path is None or not (explicit or path.exists()):
         return {}, []
@@ -101,12 +101,12 @@ def _without_source(document: Mapping[str, object], path: Path | None) -> list[F
     if path is None or path.exists():
         return [Fault("repository", "is missing: configure repository, rest or both")]
     return [
-        Fault(str(path), f"no such file: write one, or set {layers.PREFIX}REPOSITORY__HOSTS and what else is needed")
+        Fault(str(path), f"no such file: write one, or set {sources.PREFIX}REPOSITORY__HOSTS and what else is needed")
     ]
 
 
 def _is_exposed(path: Path | None, document: Mapping[str, object]) -> bool:
     """Whether everybody on the machine may read a secret in this file."""
-    if path is None or os.name != "posix" or not schema.holds_secret(Configuration, document):
+    if path is None or os.name != "posix" or not keys.holds_secret(Configuration, document):
         return False
     return bool(path.stat().st_mode & stat.S_IROTH)

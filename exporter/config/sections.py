@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from exporter.config import values
+from exporter.config import value_types as values
 from exporter.config.addresses import Endpoint
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]

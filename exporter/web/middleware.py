@@ -113,8 +113,8 @@ def _authority(origin: str) -> str | None:
         return None
 
 
-# A browser sends the name in its address bar. A page of another site whose name leads to 127.0.0.1 (DNS rebinding) would
-# otherwise be of the same origin as the agent's pages, and read them.
+# A browser sends the name in its address bar. A page of another site whose name leads to 127.0.0.1 (DNS rebinding)
+# would otherwise be of the same origin as the agent's pages, and read them.
 ON_LOOPBACK = "on_loopback"
 """The entry of a request's state that is true where it came in on a listener of a loopback address."""
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/]+)(?::[0-9]*)?")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Configuration, RunOptions
-from exporter.config.values import read_secret
+from exporter.config.value_types import read_secret
 from exporter.errors import ConfigurationError
 from tests.config.conftest import Load
 

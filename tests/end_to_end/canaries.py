@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from exporter.config import Configuration
-from exporter.config.values import Secret
+from exporter.config.value_types import Secret
 
 # What must be escaped in a URL, in HTML, in JSON and in Python; a header of HTTP takes it all.
 _MIDDLE = "/?#&%+=@:\"'\\<"

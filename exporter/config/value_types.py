@@ -1,4 +1,4 @@
-"""The kinds of values that keys take: each arrives as text, from the file as from the environment.
+"""Types of values: durations, sizes, secrets, addresses, paths. Each is parsed from text, of the file or environment.
 
 No message repeats the text.
 """

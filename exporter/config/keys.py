@@ -1,4 +1,4 @@
-"""What keys there are, read from the declarations of the sections: there is no second list."""
+"""The configuration's keys, read from the declarations of the sections: there is no second list."""
 
 import difflib
 import types

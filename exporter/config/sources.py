@@ -1,7 +1,7 @@
-"""Layers of configuration, each above the last: the file, the environment, the command line.
+"""Sources of the configuration, each overriding the last: the file, the environment, the command line.
 
 Empty variables count as unset. Those that Kubernetes makes for a service called tableau-exporter are not ours. A secret
-that a higher layer sets displaces its ``*_file`` twin in a lower one, and the other way round.
+that a higher source sets displaces its ``*_file`` twin in a lower one, and the other way round.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel
 
-from exporter.config import schema
+from exporter.config import keys
 from exporter.errors import ConfigurationError, Fault
 from exporter.yaml_loader import parse
 
@@ -31,13 +31,13 @@ class Variable:
     """A value from outside the file: what set it, the key it is for, and its text."""
 
     origin: str
-    path: schema.Path
+    path: keys.Path
     text: str = field(repr=False)
 
 
 def from_environment(root: type[BaseModel], environ: Mapping[str, str]) -> tuple[list[Variable], list[Fault]]:
     """Return what the environment sets, and a fault for each variable with our prefix that is no key."""
-    known = {"__".join(path).upper(): path for path in schema.paths(root)}
+    known = {"__".join(path).upper(): path for path in keys.paths(root)}
     variables, faults = [], []
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         key, text = name.removeprefix(PREFIX), environ[name]
@@ -45,7 +45,7 @@ def from_environment(root: type[BaseModel], environ: Mapping[str, str]) -> tuple
         if path and text:
             variables.append(Variable(name, path, text))
         elif not path and not _is_kubernetes(key, text):
-            faults.append(Fault(name, f"unknown key{schema.suggestion(key, known, PREFIX)}"))
+            faults.append(Fault(name, f"unknown key{keys.suggestion(key, known, PREFIX)}"))
     return variables, faults
 
 
@@ -60,7 +60,7 @@ def to_document(root: type[BaseModel], variables: Iterable[Variable]) -> tuple[D
     faults: list[Fault] = []
     for variable in sorted(variables, key=lambda variable: len(variable.path)):
         value: object = variable.text
-        if _is_yaml(variable.text, schema.kind(root, variable.path)):
+        if _is_yaml(variable.text, keys.kind(root, variable.path)):
             try:
                 value, inner = parse(variable.text, variable.origin)
             except ConfigurationError as error:
@@ -72,7 +72,7 @@ def to_document(root: type[BaseModel], variables: Iterable[Variable]) -> tuple[D
 
 
 def merge(lower: Document, upper: Document) -> Document:
-    """Return the lower layer with the upper one laid over it."""
+    """Return the lower source overridden by the upper one."""
     merged = dict(lower)
     for key, value in upper.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
@@ -85,7 +85,7 @@ def merge(lower: Document, upper: Document) -> Document:
 
 
 def name_origins(faults: Iterable[Fault], variables: Iterable[Variable]) -> list[Fault]:
-    """Add to each fault of a value from outside the file what set it; the highest layer comes last."""
+    """Add to each fault of a value from outside the file the variable or flag that set it; the highest source comes last."""
     origins = {".".join(variable.path): variable.origin for variable in variables}
     return [_with_origin(fault, origins) for fault in faults]
 
@@ -97,25 +97,25 @@ def _with_origin(fault: Fault, origins: Mapping[str, str]) -> Fault:
     return Fault(fault.path, f"{fault.message} (set by {origin})") if origin else fault
 
 
-def _entry(root: type[BaseModel], known: Mapping[str, schema.Path], key: str) -> schema.Path | None:
+def _entry(root: type[BaseModel], known: Mapping[str, keys.Path], key: str) -> keys.Path | None:
     """Return the path of an entry of a mapping whose keys are free, such as ``collectors``."""
     parent, separator, entry = key.rpartition("__")
     path = known.get(parent)
-    if not separator or path is None or get_origin(schema.kind(root, path)) is not dict or entry != entry.upper():
+    if not separator or path is None or get_origin(keys.kind(root, path)) is not dict or entry != entry.upper():
         return None
     return (*path, entry.lower())
 
 
 def _is_yaml(text: str, kind: object) -> bool:
     # [::1]:8060 is a host and [::1] a list by chance; a password may start with any bracket.
-    return schema.is_structured(kind) and (text[0], text.strip()[-1:]) in {("[", "]"), ("{", "}")}
+    return keys.is_structured(kind) and (text[0], text.strip()[-1:]) in {("[", "]"), ("{", "}")}
 
 
 def _is_kubernetes(name: str, value: str) -> bool:
     return bool(_KUBERNETES.fullmatch(name) or _KUBERNETES_PORT.fullmatch(f"{name}={value}"))
 
 
-def _put(document: Document, path: schema.Path, value: object) -> None:
+def _put(document: Document, path: keys.Path, value: object) -> None:
     for part in path[:-1]:
         below = document.get(part)
         document[part] = document = below if isinstance(below, dict) else {}

@@ -1,4 +1,4 @@
-"""What pydantic found, as faults in our own words: never with the value, and each in one line."""
+"""Validation errors of pydantic as faults of one line each, never with the value."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from exporter.config import schema
+from exporter.config import keys
 from exporter.errors import Fault
 
 _WORD = re.compile(r"'([^']*)'")
@@ -43,7 +43,7 @@ def _explain(root: type[BaseModel], error: ErrorDetails) -> Fault:
     location = [part for part in error["loc"] if part != "[key]"]
     path = ".".join(_in_one_line(str(part)) for part in location)
     if error["type"] == "extra_forbidden":
-        return Fault(path, f"unknown key{schema.suggestion(str(location[-1]), schema.keys(root, location[:-1]))}")
+        return Fault(path, f"unknown key{keys.suggestion(str(location[-1]), keys.keys(root, location[:-1]))}")
     message = _MESSAGES.get(error["type"])
     return Fault(path, message(error.get("ctx", {})) if message else f"is not valid ({error['type']})")
 
