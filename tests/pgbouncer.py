@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporter.demo.account import Account
 from exporter.demo.postgres import Postgres
+from exporter.demo.postgres_install import Account
 from exporter.demo.processes import free_port
 from tests.components import require
 

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from exporter.demo import shipped
+from exporter.demo import fast_rules
 from tests.components import require
 
 ROOT = Path(__file__).parents[1]
@@ -70,13 +70,13 @@ def test_requirements_keep_to_the_declared_ranges(lock: str) -> None:
     assert stale == []
 
 
-@pytest.mark.parametrize("name", [shipped.RULES, shipped.ALERTMANAGER])
+@pytest.mark.parametrize("name", [fast_rules.RULES_FILE, fast_rules.ALERTMANAGER_FILE])
 def test_the_rules_are_installed_where_the_demo_looks(name: str) -> None:
     """The files of alerts/ that the demo asks for go into a wheel, to the place that the demo knows."""
     places = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     (place,) = [place for place, globs in places.items() for path in globs if ROOT / "alerts" / name in ROOT.glob(path)]
-    assert place == shipped.INSTALLED
-    assert shipped.shipped(name) == ROOT / "alerts" / name
+    assert place == fast_rules.INSTALLED
+    assert fast_rules.shipped_file(name) == ROOT / "alerts" / name
 
 
 @pytest.mark.parametrize("lock", ["build", "run", "demo"])

@@ -85,7 +85,7 @@ def merge(lower: Document, upper: Document) -> Document:
 
 
 def name_origins(faults: Iterable[Fault], variables: Iterable[Variable]) -> list[Fault]:
-    """Add to each fault of a value from outside the file the variable or flag that set it; the highest source comes last."""
+    """Name in each fault what set a value from outside the file; the highest source comes last."""
     origins = {".".join(variable.path): variable.origin for variable in variables}
     return [_with_origin(fault, origins) for fault in faults]
 

@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from exporter.demo import hurried
-from exporter.demo.guest import Guest, installed
+from exporter.demo import fast_rules
+from exporter.demo.child_process import Guest, installed
+from exporter.demo.fast_rules import ALERTMANAGER_FILE, RULES_FILE, shipped_file
 from exporter.demo.notices import FIRING, Alert, Notices, Pace, line
 from exporter.demo.postgres import HOST
 from exporter.demo.receiver import Receiver
-from exporter.demo.shipped import ALERTMANAGER, RULES, shipped
 from exporter.errors import DemoError
 
 PROMETHEUS_PROGRAMS = ("prometheus",)
@@ -125,8 +125,8 @@ class Alerting:
         return None
 
     def _alertmanager(self, program: str, guest: Guest) -> list[str]:
-        path = self._folder / ALERTMANAGER
-        path.write_text(hurried.alertmanager(shipped(ALERTMANAGER).read_text(), self._receiver.url))
+        path = self._folder / ALERTMANAGER_FILE
+        path.write_text(fast_rules.alertmanager(shipped_file(ALERTMANAGER_FILE).read_text(), self._receiver.url))
         return [
             program,
             f"--config.file={path}",
@@ -136,7 +136,7 @@ class Alerting:
         ]
 
     def _prometheus(self, program: str, guest: Guest) -> list[str]:
-        (self._folder / RULES).write_text(hurried.rules(shipped(RULES).read_text()))
+        (self._folder / RULES_FILE).write_text(fast_rules.rules(shipped_file(RULES_FILE).read_text()))
         self._configure(None)
         return [
             program,
@@ -151,7 +151,7 @@ class Alerting:
 
     def _configure(self, rules: Path | None) -> None:
         notified = self.alertmanager.address if self.alertmanager else None
-        self._configuration.write_text(hurried.prometheus(self._target, notified, rules))
+        self._configuration.write_text(fast_rules.prometheus(self._target, notified, rules))
 
     def _give_rules(self) -> None:
         """Have the rules evaluated once the agent was scraped.
@@ -162,6 +162,6 @@ class Alerting:
             return
         status, body = self.prometheus.get(SCRAPED)
         if status == 200 and json.loads(body)["data"]["result"]:
-            self._configure(self._folder / RULES)
+            self._configure(self._folder / RULES_FILE)
             os.kill(pid, signal.SIGHUP)
             self._ruled = True

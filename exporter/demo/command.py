@@ -14,11 +14,11 @@ from types import FrameType
 
 from exporter import app, collectors, logs
 from exporter.config import RunOptions
-from exporter.demo import hurried, simulated
+from exporter.demo import fast_rules, scenario
 from exporter.demo.alerting import Alerting
-from exporter.demo.configured import configured
-from exporter.demo.guide import guide
+from exporter.demo.banner import guide
 from exporter.demo.postgres import HOST
+from exporter.demo.scenario import configured
 from exporter.errors import DemoError
 
 WAKE_SECONDS = 0.5
@@ -35,7 +35,7 @@ def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bo
                 print("starting PostgreSQL and filling it with 30 days of requests ...", flush=True)  # noqa: T201
             with (
                 _recorded(folder / "agent.log") as configure_logs,
-                simulated.cloud() if cloud else simulated.server() as found,
+                scenario.cloud() if cloud else scenario.server() as found,
                 Alerting(folder, ended, found.mend) if alerts else nullcontext() as alerting,
             ):
                 _watch(found, folder, port, ended, seconds, alerting, configure_logs)
@@ -59,7 +59,7 @@ def check_port(port: int) -> None:
 
 
 def _watch(
-    found: simulated.Simulated,
+    found: scenario.Simulated,
     folder: Path,
     port: int,
     ended: threading.Event,
@@ -69,11 +69,11 @@ def _watch(
 ) -> None:
     notified = alerting.alertmanager if alerting else None
     alertmanagers = [f"http://{notified.address}"] if notified else []
-    configuration = configured(found, folder, port, simulated.AGENT, alertmanagers)
+    configuration = configured(found, folder, port, scenario.AGENT, alertmanagers)
     options = RunOptions(configuration, config_file_explicit=True)
     loaded = options.load(collectors.discover())
     redactor = configure_logs(loaded.log.level, loaded.log.format)
-    agent = app.Agent(options, loaded, redactor, hurried.tempo(), configure_logs)
+    agent = app.Agent(options, loaded, redactor, fast_rules.tempo(), configure_logs)
     agent.start()
     try:
         if alerting:
@@ -84,7 +84,7 @@ def _watch(
             port=agent.port,
             tableau=found.tableau.url,
             history=folder / "history.duckdb",
-            audit=configured(found, folder, port, simulated.VISITOR),
+            audit=configured(found, folder, port, scenario.VISITOR),
             alerts=alerting.pages() if alerting else None,
         )
         print(told, flush=True)  # noqa: T201

@@ -7,7 +7,6 @@ from random import Random
 
 from exporter.demo.content import content
 from exporter.demo.draft import Asset, Draft, Scale
-from exporter.demo.extras import extras
 from exporter.demo.people import people
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
@@ -69,3 +68,88 @@ def _belongs(table: str, row: Row, hidden: set[tuple[str, object]]) -> bool:
         (f"{row.get('taggable_type', '')}s".lower(), row.get("taggable_id")),
     ]
     return any(owner in hidden for owner in owners)
+
+
+CANARY_SECRET = "CANARY-secret"  # noqa: S105 - no secret, but the trace of one
+TAGS = ("no-sla", "finance", "certified", 'Q3 "final"', "emoji 🏷️")
+DEVICES = ("desktop", "tablet", "phone")
+
+
+def extras(draft: Draft) -> None:
+    """Fill the remaining tables; people and content must stand."""
+    for site in draft.tables["sites"]:
+        _tags(draft, site["id"])
+        _statistics(draft, site["id"])
+        _custom_views(draft, site["id"])
+    _secrets(draft)
+
+
+def _tags(draft: Draft, site_id: object) -> None:
+    assets = [asset for asset in draft.assets if asset.row["site_id"] == site_id and asset.table != "flows"]
+    for name in TAGS:
+        tag = draft.add(
+            "tags",
+            {"name": name, "created_at": draft.ago(30, 900), "updated_at": draft.ago(0, 30), "site_id": site_id},
+        )
+        for asset in draft.random.sample(assets, min(3, len(assets))):
+            draft.add(
+                "taggings",
+                {
+                    "tag_id": tag["id"],
+                    "taggable_id": asset.row["id"],
+                    "taggable_type": asset.table.removesuffix("s").capitalize(),
+                    "user_id": asset.row["owner_id"],
+                    "site_id": site_id,
+                },
+            )
+
+
+def _statistics(draft: Draft, site_id: object) -> None:
+    users = draft.of_site("users", site_id)[2:]
+    for view in draft.of_site("views", site_id):
+        for user in draft.random.sample(users, min(3, len(users))):
+            seen = {"user_id": user["id"], "view_id": view["id"], "site_id": site_id, "time": draft.ago(0, 90)}
+            count = int(draft.random.paretovariate(1))
+            draft.add("views_stats", {**seen, "nviews": count, "device_type": draft.random.choice(DEVICES)})
+
+
+def _custom_views(draft: Draft, site_id: object) -> None:
+    views = draft.of_site("views", site_id)
+    for number, view in enumerate(draft.random.sample(views, min(8, len(views)))):
+        draft.add(
+            "customized_views",
+            {
+                "name": f"My view {number} <mine>",
+                "view_id": view["id"],
+                "created_at": draft.ago(10, 300),
+                "updated_at": draft.ago(0, 10),
+                "creator_id": view["owner_id"],
+                "public": number % 2 == 0,
+                "size": 2048,
+                "site_id": site_id,
+                "url_id": f"Myview{number}",
+                "luid": draft.luid(),
+            },
+        )
+
+
+def _secrets(draft: Draft) -> None:
+    for user in draft.random.sample(draft.tables["users"], 10):
+        draft.add(
+            "sessions",
+            {
+                "session_id": draft.luid().replace("-", "").upper(),
+                "updated_at": draft.ago(0, 0.1),
+                "user_id": user["id"],
+                "site_id": user["site_id"],
+                "created_at": draft.ago(0.1, 1),
+                "salt": CANARY_SECRET,
+                "hashed_secret": CANARY_SECRET,
+            },
+        )
+        draft.add("api_tokens", {"token_id": CANARY_SECRET, "hashed_secret": CANARY_SECRET, "user_id": user["id"]})
+        draft.add("refresh_tokens", {"guid": draft.luid(), "salt": CANARY_SECRET, "hashed_secret": CANARY_SECRET})
+        draft.add(
+            "trusted_tickets",
+            {"username": "embed", "ticket": CANARY_SECRET, "hashed_ticket": CANARY_SECRET, "user_id": user["id"]},
+        )

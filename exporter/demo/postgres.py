@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from exporter.demo import installation, processes
-from exporter.demo.account import Account
+from exporter.demo import postgres_install, processes
+from exporter.demo.postgres_install import Account
 from exporter.errors import DemoError
 from exporter.repository.connection import Connection, connect
 
@@ -61,7 +61,7 @@ class Postgres:
         self.host = HOST
         self.port = 0
         self._account = Account.choose()
-        self._bin_dir = installation.programs(bin_dir)
+        self._bin_dir = postgres_install.programs(bin_dir)
         self._server: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
 
@@ -178,7 +178,7 @@ class Postgres:
                 f"PostgreSQL cannot run as root, and no other user may enter {self.folder}: choose a folder in /tmp"
             )
             raise DemoError(message)
-        self._bin_dir = installation.reachable(self._bin_dir, self._account, self.folder)
+        self._bin_dir = postgres_install.reachable(self._bin_dir, self._account, self.folder)
         self.data.mkdir(mode=0o700, exist_ok=True)
         secret = self.folder / "initdb.secret"
         secret.touch(mode=0o600)

@@ -10,7 +10,7 @@ from typing import Self
 from exporter.demo import traffic, workgroup
 from exporter.demo.company import Company
 from exporter.demo.draft import Scale
-from exporter.demo.living import Living
+from exporter.demo.live_traffic import Living
 from exporter.demo.postgres import Postgres
 from exporter.demo.workgroup import quoted
 from exporter.repository.connection import connect

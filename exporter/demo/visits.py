@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Generic, TypeVar
 
-from exporter.demo import shapes
+from exporter.demo import request_shapes
 from exporter.demo.company import Company
+from exporter.demo.request_shapes import Shape
 from exporter.demo.rows import Row
-from exporter.demo.shapes import Shape
 
 # The popularity of the n-th view, and the diligence of the n-th person, is n to the power of minus this.
 STEEPNESS = 1.1
@@ -46,13 +46,13 @@ class Visits:
         self._views = {site: self._popular(site, views, "repository_url") for site in self._sites}
         self._seats = {site: self._popular(site, seats, "id") for site in self._sites}
         self._sources = {site: self._popular(site, sources, "repository_url") for site in self._sites}
-        self._openings = self._shapes(shapes.OPENINGS)
-        self._interactions = self._shapes(shapes.INTERACTIONS)
-        self._portal = self._shapes(shapes.PORTAL)
-        self._agents = Draw(random, shapes.AGENTS, shapes.AGENT_WEIGHTS)
+        self._openings = self._shapes(request_shapes.OPENINGS)
+        self._interactions = self._shapes(request_shapes.INTERACTIONS)
+        self._portal = self._shapes(request_shapes.PORTAL)
+        self._agents = Draw(random, request_shapes.AGENTS, request_shapes.AGENT_WEIGHTS)
         self._statuses = {
             action: Draw(random, [code for code, _ in codes], [weight for _, weight in codes])
-            for action, codes in shapes.STATUSES.items()
+            for action, codes in request_shapes.STATUSES.items()
         }
 
     def visit(self, site: object, begin: datetime) -> list[Row]:
@@ -71,7 +71,7 @@ class Visits:
         if self._random.random() < 0.2:
             return [self._portal() for _ in range(self._random.randint(1, 4))]
         count = min(int(self._random.expovariate(1 / 4)), 40)
-        return [self._openings(), *shapes.LOADING, *(self._interactions() for _ in range(count))]
+        return [self._openings(), *request_shapes.LOADING, *(self._interactions() for _ in range(count))]
 
     def _words(self, site: object) -> dict[str, str]:
         namespace = self._sites[site]
@@ -83,9 +83,9 @@ class Visits:
             "sheet": sheet,
             "source": str(self._sources[site]()),
             "session": self._hex(128).upper() + "-0:0",
-            "ticket": shapes.CANARY_TICKET + self._hex(64),
-            "token": shapes.CANARY_TOKEN + self._hex(64),
-            "fragment": shapes.CANARY_FRAGMENT + self._hex(64),
+            "ticket": request_shapes.CANARY_TICKET + self._hex(64),
+            "token": request_shapes.CANARY_TOKEN + self._hex(64),
+            "fragment": request_shapes.CANARY_FRAGMENT + self._hex(64),
         }
 
     def _visitor(self, site: object) -> Row:
@@ -95,7 +95,7 @@ class Visits:
         address = "10.20.{}.{}".format(*octets)
         if self._random.random() < 0.2:
             address = "2001:db8:{:x}::{:x}".format(*octets)
-        referer = self._random.choice(shapes.REFERERS)
+        referer = self._random.choice(request_shapes.REFERERS)
         return {
             "http_referer": referer,
             "http_user_agent": self._agents(),
@@ -104,7 +104,7 @@ class Visits:
             "port": 80,
             "user_id": self._seats[site]() if known else None,
             "worker": self._random.choice(("node1", "node2")),
-            "user_cookie": f"{shapes.CANARY_COOKIE}-{self._hex(64)}",
+            "user_cookie": f"{request_shapes.CANARY_COOKIE}-{self._hex(64)}",
             "user_ip": address,
             "site_id": site,
             "flags_used": 0,

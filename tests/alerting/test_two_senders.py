@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from exporter.demo import hurried
+from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.receiver import Receiver
@@ -157,8 +157,8 @@ def watch(request: pytest.FixtureRequest, postgres18: Postgres, tmp_path: Path) 
 
 
 def _prometheus(folder: Path, agent: Agent, alertmanager: str) -> AbstractContextManager[str]:
-    (folder / "rules.yml").write_text(hurried.rules(RULES.read_text()))
-    text = hurried.prometheus(agent.url.removeprefix("http://"), alertmanager, folder / "rules.yml")
+    (folder / "rules.yml").write_text(fast_rules.rules(RULES.read_text()))
+    text = fast_rules.prometheus(agent.url.removeprefix("http://"), alertmanager, folder / "rules.yml")
     (folder / "prometheus.yml").write_text(text.replace("2s", "1s"))
     command = [
         str(require("prometheus")),

@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 from exporter.alerting.states import LATER_SECONDS
-from exporter.demo import hurried, notices, shipped
+from exporter.demo import fast_rules, notices
 from exporter.demo.receiver import Receiver
 from tests.components import require
 from tests.demo.program import PATIENCE_SECONDS, Demo
 
 ROOT = Path(__file__).parents[2]
-RULES = (ROOT / "alerts" / shipped.RULES).read_text()
-EXAMPLE = (ROOT / "alerts" / shipped.ALERTMANAGER).read_text()
+RULES = (ROOT / "alerts" / fast_rules.RULES_FILE).read_text()
+EXAMPLE = (ROOT / "alerts" / fast_rules.ALERTMANAGER_FILE).read_text()
 MENDED = re.compile(
     r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, promised 24, owner .+\n"
     r"\(somebody sees to this asset now",
@@ -142,7 +142,7 @@ def test_what_does_not_start_says_why(
 
 def test_the_rules_differ_in_their_waits_alone(tmp_path: Path) -> None:
     """Nothing but ``for`` and ``keep_firing_for`` is changed, all of them, and promtool takes the result."""
-    text = hurried.rules(RULES)
+    text = fast_rules.rules(RULES)
 
     def walked(text: str) -> tuple[list[Any], list[str]]:
         rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
@@ -151,25 +151,25 @@ def test_the_rules_differ_in_their_waits_alone(tmp_path: Path) -> None:
     (before, waits), (after, shorter) = walked(RULES), walked(text)
     assert after == before
     assert [wait.replace("1h", "60m").replace("m", "s") for wait in waits] == shorter
-    path = tmp_path / shipped.RULES
+    path = tmp_path / fast_rules.RULES_FILE
     path.write_text(text)
     subprocess.run([require("promtool"), "check", "rules", path], check=True, capture_output=True)
 
 
 def test_alertmanager_goes_the_ways_of_the_example(tmp_path: Path) -> None:
     """Routes, groups and inhibitions are the example's; amtool takes the result, and a webhook is every receiver."""
-    text = hurried.alertmanager(EXAMPLE, "http://127.0.0.1:1/")
+    text = fast_rules.alertmanager(EXAMPLE, "http://127.0.0.1:1/")
     example, made = yaml.safe_load(EXAMPLE), yaml.safe_load(text)
 
     def without_waits(route: dict[str, Any]) -> dict[str, Any]:
-        left = {key: value for key, value in route.items() if key not in hurried.ROUTE_WAITS}
+        left = {key: value for key, value in route.items() if key not in fast_rules.ROUTE_WAITS}
         return left | {"routes": [without_waits(each) for each in route.get("routes", [])]}
 
     assert without_waits(made["route"]) == without_waits(example["route"])
     assert made["inhibit_rules"] == example["inhibit_rules"]
     assert [each["name"] for each in made["receivers"]] == [each["name"] for each in example["receivers"]]
     assert {key for each in made["receivers"] for key in each} == {"name", "webhook_configs"}
-    path = tmp_path / shipped.ALERTMANAGER
+    path = tmp_path / fast_rules.ALERTMANAGER_FILE
     path.write_text(text)
     subprocess.run([require("amtool"), "check-config", path], check=True, capture_output=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.demo import installation, processes
+from exporter.demo import postgres_install, processes
 from exporter.demo.postgres import Postgres
 from exporter.errors import DemoError
 from exporter.repository.connection import Connection, connect
@@ -34,8 +34,8 @@ with Postgres() as server:
 ORDINARY = """
 import os, sys
 from pathlib import Path
-from exporter.demo.account import Account
-from exporter.demo.installation import reachable
+from exporter.demo.postgres_install import Account
+from exporter.demo.postgres_install import reachable
 from exporter.demo.postgres import Postgres
 programs = reachable(Path(sys.argv[1]), Account.choose(), Path(sys.argv[2]))
 os.setgroups([])
@@ -197,10 +197,10 @@ def test_a_folder_that_only_root_can_reach_is_refused(unreachable: Path) -> None
 def test_a_missing_postgresql_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lacks the extra, or names a wrong folder, is told so in one line."""
     with pytest.raises(DemoError, match="must hold the programs initdb and postgres"):
-        installation.programs(tmp_path)
-    monkeypatch.setattr(installation, "PACKAGE", "no_such_package")
+        postgres_install.programs(tmp_path)
+    monkeypatch.setattr(postgres_install, "PACKAGE", "no_such_package")
     with pytest.raises(DemoError, match=r"pip install 'tableau-exporter\[demo\]'"):
-        installation.programs()
+        postgres_install.programs()
 
 
 def test_a_server_that_cannot_start_says_why() -> None:

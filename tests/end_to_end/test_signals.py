@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from exporter.demo.living import Living
+from exporter.demo.live_traffic import Living
 from exporter.demo.simulation import Simulation
 from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask

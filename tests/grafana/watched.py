@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from exporter.demo import hurried
+from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL, Scale
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
@@ -198,9 +198,9 @@ def _remember(agent: Agent, target: str, folder: Path) -> None:
 @contextmanager
 def _prometheus(folder: Path, target: str, authority: Path, interval: int) -> Iterator[str]:
     # An hour of waiting is a minute in a demo, and still long for a test.
-    (folder / "rules.yml").write_text(hurried.rules(RULES.read_text()).replace("for: 60s", "for: 1s"))
-    text = hurried.prometheus(target, None, folder / "rules.yml")
-    configuration = yaml.safe_load(text.replace(f"{hurried.INTERVAL_SECONDS}s", f"{interval}s"))
+    (folder / "rules.yml").write_text(fast_rules.rules(RULES.read_text()).replace("for: 60s", "for: 1s"))
+    text = fast_rules.prometheus(target, None, folder / "rules.yml")
+    configuration = yaml.safe_load(text.replace(f"{fast_rules.INTERVAL_SECONDS}s", f"{interval}s"))
     configuration["scrape_configs"][0] |= {"scheme": "https", "tls_config": {"ca_file": str(authority)}}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     command = [

@@ -7,7 +7,7 @@ from random import Random
 
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
-from exporter.demo.living import SECONDS_PER_REFRESH
+from exporter.demo.live_traffic import SECONDS_PER_REFRESH
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.telling import tell

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from exporter.demo.installation import INSTALL
+from exporter.demo.postgres_install import INSTALL
 from exporter.demo.tableau.facts import Site
 from exporter.demo.tableau.graph import CONTENT, FIELDS, Graph
 from exporter.demo.tableau.traps import Traps

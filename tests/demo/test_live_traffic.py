@@ -8,7 +8,7 @@ import pytest
 
 from exporter.demo.draft import SMALL
 from exporter.demo.jobs import SUSPENDED
-from exporter.demo.living import Living, Movement
+from exporter.demo.live_traffic import Living, Movement
 from exporter.demo.postgres import Postgres
 from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation

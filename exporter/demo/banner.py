@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from exporter.demo.hurried import INTERVAL_SECONDS
+from exporter.demo.fast_rules import INTERVAL_SECONDS
 
 HEAD = """
 tableau-exporter demo: a simulated {kind} of {people} people, and the real agent watching it

@@ -1,10 +1,11 @@
-"""What the shipped rules and the shipped example for Alertmanager become in a demo: the same, with shorter waits.
+"""The shipped alert rules and the shipped example for Alertmanager, found and given shorter waits for a demo.
 
 Their waits are for a Tableau that people work with. Nobody looks at a demo for ten minutes.
 """
 
 import re
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from exporter.alerting.notifier import Tempo
 from exporter.alerting.rules import RULES
+from exporter.errors import DemoError
 
 # A minute becomes a second. How often something is said again stays as it is: nothing is to be said twice.
 FACTOR = 60
@@ -80,3 +82,28 @@ def _receiver(name: str, webhook: str) -> dict[str, Any]:
     if name == NOBODY:
         return {"name": name}
     return {"name": name, "webhook_configs": [{"url": webhook, "send_resolved": True}]}
+
+
+RULES_FILE, ALERTMANAGER_FILE = "tableau.rules.yml", "alertmanager.yml"
+CHECKOUT = Path(__file__).parents[2] / "alerts"
+DISTRIBUTION = "tableau-exporter"
+# As pyproject.toml has it.
+INSTALLED = f"share/{DISTRIBUTION}/alerts"
+
+
+def shipped_file(name: str) -> Path:
+    """Return where a file of ``alerts/`` stands."""
+    for path in (CHECKOUT / name, *_installed(name)):
+        if path.is_file():
+            return path
+    message = f"{name} is not part of this installation: install the whole package, or run the demo from a checkout"
+    raise DemoError(message)
+
+
+def _installed(name: str) -> list[Path]:
+    # What the installer wrote down knows a virtual environment, a user's own folder and the system's alike.
+    try:
+        files = metadata.files(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [Path(str(file.locate())) for file in files if file.as_posix().endswith(f"{INSTALLED}/{name}")]

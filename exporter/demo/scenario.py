@@ -1,0 +1,112 @@
+"""What the demo runs: a simulated Server (repository, APIs) or Cloud (APIs), and the agent's configuration for it."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import yaml
+
+from exporter.demo.company import Company
+from exporter.demo.simulation import Simulation, utc_now
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.life import Life
+from exporter.demo.tableau.server import TableauServer
+
+# One personal access token carries one session: the agent has one, and whoever looks has another.
+AGENT, VISITOR = "exporter", "visitor"
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What runs; ``repository`` is None on Cloud. ``tokens`` are the personal access tokens by name.
+
+    ``mend`` has a broken refresh succeed, of the content with a LUID; false where none was broken.
+    """
+
+    company: Company
+    tableau: TableauServer
+    tokens: Mapping[str, str]
+    mend: Callable[[str], bool]
+    repository: Simulation | None = None
+
+
+@contextmanager
+def server() -> Iterator[Simulated]:
+    """Simulate Tableau Server: its living repository, and its APIs, which tell what the repository has."""
+    with Simulation() as simulation:
+        estate = Estate.reading(simulation.parameters(), simulation.version)
+        tokens = _tokens()
+        living = simulation.live()
+        try:
+            with TableauServer(estate, tokens=tokens, version=simulation.version) as tableau:
+                yield Simulated(simulation.company, tableau, tokens, living.mend, simulation)
+        finally:
+            living.stop()
+
+
+@contextmanager
+def cloud() -> Iterator[Simulated]:
+    """Simulate Tableau Cloud: a company that lives in memory, and the APIs that tell of it."""
+    company = Company.build(1, utc_now())
+    tokens = _tokens()
+    life = Life(company, Random(), utc_now)
+    with TableauServer(Estate(life.facts), tokens=tokens, cloud=True) as tableau:
+        yield Simulated(company, tableau, tokens, life.mend)
+
+
+def _tokens() -> dict[str, str]:
+    return {name: secrets.token_urlsafe(32) for name in (AGENT, VISITOR)}
+
+
+def configured(simulated: Simulated, folder: Path, port: int, token: str, alertmanagers: Sequence[str] = ()) -> Path:
+    """Write the configuration of an agent that signs in with a token, and return where it stands.
+
+    ``alertmanagers`` are the addresses of those that it notifies itself.
+    """
+    configuration: dict[str, object] = {}
+    if simulated.repository is not None:
+        configuration["repository"] = _repository(simulated.repository, folder)
+    configuration |= {
+        "rest": {
+            "url": simulated.tableau.url,
+            **_sites(simulated),
+            "token_name": token,
+            "token_value_file": str(_secret(folder / f"token-{token}", simulated.tokens[token])),
+            "poll_interval": "10s",
+        },
+        "history": {"path": str(folder / "history.duckdb")},
+        "collectors": {"views": True},
+        "web": {"listen_address": f"127.0.0.1:{port}"},
+    }
+    if alertmanagers:
+        configuration["alertmanager"] = {"urls": list(alertmanagers)}
+    path = folder / f"{token}.yml"
+    path.write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return path
+
+
+def _sites(simulated: Simulated) -> dict[str, object]:
+    """Name the sites of Tableau Cloud, which lets nobody list them."""
+    if simulated.repository is not None:
+        return {}
+    return {"sites": [site.url or "default" for site in simulated.tableau.facts()]}
+
+
+def _repository(simulation: Simulation, folder: Path) -> dict[str, object]:
+    return {
+        "hosts": [f"{simulation.host}:{simulation.port}"],
+        "database": simulation.database,
+        "password_file": str(_secret(folder / "password", simulation.passwords["readonly"])),
+        "sslmode": "disable",
+        "poll_interval": "5s",
+        "exact_interval": "30s",
+    }
+
+
+def _secret(path: Path, value: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(value)
+    return path
