@@ -36,8 +36,8 @@ from exporter.history.redaction import Privacy
 from exporter.poller.assembling import assemblies
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
-from exporter.rest.client import Rest
-from exporter.rest.credentials import Login, Token
+from exporter.rest.client import RestClient
+from exporter.rest.credentials import RestOptions, Token
 from exporter.working import Standing
 
 RECEIVERS, LOOKS, A_MINUTE = 3, 40, 4
@@ -79,7 +79,7 @@ class Agent:
         history = History(standing.file, found, Privacy())
         history.lock()
         shared = Shared(history, found, board, lambda: self.now, promised, standing.assemblies, lambda: None)
-        source = Rest(Login(url, (), lambda: Token(rest.NAME, rest.VALUE)))
+        source = RestClient(RestOptions(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")
         present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)

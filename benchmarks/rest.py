@@ -16,7 +16,7 @@ import tableauserverclient as tsc
 from exporter.demo.tableau.server import TOKENS
 from exporter.inventory import Refresh
 from exporter.rest.arrow import schema
-from exporter.rest.client import Login, Rest, Token
+from exporter.rest.client import RestClient, RestOptions, Token
 
 NAME, VALUE = next(iter(TOKENS.items()))
 PAGE_SIZE = 1000
@@ -24,7 +24,7 @@ PAGE_SIZE = 1000
 
 def ours(url: str) -> int:
     """Poll everything: lists, owners, projects, the Metadata API, tasks; return the number of assets."""
-    rest = Rest(Login(url, (), lambda: Token(NAME, VALUE)))
+    rest = RestClient(RestOptions(url, (), lambda: Token(NAME, VALUE)))
     found = 0
     for result in rest.poll(schema(Refresh).empty_table(), 0):
         if result.inventory is None or result.inventory.described is None or result.inventory.notes:

@@ -23,7 +23,7 @@ from exporter.poller.taking import relations_of
 from exporter.repository.client import Repository
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
-from exporter.rest.client import Rest
+from exporter.rest.client import RestClient
 
 TEST_ALERT_SECONDS = 60.0
 
@@ -123,9 +123,9 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _rest(settings: RestSettings) -> Iterator[Finding]:
-    rest = Rest(parts.rest_login(settings))
+    rest = RestClient(parts.rest_login(settings))
     try:
-        for ok, message in rest.look():
+        for ok, message in rest.probe():
             yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
     except ExporterError as error:
         yield Finding(ok=False, subject="rest", message=str(error).removeprefix("rest "))

@@ -54,7 +54,7 @@ def login(configuration: Configuration) -> Login:
     )
 
 
-def rest_login(settings: Rest) -> rest.Login:
+def rest_login(settings: Rest) -> rest.RestOptions:
     """Return how to reach the REST API; what proves who asks is read anew at every sign-in."""
 
     def credentials() -> rest.Token | rest.ConnectedApp:
@@ -63,7 +63,7 @@ def rest_login(settings: Rest) -> rest.Login:
             return rest.ConnectedApp(app.client_id, app.secret_id, app.read_secret_value() or "", app.user)
         return rest.Token(settings.token_name or "", settings.read_token_value() or "")
 
-    return rest.Login(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
+    return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
 def manner(configuration: Configuration) -> Manner:

@@ -26,7 +26,7 @@ from exporter.poller.poller import Poller, Schedule
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
 from exporter.repository.client import Repository
-from exporter.rest.client import Rest
+from exporter.rest.client import RestClient
 
 ASSETS = "assets"
 NEVER = float("inf")
@@ -135,8 +135,8 @@ def _rest_poller(configuration: Configuration, shared: Shared, before: Working |
     stopped = threading.Event()
     # What is known of the token outlasts a reload.
     life = before.rest_poller.life if before and before.rest_poller else None
-    rest = Rest(
-        parts.rest_login(settings), stopping=stopped.is_set, life=life, moved=shared.board.progress["rest"].moved
+    rest = RestClient(
+        parts.rest_login(settings), stopping=stopped.is_set, token_stats=life, moved=shared.board.progress["rest"].moved
     )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
 

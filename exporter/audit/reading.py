@@ -22,7 +22,7 @@ from exporter.history.people import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
 from exporter.poller.personal import without_names
 from exporter.repository.client import Repository
-from exporter.rest.client import Rest, SiteResult
+from exporter.rest.client import RestClient, SiteResult
 
 WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
 
@@ -64,7 +64,7 @@ def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteRes
     settings = configuration.rest
     if settings is None:
         return
-    with contextlib.closing(Rest(parts.rest_login(settings))) as rest:
+    with contextlib.closing(RestClient(parts.rest_login(settings))) as rest:
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 

@@ -30,7 +30,7 @@ from exporter.poller.runs import Run, Runs
 from exporter.poller.shared import Shared
 from exporter.poller.telling import Teller
 from exporter.poller.told import NOTHING_NOTED, Made, Told, without
-from exporter.rest.client import Rest, TokenLife
+from exporter.rest.client import RestClient, TokenStats
 
 SOURCE = "rest"
 # The question goes over a month of refreshes of every asset.
@@ -41,7 +41,7 @@ class RestPoller:
     """Polls the REST API: it writes to the history what only that API tells, and pins its part of the board."""
 
     def __init__(
-        self, rest: Rest, shared: Shared, interval: float, look_ups_a_day: int, stopped: threading.Event
+        self, rest: RestClient, shared: Shared, interval: float, look_ups_a_day: int, stopped: threading.Event
     ) -> None:
         self._rest = rest
         self._shared = shared
@@ -59,9 +59,9 @@ class RestPoller:
         self._waiting = NOTHING_NOTED
 
     @property
-    def life(self) -> TokenLife:
+    def life(self) -> TokenStats:
         """What is known of the token, for whoever goes on with it."""
-        return self._rest.life
+        return self._rest.token_stats
 
     def stop(self) -> None:
         """End the loop; a poll ends before its next request."""
@@ -94,7 +94,7 @@ class RestPoller:
         try:
             for result in self._rest.poll(self._look_ups.known, self._look_ups.left(now)):
                 told.take(result, made, self._remember, self._remembered)
-            if not told.notes and told.failures and self._rest.token.accepted is False:
+            if not told.notes and told.failures and self._rest.token_stats.accepted is False:
                 raise SourceRefused(told.failures[0])
             self._teller.answered(now)
         except PollInterrupted:

@@ -21,7 +21,7 @@ from exporter.outage import Outage
 from exporter.poller.runs import HISTORY, Runs
 from exporter.poller.shared import Shared
 from exporter.poller.told import Told
-from exporter.rest.client import Rest
+from exporter.rest.client import RestClient
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ NEVER = float("inf")
 class Teller:
     """Tells of one REST API; each thing is said once, until it changes."""
 
-    def __init__(self, shared: Shared, rest: Rest, interval: float) -> None:
+    def __init__(self, shared: Shared, rest: RestClient, interval: float) -> None:
         self._shared = shared
         self._rest = rest
         self._interval = interval
@@ -99,7 +99,7 @@ class Teller:
         self._shared.board.pin_poll(PollStatus(now, 0.0, SOURCE, 0, 0, error))
 
     def _show_token(self, now: float) -> None:
-        life = self._rest.token
+        life = self._rest.token_stats
         accepted = None if life.accepted is None else int(life.accepted)
         blocks = (
             single(REST_TOKEN_ACCEPTED, accepted),

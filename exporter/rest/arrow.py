@@ -1,4 +1,4 @@
-"""Rows on their way into columns: a page at a time, so that a large site costs its columns and one page."""
+"""Arrow tables of rows, a page at a time, so that a large site costs its columns and one page; parsing of values."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -17,14 +17,14 @@ ARROW_TYPES = {
 
 
 def schema(row: type) -> pa.Schema:
-    """Return the columns of a row of exporter.inventory."""
+    """Return the schema of a row of exporter.inventory."""
     return pa.schema([(column.name, ARROW_TYPES[column.type.postgres]) for column in columns_of(row)])
 
 
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-class Columns:
+class TableBuilder:
     """A table that grows."""
 
     def __init__(self, row: type) -> None:
@@ -45,9 +45,9 @@ class Columns:
 
 def table(row: type, rows: Iterable[tuple[object, ...]]) -> pa.Table:
     """Return a table of rows."""
-    columns = Columns(row)
-    columns.add(list(rows))
-    return columns.table()
+    builder = TableBuilder(row)
+    builder.add(list(rows))
+    return builder.table()
 
 
 def instant(text: object) -> datetime | None:
@@ -63,11 +63,11 @@ def instant(text: object) -> datetime | None:
         return None
 
 
-def truth(text: str | None) -> bool | None:
-    """Return what a boolean of XML says, None where nothing is said, or something else."""
-    return _TRUTHS.get((text or "").strip().lower())
+def boolean(text: str | None) -> bool | None:
+    """Return a boolean of XML, None where it is missing or invalid."""
+    return _BOOLEANS.get((text or "").strip().lower())
 
 
-def identity(value: object) -> str | None:
+def to_luid(value: object) -> str | None:
     """Return a LUID, None for what cannot be one."""
     return value if isinstance(value, str) and value.isascii() and 0 < len(value) <= 64 else None

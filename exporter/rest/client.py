@@ -1,7 +1,7 @@
-"""The REST API as a source: at each poll an inventory of each site, or the line that says why not.
+"""The REST API as a source: at each poll an inventory of each site, or one line with the reason why there is none.
 
-What is not whole is not shown: a site whose list was cut, or is empty where there was something, has an error. What
-only some may see (jobs, tasks, the Metadata API) is None, and a note says so.
+A site whose list was cut, or became empty, has an error and no inventory. Lists that need further rights (jobs, tasks,
+the Metadata API) are None where they are not allowed, with a note.
 """
 
 import time
@@ -13,26 +13,26 @@ import pyarrow as pa
 from exporter.errors import SourceError, SourceRefused, SourceUnreachable
 from exporter.inventory import Inventory
 from exporter.rest import sites
-from exporter.rest.credentials import ConnectedApp, Login, Token, label, spelling
-from exporter.rest.empty_list_guard import Counts
-from exporter.rest.errors import Forbidden, as_whole
-from exporter.rest.jobs import Budget
-from exporter.rest.probe import look
+from exporter.rest.credentials import ConnectedApp, RestOptions, Token, label, spelling
+from exporter.rest.empty_list_guard import EmptyListGuard
+from exporter.rest.errors import Forbidden, as_poll_error
+from exporter.rest.jobs import LookupBudget
+from exporter.rest.probe import probe
 from exporter.rest.session import Session
-from exporter.rest.site_reader import Known, Reading
-from exporter.rest.token_stats import TokenLife
+from exporter.rest.site_reader import KnownRefreshes, SiteReader
+from exporter.rest.token_stats import TokenStats
 
-__all__ = ["ConnectedApp", "Login", "Rest", "SiteResult", "Token", "TokenLife"]
+__all__ = ["ConnectedApp", "RestClient", "RestOptions", "SiteResult", "Token", "TokenStats"]
 
-# A server that went away in mid-poll is not asked for every further site.
+# A server that went away in mid-poll is not tried for every further site.
 UNREACHABLE_SITES = 2
 
 
 @dataclass(frozen=True)
 class SiteResult:
-    """One site: its inventory, or one line that says why there is none and what to do.
+    """One site: its inventory, or one line with the reason why there is none and the remedy.
 
-    ``looked_up`` are rows of Refresh that were looked up and that the caller does not know yet: those of the inventory,
+    ``looked_up`` are rows of Refresh that were fetched and that the caller does not know yet: those of the inventory,
     and also those of a site that failed afterwards.
     """
 
@@ -42,99 +42,93 @@ class SiteResult:
     looked_up: pa.Table | None = None
 
 
-class Rest:
+class RestClient:
     """One Tableau, polled by one thread at a time."""
 
     def __init__(
         self,
-        login: Login,
+        options: RestOptions,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         stopping: Callable[[], bool] = lambda: False,
-        life: TokenLife | None = None,
+        token_stats: TokenStats | None = None,
         moved: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make a source; ``life`` is that of the source whose place it takes."""
-        self._login = login
+        """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew."""
         self._clock = clock
-        self._session = Session(login, clock, sleep, stopping, life, moved)
-        self._counts = Counts(clock)
-        self._sites = sites.Sites(self._session, login.sites)
-        self._reading = Reading(self._session, clock)
-        self._budget = Budget(0)
+        self._session = Session(options, clock, sleep, stopping, token_stats, moved)
+        self._guard = EmptyListGuard(clock)
+        self._sites = sites.Sites(self._session, options.sites)
+        self._reader = SiteReader(self._session, clock)
+        self._budget = LookupBudget(0)
 
     @property
     def address(self) -> str:
-        """Where it is."""
-        return self._session.address
+        """The URL of Tableau."""
+        return self._session.connection.address
 
     @property
     def server_version(self) -> str | None:
         """Tableau's version, None before its first answer."""
-        return self._session.server_version
+        return self._session.connection.server_version
 
     @property
-    def token(self) -> TokenLife:
-        """What is known of the token."""
-        return self._session.life
-
-    @property
-    def life(self) -> TokenLife:
-        """What is to be passed on to the source that takes the place of this one: its counters do not begin anew."""
-        return self._session.life
+    def token_stats(self) -> TokenStats:
+        """The sign-ins and lost sessions of the token."""
+        return self._session.token_stats
 
     @property
     def silent(self) -> bool:
         """Whether a request of the last poll had no answer: an outage may have begun or ended in its midst."""
-        return self._session.silent
+        return self._session.connection.poll.unanswered
 
     @property
     def looked_up(self) -> int:
-        """How many jobs were asked for by their id in the last poll, or in the one that runs, however it ends."""
+        """How many jobs were fetched by their id in the last poll, or in the one that runs, whatever its result."""
         return self._budget.spent
 
     def remember(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Learn how many assets of a type a site had before a restart: ``{(site, asset_type): count}``."""
-        self._counts.remember(counts)
+        """Restore the counts of assets from before a restart: ``{(site, asset_type): count}``."""
+        self._guard.remember(counts)
 
     def poll(self, known: pa.Table, budget: int) -> Iterator[SiteResult]:
-        """Yield every site. ``known`` are rows of Refresh; at most ``budget`` jobs are looked up by their id.
+        """Yield every site. ``known`` are rows of Refresh; at most ``budget`` jobs are fetched by their id.
 
-        What this process looked up is not asked for again: it is told of until it is ``known``.
+        A job is fetched once, and its refresh reported until it is ``known``.
 
-        Raises SourceUnreachable or SourceRefused where nothing could be had at all: no request of this poll was
-        answered as Tableau answers. Until one is, sites that failed are held back.
+        Raises SourceUnreachable or SourceRefused where nothing could be read: no request of this poll had an answer of
+        Tableau. Until one has, sites that failed are held back.
         """
         held, first = list[SiteResult](), None
         for result, error in self._results(known, budget):
             held.append(result)
             first = first or error
-            if self._session.answered:
+            if self._session.connection.poll.answered:
                 yield from held
                 held.clear()
         if held and first is not None:
-            raise as_whole(first)
+            raise as_poll_error(first)
 
     def _results(self, known: pa.Table, budget: int) -> Iterator[tuple[SiteResult, SourceError | None]]:
-        memory = Known(known, budget)
+        memory = KnownRefreshes(known, budget)
         self._budget = memory.budget
-        self._session.begin()
-        self._reading.begin(memory)
+        self._session.connection.begin()
+        self._reader.begin(memory)
         try:
             found = self._sites.find()
         except SourceError as failure:
-            raise as_whole(failure) from None
+            raise as_poll_error(failure) from None
         problem: SourceError | None = None
         unreachable = 0
         for site in found.names:
             error = found.refused.get(site)
             if error is None and unreachable >= UNREACHABLE_SITES:
                 error = problem
-            error = error or self._session.lost
+            error = error or self._session.connection.poll.lost
             if error is None:
                 try:
-                    inventory = self._inventory(site, memory, found.take_notes)
+                    inventory = self._inventory(site, memory, found.pop_notes)
                 except SourceError as failure:
                     error = problem = failure
                     unreachable = unreachable + 1 if isinstance(failure, SourceUnreachable) else 0
@@ -143,20 +137,20 @@ class Rest:
                     yield SiteResult(inventory.site, inventory, None, inventory.looked_up), None
                     continue
             name = self._sites.actual(site)
-            yield SiteResult(name, None, str(error), self._reading.looked_up(name)), error
+            yield SiteResult(name, None, str(error), self._reader.looked_up(name)), error
 
-    def look(self) -> Iterator[tuple[bool | None, str]]:
-        """Try what a poll reads, and yield what is to be known of it: well, not well, or a note (None).
+    def probe(self) -> Iterator[tuple[bool | None, str]]:
+        """Try everything that a poll reads, and yield the results: true for good, false for bad, None for a note.
 
-        Raises SourceUnreachable or SourceRefused where nothing lets us in.
+        Raises SourceUnreachable or SourceRefused where no sign-in succeeds.
         """
-        return look(self._session, self._sites)
+        return probe(self._session, self._sites)
 
     def close(self) -> None:
         """Sign out."""
         self._session.close()
 
-    def _inventory(self, site: str, memory: Known, notes: Callable[[], list[str]]) -> Inventory:
+    def _inventory(self, site: str, memory: KnownRefreshes, notes: Callable[[], list[str]]) -> Inventory:
         try:
             self._session.enter(site)
         except Forbidden as error:
@@ -164,6 +158,6 @@ class Rest:
             raise SourceRefused(f"{error}: {hint}") from None
         name = label(self._session.site)
         self._sites.learn(site, name)
-        lists = self._reading.lists(name)
-        self._counts.check(self._session.place, name, lists.counts())
-        return self._reading.inventory(name, lists, memory, notes())
+        lists = self._reader.lists(name)
+        self._guard.check(self._session.place, name, lists.counts())
+        return self._reader.inventory(name, lists, memory, notes())

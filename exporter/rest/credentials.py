@@ -45,7 +45,7 @@ class ConnectedApp:
 
 
 @dataclass(frozen=True)
-class Login:
+class RestOptions:
     """Where and as whom.
 
     ``sites`` are content URLs, ``default`` is the Default site; without any, every site that may be seen is read.

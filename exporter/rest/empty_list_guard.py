@@ -1,4 +1,4 @@
-"""How many assets there were: a list that fell from some to none is an error until it has stayed empty for a day."""
+"""Guard against empty lists: one that fell from some assets to none is an error until it was empty for a day."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,8 +11,8 @@ Key = tuple[str, str]
 _NAMES = {"workbook": "workbooks", "datasource": "datasources", "flow": "flows"}
 
 
-class Counts:
-    """What the last good poll counted of each site and type."""
+class EmptyListGuard:
+    """The counts of the last good poll, by site and type."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -20,11 +20,11 @@ class Counts:
         self._empty_since: dict[Key, float] = {}
 
     def remember(self, counts: Mapping[Key, int]) -> None:
-        """Learn what was before a restart; what was counted since is known better."""
+        """Restore the counts from before a restart; newer ones stay."""
         self._counts = {**counts, **self._counts}
 
     def check(self, place: str, site: str, counts: Mapping[str, int]) -> None:
-        """Accept what was counted now. Raises SourceIncomplete for a list that is not to be believed yet."""
+        """Accept new counts. Raises SourceIncomplete for a list that is suddenly empty."""
         now = self._clock()
         for asset_type, count in counts.items():
             before = self._counts.get((site, asset_type), 0)

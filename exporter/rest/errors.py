@@ -1,4 +1,4 @@
-"""What went wrong, as one line of ours: what, where, what to do, and no secret."""
+"""Errors of requests and tableauserverclient, translated into ours: one line each, without secrets."""
 
 import re
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ RAISED = (
     ParseError,
     OSError,
     RecursionError,
-    # What defusedxml refuses, encodings that nobody knows, numbers of thousands of digits.
+    # XML that defusedxml refuses, unknown encodings, numbers of thousands of digits.
     ValueError,
     LookupError,
     OverflowError,
@@ -38,7 +38,7 @@ RAISED = (
 _BAD_REQUEST, _NOT_FOUND = "400", "404"
 _FORBIDDEN = ("403", "405")
 _FOREIGN = "answers with what is not of Tableau's REST API; check rest.url"
-# What OpenSSL says of an answer that is not TLS.
+# OpenSSL's texts for an answer that is not TLS.
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "wrong version number",
@@ -51,95 +51,95 @@ _CONNECTION = re.compile(r"^\w+\(host=.*?\): ")
 
 
 class SessionLost(SourceError):
-    """Tableau does not know the session any more."""
+    """Tableau no longer knows the session."""
 
 
 class Forbidden(SourceError):
-    """Tableau answers, and says that this is not for us, or not there."""
+    """Tableau answers that this is not allowed, or not there."""
 
 
 class OutOfScope(Forbidden):
-    """Tableau refuses one endpoint to a session that is alive: the scopes of a connected app do not cover it, say."""
+    """Tableau refuses one endpoint to a live session: for example the scopes of a connected app do not cover it."""
 
 
-class NotThere(Forbidden):
+class NotFound(Forbidden):
     """Tableau answers that there is no such thing."""
 
 
-class Foreign(SourceError):
-    """Something else answers, in Tableau's place."""
+class NotTableau(SourceError):
+    """Another program answers in Tableau's place."""
 
 
-class Rejected(SourceError):
-    """Tableau answers that the question is wrong: a page beyond the last, an order that it does not know."""
+class BadRequest(SourceError):
+    """Tableau answers that the request is wrong: a page beyond the last, an order that it does not know."""
 
 
-class Secrets:
-    """What must never be seen; each of them is replaced wherever a text might show it."""
+class Redactor:
+    """Replaces secrets in texts."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self.hide(*passwords())
+        self.add(*passwords())
 
-    def hide(self, *secrets: str | None) -> None:
-        """Keep these out of every line from now on."""
+    def add(self, *secrets: str | None) -> None:
+        """Redact these from now on."""
         self._known |= {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
 
-    def forget_all_but(self, *secrets: str | None) -> None:
-        """Keep the store from growing with every session."""
+    def keep_only(self, *secrets: str | None) -> None:
+        """Forget all others: the store must not grow with every session."""
         self._known.clear()
-        self.hide(*secrets, *passwords())
+        self.add(*secrets, *passwords())
 
-    def are_in(self, text: str) -> bool:
-        """Tell whether a text quotes any of them: a host's name also does so in small letters."""
+    def found_in(self, text: str) -> bool:
+        """Return whether a text quotes any of them; the name of a host may do so in lower case."""
         return quotes(text, self._known, str.casefold)
 
-    def line(self, text: object) -> str:
+    def redact(self, text: object) -> str:
         """Return a text as one printable line without secrets."""
         line = safe_text(str(text), self._known)
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
         return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
 
 
-def explained(error: Exception, place: str, secrets: Secrets) -> SourceError:  # noqa: PLR0911 - a table of cases
+def translated(error: Exception, place: str, redactor: Redactor) -> SourceError:  # noqa: PLR0911 - a table of cases
     """Turn what requests or tableauserverclient raised into one of our errors."""
     if isinstance(error, SourceError):
         return error
     if isinstance(error, requests.RequestException):
-        return _of_connection(error, place, secrets)
+        return _of_connection(error, place, redactor)
     if isinstance(error, FailedSignInError):
-        return SessionLost(f"{place}: {secrets.line(_told(error))}")
+        return SessionLost(f"{place}: {redactor.redact(_text_of(error))}")
     if isinstance(error, ServerResponseError):
         if not str(error.code).isdecimal():
-            return Foreign(f"{place}: {_FOREIGN}")
-        text = f"{place}: {secrets.line(_told(error))}"
-        kinds = {_BAD_REQUEST: Rejected, _NOT_FOUND: NotThere, **dict.fromkeys(_FORBIDDEN, Forbidden)}
+            return NotTableau(f"{place}: {_FOREIGN}")
+        text = f"{place}: {redactor.redact(_text_of(error))}"
+        kinds = {_BAD_REQUEST: BadRequest, _NOT_FOUND: NotFound, **dict.fromkeys(_FORBIDDEN, Forbidden)}
         return kinds.get(str(error.code)[:3], SourceError)(text)
     if isinstance(error, InternalServerError):
         return SourceUnreachable(f"{place}: answers with HTTP {error.code}; look at Tableau's own state and logs")
     if isinstance(error, RedirectError):
-        return SourceRefused(f"{place}: {secrets.line(error)}; set rest.url to where Tableau itself answers")
+        return SourceRefused(f"{place}: {redactor.redact(error)}; set rest.url to where Tableau itself answers")
     if isinstance(error, EndpointUnavailableError):
-        return Forbidden(f"{place}: {secrets.line(error)}")
+        return Forbidden(f"{place}: {redactor.redact(error)}")
     if isinstance(error, NonXMLResponseError):
-        return Foreign(f"{place}: {_FOREIGN}")
+        return NotTableau(f"{place}: {_FOREIGN}")
     return SourceIncomplete(f"{place}: an answer that cannot be read ({type(error).__name__}); check rest.url")
 
 
 def is_answer(error: Exception) -> bool:
-    """Tell whether Tableau itself answered, and knew us: a list that is not for us is no sign of a fault of its own."""
+    """Return whether Tableau itself answered and knew the session: to refuse a list is no fault of Tableau."""
     return isinstance(error, ServerResponseError) and str(error.code)[:1] == "4" and str(error.code)[:3] != "401"
 
 
-def as_whole(error: SourceError) -> SourceError:
-    """Return what stands for a whole poll: nothing is to be had of it."""
+def as_poll_error(error: SourceError) -> SourceError:
+    """Return the error of a whole poll that read nothing."""
     return error if isinstance(error, SourceUnreachable | SourceRefused) else SourceUnreachable(str(error))
 
 
 def _of_connection(  # noqa: PLR0911 - a table of cases
-    error: requests.RequestException, place: str, secrets: Secrets
+    error: requests.RequestException, place: str, redactor: Redactor
 ) -> SourceError:
-    text = secrets.line(_reason(error))
+    text = redactor.redact(_reason(error))
     if isinstance(error, requests.exceptions.SSLError) and any(sign in text for sign in _NOT_TLS):
         return SourceRefused(f"{place}: {text}: it may speak plain http there; check rest.url")
     if isinstance(error, requests.exceptions.SSLError):
@@ -172,5 +172,5 @@ def _reason(error: BaseException) -> str:
     return text.rpartition(">: ")[2] if ">: " in text else text
 
 
-def _told(error: ServerResponseError | FailedSignInError) -> str:
+def _text_of(error: ServerResponseError | FailedSignInError) -> str:
     return f"{error.code}: {error.summary}: {error.detail}"

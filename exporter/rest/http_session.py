@@ -1,10 +1,8 @@
-"""HTTP as we want it: deadlines, bounded answers, reads tried again, waiting when told to, secrets to one host only."""
+"""HTTP with deadlines, bounded answers, retries of reads, Retry-After, and secrets for one host only."""
 
-import email.utils
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,14 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests import PreparedRequest, Response
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from exporter import __version__
 from exporter.errors import PollInterrupted, ProxyUnusable, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.proxies import proxy_for, through
-from exporter.rest.abort import Adapter, Line
-from exporter.rest.errors import Secrets
+from exporter.rest.abort import AbortableConnections, Adapter
+from exporter.rest.errors import Redactor
 from exporter.rest.refusals import Refusals
 from exporter.value_count import ValueCount
 
@@ -28,7 +28,7 @@ CHUNK_BYTES = 65_536
 ANSWER_BYTES = 64_000_000
 WAITS = 5
 LONGEST_WAIT_SECONDS = 120.0
-# What a poll may wait in all because it was told to.
+# The waits of a poll in all.
 MOST_WAITED_SECONDS = 300.0
 USUAL_WAIT_SECONDS = 5.0
 REDIRECTS = 3
@@ -38,53 +38,53 @@ METADATA_PATH = "/api/metadata/graphql"
 TOO_MANY_REQUESTS = 429
 UNAVAILABLE = 503
 SERVER_FAULTS = frozenset({500, 502, UNAVAILABLE, 504})
-# A query that was too much for the server is asked again for less, not again the same.
+# A query that was too much for the server is repeated for less, not the same again.
 FAULTS_OF_QUERIES = frozenset({UNAVAILABLE})
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What a request may take: seconds in all, and bytes of its answer."""
+class Limits:
+    """The limits of a request: seconds in all, and bytes of its answer."""
 
     seconds: float
     answer_bytes: int = ANSWER_BYTES
 
 
-class Wire(requests.Session):
-    """A session of requests. What it raises is a SourceError, or requests' own error for a connection that failed."""
+class HTTPSession(requests.Session):
+    """A session of requests. It raises a SourceError, or requests' own error for a connection that failed."""
 
     def __init__(
         self,
         url: str,
-        bounds: Bounds,
-        line: Line,
+        limits: Limits,
+        sockets: AbortableConnections,
         sleep: Callable[[float], None],
         context: ssl.SSLContext,
         refusals: Refusals,
-        secrets: Secrets,
+        redactor: Redactor,
     ) -> None:
         super().__init__()
         self._url = url
-        self._home = urlsplit(url)
-        self._bounds = bounds
-        self._line = line
+        self._origin = urlsplit(url)
+        self._limits = limits
+        self._sockets = sockets
         self._sleep = sleep
         self._refusals = refusals
-        self._secrets = secrets
+        self._redactor = redactor
         self.max_redirects = REDIRECTS
-        # Without this a .netrc would speak for us.
-        self.auth = _nobody
-        adapter = Adapter(line, context)
+        # Without this the credentials of a .netrc would be sent.
+        self.auth = _no_auth
+        adapter = Adapter(sockets, context)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:
-        """Send a request, as often as its kind allows, and read the whole answer before the deadline."""
+        """Send a request, with retries if it only reads, and read the whole answer before the deadline."""
         self._refusals.sending(request.url or "")
         request.headers["User-Agent"] = f"tableau-exporter/{__version__}"
         reads, faults = _repeatable(request)
-        deadline = min(time.monotonic() + self._bounds.seconds, self._line.ends_at)
+        deadline = min(time.monotonic() + self._limits.seconds, self._sockets.ends_at)
         attempt = waits = 0
         while True:
             attempt += 1
@@ -92,14 +92,14 @@ class Wire(requests.Session):
             try:
                 response = self._send_once(request, deadline, options)
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-                self._give_way(deadline)
+                self._raise_if_aborted(deadline)
                 if last or isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
                     raise
             else:
-                if response.status_code == TOO_MANY_REQUESTS and waits < WAITS and not self._line.is_leaving:
+                if response.status_code == TOO_MANY_REQUESTS and waits < WAITS and not self._sockets.is_last_request:
                     waits += 1
                     attempt -= 1
-                    deadline += self._wait_as_told(response)
+                    deadline += self._wait_retry_after(response)
                     continue
                 if last or response.status_code not in faults:
                     self._refusals.answered(response.status_code)
@@ -110,7 +110,7 @@ class Wire(requests.Session):
             self._pause(pause)
 
     def get_redirect_target(self, resp: Response) -> str | None:
-        """Return nothing: requests prepares what it is not to send, and stumbles over what is no URL."""
+        """Return nothing: requests prepares a request that is not sent, and fails on an invalid URL."""
         del resp
         return None
 
@@ -118,22 +118,22 @@ class Wire(requests.Session):
         left = deadline - time.monotonic()
         if left <= 0:
             raise SourceUnreachable(self._too_slow())
-        self._must_go_on()
+        self._check_stopping()
         options |= {"stream": True, "timeout": (left, left), "allow_redirects": False}
         options["proxies"] = self._proxies(request.url or "")
         try:
-            with self._line.until(deadline):
+            with self._sockets.until(deadline):
                 response = super().send(request, **options)
                 self._read(response)
-                self._line.moved()
+                self._sockets.moved()
         except requests.Timeout:
-            self._must_go_on()
+            self._check_stopping()
             raise SourceUnreachable(self._too_slow()) from None
         if response.is_redirect:
-            # Before tableauserverclient logs where it wants to go.
-            self._must_be_home(request.url or "", response.headers["Location"])
-        # An answer without a length seems to be whole when we have cut it.
-        self._give_way(deadline)
+            # Before tableauserverclient logs the target.
+            self._check_redirect(request.url or "", response.headers["Location"])
+        # An answer without a length looks whole after an abort.
+        self._raise_if_aborted(deadline)
         return response
 
     def _proxies(self, url: str) -> dict[str, str]:
@@ -145,28 +145,28 @@ class Wire(requests.Session):
         return {urlsplit(url).scheme: proxy.url} if proxy else {}
 
     def _read(self, response: Response) -> None:
-        """Read the answer; requests' own reading knows no bound, and no parser does."""
+        """Read the answer within its limit: neither requests nor the parsers have one."""
         chunks, size, values = [], 0, ValueCount()
         for chunk in response.iter_content(CHUNK_BYTES):
             chunks.append(chunk)
             size += len(chunk)
             values.add(chunk)
-            if size > self._bounds.answer_bytes:
-                excess: str | None = f"{self._bounds.answer_bytes // 1_000_000} MB"
+            if size > self._limits.answer_bytes:
+                excess: str | None = f"{self._limits.answer_bytes // 1_000_000} MB"
             else:
                 excess = values.excess
             if excess:
                 response.close()
                 raise SourceIncomplete(f"{self._place()}: an answer of more than {excess} was not read to its end")
-        response._content = b"".join(chunks)  # noqa: SLF001 - where requests itself would put it
-        # tableauserverclient would decode and parse every answer once more, for a log line that it does not write.
+        response._content = b"".join(chunks)  # noqa: SLF001 - as requests itself does
+        # tableauserverclient would decode and parse every answer once more, for a log event that is off.
         response.encoding = None
 
-    def _wait_as_told(self, response: Response) -> float:
-        """Wait as long as a 429 asks for; return the seconds."""
-        seconds = _told(response.headers.get("Retry-After"))
-        self._line.waited += seconds
-        if seconds > LONGEST_WAIT_SECONDS or self._line.waited > MOST_WAITED_SECONDS:
+    def _wait_retry_after(self, response: Response) -> float:
+        """Wait as long as a 429 demands; return the seconds."""
+        seconds = _retry_after(response.headers.get("Retry-After"))
+        self._sockets.waited += seconds
+        if seconds > LONGEST_WAIT_SECONDS or self._sockets.waited > MOST_WAITED_SECONDS:
             raise SourceUnreachable(
                 f"{self._place()}: too many requests, asks to wait {seconds:.0f} s: asked again at the next poll;"
                 " raise rest.poll_interval if this goes on"
@@ -176,34 +176,38 @@ class Wire(requests.Session):
 
     def _pause(self, seconds: float) -> None:
         while seconds > 0:
-            self._must_go_on()
-            self._line.moved()
+            self._check_stopping()
+            self._sockets.moved()
             self._sleep(min(seconds, SLICE_SECONDS))
             seconds -= SLICE_SECONDS
-        self._must_go_on()
+        self._check_stopping()
 
-    def _give_way(self, deadline: float) -> None:
-        """Raise what a connection that we cut ourselves stands for."""
-        self._must_go_on()
+    def _raise_if_aborted(self, deadline: float) -> None:
+        """Raise the reason where we aborted the connection ourselves."""
+        self._check_stopping()
         if time.monotonic() >= deadline:
             raise SourceUnreachable(self._too_slow())
 
-    def _must_go_on(self) -> None:
-        if self._line.stopping():
+    def _check_stopping(self) -> None:
+        if self._sockets.stopping():
             raise PollInterrupted("the agent ends: the poll of Tableau's REST API was broken off")
 
-    def _must_be_home(self, url: str, location: str) -> None:
+    def _check_redirect(self, url: str, location: str) -> None:
         """Refuse to follow a redirect with a token to another host, or from https to http."""
         try:
             there = urlsplit(urljoin(url, location))
             _port(there)
         except ValueError:
             raise SourceRefused(f"{self._place()}: answers with a redirect to what is no URL; check rest.url") from None
-        if (there.scheme, there.hostname, _port(there)) == (self._home.scheme, self._home.hostname, _port(self._home)):
+        if (there.scheme, there.hostname, _port(there)) == (
+            self._origin.scheme,
+            self._origin.hostname,
+            _port(self._origin),
+        ):
             return
-        if (self._home.scheme, there.scheme) == ("http", "https") and there.hostname == self._home.hostname:
+        if (self._origin.scheme, there.scheme) == ("http", "https") and there.hostname == self._origin.hostname:
             return
-        quoting = self._secrets.are_in(location)
+        quoting = self._redactor.found_in(location)
         where = "an address that quotes a secret" if quoting else f"{there.scheme}://{there.hostname}"
         raise SourceRefused(
             f"{self._place()}: answers with a redirect to {where}, which is not followed because it would take the"
@@ -211,20 +215,20 @@ class Wire(requests.Session):
         )
 
     def _place(self) -> str:
-        return f"rest {self._home.scheme}://{self._home.netloc.rpartition('@')[2]}{through(self._url)}"
+        return f"rest {self._origin.scheme}://{self._origin.netloc.rpartition('@')[2]}{through(self._url)}"
 
     def _too_slow(self) -> str:
         return (
-            f"{self._place()}: no whole answer within {self._bounds.seconds:g} s; raise rest.timeout if Tableau is slow"
+            f"{self._place()}: no whole answer within {self._limits.seconds:g} s; raise rest.timeout if Tableau is slow"
         )
 
 
-def _nobody(request: PreparedRequest) -> PreparedRequest:
+def _no_auth(request: PreparedRequest) -> PreparedRequest:
     return request
 
 
 def _repeatable(request: PreparedRequest) -> tuple[bool, frozenset[int]]:
-    """Return whether a request only reads, and the answers after which it is asked again."""
+    """Return whether a request only reads, and the HTTP statuses after which it is repeated."""
     if request.method == "GET":
         return True, SERVER_FAULTS
     if urlsplit(request.url or "").path == METADATA_PATH:
@@ -232,22 +236,20 @@ def _repeatable(request: PreparedRequest) -> tuple[bool, frozenset[int]]:
     return False, frozenset()
 
 
-def _told(text: str | None) -> float:
+def _retry_after(text: str | None) -> float:
     """Return the seconds of a Retry-After, which are a number or a date."""
-    if text:
-        with suppress(ValueError, OverflowError):
-            return max(0.0, float(int(text)))
-        with suppress(ValueError, TypeError, OverflowError):
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    return USUAL_WAIT_SECONDS
+    try:
+        return float(Retry().parse_retry_after(text or ""))
+    except (InvalidHeader, ValueError, OverflowError):
+        return USUAL_WAIT_SECONDS
 
 
 def _port(parts: SplitResult) -> int | None:
     return parts.port or _PORTS.get(parts.scheme)
 
 
-def trust(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust whom the operating system trusts, and who else was named."""
+def ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the operating system's authorities, and those of a file."""
     context = ssl.create_default_context()
     if ca_file is not None:
         try:

@@ -1,4 +1,4 @@
-"""Successful refresh jobs, where the Metadata API says nothing: a job names its asset only when fetched by its id.
+"""Refresh jobs that succeeded, for assets without a refresh in the Metadata API; a job names its asset only by its id.
 
 Tableau Cloud allows some 20,000 such requests a day, so each job is fetched once, the newest of each title first, and
 within a budget.
@@ -12,14 +12,14 @@ import tableauserverclient as tsc
 
 from exporter.collectors.assets.refresh_jobs import refreshes_extracts
 from exporter.errors import SourceError, SourceIncomplete
-from exporter.rest.arrow import identity, instant
+from exporter.rest.arrow import instant, to_luid
 from exporter.rest.errors import Forbidden, OutOfScope
 from exporter.rest.lists import pages
 from exporter.rest.response_xml import ANYWHERE, Entry, shape
 from exporter.rest.session import Session
 
 RECENT = timedelta(days=7)
-# So many jobs in a row that could not be had, and the others are not asked for.
+# After so many failures in a row the other jobs are not fetched.
 FAILURES = 2
 SUCCESS = "success"
 
@@ -30,33 +30,33 @@ Row = tuple[str, str, str, datetime]
 
 
 @dataclass(frozen=True)
-class Sought:
-    """What need not be asked for: jobs that are known, that have no asset, or that bear no title that is looked for.
+class JobFilter:
+    """Jobs that need not be fetched: known ones, those without an asset, and those of other titles.
 
-    Without ``titles`` every job is of use. What a job tells joins ``found`` at once, whatever becomes of the others; a
-    job that turns out to have no asset joins ``barren``.
+    Without ``titles`` every job is of use. A refresh joins ``found`` at once, whatever becomes of the others; a job
+    that turns out to have no asset joins ``without_asset``.
     """
 
     known: Collection[str]
     found: dict[str, "Row"]
-    barren: set[str]
+    without_asset: set[str]
     titles: Collection[str] | None = None
 
     def wants(self, job: "Job") -> bool:
-        """Return whether to ask for a job."""
-        told = self.titles is None or job.title is None or job.title in self.titles
-        return told and not any(job.job_id in there for there in (self.known, self.found, self.barren))
+        """Return whether to fetch a job."""
+        has_title = self.titles is None or job.title is None or job.title in self.titles
+        return has_title and not any(job.job_id in there for there in (self.known, self.found, self.without_asset))
 
 
 @dataclass
-class Budget:
-    """How many jobs may still be asked for in this poll, and how many were."""
+class LookupBudget:
+    """How many jobs may still be fetched in this poll, and how many were."""
 
     left: int
     spent: int = 0
 
     def spend(self) -> None:
-        """Count a question that is about to be asked: Tableau counts it, whatever comes of it."""
+        """Count a request that is about to be sent: Tableau counts it, whatever the answer."""
         self.left -= 1
         self.spent += 1
 
@@ -70,32 +70,32 @@ class Job:
     completed_at: datetime
 
 
-def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> str:
-    """Fetch the refreshes of the last days that are of use; return what is missing, nothing where all were fetched.
+def fetch_refreshes(session: Session, wanted: JobFilter, budget: LookupBudget, now: datetime) -> str:
+    """Fetch the refreshes of the last days that are of use; return a line on those that are missing, empty if none is.
 
     Raises SourceError where the list of jobs cannot be read.
     """
     left = failed = failed_in_a_row = 0
     error: SourceError | None = None
     found, missing = _finished(session, now)
-    sought.barren.intersection_update([job.job_id for job in found])
+    wanted.without_asset.intersection_update([job.job_id for job in found])
     for job in _in_order(found):
-        if not sought.wants(job):
+        if not wanted.wants(job):
             continue
         if budget.left <= 0 or failed_in_a_row >= FAILURES:
             left += 1
             continue
         budget.spend()
         try:
-            row = _asked(session, job)
+            row = _fetched(session, job)
         except SourceError as failure:
             failed, failed_in_a_row, error = failed + 1, failed_in_a_row + 1, failure
             continue
         failed_in_a_row = 0
         if row:
-            sought.found[job.job_id] = row
+            wanted.found[job.job_id] = row
         else:
-            sought.barren.add(job.job_id)
+            wanted.without_asset.add(job.job_id)
     if error is not None:
         return f"{failed + left} refresh jobs could not be fetched: {error}"
     if left:
@@ -104,23 +104,23 @@ def look_up(session: Session, sought: Sought, budget: Budget, now: datetime) -> 
 
 
 def _finished(session: Session, now: datetime) -> tuple[Sequence[Job], str]:
-    """Return the refreshes that ended well of late, the newest first, and what is missing of the list."""
+    """Return the jobs that succeeded lately, the newest first, and a line on what is missing of the list."""
     since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     filters = (tsc.Filter(names.CreatedAt, operators.GreaterThan, since),)
     found: dict[str, Job] = {}
-    received = promised = 0
+    received = total = 0
     for answer in pages(session, "jobs", _JOBS, (names.CreatedAt,), filters, descending=True):
-        received, promised = received + len(answer.entries), answer.total or 0
+        received, total = received + len(answer.entries), answer.total or 0
         found |= {job.job_id: job for entry in answer.entries if (job := _job(entry))}
-    missing = f"only {received} of {promised} jobs came" if received < promised else ""
+    missing = f"only {received} of {total} jobs came" if received < total else ""
     recent = (job for job in found.values() if job.completed_at >= now - RECENT)
     return sorted(recent, key=lambda job: job.completed_at, reverse=True), missing
 
 
 def _job(entry: Entry) -> Job | None:
     of = entry.attributes
-    job_id, ended = identity(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
+    job_id, ended = to_luid(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
     fits = of.get("status", "").lower() == SUCCESS and refreshes_extracts(of.get("jobType", ""))
     return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
 
@@ -142,7 +142,7 @@ def _in_order(jobs: Sequence[Job]) -> Iterator[Job]:
     yield from others
 
 
-def _asked(session: Session, job: Job) -> Row | None:
+def _fetched(session: Session, job: Job) -> Row | None:
     def request(server: tsc.Server) -> object:
         return server.jobs.get_request(f"{server.jobs.baseurl}/{job.job_id}")
 
@@ -157,6 +157,6 @@ def _asked(session: Session, job: Job) -> Row | None:
         raise SourceIncomplete(f"{session.place}: the job {job.job_id} came without itself")
     inside: Mapping[str, Mapping[str, str]] = answer.entries[0].inside
     for asset_type in ("workbook", "datasource"):
-        if asset_id := identity(inside.get(asset_type, {}).get("id")):
+        if asset_id := to_luid(inside.get(asset_type, {}).get("id")):
             return job.job_id, asset_type, asset_id, job.completed_at
     return None

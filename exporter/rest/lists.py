@@ -1,6 +1,6 @@
-"""Lists of the REST API, read to their end and counted: as many entries must come as are promised.
+"""Lists of the REST API, read to their end and counted against the total that Tableau reports.
 
-Pages are sorted by what does not change, so that what is published meanwhile comes last.
+Pages are sorted by attributes that do not change, so that new entries come last.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
 from exporter.inventory import TAG_SEPARATOR, Content, Person, Project
-from exporter.rest.arrow import Columns, identity, instant, truth
-from exporter.rest.errors import Rejected
+from exporter.rest.arrow import TableBuilder, boolean, instant, to_luid
+from exporter.rest.errors import BadRequest
 from exporter.rest.response_xml import Answer, Entry, Shape, shape
 from exporter.rest.session import Session
 
 PAGE_SIZE = 1000
-READINGS = 2
+ATTEMPTS = 2
 PERSONAL_SPACE = "Personal Space"
 
 Row = tuple[object, ...]
@@ -30,47 +30,47 @@ class Listing:
     endpoint: str
     shape: Shape
     row: type
-    made_of: Callable[[Entry], Row | None]
+    row_of: Callable[[Entry], Row | None]
     sort: tuple[str, ...] = ("createdAt", "name")
-    """In the order of the alphabet: tableauserverclient sorts them itself."""
+    """In alphabetical order: tableauserverclient sorts them itself."""
     fields: tuple[str, ...] = ()
-    """What is asked for of each entry; empty for what the list tells anyway."""
+    """The fields of each entry; empty for the default ones."""
 
 
 def _content(asset_type: str) -> Callable[[Entry], Row | None]:
-    def made_of(entry: Entry) -> Row | None:
+    def row_of(entry: Entry) -> Row | None:
         of, inside = entry.attributes, entry.inside
-        if (asset_id := identity(of.get("id"))) is None:
+        if (asset_id := to_luid(of.get("id"))) is None:
             return None
         project, owner, location = (inside.get(name, {}) for name in ("project", "owner", "location"))
         personal = location.get("type") == "PersonalSpace"
-        # Who may not see the project gets none: that is no Personal Space.
+        # Without the right to see the project there is none: that is no Personal Space.
         place = location if location.get("type") == "Project" and not project else project
         return (
             asset_type,
             asset_id,
             of.get("name"),
-            None if personal else identity(place.get("id")),
+            None if personal else to_luid(place.get("id")),
             PERSONAL_SPACE if personal else place.get("name"),
-            identity(owner.get("id")),
+            to_luid(owner.get("id")),
             TAG_SEPARATOR.join(entry.tags) or None,
-            truth(of.get("hasExtracts")),
+            boolean(of.get("hasExtracts")),
             instant(of.get("createdAt")),
             instant(of.get("updatedAt")),
         )
 
-    return made_of
+    return row_of
 
 
 def _project(entry: Entry) -> Row | None:
     of = entry.attributes
-    project_id = identity(of.get("id"))
-    return (project_id, of.get("name"), identity(of.get("parentProjectId"))) if project_id else None
+    project_id = to_luid(of.get("id"))
+    return (project_id, of.get("name"), to_luid(of.get("parentProjectId"))) if project_id else None
 
 
 def _person(entry: Entry) -> Row | None:
     of = entry.attributes
-    owner_id = identity(of.get("id"))
+    owner_id = to_luid(of.get("id"))
     if owner_id is None:
         return None
     return (owner_id, of.get("name"), of.get("siteRole"), of.get("fullName") or None, of.get("email") or None)
@@ -86,44 +86,44 @@ CONTENT: Mapping[str, Listing] = {
     "flow": Listing("flows", _asset("flow"), Content, _content("flow")),
 }
 PROJECTS = Listing("projects", shape("project"), Project, _project, ("name",))
-# Without being asked for, displayed names and addresses are not told.
+# Displayed names and addresses are only sent on request.
 PEOPLE = Listing("users", shape("user"), Person, _person, ("name",), ("id", "name", "siteRole", "fullName", "email"))
 
 
 @dataclass(frozen=True)
-class Listed:
-    """The entries of a list that came, and a line that says what is missing; None where the list is whole."""
+class ListResult:
+    """The entries of a list, and one line on what is missing; None where the list is complete."""
 
     rows: pa.Table
     missing: str | None
 
 
 def read(session: Session, listing: Listing) -> pa.Table:
-    """Read a whole list. Raises SourceIncomplete where it is not whole, SourceError where it cannot be read."""
+    """Read a complete list. Raises SourceIncomplete where entries are missing, SourceError where it cannot be read."""
     listed = collect(session, listing)
     if listed.missing:
         raise SourceIncomplete(f"{session.place}: {listed.missing}; the list is not used")
     return listed.rows
 
 
-def collect(session: Session, listing: Listing, *, missing: str | None = None) -> Listed:
-    """Read a list, once more when it changed in between; not where just this was ``missing`` at the last reading, too.
+def collect(session: Session, listing: Listing, *, missing: str | None = None) -> ListResult:
+    """Read a list, once more if it changed in between; not if the same was ``missing`` at the last poll.
 
     A list that shrank has moved an entry over the edge of a page: the count is right, and one is missing.
     """
-    columns, still_missing = Columns(listing.row), ""
-    for _ in range(READINGS):
-        columns, seen, promised, shrank = Columns(listing.row), set[object](), 0, False
+    columns, still_missing = TableBuilder(listing.row), ""
+    for _ in range(ATTEMPTS):
+        columns, seen, total, shrank = TableBuilder(listing.row), set[object](), 0, False
         for answer in pages(session, listing.endpoint, listing.shape, listing.sort, fields=listing.fields):
-            before, promised = promised, answer.total or 0
-            shrank = shrank or promised < before
+            before, total = total, answer.total or 0
+            shrank = shrank or total < before
             columns.add(list(_new_rows(answer.entries, listing, seen)))
-        if len(seen) == promised and not shrank:
-            return Listed(columns.table(), None)
-        still_missing = f"the list of {listing.endpoint} has {len(seen)} entries and promises {promised}"
+        if len(seen) == total and not shrank:
+            return ListResult(columns.table(), None)
+        still_missing = f"the list of {listing.endpoint} has {len(seen)} of {total} entries"
         if still_missing == missing:
             break
-    return Listed(columns.table(), still_missing)
+    return ListResult(columns.table(), still_missing)
 
 
 def pages(
@@ -136,26 +136,26 @@ def pages(
     fields: Sequence[str] = (),
     descending: bool = False,
 ) -> Iterator[Answer]:
-    """Yield the pages of a list until as many entries came as were promised, or none come any more.
+    """Yield the pages of a list until its total is reached, or a page brings nothing new.
 
-    A server that does not know the order, the filter or a field is asked without them from then on.
+    Where a server does not know the order, the filter or a field, they are left out from then on.
     """
     received = number = 0
     seen = set[str | None]()
     while True:
         number += 1
-        plain = endpoint in session.plainly
-        asked = ((), (), ()) if plain else (sort, filters, fields)
-        options = _options(number, *asked, descending=descending)
+        plain = endpoint in session.connection.without_options
+        parameters = ((), (), ()) if plain else (sort, filters, fields)
+        options = _options(number, *parameters, descending=descending)
         try:
             answer = page(session, endpoint, wanted, options)
-        except Rejected:
+        except BadRequest:
             if number > 1:
                 # The list has shrunk, and this page lies beyond its end.
                 return
             if plain or not (sort or filters or fields):
                 raise
-            session.plainly.add(endpoint)
+            session.connection.without_options.add(endpoint)
             number -= 1
             continue
         if answer.total is None:
@@ -165,7 +165,7 @@ def pages(
         received += len(answer.entries)
         yield answer
         ids = {entry.attributes.get("id") for entry in answer.entries}
-        # Whatever is promised, a page of what came before is the last.
+        # Whatever the total, a page without new entries is the last.
         if received >= answer.total or ids <= seen:
             return
         seen |= ids
@@ -175,8 +175,8 @@ def page(session: Session, endpoint: str, wanted: Shape, options: tsc.RequestOpt
     """Read one page of an endpoint of tableauserverclient."""
 
     def request(server: tsc.Server) -> object:
-        there = getattr(server, endpoint)
-        return there.get_request(there.baseurl, options)
+        found = getattr(server, endpoint)
+        return found.get_request(found.baseurl, options)
 
     return session.read(request, wanted)
 
@@ -196,7 +196,7 @@ def _new_rows(entries: Sequence[Entry], listing: Listing, seen: set[object]) -> 
     """Yield the rows of entries that were not on an earlier page."""
     key = 1 if listing.row is Content else 0
     for entry in entries:
-        row = listing.made_of(entry)
+        row = listing.row_of(entry)
         if row is not None and row[key] not in seen:
             seen.add(row[key])
             yield row

@@ -1,4 +1,4 @@
-"""The Metadata API: the one place where Tableau reports when an extract was refreshed.
+"""The Metadata API, the only API that reports when an extract was refreshed: queries, pages and errors.
 
 It is off on many servers, throttles, and answers in part when a query is too much for it or while it is backfilled;
 ``errors`` stand beside ``data`` then, and an empty list means nothing.
@@ -7,21 +7,21 @@ It is off on many servers, throttles, and answers in part when a query is too mu
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
 from exporter.errors import SourceError, SourceIncomplete, SourceUnreachable
 from exporter.inventory import Described
-from exporter.rest.arrow import Columns, identity, instant
-from exporter.rest.errors import Forbidden, NotThere
+from exporter.rest.arrow import TableBuilder, to_luid
+from exporter.rest.errors import Forbidden, NotFound
+from exporter.rest.metadata_rows import Node, rows_of_source, rows_of_workbook
 from exporter.rest.session import Session
 
 # 20,000 objects a query is Tableau's own limit; a workbook is one, with its data sources a handful.
 PAGE_SIZE, SMALLEST_PAGE = 1000, 10
-# How often in a list no answer may come in time.
-PATIENCE = 4
+# How many requests of a list may time out.
+MAX_UNANSWERED = 4
 # The errors by name: https://help.tableau.com/current/api/metadata_api/en-us/docs/meta_api_errors.html
 TOO_MUCH = ("LIMIT_EXCEEDED", "TIMEOUT", "TIMED_OUT")
 HARMLESS = frozenset({"MAX_PAGE_SIZE_EXCEEDED"})
@@ -29,11 +29,11 @@ FEATURE_DISABLED = "FEATURE_DISABLED"
 REFUSED = frozenset({"ACCESS_DENIED", "FILTER_REQUIRED"})
 INVALID = "ValidationError"
 # Some errors come without a code: "Reached time limit of PT5S for query execution." (tableauserverclient's tests).
-SAID_WITHOUT_CODE = (("time limit", "TIME_LIMIT_EXCEEDED"), ("node limit", "NODE_LIMIT_EXCEEDED"))
-# A field that a release does not know is asked for again after so long: the server may have been upgraded.
-FORGOTTEN_SECONDS = 86_400.0
+MESSAGES_WITHOUT_CODE = (("time limit", "TIME_LIMIT_EXCEEDED"), ("node limit", "NODE_LIMIT_EXCEEDED"))
+# A field that a release does not know is requested again after so long: the server may have been upgraded.
+FORM_SECONDS = 86_400.0
 
-# A code, and nothing that a server might have put in its place.
+# A code, and no other text of a server.
 _CODE = re.compile("[A-Za-z_]{1,60}")
 _EXTRACT = "hasExtracts extractLastRefreshTime extractLastIncrementalUpdateTime extractLastUpdateTime"
 # Since Tableau Server 2022.1; an embedded data source does not have it, its workbook does.
@@ -56,17 +56,11 @@ def query(name: str, *, virtual: bool = True, ordered: bool = True) -> str:
     )
 
 
-# From all that is asked for to what the oldest release knows.
+# From all fields to those of the oldest release.
 _FORMS: Sequence[Mapping[str, bool]] = ({}, {"virtual": False}, {"virtual": False, "ordered": False})
 
-Node = Mapping[str, Any]
-Extract = tuple[bool | None, datetime | None, datetime | None]
-Part = tuple[bool | None, datetime | None, datetime | None, str | None]
-NOTHING: Part = (False, None, None, None)
-UNKNOWN: Part = (None, None, None, None)
 
-
-class Off(Forbidden):
+class ApiDisabled(Forbidden):
     """A server without the API; Tableau Cloud always has it."""
 
     def __init__(self) -> None:
@@ -78,8 +72,8 @@ class _Invalid(Exception):
 
 
 @dataclass
-class Description:
-    """What was read, None where nothing was; why it is not everything, and whether that is Tableau's settled word."""
+class MetadataResult:
+    """The rows, None without any; notes on what is missing, and whether Tableau refused it for good."""
 
     rows: pa.Table | None = None
     notes: list[str] = field(default_factory=list)
@@ -92,7 +86,7 @@ class Description:
 
     @property
     def whole(self) -> bool:
-        """Whether everything was read that the API has."""
+        """Whether everything was read."""
         return self.rows is not None and not self.notes
 
 
@@ -105,18 +99,18 @@ class _Page:
 
 
 class MetadataReader:
-    """Reads the Metadata API of each site; remembers for it what a query may ask for and how large a page may be."""
+    """Reads the Metadata API of each site; remembers the fields and the page size that each site answers."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._sizes: dict[tuple[str, str], int] = {}
         self._forms: dict[str, tuple[int, float]] = {}
 
-    def describe(self, session: Session, site: str) -> Description:
-        """Ask for every published data source and every workbook of the site. A failure is a note, not an error."""
-        description, columns, answered = Description(), Columns(Described), False
+    def describe(self, session: Session, site: str) -> MetadataResult:
+        """Read every published data source and workbook of the site. A failure is a note, not an error."""
+        description, columns, answered = MetadataResult(), TableBuilder(Described), False
         try:
-            for name, rows_of in ((SOURCES, _rows_of_source), (WORKBOOKS, _rows_of_workbook)):
+            for name, rows_of in ((SOURCES, rows_of_source), (WORKBOOKS, rows_of_workbook)):
                 for nodes, clean in self._nodes(session, site, name, description):
                     answered = True
                     rows = [row for luid, node in nodes for row in rows_of(luid, node, clean)]
@@ -125,39 +119,39 @@ class MetadataReader:
                     columns.add(rows)
         except SourceError as error:
             description.refused = isinstance(error, Forbidden)
-            said = "is" if isinstance(error, Off) else f"gave {'a part' if answered else 'nothing'}:"
-            description.note(f"the Metadata API {said} {error}")
+            verb = "is" if isinstance(error, ApiDisabled) else f"gave {'a part' if answered else 'nothing'}:"
+            description.note(f"the Metadata API {verb} {error}")
         description.rows = columns.table() if answered else None
         return description
 
     def _nodes(
-        self, session: Session, site: str, name: str, description: Description
+        self, session: Session, site: str, name: str, description: MetadataResult
     ) -> Iterator[tuple[Sequence[tuple[str, Node]], bool]]:
         """Yield the nodes of each page by LUID, each node once; note how many are missing at the end."""
-        seen, promised = set[str](), 0
+        seen, total = set[str](), 0
         for page in self._pages(session, site, name, description):
             named = {
-                luid: node for node in page.nodes if isinstance(node, dict) and (luid := identity(node.get("luid")))
+                luid: node for node in page.nodes if isinstance(node, dict) and (luid := to_luid(node.get("luid")))
             }
             if len(named) < len(page.nodes) and page.clean:
                 description.note("the Metadata API describes assets without a LUID")
             yield [(luid, node) for luid, node in named.items() if luid not in seen], page.clean
             seen |= named.keys()
-            promised = page.total or 0
-        if len(seen) < promised:
-            description.note(f"the Metadata API described {len(seen)} of {promised} {_LISTED[name]}")
+            total = page.total or 0
+        if len(seen) < total:
+            description.note(f"the Metadata API described {len(seen)} of {total} {_LISTED[name]}")
 
-    def _pages(self, session: Session, site: str, name: str, description: Description) -> Iterator[_Page]:
-        """Yield the pages; one that is too much for the server is asked for in halves, then pages grow again."""
-        key, cursor, patience, ceiling = (site, name), None, PATIENCE, PAGE_SIZE + 1
+    def _pages(self, session: Session, site: str, name: str, description: MetadataResult) -> Iterator[_Page]:
+        """Yield the pages; one that is too much for the server is requested in halves, then pages grow again."""
+        key, cursor, attempts_left, ceiling = (site, name), None, MAX_UNANSWERED, PAGE_SIZE + 1
         cursors = set[str]()
         size = min(PAGE_SIZE, 2 * self._sizes.get(key, PAGE_SIZE))
         while True:
             try:
-                connection, codes = self._ask(session, site, name, size, cursor)
+                connection, codes = self._request(session, site, name, size, cursor)
             except SourceUnreachable:
-                patience -= 1
-                if size <= SMALLEST_PAGE or not patience:
+                attempts_left -= 1
+                if size <= SMALLEST_PAGE or not attempts_left:
                     self._sizes[key] = size
                     raise
                 size, ceiling = max(SMALLEST_PAGE, size // 2), size
@@ -184,14 +178,14 @@ class MetadataReader:
                 raise SourceIncomplete("its pages do not go on")
             cursors.add(cursor)
 
-    def _ask(self, session: Session, site: str, name: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
-        """Ask for one page, without what this release does not know."""
+    def _request(self, session: Session, site: str, name: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
+        """Request one page, without fields that this release does not know."""
         form, at = self._forms.get(site, (0, 0.0))
-        if form and self._clock() - at >= FORGOTTEN_SECONDS:
+        if form and self._clock() - at >= FORM_SECONDS:
             form = 0
         while True:
             try:
-                return _ask(session, name, query(name, **_FORMS[form]), size, cursor)
+                return _request(session, name, query(name, **_FORMS[form]), size, cursor)
             except _Invalid as error:
                 if form + 1 == len(_FORMS):
                     raise SourceIncomplete(f"it refuses the query ({error}); this release may be too old") from None
@@ -202,19 +196,19 @@ class MetadataReader:
 _LISTED = {SOURCES: "published data sources", WORKBOOKS: "workbooks"}
 
 
-def try_out(session: Session) -> None:
+def probe(session: Session) -> None:
     """Read everything once. Raises SourceError where the API is off or answers in part."""
     if notes := MetadataReader(lambda: 0.0).describe(session, "").notes:
         raise SourceIncomplete("; ".join(notes).removeprefix("the Metadata API "))
 
 
-def _ask(session: Session, name: str, text: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
-    """Ask for one page; return it and the codes of the errors that came beside it."""
+def _request(session: Session, name: str, text: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
+    """Request one page; return it and the codes of the errors beside it."""
     variables = {"first": size, "afterToken": cursor}
     try:
         answer = session.call(lambda server: server.metadata.query(text, variables))
-    except NotThere:
-        raise Off from None
+    except NotFound:
+        raise ApiDisabled from None
     if not isinstance(answer, dict):
         raise SourceIncomplete("its answer is no object")
     errors = answer.get("errors") or ()
@@ -222,7 +216,7 @@ def _ask(session: Session, name: str, text: str, size: int, cursor: str | None) 
         {_code(error) for error in (errors if isinstance(errors, list) else [errors])} - HARMLESS if errors else set()
     )
     if FEATURE_DISABLED in codes:
-        raise Off
+        raise ApiDisabled
     if codes & REFUSED:
         raise Forbidden(f"it is not for this user ({', '.join(sorted(codes))})")
     data = answer.get("data")
@@ -238,85 +232,15 @@ def _ask(session: Session, name: str, text: str, size: int, cursor: str | None) 
 
 def _code(error: object) -> str:
     """Return the code of an error; some have only a message."""
-    told = error if isinstance(error, dict) else {}
-    extensions, message = told.get("extensions"), str(told.get("message"))
+    fields = error if isinstance(error, dict) else {}
+    extensions, message = fields.get("extensions"), str(fields.get("message"))
     found = extensions if isinstance(extensions, dict) else {}
     code = found.get("code") or found.get("classification")
     if isinstance(code, str) and _CODE.fullmatch(code):
         return code
-    known = (name for sign, name in SAID_WITHOUT_CODE if sign in message.lower())
+    known = (name for sign, name in MESSAGES_WITHOUT_CODE if sign in message.lower())
     return next(known, INVALID if message.startswith("Validation error") else "an error without a code")
 
 
 def _too_much(codes: set[str]) -> bool:
     return any(sign in code for code in codes for sign in TOO_MUCH)
-
-
-def _rows_of_source(luid: str, node: Node, clean: bool) -> Iterator[tuple[object, ...]]:  # noqa: FBT001 - a column
-    """Yield the parts of a published data source: itself, and the virtual connections it reads."""
-    has, refreshed_at, made_at = _extract(node)
-    tables, listed = _virtual(node)
-    # One extract and its refresh are the whole truth, whatever else is missing; that there is none is not.
-    whole = (clean and listed) or bool(has and refreshed_at and not tables)
-    # What has no extract of its own stands for the virtual connections that it reads.
-    own = () if tables and has is False else ((has, refreshed_at, made_at, None),)
-    for part in (*own, *tables):
-        yield "datasource", luid, *part, whole
-
-
-def _rows_of_workbook(luid: str, node: Node, clean: bool) -> Iterator[tuple[object, ...]]:  # noqa: FBT001 - a column
-    """Yield the parts of a workbook: its own extracts, the published data sources it uses, the virtual connections."""
-    parts, listed = _parts(node)
-    for part in parts:
-        yield "workbook", luid, *part, clean and listed
-
-
-def _parts(node: Node) -> tuple[Sequence[Part], bool]:
-    """Return what a workbook reads, and whether every list was a list of objects.
-
-    A data source that has no extract of its own and stands for a published one is that one.
-    """
-    embedded, is_list = _objects(node.get("embeddedDatasources"))
-    published, listed = set[str](), is_list
-    own: list[Part] = []
-    for source in (node, *embedded):
-        upstream, are_objects = _objects(source.get("upstreamDatasources"))
-        luids = [identity(one.get("luid")) for one in upstream]
-        listed = listed and are_objects and None not in luids
-        published |= {luid for luid in luids if luid}
-        if source is not node and (source.get("hasExtracts") or not luids):
-            own.append((*_extract(source), None))
-    tables, tables_listed = _virtual(node)
-    found = [*own, *tables, *((None, None, None, luid) for luid in sorted(published))]
-    return (found or [NOTHING if listed and tables_listed else UNKNOWN]), listed and tables_listed
-
-
-def _virtual(node: Node) -> tuple[Sequence[Part], bool]:
-    """Return the tables of virtual connections that something reads, and whether they were a list of objects."""
-    if "upstreamVirtualConnectionTables" not in node:
-        return (), True
-    tables, listed = _objects(node["upstreamVirtualConnectionTables"])
-    parts = [(_truth(one.get("isExtracted")), instant(one.get("extractLastRefreshedAt")), None, None) for one in tables]
-    return parts, listed
-
-
-def _objects(value: object) -> tuple[Sequence[Node], bool]:
-    """Return the objects of a list, and whether it is a list of nothing else."""
-    if not isinstance(value, list):
-        return (), False
-    found = [one for one in value if isinstance(one, dict)]
-    return found, len(found) == len(value)
-
-
-def _extract(node: Node) -> Extract:
-    """Return whether a data source is an extract, when it was refreshed last, and when it was made."""
-    refreshes = (instant(node.get(name)) for name in ("extractLastRefreshTime", "extractLastIncrementalUpdateTime"))
-    return (
-        _truth(node.get("hasExtracts")),
-        max((at for at in refreshes if at is not None), default=None),
-        instant(node.get("extractLastUpdateTime")),
-    )
-
-
-def _truth(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""What `check` tries over REST: everything that a poll reads, with one small request of each kind on each site."""
+"""The probes of `check` over REST: everything that a poll reads, with one small request of each kind on each site."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -13,8 +13,8 @@ from exporter.rest.response_xml import shape
 from exporter.rest.session import Session
 from exporter.rest.sites import Sites
 
-Seen = tuple[bool | None, str]
-"""Whether it is well, None for a note; and what was seen."""
+ProbeResult = tuple[bool | None, str]
+"""True for good, false for bad, None for a note; and a line."""
 
 
 def _one_of(listing: Listing) -> Callable[[Session], object]:
@@ -51,21 +51,22 @@ def _whole(listing: Listing) -> Callable[[Session], object]:
 SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
     "projects": (_whole(PROJECTS), "paths of nested projects"),
     "users": (_whole(PEOPLE), "owners"),
-    "the Metadata API": (metadata.try_out, "when extracts were refreshed, and what a workbook uses"),
+    "the Metadata API": (metadata.probe, "when extracts were refreshed, and what a workbook uses"),
     "jobs": (_jobs, "refreshes where the Metadata API is silent"),
     "extract refresh tasks": (tasks.extract_tasks, "next runs, failures and suspensions of extracts"),
     "flow runs": (_runs, "when flows ran"),
     "flow tasks": (tasks.flow_tasks, "next runs, failures and suspensions of flows"),
     "linked tasks": (tasks.linked_tasks, "next runs of flows that run one after another"),
 }
-"""What says more of the assets of a site, how it is tried, and what is unknown without it."""
+"""The supplements of a site's assets: how each is tried, and what is unknown without it."""
 
 
-def look(session: Session, sites: Sites) -> Iterator[Seen]:
-    """Sign in and try what a poll reads. Raises SourceError where nothing lets us in."""
-    session.begin()
+def probe(session: Session, sites: Sites) -> Iterator[ProbeResult]:
+    """Sign in and try what a poll reads. Raises SourceError where no sign-in succeeds."""
+    session.connection.begin()
     found = sites.find()
-    yield True, f"Tableau {session.server_version} answers, {len(found.names) - len(found.refused)} sites are read"
+    version, sites_read = session.connection.server_version, len(found.names) - len(found.refused)
+    yield True, f"Tableau {version} answers, {sites_read} sites are read"
     for note in found.notes:
         yield None, note
     for site in found.names:

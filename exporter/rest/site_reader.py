@@ -1,7 +1,7 @@
-"""What is read of one site, in what order: the lists of assets, then the supplements that say more of them.
+"""Reads one site: the lists of assets, then the supplements that describe them.
 
-Only the lists of assets may fail a site. Whatever goes wrong with a supplement (projects, users, Metadata API, jobs,
-flow runs, tasks) costs what it alone says, with a note; what it said before stands meanwhile.
+Only the lists of assets may fail a site. A supplement (projects, users, Metadata API, jobs, flow runs, tasks) that
+fails leaves a note, and its last complete answer stays in use.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
 from exporter.rest import jobs, tasks
 from exporter.rest.arrow import schema, table
-from exporter.rest.empty_list_guard import EMPTY_SECONDS, Counts
+from exporter.rest.empty_list_guard import EMPTY_SECONDS, EmptyListGuard
 from exporter.rest.errors import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
 from exporter.rest.metadata import MetadataReader
@@ -25,7 +25,7 @@ from exporter.rest.session import Session
 
 T = TypeVar("T")
 
-# So much may Tableau's clock be ahead of ours.
+# Tableau's clock may be so far ahead of ours.
 AHEAD = timedelta(hours=1)
 
 _TASKS: Sequence[tuple[str, frozenset[str], Callable[[Session], list[tasks.Row]]]] = (
@@ -33,16 +33,16 @@ _TASKS: Sequence[tuple[str, frozenset[str], Callable[[Session], list[tasks.Row]]
     ("flow tasks", frozenset({"flow"}), tasks.flow_tasks),
     ("linked tasks", frozenset({"flow"}), tasks.linked_tasks),
 )
-"""What is read, and the types of assets that it is about."""
+"""The lists of tasks, and the types of assets that each is about."""
 
 
-class Known:
-    """What was looked up before, and how much more may be."""
+class KnownRefreshes:
+    """Refreshes of earlier polls, and the budget for further ones."""
 
     def __init__(self, refreshes: pa.Table, budget: int) -> None:
         self.refreshes = refreshes.select(schema(Refresh).names).cast(schema(Refresh))
         self.job_ids = set(self.refreshes.column("job_id").to_pylist())
-        self.budget = jobs.Budget(budget)
+        self.budget = jobs.LookupBudget(budget)
 
     def of(self, assets: pa.Array | pa.ChunkedArray) -> pa.Table:
         """Return the refreshes of these assets."""
@@ -54,14 +54,14 @@ class Known:
 
 @dataclass
 class Report:
-    """What could not be read of a site, and which sources of freshness were read whole."""
+    """Notes on what could not be read of a site, and which sources of freshness were read completely."""
 
     notes: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     read_whole: dict[str, bool] = field(default_factory=dict)
 
     def missing(self, text: str, source: str | None = None, *, refused: bool = False) -> None:
-        """Note what is missing; of a source of freshness it is a gap, unless Tableau settled that it is not for us."""
+        """Record what is missing; of a source of freshness it is a gap, unless Tableau refused it for good."""
         self.notes.append(text)
         if source is not None:
             self.read_whole[source] = False
@@ -81,23 +81,23 @@ class Lists:
         return {asset_type: rows.num_rows for asset_type, rows in self.content.items()}
 
 
-class Reading:
-    """The readings of one Tableau; it remembers what proved useless, and the last whole answer of each supplement."""
+class SiteReader:
+    """Reads the sites of one Tableau; keeps the last complete answer of each supplement, and jobs without an asset."""
 
     def __init__(self, session: Session, clock: Callable[[], float]) -> None:
         self._session = session
         self._clock = clock
         self._found: dict[str, dict[str, jobs.Row]] = {}
-        self._barren: dict[str, set[str]] = {}
+        self._without_asset: dict[str, set[str]] = {}
         self._metadata = MetadataReader(clock)
-        self._counts = Counts(clock)
+        self._guard = EmptyListGuard(clock)
         self._last: dict[tuple[str, str], pa.Table] = {}
         self._missing: dict[tuple[str, str], str] = {}
         self._refused_at: dict[str, float] = {}
         self._all_runs_read: set[str] = set()
 
-    def begin(self, known: Known) -> None:
-        """Begin a poll: what was looked up is kept until it is known to the caller, or too old to be asked for."""
+    def begin(self, known: KnownRefreshes) -> None:
+        """Begin a poll: fetched refreshes are kept until the caller knows them, or they are too old to be fetched."""
         oldest = self._now() - jobs.RECENT
         for site, found in self._found.items():
             self._found[site] = {
@@ -105,7 +105,7 @@ class Reading:
             }
 
     def looked_up(self, site: str) -> pa.Table | None:
-        """Return what was looked up of a site and is not known to the caller, also where the site failed."""
+        """Return the fetched refreshes of a site that the caller does not know yet, also where the site failed."""
         found = self._found.get(site)
         return table(Refresh, found.values()) if found else None
 
@@ -127,8 +127,8 @@ class Reading:
         self._refused_at.pop(site, None)
         return Lists(content)
 
-    def inventory(self, site: str, found: Lists, known: Known, more_notes: Iterable[str]) -> Inventory:
-        """Read the supplements of the site's assets. Raises nothing that one of them did."""
+    def inventory(self, site: str, found: Lists, known: KnownRefreshes, more_notes: Iterable[str]) -> Inventory:
+        """Read the supplements of the site's assets. Raises no error of theirs."""
         report = Report([*more_notes, *found.notes])
         content = pa.concat_tables(found.content.values())
         flows = "flow" in found.content and found.content["flow"].num_rows > 0
@@ -142,7 +142,7 @@ class Reading:
         if description.whole and undescribed:
             report.missing(f"the Metadata API does not describe {len(undescribed)} assets that are listed")
         titles = None if description.rows is None else set(undescribed)
-        looked_up = self._look_up(site, known, titles, report) if undescribed else self.looked_up(site)
+        looked_up = self._fetch_refreshes(site, known, titles, report) if undescribed else self.looked_up(site)
         tables = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
         if flows:
             tables.append(self._flow_runs(site, report))
@@ -167,12 +167,12 @@ class Reading:
         return datetime.fromtimestamp(self._clock(), UTC).replace(tzinfo=None)
 
     def _list(self, site: str, listing: Listing, report: Report) -> pa.Table | None:
-        """Read a list that says more of assets: what came of it counts, beside what the last whole one said."""
+        """Read a supplementing list: entries that came count, beside those of the last complete one."""
         key, rows = (site, listing.endpoint), None
         try:
             listed = collect(self._session, listing, missing=self._missing.pop(key, None))
             if not listed.missing:
-                self._counts.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
+                self._guard.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
         except SourceError as error:
             report.missing(f"no {listing.endpoint}: {error}")
         else:
@@ -188,19 +188,21 @@ class Reading:
         known = self._last[key] = _first_of_each(pa.concat_tables(tables), listing.row)
         return known
 
-    def _look_up(self, site: str, known: Known, titles: set[str] | None, report: Report) -> pa.Table | None:
+    def _fetch_refreshes(
+        self, site: str, known: KnownRefreshes, titles: set[str] | None, report: Report
+    ) -> pa.Table | None:
         """Fetch the jobs of assets that the Metadata API does not describe; return those that were looked up lately."""
-        fetched, barren = self._found.setdefault(site, {}), self._barren.setdefault(site, set())
-        sought = jobs.Sought(known.job_ids, fetched, barren, titles)
-        look_up = partial(jobs.look_up, self._session, sought, known.budget, self._now())
-        missing = self._supplement(report, "jobs", "job", look_up)
+        fetched, without_asset = self._found.setdefault(site, {}), self._without_asset.setdefault(site, set())
+        wanted = jobs.JobFilter(known.job_ids, fetched, without_asset, titles)
+        fetch = partial(jobs.fetch_refreshes, self._session, wanted, known.budget, self._now())
+        missing = self._supplement(report, "jobs", "job", fetch)
         if missing:
             report.missing(missing, "job")
         found = self.looked_up(site)
         return table(Refresh, ()) if found is None and missing is not None else found
 
     def _flow_runs(self, site: str, report: Report) -> pa.Table:
-        """Read the runs of the last days; the first time all that Tableau has, for a flow may run seldom."""
+        """Read the runs of the last days, the first time all of them: a flow may run seldom."""
         since = self._now() - tasks.RECENT if site in self._all_runs_read else None
         self._all_runs_read.add(site)
         found = self._supplement(report, "flow runs", "flow_run", partial(tasks.last_runs, self._session, since))
@@ -212,12 +214,12 @@ class Reading:
     def _tasks(self, site: str, report: Report, *, flows: bool) -> tuple[pa.Table | None, frozenset[str]]:
         """Return the scheduled tasks, and the types of assets whose tasks were all read now.
 
-        Of what could not be read, the tasks of the last poll that read it stand.
+        Where a list could not be read, the tasks of the last poll that read it stand.
         """
         wanted = [_TASKS[0], *(_TASKS[1:] if flows else ())]
         unread = set[str]()
         for what, asset_types, read_tasks in wanted:
-            rows = self._supplement(report, what, "task", partial(self._counted, site, what, read_tasks))
+            rows = self._supplement(report, what, "task", partial(self._guarded, site, what, read_tasks))
             if rows is None:
                 unread |= asset_types
             else:
@@ -226,14 +228,14 @@ class Reading:
         asset_types = frozenset().union(*(asset_types for _, asset_types, _ in wanted))
         return pa.concat_tables(known) if known else None, asset_types - unread
 
-    def _counted(self, site: str, what: str, read_tasks: Callable[[Session], list[tasks.Row]]) -> list[tasks.Row]:
+    def _guarded(self, site: str, what: str, read_tasks: Callable[[Session], list[tasks.Row]]) -> list[tasks.Row]:
         """Read tasks. Raises SourceIncomplete where there are suddenly none."""
         rows = read_tasks(self._session)
-        self._counts.check(self._session.place, site, {what: len(rows)})
+        self._guard.check(self._session.place, site, {what: len(rows)})
         return rows
 
     def _supplement(self, report: Report, what: str, source: str, read: Callable[[], T]) -> T | None:
-        """Read what assets can do without; an answer that is cut, or not Tableau's, is no answer."""
+        """Read a supplement; an answer that is cut, or not Tableau's, is no answer."""
         report.read_whole.setdefault(source, True)
         try:
             return read()
@@ -264,14 +266,14 @@ def _first_of_each(rows: pa.Table, row: type) -> pa.Table:
 
 def _undescribed(content: pa.Table, described: pa.Table | None) -> list[str]:
     """Return the names of the assets that could have an extract and that the Metadata API does not describe whole."""
-    told: set[str] = set()
+    described_ids: set[str] = set()
     if described is not None:
         whole = described.filter(described.column("whole"))
-        told = set(whole.column("asset_id").to_pylist())
+        described_ids = set(whole.column("asset_id").to_pylist())
     columns = (content.column(name).to_pylist() for name in ("asset_type", "asset_id", "asset_name", "has_extracts"))
     return [
         name or ""
         for asset_type, asset_id, name, has_extracts in zip(*columns, strict=True)
-        if asset_id not in told
+        if asset_id not in described_ids
         if asset_type == "workbook" or (asset_type == "datasource" and has_extracts is not False)
     ]

@@ -1,15 +1,15 @@
-"""Which sites there are to read: those configured, or all that may be seen."""
+"""The sites to read: those configured, or all that the token may see."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from exporter.errors import SourceError
-from exporter.rest.arrow import identity
+from exporter.rest.arrow import to_luid
 from exporter.rest.credentials import DEFAULT_SITE, label
 from exporter.rest.lists import Listing, collect
 from exporter.rest.response_xml import Entry, shape
 from exporter.rest.session import Session
-from exporter.rest.sign_in import NotAdmitted
+from exporter.rest.sign_in import SignInRefused
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Site:
 
 def _site(entry: Entry) -> tuple[object, ...] | None:
     of = entry.attributes
-    site_id = identity(of.get("id"))
+    site_id = to_luid(of.get("id"))
     return (site_id, of.get("contentUrl", ""), of.get("state")) if site_id else None
 
 
@@ -31,17 +31,17 @@ _SITES = Listing("sites", shape("site"), Site, _site, ())
 
 
 @dataclass
-class Found:
-    """The sites of a poll, which of them are refused and why, and what is to be noted of them all."""
+class SiteList:
+    """The sites of a poll, the errors of those that are refused, and notes on all of them."""
 
     names: Sequence[str]
     refused: dict[str, SourceError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def take_notes(self) -> list[str]:
+    def pop_notes(self) -> list[str]:
         """Return the notes, once."""
-        taken, self.notes = self.notes, []
-        return taken
+        notes, self.notes = self.notes, []
+        return notes
 
 
 class Sites:
@@ -61,47 +61,47 @@ class Sites:
         """Remember how Tableau writes a site."""
         self._actual[site] = actual
 
-    def find(self) -> Found:
-        """Sign in where we are not, and tell the sites. Raises SourceError where no site lets us in."""
+    def find(self) -> SiteList:
+        """Sign in unless signed in, and list the sites. Raises SourceError where no site admits us."""
         if self._configured:
             refused = self._admitted(self._configured)
-            return Found(self._in_order(self._configured), refused)
+            return SiteList(self._in_order(self._configured), refused)
         self._admitted(self._listed or (DEFAULT_SITE,))
         return self._seen()
 
     def _admitted(self, sites: Sequence[str]) -> dict[str, SourceError]:
-        """Sign in at the first site that lets us in; return those that did not."""
+        """Sign in at the first site that admits us; return the errors of those that did not."""
         refused: dict[str, SourceError] = {}
         if self._session.site is not None:
             return refused
         for site in sites:
             try:
                 self._session.enter(site)
-            except NotAdmitted as error:
+            except SignInRefused as error:
                 refused[site] = error
             else:
                 return refused
         raise next(iter(refused.values()))
 
-    def _seen(self) -> Found:
-        """List the sites. Where that fails, those of the last list are read, or the token's own at least."""
+    def _seen(self) -> SiteList:
+        """List the sites. Where that fails, use the last list, or at least the token's own site."""
         own = label(self._session.site)
         try:
             listed = collect(self._session, _SITES)
         except SourceError as error:
-            if self._session.lost:
+            if self._session.connection.poll.lost:
                 raise
             if self._listed:
-                return Found(self._in_order(self._listed), notes=[f"sites as last listed: {error}"])
-            return Found((own,), notes=[f"only the site {own} is read, sites may not be listed: {error}"])
+                return SiteList(self._in_order(self._listed), notes=[f"sites as last listed: {error}"])
+            return SiteList((own,), notes=[f"only the site {own} is read, sites may not be listed: {error}"])
         rows = listed.rows.to_pylist()
         if listed.missing or not rows:
             found = dict.fromkeys((*(label(row["content_url"]) for row in rows), *self._listed, own))
-            return Found(self._in_order(tuple(found)), notes=[listed.missing or "the list of sites is empty"])
+            return SiteList(self._in_order(tuple(found)), notes=[listed.missing or "the list of sites is empty"])
         closed = sorted(label(row["content_url"]) for row in rows if (row["state"] or "Active") != "Active")
         self._listed = tuple(label(row["content_url"]) for row in rows if (row["state"] or "Active") == "Active")
         notes = [f"not read, because not active: {', '.join(closed)}"] if closed else []
-        return Found(self._in_order(self._listed) or (own,), notes=notes)
+        return SiteList(self._in_order(self._listed) or (own,), notes=notes)
 
     def _in_order(self, sites: Sequence[str]) -> Sequence[str]:
         """Put the site that the session is on first, where each further one costs a sign-in: one fewer in each poll."""

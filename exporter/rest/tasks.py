@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
-from exporter.rest.arrow import identity, instant
-from exporter.rest.errors import NotThere, Rejected
+from exporter.rest.arrow import instant, to_luid
+from exporter.rest.errors import BadRequest, NotFound
 from exporter.rest.lists import PAGE_SIZE, page
 from exporter.rest.response_xml import ANYWHERE, Answer, Entry, Shape, shape
 from exporter.rest.session import Session
@@ -44,7 +44,7 @@ def linked_tasks(session: Session) -> list[Row]:
     """
     try:
         answer = _read(session, "linked", _LINKED)
-    except NotThere:
+    except NotFound:
         return []
     if "linkedTasks" not in answer.lists:
         raise SourceIncomplete(f"{session.place}: an answer without a list of linked tasks")
@@ -62,7 +62,7 @@ def last_runs(session: Session, since: datetime | None) -> tuple[list[Run], str 
     latest: dict[str, Run] = {}
     for entry in answer.entries:
         of = entry.attributes
-        run_id, flow_id = identity(of.get("id")), identity(of.get("flowId"))
+        run_id, flow_id = to_luid(of.get("id")), to_luid(of.get("flowId"))
         completed_at = instant(of.get("completedAt"))
         if run_id and flow_id and completed_at and of.get("status", "").lower() == SUCCESS:
             before = latest.get(flow_id)
@@ -75,16 +75,16 @@ def last_runs(session: Session, since: datetime | None) -> tuple[list[Run], str 
 
 
 def _runs(session: Session, since: datetime | None) -> Answer:
-    """Read the runs; a server that does not know the filter is asked for all."""
+    """Read the runs; a server that does not know the filter is requested in full."""
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     options = tsc.RequestOptions(pagenumber=1, pagesize=PAGE_SIZE)
-    if since is not None and "flow_runs" not in session.plainly:
+    if since is not None and "flow_runs" not in session.connection.without_options:
         text = since.replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
         options.filter.add(tsc.Filter(names.StartedAt, operators.GreaterThan, text))
         try:
             return page(session, "flow_runs", _RUNS, options)
-        except Rejected:
-            session.plainly.add("flow_runs")
+        except BadRequest:
+            session.connection.without_options.add("flow_runs")
             options.filter.clear()
     return page(session, "flow_runs", _RUNS, options)
 
@@ -104,9 +104,9 @@ def _read(session: Session, kind: str, wanted: Shape) -> Answer:
 
 
 def _row(entry: Entry) -> Row | None:
-    """Return a task; the state of its schedule is not said on Tableau Cloud."""
+    """Return a task; Tableau Cloud does not report the state of its schedule."""
     for asset_type in _ASSET_TYPES:
-        if asset_id := identity(entry.inside.get(asset_type, {}).get("id")):
+        if asset_id := to_luid(entry.inside.get(asset_type, {}).get("id")):
             suspended, next_run_at = _scheduled(entry)
             last_run_at = instant(entry.texts.get("lastRunAt", "").strip())
             failures = _count(entry.attributes.get("consecutiveFailedCount"))
@@ -118,13 +118,13 @@ def _linked(entry: Entry) -> Iterator[Row]:
     suspended, next_run_at = _scheduled(entry)
     flows, runs = entry.every.get("flow", ()), entry.every.get("flowRun", ())
     for place, flow in enumerate(flows):
-        if asset_id := identity(flow.get("id")):
+        if asset_id := to_luid(flow.get("id")):
             run = runs[place] if len(runs) == len(flows) else {}
             yield "flow", asset_id, next_run_at, None, _count(run.get("consecutiveFailedCount")), suspended
 
 
 def _scheduled(entry: Entry) -> tuple[bool | None, datetime | None]:
-    """Return whether the schedule is suspended, None where that is not said, and when it runs next."""
+    """Return whether the schedule is suspended, None where that is unknown, and when it runs next."""
     schedule = entry.inside.get("schedule", {})
     state = schedule.get("state")
     suspended = None if state is None else state.lower() != "active"

@@ -22,8 +22,8 @@ from exporter.metrics import Block
 from exporter.poller.assembling import Assembly, assemblies
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.shared import Shared
-from exporter.rest.client import Rest
-from exporter.rest.credentials import Login, Token
+from exporter.rest.client import RestClient
+from exporter.rest.credentials import RestOptions, Token
 from exporter.status import CollectorStatus
 
 INTERVAL = 300.0
@@ -66,9 +66,9 @@ class RestRig:
             history, found, self.board, lambda: self.now, promises, assemblies(found, promises), lambda: None
         )
         (name, value), *_ = TOKENS.items()
-        login = Login(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
+        login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
         stopped = threading.Event()
-        self.rest = Rest(login, clock=lambda: self.now, sleep=lambda _: None, stopping=stopped.is_set)
+        self.rest = RestClient(login, clock=lambda: self.now, sleep=lambda _: None, stopping=stopped.is_set)
         self.poller = RestPoller(self.rest, shared, INTERVAL, self.look_ups_a_day, stopped)
         self.assembly = shared.assemblies.get(ASSETS) or Assembly(discover()["assets"].states[0], promises, 0.0)
 

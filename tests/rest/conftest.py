@@ -8,8 +8,8 @@ import pytest
 
 from exporter.inventory import Inventory, Refresh
 from exporter.rest.arrow import schema
-from exporter.rest.client import Rest, SiteResult, TokenLife
-from exporter.rest.credentials import ConnectedApp, Login, Token
+from exporter.rest.client import RestClient, SiteResult, TokenStats
+from exporter.rest.credentials import ConnectedApp, RestOptions, Token
 from tests.rest.tableau import Tableau, asset, element
 
 NOTHING_KNOWN = schema(Refresh).empty_table()
@@ -25,7 +25,7 @@ class Rig:
     tableau: Tableau
     now: float = NOW
     slept: list[float] = field(default_factory=list)
-    made: list[Rest] = field(default_factory=list)
+    made: list[RestClient] = field(default_factory=list)
     stopping: bool = False
 
     def rest(
@@ -35,26 +35,32 @@ class Rig:
         url: str | None = None,
         timeout: float = 30.0,
         ca_file: Path | None = None,
-        life: TokenLife | None = None,
-    ) -> Rest:
+        token_stats: TokenStats | None = None,
+    ) -> RestClient:
         """Make an agent's source."""
-        login = Login(url or self.tableau.url, sites, credentials, ca_file, timeout)
-        rest = Rest(login, clock=lambda: self.now, sleep=self.slept.append, stopping=lambda: self.stopping, life=life)
+        login = RestOptions(url or self.tableau.url, sites, credentials, ca_file, timeout)
+        rest = RestClient(
+            login,
+            clock=lambda: self.now,
+            sleep=self.slept.append,
+            stopping=lambda: self.stopping,
+            token_stats=token_stats,
+        )
         self.made.append(rest)
         return rest
 
-    def poll(self, rest: Rest, budget: int = 0) -> dict[str, SiteResult]:
+    def poll(self, rest: RestClient, budget: int = 0) -> dict[str, SiteResult]:
         """Poll once."""
         return {result.site: result for result in rest.poll(NOTHING_KNOWN, budget)}
 
-    def inventory(self, rest: Rest | None = None, site: str = "default", budget: int = 0) -> Inventory:
+    def inventory(self, rest: RestClient | None = None, site: str = "default", budget: int = 0) -> Inventory:
         """Poll once, and return the inventory of a site that must have one."""
         result = self.poll(rest or self.rest(), budget)[site]
         assert result.error is None, result.error
         assert result.inventory is not None
         return result.inventory
 
-    def failure(self, rest: Rest | None = None, site: str = "default") -> str:
+    def failure(self, rest: RestClient | None = None, site: str = "default") -> str:
         """Poll once, and return the line of a site that must have failed."""
         result = self.poll(rest or self.rest())[site]
         assert result.inventory is None

@@ -7,8 +7,8 @@ import pytest
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from exporter.rest.client import Rest, SiteResult
-from exporter.rest.credentials import ConnectedApp, Login, Token
+from exporter.rest.client import RestClient, SiteResult
+from exporter.rest.credentials import ConnectedApp, RestOptions, Token
 from tests.rest.conftest import NOTHING_KNOWN, Rig
 from tests.rest.tableau import Answer, at, error
 
@@ -35,14 +35,14 @@ def cloud(estate: Estate) -> Iterator[TableauServer]:
 
 
 @pytest.fixture
-def rest(cloud: TableauServer) -> Iterator[Rest]:
+def rest(cloud: TableauServer) -> Iterator[RestClient]:
     """An agent's source, for all three sites."""
-    made = Rest(Login(cloud.url, SITES, lambda: Token(NAME, VALUE)), sleep=lambda _: None)
+    made = RestClient(RestOptions(cloud.url, SITES, lambda: Token(NAME, VALUE)), sleep=lambda _: None)
     yield made
     made.close()
 
 
-def poll(rest: Rest) -> dict[str, SiteResult]:
+def poll(rest: RestClient) -> dict[str, SiteResult]:
     """Poll once."""
     return {result.site: result for result in rest.poll(NOTHING_KNOWN, 0)}
 
@@ -65,13 +65,15 @@ def there(estate: Estate) -> set[str]:
     return {item.luid for site in estate.facts() for item in (*site.workbooks, *site.datasources, *site.flows)}
 
 
-def counts(rest: Rest) -> tuple[int, int, int]:
+def counts(rest: RestClient) -> tuple[int, int, int]:
     """Return how many sign-ins, lost sessions and collisions were counted."""
-    return rest.token.sign_ins, rest.token.lost, rest.token.collisions
+    return rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions
 
 
 @pytest.mark.parametrize("switching", [None, "refused", "ignored"])
-def test_three_sites_of_one_token(cloud: TableauServer, rest: Rest, estate: Estate, switching: str | None) -> None:
+def test_three_sites_of_one_token(
+    cloud: TableauServer, rest: RestClient, estate: Estate, switching: str | None
+) -> None:
     """All assets at every poll; a switch is tried once, and a poll begins with the site where the last one ended."""
     cloud.traps.switching = switching
     for _ in range(POLLS):
@@ -110,9 +112,9 @@ def test_a_switch_is_tried_again_after_a_day(three: Rig) -> None:
     three.poll(rest)
     assert three.tableau.count("/auth/switchSite") == 1
     three.now += 86_400
-    signed_in = rest.token.sign_ins
+    signed_in = rest.token_stats.sign_ins
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
-    assert rest.token.sign_ins == signed_in
+    assert rest.token_stats.sign_ins == signed_in
     assert three.tableau.count("/auth/switchSite") == 4
 
 
@@ -120,21 +122,21 @@ def test_a_switch_is_tried_again_after_a_day(three: Rig) -> None:
 def test_a_site_that_the_user_does_not_belong_to(cloud: TableauServer, order: tuple[str, ...]) -> None:
     """The others are read at every poll; its line names it and says what to check, and the token is good."""
     cloud.sessions.rights = {NAME: {"", "site2"}}
-    rest = Rest(Login(cloud.url, order, lambda: Token(NAME, VALUE)))
+    rest = RestClient(RestOptions(cloud.url, order, lambda: Token(NAME, VALUE)))
     for _ in range(POLLS):
         results = poll(rest)
         whole = {site: result.inventory is not None for site, result in results.items()}
         assert whole == {"default": True, "site1": False, "site2": True}
         assert "site site1" in (results["site1"].error or "")
         assert "401001" in (results["site1"].error or "")
-        assert rest.token.accepted is True
-    assert rest.token.lost == rest.token.collisions == 0
+        assert rest.token_stats.accepted is True
+    assert rest.token_stats.lost == rest.token_stats.collisions == 0
     rest.close()
 
 
 def test_a_connected_app_leaves_no_session_behind(cloud: TableauServer, estate: Estate) -> None:
     """Its sessions do not end each other: the one of the site that was left is signed out."""
-    rest = Rest(Login(cloud.url, SITES, lambda: CONNECTED))
+    rest = RestClient(RestOptions(cloud.url, SITES, lambda: CONNECTED))
     for _ in range(POLLS):
         assert assets(poll(rest)) == there(estate)
         assert len(cloud.sessions._sessions) == 1
@@ -143,21 +145,21 @@ def test_a_connected_app_leaves_no_session_behind(cloud: TableauServer, estate: 
     assert not cloud.sessions._sessions
 
 
-def test_another_user_of_the_token_is_still_known(cloud: TableauServer, rest: Rest, estate: Estate) -> None:
+def test_another_user_of_the_token_is_still_known(cloud: TableauServer, rest: RestClient, estate: Estate) -> None:
     """A second loss in a poll is a collision; the third session of a day that is lost between polls is one too."""
     cloud.traps.rival_every = 7
     assert any("give each program a token of its own" in (result.error or "") for result in poll(rest).values())
-    assert (rest.token.lost, rest.token.collisions) == (2, 1)
+    assert (rest.token_stats.lost, rest.token_stats.collisions) == (2, 1)
     cloud.traps.reset()
     poll(rest)
     cloud.collide()
     assert assets(poll(rest)) == there(estate)
-    assert (rest.token.lost, rest.token.collisions) == (3, 2)
+    assert (rest.token_stats.lost, rest.token_stats.collisions) == (3, 2)
 
 
 def test_nobody_lists_the_sites_of_cloud(cloud: TableauServer) -> None:
     """Without configured sites the token's own is read, with a note."""
-    rest = Rest(Login(cloud.url, (), lambda: Token(NAME, VALUE)))
+    rest = RestClient(RestOptions(cloud.url, (), lambda: Token(NAME, VALUE)))
     (result,) = poll(rest).values()
     assert result.inventory is not None
     assert "only the site default is read, sites may not be listed" in result.inventory.notes[0]
@@ -175,4 +177,4 @@ def test_a_sign_in_that_gets_no_answer_ends_the_session(three: Rig) -> None:
             results = three.poll(rest)
         assert [result.inventory is not None for result in results.values()] == [True, False, True]
         assert all(result.inventory for result in three.poll(rest).values())
-    assert rest.token.lost == 0
+    assert rest.token_stats.lost == 0

@@ -8,7 +8,7 @@ import pytest
 from exporter.errors import PollInterrupted
 from exporter.inventory import Refresh
 from exporter.rest.arrow import schema, table
-from exporter.rest.client import Rest
+from exporter.rest.client import RestClient
 from tests.rest.conftest import NOW, Rig
 from tests.rest.tableau import HTML, Answer, Asked, asset, at, element, error
 
@@ -235,7 +235,7 @@ def test_known_may_be_of_another_type(rig: Rig) -> None:
     """What comes from the history may have its own kinds of text."""
     known = table(Refresh, [("a", "workbook", "w1", INSTANT)])
     known = known.set_column(0, "job_id", known.column("job_id").cast(pa.large_string()))
-    rest: Rest = rig.rest()
+    rest: RestClient = rig.rest()
     (result,) = rest.poll(known, 0)
     assert result.inventory is not None
     assert rows(result.inventory.refreshes) == [("a", "workbook", "w1")]

@@ -188,13 +188,13 @@ def test_a_count_that_is_wrong(rig: Rig, promised: int, came: int) -> None:
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable=str(promised))
     body = f"{HEAD}{pagination}{element('workbooks', ''.join(workbooks(came)))}</tsResponse>"
     with rig.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
-        assert f"entries and promises {promised}" in rig.failure()
+        assert f" of {promised} entries" in rig.failure()
 
 
 def test_an_entry_that_comes_twice_is_one(rig: Rig) -> None:
     """A thousand and one entries of which one is there twice are not what was promised."""
     rig.tableau.sites[""].entries["workbooks"] = [*workbooks(1000), workbooks(1)[0]]
-    assert "the list of workbooks has 1000 entries and promises 1001" in rig.failure()
+    assert "the list of workbooks has 1000 of 1001 entries" in rig.failure()
 
 
 def test_an_entry_that_comes_again_is_no_second(rig: Rig) -> None:
@@ -209,7 +209,7 @@ def test_an_entry_that_comes_again_is_no_second(rig: Rig) -> None:
 def test_entries_without_an_id_do_not_count(rig: Rig) -> None:
     """What has no id cannot be told apart, and is missing."""
     rig.tableau.sites[""].entries["workbooks"] = [element("workbook", name="nobody")]
-    assert "the list of workbooks has 0 entries and promises 1" in rig.failure()
+    assert "the list of workbooks has 0 of 1 entries" in rig.failure()
 
 
 @pytest.mark.parametrize(("endpoint", "what"), [("flows", "flows"), ("projects", "projects"), ("users", "users")])

@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 def test_all_is_well(three: Rig) -> None:
     """The version and the number of sites, and nothing else."""
-    assert list(three.rest().look()) == [(True, "Tableau 2025.3.0 answers, 3 sites are read")]
+    assert list(three.rest().probe()) == [(True, "Tableau 2025.3.0 answers, 3 sites are read")]
 
 
 def test_what_a_site_works_without(three: Rig) -> None:
     """What only an administrator may see is a note for each site."""
     forbidden = error(403, "403004")
     with three.tableau.doing(at("graphql", error(404, "404000")), at("/jobs", forbidden), at("/tasks/", forbidden)):
-        first, *notes = three.rest("default", "marketing").look()
+        first, *notes = three.rest("default", "marketing").probe()
     assert first[0] is True
     assert [ok for ok, _ in notes] == [None, None]
     for _, note in notes:
@@ -50,7 +50,7 @@ def test_every_part_of_a_poll_is_tried(rig: Rig, path: str, name: str) -> None:
     """What a poll would miss is a note that names it and what cannot be known without it."""
     refused = error(403, "403004")
     with rig.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
-        _, (ok, note) = rig.rest().look()
+        _, (ok, note) = rig.rest().probe()
     assert ok is None
     assert note.startswith(f"site default works without {name} (")
 
@@ -59,14 +59,14 @@ def test_every_part_of_a_poll_is_tried(rig: Rig, path: str, name: str) -> None:
 def test_a_list_of_assets_that_cannot_be_read(rig: Rig, path: str) -> None:
     """Then the site would not be polled at all: a fault."""
     with rig.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
-        _, (ok, line) = rig.rest().look()
+        _, (ok, line) = rig.rest().probe()
     assert ok is False
     assert line.startswith("site default: ")
 
 
 def test_a_site_that_is_not_there(three: Rig) -> None:
     """Each unknown site is a fault of its own."""
-    found = list(three.rest("default", "nowhere").look())
+    found = list(three.rest("default", "nowhere").probe())
     assert [ok for ok, _ in found] == [True, False]
     assert "site nowhere: " in found[1][1]
 
@@ -74,7 +74,7 @@ def test_a_site_that_is_not_there(three: Rig) -> None:
 def test_nobody_is_let_in(rig: Rig) -> None:
     """A wrong token is the one line."""
     with pytest.raises(SourceRefused, match="the token agent is refused"):
-        list(rig.rest(credentials=lambda: Token("agent", "wrong")).look())
+        list(rig.rest(credentials=lambda: Token("agent", "wrong")).probe())
 
 
 @pytest.mark.parametrize(("value", "code"), [("value of the token", 0), ("not the value", 1)])

@@ -9,8 +9,8 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.inventory import Inventory
-from exporter.rest.client import Rest
-from exporter.rest.credentials import OLDER_SCOPES, ConnectedApp, Login, Token
+from exporter.rest.client import RestClient
+from exporter.rest.credentials import OLDER_SCOPES, ConnectedApp, RestOptions, Token
 from exporter.rest.refusals import KEPT_SECONDS, endpoint_of
 from tests.rest.conftest import NOTHING_KNOWN, Rig
 from tests.rest.tableau import Answer, at, error
@@ -28,7 +28,7 @@ class Agent:
     """A source on a simulated server, with a clock that both are given."""
 
     server: TableauServer
-    rest: Rest
+    rest: RestClient
     now: list[float]
 
     def inventories(self, budget: int = 0) -> list[Inventory]:
@@ -41,14 +41,14 @@ class Agent:
 @pytest.fixture
 def agent() -> Iterator[Callable[[Token | ConnectedApp], Agent]]:
     """Make an agent with these credentials, on a server of three sites with 190 assets."""
-    made: list[Rest] = []
+    made: list[RestClient] = []
     now = [1_785_146_400.0]
     estate = Estate.large(120, 40, flows=30, jobs=30)
     with TableauServer(estate, apps=(APP,), clock=lambda: now[0], session_seconds=10 * KEPT_SECONDS) as server:
 
         def make(credentials: Token | ConnectedApp) -> Agent:
-            login = Login(server.url, SITES, lambda: credentials)
-            made.append(Rest(login, clock=lambda: now[0], sleep=lambda _: None))
+            login = RestOptions(server.url, SITES, lambda: credentials)
+            made.append(RestClient(login, clock=lambda: now[0], sleep=lambda _: None))
             return Agent(server, made[-1], now)
 
         yield make
@@ -56,9 +56,9 @@ def agent() -> Iterator[Callable[[Token | ConnectedApp], Agent]]:
             rest.close()
 
 
-def counts(rest: Rest) -> tuple[int, int, int]:
+def counts(rest: RestClient) -> tuple[int, int, int]:
     """Return how many sign-ins, lost sessions and collisions were counted."""
-    return rest.token.sign_ins, rest.token.lost, rest.token.collisions
+    return rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions
 
 
 @pytest.mark.parametrize("credentials", [TOKEN, CONNECTED])

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from exporter.errors import ExporterError
-from exporter.rest.credentials import ConnectedApp, Login, Token
-from exporter.rest.errors import Secrets
+from exporter.rest.credentials import ConnectedApp, RestOptions, Token
+from exporter.rest.errors import Redactor
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, Answer, Asked, Override, at, error
 
@@ -80,7 +80,12 @@ def test_no_secret_is_seen(
                 said += [f"{one.error} {one.inventory and one.inventory.notes}" for one in rig.poll(rest).values()]
             except ExporterError as failure:
                 said += [str(failure), repr(failure), repr(failure.__cause__)]
-    said += [repr(rest), repr(rest.token), repr(credentials), repr(Login("http://x", (), lambda: credentials))]
+    said += [
+        repr(rest),
+        repr(rest.token_stats),
+        repr(credentials),
+        repr(RestOptions("http://x", (), lambda: credentials)),
+    ]
     rest.close()
     said += [record.getMessage() + str(record.exc_text) for record in loud.records]
     text = "\n".join([*said, *capsys.readouterr()])
@@ -96,9 +101,9 @@ def test_credentials_do_not_print_their_secret() -> None:
 
 def test_a_short_secret_hides_no_other_word() -> None:
     """A token of two letters is hidden, and the words that it is part of can be read."""
-    secrets = Secrets()
-    secrets.hide("ro")
-    assert secrets.line("rows of ro from another group: ro") == "rows of <secret> from another group: <secret>"
+    secrets = Redactor()
+    secrets.add("ro")
+    assert secrets.redact("rows of ro from another group: ro") == "rows of <secret> from another group: <secret>"
 
 
 def echo_as_host(asked: Asked) -> Answer | None:
@@ -135,7 +140,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_no_secret_is_seen_in_another_guise(form: Callable[[str], str]) -> None:
     """A token that is quoted escaped, or in a URL that is cut at a character of the token, is not seen in part."""
-    secrets, token = Secrets(), "first-half?\"'\\&#/<é@second-half"
-    secrets.hide(token)
-    line = secrets.line(f"refused: {form(token)}")
+    secrets, token = Redactor(), "first-half?\"'\\&#/<é@second-half"
+    secrets.add(token)
+    line = secrets.redact(f"refused: {form(token)}")
     assert not {part for part in ("first", "second", base64.b64encode(b"first-half").decode()[:12]) if part in line}

@@ -24,7 +24,7 @@ def test_one_session_serves_every_site_and_poll(three: Rig) -> None:
     assert len(three.tableau.sessions) == 1
     rest.close()
     assert three.tableau.sessions == {}
-    assert rest.token.sign_ins == 1
+    assert rest.token_stats.sign_ins == 1
 
 
 def test_a_session_lost_between_polls_is_renewed(rig: Rig) -> None:
@@ -33,7 +33,7 @@ def test_a_session_lost_between_polls_is_renewed(rig: Rig) -> None:
     rig.poll(rest)
     rig.tableau.sign_everybody_out()
     assert rig.inventory(rest).content.num_rows == 3
-    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 1, 0)
+    assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 1, 0)
 
 
 @pytest.mark.parametrize("part", ["/workbooks", "/users", "/graphql", "/tasks/extractRefreshes", "/auth/switchSite"])
@@ -50,7 +50,7 @@ def test_a_session_lost_in_the_middle_is_renewed(three: Rig, part: str) -> None:
         results = three.poll(rest)
     assert [result.error for result in results.values()] == [None] * 3
     assert [result.inventory and result.inventory.notes for result in results.values()] == [()] * 3
-    assert (rest.token.sign_ins, rest.token.lost) == (2, 1)
+    assert (rest.token_stats.sign_ins, rest.token_stats.lost) == (2, 1)
 
 
 def test_a_session_lost_twice_in_a_poll_is_a_collision(three: Rig) -> None:
@@ -64,7 +64,7 @@ def test_a_session_lost_twice_in_a_poll_is_a_collision(three: Rig) -> None:
         assert "another program signs in with the same token (agent): give each program a token of its own" in (
             results[site].error or ""
         )
-    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 2, 1)
+    assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 2, 1)
     assert three.tableau.count("/auth/signin") == 2
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
 
@@ -85,7 +85,7 @@ def test_a_refusal_right_after_signing_in_is_a_collision(rig: Rig) -> None:
     rest = rig.rest()
     with rig.tableau.doing(at("/sites/", error(401, "401002"))):
         assert "lost twice in one poll" in rig.failure(rest)
-    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 2, 1)
+    assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 2, 1)
 
 
 def test_sessions_of_an_app_that_end_at_once(rig: Rig) -> None:
@@ -94,7 +94,7 @@ def test_sessions_of_an_app_that_end_at_once(rig: Rig) -> None:
     with rig.tableau.doing(at("/sites/", error(401, "401002"))):
         line = rig.failure(rest)
     assert "lost twice in one poll; check that Tableau is not restarting, and the connected app's access level" in line
-    assert (rest.token.sign_ins, rest.token.collisions) == (2, 0)
+    assert (rest.token_stats.sign_ins, rest.token_stats.collisions) == (2, 0)
 
 
 def test_sessions_that_are_lost_again_and_again_are_a_collision(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -106,7 +106,7 @@ def test_sessions_that_are_lost_again_and_again_are_a_collision(rig: Rig, caplog
         rig.now += 300
         rig.tableau.sign_everybody_out()
         rig.inventory(rest)
-    assert (rest.token.lost, rest.token.collisions) == (4, 2)
+    assert (rest.token_stats.lost, rest.token_stats.collisions) == (4, 2)
     assert "another program seems to sign in with the same token" in caplog.text
 
 
@@ -117,7 +117,7 @@ def test_a_session_that_was_old_is_no_loss(rig: Rig) -> None:
     rig.now += 4 * 3600
     rig.tableau.sign_everybody_out()
     rig.inventory(rest)
-    assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (2, 0, 0)
+    assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 0, 0)
 
 
 def test_a_refused_token(rig: Rig) -> None:
@@ -127,15 +127,15 @@ def test_a_refused_token(rig: Rig) -> None:
         SourceRefused, match=r"401001.*the token agent is refused: check rest\.token_name and its value, and "
     ):
         rig.poll(rest)
-    assert rest.token.accepted is False
+    assert rest.token_stats.accepted is False
     rest = rig.rest()
     rig.poll(rest)
-    assert rest.token.accepted is True
+    assert rest.token_stats.accepted is True
     rig.tableau.tokens.clear()
     rig.tableau.sign_everybody_out()
     with pytest.raises(SourceRefused, match="is refused: it has expired or was revoked, make a new one; check also"):
         rig.poll(rest)
-    assert rest.token.accepted is False
+    assert rest.token_stats.accepted is False
 
 
 def test_a_rotated_token_is_picked_up(rig: Rig) -> None:
@@ -186,7 +186,7 @@ def test_what_lies_outside_the_scopes_is_no_collision(rig: Rig) -> None:
     assert inventory.described is None
     assert inventory.tasks is None
     assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 4
-    assert rest.token.collisions == 0
+    assert rest.token_stats.collisions == 0
 
 
 def test_a_connected_app_that_is_refused(rig: Rig) -> None:
@@ -273,7 +273,7 @@ def test_a_connected_app_of_other_sites(three: Rig) -> None:
     assert "check rest.sites" in (results["nowhere"].error or "") or "the site nowhere" in (
         results["nowhere"].error or ""
     )
-    assert rest.token.accepted is True
+    assert rest.token_stats.accepted is True
 
 
 def test_what_a_source_knew_of_the_token_is_passed_on(rig: Rig) -> None:
@@ -281,32 +281,37 @@ def test_what_a_source_knew_of_the_token_is_passed_on(rig: Rig) -> None:
     rest = rig.rest()
     rig.poll(rest)
     for number in range(1, 4):
-        old, rest = rest, rig.rest(life=rest.life)
+        old, rest = rest, rig.rest(token_stats=rest.token_stats)
         old.close()
-        assert rest.token == old.life
+        assert rest.token_stats == old.token_stats
         rig.now += 300
         rig.poll(rest)
         rig.tableau.sign_everybody_out()
         rig.poll(rest)
-        assert (rest.token.sign_ins, rest.token.lost) == (1 + 2 * number, number)
-    assert rest.token.collisions == 1
-    assert len(rest.life.lost_at) == 3
+        assert (rest.token_stats.sign_ins, rest.token_stats.lost) == (1 + 2 * number, number)
+    assert rest.token_stats.collisions == 1
+    assert len(rest.token_stats.lost_at) == 3
 
 
-def test_another_token_has_a_life_of_its_own(rig: Rig) -> None:
-    """What befell one token says nothing of another; what was counted stays."""
+def test_another_token_has_statistics_of_its_own(rig: Rig) -> None:
+    """Lost sessions of one token are not those of another; the counters go on."""
     rig.tableau.tokens["second"] = "its value"
     rest = rig.rest()
     rig.poll(rest)
     for _ in range(2):
         rig.tableau.sign_everybody_out()
         rig.poll(rest)
-    second = rig.rest(credentials=lambda: Token("second", "its value"), life=rest.life)
+    second = rig.rest(credentials=lambda: Token("second", "its value"), token_stats=rest.token_stats)
     rig.poll(second)
     rig.tableau.sign_everybody_out()
     rig.poll(second)
-    assert (second.token.name, second.token.sign_ins, second.token.lost, second.token.collisions) == ("second", 5, 3, 0)
-    third = rig.rest(credentials=lambda: Token("third", "wrong"), life=rest.life)
+    assert (
+        second.token_stats.name,
+        second.token_stats.sign_ins,
+        second.token_stats.lost,
+        second.token_stats.collisions,
+    ) == ("second", 5, 3, 0)
+    third = rig.rest(credentials=lambda: Token("third", "wrong"), token_stats=rest.token_stats)
     with pytest.raises(SourceRefused, match=r"check rest\.token_name and its value"):
         rig.poll(third)
-    assert third.token.accepted is False
+    assert third.token_stats.accepted is False

@@ -20,8 +20,8 @@ from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import PollInterrupted, SourceError
 from exporter.rest import response_xml
-from exporter.rest.client import Rest, SiteResult
-from exporter.rest.credentials import ConnectedApp, Login, Token
+from exporter.rest.client import RestClient, SiteResult
+from exporter.rest.credentials import ConnectedApp, RestOptions, Token
 from exporter.value_count import ValueCount
 from tests.rest.conftest import NOTHING_KNOWN
 
@@ -46,14 +46,14 @@ def server(estate: Estate) -> Iterator[TableauServer]:
 
 
 @pytest.fixture
-def rest(server: TableauServer) -> Iterator[Rest]:
+def rest(server: TableauServer) -> Iterator[RestClient]:
     """An agent's source, whose pauses take no time."""
-    made = Rest(Login(server.url, (), lambda: Token(NAME, VALUE), timeout=20), sleep=lambda _: None)
+    made = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE), timeout=20), sleep=lambda _: None)
     yield made
     made.close()
 
 
-def poll(rest: Rest, budget: int = 0) -> dict[str, SiteResult]:
+def poll(rest: RestClient, budget: int = 0) -> dict[str, SiteResult]:
     """Poll once."""
     return {result.site: result for result in rest.poll(NOTHING_KNOWN, budget)}
 
@@ -76,7 +76,7 @@ def rows(results: dict[str, SiteResult], name: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_asset_once(server: TableauServer, rest: Rest, estate: Estate) -> None:
+def test_every_asset_once(server: TableauServer, rest: RestClient, estate: Estate) -> None:
     """Each asset is there once, on its site, named and placed as it is; as many as a plain Pager counts."""
     results = poll(rest)
     found = rows(results, "content")
@@ -125,7 +125,7 @@ def _sources(item: Content, virtual: Mapping[str, VirtualConnection]) -> list[Ex
     return sorted(set(found), key=str)
 
 
-def test_every_refresh_is_true(rest: Rest, estate: Estate) -> None:
+def test_every_refresh_is_true(rest: RestClient, estate: Estate) -> None:
     """What each workbook and data source lives on, and when that was refreshed, is as it is; so also with fractions."""
     expected = truth(estate)
     virtual = {one.luid: one for site in estate.facts() for one in site.virtual_connections}
@@ -137,7 +137,7 @@ def test_every_refresh_is_true(rest: Rest, estate: Estate) -> None:
         assert sorted(set(extracts), key=str) == _sources(expected[luid][0], virtual)
 
 
-def test_every_use_is_true(rest: Rest, estate: Estate) -> None:
+def test_every_use_is_true(rest: RestClient, estate: Estate) -> None:
     """Which published data sources each workbook uses is as it is; nothing else uses one."""
     found = {(row["asset_id"], row["source_id"]) for row in rows(poll(rest), "described") if row["source_id"]}
     assert found == {
@@ -150,7 +150,7 @@ def test_every_use_is_true(rest: Rest, estate: Estate) -> None:
     assert len(found) > 100
 
 
-def test_fractions_change_nothing(server: TableauServer, rest: Rest) -> None:
+def test_fractions_change_nothing(server: TableauServer, rest: RestClient) -> None:
     """Instants with a fraction of a second are instants."""
     plain = poll(rest)
     server.traps.fractional_dates = True
@@ -163,7 +163,7 @@ def _whole(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value.replace(microsecond=0) if isinstance(value, datetime) else value for key, value in row.items()}
 
 
-def test_owners_projects_and_tasks(rest: Rest, estate: Estate) -> None:
+def test_owners_projects_and_tasks(rest: RestClient, estate: Estate) -> None:
     """Every owner has a name and an address, every project its parent, every task its asset."""
     results = poll(rest)
     people = {row["owner_id"]: (row["name"], row["full_name"], row["email"]) for row in rows(results, "people")}
@@ -180,7 +180,7 @@ def test_owners_projects_and_tasks(rest: Rest, estate: Estate) -> None:
     assert tasks == refreshes + linked
 
 
-def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: Rest, estate: Estate) -> None:
+def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: RestClient, estate: Estate) -> None:
     """Each finished refresh tells its asset, within the budget of the poll, and until that is known."""
     for count, switch in enumerate(("missing", "disabled"), 1):
         server.traps.metadata = switch
@@ -197,7 +197,9 @@ def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: Rest, e
 @pytest.mark.parametrize(
     "limit", [{"metadata_node_limit": 300}, {"metadata_page_limit": 100}, {"metadata_node_limit": 2_000}]
 )
-def test_limits_of_the_metadata_api(server: TableauServer, rest: Rest, estate: Estate, limit: dict[str, int]) -> None:
+def test_limits_of_the_metadata_api(
+    server: TableauServer, rest: RestClient, estate: Estate, limit: dict[str, int]
+) -> None:
     """Whatever its limits, everything is described in the end, and nothing is a part."""
     for name, value in limit.items():
         setattr(server.traps, name, value)
@@ -208,7 +210,7 @@ def test_limits_of_the_metadata_api(server: TableauServer, rest: Rest, estate: E
     assert [result.inventory.notes for result in results.values() if result.inventory] == [(), (), ()]
 
 
-def test_a_partial_metadata_api(server: TableauServer, rest: Rest) -> None:
+def test_a_partial_metadata_api(server: TableauServer, rest: RestClient) -> None:
     """What came is kept, and marked."""
     server.traps.metadata_partial = True
     for result in poll(rest).values():
@@ -223,7 +225,7 @@ LISTS = ("workbooks", "datasources", "flows")
 
 @pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize("trap", ["html_login_page", "truncated", "short_page", "no_total"])
-def test_what_is_no_whole_list(server: TableauServer, rest: Rest, trap: str, kind: str) -> None:
+def test_what_is_no_whole_list(server: TableauServer, rest: RestClient, trap: str, kind: str) -> None:
     """It fails its site with one line, leaves the others theirs, and is over when the trap is."""
     poll(rest)
     server.traps.only_sites = {"site1"}
@@ -236,7 +238,9 @@ def test_what_is_no_whole_list(server: TableauServer, rest: Rest, trap: str, kin
 
 
 @pytest.mark.parametrize("kind", ["serverinfo", "signin", "sites", "workbooks", "flow_runs", "tasks", "metadata"])
-def test_a_bomb_is_not_parsed(server: TableauServer, rest: Rest, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_is_not_parsed(
+    server: TableauServer, rest: RestClient, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """60 million elements in 233 kB: one line names the limit, a few MB are decompressed, and no parser sees any."""
     received, elements = list[int](), Counter[str]()
     add, start = ValueCount.add, response_xml._Reader._start
@@ -260,7 +264,7 @@ def test_a_bomb_is_not_parsed(server: TableauServer, rest: Rest, kind: str, monk
     assert not elements["a"]
 
 
-def failures(rest: Rest) -> list[str]:
+def failures(rest: RestClient) -> list[str]:
     """Poll once, and return what is said of every site, or of Tableau as a whole."""
     try:
         results = poll(rest).values()
@@ -271,7 +275,7 @@ def failures(rest: Rest) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["workbooks", "datasources", "flows"])
-def test_an_emptied_list(server: TableauServer, rest: Rest, kind: str) -> None:
+def test_an_emptied_list(server: TableauServer, rest: RestClient, kind: str) -> None:
     """An inventory that fell to nothing is an error, not a fact; without a past it is a fact."""
     server.traps.emptied = {kind}
     assert all(result.inventory for result in poll(rest).values())
@@ -286,7 +290,7 @@ def test_an_emptied_list(server: TableauServer, rest: Rest, kind: str) -> None:
 def test_a_list_that_changes_while_it_is_read(trap: str) -> None:
     """What changes at every reading is not believed."""
     with TableauServer(Estate.large(2_500, 10, sites=1)) as server:
-        rest = Rest(Login(server.url, (), lambda: Token(NAME, VALUE)), sleep=lambda _: None)
+        rest = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE)), sleep=lambda _: None)
         setattr(server.traps, trap, {"workbooks"})
         assert "the list of workbooks has" in (poll(rest)["default"].error or "")
         server.traps.reset()
@@ -294,7 +298,7 @@ def test_a_list_that_changes_while_it_is_read(trap: str) -> None:
         rest.close()
 
 
-def test_who_is_no_administrator(server: TableauServer, rest: Rest) -> None:
+def test_who_is_no_administrator(server: TableauServer, rest: RestClient) -> None:
     """Sites, jobs and tasks are left out with a note each; the assets of the own site are there."""
     server.traps.forbidden = {"sites", "jobs", "tasks", "flow_tasks", "flow_runs", "users"}
     server.traps.metadata = "missing"
@@ -317,7 +321,7 @@ def test_who_is_no_administrator(server: TableauServer, rest: Rest) -> None:
 @pytest.mark.parametrize(
     ("trap", "times"), [("throttle_next", 3), ("fail_next", 3), ("close_next", 3), ("cut_next", 3), ("expire_next", 1)]
 )
-def test_what_passes_by(server: TableauServer, rest: Rest, trap: str, times: int) -> None:
+def test_what_passes_by(server: TableauServer, rest: RestClient, trap: str, times: int) -> None:
     """A few refusals, faults, cut answers and one lost session cost nothing."""
     poll(rest)
     setattr(server.traps, trap, times)
@@ -328,18 +332,18 @@ def test_what_passes_by(server: TableauServer, rest: Rest, trap: str, times: int
     assert getattr(server.traps, trap) == 0
 
 
-def test_another_user_of_the_token(server: TableauServer, rest: Rest) -> None:
+def test_another_user_of_the_token(server: TableauServer, rest: RestClient) -> None:
     """A second loss in a poll ends it, with a line that says what to do; the token is not fought for."""
     server.traps.rival_every = 7
     results = poll(rest)
     assert any("give each program a token of its own" in (result.error or "") for result in results.values())
     assert len(server.signed_in) == 2
-    assert rest.token.collisions >= 1
+    assert rest.token_stats.collisions >= 1
     server.traps.reset()
     assert all(result.inventory for result in poll(rest).values())
 
 
-def test_one_site_fails(server: TableauServer, rest: Rest) -> None:
+def test_one_site_fails(server: TableauServer, rest: RestClient) -> None:
     """The others have their assets."""
     poll(rest)
     server.traps.sites_failing = {"site1"}
@@ -349,7 +353,7 @@ def test_one_site_fails(server: TableauServer, rest: Rest) -> None:
 def test_an_unknown_site(server: TableauServer) -> None:
     """It is a fault of its own, costs no session, and is no collision."""
     for order in (("default", "nowhere", "site2"), ("nowhere", "default", "site2")):
-        rest = Rest(Login(server.url, order, lambda: Token(NAME, VALUE)))
+        rest = RestClient(RestOptions(server.url, order, lambda: Token(NAME, VALUE)))
         for _ in range(2):
             results = poll(rest)
             assert {site: result.inventory is not None for site, result in results.items()} == {
@@ -360,11 +364,11 @@ def test_an_unknown_site(server: TableauServer) -> None:
             assert "check rest.sites" in (results["nowhere"].error or "") or "site nowhere" in (
                 results["nowhere"].error or ""
             )
-        assert (rest.token.sign_ins, rest.token.lost, rest.token.collisions) == (1, 0, 0)
+        assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (1, 0, 0)
         rest.close()
 
 
-def test_a_token_that_expired(server: TableauServer, rest: Rest) -> None:
+def test_a_token_that_expired(server: TableauServer, rest: RestClient) -> None:
     """It is refused in one line."""
     server.traps.tokens_expired = {NAME}
     with pytest.raises(SourceError, match="the token exporter is refused"):
@@ -374,18 +378,18 @@ def test_a_token_that_expired(server: TableauServer, rest: Rest) -> None:
 def test_a_connected_app(server: TableauServer) -> None:
     """What is signed is what Tableau asks for."""
     credentials = ConnectedApp(APP.client_id, APP.secret_id, APP.secret_value, "person0")
-    rest = Rest(Login(server.url, SITES, lambda: credentials))
+    rest = RestClient(RestOptions(server.url, SITES, lambda: credentials))
     assert all(result.inventory for result in poll(rest).values()), poll(rest)
     rest.close()
     wrong = ConnectedApp(APP.client_id, APP.secret_id, "another secret that is as long as it", "person0")
     with pytest.raises(SourceError, match="the connected app is refused"):
-        poll(Rest(Login(server.url, SITES, lambda: wrong)))
+        poll(RestClient(RestOptions(server.url, SITES, lambda: wrong)))
 
 
 def test_tableau_cloud(estate: Estate, tmp_path: Path) -> None:
     """The site is named, the schedules stand in the tasks, and nothing is said of suspension."""
     with TableauServer(estate, cloud=True) as server:
-        rest = Rest(Login(server.url, ("site1",), lambda: Token(NAME, VALUE)))
+        rest = RestClient(RestOptions(server.url, ("site1",), lambda: Token(NAME, VALUE)))
         results = poll(rest)
         assert list(results) == ["site1"]
         tasks = rows(results, "tasks")
@@ -394,7 +398,7 @@ def test_tableau_cloud(estate: Estate, tmp_path: Path) -> None:
         assert [row["next_run_at"] for row in tasks].count(None) == 1
         rest.close()
         with pytest.raises(SourceError, match=r"Tableau Cloud has no such site: name yours in rest\.sites"):
-            poll(Rest(Login(f"{server.url}/", (), lambda: Token(NAME, "another"))))
+            poll(RestClient(RestOptions(f"{server.url}/", (), lambda: Token(NAME, "another"))))
 
 
 @pytest.fixture
@@ -407,7 +411,9 @@ def trickling(server: TableauServer) -> TableauServer:
 
 def test_an_answer_on_a_closing_connection_has_a_deadline(trickling: TableauServer) -> None:
     """``Connection: close`` changes nothing: no answer is waited for beyond the deadline."""
-    rest = Rest(Login(trickling.url, ("default",), lambda: Token(NAME, VALUE), timeout=0.5), sleep=lambda _: None)
+    rest = RestClient(
+        RestOptions(trickling.url, ("default",), lambda: Token(NAME, VALUE), timeout=0.5), sleep=lambda _: None
+    )
     with ended_after(trickling, 120):
         (result,) = poll(rest).values()
     assert "no whole answer within 0.5 s" in (result.error or "")
@@ -417,8 +423,8 @@ def test_an_answer_on_a_closing_connection_has_a_deadline(trickling: TableauServ
 
 def test_the_end_of_the_agent_ends_an_answer_on_a_closing_connection(trickling: TableauServer) -> None:
     """``Connection: close`` changes nothing: the agent ends in the middle of such an answer."""
-    login = Login(trickling.url, ("default",), lambda: Token(NAME, VALUE), timeout=600)
-    rest = Rest(login, sleep=lambda _: None, stopping=lambda: trickling.requests["workbooks"] > 0)
+    login = RestOptions(trickling.url, ("default",), lambda: Token(NAME, VALUE), timeout=600)
+    rest = RestClient(login, sleep=lambda _: None, stopping=lambda: trickling.requests["workbooks"] > 0)
     with ended_after(trickling, 120), pytest.raises(PollInterrupted):
         poll(rest)
     assert not trickling.stopped.is_set()
@@ -428,7 +434,7 @@ def test_the_end_of_the_agent_ends_an_answer_on_a_closing_connection(trickling: 
 def test_a_poll_that_was_broken_off_is_signed_out(server: TableauServer) -> None:
     """The agent ends in mid-poll, by a stop that stays: exactly one good-bye reaches Tableau."""
     stopped = threading.Event()
-    rest = Rest(Login(server.url, (), lambda: Token(NAME, VALUE)), stopping=stopped.is_set)
+    rest = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE)), stopping=stopped.is_set)
     results = rest.poll(NOTHING_KNOWN, 0)
     next(results)
     stopped.set()

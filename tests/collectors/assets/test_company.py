@@ -13,8 +13,8 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.demo.workgroup import VERSIONS
 from exporter.inventory import REFRESHES
-from exporter.rest.client import Rest
-from exporter.rest.credentials import Login, Token
+from exporter.rest.client import RestClient
+from exporter.rest.credentials import RestOptions, Token
 from tests.collectors.repositories import read
 
 (STATE,) = COLLECTOR.states
@@ -113,7 +113,7 @@ def test_the_apis_tell_the_same(simulation: Simulation) -> None:
     """The simulated REST and Metadata APIs name the same uses and owners as the repository, for every asset."""
     names = ("asset_id", "uses", "owner_id", "content_owner", "owner_name", "owner_email")
     with TableauServer(Estate.of(simulation.company).plain()) as server:
-        rest = Rest(Login(server.url, (), lambda: Token(*next(iter(TOKENS.items())))))
+        rest = RestClient(RestOptions(server.url, (), lambda: Token(*next(iter(TOKENS.items())))))
         inventories = [result.inventory for result in rest.poll(REFRESHES.empty_table(), 0)]
         rest.close()
     rows = [row for inventory in inventories if inventory for row in assets_of(inventory).select(names).to_pylist()]
