@@ -22,7 +22,7 @@ from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.shared import Shared
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.connection import connect
 
 Parameters = dict[str, str | int]
@@ -37,7 +37,7 @@ def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
     """Return the product's own poller, archiving requests with everything on."""
     collectors = {name: item for name, item in discover().items() if name in {"http_requests", "active_users"}}
     history = History(HistoryFile(path), collectors, Privacy())
-    login = Login(
+    login = RepositoryOptions(
         (Address(str(parameters["host"]), int(parameters["port"])),),
         str(parameters["dbname"]),
         str(parameters["user"]),

@@ -115,7 +115,7 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
         with Repository(parts.login(configuration)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
-            session.look(relations)
+            session.load_catalog(relations)
             for name, collector in enabled.items():
                 yield _collector(session, name, collector, parts.login(configuration).user)
     except ExporterError as error:

@@ -13,7 +13,7 @@ from exporter.exposition.limits import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
-from exporter.repository.client import Address, Login
+from exporter.repository.client import Address, RepositoryOptions
 from exporter.rest import credentials as rest
 from exporter.web.web_config import Access, load_access
 
@@ -33,17 +33,17 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
     }
 
 
-def login(configuration: Configuration) -> Login:
+def login(configuration: Configuration) -> RepositoryOptions:
     """Return how to reach the repository."""
     settings = configuration.repository
     if settings is None:
-        return Login((), "", "", lambda: None)
+        return RepositoryOptions((), "", "", lambda: None)
     tls: dict[str, str] = {"sslmode": settings.sslmode}
     for name in ("sslrootcert", "sslcert", "sslkey"):
         value: Path | None = getattr(settings, name)
         if value is not None:
             tls[name] = str(value)
-    return Login(
+    return RepositoryOptions(
         tuple(Address(host.host, host.port) for host in settings.hosts),
         settings.database,
         settings.user,

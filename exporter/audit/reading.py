@@ -139,7 +139,7 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
 def _of_repository(configuration: Configuration) -> pa.Table:
     state = _state()
     with Repository(parts.login(configuration)).session() as session:
-        session.look([relation.name for relation in state.reads])
+        session.load_catalog([relation.name for relation in state.reads])
         return session.read(state.row, state.reads, state.sql)
 
 

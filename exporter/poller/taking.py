@@ -88,7 +88,7 @@ class Taker:
         """Find out what this repository has."""
         taken.address, taken.server_version = session.address, session.server_version
         relations = {name: relations_of(collector) for name, collector in self._collectors.items()}
-        catalog = session.look(self._relations())
+        catalog = session.load_catalog(self._relations())
         self._source_at = session.asked_at
         taken.asked_at = session.asked_at and session.asked_at.replace(tzinfo=UTC)
         taken.lacks = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
@@ -168,7 +168,7 @@ class Taker:
     def _check_rights(self, session: Session, error: SourceError) -> None:
         """Look again where a right was lost since: raises SourceRefused where nothing may be read any more."""
         if isinstance(error, SourceRefused):
-            session.look(self._relations())
+            session.load_catalog(self._relations())
 
     def _relations(self) -> set[str]:
         return {relation.name for collector in self._collectors.values() for relation in relations_of(collector)}

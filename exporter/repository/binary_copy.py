@@ -1,9 +1,9 @@
-"""COPY out of PostgreSQL into Arrow columns, without a Python object for any value.
+"""COPY in binary format from PostgreSQL into Arrow columns, without a Python object for any value.
 
-``COPY ... (FORMAT binary)`` is the cheapest thing PostgreSQL can send, and the only one that keeps 'infinity' and tells
-NULL from ''. Each row is a count of fields, then for each field its length (-1 for NULL) and its bytes, big-endian
-(PostgreSQL documentation, COPY, binary format). A chunk of rows is decoded column by column with numpy; text is pointed
-at by Arrow string views and copied by Arrow itself, while the chunk is in the processor's cache.
+``COPY ... (FORMAT binary)`` is the cheapest format that PostgreSQL can send, and the only one that keeps 'infinity' and
+distinguishes NULL from ''. Each row is a count of fields, then for each field its length (-1 for NULL) and its bytes,
+big-endian (PostgreSQL documentation, COPY, binary format). A chunk of rows is decoded column by column with numpy.
+Arrow string views point at text, and Arrow itself copies it while the chunk is in the processor's cache.
 """
 
 import io
@@ -64,7 +64,7 @@ class Field:
 def copy_out(
     connection: Connection[Any], query: str, columns: Sequence[Field]
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Run ``query`` and yield its rows in batches of at most ``CHUNK_ROWS``; columns must have the types they say."""
+    """Run ``query`` and yield its rows in batches of at most ``CHUNK_ROWS``; columns must have the declared types."""
     schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in columns])
     rows = _rows(connection, f"COPY ({query}) TO STDOUT (FORMAT binary)")
     valid_text = connection.info.parameter_status("server_encoding") != "SQL_ASCII"
@@ -120,15 +120,15 @@ def _rows(connection: Connection[Any], statement: str) -> Generator[memoryview, 
             arrivals.poll()
             wire.consume_input()
     except GeneratorExit:
-        _break_off(connection)
+        _cancel(connection)
         raise
     for result in _wait(connection, execute(wire)):
         if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
             raise error_from_result(result, encoding=connection.info.encoding)
 
 
-def _break_off(connection: Connection[Any]) -> None:
-    """End a copy whose rest nobody wants; the transaction is over, the connection goes on."""
+def _cancel(connection: Connection[Any]) -> None:
+    """Cancel a copy; the transaction is over, the connection stays usable."""
     connection.cancel_safe(timeout=CANCEL_SECONDS)
     while connection.pgconn.get_copy_data(0)[0] > 0:
         pass
@@ -144,7 +144,7 @@ def _wait(connection: Connection[Any], steps: Any) -> list[Any]:  # noqa: ANN401
 
 def _decode(buffer: Bytes, starts: Positions, schema: pa.Schema) -> pa.RecordBatch:
     int16, int32, int64 = (_unaligned(buffer, kind) for kind in (">i2", "<i4", ">i8"))
-    # The trailer says it has -1 fields.
+    # The trailer has -1 fields.
     starts = starts[int16[starts] >= 0]
     position = starts + 2
     arrow_buffer = pa.py_buffer(buffer)
@@ -186,7 +186,7 @@ def _numbers(buffer: Bytes, int64: npt.NDArray[Any], position: Positions, kind: 
         return pa.py_buffer(int64[position].astype(np.int64))
     value = int64[position].astype(np.int64)
     if kind == pa.timestamp("us"):
-        # What no calendar of ours reaches is infinity, as PostgreSQL's own 'infinity' is; DuckDB's -infinity is the
+        # Instants beyond the calendar are infinity, as PostgreSQL's own 'infinity' is; DuckDB's -infinity is the
         # negative of its infinity.
         value = np.where(value > LAST_INSTANT, INT64_MAX, np.where(value < FIRST_INSTANT, -INT64_MAX, value))
         value = np.where(np.abs(value) == INT64_MAX, value, value + POSTGRES_EPOCH)
@@ -217,7 +217,7 @@ def _inline(buffer: Bytes, position: Positions, length: Positions) -> npt.NDArra
 
 
 def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Replace what is not UTF-8: a database in SQL_ASCII promises nothing about its bytes."""
+    """Replace bytes that are not UTF-8: a database in SQL_ASCII guarantees no encoding."""
     arrays = [
         pa.array(
             [

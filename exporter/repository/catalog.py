@@ -1,8 +1,8 @@
-"""What this repository has: relations, columns, and how a statement written for one Tableau version runs on another.
+"""The catalog: relations and columns of this repository, and statements that run on every version of Tableau.
 
-A statement names relations by their base names. They are put in front of it as common table expressions that hold
-exactly the columns the statement may use: what this Tableau version lacks is NULL, and where only the underscore view
-may be read, the view stands in for the table.
+A statement names relations by their base names. They are put in front of it as common table expressions with exactly
+the columns that the statement may use: those that this version of Tableau lacks are NULL, and where only the underscore
+view may be read, the view stands in for the table.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -105,16 +105,16 @@ class Catalog:
     def missing(self, relations: Iterable[Relation]) -> list[str]:
         """Name every column that should be there and is not, as ``table.column``, or such a relation, as ``table``.
 
-        A right was revoked, or the column has gone. What a version of Tableau never had is in ``never_had``.
+        A right was revoked, or the column has gone. Those that a version of Tableau never had are in ``never_had``.
         """
         return [name for name, expected in self._lacks(relations) if expected]
 
     def never_had(self, relations: Iterable[Relation]) -> list[str]:
-        """Name what is not there because this version of Tableau never had it, as ``missing`` does."""
+        """Name the columns and relations that this version of Tableau never had, as ``missing`` does."""
         return [name for name, expected in self._lacks(relations) if not expected]
 
     def _lacks(self, relations: Iterable[Relation]) -> Iterator[tuple[str, bool]]:
-        """Name what is not there, and whether it should be."""
+        """Name the missing columns and relations, and whether each should be there."""
         for relation in relations:
             try:
                 name, found = self.resolve(relation)
@@ -124,7 +124,7 @@ class Catalog:
             if not name:
                 yield relation.name, relation.reported or relation.name in self.forbidden
                 continue
-            # What the view alone has is not missed where the table is read.
+            # Columns of the view alone are not missing where the table is read.
             wanted = relation.columns.keys() - (relation.only_in_view if name == relation.name else frozenset())
             for column in relation.columns:
                 if column in wanted - found.keys():

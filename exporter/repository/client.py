@@ -1,4 +1,4 @@
-"""The repository as a source: find the active host, open a short read-only session, say in one line what went wrong."""
+"""The client of the repository: finds the active host, opens short read-only sessions, explains errors in one line."""
 
 import contextlib
 import queue
@@ -14,14 +14,14 @@ from exporter.repository.connection import connect
 from exporter.repository.errors import connection_error, statement_error
 from exporter.repository.session import Session
 
-# How much longer an attempt to connect may take once the agent ends, and one that begins only then: its last reading.
+# How much longer an attempt to connect may take once the agent ends, and one that begins only then, for the last poll.
 UNDER_WAY_SECONDS, LAST_SECONDS = 0.3, 1.2
-_LOOK_SECONDS = 0.05
+_CHECK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a repository may listen; a host that starts with ``/`` is a socket's folder."""
+    """An address of the repository; a host that starts with ``/`` is a socket's folder."""
 
     host: str
     port: int
@@ -31,8 +31,8 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Login:
-    """How to reach the repository. ``password`` is asked at every connection, so that a rotated one is picked up."""
+class RepositoryOptions:
+    """Connection options. ``password`` is called at every connection, so that a rotated one is used at once."""
 
     addresses: tuple[Address, ...]
     database: str
@@ -46,11 +46,11 @@ class Login:
 class Repository:
     """Sessions with the active repository, never more than one at a time."""
 
-    def __init__(self, login: Login) -> None:
-        self._login = login
+    def __init__(self, options: RepositoryOptions) -> None:
+        self._options = options
         self._last_active: Address | None = None
         self.stopping: Callable[[], bool] = lambda: False
-        """Whether the agent ends: nobody then waits for a host that is silent."""
+        """Whether the agent ends: then no silent host is waited for."""
         self.moved: Callable[[], None] = lambda: None
         """Marks the progress of a poll."""
 
@@ -89,7 +89,7 @@ class Repository:
         raise (SourceRefused if refused else SourceUnreachable)("; ".join(failures))
 
     def _in_order(self) -> Sequence[Address]:
-        return sorted(self._login.addresses, key=lambda address: address != self._last_active)
+        return sorted(self._options.addresses, key=lambda address: address != self._last_active)
 
     def _open_unless_stopping(self, address: Address, grace: float) -> Session:
         """Connect on a thread of its own: libpq cannot be interrupted. Raises PollInterrupted once the agent ends."""
@@ -110,7 +110,7 @@ class Repository:
         end: float | None = None
         while True:
             with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=_LOOK_SECONDS)
+                answer = answers.get(timeout=_CHECK_SECONDS)
                 if isinstance(answer, BaseException):
                     raise answer
                 return answer
@@ -123,25 +123,25 @@ class Repository:
                 raise PollInterrupted(message)
 
     def _open(self, address: Address) -> Session:
-        login = self._login
+        options = self._options
         parameters: dict[str, str | int] = {
             "host": address.host,
             "port": address.port,
-            "dbname": login.database,
-            "user": login.user,
-            **dict(login.tls),
-            "connect_timeout": max(2, int(login.connect_timeout)),
+            "dbname": options.database,
+            "user": options.user,
+            **dict(options.tls),
+            "connect_timeout": max(2, int(options.connect_timeout)),
             "client_encoding": "UTF8",
             "gssencmode": "disable",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            "tcp_user_timeout": int(login.statement_timeout * 1000),
+            "tcp_user_timeout": int(options.statement_timeout * 1000),
             # None, also where the environment has PGOPTIONS: a pooler refuses them or drops them.
             "options": "",
         }
         try:
-            password = login.password()
+            password = options.password()
         except ExporterError as error:
             raise SourceRefused(f"repository {address}: {error}") from None
         if password is not None:
@@ -151,7 +151,7 @@ class Repository:
         except (psycopg.Error, OSError) as error:
             raise connection_error(f"repository {address}", error, password) from None
         session = Session(
-            connection, str(address), login.statement_timeout, lambda error: self._explain(address, error), self.moved
+            connection, str(address), options.statement_timeout, lambda error: self._explain(address, error), self.moved
         )
         try:
             session.check()
@@ -163,5 +163,5 @@ class Repository:
     def _explain(self, address: Address, error: Exception) -> SourceError:
         password: str | None = None
         with contextlib.suppress(ExporterError):
-            password = self._login.password()
+            password = self._options.password()
         return statement_error(f"repository {address}", error, password)

@@ -30,7 +30,7 @@ def connect(parameters: Mapping[str, str | int]) -> Connection[Any]:
 
 
 def settings_of(server_version: int, timeout: int) -> dict[str, str]:
-    """Return what holds in each transaction, as ``pg_settings.setting`` has it; ``timeout`` in milliseconds."""
+    """Return the settings of each transaction, as ``pg_settings.setting`` has it; ``timeout`` in milliseconds."""
     settings = {
         "application_name": APPLICATION_NAME,
         "statement_timeout": str(timeout),
@@ -38,7 +38,7 @@ def settings_of(server_version: int, timeout: int) -> dict[str, str]:
         "idle_in_transaction_session_timeout": str(timeout),
         "timezone": "UTC",
         "datestyle": "ISO, MDY",
-        # Parallel workers would show as further connections and take more than one core of Tableau's machine.
+        # Parallel workers would be further connections and use more than one core of Tableau's machine.
         "max_parallel_workers_per_gather": "0",
     }
     if server_version >= POSTGRES_11:
@@ -60,20 +60,20 @@ def begin(settings: Mapping[str, str]) -> bytes:
 
 @contextlib.contextmanager
 def deadline(connection: Connection[Any], seconds: float) -> Iterator[None]:
-    """Cut the connection's socket when the block takes longer; what fails then says so.
+    """Cut the connection's socket when the block takes longer; the error then names the timeout.
 
     The server's own timeouts do not help against a server that is stopped or a network that swallows packets; a
     socket that is shut down wakes libpq at once with an ordinary error.
     """
 
-    def cut() -> None:
+    def shut_down() -> None:
         cuts.set()
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
-            line.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
 
     descriptor = connection.fileno()
     cuts = threading.Event()
-    timer = threading.Timer(seconds, cut)
+    timer = threading.Timer(seconds, shut_down)
     timer.daemon = True
     timer.start()
     try:

@@ -1,11 +1,11 @@
-"""Errors of PostgreSQL, of a pooler and of the network, each as one line that says what to do.
+"""Errors of PostgreSQL, of a pooler and of the network, each as one line with the remedy.
 
 While connecting there is only text to go by. libpq makes one string of the server's answer and drops its fields:
 ``error.sqlstate`` and all of ``error.diag`` are None, ``error.pgconn.error_message`` is that string (seen with psycopg
 3.3, libpq 18, PostgreSQL 15 and 18). libpq can put the SQLSTATE into the string (PQsetErrorVerbosity), but psycopg has
 no such call. The server writes in the language of its ``lc_messages``, which no client can set before it is logged in,
-nor afterwards without being a superuser. The English texts are therefore known one by one; an answer in another
-language is known as one by its form, ``SEVERITY:  text`` with two blanks, and gets the advice of ``UNKNOWN_ANSWER``.
+nor afterwards without being a superuser. The English texts are therefore matched one by one; an answer in another
+language is recognized by its form, ``SEVERITY:  text`` with two blanks, and gets the advice of ``UNKNOWN_ANSWER``.
 """
 
 import re
@@ -41,18 +41,18 @@ UNKNOWN_ANSWER = (
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do about an error whose text matches ``pattern``."""
+    """The remedy for an error whose text matches ``pattern``."""
 
     pattern: str
     kind: type[SourceError]
-    what_to_do: str
+    remedy: str
 
     def fits(self, text: str) -> bool:
-        """Tell whether the text matches."""
+        """Return whether the text matches."""
         return re.search(self.pattern, text) is not None
 
 
-# What a pooler answers while connecting or at any statement (PgBouncer's source, versions 1.18 to 1.25).
+# The errors of a pooler while connecting or at any statement (PgBouncer's source, versions 1.18 to 1.25).
 POOLER_ADVICE = (
     Advice(
         "transaction blocks not allowed",
@@ -214,7 +214,7 @@ def connection_error(place: str, error: Exception, password: str | None) -> Sour
     line = f"{place}: {_line(text, password)}"
     for advice in CONNECTION_ADVICE:
         if advice.fits(text):
-            return advice.kind(f"{line}: {advice.what_to_do}")
+            return advice.kind(f"{line}: {advice.remedy}")
     if any(_SEVERITY.match(answer) for answer in answers):
         return SourceRefused(f"{line}: {UNKNOWN_ANSWER}")
     return SourceUnreachable(f"{line}: check {_PORT}")
@@ -222,16 +222,16 @@ def connection_error(place: str, error: Exception, password: str | None) -> Sour
 
 def statement_error(place: str, error: Exception, password: str | None) -> SourceError:
     """Explain why a statement failed on a connection that had come about: one line, without the password."""
-    # What libpq adds of its own begins with a tab.
+    # Lines that libpq adds begin with a tab.
     text = " ".join(part for part in str(error).splitlines() if not part.startswith("\t"))
     line = f"{place}: {_line(text, password)}"
     for advice in POOLER_ADVICE:
         if advice.fits(text):
-            return advice.kind(f"{line}: {advice.what_to_do}")
+            return advice.kind(f"{line}: {advice.remedy}")
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith(_REFUSALS):
         return SourceRefused(f"{line}: check repository.user and its rights")
-    # A server that says why it gave up one statement (a lock, its timeout) is there for the next.
+    # A server that reports why a statement failed (a lock, its timeout) is there for the next.
     answered = bool(state) and not state.startswith(_CONNECTION_LOST)
     if isinstance(error, psycopg.OperationalError | OSError) and not answered:
         return SourceUnreachable(line)
@@ -239,7 +239,7 @@ def statement_error(place: str, error: Exception, password: str | None) -> Sourc
 
 
 def _line(text: str, password: str | None) -> str:
-    """Make one short line of a text that may come from a stranger."""
+    """Make one short printable line of a text, without the password."""
     if password:
         text = safe_text(text, (password,))
     text = "".join(letter if letter.isprintable() else " " for letter in text)

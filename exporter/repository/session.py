@@ -20,7 +20,7 @@ from exporter.repository.errors import ENABLE
 
 # How much longer than its own statement timeout a server may stay silent before its socket is cut.
 GRACE_SECONDS = 5.0
-# How long a server may take to answer the first question: the next host should not have to wait for a long statement.
+# How long a server may take to answer the first statement: the next host should not have to wait for a long statement.
 CHECK_SECONDS = 5.0
 ANOTHER_WAY = "name PostgreSQL itself in repository.hosts"
 STANDBY_MARK = "/standby"
@@ -44,15 +44,15 @@ _IDENTITY = """
 """
 
 
-# What SHOW says of each setting, and what else must be known before anything is read.
+# The settings that hold, and two facts on the server.
 _FACTS = """
     SELECT
         pg_is_in_recovery() AS in_recovery,
         version() LIKE '%%linux%%' AS on_linux,
         (SELECT json_object_agg(lower(name), setting) FROM pg_settings WHERE lower(name) = ANY(%s)) AS settings
 """
-# Whoever waits for our lock waits no longer than one statement may take, however many the transaction has.
-_REST = """
+# The lock is held no longer than one statement may take, however many the transaction has.
+_REMAINING_TIMEOUT = """
     SELECT set_config(
         'statement_timeout',
         greatest(1, %s - extract(epoch FROM clock_timestamp() - now()) * 1000)::integer::text,
@@ -63,7 +63,7 @@ _REST = """
 
 @dataclass(frozen=True)
 class Identity:
-    """The signals that say whether this is the table, in the database, on the server, that was read before."""
+    """Identifies the table, its database and its server: whether they are those that were read before."""
 
     system_identifier: str
     database_oid: int
@@ -77,20 +77,20 @@ class Identity:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot of one table, taken after its lock: what it may be trusted for."""
+    """A snapshot of one table, taken after its lock."""
 
     identity: Identity
     xmin: int
     xmax: int
     bytes: int
     rows: float
-    """As of PostgreSQL's last look at the table; zero or less when it never looked."""
+    """As of the last ANALYZE or VACUUM; zero or less before the first."""
     now: datetime
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
 class Session:
-    """A session: what fails in one transaction leaves the next ones possible, as long as the server is there."""
+    """A session: after a transaction that failed the next ones are possible, as long as the server is there."""
 
     def __init__(
         self,
@@ -121,20 +121,20 @@ class Session:
         return f"{version // 10000}.{version % 10000}"
 
     def check(self) -> None:
-        """Find out whether the settings hold, and what the server is. Raises SourceRefused where one does not hold."""
+        """Check the settings, and whether the server is a standby. Raises SourceRefused where one does not hold."""
         with self._transaction(CHECK_SECONDS), deadline(self._connection, CHECK_SECONDS):
             row = self._connection.execute(_FACTS, [list(self._expected)]).fetchone()
         if row is None:
             message = f"repository {self.address}: answers a query without a row: {ANOTHER_WAY}"
             raise SourceRefused(message)
-        self.in_recovery, on_linux, shown = row
+        self.in_recovery, on_linux, settings = row
         for name, value in self._expected.items():
-            if (found := (shown or {}).get(name)) != value:
+            if (found := (settings or {}).get(name)) != value:
                 message = f"repository {self.address}: {name} is {found!r:.60} after it was set to {value!r}"
                 raise SourceRefused(f"{message}: a pooler or proxy drops it; {ANOTHER_WAY}")
         if on_linux and self._connection.info.server_version >= POSTGRES_12:
-            # A copy that nobody takes off the wire ends too: its own timeout does not reach a server that sends.
-            # Elsewhere the server would only write into its log that it cannot.
+            # A copy that is not read ends too: statement_timeout does not end a server that waits to send.
+            # Elsewhere the server would only log that it cannot.
             self._begin = begin({**self._settings, "tcp_user_timeout": str(self._milliseconds)})
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Session:
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
-    def look(self, relations: Collection[str]) -> Catalog:
+    def load_catalog(self, relations: Collection[str]) -> Catalog:
         """Read the catalog of these relations, and keep it for the statements to come.
 
         Raises SourceRefused when none of them may be read: that is one fault, and not one of each collector.
@@ -152,10 +152,10 @@ class Session:
             row = self._connection.execute("SELECT now() AT TIME ZONE 'UTC'").fetchone()
         self.asked_at = row[0] if row else None
         if relations and not self.catalog.relations:
-            raise SourceRefused(f"repository {self.address}: {self._why_nothing()}")
+            raise SourceRefused(f"repository {self.address}: {self._no_relation()}")
         return self.catalog
 
-    def _why_nothing(self) -> str:
+    def _no_relation(self) -> str:
         if not self.catalog.forbidden:
             return "none of Tableau's tables is there: check repository.database (Tableau's is workgroup)"
         user = self._connection.info.user
@@ -168,7 +168,7 @@ class Session:
         """Return how many rows were ever inserted into a table, as the server's statistics count them.
 
         TRUNCATE does not set them back. A session reports what it inserted when its transaction has ended, and within
-        a second or so; what is asked for before a snapshot is therefore either visible in it or came to nothing.
+        a second or so; rows counted before a snapshot are therefore either visible in it or were rolled back.
         """
         with self._transaction():
             row = self.first(f"""SELECT pg_stat_get_tuples_inserted(to_regclass('public."{table}"'))""")
@@ -198,7 +198,7 @@ class Session:
             with deadline(self._connection, self._silence):
                 self._connection.execute(f'LOCK TABLE public."{table}" IN ACCESS SHARE MODE'.encode())
                 snapshot = self._identify(table)
-                self._take_the_rest()
+                self._limit_to_remaining_time()
             yield snapshot
 
     def copy(self, query: str, fields: Sequence[Field]) -> pa.Table:
@@ -209,15 +209,15 @@ class Session:
     def copy_some(self, query: str, fields: Sequence[Field], most_bytes: int | None) -> tuple[pa.Table, bool]:
         """Copy rows out until they are more than so many bytes; return with them whether that was all.
 
-        The copy has what is left of the transaction's time. One that was broken off has ended the transaction: nothing
+        The copy has what is left of the transaction's time. One that was cancelled has ended the transaction: nothing
         more can be read in it.
         """
         batches: list[pa.RecordBatch] = []
         size, whole = 0, True
         with deadline(self._connection, self._silence):
-            self._take_the_rest()
+            self._limit_to_remaining_time()
             if self._connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-                # Such a database promises nothing about its bytes, and the server would refuse to call them UTF-8.
+                # Such a database guarantees no encoding, and the server would refuse to convert its bytes to UTF-8.
                 self._connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
             with contextlib.closing(copy_out(self._connection, query, fields)) as stream:
                 for batch in stream:
@@ -261,9 +261,9 @@ class Session:
                 return
         self._connection.close()
 
-    def _take_the_rest(self) -> None:
-        """Give the next statement what is left of the transaction's time."""
-        self._connection.execute(_REST, [self._milliseconds])
+    def _limit_to_remaining_time(self) -> None:
+        """Set the timeout of the next statement to the remaining time of the transaction."""
+        self._connection.execute(_REMAINING_TIMEOUT, [self._milliseconds])
 
     def _identify(self, table: str) -> Snapshot:
         modern = self._connection.info.server_version >= POSTGRES_13

@@ -16,8 +16,7 @@ from exporter.history.redaction import Privacy
 from exporter.poller.assembling import assemblies
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.shared import Shared
-from exporter.repository.client import Address, Repository
-from exporter.repository.client import Login as RepositoryLogin
+from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.working import Standing
 
 POLL_SECONDS = 60.0
@@ -47,7 +46,7 @@ class Deployment:
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])
-        self.repository = Repository(RepositoryLogin((address,), *names, lambda: password, (("sslmode", "disable"),)))
+        self.repository = Repository(RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),)))
         self.changed: Callable[[], None] = lambda: None
         """Called when there is something new to show."""
         self.restart()

@@ -101,4 +101,4 @@ def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
 
 def reach(rig: Rig, *addresses: Address) -> None:
     """Let the agent look for its repository at these addresses."""
-    rig.repository._login = replace(rig.repository._login, addresses=addresses)
+    rig.repository._options = replace(rig.repository._options, addresses=addresses)

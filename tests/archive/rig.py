@@ -15,7 +15,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.poller.poller import Poller, Schedule
 from exporter.poller.shared import Shared
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 
 COLLECTORS = ("active_users", "http_requests")
 WITH_NAMES = ("content", "users", *COLLECTORS)
@@ -45,7 +45,7 @@ class Rig:
         tls = (("sslmode", "disable"),)
         database, user = str(parameters["dbname"]), str(parameters["user"])
         self.repository = Repository(
-            Login((address,), database, user, self.password, tls, statement_timeout=statement_timeout)
+            RepositoryOptions((address,), database, user, self.password, tls, statement_timeout=statement_timeout)
         )
         self.board = Board(["repository"], version="0", library="0", started_at=self.now)
         self.retention: timedelta | None = None

@@ -150,7 +150,7 @@ def test_exact_readings_come_rarer_while_they_take_long(
 
 
 def _give_statements(rig: Rig, seconds: float) -> None:
-    rig.repository._login = replace(rig.repository._login, statement_timeout=seconds)
+    rig.repository._options = replace(rig.repository._options, statement_timeout=seconds)
 
 
 def _shown(rig: Rig, family: Family) -> object:

@@ -62,15 +62,15 @@ def test_rights_that_are_lost_for_all(source: Source, whole: Rig, name: str) -> 
 
 def test_rights_that_are_lost_during_a_poll(source: Source, whole: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A right that goes between the catalog and the statements is the same outage."""
-    look = Session.look
+    look = Session.load_catalog
 
     def looked(session: Session, relations: set[str]) -> Any:  # noqa: ANN401 - as it is
         catalog = look(session, relations)
-        monkeypatch.setattr(Session, "look", look)
+        monkeypatch.setattr(Session, "load_catalog", look)
         source.run(LOST["tables"][0])
         return catalog
 
-    monkeypatch.setattr(Session, "look", looked)
+    monkeypatch.setattr(Session, "load_catalog", looked)
     with capture_logs() as logs:
         assert not whole.poll()
         assert not whole.poll()

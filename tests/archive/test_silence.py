@@ -35,18 +35,18 @@ def rig(source: Source, tmp_path: Path, proxy: Proxy) -> Rig:
 
 def reach(rig: Rig, **login: Any) -> None:
     """Reach the repository in another way."""
-    rig.repository._login = replace(rig.repository._login, **login)
+    rig.repository._options = replace(rig.repository._options, **login)
 
 
 def refused(rig: Rig, words: str) -> None:
     """Poll in vain, with less patience than one has with a server that speaks: it is down, and one line says why."""
-    patient = rig.repository._login
+    patient = rig.repository._options
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
         patch.setattr("exporter.repository.session.CHECK_SECONDS", 0.2)
         reach(rig, statement_timeout=STATEMENT_SECONDS, connect_timeout=2.0)
         assert not rig.poll()
-    rig.repository._login = patient
+    rig.repository._options = patient
     assert not rig.up()
     assert all(words in error for error in rig.errors().values()), rig.errors()
     assert rig.errors()

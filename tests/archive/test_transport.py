@@ -86,14 +86,14 @@ def test_a_server_that_freezes_in_mid_poll(
     rig = Rig(source.readonly, tmp_path / "history.duckdb", statement_timeout=1.0)
     rig.polled()
     source.requests(101, 200)
-    looking = Session.look
+    looking = Session.load_catalog
 
     def freezing(session: Session, relations: Collection[str]) -> Catalog:
         postgres.pause()
         return looking(session, relations)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "look", freezing)
+        patch.setattr(Session, "load_catalog", freezing)
         polling = threading.Thread(target=rig.poll)
         polling.start()
         polling.join(PATIENCE_SECONDS)
@@ -113,10 +113,10 @@ def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
     source.requests(1, 100)
     rig = Rig(source.readonly, tmp_path / "history.duckdb")
     rig.polled()
-    port = rig.repository._login.addresses[0]
-    rig.repository._login = type(rig.repository._login)(
+    port = rig.repository._options.addresses[0]
+    rig.repository._options = type(rig.repository._options)(
         **{
-            **rig.repository._login.__dict__,
+            **rig.repository._options.__dict__,
             "addresses": (type(port)(port.host, 1),),
         }
     )

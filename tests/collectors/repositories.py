@@ -11,7 +11,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.rows import Row
 from exporter.demo.workgroup import quoted
 from exporter.metrics import Block
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.connection import connect
 
 SITES = {1: "default", 2: "marketing", 3: "finance", 4: "emea"}
@@ -23,7 +23,7 @@ Samples = dict[tuple[str, ...], Any]
 def repository(parameters: dict[str, str | int]) -> Repository:
     """Return the repository that these parameters lead to."""
     return Repository(
-        Login(
+        RepositoryOptions(
             (Address(str(parameters["host"]), int(parameters["port"])),),
             str(parameters["dbname"]),
             str(parameters["user"]),
@@ -39,7 +39,7 @@ def read(parameters: dict[str, str | int], what: State | Events) -> pa.Table:
     assert what.sql is not None
     with repository(parameters).session() as session:
         # A poll looks at everything: where one table may not be read, others may.
-        session.look(["sites", *(relation.name for relation in what.reads)])
+        session.load_catalog(["sites", *(relation.name for relation in what.reads)])
         return session.read(what.row, what.reads, what.sql)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from exporter.errors import SourceError, SourceRefused
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 from tests.repository.conftest import PASSWORD
 
 LONGEST_LINE = 600
@@ -33,7 +33,9 @@ ANY = Case()
 def failure(port: int, host: str = "127.0.0.1", case: Case = ANY) -> SourceError:
     """Return why there is no session; the line is one line, names the host, and has no secret."""
     tls = (("sslmode", case.sslmode),)
-    login = Login((Address(host, port),), case.database, case.user, lambda: case.password, tls, connect_timeout=2.0)
+    login = RepositoryOptions(
+        (Address(host, port),), case.database, case.user, lambda: case.password, tls, connect_timeout=2.0
+    )
     with pytest.raises(SourceError) as caught, Repository(login).session():
         pass
     line = str(caught.value)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.errors import PollInterrupted
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 
 NEVER_SECONDS = 600.0
 
@@ -23,7 +23,7 @@ def silent() -> Iterator[tuple[Address, ...]]:
 
 def test_an_end_waits_for_no_silent_host(silent: tuple[Address, ...]) -> None:
     """Once the agent ends, an attempt under way is given up, and no other host is tried."""
-    login = Login(silent, "workgroup", "readonly", lambda: None, (("sslmode", "disable"),), NEVER_SECONDS)
+    login = RepositoryOptions(silent, "workgroup", "readonly", lambda: None, (("sslmode", "disable"),), NEVER_SECONDS)
     repository = Repository(login)
     ending = threading.Event()
     repository.stopping = ending.is_set
@@ -36,7 +36,7 @@ def test_an_end_waits_for_no_silent_host(silent: tuple[Address, ...]) -> None:
 
 def test_what_begins_after_the_end_is_short(silent: tuple[Address, ...]) -> None:
     """The last reading of an agent that ends does not wait for a silent host either."""
-    login = Login(silent, "workgroup", "readonly", lambda: None, (("sslmode", "disable"),), NEVER_SECONDS)
+    login = RepositoryOptions(silent, "workgroup", "readonly", lambda: None, (("sslmode", "disable"),), NEVER_SECONDS)
     repository = Repository(login)
     repository.stopping = lambda: True
     with pytest.raises(PollInterrupted), repository.session():

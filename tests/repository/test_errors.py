@@ -10,7 +10,7 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceError, SourceUnreachable
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.connection import Connection, connect
 from exporter.repository.errors import connection_error
 from tests.components import require
@@ -141,7 +141,9 @@ def test_a_server_that_shuts_down(server: Postgres) -> None:
 
 def _failed(port: int) -> str:
     """Return why there is no session, or nothing where there is one."""
-    login = Login((Address("127.0.0.1", port),), "workgroup", "agent", lambda: PASSWORD, (("sslmode", "disable"),))
+    login = RepositoryOptions(
+        (Address("127.0.0.1", port),), "workgroup", "agent", lambda: PASSWORD, (("sslmode", "disable"),)
+    )
     try:
         with Repository(login).session():
             return ""

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceRefused, SourceUnreachable
-from exporter.repository.client import Address, Login, Repository
+from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.session import Session
 from tests.archive.proxy import Proxy
 from tests.repository.conftest import PASSWORD
@@ -42,7 +42,7 @@ def session_through(
     line: Proxy, sslmode: str = "disable", statement_timeout: float = 30.0
 ) -> AbstractContextManager[Session]:
     """Return a session through a line."""
-    login = Login(
+    login = RepositoryOptions(
         (Address("127.0.0.1", line.port),),
         "workgroup",
         "agent",
@@ -91,7 +91,7 @@ def test_a_connection_that_is_cut(sslmode: str, postgres15: Postgres) -> None:
         session = stack.enter_context(session_through(line, sslmode=sslmode))
         line.__exit__(None, None, None)
         with pytest.raises(SourceUnreachable) as caught:
-            session.look(["workbooks"])
+            session.load_catalog(["workbooks"])
     assert "repository.sslmode" not in str(caught.value)
     assert str(caught.value).isprintable()
 
@@ -105,4 +105,4 @@ def test_a_server_that_hangs(postgres15: Postgres, monkeypatch: pytest.MonkeyPat
         paused(postgres15),
         pytest.raises(SourceUnreachable, match=r"no answer within 1\.2 s: the server, a pooler or the network"),
     ):
-        session.look(["workbooks"])
+        session.load_catalog(["workbooks"])
