@@ -40,7 +40,7 @@ def assets(count: int, *, poll: int = 0) -> pa.Table:
         "next_refresh_at": pa.array(((refreshed + 500_000) * 1e6).astype("int64")).cast(pa.timestamp("us")),
         "consecutive_failures": [int(value) for value in draws.integers(0, 3, count)],
         "suspended": [False] * count,
-        "tasks_told": [True] * count,
+        "tasks_known": [True] * count,
     }
     return pa.table(columns, schema=ARROW_SCHEMA)
 

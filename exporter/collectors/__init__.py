@@ -20,7 +20,7 @@ def declared_by() -> dict[str, str]:
 
 
 def families() -> tuple[Family, ...]:
-    """Return every family that the agent may show: the collectors' and its own."""
+    """Return every family that the agent may expose: the collectors' and its own."""
     declared = [family for collector in discover().values() for family in collector.all_families()]
     return (*declared, *agent_families.FAMILIES)
 

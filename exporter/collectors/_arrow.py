@@ -1,4 +1,4 @@
-"""Columns of rows as the plain values that samples are made of."""
+"""Columns of Arrow tables as the plain values of samples."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MICROSECONDS = 1_000_000
-# What PostgreSQL calls infinity stands at the ends of the range.
+# PostgreSQL's infinities are at the ends of the range.
 INFINITE = np.iinfo(np.int64).max
 
 Instants = npt.NDArray[np.float64]
@@ -29,14 +29,14 @@ def values(rows: "pa.Table", name: str) -> list[int | float | None]:
 
 
 def instants(rows: "pa.Table", name: str) -> Instants:
-    """Return a column of instants as Unix seconds; NULL and infinity are not numbers."""
+    """Return a column of instants as Unix seconds; NULL and infinity are NaN."""
     column = rows.column(name)
     micros = column.cast("int64").fill_null(INFINITE).to_numpy()
     return np.where(np.abs(micros) == INFINITE, np.nan, micros / MICROSECONDS)
 
 
 def known(numbers: Instants) -> Sequence[float | None]:
-    """Return numbers as a list; what is not a number is None."""
+    """Return numbers as a list; NaN is None."""
     found: list[float | None] = numbers.tolist()
     for position in np.flatnonzero(np.isnan(numbers)).tolist():
         found[position] = None

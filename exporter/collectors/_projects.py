@@ -1,4 +1,4 @@
-"""Where content stands, as parts of statements: the full path of each project, and the project of each asset."""
+"""SQL on projects: the full path of each project, and the project of each asset."""
 
 from exporter.collector import relation
 
@@ -34,7 +34,7 @@ PATHS = """
     )
 """
 
-# Since 2020.3 the truth is here, and the project_id of the content itself may tell the old place.
+# Valid since 2020.3; the project_id of the content itself may name the previous project.
 PLACES = """
     places AS (
         SELECT DISTINCT ON (lower(content_type), content_id)

@@ -36,7 +36,7 @@ Array = npt.NDArray[Any]
 def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]) -> Sequence[Block]:
     """Return the people of each site and of the server, counted at the time of rendering.
 
-    A row says that a person was seen on a site at that instant (Unix seconds); a site without a label counts for the
+    A row is a user with a request to a site at that instant (Unix seconds); a site without a label counts for the
     server only. Every one of ``all_sites`` has a sample.
     """
     labelled = np.array(["" if site is None else str(site) for site in sites.tolist()], dtype=object)

@@ -97,7 +97,7 @@ OUTCOME = "CASE finish_code WHEN 0 THEN 'success' WHEN 1 THEN 'failure' WHEN 2 T
 
 
 def _between(begin: str, end: str) -> tuple[str, str]:
-    """Return the seconds between two instants, and whether they can be told."""
+    """Return the seconds between two instants, and whether they are known."""
     return f"epoch({end} - {begin})", f"isfinite({begin}) AND isfinite({end}) AND {end} >= {begin}"
 
 

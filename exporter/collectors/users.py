@@ -90,7 +90,7 @@ USERS = Family(
 
 
 def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
-    """Count people by site and role; somebody whose role is not known is not counted."""
+    """Count users by site and role; without a known role a user is not counted."""
     people = zip(rows.column("site_id").to_pylist(), texts(rows, "site_role"), strict=True)
     found = Counter((context.site(site_id), role) for site_id, role in people if role)
     sites, roles = zip(*found, strict=True) if found else ((), ())

@@ -4,7 +4,7 @@ from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution
 from exporter.collectors.http_requests import MEASURED, SECONDS
 from exporter.metrics import Family
 
-# All are counted; the busiest are shown, for a histogram is a dozen series.
+# All are counted, the busiest are exposed: a histogram is a dozen series.
 BUSIEST = 500
 LABELS = ("site", "workbook", "view")
 

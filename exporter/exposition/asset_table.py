@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from exporter.collectors.assets import metrics
 from exporter.collectors.assets.rows import downstream
-from exporter.collectors.assets.status import STATUSES, places_of_statuses
+from exporter.collectors.assets.status import STATUSES, status_indices
 from exporter.inventory import TAG_SEPARATOR
 from exporter.metrics import Block, Family
 
@@ -146,7 +146,7 @@ class AssetTable:
         refreshed = np.where(self.live, np.nan, self.refreshed)
         hours = np.maximum((now - refreshed) / metrics.HOUR, 0.0)
         tiers = np.column_stack([self.warning, self.critical])
-        return Judged(hours, places_of_statuses(self.live, self.unsure, hours, tiers))
+        return Judged(hours, status_indices(self.live, self.unsure, hours, tiers))
 
 
 @dataclass(frozen=True)

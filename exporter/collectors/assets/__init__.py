@@ -1,4 +1,4 @@
-"""Assets: how fresh the data of each workbook, published data source and flow is, and what was promised of it."""
+"""Assets: how fresh the data of each workbook, published data source and flow is, and its SLA."""
 
 from exporter.collector import Collector, State
 from exporter.collectors.assets.from_rest import assets_of

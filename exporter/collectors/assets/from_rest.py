@@ -1,6 +1,6 @@
-"""The assets of one site as its REST and Metadata APIs know them, each with the best that is known of its freshness.
+"""The assets of one site from its REST and Metadata APIs, each with the best source of its freshness.
 
-The order is that of :data:`exporter.collectors.assets.rows.SOURCES`; what is known of refreshes is in
+The order of sources is :data:`exporter.collectors.assets.rows.SOURCES`; refreshes are combined in
 :mod:`exporter.collectors.assets.refreshes`.
 """
 
@@ -36,7 +36,7 @@ def assets_of(inventory: Inventory) -> pa.Table:
         "last_success_at": pc.max_element_wise(rows.column("completed_at"), rows.column("ran_well_at")),
         "consecutive_failures": rows.column("failures"),
         "suspended": rows.column("suspended"),
-        "tasks_told": _have_tasks_read(rows.column("asset_type"), inventory),
+        "tasks_known": _have_tasks_read(rows.column("asset_type"), inventory),
         "uses": rows.column("uses"),
         **_owners(rows.column("owner_id"), inventory.people),
     }
@@ -72,9 +72,9 @@ def _true(condition: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _planned(inventory: Inventory) -> pa.Table:
-    """Return what the tasks of each asset come to: the next run, the worst failures, whether one is suspended.
+    """Return a row for the tasks of each asset: the next run, the most failures, whether one is suspended.
 
-    When it runs next is not known of tasks that were read in an earlier poll.
+    The next run is unknown for tasks that were read in an earlier poll.
     """
     tasks, instants = inventory.tasks, pa.array([], pa.timestamp("us"))
     if tasks is None:
@@ -136,9 +136,9 @@ def _walk(number: str, known: Mapping[str, tuple[str, str]]) -> list[str]:
 
 
 def _owners(owner_ids: pa.ChunkedArray, people: pa.Table | None) -> dict[str, pa.ChunkedArray]:
-    """Return what is told of the owners; whoever is not listed is not known."""
+    """Return the columns of the owners; NULL for an owner that is not listed."""
     columns = {"content_owner": "name", "owner_name": "full_name", "owner_email": "email"}
     if people is None:
         return {}
     places = pc.index_in(owner_ids, value_set=people.column("owner_id").combine_chunks())
-    return {name: people.column(told).take(places) for name, told in columns.items()}
+    return {name: people.column(source).take(places) for name, source in columns.items()}

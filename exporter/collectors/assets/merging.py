@@ -2,9 +2,9 @@
 
 Assets are the same that have the same type and LUID. Every successful refresh that Tableau reports is equally good: of
 each extract the latest counts, by whichever source; a workbook is as fresh as the stalest of its own extracts and of
-the published sources it uses. How an asset is connected is the repository's word: it is the database itself. Tasks are
-taken together from the first source that knows one, the owner from the first that knows who it is; everything else from
-the first that says it, the repository before the APIs.
+the published sources it uses. The connection of an asset is the repository's: it is the database itself. Tasks are
+taken together from the first source that knows one, the owner from the first that knows it; all other columns from the
+first source that has a value, the repository before the APIs.
 """
 
 from collections.abc import Sequence
@@ -18,25 +18,25 @@ from exporter.inventory import TAG_SEPARATOR
 KEY = ["asset_type", "asset_id"]
 FRESHNESS = ("connection", "freshness_source", "last_refresh_at")
 OWN = ("own_source", "own_refresh_at")
-# That nothing is scheduled is said by no instant: another source's would be another task's.
+# NULL means that nothing is scheduled: an instant of another source would be that of another task.
 TASKS = (
     "next_refresh_at",
     "last_success_at",
     "consecutive_failures",
     "suspended",
     "task_ids",
-    "tasks_told",
+    "tasks_known",
 )
 # A name and an address are those of the login name beside them.
 OWNER = ("content_owner", "owner_name", "owner_email")
 _KNOWING = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
 _AS_IT_IS = pc.ScalarAggregateOptions(skip_nulls=False)
-# After every source that says something, before those that say nothing.
+# After every source with a value.
 _SILENT = 2 * len(SOURCES)
 
 
 def merge(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return the assets of all tables, each once; of equal worth the earlier table's word counts."""
+    """Return the assets of all tables, each once; of equal rank the earlier table wins."""
     tables = [table.cast(ARROW_SCHEMA) for table in tables]
     if len(tables) == 1:
         return tables[0]
@@ -68,7 +68,7 @@ def merge(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _of_one_extract(rows: pa.Table) -> pa.ChunkedArray:
-    """Return the refresh of what has one extract: of a workbook, another source may not see all that it reads."""
+    """Return the refresh of assets with one extract: another source may not see all extracts of a workbook."""
     is_known_by_part = pc.or_(pc.is_valid(rows.column("own_source")), pc.is_valid(rows.column("uses")))
     has_parts = pc.and_(pc.equal(rows.column("asset_type"), "workbook"), is_known_by_part)
     return pc.if_else(has_parts, pa.scalar(None, pa.timestamp("us")), rows.column("last_refresh_at"))
@@ -77,7 +77,7 @@ def _of_one_extract(rows: pa.Table) -> pa.ChunkedArray:
 def _with_later_extracts(rows: pa.Table) -> pa.Table:
     """Make each workbook that several sources know as fresh as the stalest of its extracts, each at its latest.
 
-    What the sources say of the whole stands where an extract is not known by itself, or is no later.
+    The refresh that the sources report for the whole stays where an extract is not known by itself, or is no later.
     """
     columns = {name: rows.column(name).to_pylist() for name in ("asset_type", "asset_id", *FRESHNESS, *OWN, "uses")}
     instants, sources = columns["last_refresh_at"], columns["freshness_source"]
@@ -106,7 +106,7 @@ def _with_later_extracts(rows: pa.Table) -> pa.Table:
 def _ranks(rows: pa.Table) -> pa.Array:
     """Return how good each row's source of freshness is, 0 the best.
 
-    The first source's word that an asset is live is as good as it gets; a later one's yields to any extract.
+    Live of the first source ranks first; live of a later one ranks after any extract.
     """
     columns = (rows.column(name).to_pylist() for name in ("freshness_source", "connection", "place"))
     return pa.array(
@@ -129,7 +129,7 @@ _LATER_LIVE = _RANKS["created"] + 1
 
 def _task_ranks(rows: pa.Table) -> pa.Array:
     """Return which rows know a task (0), which know that there is none (1), and which know nothing of tasks (2)."""
-    knows, told = pa.scalar(False), pc.fill_null(rows.column("tasks_told"), False)  # noqa: FBT003 - the values
+    knows, known = pa.scalar(False), pc.fill_null(rows.column("tasks_known"), False)  # noqa: FBT003 - the values
     for name in _KNOWING:
         knows = pc.or_(knows, pc.is_valid(rows.column(name)))
-    return pc.if_else(knows, 0, pc.if_else(told, 1, 2)).cast(pa.int64())
+    return pc.if_else(knows, 0, pc.if_else(known, 1, 2)).cast(pa.int64())

@@ -1,4 +1,4 @@
-"""What is shown of each asset. The families that speak of the same rows share one set of labels."""
+"""Metrics of assets. Families of the same rows share one set of labels."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import numpy as np
 
 from exporter.collector import Context
 from exporter.collectors._arrow import Instants, instants, known, texts, values
-from exporter.collectors.assets.sla import promised
+from exporter.collectors.assets.sla import sla_hours
 from exporter.metrics import Block, Family, Labels, Value
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
     return [
         Block(HOURS, labels, _hours_since(refreshed)),
         Block(LAST_REFRESH, labels, known(refreshed)),
-        *_promised(rows, labels, context),
+        *_sla(rows, labels, context),
         Block(NEXT_REFRESH, labels, known(announced)),
         Block(DUE, labels, _dues(rows, announced, refreshed, context)),
         Block(INTERVAL, labels, _intervals(rows, context)),
@@ -116,14 +116,14 @@ def _dues(rows: "pa.Table", announced: Instants, refreshed: Instants, context: C
     """Return until when each asset's announced refresh must have ended. A change of anything is no refresh."""
     changed = np.array([source == "updated_at" for source in texts(rows, "freshness_source")], dtype=np.bool_)
     ended = np.fmax(np.where(changed, np.nan, refreshed), instants(rows, "last_success_at"))
-    told = rows.column("tasks_told").to_pylist()
-    found = context.dues.of(texts(rows, "asset_id"), announced.tolist(), ended.tolist(), told, context.now)
+    tasks_known = rows.column("tasks_known").to_pylist()
+    found = context.dues.of(texts(rows, "asset_id"), announced.tolist(), ended.tolist(), tasks_known, context.now)
     return known(np.array(found, dtype=np.float64))
 
 
-def _promised(rows: "pa.Table", labels: Labels, context: Context) -> Iterable[Block]:
-    """Return the promises of every asset that is not live: for each severity the assets that have one."""
-    tiers = promised(rows, labels.columns[0], context.promises)
+def _sla(rows: "pa.Table", labels: Labels, context: Context) -> Iterable[Block]:
+    """Return the SLA of every asset that is not live: for each severity the assets that have one."""
+    tiers = sla_hours(rows, labels.columns[0], context.promises)
     for position, severity in enumerate(SEVERITIES):
         hours = [pair[position] for pair in tiers]
         yield Block(SLA, labels.extended(("severity",), [[severity] * len(hours)]), hours)

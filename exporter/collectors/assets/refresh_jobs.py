@@ -1,4 +1,4 @@
-"""Which background jobs refresh data, and of which asset each is."""
+"""Job types that refresh data, and SQL that matches a background job to its asset."""
 
 # One kind of job in every spelling: job_name of the repository is "Refresh Extracts", job_type and the REST API have
 # refresh_extracts, Admin Insights RefreshExtracts. Sources: ts_background_tasks of Tableau's community SQL

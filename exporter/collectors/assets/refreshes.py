@@ -33,7 +33,7 @@ class Known(NamedTuple):
 
     @property
     def stalest(self) -> Refreshed:
-        """When the stalest own extract was refreshed, or made, and what ``freshness_source`` says of that."""
+        """When the stalest own extract was refreshed, or made, and its ``freshness_source``."""
         if self.refreshed_at is not None:
             return self.refreshed_at, METADATA if self.refreshed_by == PARTIAL else self.refreshed_by
         return (self.made_at, CREATED) if self.made_at is not None else (None, None)
@@ -56,7 +56,7 @@ class Freshness(NamedTuple):
 
 
 def known_refreshes(inventory: Inventory) -> pa.Table:
-    """Return rows of AssetFreshness: of what is listed, described or remembered, each asset once."""
+    """Return rows of AssetFreshness: each asset that is listed, described or remembered, once."""
     described, jobs = _described(inventory.described), _last_jobs(inventory.refreshes)
     before = {} if inventory.remembered is None else by_key(inventory.remembered)
     entries = zip(*_lists(inventory.content, "asset_type", "asset_id", "has_extracts"), strict=True)
@@ -117,7 +117,7 @@ def _freshness(kind: str, own: Known, sources: list[Known], updated_at: datetime
 
 
 def _known(parts: "_Parts | None", job: datetime | None, before: Known) -> Known:
-    """Return what is known of an asset after a poll that described these parts, and whose last job this was."""
+    """Return the freshness of an asset after a poll with these parts and this last job."""
     remembered = (None, None) if before.refreshed_by == PARTIAL else (before.refreshed_at, before.refreshed_by)
     if parts is not None and parts.whole:
         return _described_whole(parts, job, before, remembered)
@@ -159,7 +159,7 @@ def _later(*refreshes: Refreshed) -> Refreshed:
 
 
 def _with_entry(kind: str, known: Known, has_extracts: bool | None) -> Known:  # noqa: FBT001 - a column
-    """Return what is known of an asset together with its entry in the list, which says whether it has an extract."""
+    """Return the freshness of an asset, corrected by its entry in the list, which has whether it has an extract."""
     if known.extracts is None:
         if kind == "datasource" and has_extracts is False:
             return known._replace(extracts=0, has_live=True)

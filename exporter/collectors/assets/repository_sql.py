@@ -10,7 +10,7 @@ it has no connection, and its age is that of the other parts, at least: the unkn
 from exporter.collectors._projects import PATHS, PLACES
 from exporter.collectors.assets.tasks_sql import TASKS
 
-# Who says nothing of extracts has one if it was ever refreshed; else it is unknown.
+# NULL in data_engine_extracts: there is an extract if it was ever refreshed; else it is unknown.
 _HAS_EXTRACT = """coalesce(
                 data_engine_extracts,
                 CASE WHEN greatest(extracts_refreshed_at, extracts_incremented_at) IS NOT NULL THEN true END
@@ -21,7 +21,7 @@ _EXTRACT = """
 """
 
 # A virtual connection may be extracted, and so may the published data source that another one extends; the repository
-# has no column that tells when.
+# has no column for their refreshes.
 _CONTENT = f"""
     books AS (
         SELECT
@@ -62,7 +62,7 @@ _CONTENT = f"""
 """
 
 # A published data source is named by its repository_url, which is unique on its site only; a connection to one that is
-# not there says nothing. A connection to the file of an extract is not live, whatever it says of itself.
+# not there is ignored. A connection to the file of an extract is not live, whatever its other columns.
 _USED = """
     links AS (
         SELECT
@@ -222,7 +222,7 @@ SQL = f"""
         work.failures AS consecutive_failures,
         work.suspended AS suspended,
         work.task_ids AS task_ids,
-        readable.tasks AND (assets.asset_type <> 'flow' OR readable.tasks_of_flows) AS tasks_told,
+        readable.tasks AND (assets.asset_type <> 'flow' OR readable.tasks_of_flows) AS tasks_known,
         assets.uses AS uses,
         assets.own_refresh_at AS own_refresh_at,
         assets.own_source AS own_source,

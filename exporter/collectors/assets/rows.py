@@ -1,4 +1,4 @@
-"""What is known of each asset: a workbook, a published data source or a flow, neither deleted nor archived."""
+"""Rows of assets: a workbook, a published data source or a flow, neither deleted nor archived."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 from exporter.inventory import TAG_SEPARATOR
 
 SOURCES = ("repository", "metadata", "job", "created", "updated_at")
-"""What freshness may be taken from, the best first."""
+"""The sources of freshness, the best first."""
 REFRESHES = frozenset({"repository", "metadata", "job"})
 """Those of them that are a successful refresh: all equally good, the latest counts."""
 
@@ -22,15 +22,15 @@ REFRESHES = frozenset({"repository", "metadata", "job"})
 class Asset:
     """One asset. ``asset_id`` and ``owner_id`` are LUIDs, ``task_ids`` is ``12,13``, ``site`` is a label.
 
-    ``connection`` is extract, live or mixed; ``freshness_source`` says what ``last_refresh_at`` is: the refresh of an
-    extract as the repository or the Metadata API has it, the end of a job, its publishing because it was never
-    refreshed (created), or, where nothing better is known, the last change of anything (updated_at).
-    ``uses`` are the LUIDs of the published data sources that a workbook uses, each once, in order, between them
-    :data:`exporter.inventory.TAG_SEPARATOR`; None for what uses none, and where nobody says. ``content_owner`` is the
-    login name; the other two facts of the owner are held in memory alone and are in no family.
-    ``own_refresh_at`` and ``own_source`` are the refresh of its own extracts alone, without the sources it uses.
-    ``last_success_at`` is when a task of the asset last ended well, ``tasks_told`` whether tasks could be had at all.
-    The REST API knows no ``site_id`` and no task ids.
+    ``connection`` is extract, live or mixed; ``freshness_source`` is the source of ``last_refresh_at``: the refresh of
+    an extract as the repository or the Metadata API has it, the end of a job, its publishing because it was never
+    refreshed (created), or, where nothing better is known, the last change of anything (updated_at). ``uses`` are the
+    LUIDs of the published data sources that a workbook uses, each once, in order, between them
+    :data:`exporter.inventory.TAG_SEPARATOR`; None where it uses none, or where that is unknown. ``content_owner`` is
+    the login name; the other two facts of the owner are held in memory alone and are in no family. ``own_refresh_at``
+    and ``own_source`` are the refresh of its own extracts alone, without the sources it uses. ``last_success_at`` is
+    when a task of the asset last ended well, ``tasks_known`` whether tasks could be read at all. The REST API knows no
+    ``site_id`` and no task ids.
     """
 
     site_id: int | None
@@ -49,7 +49,7 @@ class Asset:
     consecutive_failures: int | None
     suspended: bool | None
     task_ids: str | None
-    tasks_told: bool | None
+    tasks_known: bool | None
     uses: str | None
     own_refresh_at: datetime | None
     own_source: str | None

@@ -1,4 +1,4 @@
-"""Assets as the rules of freshness see them, and what these promise."""
+"""The SLA of each asset by the freshness rules of the configuration."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 Tiers = tuple[float | None, float | None]
 
 
-def promised(rows: "pa.Table", sites: Iterable[str], promises: Promises) -> Sequence[Tiers]:
-    """Return the hours of warning and critical of each asset; nothing is promised of what is live."""
+def sla_hours(rows: "pa.Table", sites: Iterable[str], promises: Promises) -> Sequence[Tiers]:
+    """Return the hours of warning and critical of each asset; a live one has no SLA."""
     live = [connection == "live" for connection in texts(rows, "connection")]
-    described = _described(rows, sites)
-    return [(None, None) if skipped else promises(asset) for skipped, asset in zip(live, described, strict=True)]
+    matched = _fields(rows, sites)
+    return [(None, None) if skipped else promises(asset) for skipped, asset in zip(live, matched, strict=True)]
 
 
-def _described(rows: "pa.Table", sites: Iterable[str]) -> Iterator[dict[str, str | list[str]]]:
-    """Yield each asset as the rules know it."""
+def _fields(rows: "pa.Table", sites: Iterable[str]) -> Iterator[dict[str, str | list[str]]]:
+    """Yield the fields of each asset that rules match."""
     columns = (texts(rows, name) for name in ("project", "asset_type", "asset_name", "content_owner", "tags"))
     for site, project, asset_type, name, owner, tags in zip(sites, *columns, strict=True):
         yield {

@@ -1,4 +1,4 @@
-"""Whether what was promised of each asset is kept: the rows of the table ``freshness_audit``."""
+"""The status of each asset against its SLA: the rows of the table ``freshness_audit``."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 from exporter.collector import Promises
 from exporter.collectors._arrow import MICROSECONDS, Instants, instants, texts
 from exporter.collectors.assets.metrics import HOUR
-from exporter.collectors.assets.sla import promised
+from exporter.collectors.assets.sla import sla_hours
 
 HEALTHY, WARNING, CRITICAL, LIVE, UNKNOWN = STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
-"""What an asset may be found to be: Unknown has data, of which nobody says when it was refreshed."""
+"""The statuses of an asset. Unknown: it has data, and the time of its refresh is unknown."""
 
 SCHEMA = pa.schema(
     {
@@ -36,9 +36,9 @@ SCHEMA = pa.schema(
 def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
     """Return a row of ``freshness_audit`` for each asset, in the same order; ``now`` in Unix seconds.
 
-    Stale is what is older than was promised by any measure. ``sla_hours`` is the critical promise, NULL where there is
-    none. What is live has neither refresh, hours nor promise. Healthy is only what is known to be: not what has
-    ``updated_at`` alone, nor what reads data that is not known.
+    An asset is stale if it is older than its SLA by any measure. ``sla_hours`` is the critical SLA, NULL where there is
+    none. A live asset has neither refresh, hours nor SLA. An asset with ``updated_at`` alone, or with unknown sources,
+    is not Healthy.
     """
     live = np.array([connection == "live" for connection in texts(rows, "connection")], dtype=np.bool_)
     refreshed = np.where(live, np.nan, instants(rows, "last_refresh_at"))
@@ -46,15 +46,13 @@ def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
     unsure = np.array([source == "updated_at" for source in texts(rows, "freshness_source")], dtype=np.bool_)
     kinds = zip(texts(rows, "connection"), texts(rows, "asset_type"), strict=True)
     unsure |= np.array([not connection and kind != "flow" for connection, kind in kinds], dtype=np.bool_)
-    tiers = np.array(promised(rows, texts(rows, "site"), promises), dtype=np.float64).reshape(rows.num_rows, 2)
+    tiers = np.array(sla_hours(rows, texts(rows, "site"), promises), dtype=np.float64).reshape(rows.num_rows, 2)
     at = np.full(rows.num_rows, round(now * MICROSECONDS))
     columns = {
         "project_name": rows.column("project"),
         "last_refresh_utc": _refreshes(rows, refreshed),
         "hours_since_refresh": _known(hours),
-        "status": pa.array(
-            np.array(STATUSES, dtype=object)[places_of_statuses(live, unsure, hours, tiers)], pa.string()
-        ),
+        "status": pa.array(np.array(STATUSES, dtype=object)[status_indices(live, unsure, hours, tiers)], pa.string()),
         "audit_timestamp": pa.array(at, pa.timestamp("us")),
         "sla_hours": _known(tiers[:, 1]),
     }
@@ -63,10 +61,10 @@ def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
     ).cast(SCHEMA)
 
 
-def places_of_statuses(
+def status_indices(
     live: npt.NDArray[np.bool_], unsure: npt.NDArray[np.bool_], hours: Instants, tiers: Instants
 ) -> npt.NDArray[np.int8]:
-    """Return the place of each asset's status in STATUSES; a comparison with what is not a number is false.
+    """Return the index of each asset's status in STATUSES; a comparison with NaN is false.
 
     ``unsure`` are those whose data may be older than ``hours``; ``tiers`` are the hours of warning and critical, a
     column each.

@@ -1,6 +1,6 @@
 """SQL on the repository: the scheduled tasks of each asset, as common table expressions."""
 
-# Of a task, 0 is active, 1 suspended, 2 disabled; before 2019.4 it does not say.
+# tasks.state: 0 is active, 1 suspended, 2 disabled; NULL before 2019.4.
 _RUNS_BY_ITSELF = "tasks.active IS NOT FALSE AND coalesce(tasks.state, 0) = 0"
 
 # A flow is run by a specification of which it may have several. The steps of a linked task have no schedule of their

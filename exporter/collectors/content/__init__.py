@@ -1,4 +1,4 @@
-"""Content: what stands on each site; kept by day, so that a name can be looked up after its asset is gone."""
+"""Content of each site, kept by day, so that a name can be found after its asset was deleted."""
 
 from exporter.collector import Collector, State
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS

@@ -117,7 +117,7 @@ EXTRACT_OWNERS = (
     relation("workbooks", "id bigint, site_id bigint", optional=True),
     relation("datasources", "id bigint, site_id bigint", optional=True),
 )
-# Before 2021.2 an extract does not say on which site it is.
+# Before 2021.2 an extract has no site.
 EXTRACTS_SQL = """
     SELECT
         extracts.id AS id,

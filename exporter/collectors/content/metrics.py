@@ -1,4 +1,4 @@
-"""How much content each site has: rows that are deleted, archived or not published for all are left out."""
+"""Metrics of content: counts and bytes by site and type, without deleted, archived and unpublished rows."""
 
 from collections import Counter
 from collections.abc import Sequence

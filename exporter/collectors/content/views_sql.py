@@ -1,6 +1,6 @@
-"""What the history knows of the use of workbooks and of views, for the page of what is used and what is not.
+"""SQL on the history file: loads of workbooks and views, for the usage page.
 
-Loads are renderings of views over the days up to the last one that was counted.
+A load is one rendering of a view; days count up to the last one that was aggregated.
 """
 
 RECALLED_SECONDS = 3600.0

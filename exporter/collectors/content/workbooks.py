@@ -89,7 +89,7 @@ class View:
     updated_at: datetime | None = volatile()
 
 
-# The table says <workbook>/sheets/<sheet>; the view _views calls the column view_url.
+# The table has <workbook>/sheets/<sheet>; in the view _views the column is view_url.
 VIEWS = relation(
     "views",
     "id bigint, name text, site_id bigint, workbook_id bigint",

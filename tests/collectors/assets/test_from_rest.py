@@ -422,7 +422,7 @@ def test_tasks_of_an_earlier_poll() -> None:
     task = {"next_run_at": at(20), "consecutive_failures": 4, "suspended": True}
     tasks = table(Task, [task], asset_type="workbook", asset_id="w1")
     row = asset(inventory(tasks=tasks, tasks_read=frozenset({"flow"})))
-    seen = [row[name] for name in ("next_refresh_at", "consecutive_failures", "suspended", "tasks_told")]
+    seen = [row[name] for name in ("next_refresh_at", "consecutive_failures", "suspended", "tasks_known")]
     assert seen == [None, 4, True, False]
 
 

@@ -122,8 +122,8 @@ def test_uses_from_whoever_says_it() -> None:
 
 def test_tasks_are_not_mixed() -> None:
     """A suspended task has no next run, whatever run another source has of it."""
-    first = {"suspended": True, "consecutive_failures": 5, "tasks_told": True}
-    second = {"consecutive_failures": 0, "next_refresh_at": LATE, "tasks_told": True}
+    first = {"suspended": True, "consecutive_failures": 5, "tasks_known": True}
+    second = {"consecutive_failures": 0, "next_refresh_at": LATE, "tasks_known": True}
     row = merged(assets(first), assets(second))
     assert (row["suspended"], row["consecutive_failures"], row["next_refresh_at"]) == (True, 5, None)
 
@@ -131,12 +131,12 @@ def test_tasks_are_not_mixed() -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_who_knows_a_task_before_who_knows_of_none(turned: bool) -> None:
     """A source that could not be asked for tasks, or found none, leaves the word to one that knows one."""
-    silent = assets({"tasks_told": False})
-    none = assets({"tasks_told": True})
-    knows = assets({"next_refresh_at": LATE, "tasks_told": True})
+    silent = assets({"tasks_known": False})
+    none = assets({"tasks_known": True})
+    knows = assets({"next_refresh_at": LATE, "tasks_known": True})
     tables = (silent, none, knows)
     assert merged(*(reversed(tables) if turned else tables))["next_refresh_at"] == LATE
-    assert merged(*((none, silent) if turned else (silent, none)))["tasks_told"] is True
+    assert merged(*((none, silent) if turned else (silent, none)))["tasks_known"] is True
 
 
 @pytest.mark.parametrize("turned", [False, True])

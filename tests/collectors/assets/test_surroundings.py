@@ -119,13 +119,13 @@ def test_a_specification_that_is_not_there_says_nothing(newest: Handmade) -> Non
     flow_task(newest, flow(newest))
     workbook(newest)
     assert of_tasks(newest, "flow") == [None] * 4
-    assert [assets(newest, kind)[0]["tasks_told"] for kind in ("workbook", "flow")] == [True, False]
+    assert [assets(newest, kind)[0]["tasks_known"] for kind in ("workbook", "flow")] == [True, False]
 
 
 def test_a_repository_without_any_task_says_nothing_of_tasks(newest: Handmade) -> None:
     """A table that cannot be read looks the same: that an asset has no task is said where others have one."""
     workbook(newest)
-    assert assets(newest, "workbook")[0]["tasks_told"] is False
+    assert assets(newest, "workbook")[0]["tasks_known"] is False
 
 
 def link(repository: Handmade, linked: int, *tasks: int) -> None:
