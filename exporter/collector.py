@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from exporter.freshness import Dues
 from exporter.metrics import Block, Family
 
 if typing.TYPE_CHECKING:
-    import pyarrow as pa
-
     from exporter.inventory import Inventory
 
 DURATION_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -25,19 +25,22 @@ JOB_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
 
 @dataclass(frozen=True)
 class Type:
-    """One type in the three places it has a name."""
+    """One type of values: its name in PostgreSQL, in DuckDB and in Arrow."""
 
     postgres: str
     duckdb: str
+    arrow: pa.DataType
 
 
 TYPES: Mapping[type, Type] = {
-    int: Type("bigint", "BIGINT"),
-    str: Type("text", "VARCHAR"),
-    bool: Type("boolean", "BOOLEAN"),
-    float: Type("double precision", "DOUBLE"),
-    datetime: Type("timestamp", "TIMESTAMP"),
+    int: Type("bigint", "BIGINT", pa.int64()),
+    str: Type("text", "VARCHAR", pa.string()),
+    bool: Type("boolean", "BOOLEAN", pa.bool_()),
+    float: Type("double precision", "DOUBLE", pa.float64()),
+    datetime: Type("timestamp", "TIMESTAMP", pa.timestamp("us")),
 }
+POSTGRES_TYPES: Mapping[str, Type] = {kind.postgres: kind for kind in TYPES.values()}
+DUCKDB_TYPES: Mapping[str, Type] = {kind.duckdb: kind for kind in TYPES.values()}
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,10 @@ class Context:
         return self.sites.get(site_id, "") if site_id is not None else ""
 
 
-Expose = Callable[["pa.Table", Context], Sequence[Block]]
-FromInventory = Callable[["Inventory"], "pa.Table"]
-Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
-Judge = Callable[["pa.Table", Promises, float], "pa.Table"]
+Expose = Callable[[pa.Table, Context], Sequence[Block]]
+FromInventory = Callable[["Inventory"], pa.Table]
+Merge = Callable[[Sequence[pa.Table]], pa.Table]
+Judge = Callable[[pa.Table, Promises, float], pa.Table]
 
 
 @dataclass(frozen=True)

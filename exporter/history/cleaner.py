@@ -8,6 +8,7 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
+from exporter.collector import DUCKDB_TYPES
 from exporter.history.holding import Reserve
 from exporter.history.opening import Settings, confine
 from exporter.history.people import without_addresses
@@ -15,7 +16,6 @@ from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cle
 from exporter.history.registering import Stream
 from exporter.history.schema import REQUEST_COLUMNS
 
-ARROW_NULLS = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "TIMESTAMP": pa.timestamp("us")}
 # What an asset is read out of; and what the writing still needs to know who was there, and stores as NULL itself.
 _LOOKED_AT = ("currentsheet", "http_request_uri")
 COUNTED = "user_id"
@@ -80,5 +80,5 @@ def complete(rows: pa.Table) -> pa.Table:
     """Add what this source lacks of the columns that others have, as NULL."""
     for name, kind in REQUEST_COLUMNS.items():
         if name not in rows.column_names and name not in PARSED_COLUMNS:
-            rows = rows.append_column(name, pa.nulls(rows.num_rows, ARROW_NULLS[kind]))
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, DUCKDB_TYPES[kind].arrow))
     return rows

@@ -53,14 +53,6 @@ _UNDATED_ROWS = 100_000
 # Texts that hardly repeat: this takes a fifth of the time of what DuckDB would choose, and half the room.
 _HARDLY_REPEATED = "http_request_uri"
 
-DUCKDB_TYPES: Mapping[str, str] = {
-    "bigint": "BIGINT",
-    "boolean": "BOOLEAN",
-    "double precision": "DOUBLE",
-    "timestamp": "TIMESTAMP",
-    "text": "VARCHAR",
-}
-
 
 def _requests(connection: duckdb.DuckDBPyConnection) -> None:
     columns = ", ".join(f'"{name}" {kind}' for name, kind in REQUEST_COLUMNS.items())

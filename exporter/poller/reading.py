@@ -14,7 +14,7 @@ from exporter.history.positions import Position
 from exporter.poller.ahead import ahead
 from exporter.poller.planning import OVERLAP, WINDOW_BYTES, Extent, Plan, horizon_xid, plan
 from exporter.poller.selecting import selection
-from exporter.repository.binary_copy import ARROW_TYPES, Field
+from exporter.repository.binary_copy import Field, arrow_schema
 from exporter.repository.catalog import archivable
 from exporter.repository.session import Session, Snapshot
 
@@ -295,7 +295,7 @@ def _keys(rows: pa.Table) -> Iterator[tuple[int, int | None]]:
 
 
 def _empty(reading: Reading) -> pa.Table:
-    return pa.schema([(field.name, ARROW_TYPES[field.type]) for field in reading.fields]).empty_table()
+    return arrow_schema(reading.fields).empty_table()
 
 
 def _last_id(rows: pa.Table) -> int | None:

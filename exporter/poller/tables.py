@@ -10,13 +10,12 @@ from itertools import chain
 
 import pyarrow as pa
 
-from exporter.collector import Events, Fold
+from exporter.collector import POSTGRES_TYPES, Events, Fold
 from exporter.errors import PollInterrupted
 from exporter.history.archive import Appended
 from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.positions import Position
-from exporter.history.schema import DUCKDB_TYPES
 from exporter.history.writer import Poll, Writer
 from exporter.poller.planning import Incident, Plan
 from exporter.poller.reading import Reading, TableReader, missing_keys
@@ -138,7 +137,7 @@ class Pending:
 
     def columns(self) -> dict[str, str]:
         """Return DuckDB's type of each column of the rows."""
-        return {field.name: DUCKDB_TYPES[field.type] for field in self.fields}
+        return {field.name: POSTGRES_TYPES[field.type].duckdb for field in self.fields}
 
 
 def read_table(session: Session, events: Events, archiving: Archiving, *, exact_due: bool) -> Pending:

@@ -8,7 +8,7 @@ Arrow string views point at text, and Arrow itself copies it while the chunk is 
 
 import io
 import select
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +20,8 @@ import pyarrow as pa
 from psycopg import Connection, OperationalError, pq
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
+
+from exporter.collector import POSTGRES_TYPES
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
@@ -44,28 +46,25 @@ INSIDE = (
     np.where(np.arange(INLINE_BYTES) < np.arange(INLINE_BYTES + 1)[:, None], 0xFF, 0).astype(np.uint8).view(np.uint32)
 )
 
-ARROW_TYPES: Mapping[str, pa.DataType] = {
-    "bigint": pa.int64(),
-    "boolean": pa.bool_(),
-    "double precision": pa.float64(),
-    "timestamp": pa.timestamp("us"),
-    "text": pa.string(),
-}
-
 
 @dataclass(frozen=True)
 class Field:
-    """A column of the answer: its name and one of the PostgreSQL types of ``ARROW_TYPES``."""
+    """A column of the answer: its name and one of the ``POSTGRES_TYPES``."""
 
     name: str
     type: str
+
+
+def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
+    """Return the Arrow schema of columns."""
+    return pa.schema([(column.name, POSTGRES_TYPES[column.type].arrow) for column in columns])
 
 
 def copy_out(
     connection: Connection[Any], query: str, columns: Sequence[Field]
 ) -> Generator[pa.RecordBatch, None, None]:
     """Run ``query`` and yield its rows in batches of at most ``CHUNK_ROWS``; columns must have the declared types."""
-    schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in columns])
+    schema = arrow_schema(columns)
     rows = _rows(connection, f"COPY ({query}) TO STDOUT (FORMAT binary)")
     valid_text = connection.info.parameter_status("server_encoding") != "SQL_ASCII"
     with closing(rows):

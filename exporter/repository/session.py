@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from exporter.collector import Relation, columns_of
 from exporter.errors import SourceError, SourceRefused
-from exporter.repository.binary_copy import ARROW_TYPES, Field, copy_out
+from exporter.repository.binary_copy import Field, arrow_schema, copy_out
 from exporter.repository.catalog import Catalog, read_catalog
 from exporter.repository.connection import begin, deadline, settings_of
 from exporter.repository.errors import ENABLE
@@ -227,8 +227,7 @@ class Session:
                     if most_bytes is not None and size > most_bytes:
                         whole = False
                         break
-        schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in fields])
-        return pa.Table.from_batches(batches, schema=schema), whole
+        return pa.Table.from_batches(batches, schema=arrow_schema(fields)), whole
 
     def first(self, query: str) -> tuple[Any, ...] | None:
         """Return the first row of a small query, inside the transaction that is open."""

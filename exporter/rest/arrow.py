@@ -7,18 +7,10 @@ import pyarrow as pa
 
 from exporter.collector import columns_of
 
-ARROW_TYPES = {
-    "bigint": pa.int64(),
-    "boolean": pa.bool_(),
-    "double precision": pa.float64(),
-    "timestamp": pa.timestamp("us"),
-    "text": pa.string(),
-}
-
 
 def schema(row: type) -> pa.Schema:
     """Return the schema of a row of exporter.inventory."""
-    return pa.schema([(column.name, ARROW_TYPES[column.type.postgres]) for column in columns_of(row)])
+    return pa.schema([(column.name, column.type.arrow) for column in columns_of(row)])
 
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}

@@ -58,8 +58,7 @@ class Asset:
     owner_email: str | None = personal(pseudonymous=False)
 
 
-_ARROW = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "TIMESTAMP": pa.timestamp("us")}
-ARROW_SCHEMA = pa.schema([(column.name, _ARROW[column.type.duckdb]) for column in columns_of(Asset)])
+ARROW_SCHEMA = pa.schema([(column.name, column.type.arrow) for column in columns_of(Asset)])
 """The columns of assets as Arrow has them, wherever they come from."""
 
 _NAMED = "id bigint, luid text, name text, site_id bigint"
