@@ -29,7 +29,7 @@ from exporter.alerting.batches import Sent, batches
 from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
 from exporter.collectors import discover
 from exporter.exposition.board import Board
-from exporter.freshness import Promises, Tiers
+from exporter.freshness import SlaLookup, Tiers
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -96,7 +96,7 @@ class Agent:
         return time.process_time() - begun
 
 
-def promises(share: float) -> Promises:
+def promises(share: float) -> SlaLookup:
     """Promise next to nothing to a share of all assets, by their names, and leave the others without promise."""
 
     def promised(asset: Mapping[str, Any]) -> Tiers:

@@ -22,7 +22,7 @@ from exporter.errors import ConfigurationError, Fault
 from exporter.exposition import Renderer, Rendering
 from exporter.exposition.board import CERTIFICATE, Board
 from exporter.exposition.pages import PageMaker, Pages
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.poller.assembling import assemblies
@@ -140,7 +140,7 @@ class Agent:
             self._board.pin_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
-        self._assemblies = assemblies(self._known, promises(configuration.freshness.promises()))
+        self._assemblies = assemblies(self._known, sla_lookup(configuration.freshness.sla_rules()))
         self._standing = Standing(
             self._known, self._file, self._board, self._assemblies, self._changed.set, tempo or Tempo()
         )
@@ -262,7 +262,7 @@ class Agent:
         """Have the assets that are shown already judged by these promises."""
         freshness = configuration.freshness
         for assembly in self._assemblies.values():
-            assembly.promise(promises(freshness.promises()), freshness.schedule_grace)
+            assembly.promise(sla_lookup(freshness.sla_rules()), freshness.schedule_grace)
 
     def _poll_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret

@@ -1,4 +1,4 @@
-"""What is promised of an asset: the first rule that it fits, in hours; and what its schedule announced.
+"""The SLA of an asset: the first rule that it fits, in hours; and the refreshes that its schedule announced.
 
 Globs are case-sensitive, and ``*`` stands for any text, with the ``/`` between projects too.
 """
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 HOUR, DAY = 3600.0, 86_400.0
 
 Tiers = tuple[float | None, float | None]
-Promises = Callable[[Mapping[str, Any]], Tiers]
+SlaLookup = Callable[[Mapping[str, Any]], Tiers]
 
 
-class Promise(Protocol):
+class SlaRule(Protocol):
     """A rule: globs for each field, of which one must fit, and seconds after which an asset is stale, or None."""
 
     @property
@@ -32,17 +32,17 @@ class Promise(Protocol):
         """The seconds of the critical tier."""
 
 
-def promises(rules: Sequence[Promise]) -> Promises:
-    """Return the function that finds an asset's promise: hours of warning and critical, None where nothing is promised.
+def sla_lookup(rules: Sequence[SlaRule]) -> SlaLookup:
+    """Return the function that finds an asset's SLA: hours of warning and critical, None where there is none.
 
     An asset maps site, project, asset_type, name and content_owner to text, and tags to a list of texts.
     """
     compiled = [(_tests(rule.match), (_hours(rule.warning), _hours(rule.critical))) for rule in rules]
 
-    def promised(asset: Mapping[str, Any]) -> Tiers:
+    def hours_of(asset: Mapping[str, Any]) -> Tiers:
         return next((tiers for tests, tiers in compiled if _fits(asset, tests)), (None, None))
 
-    return promised
+    return hours_of
 
 
 def _tests(match: Mapping[str, tuple[str, ...]]) -> list[tuple[str, Callable[[str], Any]]]:

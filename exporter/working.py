@@ -17,7 +17,7 @@ from exporter.collector import Collector
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
 from exporter.exposition.board import NOTIFICATIONS, AnyBlock, Board, Shown
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.metrics import Block
@@ -107,7 +107,7 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
         chosen,
         standing.board,
         time.time,
-        promises(configuration.freshness.promises()),
+        sla_lookup(configuration.freshness.sla_rules()),
         {key: assembly for key, assembly in standing.assemblies.items() if key[0] in chosen},
         standing.on_change,
     )

@@ -1,11 +1,11 @@
-"""The configuration: docs/tableau-exporter.example.yml shows every key, docs/decisions/0002-configuration.md says why.
+"""The configuration: docs/tableau-exporter.example.yml has every key, docs/decisions/0002-configuration.md the reasons.
 
-It stops at app: what stands below receives plain values.
+It stops at app: modules below receive plain values.
 """
 
 from exporter.config.addresses import Endpoint
 from exporter.config.configuration import Configuration
-from exporter.config.freshness import Promise
+from exporter.config.freshness import SlaRule
 from exporter.config.loading import DEFAULT_FILE, RunOptions, load
 
-__all__ = ["DEFAULT_FILE", "Configuration", "Endpoint", "Promise", "RunOptions", "load"]
+__all__ = ["DEFAULT_FILE", "Configuration", "Endpoint", "RunOptions", "SlaRule", "load"]

@@ -23,15 +23,15 @@ _UNPROTECTED = {
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """What validation must know beside the document itself."""
+class ValidationContext:
+    """The facts that validation needs beside the document itself."""
 
     collector_names: Collection[str]
     exposed: bool = False  # the file holds a secret and others may read it
 
 
 def _known_collector(name: str, info: ValidationInfo) -> str:
-    known = cast("Circumstances", info.context).collector_names
+    known = cast("ValidationContext", info.context).collector_names
     if name not in known:
         raise ValueError(f"unknown collector{keys.suggestion(name, sorted(known))}")
     return name
@@ -53,13 +53,13 @@ class Configuration(Section):
 
     _warnings: tuple[str, ...] = PrivateAttr(())
 
-    def model_post_init(self, context: Circumstances, /) -> None:
-        """Keep the warnings: they are part of what was read."""
+    def model_post_init(self, context: ValidationContext, /) -> None:
+        """Collect the warnings about the configuration."""
         self._warnings = tuple(_warnings(self, exposed=context.exposed))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line for each thing that is valid and yet deserves a look."""
+        """One line for each value that is valid and yet risky."""
         return self._warnings
 
     @property
@@ -68,7 +68,7 @@ class Configuration(Section):
         return self.privacy.key_file or self.history.path.with_suffix(".key")
 
     def secrets(self) -> tuple[str, ...]:
-        """Return every secret as it is now, so that the log can hide it."""
+        """Return the current value of every secret, so that the log can redact it."""
         alertmanager = self.alertmanager
         texts = (
             self.repository and self.repository.read_password(),
@@ -111,8 +111,8 @@ def _of_alertmanager(alertmanager: Alertmanager) -> Iterator[str]:
 
 
 def _of_freshness(freshness: Freshness) -> Iterator[str]:
-    for index, promise in enumerate(freshness.promises()):
-        if promise.warning is not None and promise.critical is not None and promise.warning > promise.critical:
+    for index, rule in enumerate(freshness.sla_rules()):
+        if rule.warning is not None and rule.critical is not None and rule.warning > rule.critical:
             yield (
                 f"freshness.rules.{index}: takes one tier from the default, "
                 "and its warning comes after its critical; set both"

@@ -15,7 +15,7 @@ AssetTypes = Annotated[
 
 
 @dataclass(frozen=True)
-class Promise:
+class SlaRule:
     """Seconds after which an asset that matches is stale; None stands for never.
 
     ``match`` maps a field of the asset to globs, of which one must fit; the asset must fit in every field.
@@ -27,7 +27,7 @@ class Promise:
 
 
 class Match(Section):
-    """Which assets a rule is about."""
+    """The assets that a rule matches."""
 
     site: value_types.Globs | None = None
     project: value_types.Globs | None = None
@@ -48,11 +48,11 @@ class Match(Section):
 
 
 class Rule(Section):
-    """A promise for some assets; a tier that it leaves out is the default's."""
+    """The SLA of some assets; a tier that it leaves out is the default's."""
 
     match: Match
-    warning: value_types.Promise | None = None
-    critical: value_types.Promise | None = Field(default=None, validate_default=True)
+    warning: value_types.Age | None = None
+    critical: value_types.Age | None = Field(default=None, validate_default=True)
 
     @field_validator("critical")
     @classmethod
@@ -66,13 +66,13 @@ class Rule(Section):
 
 
 class Freshness(Section):
-    """The default promise and the rules; the first rule that matches wins.
+    """The default SLA and the rules; the first rule that matches wins.
 
     ``schedule_grace`` is how long after its schedule's time a refresh may come.
     """
 
-    warning: value_types.Promise = 12 * 3600.0
-    critical: value_types.Promise = Field(default=24 * 3600.0, validate_default=True)
+    warning: value_types.Age = 12 * 3600.0
+    critical: value_types.Age = Field(default=24 * 3600.0, validate_default=True)
     schedule_grace: value_types.Duration = 3600.0
     rules: tuple[Rule, ...] = ()
 
@@ -83,11 +83,11 @@ class Freshness(Section):
             raise ValueError("is shorter than warning; the defaults are warning 12h and critical 24h")
         return critical
 
-    def promises(self) -> tuple[Promise, ...]:
-        """Return the promises in the order in which they are tried; the last is the default and matches everything."""
-        rules = [self._promise(rule.match.globs(), rule.warning, rule.critical) for rule in self.rules]
-        return (*rules, self._promise({}, None, None))
+    def sla_rules(self) -> tuple[SlaRule, ...]:
+        """Return the rules in the order in which they are tried; the last is the default and matches everything."""
+        rules = [self._sla_rule(rule.match.globs(), rule.warning, rule.critical) for rule in self.rules]
+        return (*rules, self._sla_rule({}, None, None))
 
-    def _promise(self, match: Mapping[str, tuple[str, ...]], warning: float | None, critical: float | None) -> Promise:
+    def _sla_rule(self, match: Mapping[str, tuple[str, ...]], warning: float | None, critical: float | None) -> SlaRule:
         tiers = (self.warning if warning is None else warning, self.critical if critical is None else critical)
-        return Promise(match, *(None if tier == value_types.NEVER else tier for tier in tiers))
+        return SlaRule(match, *(None if tier == value_types.NEVER else tier for tier in tiers))

@@ -11,7 +11,7 @@ Path = tuple[str, ...]
 
 
 def kind(root: type[BaseModel], path: Sequence[str | int]) -> object:
-    """Return what stands at a path: a section, a generic ``dict`` or ``tuple``, or a type of values; None for unknown.
+    """Return the kind of value at a path: section, generic ``dict`` or ``tuple``, or a type; None where it is unknown.
 
     The path of a list's entry has its index.
     """
@@ -45,7 +45,7 @@ def holds_secret(root: type[BaseModel], document: Mapping[str, object]) -> bool:
 
 
 def suggestion(word: str, words: Collection[str], prefix: str = "") -> str:
-    """Return what to add to a message when something known looks like this word; ``prefix`` is shown before it."""
+    """Return the end of a message that suggests a similar word, after ``prefix``; empty if none is similar."""
     close = difflib.get_close_matches(word, words, n=1)
     return f", did you mean {prefix}{close[0]}?" if close else ""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from exporter.config import keys, sources
-from exporter.config.configuration import Circumstances, Configuration
+from exporter.config.configuration import Configuration, ValidationContext
 from exporter.config.errors import explain
 from exporter.errors import ConfigurationError, Fault
 from exporter.yaml_loader import parse, read
@@ -19,7 +19,7 @@ DEFAULT_FILE = Path("tableau-exporter.yml")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a command was called with: enough to read the configuration again in the same way.
+    """The options of a command: enough to load the configuration again in the same way.
 
     ``overrides`` maps dotted keys to text, as the flags of the command line set them.
     """
@@ -69,7 +69,7 @@ def load(
         faults += _without_source(document, path)
     else:
         document = {name: section for name, section in document.items() if name in sections}
-    circumstances = Circumstances(collector_names, exposed=_is_exposed(path, inside))
+    circumstances = ValidationContext(collector_names, exposed=_is_exposed(path, inside))
     try:
         configuration = Configuration.model_validate(document, context=circumstances)
     except ValidationError as error:
@@ -81,7 +81,7 @@ def load(
 
 
 def _read(path: Path | None, *, explicit: bool) -> tuple[sources.Document, list[Fault]]:
-    """Return what the file says; raises ConfigurationError where it says nothing that can be understood."""
+    """Return the document of the file; raises ConfigurationError where it cannot be parsed."""
     if path is None or not (explicit or path.exists()):
         return {}, []
     try:

@@ -18,7 +18,7 @@ from exporter.config.addresses import Endpoint, parse_host, parse_host_name, par
 from exporter.errors import ConfigurationError, Fault
 from exporter.units import parse_duration, parse_size
 
-NEVER = math.inf  # the promise that nothing can break
+NEVER = math.inf  # no SLA
 
 
 class Secret(SecretStr):
@@ -83,7 +83,7 @@ def at_least(low: str) -> AfterValidator:
 
 
 def each_once(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse a list that says the same twice."""
+    """Refuse a list with duplicates."""
     again = next((index for index, text in enumerate(texts) if text in texts[:index]), None)
     if again is not None:
         raise ValueError(f"says the same twice, in places {texts.index(texts[again])} and {again} (from 0)")
@@ -101,7 +101,7 @@ def readable(path: Path) -> Path:
 
 
 def history_path(path: Path) -> Path:
-    """Refuse what DuckDB would not keep in a file of this name."""
+    """Refuse a path that DuckDB would not use as a file."""
     if str(path) in {"", "."}:
         raise ValueError("must not be empty: name a file")
     if re.match(r":|[A-Za-z0-9_]+:", str(path)):
@@ -146,7 +146,7 @@ def one_twin(file: Path | None, info: ValidationInfo) -> Path | None:
     return file
 
 
-def _promise(text: str) -> float:
+def _age(text: str) -> float:
     return NEVER if text.strip() == "never" else parse_duration(text)
 
 
@@ -197,7 +197,7 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 def _user() -> str:
-    """Name who runs this: by number where the machine has no name."""
+    """Return the name of the user of this process, or its number where it has none."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -215,7 +215,7 @@ HistoryPath = Annotated[Path, AfterValidator(history_path)]
 Duration = Annotated[float, from_text(parse_duration)]
 Interval = Annotated[Duration, between("1s")]
 Timeout = Annotated[Duration, between("1ms", "1d")]
-Promise = Annotated[float, from_text(_promise), between("1s")]
+Age = Annotated[float, from_text(_age), between("1s")]
 Size = Annotated[int, from_text(parse_size)]
 
 Host = Annotated[Endpoint, from_text(parse_host)]

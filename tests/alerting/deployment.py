@@ -7,9 +7,9 @@ from pathlib import Path
 from exporter.alerting.alertmanager import Alertmanager, Login
 from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
 from exporter.collectors import discover
-from exporter.config.freshness import Promise
+from exporter.config.freshness import SlaRule
 from exporter.exposition.board import Board
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -42,7 +42,7 @@ class Deployment:
         self.urls = urls
         self.manner = manner or Manner()
         self.privacy = privacy or Privacy()
-        self.promises = promises([Promise({}, warning, critical)])
+        self.promises = sla_lookup([SlaRule({}, warning, critical)])
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])

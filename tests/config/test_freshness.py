@@ -2,20 +2,20 @@
 
 import pytest
 
-from exporter.config import Promise
+from exporter.config import SlaRule
 from tests.config.conftest import Load
 
 HOUR = 3600.0
 
 
-def promises(read: Load, text: str) -> tuple[Promise, ...]:
+def promises(read: Load, text: str) -> tuple[SlaRule, ...]:
     """What the freshness section of a text promises."""
-    return read(f"repository: {{hosts: [db]}}\nfreshness: {text}").freshness.promises()
+    return read(f"repository: {{hosts: [db]}}\nfreshness: {text}").freshness.sla_rules()
 
 
 def test_the_default_comes_last_and_matches_everything(read: Load) -> None:
     """Without rules there is one promise, for all assets."""
-    assert promises(read, "{warning: 1h, critical: 2h}") == (Promise({}, HOUR, 2 * HOUR),)
+    assert promises(read, "{warning: 1h, critical: 2h}") == (SlaRule({}, HOUR, 2 * HOUR),)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_rule_takes_what_it_leaves_out_from_the_default(
 ) -> None:
     """Of two tiers a rule may set one; never is no promise for that tier."""
     first, _ = promises(read, f"{{rules: [{{match: {{tag: a}}, {tiers}}}]}}")
-    assert first == Promise({"tag": ("a",)}, warning, critical)
+    assert first == SlaRule({"tag": ("a",)}, warning, critical)
 
 
 def test_rules_keep_their_order_and_their_globs(read: Load) -> None:

@@ -11,8 +11,8 @@ import pytest
 from exporter.collector import Context, Promises
 from exporter.collectors.assets import COLLECTOR
 from exporter.collectors.assets.status import SCHEMA, STATUSES, judge
-from exporter.config.freshness import Promise
-from exporter.freshness import promises
+from exporter.config.freshness import SlaRule
+from exporter.freshness import sla_lookup
 from tests.collectors.assets.test_metrics import NOON, assets
 from tests.collectors.repositories import SITES, samples
 
@@ -129,12 +129,12 @@ def test_never_sets_no_promise(tiers: tuple[float | None, float | None], status:
 def test_the_rules_of_the_configuration_are_obeyed() -> None:
     """First match by site, project, type, name, tag and owner."""
     hour = 3600.0
-    rules = promises(
+    rules = sla_lookup(
         [
-            Promise({"site": ("marketing",), "tag": ("no-sla",)}, None, None),
-            Promise({"project": ("Finance*",), "name": ("Sales",)}, 2 * hour, 4 * hour),
-            Promise({"content_owner": ("jo",)}, 40 * hour, 50 * hour),
-            Promise({}, 12 * hour, 24 * hour),
+            SlaRule({"site": ("marketing",), "tag": ("no-sla",)}, None, None),
+            SlaRule({"project": ("Finance*",), "name": ("Sales",)}, 2 * hour, 4 * hour),
+            SlaRule({"content_owner": ("jo",)}, 40 * hour, 50 * hour),
+            SlaRule({}, 12 * hour, 24 * hour),
         ]
     )
     rows = (
