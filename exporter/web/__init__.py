@@ -1,4 +1,4 @@
-"""What the agent serves: the exposition, the status page, and the doors to both.
+"""The web server: metrics, pages, TLS and users.
 
-Its law: a request touches neither the network nor a file; everything it answers with was made ahead.
+A request touches neither the network nor a file; every answer was prepared before.
 """

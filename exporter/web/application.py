@@ -1,4 +1,4 @@
-"""The routes. What they serve they ask of an endpoint, whose answers are ready before the question."""
+"""The ASGI application and its routes. They serve an endpoint, whose answers are ready before the request."""
 
 from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
@@ -14,8 +14,8 @@ from starlette.routing import Route
 from exporter.errors import ConfigurationError
 from exporter.exposition.pages import Pages
 from exporter.status import Status
-from exporter.web.concurrency import Turns
-from exporter.web.middleware import AllowedHosts, BasicAuthentication, comes_from_elsewhere
+from exporter.web.concurrency import ConcurrencyLimit
+from exporter.web.middleware import AllowedHosts, BasicAuthentication, is_cross_site
 from exporter.web.negotiation import OPENMETRICS, TEXT, wants_gzip, wants_openmetrics
 from exporter.web.pages import PageRoutes
 from exporter.web.query_params import COLLECT, EXCLUDE, WrongParameter, chosen_collectors
@@ -23,22 +23,22 @@ from exporter.web.streaming import LargeResponse
 from exporter.web.templating import StaticFiles, environment
 from exporter.web.web_config import Access
 
-# Of plain expositions, which are decompressed while they are sent. Those that are sent as they are kept need no turn.
+# Of plain expositions, which are decompressed while they are sent. Those that are sent as they are kept need no limit.
 _PLAIN_AT_ONCE, _PLAIN_SEATS = 4, 16
 
 
 class Rendering(Protocol):
-    """An exposition in every form it may be asked for."""
+    """An exposition in every format."""
 
     def of_collectors(self, collectors: Collection[str]) -> "Rendering":
-        """Return the same of some collectors alone, with what the agent says of itself."""
+        """Return the exposition of some collectors, with the metrics of the agent itself."""
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
-        """Return how many bytes a form has, and an iterator over them, which may take milliseconds for each step."""
+        """Return the size of a format in bytes, and an iterator over its chunks; each may cost milliseconds."""
 
 
 class Endpoint(Protocol):
-    """What is served. All but ``reload`` return at once, on whatever thread they are called."""
+    """The source of all answers. All methods but ``reload`` return at once, on any thread."""
 
     def exposition(self) -> Rendering:
         """Return the newest rendering."""
@@ -47,20 +47,20 @@ class Endpoint(Protocol):
         """Return every collector by its name, and whether it is enabled."""
 
     def ready(self) -> bool:
-        """Tell whether the first poll of every source has ended, and is told of."""
+        """Return whether the first poll of every source has ended and is published."""
 
     def status(self) -> Status:
-        """Return what the status page shows."""
+        """Return the status of the agent."""
 
     def pages(self) -> Pages:
-        """Return what the other pages show."""
+        """Return the data of the other pages."""
 
     def reload(self) -> None:
         """Read the configuration anew, all or nothing; raise ConfigurationError. Called on a thread of its own."""
 
 
 def application(endpoint: Endpoint, access: Access | None = None) -> Starlette:
-    """Build the application; without an access everybody may ask."""
+    """Build the application; without ``access`` no authentication is required."""
     static = StaticFiles()
     routes = _Routes(endpoint)
     guard = access or Access()
@@ -85,7 +85,7 @@ class _Routes:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._plain = Turns(_PLAIN_AT_ONCE, _PLAIN_SEATS)
+        self._plain = ConcurrencyLimit(_PLAIN_AT_ONCE, _PLAIN_SEATS)
 
     async def metrics(self, request: Request) -> Response:
         openmetrics = wants_openmetrics(",".join(request.headers.getlist("Accept")))
@@ -116,7 +116,7 @@ class _Routes:
         return PlainTextResponse(message, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def reload(self, request: Request) -> Response:
-        if comes_from_elsewhere(request):
+        if is_cross_site(request):
             return PlainTextResponse("A reload cannot be ordered from another site.\n", HTTPStatus.FORBIDDEN)
         try:
             await run_in_threadpool(self._endpoint.reload)

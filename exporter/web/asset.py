@@ -1,4 +1,4 @@
-"""The page of one asset: what was promised of it, what is known of it, what depends on it."""
+"""The page of one asset: its SLA, its freshness, its schedule, and the workbooks downstream."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ SOURCES = {
 
 
 def described(pages: Pages, table: AssetTable, place: int, status: Status) -> Mapping[str, Any]:
-    """Return what the page of an asset shows."""
+    """Return the template values of the page."""
     judged = table.at(status.now)
     row = row_of(table, judged, place)
     refreshes, asked_at = pages.refreshes_of(row.asset_id)
@@ -49,7 +49,7 @@ def described(pages: Pages, table: AssetTable, place: int, status: Status) -> Ma
 
 
 def _sources(table: AssetTable, judged: Judged, place: int) -> list[Row | str]:
-    """Return the published data sources that an asset uses; of one that is not shown its LUID."""
+    """Return the published data sources that an asset uses; the LUID of one that is not listed."""
     places = [(luid, table.places.get(("datasource", luid))) for luid in table.sources_of(place)]
     return [luid if found is None else row_of(table, judged, found) for luid, found in places]
 

@@ -1,4 +1,4 @@
-"""Which assets a page shows, and in which order: sweeps over the columns of the asset table, at one instant."""
+"""The query of the asset table: filters and order, as sweeps over its columns at one instant."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ COLUMNS = {
     "next": "Next refresh",
     "failures": "Failures in a row",
 }
-"""What can be sorted by, and what it is called, in the order of the table."""
+"""The sortable columns and their titles, in the order of the table."""
 FIGURES = ("hours", "warning", "critical", "failures")
 TYPES = ("workbook", "datasource", "flow")
 ORDERS = ("asc", "desc")
 ROWS = ("25", "100", "500")
 PARAMETERS = ("q", "site", "project", "status", "type", "owner", "alert", "sort", "order", "rows", "page", "format")
 WORDS = 8
-"""So many different words may be looked for: each is a sweep over every asset."""
-# The worst first: this is a table to look for trouble in.
+"""The most different words of a search: each is a sweep over every asset."""
+# The most overdue first.
 _WORST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
 _LONGER_THAN_ANY = 1e9
 """Hours that no data is old."""
@@ -41,7 +41,7 @@ _RANKS = np.array([_WORST.index(status) for status in STATUSES], dtype=np.int8)
 
 @dataclass(frozen=True)
 class Choice:
-    """What a page was asked for; an empty text asks for nothing in particular."""
+    """The query parameters of the page; an empty text is no filter."""
 
     q: str = ""
     site: str = ""
@@ -57,7 +57,7 @@ class Choice:
 
     @classmethod
     def of(cls, parameters: Parameters) -> "Choice":
-        """Take the parameters of a page. Raises WrongParameter."""
+        """Parse the parameters of a page. Raises WrongParameter."""
         q = parameters.text("q")
         if len(_words(q)) > WORDS:
             raise WrongParameter(f"q has more than {WORDS} words; look for fewer.")
@@ -81,7 +81,7 @@ class Choice:
         return any(filters)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the parameters that ask for the same, without those that go without saying."""
+        """Return the query parameters without default values."""
         defaults = Choice()
         texts = ("q", "site", "project", "type", "owner", "alert", "sort", "order", "rows")
         found = [(name, getattr(self, name)) for name in texts if getattr(self, name) != getattr(defaults, name)]
@@ -102,7 +102,7 @@ def alerted(pages: Pages, choice: Choice) -> Sequence[AssetKey] | None:
 
 
 def chosen(table: AssetTable, judged: Judged, choice: Choice, among: Iterable[AssetKey] | None = None) -> Places:
-    """Return the rows that fit, in the order that was asked for, equal ones by name; ``among`` are those allowed.
+    """Return the rows that match, in the requested order, equal ones by name; ``among`` are those allowed.
 
     What is not a number comes last in both orders. Of one status the oldest come first.
     """

@@ -25,7 +25,7 @@ FILE_HEAD = (
 
 @dataclass(frozen=True)
 class Row:
-    """An asset as a person reads it; what is not known is None."""
+    """An asset as a row of the page; unknown values are None."""
 
     site: str
     project: str
@@ -66,12 +66,12 @@ def row_of(table: AssetTable, judged: Judged, place: int) -> Row:
 
 
 def known(value: float) -> float | None:
-    """Return a number, or None for what is none."""
+    """Return a number, or None for NaN."""
     return None if math.isnan(value) else float(value)
 
 
 def listed(pages: Pages, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
-    """Return what the page of the table shows. Raises WrongParameter."""
+    """Return the template values of the page. Raises WrongParameter."""
     judged = table.at(now)
     places = chosen(table, judged, choice, alerted(pages, choice))
     paging = Paging(len(places), int(choice.rows), page)
@@ -139,7 +139,7 @@ def _paths(project: str) -> Sequence[tuple[str, str]]:
 def file_rows(
     table: AssetTable, now: float, choice: Choice, among: Iterable[AssetKey] | None = None
 ) -> Iterator[Sequence[Cell]]:
-    """Return everything that was chosen, as rows of FILE_HEAD; what is not known is None."""
+    """Return all rows of a query, as rows of FILE_HEAD; unknown values are None."""
     judged = table.at(now)
     places: Places = chosen(table, judged, choice, among)
     return (_file_row(table, judged, place) for place in places.tolist())

@@ -1,4 +1,4 @@
-"""Charts as numbers: where bars, lines and marks stand in an SVG of a fixed size. A template writes them down."""
+"""Charts as numbers: positions of bars, lines and marks in an SVG of a fixed size, for a template."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _STRIP_TOP = 16
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar; ``kind`` says what it stands for, ``title`` what is read of it."""
+    """A bar; ``kind`` is its class, ``title`` its tooltip."""
 
     x: float
     y: float

@@ -1,6 +1,6 @@
-"""How much is made at once, and how many may wait for it: who comes beyond that is told to come again.
+"""Limits of concurrent work and of waiting requests; beyond them a request is answered with 503.
 
-What is costly has turns of its own, so that it never takes the threads of something else.
+Each kind of expensive work has limits of its own, so that it never uses the threads of another.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ _LANES = 4_096
 
 
 class Busy(Exception):
-    """All seats are taken."""
+    """The queue is full."""
 
 
-class Turns:
-    """``seats`` answers at most are under way; ``at_once`` of them are being made, each in a thread."""
+class ConcurrencyLimit:
+    """At most ``pending`` answers are under way; ``at_once`` of them are computed, each in a thread."""
 
-    def __init__(self, at_once: int, seats: int) -> None:
-        self._turn = CapacityLimiter(at_once)
+    def __init__(self, at_once: int, pending: int) -> None:
+        self._slots = CapacityLimiter(at_once)
         self._threads = CapacityLimiter(at_once)
-        self._free = seats
+        self._free = pending
 
     @contextmanager
-    def seat(self) -> Iterator[None]:
-        """Be one of those under way. Raises Busy, at once, where there is no seat."""
+    def admit(self) -> Iterator[None]:
+        """Count as pending. Raises Busy, at once, where too many are pending."""
         if not self._free:
             raise Busy
         self._free -= 1
@@ -43,18 +43,18 @@ class Turns:
             self._free += 1
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until fewer than ``at_once`` others have a turn, and have it."""
-        async with self._turn:
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for one of ``at_once`` slots, and hold it."""
+        async with self._slots:
             yield
 
     async def run(self, made: Callable[[], T]) -> T:
-        """Call a function in a thread, once it is its turn."""
-        async with self.turn():
+        """Call a function in a thread, in a slot."""
+        async with self.slot():
             return await self.thread(made)
 
     async def thread(self, made: Callable[[], T]) -> T:
-        """Call a function in a thread, within a turn."""
+        """Call a function in a thread, within a slot that is held."""
         return await to_thread.run_sync(made, limiter=self._threads)
 
 
@@ -62,7 +62,7 @@ class FairQueue:
     """One turn at a time, and ``seats`` that wait for the next.
 
     The next turn goes to the lane whose last turn is the longest ago, and there to the newest. Where more than
-    ``seats`` wait, the one that would come last is refused. So however many wait in some lanes, another lane is next.
+    ``seats`` wait, the last one is refused. So however many wait in some lanes, another lane is next.
     """
 
     def __init__(self, seats: int) -> None:
@@ -130,6 +130,6 @@ def busy() -> Response:
 
 
 async def has_left(request: Request) -> bool:
-    """Tell whether the client closed its connection; nothing else must read the request."""
-    # What is received first is the body of the request, an empty one as a rule; what comes then, if anything, tells.
+    """Return whether the client closed its connection; nothing else must read the request."""
+    # The first message is the body of the request, usually an empty one; the next, if any, is the disconnect.
     return await request.is_disconnected() or await request.is_disconnected()

@@ -25,9 +25,9 @@ log = structlog.get_logger()
 class Connections:
     """The open connections of a server, and which of them wait for a request. For one event loop alone."""
 
-    def __init__(self, limit: int, patience_seconds: float) -> None:
+    def __init__(self, limit: int, timeout_seconds: float) -> None:
         self.limit = limit
-        self.patience_seconds = patience_seconds
+        self.timeout_seconds = timeout_seconds
         self._open: dict[int, Connection] = {}
         # In the order in which they began to wait.
         self._waiting: dict[int, Connection] = {}
@@ -98,7 +98,7 @@ class Connection(socket.socket):
         """Count it, and cut it unless its protocol starts within the time-out: a TLS handshake that never ends."""
         self.connections, self.on_loopback = connections, on_loopback
         connections.add(self)
-        self.timer = asyncio.get_running_loop().call_later(connections.patience_seconds, self.cut)
+        self.timer = asyncio.get_running_loop().call_later(connections.timeout_seconds, self.cut)
 
     def cut(self) -> None:
         """Shut it down; asyncio sees its end, and closes it, in a TLS handshake too."""

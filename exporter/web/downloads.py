@@ -1,4 +1,4 @@
-"""The lists of the pages as files, made while they are sent: CSV for spreadsheets, JSON for programs."""
+"""CSV and JSON downloads of the pages' lists, written while they are sent."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ def download(name: str, form: str, head: Sequence[str], rows: Iterable[Sequence[
 
 
 def refusal(line: str) -> Response:
-    """Return why there is no list, for a program that asked for JSON."""
+    """Return an error as JSON, for a program that requested JSON."""
     return JSONResponse({"error": line}, HTTPStatus.BAD_REQUEST)
 
 

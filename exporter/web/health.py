@@ -1,4 +1,4 @@
-"""The health check: asks the agent of this machine, at the address that it listens on, through no proxy."""
+"""The health check: requests the agent of this machine, at its listen address, through no proxy."""
 
 import http.client
 import ssl
@@ -8,14 +8,14 @@ from exporter.web.tls import Tls
 
 _PATH = "/-/healthy"
 _TIMEOUT_SECONDS = 4.0
-_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - these are asked, not listened on
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - these are connected to, not listened on
 _OK, _UNAUTHORIZED = 200, 401
 
 
 def check_health(host: str, port: int, tls: Tls | None) -> str:
     """Return what the agent answers, over TLS where it has it. Raises WebError where it does not answer.
 
-    No password and no certificate of a client is at hand, and none is needed: that the agent asks for one is an answer.
+    No password and no certificate of a client is at hand, and none is needed: that the agent demands one is an answer.
     Its own certificate is not checked, for it names another host, and nothing that is secret is sent.
     """
     host = _ANY.get(host, host)

@@ -1,4 +1,4 @@
-"""How often something may be logged that any stranger can cause."""
+"""Rate limits for log events that any client can cause."""
 
 import logging
 import time

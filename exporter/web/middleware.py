@@ -22,7 +22,7 @@ from exporter.web.web_config import Access
 
 
 class BasicAuthentication:
-    """Middleware: where users are configured, let nobody else in, whatever the path."""
+    """Middleware: where users are configured, require one for every path."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -59,7 +59,7 @@ class _Incoming:
 
     async def has_left(self) -> bool:
         """Tell whether the client closed its connection, as far as is known without waiting."""
-        # The first message is the body of the request, an empty one as a rule; the next says that the client left.
+        # The first message is the body of the request, usually an empty one; the next is the disconnect.
         for _ in range(2):
             with CancelScope() as scope:
                 scope.cancel()
@@ -98,8 +98,8 @@ def _credentials(authorization: str) -> tuple[str, bytes] | None:
         return None
 
 
-def comes_from_elsewhere(request: Request) -> bool:
-    """Tell whether a browser sends this on behalf of another site; tools that are no browser say neither header."""
+def is_cross_site(request: Request) -> bool:
+    """Return whether a browser sends this on behalf of another site; other clients send neither header."""
     if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
         return True
     origin = request.headers.get("Origin")
@@ -113,8 +113,8 @@ def _authority(origin: str) -> str | None:
         return None
 
 
-# A browser sends the name in its address bar. A page of another site whose name leads to 127.0.0.1 (DNS rebinding)
-# would otherwise be of the same origin as the agent's pages, and read them.
+# The Host of a browser is the name in its address bar. A page of another site whose name leads to 127.0.0.1 (DNS
+# rebinding) would otherwise be of the same origin as the agent's pages, and read them.
 ON_LOOPBACK = "on_loopback"
 """The entry of a request's state that is true where it came in on a listener of a loopback address."""
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/]+)(?::[0-9]*)?")

@@ -1,6 +1,6 @@
-"""Which of the renderings a client asked for, by RFC 9110: quality first, then the more exact range, then the order.
+"""Content negotiation of ``/metrics`` by RFC 9110: quality first, then the more exact range, then the order.
 
-Whatever a client asks for, it is answered: where nothing matches, in the text format and uncompressed.
+Every request is answered: where nothing matches, in the text format and uncompressed.
 """
 
 import re
@@ -19,7 +19,7 @@ _UNACCEPTABLE = (0.0, 0, 0)
 
 @dataclass(frozen=True)
 class _Range:
-    """One element of an Accept header; what it does not say is empty."""
+    """One element of an Accept header; missing parts are empty."""
 
     position: int
     value: str
@@ -28,13 +28,13 @@ class _Range:
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Tell whether an Accept header prefers OpenMetrics 1.0.0 to the text format 0.0.4; a tie goes to text."""
+    """Return whether an Accept header prefers OpenMetrics 1.0.0 to the text format 0.0.4; a tie goes to text."""
     ranges = tuple(_ranges(accept))
     return _rank(ranges, "application/openmetrics-text", "1.0.0") > _rank(ranges, "text/plain", "0.0.4")
 
 
 def wants_gzip(accept_encoding: str) -> bool:
-    """Tell whether an Accept-Encoding header allows gzip and does not prefer the plain bytes."""
+    """Return whether an Accept-Encoding header allows gzip and does not prefer the plain bytes."""
     qualities: dict[str, float] = {}
     for coding in _ranges(accept_encoding):
         qualities.setdefault(coding.value.removeprefix("x-"), coding.quality)

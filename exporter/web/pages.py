@@ -1,4 +1,4 @@
-"""The routes of the pages. What they show was ready before; few are made at once, and no scrape waits for them."""
+"""The routes of the pages. Their data is ready before; few are rendered at once, and no scrape waits for them."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,24 +13,24 @@ from starlette.routing import Route
 from exporter.exposition.pages import Pages
 from exporter.status import Status
 from exporter.web import asset, asset_query, assets, usage
-from exporter.web.concurrency import Busy, Turns, busy, has_left
+from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
 from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
 from exporter.web.status_page import StatusPage
-from exporter.web.streaming import StreamedInTurn
+from exporter.web.streaming import LimitedStreamingResponse
 from exporter.web.templating import encoded, source_state
 
 _AT_ONCE, _WAITING, _FILES = 2, 16, 16
 
 
-class Shown(Protocol):
-    """What the pages are made of."""
+class PageSource(Protocol):
+    """The data of the pages."""
 
     def status(self) -> Status:
-        """Return what the agent knows of itself."""
+        """Return the status of the agent."""
 
     def pages(self) -> Pages:
-        """Return what the pages show."""
+        """Return the data of the other pages."""
 
 
 Made = Callable[[Request], Response]
@@ -39,12 +39,12 @@ Made = Callable[[Request], Response]
 class PageRoutes:
     """The pages of an agent; Starlette answers HEAD wherever GET is answered."""
 
-    def __init__(self, shown: Shown, environment: Environment) -> None:
-        self._shown = shown
+    def __init__(self, source: PageSource, environment: Environment) -> None:
+        self._source = source
         self._environment = environment
         self._status_page = StatusPage(environment)
-        self._turns = Turns(_AT_ONCE, _AT_ONCE + _WAITING)
-        self._file_turns = Turns(_AT_ONCE, _FILES)
+        self._limit = ConcurrencyLimit(_AT_ONCE, _AT_ONCE + _WAITING)
+        self._file_limit = ConcurrencyLimit(_AT_ONCE, _FILES)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -63,7 +63,7 @@ class PageRoutes:
     def _in_turn(self, made: Made) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             try:
-                with self._turns.seat():
+                with self._limit.admit():
                     return await self._made(made, request)
             except Busy:
                 return busy()
@@ -71,12 +71,12 @@ class PageRoutes:
         return answer
 
     async def _made(self, made: Made, request: Request) -> Response:
-        """Make a page when it is its turn, unless nobody waits for it any more."""
-        async with self._turns.turn():
+        """Render a page in a slot, unless the client has disconnected."""
+        async with self._limit.slot():
             if await has_left(request):
                 return Response()
-            page = await self._turns.thread(partial(self._made_or_wrong, made, request))
-            return StreamedInTurn(page, self._file_turns) if isinstance(page, StreamingResponse) else page
+            page = await self._limit.thread(partial(self._made_or_wrong, made, request))
+            return LimitedStreamingResponse(page, self._file_limit) if isinstance(page, StreamingResponse) else page
 
     def _made_or_wrong(self, made: Made, request: Request) -> Response:
         try:
@@ -85,36 +85,36 @@ class PageRoutes:
             return self._wrong(request, str(wrong))
 
     def status(self, request: Request) -> Response:
-        """Show what the agent knows of itself."""
+        """Render the status page."""
         Parameters(request.query_params, ())
-        return HTMLResponse(self._status_page.render(self._shown.status(), self._shown.pages()))
+        return HTMLResponse(self._status_page.render(self._source.status(), self._source.pages()))
 
     def assets(self, request: Request) -> Response:
-        """Show the table of assets."""
+        """Render the table of assets."""
         parameters = Parameters(request.query_params, asset_query.PARAMETERS, ["status"])
         form = parameters.choice("format", ("html", "csv", "json"), "html")
         if form != "html":
             return self.assets_file(form, request)
         choice, page = asset_query.Choice.of(parameters), parameters.page()
-        pages, status = self._shown.pages(), self._shown.status()
+        pages, status = self._source.pages(), self._source.status()
         values = assets.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
         return self._page("assets.html", status, pages, values)
 
     def assets_file(self, form: str, request: Request) -> Response:
-        """Send everything that fits, as CSV or JSON."""
+        """Send all assets that match, as CSV or JSON."""
         parameters = Parameters(request.query_params, asset_query.PARAMETERS, ["status"])
         parameters.choice("format", (form,), form)
         parameters.page()
         choice = asset_query.Choice.of(parameters)
-        pages, now = self._shown.pages(), self._shown.status().now
+        pages, now = self._source.pages(), self._source.status().now
         among = asset_query.alerted(pages, choice)
         rows = assets.file_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
         return download("assets", form, assets.FILE_HEAD, rows)
 
     def asset(self, request: Request) -> Response:
-        """Show one asset."""
+        """Render the page of one asset."""
         Parameters(request.query_params, ())
-        pages, status = self._shown.pages(), self._shown.status()
+        pages, status = self._source.pages(), self._source.status()
         key = request.path_params["asset_type"], request.path_params["asset_id"]
         place = None if pages.assets is None else pages.assets.places.get(key)
         if pages.assets is None or place is None:
@@ -124,9 +124,9 @@ class PageRoutes:
         return self._page("asset.html", status, pages, asset.described(pages, pages.assets, place, status))
 
     def usage(self, request: Request) -> Response:
-        """Show how much the server is used."""
+        """Render the usage page."""
         parameters = Parameters(request.query_params, usage.PARAMETERS)
-        pages, status = self._shown.pages(), self._shown.status()
+        pages, status = self._source.pages(), self._source.status()
         asked = usage.Asked.of(parameters, usage.sites_of(pages))
         return self._page("usage.html", status, pages, usage.shown(pages, asked, parameters.page(), status))
 
@@ -134,7 +134,7 @@ class PageRoutes:
         """Send the hours, or a list of workbooks, as CSV or JSON."""
         parameters = Parameters(request.query_params, usage.FILE_PARAMETERS)
         parameters.page()
-        pages = self._shown.pages()
+        pages = self._source.pages()
         asked = usage.Asked.of(parameters, usage.sites_of(pages))
         if parameters.choice("of", usage.FILES, "hours") == "hours":
             rows = usage.hours_rows(pages.use, asked) if pages.use else iter(())
@@ -160,4 +160,4 @@ class PageRoutes:
         if request.url.path.endswith(".json"):
             return refusal(line)
         values = {"title": "This cannot be shown", "line": line, "back": request.url.path.removesuffix(".csv")}
-        return self._page("wrong.html", self._shown.status(), self._shown.pages(), values, HTTPStatus.BAD_REQUEST)
+        return self._page("wrong.html", self._source.status(), self._source.pages(), values, HTTPStatus.BAD_REQUEST)

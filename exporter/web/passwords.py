@@ -20,17 +20,17 @@ from exporter.web.concurrency import FairQueue
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _BCRYPT_BYTES = 72
 _SEATS = 16
-# What htpasswd -B is called with in the documents; without users nobody is asked.
+# The cost of htpasswd -B in the documents, for a server without users.
 _DEFAULT_COST = 10
 
 
 def is_hash(text: str) -> bool:
-    """Tell whether a text is a bcrypt hash as htpasswd -B writes it."""
+    """Return whether a text is a bcrypt hash as htpasswd -B writes it."""
     return _HASH.fullmatch(text) is not None
 
 
 def matches(password: bytes, hashed: bytes) -> bool:
-    """Tell whether a password fits a hash; like every bcrypt, by its first 72 bytes."""
+    """Return whether a password fits a hash; like every bcrypt, by its first 72 bytes."""
     try:
         return bcrypt.checkpw(password[:_BCRYPT_BYTES], hashed)
     except ValueError:
@@ -42,7 +42,7 @@ async def _stays() -> bool:
 
 
 class Passwords:
-    """Who may come in; ``hashes`` maps a user to a bcrypt hash, ``check`` compares a password with one."""
+    """The users; ``hashes`` maps a user to a bcrypt hash, ``check`` compares a password with one."""
 
     def __init__(self, hashes: Mapping[str, str], check: Callable[[bytes, bytes], bool] = matches) -> None:
         self._check = check
@@ -58,7 +58,7 @@ class Passwords:
     async def accepts(
         self, user: str, password: bytes, network: str = "", has_left: Callable[[], Awaitable[bool]] = _stays
     ) -> bool:
-        """Tell whether the password is that of the user; raise Busy where too many others wait for that.
+        """Return whether the password is that of the user; raise Busy where too many others wait for that.
 
         ``network`` is where the client is: each configured user queues apart in each network, unknown users together.
         A client that ``has_left`` when its turn comes costs no computation.
@@ -107,5 +107,5 @@ def _cost(hashed: bytes) -> int:
 
 
 def _unmatched(cost: int) -> bytes:
-    """Make a hash of a cost that nobody knows a password for."""
+    """Make a hash of a cost whose password is unknown."""
     return b"$2b$%02d$" % cost + b"." * 53

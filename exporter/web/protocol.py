@@ -1,6 +1,6 @@
 """HTTP/1.1 on a connection: timeouts that uvicorn lacks, the checks of RFC 9112 that h11 lacks, security headers.
 
-Without the timeouts, a few silent connections would use up the connection limit for ever. A slow client is tolerated.
+Without the timeouts, a few silent connections would use up the connection limit. A slow client is tolerated.
 """
 
 import asyncio
@@ -21,58 +21,58 @@ from exporter.web.web_config import Access
 KEEP_ALIVE_SECONDS = 75
 """Above the usual scrape interval, so that Prometheus keeps its connection."""
 HEAD_BYTES = 16 * 1024
-"""How much of a request's head is borne with before its end has come."""
-# How often in a span of patience it is looked whether the client has taken anything.
-_LOOKS = 10
+"""The most bytes of an incomplete request head."""
+# How often within a timeout the progress of the client is checked.
+_CHECKS = 10
 
 
-class ImpatientProtocol(H11Protocol):
-    """A connection: a request has ``patience_seconds``, an answer as many since some of it was last taken."""
+class TimeoutProtocol(H11Protocol):
+    """A connection: a request has ``timeout_seconds``, an answer as many since the client last received some of it."""
 
     def __init__(self, *args: Any, connections: Connections, access: Access, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         size = self.config.h11_max_incomplete_event_size or HEAD_BYTES
-        self.conn = PassingConnection(size, lambda: access.headers)
-        self._places = connections
-        self._patience_seconds = connections.patience_seconds
+        self.conn = ServerConnection(size, lambda: access.headers)
+        self._connections = connections
+        self._timeout_seconds = connections.timeout_seconds
         # From here on, before TLS is negotiated: silence lasts no longer over TLS.
-        self._until = self.loop.time() + self._patience_seconds
-        self._look: asyncio.TimerHandle | None = None
+        self._until = self.loop.time() + self._timeout_seconds
+        self._next_check: asyncio.TimerHandle | None = None
         self._resting = False
-        self._taken = 0
+        self._sent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Begin to check whether the client stalls, and send what is written at once."""
+        """Begin to check whether the client stalls, and send small writes at once."""
         _no_delay(transport)
         self._counted = CountedTransport(transport)
         self._line = transport.get_extra_info("socket")
-        self._places.established(self._line.fileno())
+        self._connections.established(self._line.fileno())
         # uvicorn hands a copy to each request.
-        self.app_state = {**self.app_state, ON_LOOPBACK: self._places.is_on_loopback(self._line.fileno())}
+        self.app_state = {**self.app_state, ON_LOOPBACK: self._connections.is_on_loopback(self._line.fileno())}
         super().connection_made(cast("asyncio.Transport", self._counted))
-        self._look_later()
+        self._schedule_check()
 
     def data_received(self, data: bytes) -> None:
-        """Take some of a request; with the first of it the patience begins anew."""
+        """Receive a part of a request; with the first one the timeout begins anew."""
         if self._resting:
             self._resting = False
-            self._allow(self._patience_seconds)
+            self._allow(self._timeout_seconds)
         super().data_received(data)
-        self._report_waiting()
+        self._update_waiting()
 
     def on_response_complete(self) -> None:
         """Wait for another request, beyond the time after which uvicorn closes what is idle."""
         self._resting = True
-        self._allow(self._patience_seconds + KEEP_ALIVE_SECONDS)
+        self._allow(self._timeout_seconds + KEEP_ALIVE_SECONDS)
         super().on_response_complete()
-        self._report_waiting()
+        self._update_waiting()
 
     def _should_upgrade(self) -> bool:
         """Answer over HTTP/1.1, as RFC 9110 allows: a request to go on in another protocol is only an offer."""
         return False
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; where an answer has begun, nothing but the end of the connection can do so."""
+        """Refuse invalid HTTP; where an answer has begun, by closing the connection."""
         begun = self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}
         if self.cycle is not None:
             self.cycle.disconnected = True
@@ -83,31 +83,31 @@ class ImpatientProtocol(H11Protocol):
             super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look no more."""
-        if self._look is not None:
-            self._look.cancel()
+        """Stop the checks."""
+        if self._next_check is not None:
+            self._next_check.cancel()
         super().connection_lost(exc)
 
     def _allow(self, seconds: float) -> None:
         self._until = self.loop.time() + seconds
 
-    def _look_later(self) -> None:
-        self._look = self.loop.call_later(self._patience_seconds / _LOOKS, self._look_now)
+    def _schedule_check(self) -> None:
+        self._next_check = self.loop.call_later(self._timeout_seconds / _CHECKS, self._check_progress)
 
-    def _report_waiting(self) -> None:
-        """Say whether another client may have this place: no answer is being made or is still on its way."""
+    def _update_waiting(self) -> None:
+        """Report whether the connection is idle, so that another client may have its place."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         idle = cycle is None or cycle.response_complete
         waiting = idle and self.transport.get_write_buffer_size() == 0
-        self._places.set_waiting(self._line.fileno(), waiting=waiting)
+        self._connections.set_waiting(self._line.fileno(), waiting=waiting)
 
-    def _look_now(self) -> None:
-        self._report_waiting()
-        if self._counted.taken > self._taken:
-            self._taken = self._counted.taken
-            self._until = max(self._until, self.loop.time() + self._patience_seconds)
+    def _check_progress(self) -> None:
+        self._update_waiting()
+        if self._counted.sent > self._sent:
+            self._sent = self._counted.sent
+            self._until = max(self._until, self.loop.time() + self._timeout_seconds)
         if self.loop.time() < self._until:
-            self._look_later()
+            self._schedule_check()
         else:
             self.transport.abort()
 
@@ -124,15 +124,15 @@ def _no_delay(transport: asyncio.Transport) -> None:
 
 
 class CountedTransport:
-    """A transport that knows how much of what was written has been taken from it, in bytes; all else is as it was."""
+    """A transport that counts the bytes that were sent from it; all else is delegated."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._written = 0
 
     @property
-    def taken(self) -> int:
-        """How many bytes have gone on their way."""
+    def sent(self) -> int:
+        """How many bytes the operating system has accepted."""
         return self._written - self._transport.get_write_buffer_size()
 
     def write(self, part: bytes) -> None:
@@ -144,7 +144,7 @@ class CountedTransport:
         return getattr(self._transport, name)
 
 
-class PassingConnection(Connection):
+class ServerConnection(Connection):
     """The server's side of a connection; ``headers`` returns the configured headers of an answer."""
 
     def __init__(self, max_incomplete_event_size: int, headers: Callable[[], Mapping[str, str]] = dict) -> None:
@@ -154,10 +154,10 @@ class PassingConnection(Connection):
     def next_event(self) -> Any:  # noqa: ANN401 - an event, or what h11 has instead of one
         """Return what comes next from the client. Raises h11.RemoteProtocolError where that is no valid request."""
         event = super().next_event()
-        return checked(event) if isinstance(event, Request) else event
+        return validated(event) if isinstance(event, Request) else event
 
     def send(self, event: Event) -> bytes | None:  # type: ignore[override] # as h11 has it, without its overloads
-        """Return what is to be sent for an event, None where the connection ends; of a body, the very object."""
+        """Return the bytes of an event, None where the connection ends; a body is not copied."""
         if isinstance(event, Response):
             event = self._completed(event)
         pieces = self.send_with_data_passthrough(event)
@@ -178,7 +178,7 @@ class PassingConnection(Connection):
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)")
 
 
-def checked(request: Request) -> Request:
+def validated(request: Request) -> Request:
     """Return a request in origin-form. Raises RemoteProtocolError where its framing or its target is ambiguous."""
     names = {name for name, _ in request.headers}
     # Section 6.1: two readings of where a request ends are how one is smuggled past a proxy in front.
@@ -189,7 +189,7 @@ def checked(request: Request) -> Request:
 
 
 def _in_origin_form(request: Request, authority: bytes, target: bytes) -> Request:
-    """Take the host of an absolute target in place of the header Host, as section 3.2.2 asks."""
+    """Use the host of an absolute target in place of the header Host, as section 3.2.2 demands."""
     if not authority or b"@" in authority:
         raise RemoteProtocolError("the target names no host, or a user")
     headers = [(name, value) for name, value in request.headers.raw_items() if name.lower() != b"host"]

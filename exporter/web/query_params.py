@@ -13,11 +13,11 @@ _QUOTED = 40
 
 
 class WrongParameter(Exception):
-    """A page was asked for in a way that it cannot be shown; the message is one line that says what can."""
+    """An invalid query parameter; the message is one line that names the valid values."""
 
 
 class Parameters:
-    """What a page was asked with. Raises WrongParameter for what it does not know, and for what is said twice."""
+    """The query parameters of a page. Raises WrongParameter for unknown and for repeated ones."""
 
     def __init__(self, query: QueryParams, known: Sequence[str], repeatable: Iterable[str] = ()) -> None:
         self._given: dict[str, list[str]] = {}
@@ -60,9 +60,9 @@ class Parameters:
 
 
 def quoted(text: str) -> str:
-    """Return a text that was given in quotation marks, as it may stand in a message."""
-    shown = visible(text)
-    return f"“{shown if len(shown) <= _QUOTED else shown[:_QUOTED] + '…'}”"
+    """Return a value in quotation marks, printable and shortened, for a message."""
+    printable = visible(text)
+    return f"“{printable if len(printable) <= _QUOTED else printable[:_QUOTED] + '…'}”"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -74,7 +74,7 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Paging:
-    """Which part of a list is shown: ``page`` from 1 on, of ``size`` rows each."""
+    """A page of a list: ``page`` from 1 on, of ``size`` rows each."""
 
     count: int
     size: int
@@ -92,12 +92,12 @@ class Paging:
 
     @property
     def begin(self) -> int:
-        """How many rows stand before this page."""
+        """How many rows are before this page."""
         return (self.page - 1) * self.size
 
     @property
     def end(self) -> int:
-        """How many rows stand up to the end of this page."""
+        """How many rows there are up to the end of this page."""
         return min(self.count, self.page * self.size)
 
 
@@ -115,7 +115,7 @@ COLLECT, EXCLUDE = "collect[]", "exclude[]"
 def chosen_collectors(
     collected: Sequence[str], excluded: Sequence[str], collectors: Mapping[str, bool]
 ) -> Collection[str]:
-    """Return the names of the collectors that are asked for; ``collectors`` maps each to whether it is enabled.
+    """Return the names of the requested collectors; ``collectors`` maps each to whether it is enabled.
 
     Raises WrongParameter where both parameters are given, and for a collector to collect that is unknown or disabled.
     Excluding such a collector changes nothing.

@@ -1,4 +1,4 @@
-"""uvicorn on a thread of its own, with an event loop of its own; the rest of the program sees neither."""
+"""uvicorn on a thread of its own, with an event loop of its own; no other module knows of either."""
 
 import contextlib
 import errno
@@ -15,19 +15,19 @@ from starlette.types import ASGIApp
 from exporter.errors import WebError
 from exporter.web.connections import Connections, Listener
 from exporter.web.log_limit import limit_libraries
-from exporter.web.protocol import HEAD_BYTES, KEEP_ALIVE_SECONDS, ImpatientProtocol
+from exporter.web.protocol import HEAD_BYTES, KEEP_ALIVE_SECONDS, TimeoutProtocol
 from exporter.web.tls import LiveContext
 from exporter.web.web_config import Access
 
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 _GRACE_SECONDS = 3
 _CONNECTIONS = 128
 # How many the system may hold until they are accepted. Beyond that it drops new connections, those of Prometheus too,
 # which are tried again after a second, three, seven; accepting as many takes a third of a second.
 _BACKLOG = 1_024
-# What the rest of the program may need: the history and its reserve, the sources, Alertmanagers, pages.
+# Descriptors that the rest of the program may need: the history and its reserve, the sources, Alertmanagers, pages.
 _DESCRIPTORS_OF_OTHERS = 112
-# However few descriptors there are: less than this serves nobody.
+# However few descriptors there are.
 _FEWEST_CONNECTIONS = 16
 # How long a thread that computes may keep an answer waiting, at each of its parts. Python's own is ten times as long.
 _SWITCH_SECONDS = 0.0005
@@ -53,16 +53,16 @@ class WebServer:
         access: Access | None = None,
         *,
         further: Sequence[tuple[str, int]] = (),
-        patience_seconds: float = _PATIENCE_SECONDS,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
         self._addresses = [(host, port), *further]
-        self.connections = Connections(_bound(), patience_seconds)
+        self.connections = Connections(_bound(), timeout_seconds)
         self._server = uvicorn.Server(_configuration(application, access or Access(), self.connections))
         self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
-        """The port listened on; before the start, the one asked for."""
+        """The port; before the start, the configured one."""
         return self.ports[0]
 
     @property
@@ -102,7 +102,7 @@ def _configuration(application: ASGIApp, access: Access, connections: Connection
         application,
         loop="asyncio",
         # uvicorn calls what it is given here as it would call a protocol class.
-        http=functools.partial(ImpatientProtocol, connections=connections, access=access),  # type: ignore[arg-type]
+        http=functools.partial(TimeoutProtocol, connections=connections, access=access),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -125,13 +125,13 @@ def _configuration(application: ASGIApp, access: Access, connections: Connection
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket here rather than in uvicorn, so that what is wrong is known at once."""
+    """Open the listening socket here rather than in uvicorn, so that errors are known at once."""
     if not 0 <= port <= 65_535:
         raise WebError(f"cannot listen on {_written(host, port)}: a port is a number from 0 to 65535")
     try:
         if host in {"", "::"} and socket.has_dualstack_ipv6():
             return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
-        family, address = _resolve(host or "0.0.0.0", port)  # noqa: S104 - "" asks for every address
+        family, address = _resolve(host or "0.0.0.0", port)  # noqa: S104 - "" is every address
         return socket.create_server(address, family=family, backlog=_BACKLOG)
     except OSError as error:
         raise WebError(f"cannot listen on {_written(host, port)}: {_advice(error)}") from None

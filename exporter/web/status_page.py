@@ -1,7 +1,4 @@
-"""The status page: whether the agent is healthy, which assets are past their SLA, which alerts fire.
-
-What comes from outside is escaped.
-"""
+"""The status page: the health of the agent, assets past their SLA, firing alerts."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ _FOLLOW: Mapping[str, Collection[str]] = {
     "rest": ("TableauRestTokenRefused", "TableauFreshnessSourceSilent"),
     HISTORY: ("TableauHistoryFileBusy", "TableauHistoryIncident", "TableauArchiveLagging"),
 }
-"""The alerts about nothing else than what is down, or is not written."""
+"""Alerts that only follow from a source that is down, or a history that is not written."""
 _SEVERITIES = ("critical", "warning", "info")
 
 
@@ -67,7 +64,7 @@ class StatusPage:
         self._environment = environment
 
     def render(self, status: Status, pages: Pages) -> bytes:
-        """Render the page as UTF-8; what UTF-8 cannot say becomes a question mark."""
+        """Render the page as UTF-8; unencodable characters become question marks."""
         found = troubles(status, pages.firing or ())
         is_waiting = any(source_state(source) == "waiting" for source in status.sources)
         sla = sla_of(pages, status.now)

@@ -1,4 +1,4 @@
-"""Answers of many megabytes: sent in parts, so that a connection keeps one part of them, and none waits for another."""
+"""Responses of many megabytes, sent in parts: a connection keeps one part, and none waits for another."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
@@ -8,33 +8,33 @@ from anyio.lowlevel import checkpoint
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from exporter.web.concurrency import Busy, Turns, busy
+from exporter.web.concurrency import Busy, ConcurrencyLimit, busy
 
-# What is given to a connection at once. asyncio copies what the system does not take, and uvicorn waits until most of
+# Bytes of one write. asyncio copies what the system does not accept, and uvicorn waits until most of
 # it is on its way; each time the interpreter may have to be waited for.
 _AT_ONCE = 1024 * 1024
 
 
 class LargeResponse(Response):
-    """An answer of known size. Where making a chunk takes milliseconds it has ``turns``, and is made in threads."""
+    """A response of known size. Where a chunk costs milliseconds there is a ``limit``, and threads compute it."""
 
     def __init__(
-        self, size: int, chunks: Iterator[bytes], headers: Mapping[str, str], turns: Turns | None = None
+        self, size: int, chunks: Iterator[bytes], headers: Mapping[str, str], limit: ConcurrencyLimit | None = None
     ) -> None:
         super().__init__(headers={**headers, "Content-Length": str(size)})
         self._chunks = chunks
-        self._turns = turns
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, and unless only that was asked for, chunk after chunk as long as somebody is there."""
+        """Send the head, and unless the method is HEAD, the chunks until the client disconnects."""
         if scope["method"] == "HEAD":
             await _send_head(self, send)
-        elif self._turns is None:
-            await _while_there(receive, partial(self._send, send))
+        elif self._limit is None:
+            await _until_disconnect(receive, partial(self._send, send))
         else:
             try:
-                with self._turns.seat():
-                    await _while_there(receive, partial(self._send, send))
+                with self._limit.admit():
+                    await _until_disconnect(receive, partial(self._send, send))
             except Busy:
                 await busy()(scope, receive, send)
 
@@ -50,34 +50,34 @@ class LargeResponse(Response):
     async def _next(self) -> bytes:
         """Return the next chunk; empty at the end."""
         following = partial(next, self._chunks, b"")
-        return following() if self._turns is None else await self._turns.run(following)
+        return following() if self._limit is None else await self._limit.run(following)
 
 
-class StreamedInTurn(Response):
-    """An answer that is made while it is sent, each part when it is its turn; of HEAD no part is made."""
+class LimitedStreamingResponse(Response):
+    """A response that is computed while it is sent, each part in a slot; nothing is computed for HEAD."""
 
-    def __init__(self, streamed: StreamingResponse, turns: Turns) -> None:
+    def __init__(self, streamed: StreamingResponse, limit: ConcurrencyLimit) -> None:
         super().__init__(status_code=streamed.status_code)
         self.raw_headers = streamed.raw_headers
         self._streamed = streamed
-        self._turns = turns
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, or that there is no seat for it."""
+        """Send the response, or 503 where too many are pending."""
         if scope["method"] == "HEAD":
             await _send_head(self, send)
             return
         self._streamed.body_iterator = self._parts(aiter(self._streamed.body_iterator))
         try:
-            with self._turns.seat():
-                await _while_there(receive, partial(self._streamed.stream_response, send))
+            with self._limit.admit():
+                await _until_disconnect(receive, partial(self._streamed.stream_response, send))
         except Busy:
             await busy()(scope, receive, send)
 
     async def _parts(self, parts: AsyncIterator[str | bytes | memoryview]) -> AsyncIterator[str | bytes | memoryview]:
-        """Yield what is made, and leave the turn to others while it is on its way."""
+        """Yield the parts, and hold no slot while a part is sent."""
         while True:
-            async with self._turns.turn():
+            async with self._limit.slot():
                 part = await anext(parts, None)
             if part is None:
                 return
@@ -89,8 +89,8 @@ async def _send_head(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _while_there(receive: Receive, sent: Callable[[], Awaitable[None]]) -> None:
-    """Send an answer, or stop where the client leaves: uvicorn would take all of it and drop it."""
+async def _until_disconnect(receive: Receive, sent: Callable[[], Awaitable[None]]) -> None:
+    """Send a response until the client disconnects: uvicorn would accept all of it and drop it."""
     async with create_task_group() as group:
 
         async def stop_when_it_leaves() -> None:

@@ -26,7 +26,7 @@ _FRESHNESS_SOURCES = {
 
 
 def environment(address: Callable[[str], str]) -> Environment:
-    """Return the environment of all pages; ``address`` tells where a static file is found."""
+    """Return the environment of all pages; ``address`` returns the URL of a static file."""
     made = Environment(
         loader=PackageLoader("exporter.web"),
         autoescape=True,
@@ -46,7 +46,7 @@ def environment(address: Callable[[str], str]) -> Environment:
 
 
 def encoded(environment: Environment, template: str, values: Mapping[str, Any]) -> bytes:
-    """Render a page as UTF-8; what UTF-8 cannot say becomes a question mark."""
+    """Render a page as UTF-8; unencodable characters become question marks."""
     return environment.get_template(template).render(values).encode(errors="replace")
 
 
@@ -97,7 +97,7 @@ def number(count: float) -> str:
 
 
 def hours(count: float) -> str:
-    """Write hours, to the tenth where that says something."""
+    """Write hours, with one decimal unless it is zero."""
     return f"{count:,.1f}".removesuffix(".0")
 
 

@@ -73,7 +73,7 @@ class TlsFiles:
 class Tls:
     """What is served now: loaded anew when a file changed, kept while the new files cannot be used.
 
-    Both the web server and the renderer ask, so a renewal is noticed also where nobody connects.
+    Both the web server and the renderer check, so a renewal is noticed also where nobody connects.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -145,7 +145,7 @@ class CertificateExpiry:
         self._holder = holder
 
     def at(self, now: float) -> Sequence[Block]:
-        """Return the block to be shown."""
+        """Return the metric."""
         del now
         tls = self._holder.tls
         instant = tls.served().expires_at if tls else None
@@ -159,7 +159,7 @@ class LiveContext(ssl.SSLContext):
 
     @classmethod
     def of(cls, holder: TlsHolder) -> "LiveContext":
-        """Wrap whoever knows the certificates of now."""
+        """Wrap the current context."""
         live = cls(ssl.PROTOCOL_TLS_SERVER)
         live._holder = holder
         return live

@@ -39,7 +39,7 @@ CONTENT_HEAD = (
 
 @dataclass(frozen=True)
 class Asked:
-    """What a page was asked for; an empty site is all of them."""
+    """The query parameters of the page; an empty site is all of them."""
 
     site: str = ""
     days: str = "8"
@@ -47,7 +47,7 @@ class Asked:
 
     @classmethod
     def of(cls, parameters: Parameters, sites: Sequence[str]) -> "Asked":
-        """Take the parameters of a page. Raises WrongParameter."""
+        """Parse the parameters of a page. Raises WrongParameter."""
         site = parameters.text("site")
         if site and site not in sites:
             raise WrongParameter("There is no such site; choose one from the list.")
@@ -55,28 +55,28 @@ class Asked:
 
     @property
     def is_of_unused(self) -> bool:
-        """Whether what is not used is asked for."""
+        """Whether a list of unused content is requested."""
         return self.unused_days > 0
 
     @property
     def unused_days(self) -> int:
-        """For how many days it was not used, 0 where what is used is asked for."""
+        """For how many days it was not used, 0 for the lists of used content."""
         days = self.of_content.removeprefix("unused")
         return int(days) if days != self.of_content else 0
 
     def content(self, pages: Pages) -> Content | None:
-        """Return what the list is made of, None where it cannot be told what was opened and what was not."""
+        """Return the content of the list, None where its use is unknown."""
         return None if pages.use is None or self.why_no_content(pages) else self._listed(pages)
 
     def why_no_content(self, pages: Pages) -> str:
-        """Say why the list is not shown where requests are; empty where it is."""
+        """Return why the list is missing although requests are known; empty where it is there."""
         return why_no_content(pages, self._listed(pages), self.unused_days)
 
     def _listed(self, pages: Pages) -> Content | None:
         return pages.views if self.of_content == "views" else pages.content
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the parameters that ask for the same, without those that go without saying."""
+        """Return the query parameters without default values."""
         defaults = Asked()
         names = {"site": "site", "days": "days", "of_content": "list"}
         return [(names[n], getattr(self, n)) for n in names if getattr(self, n) != getattr(defaults, n)]
@@ -84,7 +84,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Hours:
-    """The hours that are shown, their requests, and their people where these are counted."""
+    """The hours of the page, their requests, and their active users where these are counted."""
 
     hours: Numbers
     requests: Counts
@@ -105,7 +105,7 @@ class Opened:
 
 
 def sites_of(pages: Pages) -> list[str]:
-    """Return the sites that can be asked for."""
+    """Return the sites that can be chosen."""
     found = set(pages.use.requests) if pages.use else set()
     return sorted(found | set(pages.content.site if pages.content else ()) - {""}, key=str.casefold)
 
@@ -138,13 +138,13 @@ def places_of(content: Content, asked: Asked) -> npt.NDArray[np.int64]:
 
 
 def is_late(pages: Pages, now: float) -> bool:
-    """Whether what was counted is older than the exact interval that is kept explains."""
+    """Return whether the counts are older than the exact interval explains."""
     interval = pages.exact_interval or 0.0
     return pages.use is not None and now - pages.use.counted_at > max(LATE_SECONDS, LATE_INTERVALS * interval)
 
 
 def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
-    """Return what the page shows. Raises WrongParameter."""
+    """Return the template values of the page. Raises WrongParameter."""
     pairs, content = asked.pairs(), asked.content(pages)
     values: dict[str, Any] = {
         "asked": asked,
@@ -190,7 +190,7 @@ def _charts(hours: Hours) -> dict[str, Any]:
 
 
 def _active(pages: Pages, site: str, now: float) -> list[tuple[str, int]]:
-    """Return how many people are active in each window."""
+    """Return the active users of each window."""
     for block in pages.active:
         names = block.labels.names
         if ("site" in names) == bool(site):
@@ -260,7 +260,7 @@ NOT_ASKED = (
 
 
 def why_no_requests(pages: Pages, sources: Container[str]) -> str:
-    """Say why no requests are shown, empty where they are; ``sources`` are the names of those that are polled."""
+    """Return why there are no requests, empty where there are; ``sources`` are the names of those that are polled."""
     if "repository" not in sources:
         return ONLY_A_REPOSITORY
     if "http_requests" not in pages.watched:
@@ -274,7 +274,7 @@ def why_no_requests(pages: Pages, sources: Container[str]) -> str:
 
 
 def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> str:
-    """Say why a list of content is not shown where requests are, empty where it is; 0 days are of what is opened."""
+    """Return why a list of content is missing although requests are known, empty if it is there."""
     if "content" not in pages.watched:
         return "The collector content is switched off: nothing is known of workbooks that are opened or not."
     if listed is None:
@@ -291,7 +291,7 @@ def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> st
 
 
 def known_from(pages: Pages, unused_days: int) -> float | None:
-    """Return from when on a list can be told (Unix seconds), None where nobody knows; what is opened always can."""
+    """Return from when on a list is complete (Unix seconds), None if that is unknown."""
     if not unused_days:
         return 0.0
     since = None if pages.use is None else pages.use.loads_since

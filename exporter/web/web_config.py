@@ -1,4 +1,4 @@
-"""Who may ask, and over what: the web configuration file that all Prometheus exporters share.
+"""Users, TLS and headers: the web configuration file that all Prometheus exporters share.
 
 The format is exporter-toolkit's. What of it cannot be kept here is a fault, never a key without effect.
 """
@@ -50,11 +50,11 @@ class Access:
 
     @property
     def authenticates(self) -> bool:
-        """Whether nobody is answered without a user or a certificate."""
+        """Whether every request needs a user or a certificate."""
         return self.passwords is not None or (self.tls is not None and self.tls.requires_certificate)
 
     def adopt(self, other: "Access") -> None:
-        """Replace this access by a newly loaded one, or raise ConfigurationError where that takes a restart."""
+        """Replace this access by a newly loaded one, or raise ConfigurationError where that needs a restart."""
         faults = list(self._refusals(other))
         if faults:
             raise ConfigurationError(faults)

@@ -1,4 +1,4 @@
-"""Turns: what is costly is bounded, and keeps nothing else waiting."""
+"""ConcurrencyLimit: what is costly is bounded, and keeps nothing else waiting."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from exporter.exposition.pages import Pages
 from exporter.web.application import application
-from exporter.web.concurrency import Busy, FairQueue, Turns
+from exporter.web.concurrency import Busy, ConcurrencyLimit, FairQueue
 from tests.web.fakes import FakeEndpoint, ask
 
 GENEROUS = 60.0
@@ -124,12 +124,12 @@ async def _left(app: Starlette) -> None:
 
 def test_a_seat_is_free_again() -> None:
     """A seat is given back, whatever happens on it."""
-    turns = Turns(1, 1)
-    with turns.seat(), pytest.raises(Busy):
-        turns.seat().__enter__()
-    with contextlib.suppress(ZeroDivisionError), turns.seat():
+    limit = ConcurrencyLimit(1, 1)
+    with limit.admit(), pytest.raises(Busy):
+        limit.admit().__enter__()
+    with contextlib.suppress(ZeroDivisionError), limit.admit():
         raise ZeroDivisionError
-    with turns.seat():
+    with limit.admit():
         pass
 
 

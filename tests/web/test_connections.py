@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from exporter.web.application import application
-from exporter.web.protocol import ImpatientProtocol
+from exporter.web.protocol import TimeoutProtocol
 from exporter.web.server import WebServer
 from exporter.web.web_config import load_access
 from tests.web.fakes import FakeEndpoint, Started
@@ -33,10 +33,10 @@ Serve = Callable[..., WebServer]
 def serve(tmp_path: Path, started: Started) -> Serve:
     """Return a function that starts a server, over TLS if told so; all are stopped in the end."""
 
-    def start(*, tls: bool = False, patience_seconds: float = 30.0) -> WebServer:
+    def start(*, tls: bool = False, timeout_seconds: float = 30.0) -> WebServer:
         access = load_access(_web_config(tmp_path)) if tls else None
         app = application(FakeEndpoint(), access)
-        server = WebServer(app, "127.0.0.1", 0, access, patience_seconds=patience_seconds)
+        server = WebServer(app, "127.0.0.1", 0, access, timeout_seconds=timeout_seconds)
         return started(server)
 
     return start
@@ -149,7 +149,7 @@ def test_a_burst_waits_to_be_accepted() -> None:
 
 def test_places_are_given_back(serve: Serve) -> None:
     """A connection that is closed, by whichever side, counts no more."""
-    server = serve(patience_seconds=0.1)
+    server = serve(timeout_seconds=0.1)
     with connected(server), connected(server):
         until(lambda: server.connections.count == 2)
         until(lambda: server.connections.count == 0)
@@ -162,7 +162,7 @@ def test_places_are_given_back(serve: Serve) -> None:
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
 def test_a_handshake_that_stalls_is_cut_off(serve: Serve, sent: bytes) -> None:
     """Over TLS a client that sends no whole hello is closed after the same time as without."""
-    server = serve(tls=True, patience_seconds=0.1)
+    server = serve(tls=True, timeout_seconds=0.1)
     with connected(server) as client:
         client.sendall(sent)
         client.settimeout(30)
@@ -180,7 +180,7 @@ def test_a_handshake_takes_from_the_time_of_the_request(serve: Serve) -> None:
         with trusting().wrap_socket(plain, server_hostname="127.0.0.1"):
             until(lambda: len(server._server.server_state.connections) == 1)
             (protocol,) = server._server.server_state.connections
-            assert isinstance(protocol, ImpatientProtocol)
+            assert isinstance(protocol, TimeoutProtocol)
             assert protocol._until <= accepted_before + 30
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import h11
 
-from exporter.web.protocol import HEAD_BYTES, PassingConnection
+from exporter.web.protocol import HEAD_BYTES, ServerConnection
 
 
 def test_a_body_is_handed_on_as_it_is() -> None:
     """Heads are bytes, a body is the very object that was given, and an end that says nothing is empty."""
-    connection = PassingConnection(HEAD_BYTES)
+    connection = ServerConnection(HEAD_BYTES)
     connection.receive_data(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")
     assert isinstance(connection.next_event(), h11.Request)
     head = connection.send(h11.Response(status_code=200, headers=[("Content-Length", "6")]))
@@ -24,7 +24,7 @@ def test_a_body_is_handed_on_as_it_is() -> None:
 
 def test_chunks_are_framed() -> None:
     """A body of unknown length has its sizes before its parts."""
-    connection = PassingConnection(HEAD_BYTES)
+    connection = ServerConnection(HEAD_BYTES)
     connection.receive_data(b"GET /assets.csv HTTP/1.1\r\nHost: agent\r\n\r\n")
     connection.next_event()
     connection.send(h11.Response(status_code=200, headers=[]))

@@ -23,8 +23,8 @@ Serve = Callable[..., WebServer]
 def serve(started: Started) -> Serve:
     """Return a function that starts a server; all are stopped in the end."""
 
-    def start(host: str = "127.0.0.1", patience_seconds: float = 30.0) -> WebServer:
-        server = WebServer(application(FakeEndpoint()), host, 0, patience_seconds=patience_seconds)
+    def start(host: str = "127.0.0.1", timeout_seconds: float = 30.0) -> WebServer:
+        server = WebServer(application(FakeEndpoint()), host, 0, timeout_seconds=timeout_seconds)
         return started(server)
 
     return start
@@ -155,7 +155,7 @@ def test_gzip_arrives_as_rendered(serve: Serve) -> None:
 @pytest.mark.parametrize("request_", [b"", b"GET /metrics HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
     """A connection on which no request gets finished is closed without an answer."""
-    port = serve(patience_seconds=0.05).port
+    port = serve(timeout_seconds=0.05).port
     with contextlib.suppress(ConnectionResetError):  # how a client sees it whose last bytes were not read
         assert said(port, request_) == b""
 
@@ -182,9 +182,9 @@ def test_what_is_taken_is_counted() -> None:
     counted = CountedTransport(inner)
     counted.write(b"tableau")
     counted.write(b"up")
-    assert counted.taken == 0
+    assert counted.sent == 0
     inner.left = 4
-    assert counted.taken == 5
+    assert counted.sent == 5
     counted.abort()
     assert inner.left == 0
 

@@ -116,7 +116,7 @@ def test_nothing_is_made_for_who_has_left(port: int) -> None:
 @pytest.mark.parametrize("coding", [b"gzip", b"identity"])
 def test_a_slow_reader_gets_all(coding: bytes) -> None:
     """An answer may take many times the patience of the server, as long as some of it is taken now and then."""
-    server = WebServer(application(FakeEndpoint(rendering=LargeRendering())), "127.0.0.1", 0, patience_seconds=2.0)
+    server = WebServer(application(FakeEndpoint(rendering=LargeRendering())), "127.0.0.1", 0, timeout_seconds=2.0)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         begun(slow, coding)
@@ -133,7 +133,7 @@ def test_a_slow_reader_gets_all(coding: bytes) -> None:
 @pytest.mark.parametrize("coding", [b"gzip", b"identity"])
 def test_who_stops_reading_is_cut_off(coding: bytes) -> None:
     """A client that takes nothing of an answer any more loses its connection, before the end of the answer."""
-    server = WebServer(application(FakeEndpoint(rendering=LargeRendering())), "127.0.0.1", 0, patience_seconds=0.5)
+    server = WebServer(application(FakeEndpoint(rendering=LargeRendering())), "127.0.0.1", 0, timeout_seconds=0.5)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as stalled:
         LargeRendering.ended = 0
