@@ -1,6 +1,6 @@
 """Prometheus and Alertmanager beside the demo, where they are installed: the shipped rules, and what becomes of them.
 
-What is not there, or does not start, is said in one line, and the demo goes on without it.
+A program that is missing, or does not start, is reported in one line, and the demo goes on without it.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from exporter.demo import fast_rules
-from exporter.demo.child_process import Guest, installed
+from exporter.demo.child_process import ChildProcess, installed
 from exporter.demo.fast_rules import ALERTMANAGER_FILE, RULES_FILE, shipped_file
 from exporter.demo.notices import FIRING, Alert, Notices, Pace, line
 from exporter.demo.postgres import HOST
@@ -34,16 +34,16 @@ STALE = "TableauAssetStale"
 class Alerting:
     """A context manager: Alertmanager runs inside, Prometheus from ``scrape()`` on.
 
-    ``mend`` has the broken refresh of one asset succeed: of the first that is told to be stale.
+    ``fix`` makes the broken refresh of one asset succeed: that of the first alert on a stale asset.
     """
 
-    def __init__(self, folder: Path, ended: threading.Event, mend: Callable[[str], bool]) -> None:
-        self.prometheus: Guest | None = None
-        self.alertmanager: Guest | None = None
+    def __init__(self, folder: Path, ended: threading.Event, fix: Callable[[str], bool]) -> None:
+        self.prometheus: ChildProcess | None = None
+        self.alertmanager: ChildProcess | None = None
         self._folder = folder
         self._ended = ended
-        self._mend = mend
-        self._mended: object = None
+        self._fix = fix
+        self._fixed: object = None
         self._receiver = Receiver()
         self._notices = Notices()
         self._pace = Pace(time.monotonic)
@@ -68,7 +68,7 @@ class Alerting:
         self.prometheus = self._started(self._stack, "Prometheus", PROMETHEUS_PROGRAMS, self._prometheus)
 
     def pages(self) -> dict[str, str]:
-        """Return the addresses to look at."""
+        """Return the addresses of the pages."""
         pages = {}
         if self.prometheus:
             found = (path for path in ALERT_PAGES if self.prometheus.get(path)[0] == 200)
@@ -78,71 +78,71 @@ class Alerting:
         return pages
 
     def news(self) -> Iterator[str]:
-        """Yield a line for whatever happened since the last time; asked for again and again."""
+        """Yield a line for each event since the last call."""
         self._give_rules()
-        for guest in (self.prometheus, self.alertmanager):
-            if guest is not None and guest.died():
-                yield f"{guest.name} has ended: {guest.complaint()}; the demo goes on without it"
+        for child in (self.prometheus, self.alertmanager):
+            if child is not None and child.died():
+                yield f"{child.name} has ended: {child.complaint()}; the demo goes on without it"
         yield from self._notes
         self._notes.clear()
         if withheld := self._pace.withheld():
             yield f"... and {withheld} more: {', '.join(self.pages().values())}"
         for alert, receivers in self._notices.new(self._receiver.arrived()):
-            mends = self._mends(alert)
-            # The one that somebody sees to is always shown, in its beginning and its end.
-            if self._pace.allows() or alert.labels.get("asset_id", "") == self._mended:
+            fixes = self._fixes(alert)
+            # The one that is fixed is always printed, firing and resolved.
+            if self._pace.allows() or alert.labels.get("asset_id", "") == self._fixed:
                 yield line(alert, receivers)
-            if mends:
-                yield "(somebody sees to this asset now: its refresh succeeds in some seconds)"
+            if fixes:
+                yield "(the refresh of this asset is fixed now: it succeeds in some seconds)"
 
-    def _mends(self, alert: Alert) -> bool:
-        """Have the first asset that is told to be stale refreshed, if its refresh is what is broken."""
+    def _fixes(self, alert: Alert) -> bool:
+        """Fix the refresh of the first stale asset whose refresh is broken."""
         stale = alert.status == FIRING and alert.labels.get("alertname") == STALE
         asset = alert.labels.get("asset_id")
-        if self._mended is not None or not stale or not self._mend(str(asset)):
+        if self._fixed is not None or not stale or not self._fix(str(asset)):
             return False
-        self._mended = asset
+        self._fixed = asset
         return True
 
     def _started(
-        self, stack: ExitStack, name: str, programs: tuple[str, ...], command: Callable[[str, Guest], list[str]]
-    ) -> Guest | None:
+        self, stack: ExitStack, name: str, programs: tuple[str, ...], command: Callable[[str, ChildProcess], list[str]]
+    ) -> ChildProcess | None:
         program = installed(programs)
         if program is None:
             self._notes.append(f"{name} is not installed ({TO_INSTALL}): the demo goes on without it")
             return None
-        guest = Guest(name, self._folder)
-        stack.callback(guest.stop)
+        child = ChildProcess(name, self._folder)
+        stack.callback(child.stop)
         try:
-            guest.start(command(program, guest))
-            wrong = guest.wait(self._ended)
+            child.start(command(program, child))
+            wrong = child.wait(self._ended)
         except (DemoError, OSError) as error:
             wrong = f"{name} did not start: {error}"
         if wrong is None:
-            return guest
-        guest.stop()
+            return child
+        child.stop()
         self._notes.append(f"{wrong}; the demo goes on without it")
         return None
 
-    def _alertmanager(self, program: str, guest: Guest) -> list[str]:
+    def _alertmanager(self, program: str, child: ChildProcess) -> list[str]:
         path = self._folder / ALERTMANAGER_FILE
         path.write_text(fast_rules.alertmanager(shipped_file(ALERTMANAGER_FILE).read_text(), self._receiver.url))
         return [
             program,
             f"--config.file={path}",
             f"--storage.path={self._folder / 'alertmanager'}",
-            f"--web.listen-address={guest.address}",
+            f"--web.listen-address={child.address}",
             "--cluster.listen-address=",
         ]
 
-    def _prometheus(self, program: str, guest: Guest) -> list[str]:
+    def _prometheus(self, program: str, child: ChildProcess) -> list[str]:
         (self._folder / RULES_FILE).write_text(fast_rules.rules(shipped_file(RULES_FILE).read_text()))
         self._configure(None)
         return [
             program,
             f"--config.file={self._configuration}",
             f"--storage.tsdb.path={self._folder / 'prometheus'}",
-            f"--web.listen-address={guest.address}",
+            f"--web.listen-address={child.address}",
         ]
 
     @property

@@ -25,7 +25,7 @@ class Run:
     started_at: datetime
     completed_at: datetime
     started: bool = False
-    mended: bool = False
+    fixed: bool = False
 
 
 class Backgrounder:
@@ -56,15 +56,15 @@ class Backgrounder:
             return
         self._queue(tables, self._random.choice(idle), now)
 
-    def mendable(self, luid: str) -> bool:
+    def fixable(self, luid: str) -> bool:
         """Tell whether the content's refresh was broken when the company was built."""
         return luid in self._broken
 
-    def mend(self, tables: Written, luid: str, now: datetime) -> None:
-        """Have somebody see to a broken refresh: it is run at once, and succeeds."""
+    def fix(self, tables: Written, luid: str, now: datetime) -> None:
+        """Fix a broken refresh: it is run at once, and succeeds."""
         task = self._broken[luid]
         run = next((run for run in self._runs if run.task is task), None) or self._queue(tables, task, now)
-        run.mended = True
+        run.fixed = True
         run.started_at = min(run.started_at, now + timedelta(seconds=1))
         run.completed_at = min(run.completed_at, now + timedelta(seconds=3))
 
@@ -113,7 +113,7 @@ class Backgrounder:
 
     def _end(self, tables: Written, run: Run) -> None:
         failures = int(str(run.task["consecutive_failure_count"]))
-        failed = not run.mended and self._random.random() < (RELAPSE if failures else MISHAP)
+        failed = not run.fixed and self._random.random() < (RELAPSE if failures else MISHAP)
         job = {
             "completed_at": run.completed_at,
             "updated_at": run.completed_at,
@@ -125,7 +125,7 @@ class Backgrounder:
         if not failed:
             change["last_success_completed_at"] = run.completed_at
             self._refresh(tables, run)
-            if run.mended:
+            if run.fixed:
                 self._resume(run.task, change)
         elif failures + 1 >= PATIENCE:
             change["state"] = SUSPENDED

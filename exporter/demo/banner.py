@@ -1,4 +1,4 @@
-"""What the demo prints: where to look, and at what."""
+"""The banner that the demo prints: addresses and commands to try."""
 
 import sys
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ SERVER = """\
 Requests arrive and extracts are refreshed while you look. Ctrl-C ends it and cleans up.
 """
 ALERTS = """
-Alerts arise from the rules in alerts/, and go the ways of its example for Alertmanager. So that nobody has to wait, in
-the copies in {folder}
+Alerts come from the rules in alerts/ and are routed as in its example for Alertmanager. To keep waits short, in the
+copies in {folder}
 a minute of a wait is a second (for, keep_firing_for, group_wait, group_interval), rules are evaluated every
-{interval} seconds, and a webhook of the demo stands in for every receiver. Nothing else is changed. What is stale now
-is told within a minute, here below; then somebody sees to one asset, and it is told to be resolved.
+{interval} seconds, and a webhook of the demo stands in for every receiver. Nothing else is changed. Assets that are
+stale now are notified within a minute, here below; then the refresh of one is fixed, and its alert is resolved.
 """
 CLOUD = """\
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_up'
@@ -40,7 +40,7 @@ Ctrl-C ends it and cleans up.
 """
 
 
-def guide(
+def banner(
     *,
     cloud: bool,
     people: int,
@@ -50,7 +50,7 @@ def guide(
     audit: Path,
     alerts: Mapping[str, str] | None = None,
 ) -> str:
-    """Say what there is and what to look at; ``alerts`` are the pages of what alerts go through, if they do."""
+    """Return the banner; ``alerts`` are the pages of Prometheus and Alertmanager, if they run."""
     text = f"{HEAD}{CLOUD if cloud else SERVER}{ALERTS if alerts else ''}"
     return text.format(
         kind="Tableau Cloud" if cloud else "Tableau Server",

@@ -1,4 +1,4 @@
-"""A program of others that runs as long as the demo; what it says goes to a file of the demo's folder."""
+"""A program that runs as long as the demo; its output goes to a file of the demo's folder."""
 
 import http.client
 import re
@@ -24,8 +24,8 @@ def installed(names: Sequence[str]) -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-class Guest:
-    """One program that serves HTTP on 127.0.0.1, at a port that nobody else has."""
+class ChildProcess:
+    """One program that serves HTTP on 127.0.0.1, at a free port."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -53,7 +53,7 @@ class Guest:
         self._watch = processes.watch(self._process.pid)
 
     def wait(self, ended: threading.Event) -> str | None:
-        """Wait until it is ready, or the demo is to end; return what is wrong where it does not get there."""
+        """Wait until it is ready, or the demo is to end; return what is wrong if it does not become ready."""
         patience = time.monotonic() + START_SECONDS
         while not ended.is_set():
             if self.pid is None:
@@ -86,7 +86,7 @@ class Guest:
 
     def complaint(self) -> str:
         """Return the first line of its log that complains, or the last one of all."""
-        lines = self.log.read_text(errors="replace").splitlines() or ["it said nothing"]
+        lines = self.log.read_text(errors="replace").splitlines() or ["it printed nothing"]
         return visible(one_line(next(filter(COMPLAINT.search, lines), lines[-1])))
 
     def stop(self) -> None:

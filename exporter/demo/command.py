@@ -1,4 +1,4 @@
-"""``tableau-exporter demo``: a simulated Tableau that lives, and the real agent on it."""
+"""``tableau-exporter demo``: a simulated Tableau with live traffic, and the real agent on it."""
 
 import math
 import shutil
@@ -16,9 +16,9 @@ from exporter import app, collectors, logs
 from exporter.config import RunOptions
 from exporter.demo import fast_rules, scenario
 from exporter.demo.alerting import Alerting
-from exporter.demo.banner import guide
+from exporter.demo.banner import banner
 from exporter.demo.postgres import HOST
-from exporter.demo.scenario import configured
+from exporter.demo.scenario import write_configuration
 from exporter.errors import DemoError
 
 WAKE_SECONDS = 0.5
@@ -36,7 +36,7 @@ def run(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bo
             with (
                 _recorded(folder / "agent.log") as configure_logs,
                 scenario.cloud() if cloud else scenario.server() as found,
-                Alerting(folder, ended, found.mend) if alerts else nullcontext() as alerting,
+                Alerting(folder, ended, found.fix) if alerts else nullcontext() as alerting,
             ):
                 _watch(found, folder, port, ended, seconds, alerting, configure_logs)
         finally:
@@ -69,7 +69,7 @@ def _watch(
 ) -> None:
     notified = alerting.alertmanager if alerting else None
     alertmanagers = [f"http://{notified.address}"] if notified else []
-    configuration = configured(found, folder, port, scenario.AGENT, alertmanagers)
+    configuration = write_configuration(found, folder, port, scenario.AGENT, alertmanagers)
     options = RunOptions(configuration, config_file_explicit=True)
     loaded = options.load(collectors.discover())
     redactor = configure_logs(loaded.log.level, loaded.log.format)
@@ -78,16 +78,16 @@ def _watch(
     try:
         if alerting:
             alerting.scrape(agent.port)
-        told = guide(
+        text = banner(
             cloud=found.repository is None,
             people=len(found.company.tables["system_users"]),
             port=agent.port,
             tableau=found.tableau.url,
             history=folder / "history.duckdb",
-            audit=configured(found, folder, port, scenario.VISITOR),
+            audit=write_configuration(found, folder, port, scenario.VISITOR),
             alerts=alerting.pages() if alerting else None,
         )
-        print(told, flush=True)  # noqa: T201
+        print(text, flush=True)  # noqa: T201
         until = math.inf if seconds is None else time.monotonic() + seconds
         # A signal that reaches another thread does not wake this one, so it wakes by itself.
         while not ended.is_set() and time.monotonic() < until:
@@ -108,7 +108,7 @@ def _recorded(path: Path) -> Iterator[logs.Configure]:
         try:
             yield lambda _, log_format: logs.configure("error", log_format, record=record)
         finally:
-            logs.configure("error")  # whoever is late does not write into a file that is closed
+            logs.configure("error")  # a late event is not written into a closed file
 
 
 @contextmanager

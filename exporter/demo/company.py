@@ -16,7 +16,7 @@ from exporter.repository.connection import Connection
 
 @dataclass(frozen=True)
 class Company:
-    """Rows by table, and the assets with the story that each of them tells (kinds: see ``content.py``)."""
+    """Rows by table, and the assets with the kind of each (see ``content.py``)."""
 
     now: datetime
     tables: Mapping[str, Sequence[Row]]
@@ -33,7 +33,7 @@ class Company:
         return cls(now, draft.tables, tuple(draft.assets))
 
     def of_kind(self, table: str, kind: str) -> list[Row]:
-        """Return the workbooks, datasources or flows that tell one story."""
+        """Return the workbooks, datasources or flows of one kind."""
         return [asset.row for asset in self.assets if asset.table == table and asset.kind == kind]
 
     def insert(self, connection: Connection, version: str) -> None:
@@ -76,7 +76,7 @@ DEVICES = ("desktop", "tablet", "phone")
 
 
 def extras(draft: Draft) -> None:
-    """Fill the remaining tables; people and content must stand."""
+    """Fill the remaining tables; people and content must exist."""
     for site in draft.tables["sites"]:
         _tags(draft, site["id"])
         _statistics(draft, site["id"])

@@ -1,6 +1,6 @@
 """Projects, workbooks, views, data sources, flows and what they are connected to.
 
-Each asset tells one story about its data, its *kind*:
+Each asset has a *kind* of data:
 
     healthy       an extract, refreshed as scheduled          never        published with an extract, never refreshed
     incremental   refreshed by increments only                live         no extract at all
@@ -8,7 +8,7 @@ Each asset tells one story about its data, its *kind*:
     suspended     failed too often, Tableau gave up           mixed        (workbook) an extract and published sources
     disabled      its task was switched off                   deleted      in the recycle bin
     unscheduled   an extract without any task                 archived     (data source, flow) put away
-                                                              private      (workbook) in somebody's Personal Space
+                                                              private      (workbook) in a Personal Space
 """
 
 import itertools
@@ -29,7 +29,7 @@ KINDS = {
     "datasources": (*(kind for kind in SPECIAL if kind != "deleted"), "archived"),
     "flows": ("failing", "deleted", "archived", "never"),
 }
-# What the rest tells: mostly that all is well.
+# The kinds of the rest: mostly healthy.
 USUAL = {
     "workbooks": {"healthy": 40, "published": 35, "live": 10, "incremental": 5, "mixed": 5, "failing": 3, "never": 2},
     "datasources": {"healthy": 70, "incremental": 12, "live": 10, "failing": 4, "suspended": 2, "unscheduled": 2},
@@ -165,7 +165,7 @@ def _datasource(draft: Draft, site: Row, name: str, kind: str) -> None:
 
 
 def _datasource_row(draft: Draft, site: Row, name: str, kind: str, workbook: Row | None) -> Row:
-    """Add a published data source, or one that is embedded in a workbook and must be taken for no asset."""
+    """Add a published data source, or one that is embedded in a workbook and is no asset."""
     values = _common(draft, site, name, kind) | _extract_columns(kind)
     values |= {
         "repository_url": slug(name, _urls(draft, "datasources", site)),

@@ -27,7 +27,7 @@ SMALL = Scale(people=60, workbooks=48, datasources=24, flows=8)
 
 
 class Asset(NamedTuple):
-    """A workbook, data source or flow, and the ``kind`` of story that it tells (see ``content.py``)."""
+    """A workbook, data source or flow, and its ``kind`` (see ``content.py``)."""
 
     kind: str
     table: str
@@ -65,13 +65,13 @@ class Draft:
         return [row for row in self.tables[table] if row["site_id"] == site_id]
 
 
-def slug(name: str, taken: set[str]) -> str:
-    """Make the URL part that Tableau would make of a name, unlike those already ``taken``, and take it."""
+def slug(name: str, used: set[str]) -> str:
+    """Make the URL part that Tableau would make of a name, unlike those already ``used``, and add it to them."""
     stem = SLUG.sub("", name)[:80] or "_"
     result = stem
     number = 0
-    while result in taken:
+    while result in used:
         number += 1
         result = f"{stem}_{number}"
-    taken.add(result)
+    used.add(result)
     return result

@@ -1,6 +1,6 @@
 """The shipped alert rules and the shipped example for Alertmanager, found and given shorter waits for a demo.
 
-Their waits are for a Tableau that people work with. Nobody looks at a demo for ten minutes.
+Their waits are for a real Tableau: too long for a demo.
 """
 
 import re
@@ -15,7 +15,7 @@ from exporter.alerting.notifier import Tempo
 from exporter.alerting.rules import RULES
 from exporter.errors import DemoError
 
-# A minute becomes a second. How often something is said again stays as it is: nothing is to be said twice.
+# A minute becomes a second. repeat_interval stays: nothing is to be notified twice.
 FACTOR = 60
 INTERVAL_SECONDS = 2
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -35,7 +35,7 @@ def shorter(span: str) -> str:
 
 
 def tempo() -> Tempo:
-    """Return the agent's own rules with the same shorter waits; it looks before Prometheus can."""
+    """Return the agent's own rules with the same shorter waits; it evaluates before Prometheus can."""
     rules = [
         replace(rule, wait_seconds=rule.wait_seconds / FACTOR, keep_seconds=rule.keep_seconds / FACTOR)
         for rule in RULES
@@ -92,7 +92,7 @@ INSTALLED = f"share/{DISTRIBUTION}/alerts"
 
 
 def shipped_file(name: str) -> Path:
-    """Return where a file of ``alerts/`` stands."""
+    """Return the path of a file of ``alerts/``."""
     for path in (CHECKOUT / name, *_installed(name)):
         if path.is_file():
             return path

@@ -90,7 +90,7 @@ def job(draft: Draft, work: str, at: datetime, owner: Row, work_task: Row | None
         "completed_at": completed_at if done else None,
         "updated_at": min(completed_at, draft.now),
         "job_name": job_name,
-        # Tableau writes 1 until a job is done: the code says something only beside completed_at.
+        # Tableau writes 1 until a job is done: the code has a meaning only beside completed_at.
         "finish_code": code if done else FAILURE,
         "priority": 50,
         "title": owner["name"],
@@ -147,7 +147,7 @@ def housekeeping(draft: Draft, days: int) -> list[Row]:
 
 
 def under_way(draft: Draft) -> list[Row]:
-    """Return refreshes that somebody started by hand just now: some run, some wait; none has a task."""
+    """Return refreshes that were started by hand just now: some run, some wait; none has a task."""
     queue = []
     healthy = [asset for asset in draft.assets if asset.kind == "healthy" and asset.table != "flows"]
     for number, asset in enumerate(draft.random.sample(healthy, 6)):

@@ -1,4 +1,4 @@
-"""The server while somebody looks at it: requests, logins and refreshes happen in real time."""
+"""Live traffic of the simulated server: requests, logins and refreshes in real time."""
 
 import heapq
 import itertools
@@ -23,7 +23,7 @@ VISITS_PER_SECOND = 0.6
 SECONDS_PER_REFRESH = 15.0
 # Requests that take longer than this are first written open, and completed later.
 SLOW = timedelta(seconds=0.5)
-# After a pause (a suspended laptop, a jump of the clock) nobody catches up on more than this.
+# After a pause (a suspended laptop, a jump of the clock) no more than this is caught up on.
 LONGEST_STEP = timedelta(seconds=30)
 
 
@@ -61,7 +61,7 @@ class Living:
         self._planned: list[tuple[datetime, int, Row]] = []
         self._open: list[tuple[datetime, int, int, object]] = []
         self._counter = itertools.count()
-        self._mending: deque[str] = deque()
+        self._fixing: deque[str] = deque()
         self._last: datetime | None = None
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
@@ -88,15 +88,15 @@ class Living:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def mend(self, luid: str) -> bool:
+    def fix(self, luid: str) -> bool:
         """Have the broken refresh of some content succeed at the next steps; false where none was broken."""
-        mendable = self._backgrounder.mendable(luid)
-        if mendable:
-            self._mending.append(luid)
-        return mendable
+        fixable = self._backgrounder.fixable(luid)
+        if fixable:
+            self._fixing.append(luid)
+        return fixable
 
     def step(self, now: datetime) -> Movement:
-        """Do everything that is due since the last step; the first step looks back one second."""
+        """Do everything that is due since the last step; the first step covers one second."""
         since = max(self._last or now - timedelta(seconds=1), now - LONGEST_STEP)
         self._last = now
         self._plan(since, now)
@@ -107,9 +107,9 @@ class Living:
         tables = Repository(connection, self._version)
         if self._chance(since, now, 1 / SECONDS_PER_REFRESH):
             self._backgrounder.queue(tables, now)
-        while self._mending:
-            self._backgrounder.mend(tables, self._mending[0], now)
-            self._mending.popleft()
+        while self._fixing:
+            self._backgrounder.fix(tables, self._fixing[0], now)
+            self._fixing.popleft()
         return Movement(requests, completed, logins, self._backgrounder.work(tables, now))
 
     def _run(self) -> None:
@@ -119,7 +119,7 @@ class Living:
             try:
                 self.step(self._clock())
             except Connection.Error:
-                # The server restarts, or somebody drops what we write to: both are part of life.
+                # The server restarts, or a table that we write to is dropped: both happen.
                 self._disconnect()
                 pause = RECONNECT_SECONDS
 

@@ -54,10 +54,10 @@ SOURCES = (
 )
 DATABASES = ("sqlserver", "postgres", "snowflake", "oracle", "redshift", "excel-direct")
 
-# Workbooks that stand on every site under the same name and the same repository_url.
+# Workbooks that exist on every site under the same name and the same repository_url.
 EVERYWHERE = ("Executive Dashboard", "Sales Overview", "Pipeline")
 
-# Names that somebody once typed: each broke a program that took names for well-behaved.
+# Names as users type them: each broke some program.
 ODD = (
     'O\'Reilly "quoted" `name`',
     "back\\slash \\n \\u0041",
@@ -75,7 +75,7 @@ ODD = (
     "Robert'); DROP TABLE workbooks;--",
 )
 
-# Tops of the project trees and what stands below them.
+# Tops of the project trees and the projects below them.
 PROJECTS: Tree = {
     "Sales": {"EMEA": {"Archive": {}}, "Americas": {}, "APAC": {}},
     "Finance": {"EMEA": {"Month End": {}}, "Audit": {}},

@@ -1,4 +1,4 @@
-"""Notifications as lines for a person. Names in them are strangers': nothing that moves a cursor is printed."""
+"""Notifications as lines on the terminal. Names in them come from outside: no control character is printed."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -21,12 +21,12 @@ class Alert(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What tells it from every other."""
+        """The identity of the alert."""
         return repr(sorted(self.labels.items()))
 
 
 class Pace:
-    """How many lines a person gets in half a minute; the rest is counted, and said once when it is over."""
+    """Limits the lines of half a minute; the rest is counted, and reported once at its end."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class Pace:
         self._withheld = 0
 
     def allows(self) -> bool:
-        """Tell whether another line may be shown now."""
+        """Return whether another line may be printed now."""
         if self._clock() >= self._until and not self._withheld:
             self._until, self._left = self._clock() + PACE_SECONDS, PACE_LINES
         if self._left == 0:
@@ -45,7 +45,7 @@ class Pace:
         return True
 
     def withheld(self) -> int:
-        """Return how many lines were not shown in the half minute that is over now; else 0."""
+        """Return how many lines were withheld in the half minute that is over now; else 0."""
         if self._clock() < self._until:
             return 0
         count, self._withheld = self._withheld, 0
@@ -53,7 +53,7 @@ class Pace:
 
 
 class Notices:
-    """What has been told to whom: a group is sent whole whenever one of its alerts changes."""
+    """The notifications that were printed, by receiver: a group is sent whole whenever one of its alerts changes."""
 
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], str] = {}
@@ -68,33 +68,33 @@ class Notices:
                     continue
                 self._told[alert.identity, receiver] = alert.status
                 news.setdefault((alert.identity, alert.status), (alert, []))[1].append(receiver)
-        return sorted(news.values(), key=lambda told: told[0].labels.get("severity") != "critical")
+        return sorted(news.values(), key=lambda item: item[0].labels.get("severity") != "critical")
 
 
 def line(alert: Alert, receivers: list[str]) -> str:
-    """Say what fires or is resolved: severity, asset, hours, promise, owner, and who is told."""
-    name, severity = (_shown(alert.labels.get(key, "")) for key in ("alertname", "severity"))
-    told = ", ".join(map(_shown, receivers))
-    return f"{alert.status:<8}  {severity:<8}  {name}: {_asset(alert) or _summary(alert)}  -> {told}"
+    """Return the line of an alert: status, severity, asset, age, SLA, owner and receivers."""
+    name, severity = (_printable(alert.labels.get(key, "")) for key in ("alertname", "severity"))
+    names = ", ".join(map(_printable, receivers))
+    return f"{alert.status:<8}  {severity:<8}  {name}: {_asset(alert) or _summary(alert)}  -> {names}"
 
 
 def _asset(alert: Alert) -> str:
-    labels = {key: _shown(value) for key, value in alert.labels.items()}
+    labels = {key: _printable(value) for key, value in alert.labels.items()}
     if not labels.get("asset_name"):
         return ""
-    hours, promised = (_shown(alert.annotations.get(key, "")) for key in ("hours", "promised"))
+    hours, sla = (_printable(alert.annotations.get(key, "")) for key in ("hours", "promised"))
     # What a resolved alert was is no longer so.
     was = "was " if alert.status == RESOLVED else ""
-    age = f", {was}{hours} hours old, promised {promised}" if hours else ""
+    age = f", {was}{hours} hours old, SLA {sla}" if hours else ""
     place = f'{labels.get("asset_type", "asset")} "{labels["asset_name"]}" in {labels.get("project", "?")}'
     return f"{place}{age}, owner {labels.get('content_owner') or 'unknown'}"
 
 
 def _summary(alert: Alert) -> str:
-    return _shown(alert.annotations.get("summary", ""))
+    return _printable(alert.annotations.get("summary", ""))
 
 
-def _shown(value: object) -> str:
+def _printable(value: object) -> str:
     text = visible(one_line(value))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 

@@ -11,7 +11,7 @@ def place(draft: Draft, row: Row, content_type: str) -> None:
     if row["project_id"] is None:
         return
     project_id = row["project_id"]
-    # Where both exist, projects_contents is right: some content was moved and its own column tells the old place.
+    # Where both exist, projects_contents is right: some content was moved and its own column has the previous project.
     if draft.random.random() < 0.1:
         project_id = draft.random.choice(draft.of_site("projects", row["site_id"]))["id"]
     draft.add(
@@ -64,7 +64,7 @@ def extract(draft: Draft, workbook_id: object, datasource_id: object, owner: Row
 
 def views(draft: Draft, workbook: Row) -> None:
     """Give a workbook its sheets; the first one is called the same everywhere."""
-    taken: set[str] = set()
+    used: set[str] = set()
     names = ["Overview", *draft.random.sample(SHEETS[1:], draft.random.randint(1, 6))]
     if draft.random.random() < 0.1:
         names.append(draft.random.choice(ODD))
@@ -73,7 +73,7 @@ def views(draft: Draft, workbook: Row) -> None:
             "views",
             {
                 "name": name,
-                "repository_url": f"{workbook['repository_url']}/sheets/{slug(name, taken)}",
+                "repository_url": f"{workbook['repository_url']}/sheets/{slug(name, used)}",
                 "created_at": workbook["created_at"],
                 "updated_at": workbook["updated_at"],
                 "workbook_id": workbook["id"],

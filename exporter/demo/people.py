@@ -32,7 +32,7 @@ SITES = (
     Site("EMEA <Region>", "emea", "Asia/Dubai", 4, 15),
 )
 
-# Tableau's published role names with what they are shown as and how common they are here.
+# Tableau's published role names, their display names, and how common they are here.
 SITE_ROLES = (
     ("SiteAdministratorCreator", "Site Administrator Creator", 1),
     ("SiteAdministratorExplorer", "Site Administrator Explorer", 2),
@@ -42,7 +42,7 @@ SITE_ROLES = (
     ("Explorer", "Explorer", 25),
     ("Viewer", "Viewer", 44),
     ("Unlicensed", "Unlicensed", 7),
-    ("Guest", "Guest", 0),
+    ("ChildProcess", "ChildProcess", 0),
 )
 
 
@@ -53,11 +53,11 @@ def people(draft: Draft) -> None:
     _roles(draft)
     for name, short_name, family in (("local", "local", "local"), ("corp.example.com", "CORP", "ActiveDirectory")):
         draft.add("domains", {"name": name, "short_name": short_name, "active": True, "family": family})
-    for name, shown in (("_system", "System"), ("guest", "Guest")):
-        account = _account(draft, name, shown, domain=1)
+    for name, display_name in (("_system", "System"), ("guest", "ChildProcess")):
+        account = _account(draft, name, display_name, domain=1)
         for site_row in draft.tables["sites"]:
-            _seat(draft, account, site_row, role="Guest")
-    # Twice the same login name: only the domain tells them apart.
+            _seat(draft, account, site_row, role="ChildProcess")
+    # Twice the same login name: only the domain differs.
     _everywhere(draft, _account(draft, "jsmith", "Jo Smith", domain=1))
     _everywhere(draft, _account(draft, "jsmith", "John Smith", domain=2))
     while len(draft.tables["system_users"]) < draft.scale.people:
@@ -89,16 +89,16 @@ def _site(draft: Draft, site: Site) -> None:
 
 
 def _roles(draft: Draft) -> None:
-    # The numbers are shuffled on purpose: whoever writes them down instead of joining is wrong here.
+    # The numbers are shuffled on purpose: a program that hard-codes them is wrong here.
     ids = draft.random.sample(range(1, 30), len(SITE_ROLES))
-    for rank, (key, (name, shown, _)) in enumerate(zip(ids, SITE_ROLES, strict=True)):
-        row = draft.add("site_roles", {"name": name, "licensing_rank": 100 - rank, "display_name": shown})
+    for rank, (key, (name, display_name, _)) in enumerate(zip(ids, SITE_ROLES, strict=True)):
+        row = draft.add("site_roles", {"name": name, "licensing_rank": 100 - rank, "display_name": display_name})
         row["id"] = key
     for rank, name in enumerate(("Unlicensed", "Viewer", "Explorer", "Creator")):
         draft.add("licensing_roles", {"name": name, "rank": rank, "licensing_roles_count": None})
 
 
-def _account(draft: Draft, name: str, shown: str, *, domain: int) -> Row:
+def _account(draft: Draft, name: str, display_name: str, *, domain: int) -> Row:
     number = len(draft.tables.get("system_users", ())) + 1
     return draft.add(
         "system_users",
@@ -110,7 +110,7 @@ def _account(draft: Draft, name: str, shown: str, *, domain: int) -> Row:
             "keychain": f"{CANARY_KEYCHAIN}-{number}",
             "protected_password": f"{CANARY_PASSWORD}-protected-{number}",
             "domain_id": domain,
-            "friendly_name": shown,
+            "friendly_name": display_name,
             "custom_display_name": False,
             "admin_level": 10 if name == "jsmith" and domain == 1 else 0,
             "created_at": draft.ago(300, 1400),
@@ -121,11 +121,11 @@ def _account(draft: Draft, name: str, shown: str, *, domain: int) -> Row:
 
 
 def _login(draft: Draft, first: str, last: str) -> str:
-    taken = {row["name"] for row in draft.tables["system_users"]}
+    used = {row["name"] for row in draft.tables["system_users"]}
     # Most login names are plain ASCII; the rest keep what their owners are called, apostrophes and all.
     plain = unicodedata.normalize("NFKD", f"{first}.{last}").encode("ascii", "ignore").decode().replace("'", "")
     stem = (plain if draft.random.random() < 0.9 else f"{first}.{last}").lower()
-    return next(name for name in (stem, *(f"{stem}{n}" for n in range(2, 1000))) if name not in taken)
+    return next(name for name in (stem, *(f"{stem}{n}" for n in range(2, 1000))) if name not in used)
 
 
 def _pick_sites(draft: Draft, count: int) -> list[Row]:
@@ -146,7 +146,7 @@ def _everywhere(draft: Draft, account: Row) -> None:
 def _seat(draft: Draft, account: Row, site: Row, role: str | None = None) -> None:
     name = role or draft.random.choices([name for name, *_ in SITE_ROLES], [weight for *_, weight in SITE_ROLES])[0]
     roles = {row["name"]: row["id"] for row in draft.tables["site_roles"]}
-    silent = name in {"Unlicensed", "Guest"} or draft.random.random() < 0.05
+    silent = name in {"Unlicensed", "ChildProcess"} or draft.random.random() < 0.05
     login_at = None if silent else draft.ago(0, 1) if draft.random.random() < 0.5 else draft.ago(1, 90)
     draft.add(
         "users",

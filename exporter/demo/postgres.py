@@ -72,7 +72,7 @@ class Postgres:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The log of the server."""
         return self.folder / "postgresql.log"
 
     @property
@@ -169,7 +169,7 @@ class Postgres:
         self.close()
 
     def _initialise(self) -> None:
-        # A temporary folder must be new; others may pass through it, whatever our umask says, but not look into it.
+        # A temporary folder must be new; others may pass through it, whatever our umask is, but not list it.
         self.folder.mkdir(parents=True, exist_ok=not self.temporary)
         if self.temporary:
             self.folder.chmod(0o711)
@@ -234,4 +234,4 @@ class Postgres:
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "it printed nothing"

@@ -24,7 +24,7 @@ class Account:
 
     @classmethod
     def choose(cls) -> "Account":
-        """Stay who we are, or become an account without rights when we are root."""
+        """Keep the current account, or use one without rights when it is root."""
         if not hasattr(os, "geteuid") or os.geteuid() != 0:
             return cls()
         import pwd  # noqa: PLC0415 - Windows has no such module, and no root
@@ -55,7 +55,7 @@ class Account:
             raise DemoError(message) from error
 
     def reaches(self, path: Path) -> bool:
-        """Tell whether this account may use a folder or run a program; asks the kernel, not the mode bits."""
+        """Return whether this account may use a folder or run a program, as the kernel decides, not the mode bits."""
         if self.uid is None:
             return os.access(path, os.X_OK)
         probe = self.popen(["test", "-x", str(path)], cwd="/")
@@ -87,7 +87,7 @@ def programs(bin_dir: Path | None = None) -> Path:
 def reachable(bin_dir: Path, account: Account, spare: Path) -> Path:
     """Return programs that the account may run: these, or a copy below ``spare``.
 
-    Root's virtual environment often stands below /root, where no other account may look.
+    Root's virtual environment is often below /root, which no other account may read.
     """
     if account.reaches(bin_dir / "postgres"):
         return bin_dir

@@ -19,7 +19,7 @@ WATCH = 'read -r line; kill -INT "$1" 2>/dev/null'
 
 
 def free_port(host: str) -> int:
-    """Return a port that nobody listens on now."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind((host, 0))
         port: int = listener.getsockname()[1]
@@ -35,7 +35,7 @@ def watch(pid: int) -> "subprocess.Popen[bytes] | None":
 
 
 def unwatch(watch: "subprocess.Popen[bytes] | None") -> None:
-    """End a watch: killed first, it does not take its closed pipe for our end."""
+    """End a watch: killed first, it does not mistake its closed pipe for our end."""
     if watch is not None:
         watch.kill()
         watch.communicate()
@@ -43,7 +43,7 @@ def unwatch(watch: "subprocess.Popen[bytes] | None") -> None:
 
 def send(parent: int, number: signal.Signals) -> list[int]:
     """Send a signal to a process and its children; return the children."""
-    # Stopped first, the parent starts no new child between our look and our signal.
+    # Stopped first, the parent starts no new child between our check and our signal.
     _send(parent, signal.SIGSTOP)
     children = [pid for pid, (ppid, _) in _table().items() if ppid == parent]
     for pid in (*children, parent):
@@ -52,14 +52,14 @@ def send(parent: int, number: signal.Signals) -> list[int]:
 
 
 def wait_until_gone(pids: list[int]) -> bool:
-    """Wait until none of the processes runs, and tell whether it came to that.
+    """Wait until none of the processes runs, and return whether that happened.
 
     A new server refuses the shared memory that an old backend still holds.
     """
     patience = time.monotonic() + GONE_SECONDS
     while time.monotonic() < patience:
         table = _table()
-        # A zombie holds nothing; in a container without an init nobody ever collects it.
+        # A zombie holds nothing; in a container without an init it is never reaped.
         if not any(pid in table and table[pid][1] != "Z" for pid in pids):
             return True
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The webhook that the demo's Alertmanager notifies, on 127.0.0.1; what arrives waits until it is taken."""
+"""The webhook that the demo's Alertmanager notifies, on 127.0.0.1; notifications wait until they are read."""
 
 import json
 import queue
@@ -17,7 +17,7 @@ Notification = dict[str, Any]
 
 
 class Receiver:
-    """A context manager: inside, notifications are taken at ``url``."""
+    """A context manager: inside, notifications are received at ``url``."""
 
     def __init__(self) -> None:
         self._http = _Http((HOST, 0), _Handler)
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Http
 
     def do_POST(self) -> None:
-        """Take a notification; what is none, or too large, is refused."""
+        """Receive a notification; invalid and too large ones are refused."""
         self.send_response(self._take())
         self.send_header("Content-Length", "0")
         self.end_headers()

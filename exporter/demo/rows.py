@@ -1,4 +1,4 @@
-"""Rows on their way into the simulated repository: a row may say more than one version of the schema can hold."""
+"""Rows for the simulated repository: a row may have more columns than one version of the schema."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ class Repository(NamedTuple):
 
 
 def copy(connection: Connection, version: str, table: str, rows: Iterable[Row]) -> int:
-    """Load rows with COPY and return how many; the first row says which columns all of them have."""
+    """Load rows with COPY and return how many; all of them have the columns of the first."""
     remaining = iter(rows)
     first = next(remaining, None)
     if first is None:

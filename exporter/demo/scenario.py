@@ -15,7 +15,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.life import Life
 from exporter.demo.tableau.server import TableauServer
 
-# One personal access token carries one session: the agent has one, and whoever looks has another.
+# One personal access token carries one session: the agent has one, visitors have another.
 AGENT, VISITOR = "exporter", "visitor"
 
 
@@ -23,46 +23,48 @@ AGENT, VISITOR = "exporter", "visitor"
 class Simulated:
     """What runs; ``repository`` is None on Cloud. ``tokens`` are the personal access tokens by name.
 
-    ``mend`` has a broken refresh succeed, of the content with a LUID; false where none was broken.
+    ``fix`` makes the broken refresh of a LUID succeed; false where none was broken.
     """
 
     company: Company
     tableau: TableauServer
     tokens: Mapping[str, str]
-    mend: Callable[[str], bool]
+    fix: Callable[[str], bool]
     repository: Simulation | None = None
 
 
 @contextmanager
 def server() -> Iterator[Simulated]:
-    """Simulate Tableau Server: its living repository, and its APIs, which tell what the repository has."""
+    """Simulate Tableau Server: its live repository, and its APIs, which report its rows."""
     with Simulation() as simulation:
         estate = Estate.reading(simulation.parameters(), simulation.version)
         tokens = _tokens()
         living = simulation.live()
         try:
             with TableauServer(estate, tokens=tokens, version=simulation.version) as tableau:
-                yield Simulated(simulation.company, tableau, tokens, living.mend, simulation)
+                yield Simulated(simulation.company, tableau, tokens, living.fix, simulation)
         finally:
             living.stop()
 
 
 @contextmanager
 def cloud() -> Iterator[Simulated]:
-    """Simulate Tableau Cloud: a company that lives in memory, and the APIs that tell of it."""
+    """Simulate Tableau Cloud: a company in memory, and its APIs."""
     company = Company.build(1, utc_now())
     tokens = _tokens()
     life = Life(company, Random(), utc_now)
     with TableauServer(Estate(life.facts), tokens=tokens, cloud=True) as tableau:
-        yield Simulated(company, tableau, tokens, life.mend)
+        yield Simulated(company, tableau, tokens, life.fix)
 
 
 def _tokens() -> dict[str, str]:
     return {name: secrets.token_urlsafe(32) for name in (AGENT, VISITOR)}
 
 
-def configured(simulated: Simulated, folder: Path, port: int, token: str, alertmanagers: Sequence[str] = ()) -> Path:
-    """Write the configuration of an agent that signs in with a token, and return where it stands.
+def write_configuration(
+    simulated: Simulated, folder: Path, port: int, token: str, alertmanagers: Sequence[str] = ()
+) -> Path:
+    """Write the configuration of an agent that signs in with a token, and return its path.
 
     ``alertmanagers`` are the addresses of those that it notifies itself.
     """
@@ -89,7 +91,7 @@ def configured(simulated: Simulated, folder: Path, port: int, token: str, alertm
 
 
 def _sites(simulated: Simulated) -> dict[str, object]:
-    """Name the sites of Tableau Cloud, which lets nobody list them."""
+    """Name the sites of Tableau Cloud, where they cannot be listed."""
     if simulated.repository is not None:
         return {}
     return {"sites": [site.url or "default" for site in simulated.tableau.facts()]}

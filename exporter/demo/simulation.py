@@ -24,7 +24,7 @@ def utc_now() -> datetime:
 
 
 class Simulation:
-    """A context manager: inside, the database stands and is filled.
+    """A context manager: inside, the database runs and is filled.
 
     ``folder`` keeps the server's files; without one they are temporary. ``postgres`` is a running server to use
     instead, under another ``database`` name perhaps; it is then left running. ``now`` is the end of the past.
@@ -73,7 +73,7 @@ class Simulation:
         return {**self.admin(), "user": role, "password": self.passwords[role]}
 
     def admin(self) -> dict[str, str | int]:
-        """Return connection parameters of the superuser, for those who play Tableau itself."""
+        """Return connection parameters of the superuser, for code that acts as Tableau itself."""
         return self.postgres.admin(self.database)
 
     def live(self, *, seed: int | None = None) -> Living:

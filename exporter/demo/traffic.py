@@ -18,7 +18,7 @@ REQUESTS_PER_VISIT = 6.0
 HOURS = (2, 1, 1, 1, 2, 5, 15, 40, 90, 100, 95, 90, 60, 80, 95, 90, 80, 55, 30, 18, 12, 8, 5, 3)
 WEEKDAYS = (1.1, 1.05, 1.0, 1.0, 0.85, 0.12, 0.15)
 HOUR = timedelta(hours=1)
-# However quiet the hour is, somebody is at work when the demo begins.
+# However quiet the hour is, there is some traffic when the demo begins.
 LATELY = timedelta(minutes=4)
 # What began so shortly before the demo is still under way.
 UNDER_WAY = timedelta(seconds=10)

@@ -40,7 +40,7 @@ class Visits:
         self._sites = {row["id"]: str(row["url_namespace"]) for row in company.tables["sites"]}
         gone = {row["id"] for row in company.tables["workbooks"] if row["is_deleted"]}
         views = [row for row in company.tables["views"] if row["workbook_id"] not in gone]
-        # The first two seats of a site belong to the system and to guests: nobody sits there.
+        # The first two seats of a site belong to the system and to guests: no user has them.
         seats = [row for row in company.tables["users"] if row["system_user_id"] not in {1, 2}]
         sources = [row for row in company.tables["datasources"] if row["connectable"]]
         self._views = {site: self._popular(site, views, "repository_url") for site in self._sites}
@@ -126,7 +126,7 @@ class Visits:
             "vizql_session": words["session"] if shape.controller == "vizql" else None,
             "currentsheet": shape.sheet.format_map(words) if shape.sheet else shape.sheet,
         }
-        # The portal speaks for the server before it knows the site, and for nobody before the login.
+        # Before the login requests of the portal have neither site nor user.
         if shape.controller == "vizportal" and self._random.random() < 0.3:
             row["site_id"] = None
         if shape.action == "login" and status != SIGNED_IN:

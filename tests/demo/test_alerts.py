@@ -23,9 +23,9 @@ from tests.demo.program import PATIENCE_SECONDS, Demo
 ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "alerts" / fast_rules.RULES_FILE).read_text()
 EXAMPLE = (ROOT / "alerts" / fast_rules.ALERTMANAGER_FILE).read_text()
-MENDED = re.compile(
-    r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, promised 24, owner .+\n"
-    r"\(somebody sees to this asset now",
+FIXED = re.compile(
+    r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, SLA 24, owner .+\n"
+    r"\(the refresh of this asset is fixed now",
     re.MULTILINE,
 )
 GONE = "is not installed (apt-get install --no-install-recommends prometheus prometheus-alertmanager)"
@@ -79,8 +79,8 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
     require("prometheus")
     require("alertmanager")
     demo = demos()
-    demo.until(lambda: MENDED.search(demo.said()), "somebody sees to a stale asset")
-    found = MENDED.search(demo.said())
+    demo.until(lambda: FIXED.search(demo.said()), "the refresh of a stale asset is fixed")
+    found = FIXED.search(demo.said())
     assert found is not None
     # Where it was seen to before Prometheus raised it too, only the agent tells the end: two minutes after it.
     demo.until(
@@ -194,12 +194,12 @@ STALE: dict[str, Any] = {
 
 
 def test_strangers_names_move_no_cursor() -> None:
-    """A line says what fires, of which asset, how old, what was promised, whose it is; names are printable."""
+    """A line says what fires, of which asset, how old, its SLA, its owner; names are printable."""
     ((alert, receivers),) = notices.Notices().new([notification(STALE)])
     shown = notices.line(alert, receivers)
     assert shown == (
         'firing    critical  TableauAssetStale: workbook "Month\\x1b[2J\\u202e End" in Finance EMEA, '
-        "59.6 hours old, promised 24, owner priya  -> owner"
+        "59.6 hours old, SLA 24, owner priya  -> owner"
     )
 
 

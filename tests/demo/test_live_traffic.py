@@ -112,7 +112,7 @@ def test_a_broken_refresh_can_be_mended(kind: str, world: Simulation) -> None:
     )
     (luid,) = [row["luid"] for row in world.company.tables["workbooks"] if row["id"] == task["obj_id"]]
     living = Living(world.company, world.admin(), world.version, Random(1), lambda: begin)
-    assert living.mend(str(luid))
+    assert living.fix(str(luid))
     for number in range(5):
         living.step(begin + timedelta(seconds=number))
     living.stop()
@@ -129,8 +129,8 @@ def test_what_is_well_is_not_mended(world: Simulation) -> None:
     healthy = next(task for task in tables["tasks"] if told(task) == "well" and task["obj_type"] == "FlowRunSpec")
     (flow_id,) = [row["flow_id"] for row in tables["flow_run_specs"] if row["id"] == healthy["obj_id"]]
     (luid,) = [row["luid"] for row in tables["flows"] if row["id"] == flow_id]
-    assert not living.mend(str(luid))
-    assert not living.mend("no such content")
+    assert not living.fix(str(luid))
+    assert not living.fix("no such content")
 
 
 def told(task: Row) -> str:

@@ -59,13 +59,13 @@ class Life:
                 self._facts = self._tell()
             return self._facts
 
-    def mend(self, luid: str) -> bool:
+    def fix(self, luid: str) -> bool:
         """Have the broken refresh of some content succeed in a moment; false where none was broken."""
         with self._lock:
-            mendable = self._backgrounder.mendable(luid)
-            if mendable:
-                self._backgrounder.mend(self._rows, luid, self._clock())
-            return mendable
+            fixable = self._backgrounder.fixable(luid)
+            if fixable:
+                self._backgrounder.fix(self._rows, luid, self._clock())
+            return fixable
 
     def _step(self, now: datetime) -> None:
         at = max(self._last, now - LONGEST_STEP)
