@@ -12,7 +12,7 @@ import yaml
 from exporter.demo.company import Company
 from exporter.demo.simulation import Simulation, utc_now
 from exporter.demo.tableau.estate import Estate
-from exporter.demo.tableau.life import Life
+from exporter.demo.tableau.memory_estate import Life
 from exporter.demo.tableau.server import TableauServer
 
 # One personal access token carries one session: the agent has one, visitors have another.

@@ -10,11 +10,11 @@ import tableauserverclient as tsc
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.simulation import Simulation
-from exporter.demo.tableau.elsewhere import serving
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Content, Facts
 from exporter.demo.tableau.large import DATASOURCES, FLOWS, WORKBOOKS, luid, refreshed_at
 from exporter.demo.tableau.server import TOKENS, TableauServer
+from exporter.demo.tableau.server_process import serving
 from exporter.demo.workgroup import VERSIONS
 from exporter.repository.connection import connect
 from tests.demo.tableau import signed_in
@@ -70,7 +70,7 @@ def test_the_repository_tells_the_same_as_its_company(told: Callable[[], Facts],
 
 def test_what_changes_in_the_repository_is_told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refresh that ends there is a job and a fresh extract here, and so is what is renamed."""
-    monkeypatch.setattr("exporter.demo.tableau.reading.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("exporter.demo.tableau.repository_reader.PAUSE_SECONDS", 0)
     estate = Estate.reading(simulation.parameters(), simulation.version)
     site = estate.facts()[0]
     item, jobs = site.datasources[0], len(site.jobs)
@@ -123,10 +123,12 @@ def test_older_repositories_can_be_told_too(simulation: Simulation, version: str
 
 def test_a_repository_that_goes_away_is_told_as_it_was(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """While PostgreSQL is away the server goes on with what it knows."""
-    monkeypatch.setattr("exporter.demo.tableau.reading.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("exporter.demo.tableau.repository_reader.PAUSE_SECONDS", 0)
     estate = Estate.reading(simulation.parameters(), simulation.version)
     facts = estate.facts()
-    monkeypatch.setattr("exporter.demo.tableau.reading.connect", lambda _: connect({"host": "127.0.0.1", "port": 1}))
+    monkeypatch.setattr(
+        "exporter.demo.tableau.repository_reader.connect", lambda _: connect({"host": "127.0.0.1", "port": 1})
+    )
     assert estate.facts() is facts
 
 

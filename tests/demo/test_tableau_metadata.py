@@ -8,8 +8,8 @@ import pytest
 from graphql import build_schema, parse, validate
 
 from exporter.demo.company import Company
-from exporter.demo.tableau.graph import instant
 from exporter.demo.tableau.metadata import schema_text
+from exporter.demo.tableau.resolvers import instant
 from exporter.demo.tableau.server import TableauServer
 from exporter.rest.metadata import SOURCES as AGENT_SOURCES
 from exporter.rest.metadata import WORKBOOKS as AGENT_WORKBOOKS

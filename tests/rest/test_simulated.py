@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tableauserverclient as tsc
 
-from exporter.demo.tableau import wire
+from exporter.demo.tableau import http_responses
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Content, VirtualConnection
 from exporter.demo.tableau.jwt import App
@@ -256,7 +256,7 @@ def test_a_bomb_is_not_parsed(
     monkeypatch.setattr(ValueCount, "add", counted)
     monkeypatch.setattr(response_xml._Reader, "_start", started)
     server.traps.bombs = {kind}
-    assert len(wire.bomb(kind).body) < 300_000
+    assert len(http_responses.bomb(kind).body) < 300_000
     (line,) = {line for line in failures(rest) if "values" in line}
     assert line.endswith("an answer of more than 1,000,000 values was not read to its end")
     assert max(received) <= 200_000, "chunks are decompressed one after another"

@@ -7,10 +7,10 @@ from random import Random
 from exporter.demo.company import Company
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.large import large
-from exporter.demo.tableau.life import Life
+from exporter.demo.tableau.memory_estate import Life
 from exporter.demo.tableau.oddities import Oddities, odd
-from exporter.demo.tableau.reading import Reading
-from exporter.demo.tableau.telling import tell
+from exporter.demo.tableau.repository_facts import tell
+from exporter.demo.tableau.repository_reader import Reading
 
 
 def utc_now() -> datetime:

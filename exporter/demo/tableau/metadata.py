@@ -10,8 +10,8 @@ from typing import Any
 
 from exporter.demo.postgres_install import INSTALL
 from exporter.demo.tableau.facts import Site
-from exporter.demo.tableau.graph import CONTENT, FIELDS, Graph
-from exporter.demo.tableau.traps import Traps
+from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.resolvers import CONTENT, FIELDS, Graph
 from exporter.errors import DemoError
 
 try:

@@ -10,9 +10,9 @@ from exporter.demo.tableau import errors, lists, markup, metadata
 from exporter.demo.tableau.calls import JSON, Answer, Call
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
+from exporter.demo.tableau.failure_modes import Traps
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.sessions import Session, Sessions
-from exporter.demo.tableau.traps import Traps
 
 # Pages that are kept, at most.
 REMEMBERED = 2_000

@@ -11,15 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from exporter.demo.tableau import errors, wire
+from exporter.demo.tableau import errors, http_responses
 from exporter.demo.tableau.calls import HTML, Answer, Call, understood
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts
+from exporter.demo.tableau.failure_modes import SIGNING, Traps
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.rest import About, Rest
 from exporter.demo.tableau.sessions import LIFE_SECONDS, Sessions
-from exporter.demo.tableau.traps import SIGNING, Traps
 
 TOKENS = {"exporter": "a-made-up-personal-access-token"}
 REMEMBERED = 20_000
@@ -109,15 +109,15 @@ class TableauServer:
         """Answer a call, under the traps that replace its answer."""
         traps = self.traps
         if traps.hits(traps.html_login_page, call.kind, site):
-            return Answer(200, wire.LOGIN_PAGE, HTML)
+            return Answer(200, http_responses.LOGIN_PAGE, HTML)
         if call.kind == "serverinfo" and traps.serverinfo_missing:
-            return Answer(404, wire.MISSING_PAGE, HTML)
+            return Answer(404, http_responses.MISSING_PAGE, HTML)
         if traps.touches(call.kind, site):
             waiting = (("Retry-After", traps.retry_after),) if traps.retry_after is not None else ()
             if traps.take("throttle_next"):
                 return Answer(429, errors.throttled().body, headers=waiting)
             if traps.take("fail_next"):
-                return Answer(traps.fail_status, wire.BUSY_PAGE, HTML, waiting)
+                return Answer(traps.fail_status, http_responses.BUSY_PAGE, HTML, waiting)
             if traps.take("expire_next"):
                 self._expire(call)
         if (broken := self._broken(call, site)) is not None:
@@ -129,12 +129,12 @@ class TableauServer:
         """Return what stands in an answer's place as long as a trap is set."""
         traps = self.traps
         if (call.kind not in SIGNING and site in traps.sites_failing) or traps.hits(traps.failing, call.kind, site):
-            return Answer(500, wire.BUSY_PAGE, HTML)
+            return Answer(500, http_responses.BUSY_PAGE, HTML)
         if traps.hits(traps.nulls, call.kind, site):
             return Answer(200, b"null")
         if traps.hits(traps.bombs, call.kind, site):
-            return wire.bomb(call.kind)
-        return Answer(200, wire.GARBAGE) if traps.hits(traps.garbage, call.kind, site) else None
+            return http_responses.bomb(call.kind)
+        return Answer(200, http_responses.GARBAGE) if traps.hits(traps.garbage, call.kind, site) else None
 
     def remember(self, call: Call, site: str | None, target: str, status: int) -> None:
         """Count a call that was answered."""
@@ -209,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = tableau.respond(call, site)
         if call.kind in {"signin", "switchsite"}:
-            site = wire.site_granted(answer)
+            site = http_responses.site_granted(answer)
         if traps.hits(traps.truncated, call.kind, site):
             answer = answer._replace(body=answer.body[: len(answer.body) * 2 // 3])
         if call.kind == "metadata" and traps.reaches(site):
@@ -225,12 +225,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer, *, cut: bool) -> None:
         # Head and body in one piece: two small packets would wait for each other.
         body = answer.body[: len(answer.body) // 2] if cut else answer.body
-        self.wfile.write(wire.head(answer, len(answer.body)) + body)
+        self.wfile.write(http_responses.head(answer, len(answer.body)) + body)
         self.close_connection = self.close_connection or cut
 
     def _trickle(self, answer: Answer, seconds: float) -> None:
         self.close_connection = True
-        self.wfile.write(wire.head(answer, None))
+        self.wfile.write(http_responses.head(answer, None))
         at = 0
         while not self.server.tableau.stopped.wait(seconds):
             self.wfile.write(answer.body[at : at + 1] or b" ")

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from exporter.demo.tableau import errors, jwt, markup
 from exporter.demo.tableau.facts import Facts, Person, Site
-from exporter.demo.tableau.traps import Traps
+from exporter.demo.tableau.failure_modes import Traps
 
 # What Tableau lets a session live, in seconds: 240 minutes on Server, 120 on Cloud.
 LIFE_SECONDS = {False: 14_400.0, True: 7_200.0}

@@ -18,9 +18,9 @@ from tableauserverclient.server.endpoint.exceptions import InternalServerError, 
 
 from exporter.demo.company import Company
 from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.http_responses import BOMB_ELEMENTS
 from exporter.demo.tableau.server import TableauServer
-from exporter.demo.tableau.traps import Traps
-from exporter.demo.tableau.wire import BOMB_ELEMENTS
 from tests.demo.tableau import NAME, VALUE, by_url, client, signed_in
 
 QUERY = "{ workbooks { luid } }"

@@ -10,7 +10,7 @@ from exporter.demo.company import Company
 from exporter.demo.live_traffic import SECONDS_PER_REFRESH
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.telling import tell
+from exporter.demo.tableau.repository_facts import tell
 
 # What is told changes at most so often.
 PAUSE = timedelta(seconds=1)

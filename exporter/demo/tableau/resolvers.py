@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from exporter.demo.tableau.facts import Content, Person, Site, Source, VirtualConnection
-from exporter.demo.tableau.traps import Traps
+from exporter.demo.tableau.failure_modes import Traps
 
 NAMESPACE = uuid.UUID("5b0e7a46-9d5c-4f5e-8a2e-2f1f6d1f3c77")
 BACKFILL: Mapping[str, list[None] | None] = {"empty": [], "null": None, "null_items": [None]}

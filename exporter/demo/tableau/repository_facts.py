@@ -6,7 +6,7 @@ from datetime import datetime
 
 from exporter.demo.jobs import TABLES
 from exporter.demo.rows import Row
-from exporter.demo.tableau import work
+from exporter.demo.tableau import tasks_jobs
 from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, Source
 
 Tables = Mapping[str, Iterable[Row]]
@@ -18,26 +18,26 @@ COLUMNS = {
     "system_users": ("id", "name", "friendly_name", "email", "domain_id"),
     "domains": ("id", "name"),
     "site_roles": ("id", "name"),
-    "projects": ("id", "luid", "name", "description", "parent_project_id", "owner_id", "site_id", *work.DATES),
+    "projects": ("id", "luid", "name", "description", "parent_project_id", "owner_id", "site_id", *tasks_jobs.DATES),
     "projects_contents": ("content_type", "content_id", "project_id"),
-    "workbooks": (*work.CONTENT, *work.EXTRACTS, "is_deleted", "is_private"),
-    "datasources": (*work.CONTENT, *work.EXTRACTS, "state", "connectable", "db_class"),
-    "flows": (*work.CONTENT, "is_deleted", "state", "file_type"),
+    "workbooks": (*tasks_jobs.CONTENT, *tasks_jobs.EXTRACTS, "is_deleted", "is_private"),
+    "datasources": (*tasks_jobs.CONTENT, *tasks_jobs.EXTRACTS, "state", "connectable", "db_class"),
+    "flows": (*tasks_jobs.CONTENT, "is_deleted", "state", "file_type"),
     "data_connections": ("id", "owner_type", "owner_id", "dbclass", "dbname", "caption", "site_id"),
     "tags": ("id", "name"),
     "taggings": ("tag_id", "taggable_type", "taggable_id"),
-    **work.COLUMNS,
+    **tasks_jobs.COLUMNS,
 }
 
 
 def tell(tables: Tables) -> Facts:
     """Tell everything, site by site."""
     index = _Index(tables)
-    jobs = work.Work(tables, index.assets)
+    jobs = tasks_jobs.Work(tables, index.assets)
     return tuple(_site(row, index, jobs) for row in tables["sites"])
 
 
-def _site(row: Row, index: "_Index", jobs: work.Work) -> Site:
+def _site(row: Row, index: "_Index", jobs: tasks_jobs.Work) -> Site:
     site = row["id"]
     done = jobs.jobs(site)
     return Site(
@@ -51,7 +51,7 @@ def _site(row: Row, index: "_Index", jobs: work.Work) -> Site:
         flows=[index.content("flow", found) for found in index.of("flows", site)],
         tasks=jobs.tasks(site),
         jobs=done,
-        flow_runs=work.flow_runs(done),
+        flow_runs=tasks_jobs.flow_runs(done),
         schedules=jobs.schedules(),
     )
 
@@ -78,7 +78,7 @@ class _Index:
                 self._connections[row["owner_id"]].append(row)
         self._sites: dict[tuple[str, object], list[Row]] = defaultdict(list)
         self._urls: dict[tuple[object, object], str] = {}
-        self.assets: work.Assets = {}
+        self.assets: tasks_jobs.Assets = {}
         for table in ("users", "projects", "workbooks", "datasources", "flows"):
             for row in tables[table]:
                 if shown(table, row):

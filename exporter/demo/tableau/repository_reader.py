@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.telling import COLUMNS, tell
+from exporter.demo.tableau.repository_facts import COLUMNS, tell
 from exporter.demo.workgroup import quoted, schema
 from exporter.repository.connection import Connection, connect
 
