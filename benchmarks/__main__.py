@@ -20,7 +20,7 @@ from benchmarks.exposition import measure, report
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
 from exporter.demo.postgres import Postgres
-from exporter.poller.poller import Poller
+from exporter.poller.repository_poller import Poller
 from exporter.repository.connection import connect
 
 NEW_ROWS = 1_000

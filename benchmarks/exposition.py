@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from benchmarks.estate import NOW, assets, blocks
 from exporter.exposition import Renderer, Rendering
 from exporter.exposition.limits import SeriesLimits
-from exporter.poller.giving_back import give_back
+from exporter.poller.memory import give_back
 from exporter.web.application import application
 from exporter.web.server import WebServer
 

@@ -33,9 +33,9 @@ from exporter.freshness import Promises, Tiers
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.poller.assembling import assemblies
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import assemblies
 from exporter.poller.rest_poller import RestPoller
-from exporter.poller.shared import Shared
 from exporter.rest.login import Login, Token
 from exporter.rest.source import Rest
 from exporter.working import Standing
@@ -78,7 +78,7 @@ class Agent:
         )
         history = History(standing.file, found, Privacy())
         history.lock()
-        shared = Shared(history, found, board, lambda: self.now, promised, standing.assemblies, lambda: None)
+        shared = PollContext(history, found, board, lambda: self.now, promised, standing.assemblies, lambda: None)
         source = Rest(Login(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")

@@ -20,8 +20,8 @@ from exporter.exposition.board import Board
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
-from exporter.poller.poller import Poller, Schedule
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.repository_poller import Poller, Schedule
 from exporter.repository.connection import connect
 from exporter.repository.source import Address, Login, Repository
 
@@ -46,7 +46,7 @@ def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
         statement_timeout=600.0,
     )
     board = Board(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
-    made = Poller(Repository(login), Shared(history, collectors, board, time.time), Schedule())
+    made = Poller(Repository(login), PollContext(history, collectors, board, time.time), Schedule())
     made.lock()
     return made, history
 

@@ -25,8 +25,8 @@ from exporter.exposition.pages import PageMaker, Pages
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
-from exporter.poller.assembling import assemblies
-from exporter.poller.giving_back import give_back
+from exporter.poller.memory import give_back
+from exporter.poller.merged_state import assemblies
 from exporter.poller.watchdog import Watchdog
 from exporter.status import Status
 from exporter.web.application import application

@@ -19,7 +19,7 @@ from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
-from exporter.poller.taking import relations_of
+from exporter.poller.collect import relations_of
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
 from exporter.repository.source import Repository

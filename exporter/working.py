@@ -21,10 +21,10 @@ from exporter.freshness import promises
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.metrics import Block
-from exporter.poller.assembling import Assembly, StateKey
-from exporter.poller.poller import Poller, Schedule
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import Assembly, StateKey
+from exporter.poller.repository_poller import Poller, Schedule
 from exporter.poller.rest_poller import RestPoller
-from exporter.poller.shared import Shared
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest
 
@@ -102,7 +102,7 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
         timedelta(seconds=kept) if kept else None,
     )
     history.pseudonyms = parts.pseudonyms(configuration)
-    shared = Shared(
+    shared = PollContext(
         history,
         chosen,
         standing.board,
@@ -120,7 +120,7 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
     )
 
 
-def _poller(configuration: Configuration, shared: Shared) -> Poller | None:
+def _poller(configuration: Configuration, shared: PollContext) -> Poller | None:
     settings = configuration.repository
     if settings is None:
         return None
@@ -128,7 +128,7 @@ def _poller(configuration: Configuration, shared: Shared) -> Poller | None:
     return Poller(Repository(parts.login(configuration)), shared, schedule)
 
 
-def _rest_poller(configuration: Configuration, shared: Shared, before: Working | None) -> RestPoller | None:
+def _rest_poller(configuration: Configuration, shared: PollContext, before: Working | None) -> RestPoller | None:
     settings = configuration.rest
     if settings is None:
         return None

@@ -27,7 +27,7 @@ PROTECTIONS = (
     Protection(
         "an exact reading asks by the horizon, not by the id",
         (1,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         'if reading.plan.mode == "fast"\n            else f"age',
         'if reading.plan.mode != "full"\n            else f"age',
         ("archive/test_order.py::test_a_late_commit_of_a_small_id_with_a_fast_poll_between",),
@@ -35,7 +35,7 @@ PROTECTIONS = (
     Protection(
         "a fast reading moves no horizon",
         (1, 2),
-        "poller/reading.py",
+        "poller/table_reader.py",
         'horizon=old.horizon if chosen.mode == "fast" else snapshot.xmin',
         "horizon=snapshot.xmin",
         ("archive/test_any_order.py::test_any_order",),
@@ -43,7 +43,7 @@ PROTECTIONS = (
     Protection(
         "the horizon is the older of the snapshot's two bounds",
         (1, 4),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "else snapshot.xmin,",
         "else snapshot.xmax,",
         ("archive/test_order.py::test_an_open_transaction_holds_the_horizon",),
@@ -59,7 +59,7 @@ PROTECTIONS = (
     Protection(
         "the transaction at the horizon itself is not yet read",
         (4,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "age(xmin) <= age('",
         "age(xmin) < age('",
         ("archive/test_order.py::test_an_open_transaction_holds_the_horizon",),
@@ -67,7 +67,7 @@ PROTECTIONS = (
     Protection(
         "exact readings come between the fast ones",
         (4,),
-        "poller/poller.py",
+        "poller/repository_poller.py",
         "scan = exact or self._scan_due.at(now)",
         "scan = exact",
         ("archive/test_any_order.py::test_an_hour_long_transaction",),
@@ -75,7 +75,7 @@ PROTECTIONS = (
     Protection(
         "what is open here is asked for again",
         (5,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         '[{ids}]::bigint[])" if ids else recent',
         '[{ids}]::bigint[])" if not ids else recent',
         (
@@ -153,7 +153,7 @@ PROTECTIONS = (
     Protection(
         "what any range of a reading holds is not gone",
         (6,),
-        "poller/tables.py",
+        "poller/archiver.py",
         "pending.gone = missing_keys(pending.gone, [rows])",
         "pass",
         ("archive/test_large_tables.py::test_an_exact_reading_by_windows",),
@@ -205,7 +205,7 @@ PROTECTIONS = (
     Protection(
         "the same id at another time is another request, when it is sought in vain",
         (10,),
-        "poller/reading.py",
+        "poller/archiver.py",
         "[key not in there for key in _keys(asked)]",
         "[key[0] not in dict(there) for key in _keys(asked)]",
         ("archive/test_any_order.py::test_an_id_used_again[False]",),
@@ -221,7 +221,7 @@ PROTECTIONS = (
     Protection(
         "after the ids have started again they are read from where they are now",
         (13,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         'known = old.max_id if chosen.mode == "fast" else None',
         "known = old.max_id",
         ("archive/test_befallen.py::test_fast_readings_after_restarted_ids",),
@@ -229,7 +229,7 @@ PROTECTIONS = (
     Protection(
         "an empty table moves no id",
         (15,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "max(ids) if ids else old.max_id",
         "max(ids)",
         ("archive/test_order.py::test_an_empty_table",),
@@ -246,7 +246,7 @@ PROTECTIONS = (
     Protection(
         "all ranges are of the table that was planned for",
         (11, 12),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "if asdict(snapshot.identity) != dict(reading.new.identity):",
         "if not snapshot.identity:",
         ("archive/test_befallen.py::test_what_is_lost_while_it_is_read",),
@@ -254,7 +254,7 @@ PROTECTIONS = (
     Protection(
         "ids that nobody saw are possibly lost",
         (11,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "return extent.min_id - position.max_id - 1",
         "return 0",
         ("archive/test_befallen.py::test_truncate",),
@@ -262,7 +262,7 @@ PROTECTIONS = (
     Protection(
         "the server's statistics tell of rows whose ids were given again",
         (13,),
-        "poller/tables.py",
+        "poller/archiver.py",
         "return max(by_ids, self.inserted - accounted - self._found)",
         "return by_ids",
         ("archive/test_befallen.py::test_what_is_lost_before_the_ids_start_again[300-False-0]",),
@@ -270,7 +270,7 @@ PROTECTIONS = (
     Protection(
         "sessions may report late what was truncated",
         (13,),
-        "poller/tables.py",
+        "poller/archiver.py",
         ' and not (self.reading.old.settling and self.mode != "fast")',
         "",
         ("archive/test_befallen.py::test_what_is_lost_before_the_ids_start_again[300-True-0]",),
@@ -278,7 +278,7 @@ PROTECTIONS = (
     Protection(
         "rows that are known do not show that a rewritten table was not emptied",
         (11, 13),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "self.emptied or self.rewritten or self.replaced",
         "self.emptied or self.replaced",
         ("archive/test_befallen.py::test_what_is_lost_before_a_reading_that_breaks_off",),
@@ -286,7 +286,7 @@ PROTECTIONS = (
     Protection(
         "the server's statistics tell of what another table lost before it was read",
         (18,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         '"table_oid" in changed and "system_identifier" not in changed',
         "False",
         ("archive/test_befallen.py::test_what_is_lost_in_another_table[False]",),
@@ -294,16 +294,16 @@ PROTECTIONS = (
     Protection(
         "what is lost is counted when a row is seen again",
         (11,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "emptied and extent.min_id is None,",
         "False,",
-        ("poller/test_planning.py::test_what_may_be_lost",),
+        ("poller/test_read_plan.py::test_what_may_be_lost",),
     ),
     # Another table, another server, other transactions.
     Protection(
         "a changed signal means reading everything",
         (19, 20, 21),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "bool(changed)\n",
         "False\n",
         ("archive/test_failover.py::test_failover_that_lost_its_tail",),
@@ -362,15 +362,15 @@ PROTECTIONS = (
     Protection(
         "signal: the node",
         (20,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         ', "statistics_since", "node")',
         ', "statistics_since")',
-        ("poller/test_planning.py::test_decisions[failed over]",),
+        ("poller/test_read_plan.py::test_decisions[failed over]",),
     ),
     Protection(
         "transactions that went back",
         (19,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "went_back = snapshot.xmax < position.xmax",
         "went_back = False",
         ("archive/test_backups.py::test_an_older_physical_backup[running]",),
@@ -394,7 +394,7 @@ PROTECTIONS = (
     Protection(
         "what a standby lacks is not gone",
         (22,),
-        "poller/tables.py",
+        "poller/archiver.py",
         "if pending.node.endswith(STANDBY_MARK):",
         "if not pending.node:",
         ("archive/test_failover.py::test_a_lagging_standby_and_back",),
@@ -402,18 +402,18 @@ PROTECTIONS = (
     Protection(
         "a standby that is behind is no restored server",
         (22,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "if went_back and not snapshot.identity.node.endswith(STANDBY_MARK):",
         "if went_back:",
-        ("poller/test_planning.py::test_decisions[a standby that is behind]",),
+        ("poller/test_read_plan.py::test_decisions[a standby that is behind]",),
     ),
     Protection(
         "the horizon is given in 32 bits",
         (24,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "low = horizon % 2**32",
         "low = horizon",
-        ("poller/test_planning.py::test_the_horizon_as_a_transaction_id",),
+        ("poller/test_read_plan.py::test_the_horizon_as_a_transaction_id",),
     ),
     Protection(
         "transactions are counted in 64 bits",
@@ -426,7 +426,7 @@ PROTECTIONS = (
     Protection(
         "a horizon that is too old means reading everything",
         (25,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "        or snapshot.xmax - position.horizon > HORIZON_LIMIT\n",
         "",
         ("archive/test_wraparound.py::test_away_for_long[half way round]",),
@@ -434,7 +434,7 @@ PROTECTIONS = (
     Protection(
         "a horizon's age is reckoned from the next transaction",
         (25,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "or snapshot.xmax - position.horizon",
         "or snapshot.xmin - position.horizon",
         ("archive/test_wraparound.py::test_away_for_long_behind_an_open_transaction",),
@@ -443,7 +443,7 @@ PROTECTIONS = (
     Protection(
         "changed columns are told",
         (27, 30),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "        *_schema_incidents(position.columns, columns),\n",
         "",
         ("archive/test_befallen.py::test_the_columns_change[widened]",),
@@ -451,7 +451,7 @@ PROTECTIONS = (
     Protection(
         "a column that went is told",
         (28,),
-        "poller/planning.py",
+        "poller/read_plan.py",
         '[f"dropped {name}" for name in before if name not in now]',
         "list[str]()",
         ("archive/test_befallen.py::test_the_columns_change[dropped]",),
@@ -475,7 +475,7 @@ PROTECTIONS = (
     Protection(
         "a column of a name that is taken has another here",
         (27,),
-        "poller/selecting.py",
+        "poller/columns.py",
         "while kept[name].lower() in taken:",
         "while not name:",
         ("archive/test_befallen.py::test_the_columns_change[ours]",),
@@ -483,15 +483,15 @@ PROTECTIONS = (
     Protection(
         "a column that went or changed means reading everything",
         (28, 29, 30),
-        "poller/planning.py",
+        "poller/read_plan.py",
         "        or _lost_columns(position.columns, columns)\n",
         "",
-        ("poller/test_planning.py::test_columns[dropped]",),
+        ("poller/test_read_plan.py::test_columns[dropped]",),
     ),
     Protection(
         "the key is read as such, whatever its type",
         (30,),
-        "poller/selecting.py",
+        "poller/columns.py",
         "needed = _KEY_TYPES.get(name, kind) if",
         "needed = kind if",
         (
@@ -521,7 +521,7 @@ PROTECTIONS = (
     Protection(
         "the view does not go on where the table ended",
         (31,),
-        "poller/taking.py",
+        "poller/collect.py",
         "        if events.table in self._history.positions:",
         "        if not events.table:",
         ("archive/test_befallen.py::test_a_revoked_right",),
@@ -529,7 +529,7 @@ PROTECTIONS = (
     Protection(
         "the table does not go on where the view ended",
         (31,),
-        "poller/taking.py",
+        "poller/collect.py",
         'if events.keeps_open and "viewed" in',
         'if not events.keeps_open and "viewed" in',
         ("archive/test_befallen.py::test_a_right_granted_later",),
@@ -538,7 +538,7 @@ PROTECTIONS = (
     Protection(
         "a reading that broke off is not the whole",
         (32,),
-        "poller/ahead.py",
+        "poller/batching.py",
         "                raise error",
         "                return",
         ("archive/test_transport.py::test_cut_in_mid_stream",),
@@ -554,7 +554,7 @@ PROTECTIONS = (
     Protection(
         "a copy that was cut short is not the whole",
         (6,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "whole and rows.num_rows < limit",
         "rows.num_rows < limit",
         ("archive/test_order.py::test_a_range_that_is_larger_than_was_thought",),
@@ -562,15 +562,15 @@ PROTECTIONS = (
     Protection(
         "a small answer that was cut short is not the whole",
         (6,),
-        "poller/reading.py",
-        "whole and rows.num_rows < RANGE_ROWS",
-        "rows.num_rows < RANGE_ROWS",
+        "poller/table_reader.py",
+        "whole and rows.num_rows < batching.BATCH_ROWS",
+        "rows.num_rows < batching.BATCH_ROWS",
         ("archive/test_order.py::test_a_range_that_is_larger_than_was_thought",),
     ),
     Protection(
         "ranges follow the id",
         (6,),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "{self._by_id} LIMIT {limit}",
         "LIMIT {limit}",
         ("archive/test_order.py::test_completions_between_the_ranges_of_a_full_reading",),
@@ -578,7 +578,7 @@ PROTECTIONS = (
     Protection(
         "a full window is gone on with behind its last row",
         (),
-        "poller/reading.py",
+        "poller/table_reader.py",
         "after = bound if complete else",
         "after = bound if complete or bound else",
         ("archive/test_large_tables.py::test_more_is_new_in_a_window_than_in_a_range",),
@@ -586,7 +586,7 @@ PROTECTIONS = (
     Protection(
         "what takes the server too long is read by parts",
         (),
-        "poller/reading.py",
+        "poller/table_reader.py",
         'if reading is None or reading.plan.mode == "fast":',
         "if reading is None or reading.plan.mode:",
         ("archive/test_large_tables.py::test_a_statement_that_takes_too_long[full]",),
@@ -650,17 +650,17 @@ PROTECTIONS = (
     Protection(
         "failures make the pauses longer",
         (),
-        "poller/loop.py",
+        "poller/schedule.py",
         "    if not failures:\n        return interval",
         "    if failures >= 0:\n        return interval",
-        ("poller/test_loop.py",),
+        ("poller/test_schedule.py",),
     ),
     Protection(
         "exact readings come the rarer the longer they take",
         (),
-        "poller/pace.py",
-        "return max(asked, min(",
-        "return min(asked, min(",
+        "poller/schedule.py",
+        "return max(configured, min(",
+        "return min(configured, min(",
         ("archive/test_large_tables.py::test_exact_readings_come_rarer_while_they_take_long",),
     ),
     # One transaction: rows, counters, position.
@@ -718,7 +718,7 @@ PROTECTIONS = (
     Protection(
         "a long reading ends when the agent is told to",
         (),
-        "poller/tables.py",
+        "poller/archiver.py",
         "if archiving.stopping():",
         "if not archiving:",
         ("archive/test_poll_log.py::test_a_reading_that_was_ended",),
@@ -726,7 +726,7 @@ PROTECTIONS = (
     Protection(
         "each transaction of a long reading has its line in the log",
         (),
-        "poller/tables.py",
+        "poller/archiver.py",
         "            writer.log_part(pending.line((archiving.clock()",
         "            (pending.line((archiving.clock()",
         ("archive/test_poll_log.py::test_a_reading_that_was_ended",),
@@ -786,7 +786,7 @@ PROTECTIONS = (
     Protection(
         "a log that was set aside is an incident",
         (38,),
-        "poller/poller.py",
+        "poller/repository_poller.py",
         "for what in self._history.file.quarantined:",
         "for what in list[str]():",
         ("archive/test_recovery.py::test_an_older_file_beside_a_newer_log",),
@@ -902,10 +902,10 @@ PROTECTIONS = (
     Protection(
         "a clock that went back makes an exact reading due",
         (43,),
-        "poller/pace.py",
+        "poller/schedule.py",
         "not 0.0 <= now - self.done_at < self.seconds",
         "not now - self.done_at < self.seconds",
-        ("poller/test_pace.py::test_due",),
+        ("poller/test_schedule.py::test_due",),
     ),
     Protection(
         "what was cleaned takes the place of what was not",

@@ -24,7 +24,7 @@ from exporter.errors import HistoryError
 from exporter.exposition import Rendering
 from exporter.exposition.board import Shown
 from exporter.metrics import single
-from exporter.poller.taking import Taken
+from exporter.poller.collect import Taken
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application

@@ -19,8 +19,8 @@ from exporter.freshness import promises
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
+from exporter.history.privacy import without_names
 from exporter.inventory import REFRESHES, remembered_of
-from exporter.poller.personal import without_names
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest, SiteResult
 

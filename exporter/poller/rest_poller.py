@@ -13,23 +13,19 @@ from exporter.collector import State, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
 from exporter.exposition.board import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
+from exporter.history.privacy import without_names
 from exporter.history.refreshes import Read
 from exporter.history.totals import instant
 from exporter.inventory import FRESHNESS, Inventory
-from exporter.poller.archive_showing import show_archive
-from exporter.poller.assembling import Part, StateKey
-from exporter.poller.auditing import audit
-from exporter.poller.giving_back import give_back
-from exporter.poller.look_ups import DAY_SECONDS, LookUps
-from exporter.poller.loop import poll_until
-from exporter.poller.noticing import Notices
-from exporter.poller.pace import Due
-from exporter.poller.personal import without_names
-from exporter.poller.recollecting import Recollection
+from exporter.poller.context import PollContext, audit_assets, publish_archive
+from exporter.poller.memory import give_back
+from exporter.poller.merged_state import Part, StateKey
+from exporter.poller.page_queries import Recollection
+from exporter.poller.rest_publisher import Teller
+from exporter.poller.rest_result import DAY_SECONDS, NOTHING_NOTED, LookUps, Made, Told, without
 from exporter.poller.runs import Run, Runs
-from exporter.poller.shared import Shared
-from exporter.poller.telling import Teller
-from exporter.poller.told import NOTHING_NOTED, Made, Told, without
+from exporter.poller.schedule import Due, run_loop
+from exporter.poller.write_failures import Notices
 from exporter.rest.source import Rest, TokenLife
 
 SOURCE = "rest"
@@ -41,7 +37,7 @@ class RestPoller:
     """Polls the REST API: it writes to the history what only that API tells, and pins its part of the board."""
 
     def __init__(
-        self, rest: Rest, shared: Shared, interval: float, look_ups_a_day: int, stopped: threading.Event
+        self, rest: Rest, shared: PollContext, interval: float, look_ups_a_day: int, stopped: threading.Event
     ) -> None:
         self._rest = rest
         self._shared = shared
@@ -69,7 +65,7 @@ class RestPoller:
 
     def run(self, randomness: random.Random) -> None:
         """Poll until told to stop; failures make the pauses longer, with jitter."""
-        poll_until(self._stopped, self.poll, self._confess, self._interval, randomness)
+        run_loop(self._stopped, self.poll, self._confess, self._interval, randomness)
         self._rest.close()
 
     def poll(self) -> bool:
@@ -116,7 +112,7 @@ class RestPoller:
         self._teller.show(told, runs, refusal, unwritten, now)
         self._teller.show_sources(self._read_at, now)
         if not self._shared.board.asks("repository"):
-            show_archive(self._shared)
+            publish_archive(self._shared)
         self._shared.board.pin_told(SOURCE)
         self._shared.on_change()
         answered = refusal is None and (bool(told.notes) or not told.failures)
@@ -208,7 +204,7 @@ class RestPoller:
                         learned[key] = writer.learn(state.learns, rows)
                         recalled[key] = rows
                 if told.notes:
-                    audit(self._shared, writer, now)
+                    audit_assets(self._shared, writer, now)
                 self._notices.write(writer)
         except HistoryError as failure:
             self._notices.notice(failure)

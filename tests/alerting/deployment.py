@@ -13,9 +13,9 @@ from exporter.freshness import promises
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.poller.assembling import assemblies
-from exporter.poller.poller import Poller, Schedule
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import assemblies
+from exporter.poller.repository_poller import Poller, Schedule
 from exporter.repository.source import Address, Repository
 from exporter.repository.source import Login as RepositoryLogin
 from exporter.working import Standing
@@ -58,7 +58,7 @@ class Deployment:
         board = Board(["repository"], version="0", library="0", started_at=self.now)
         standing = Standing(found, HistoryFile(self.path), board, assemblies(found, self.promises), lambda: None)
         history = History(standing.file, found, self.privacy)
-        shared = Shared(history, found, board, lambda: self.now, self.promises, standing.assemblies, self._changed)
+        shared = PollContext(history, found, board, lambda: self.now, self.promises, standing.assemblies, self._changed)
         self.poller = Poller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.board = board
         present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)

@@ -13,8 +13,8 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from exporter.poller.poller import Poller, Schedule
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.repository_poller import Poller, Schedule
 from exporter.repository.source import Address, Login, Repository
 
 COLLECTORS = ("active_users", "http_requests")
@@ -61,7 +61,7 @@ class Rig:
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
-        shared = Shared(self.history, collectors, self.board, lambda: self.now)
+        shared = PollContext(self.history, collectors, self.board, lambda: self.now)
         self.poller = Poller(self.repository, shared, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:

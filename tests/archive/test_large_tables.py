@@ -10,7 +10,7 @@ import pytest
 from exporter.agent_families import EXACT_INTERVAL
 from exporter.errors import SourceError
 from exporter.metrics import Block, Family
-from exporter.poller.reading import Reading, TableReader
+from exporter.poller.table_reader import Reading, TableReader
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 
@@ -31,9 +31,9 @@ def make_slow(source: Source, seconds: float) -> None:
 @pytest.fixture
 def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table is small, and a window is a hundred rows or so."""
-    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
-    monkeypatch.setattr("exporter.poller.reading.WINDOW_BYTES", 12_000)
-    monkeypatch.setattr("exporter.poller.reading.LEAST_ROWS", 50)
+    monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
+    monkeypatch.setattr("exporter.poller.batching.WINDOW_BYTES", 12_000)
+    monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 50)
 
 
 @pytest.mark.usefixtures("windowed")
@@ -58,7 +58,7 @@ def test_an_exact_reading_by_windows(source: Source, rig: Rig) -> None:
 @pytest.mark.usefixtures("windowed")
 def test_more_is_new_in_a_window_than_in_a_range(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window full of new rows is read by ranges, and the next window begins behind it."""
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 30)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 30)
     source.requests(1, 500)
     rig.polled(exact=True)
     source.run("UPDATE http_requests SET status = 201")
@@ -75,8 +75,8 @@ def test_a_statement_that_takes_too_long(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
     """What the server has no time for at once is read by smaller and smaller parts, in the same poll."""
-    monkeypatch.setattr("exporter.poller.reading.LEAST_ROWS", 10)
-    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 300)
+    monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 10)
+    monkeypatch.setattr("exporter.poller.batching.FIRST_BATCH_ROWS", 300)
     source.requests(1, 300)
     if not first:
         rig.polled()
@@ -129,7 +129,7 @@ def test_exact_readings_come_rarer_while_they_take_long(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reading that took two minutes is not repeated for forty; one that is quick again brings the interval back."""
-    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
+    monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
     rig.polled(exact=True)
     opening, took = TableReader.open, 120.0
 

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.history import refreshes
 from exporter.history.pruning import prune_refreshes
-from exporter.poller.told import NOTED
+from exporter.poller.rest_result import NOTED
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
 

@@ -19,9 +19,9 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.metrics import Block
-from exporter.poller.assembling import Assembly, assemblies
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import Assembly, assemblies
 from exporter.poller.rest_poller import RestPoller
-from exporter.poller.shared import Shared
 from exporter.rest.login import Login, Token
 from exporter.rest.source import Rest
 from exporter.status import CollectorStatus
@@ -62,7 +62,7 @@ class RestRig:
         def promises(_asset: object) -> tuple[float, float]:
             return (12.0, 24.0)
 
-        shared = Shared(
+        shared = PollContext(
             history, found, self.board, lambda: self.now, promises, assemblies(found, promises), lambda: None
         )
         (name, value), *_ = TOKENS.items()

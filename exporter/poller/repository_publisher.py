@@ -20,11 +20,10 @@ from exporter.exposition.archived import MODES, active_blocks
 from exporter.exposition.board import STALE_AFTER_INTERVALS, Shown
 from exporter.metrics import Block, Labels, single
 from exporter.outage import Outage
-from exporter.poller.archive_showing import show_archive
-from exporter.poller.assembling import Part, StateKey
+from exporter.poller.collect import SOURCE, Knowledge, Taken
+from exporter.poller.context import PollContext, publish_archive
+from exporter.poller.merged_state import Part, StateKey
 from exporter.poller.runs import Runs
-from exporter.poller.shared import Shared
-from exporter.poller.taking import SOURCE, Knowledge, Taken
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()
@@ -37,7 +36,7 @@ class Shower:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: PollContext,
         *,
         poll_interval: float,
         exact_interval: float,
@@ -129,7 +128,7 @@ class Shower:
 
     def show_history(self) -> None:
         """Show what the file holds, and what is known of the repository's table."""
-        show_archive(
+        publish_archive(
             self._shared,
             (
                 single(REPOSITORY_OLDEST, self._repository_oldest),

@@ -17,8 +17,8 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.totals import instant
-from exporter.poller.recollecting import FORGET_SECONDS, Recollection
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.page_queries import FORGET_SECONDS, Recollection
 from tests.history.test_file import held
 
 NOW = 1_763_548_200.0
@@ -61,7 +61,7 @@ def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> A
     history = History(HistoryFile(path, Limits(patience_seconds=0.0)), collectors, privacy or Privacy())
     history.prepare(instant(NOW))
     board = Board(["repository"], version="0", library="0", started_at=NOW)
-    return Asked(Recollection("repository", Shared(history, collectors, board, lambda: NOW)), history, board)
+    return Asked(Recollection("repository", PollContext(history, collectors, board, lambda: NOW)), history, board)
 
 
 def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from exporter.inventory import REFRESHES
-from exporter.poller.look_ups import DAY_SECONDS, REMEMBERED_SECONDS, LookUps
+from exporter.poller.rest_result import DAY_SECONDS, REMEMBERED_SECONDS, LookUps
 
 NOW = datetime(2025, 11, 19, tzinfo=UTC).timestamp()
 

@@ -7,8 +7,8 @@ from exporter.collector import columns_of
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.users import User
 from exporter.history.people import Pseudonyms
+from exporter.history.privacy import without_names
 from exporter.history.redaction import Privacy
-from exporter.poller.personal import without_names
 
 PSEUDONYMS = Pseudonyms(b"k" * 32)
 ROWS = pa.table({column.name: pa.array(["Ann"], pa.string()) for column in columns_of(User)})

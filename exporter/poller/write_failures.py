@@ -4,7 +4,7 @@ from collections import Counter
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryReplaced
 from exporter.history.writer import Writer
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
 
 _KINDS = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
 
@@ -12,7 +12,7 @@ _KINDS = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDam
 class Notices:
     """The failures of one source's polls to write, until they are written down themselves."""
 
-    def __init__(self, source: str, shared: Shared) -> None:
+    def __init__(self, source: str, shared: PollContext) -> None:
         self._source = source
         self._board = shared.board
         self._failures = shared.history.write_failures

@@ -13,18 +13,16 @@ from exporter.collector import Events, State
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.history.totals import instant
 from exporter.history.writer import Writer
-from exporter.poller.assembling import StateKey
-from exporter.poller.auditing import audit
-from exporter.poller.loop import poll_until
-from exporter.poller.noticing import Notices
-from exporter.poller.pace import Due, exact_interval
-from exporter.poller.recollecting import Recollection
+from exporter.poller.archiver import append_sightings, columns_to_fit, finish
+from exporter.poller.collect import SOURCE, Taken, Taker
+from exporter.poller.context import PollContext, audit_assets
+from exporter.poller.merged_state import StateKey
+from exporter.poller.page_queries import Recollection
+from exporter.poller.repository_publisher import Shower
 from exporter.poller.runs import HISTORY
-from exporter.poller.shared import Shared
-from exporter.poller.showing import Shower
-from exporter.poller.tables import append_sightings, columns_to_fit, finish
-from exporter.poller.taking import SOURCE, Taken, Taker
-from exporter.poller.viewing import LOOK_BACK
+from exporter.poller.schedule import Due, exact_interval, run_loop
+from exporter.poller.view_reader import LOOK_BACK
+from exporter.poller.write_failures import Notices
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
 
@@ -42,7 +40,7 @@ class Schedule:
 class Poller:
     """Polls the repository: the only writer of the history, and of its part of the board."""
 
-    def __init__(self, repository: Repository, shared: Shared, schedule: Schedule) -> None:
+    def __init__(self, repository: Repository, shared: PollContext, schedule: Schedule) -> None:
         self._repository = repository
         self._shared = shared
         self._history = shared.history
@@ -74,7 +72,7 @@ class Poller:
 
     def run(self, randomness: random.Random) -> None:
         """Poll until told to stop; failures make the pauses longer, with jitter."""
-        poll_until(self._stop, self.poll, self._confess, self._schedule.poll_interval, randomness)
+        run_loop(self._stop, self.poll, self._confess, self._schedule.poll_interval, randomness)
 
     def _confess(self, error: str) -> None:
         self._shower.show_defect(error, self._clock())
@@ -202,7 +200,7 @@ class Poller:
                 writer.keep(state.row, state.kept_in, rows, _believed(now, taken))
             if state.learns and (exact or key not in self._learned):
                 learned[key] = writer.learn(state.learns, rows)
-        audit(self._shared, writer, now)
+        audit_assets(self._shared, writer, now)
         self._notices.write(writer)
         for what in self._history.file.quarantined:
             writer.incident("log_quarantined", what)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from exporter.collector import Events, columns_of
+from exporter.errors import SourceIncomplete
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.schema import REQUEST_COLUMNS
-from exporter.repository.catalog import read_as
+from exporter.repository.catalog import archivable, read_as
 from exporter.repository.copying import Field
 
 _KEY_TYPES = {
@@ -39,3 +41,15 @@ def kept_names(columns: Iterable[str]) -> Mapping[str, str]:
             kept[name] += "_"
         taken.add(kept[name].lower())
     return kept
+
+
+def columns_to_read(events: Events, present: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the columns to read with their PostgreSQL types. Raises SourceIncomplete when one is missing."""
+    readable = archivable(present)
+    if missing := sorted(events.reads[0].required - readable.keys()):
+        names = ", ".join(f"{events.table}.{name}" for name in missing)
+        message = f"{names}: no such column, or no right to read it"
+        raise SourceIncomplete(message)
+    if events.row is None:
+        return readable
+    return {column.name: readable[column.name] for column in columns_of(events.row) if column.name in readable}

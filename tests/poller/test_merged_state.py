@@ -9,7 +9,7 @@ import pytest
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.metrics import Block
-from exporter.poller.assembling import Assembly, Part, assemblies
+from exporter.poller.merged_state import Assembly, Part, assemblies
 
 (STATE,) = discover()["assets"].states
 LIFETIME = 100.0

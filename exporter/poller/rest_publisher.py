@@ -18,9 +18,9 @@ from exporter.exposition.board import FRESHNESS_SOURCES, Shown
 from exporter.history.refreshes import Read
 from exporter.metrics import Block, Labels, single
 from exporter.outage import Outage
+from exporter.poller.context import PollContext
+from exporter.poller.rest_result import Told
 from exporter.poller.runs import HISTORY, Runs
-from exporter.poller.shared import Shared
-from exporter.poller.told import Told
 from exporter.rest.source import Rest
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
@@ -33,7 +33,7 @@ NEVER = float("inf")
 class Teller:
     """Tells of one REST API; each thing is said once, until it changes."""
 
-    def __init__(self, shared: Shared, rest: Rest, interval: float) -> None:
+    def __init__(self, shared: PollContext, rest: Rest, interval: float) -> None:
         self._shared = shared
         self._rest = rest
         self._interval = interval

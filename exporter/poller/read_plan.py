@@ -13,8 +13,6 @@ Mode = Literal["fast", "exact", "full"]
 HORIZON_LIMIT = 2**31 - 10**6
 # A sequential scan of this much is cheap enough for every poll.
 SMALL_BYTES = 64_000_000
-# What one statement may scan. Beyond it an exact reading goes through the table by windows of id.
-WINDOW_BYTES = 1_000_000_000
 # A new row's id may be smaller than one already seen; FAST looks back this far, EXACT needs no such guess.
 OVERLAP = 1_000
 

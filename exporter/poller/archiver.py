@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import Events, Fold
 from exporter.errors import PollInterrupted
@@ -18,8 +19,8 @@ from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.schema import DUCKDB_TYPES
 from exporter.history.writer import Poll, Writer
-from exporter.poller.planning import Incident, Plan
-from exporter.poller.reading import Reading, TableReader, missing_keys
+from exporter.poller.read_plan import Incident, Plan
+from exporter.poller.table_reader import Reading, TableReader
 from exporter.repository.copying import Field
 from exporter.repository.session import STANDBY_MARK, Session
 
@@ -257,3 +258,21 @@ def columns_to_fit(pendings: Sequence[Pending]) -> dict[str, str]:
 
 def _no_keys(keys: pa.Table) -> pa.Table:
     return keys.slice(0, 0)
+
+
+def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:
+    """Return the keys that were asked for and that no answer held: the source no longer has them."""
+    for rows in answered:
+        if not asked.num_rows:
+            break
+        keys = rows.select(["id", "created_at"])
+        near = keys.filter(pc.is_in(keys.column("id"), value_set=asked.column("id").combine_chunks()))
+        # The same id at another time is another request.
+        there = set(_keys(near))
+        asked = asked.filter(pa.array([key not in there for key in _keys(asked)], pa.bool_()))
+    return asked
+
+
+def _keys(rows: pa.Table) -> Iterator[tuple[int, int | None]]:
+    created_at = rows.column("created_at").cast(pa.int64())  # also where Python has no word for the instant
+    return zip(rows.column("id").to_pylist(), created_at.to_pylist(), strict=True)

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from exporter.poller.ahead import ahead
+from exporter.poller.batching import prefetch
 
 
 def test_in_order_and_one_ahead() -> None:
@@ -21,7 +21,7 @@ def test_in_order_and_one_ahead() -> None:
             yield number
 
     taken = []
-    with closing(ahead(numbers())) as items:
+    with closing(prefetch(numbers())) as items:
         for item in items:
             taken.append(item)
             # Before an item is taken one is begun; while it is worked on, one more.
@@ -40,7 +40,7 @@ def test_an_error_follows_what_was_made_before() -> None:
         yield 1
         raise OSError("gone")
 
-    items = ahead(failing())
+    items = prefetch(failing())
     assert next(items) == 1
     with pytest.raises(OSError, match="gone"):
         next(items)
@@ -50,7 +50,7 @@ def test_closing_ends_the_thread() -> None:
     """Whoever takes no more items leaves no thread behind, whether the maker waits or works."""
     before = set(threading.enumerate())
     for taken in (0, 1, 5):
-        with closing(ahead(iter(range(1000)))) as items:
+        with closing(prefetch(iter(range(1000)))) as items:
             for _ in range(taken):
                 next(items)
     assert set(threading.enumerate()) <= before

@@ -1,35 +1,21 @@
 """Reading a table of events: one short transaction for what is new, several for what is much."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from exporter.collector import Events, columns_of
-from exporter.errors import SourceError, SourceIncomplete, SourceTimedOut
+from exporter.collector import Events
+from exporter.errors import SourceError, SourceTimedOut
 from exporter.history.positions import Position
-from exporter.poller.ahead import ahead
-from exporter.poller.planning import OVERLAP, WINDOW_BYTES, Extent, Plan, horizon_xid, plan
-from exporter.poller.selecting import selection
-from exporter.repository.catalog import archivable
+from exporter.poller import batching
+from exporter.poller.batching import prefetch
+from exporter.poller.columns import columns_to_read, selection
+from exporter.poller.read_plan import OVERLAP, Extent, Plan, horizon_xid, plan
 from exporter.repository.copying import ARROW_TYPES, Field
 from exporter.repository.session import Session, Snapshot
-
-# Five of these are a whole row group of DuckDB; up to five are in memory at a time: arriving, cleaned, written.
-RANGE_ROWS = 24_576
-# Where nothing is known of the rows.
-FIRST_RANGE_ROWS = 8_192
-FIRST_WINDOW_ROWS = 100_000
-# A range or a window that takes the server too long is halved, but not below this.
-LEAST_ROWS = 1_000
-# A row takes more room as columns than in the table, where long texts are compressed.
-WIRE_FACTOR = 2
-RANGE_BYTES = 60_000_000
-# What arrives may be larger than was estimated; a range is cut there, and the next begins.
-MOST_BYTES = 80_000_000
 
 
 @dataclass(frozen=True)
@@ -86,19 +72,19 @@ class TableReader:
         return reading, self._clean(rows), complete
 
     def _planned(self, snapshot: Snapshot, inserted: int, *, exact_due: bool) -> Reading:
-        kinds = self._kinds(snapshot)
+        kinds = columns_to_read(self._events, snapshot.columns)
         oldest_at, extent = self._extent(inserted)
         chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
         return self._reading(chosen, snapshot, extent, kinds, oldest_at)
 
     def _first(self, reading: Reading, snapshot: Snapshot) -> tuple[pa.Table, bool]:
         if reading.plan.mode == "full":
-            return self._copy(reading, None, _estimated(snapshot))
-        if reading.plan.mode == "exact" and snapshot.bytes > WINDOW_BYTES:
+            return self._copy(reading, None, batching.estimated_batch_rows(snapshot))
+        if reading.plan.mode == "exact" and snapshot.bytes > batching.WINDOW_BYTES:
             return _empty(reading), False
-        query = f"{self._select(reading, self._new(reading))} LIMIT {RANGE_ROWS}"
-        rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
-        return rows, whole and rows.num_rows < RANGE_ROWS
+        query = f"{self._select(reading, self._new(reading))} LIMIT {batching.BATCH_ROWS}"
+        rows, whole = self._session.copy_some(query, reading.fields, batching.MAX_BATCH_BYTES)
+        return rows, whole and rows.num_rows < batching.BATCH_ROWS
 
     def ranges(self, reading: Reading, first: pa.Table) -> Generator[pa.Table, None, None]:
         """Yield the rest by ranges of id: while one is written, the next is cleaned, and the one after it read.
@@ -108,32 +94,32 @@ class TableReader:
         if reading.plan.mode == "full":
             if first.num_rows:
                 yield first
-            rest = self._ranges(reading, _last_id(first), _fitting(first))
+            rest = self._ranges(reading, _last_id(first), batching.batch_rows(first))
         elif reading.plan.mode == "exact":
             rest = self._windows(reading)
         else:
-            rest = self._ranges(reading, None, _fitting(first))
-        with closing(ahead(rest)) as arriving, closing(ahead(map(self._clean, arriving))) as cleaned:
+            rest = self._ranges(reading, None, batching.batch_rows(first))
+        with closing(prefetch(rest)) as arriving, closing(prefetch(map(self._clean, arriving))) as cleaned:
             yield from cleaned
 
     def _ranges(self, reading: Reading, after: int | None, limit: int) -> Iterator[pa.Table]:
-        complete, most = False, RANGE_ROWS
+        complete, most = False, batching.BATCH_ROWS
         while not complete:
             try:
                 with self._same_table(reading):
                     rows, complete = self._copy(reading, after, min(limit, most))
             except SourceTimedOut:
                 most = min(limit, most) // 2
-                if most < LEAST_ROWS:
+                if most < batching.MIN_ROWS:
                     raise
                 continue
             yield rows
             if rows.num_rows:
-                after, limit = _last_id(rows), _fitting(rows)
+                after, limit = _last_id(rows), batching.batch_rows(rows)
 
     def _windows(self, reading: Reading) -> Iterator[pa.Table]:
         """Read what is new by windows of id, so that no statement scans more than a part of the table."""
-        after, width, limit, end = None, reading.window_rows, RANGE_ROWS, False
+        after, width, limit, end = None, reading.window_rows, batching.BATCH_ROWS, False
         bound: int | None = None
         complete = True
         while not end:
@@ -144,12 +130,12 @@ class TableReader:
                     rows, complete = self._copy(reading, after, limit, bound)
             except SourceTimedOut:
                 complete, width = True, width // 2
-                if width < LEAST_ROWS:
+                if width < batching.MIN_ROWS:
                     raise
                 continue
             if rows.num_rows:
                 yield rows
-                limit = _fitting(rows)
+                limit = batching.batch_rows(rows)
             end = complete and bound is None
             after = bound if complete else _last_id(rows)
 
@@ -183,7 +169,7 @@ class TableReader:
         if reading.plan.mode != "full":
             conditions.append(self._new(reading))
         query = f"{self._select(reading, *conditions)} {self._by_id} LIMIT {limit}"
-        rows, whole = self._session.copy_some(query, reading.fields, MOST_BYTES)
+        rows, whole = self._session.copy_some(query, reading.fields, batching.MAX_BATCH_BYTES)
         return rows, whole and rows.num_rows < limit
 
     def _select(self, reading: Reading, *conditions: str) -> str:
@@ -203,18 +189,6 @@ class TableReader:
         )
         ids = ", ".join(str(value) for value in self._asked.column("id").to_pylist())
         return f"{recent} OR id = ANY (ARRAY[{ids}]::bigint[])" if ids else recent
-
-    def _kinds(self, snapshot: Snapshot) -> Mapping[str, str]:
-        """Return the columns to read with their types; raises SourceIncomplete when a necessary one is missing."""
-        there = archivable(snapshot.columns)
-        needed = self._events.reads[0].required
-        if lacking := sorted(needed - there.keys()):
-            names = ", ".join(f"{self._events.table}.{name}" for name in lacking)
-            message = f"{names}: no such column, or no right to read it"
-            raise SourceIncomplete(message)
-        if self._events.row is None:
-            return there
-        return {column.name: there[column.name] for column in columns_of(self._events.row) if column.name in there}
 
     def _extent(self, inserted: int) -> tuple[datetime | None, Extent]:
         """Return when the oldest request was made, and which ids there are, by one statement."""
@@ -271,27 +245,9 @@ class TableReader:
             oldest_at,
             snapshot.identity.node,
             snapshot.bytes,
-            _window_rows(snapshot),
+            batching.window_rows(snapshot),
             extent.inserted,
         )
-
-
-def missing_keys(asked: pa.Table, answered: Sequence[pa.Table]) -> pa.Table:
-    """Return the keys that were asked for and that no answer held: the source no longer has them."""
-    for rows in answered:
-        if not asked.num_rows:
-            break
-        keys = rows.select(["id", "created_at"])
-        near = keys.filter(pc.is_in(keys.column("id"), value_set=asked.column("id").combine_chunks()))
-        # The same id at another time is another request.
-        there = set(_keys(near))
-        asked = asked.filter(pa.array([key not in there for key in _keys(asked)], pa.bool_()))
-    return asked
-
-
-def _keys(rows: pa.Table) -> Iterator[tuple[int, int | None]]:
-    created_at = rows.column("created_at").cast(pa.int64())  # also where Python has no word for the instant
-    return zip(rows.column("id").to_pylist(), created_at.to_pylist(), strict=True)
 
 
 def _empty(reading: Reading) -> pa.Table:
@@ -300,29 +256,3 @@ def _empty(reading: Reading) -> pa.Table:
 
 def _last_id(rows: pa.Table) -> int | None:
     return int(rows.column("id")[-1].as_py()) if rows.num_rows else None
-
-
-def _fitting(rows: pa.Table) -> int:
-    """Return how many rows like these fit into a range's bytes."""
-    if not rows.num_rows:
-        return FIRST_RANGE_ROWS
-    return _limit(int(rows.get_total_buffer_size() // rows.num_rows))
-
-
-def _estimated(snapshot: Snapshot) -> int:
-    """Return how many rows fit into a range's bytes, as far as PostgreSQL's statistics tell."""
-    if snapshot.rows <= 0:
-        return FIRST_RANGE_ROWS
-    return _limit(int(snapshot.bytes / snapshot.rows) * WIRE_FACTOR)
-
-
-def _window_rows(snapshot: Snapshot) -> int:
-    """Return how many rows stand in what one statement may scan: at most half of those that are too many for one."""
-    if snapshot.rows <= 0:
-        return FIRST_WINDOW_ROWS
-    fitting = WINDOW_BYTES / max(snapshot.bytes / snapshot.rows, 1.0)
-    return max(LEAST_ROWS, int(min(fitting, snapshot.rows / 2)))
-
-
-def _limit(average_bytes: int) -> int:
-    return max(1_000, min(RANGE_ROWS, RANGE_BYTES // max(1, average_bytes)))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from exporter.history.schema import REQUEST_COLUMNS
-from exporter.poller.selecting import selection
+from exporter.poller.columns import selection
 from exporter.repository.catalog import archivable
 from exporter.repository.copying import Field
 from exporter.repository.session import Session

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from exporter.history.positions import Position
-from exporter.poller.planning import HORIZON_LIMIT, SMALL_BYTES, Extent, Mode, horizon_xid, plan
+from exporter.poller.read_plan import HORIZON_LIMIT, SMALL_BYTES, Extent, Mode, horizon_xid, plan
 from exporter.repository.session import Identity, Snapshot
 
 IDENTITY = Identity("7", 1, 2, 3, "2025-11-01 00:00:00", "2025-10-01 00:00:00", "10.0.0.1:8060")

@@ -17,9 +17,9 @@ from exporter.errors import HistoryBusy, HistoryError
 from exporter.exposition.recalled import Recalled, use_of
 from exporter.history.totals import instant
 from exporter.history.writer import Writer
-from exporter.poller.assembling import StateKey
-from exporter.poller.pace import Due
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import StateKey
+from exporter.poller.schedule import Due
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class Recollection:
     """Asks on behalf of one source; a question is asked again when its answer is too old."""
 
     source: str
-    shared: Shared
+    shared: PollContext
     _due: dict[StateKey, Due] = field(default_factory=dict)
     _forget_due: Due = field(default_factory=lambda: Due(FORGET_SECONDS))
     _said: set[str] = field(default_factory=set)

@@ -11,11 +11,11 @@ from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceR
 from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.names import site_label
-from exporter.poller.assembling import StateKey
-from exporter.poller.personal import people_of, without_names
+from exporter.history.privacy import people_of, without_names
+from exporter.poller.archiver import Archiving, Pending, append, columns_to_fit, read_table
+from exporter.poller.merged_state import StateKey
 from exporter.poller.runs import Runs
-from exporter.poller.tables import Archiving, Pending, append, columns_to_fit, read_table
-from exporter.poller.viewing import LOOK_BACK, read_view
+from exporter.poller.view_reader import LOOK_BACK, read_view
 from exporter.repository.session import Session
 
 SOURCE = "repository"

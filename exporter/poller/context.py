@@ -1,0 +1,71 @@
+"""What the pollers of all sources share, and the steps that each of them does at the end of a poll."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.collector import Collector, Promises, State
+from exporter.exposition.archived import archived_blocks
+from exporter.exposition.board import Board
+from exporter.history.history import History
+from exporter.history.writer import Writer
+from exporter.metrics import Block
+from exporter.poller.merged_state import Assembly, StateKey
+from exporter.status import ArchiveStatus
+
+
+def no_sla(_asset: Mapping[str, object]) -> tuple[None, None]:
+    """Return no SLA for any asset."""
+    return None, None
+
+
+@dataclass(frozen=True)
+class PollContext:
+    """``clock`` gives Unix seconds; ``on_change`` is called when there is something new to publish."""
+
+    history: History
+    collectors: Mapping[str, Collector]
+    board: Board
+    clock: Callable[[], float]
+    promises: Promises = no_sla
+    assemblies: Mapping[StateKey, Assembly] = field(default_factory=dict)
+    on_change: Callable[[], None] = lambda: None
+
+    def state(self, key: StateKey) -> State:
+        """Return a state of a collector."""
+        return self.collectors[key[0]].states[key[1]]
+
+
+def publish_archive(context: PollContext, more: Iterable[Block] = ()) -> None:
+    """Publish the metrics of the history, and more about its source; nothing before the file was read once."""
+    history = context.history
+    if history.known:
+        blocks = archived_blocks(history.totals, context.collectors, history.file.bytes)
+        context.board.pin_archive([*blocks, *more], _archive_status(history))
+
+
+def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
+    """Write the freshness of the assets of all sources to the audit table (Unix seconds)."""
+    # An asset that only one of two sources knows would be a change as soon as the other source answers.
+    if not context.board.tried():
+        return
+    for key, assembly in context.assemblies.items():
+        judge, rows = context.state(key).judge, assembly.rows(now)
+        if judge is not None and rows is not None:
+            writer.audit(judge(rows, context.promises, now))
+
+
+def _archive_status(history: History) -> ArchiveStatus:
+    totals, file = history.totals, history.file
+    position = history.positions.get("http_requests")
+    return ArchiveStatus(
+        str(file.path),
+        file.bytes,
+        int(totals.counter(HISTORY_ROWS.name, "http_requests")),
+        totals.open_requests,
+        totals.marks.get("oldest"),
+        totals.marks.get("newest"),
+        position.horizon if position else None,
+        int(totals.counter(POSSIBLY_LOST.name)),
+        tuple((labels[0], int(count)) for labels, count in totals.counters.get(INCIDENTS.name, ())),
+    )
