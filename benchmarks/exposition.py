@@ -21,8 +21,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from benchmarks.estate import NOW, assets, blocks
-from exporter.exposition import Renderer, Rendering
-from exporter.exposition.limits import SeriesLimits
+from exporter.exposition import Exposition, Renderer
+from exporter.exposition.renderer import SeriesLimits
 from exporter.poller.memory import give_back
 from exporter.web.application import application
 from exporter.web.server import WebServer
@@ -36,9 +36,9 @@ RENDERINGS = ("new labels and values", "a new poll", "hours moved", "nothing mov
 class Served:
     """The endpoint of the web server: whatever was rendered last."""
 
-    rendering: Rendering = field(default_factory=Rendering)
+    rendering: Exposition = field(default_factory=Exposition)
 
-    def exposition(self) -> Rendering:
+    def exposition(self) -> Exposition:
         """Return it."""
         return self.rendering
 

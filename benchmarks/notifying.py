@@ -28,7 +28,7 @@ from exporter.alerting.alertmanager import Login as Way
 from exporter.alerting.batches import Sent, batches
 from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
 from exporter.collectors import discover
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.freshness import Promises, Tiers
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
@@ -72,17 +72,17 @@ class Agent:
         self.now = time.time()
         found = {"assets": discover()["assets"]}
         promised = promises(share)
-        board = Board(["rest"], version="0", library="0", started_at=self.now)
+        store = StateStore(["rest"], version="0", library="0", started_at=self.now)
         standing = Standing(
-            found, HistoryFile(folder / "history.duckdb"), board, assemblies(found, promised), lambda: None
+            found, HistoryFile(folder / "history.duckdb"), store, assemblies(found, promised), lambda: None
         )
         history = History(standing.file, found, Privacy())
         history.lock()
-        shared = PollContext(history, found, board, lambda: self.now, promised, standing.assemblies, lambda: None)
+        shared = PollContext(history, found, store, lambda: self.now, promised, standing.assemblies, lambda: None)
         source = Rest(Login(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")
-        present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        present = Present(store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
         self.told = [Overheard(url) for url in urls]
         self.notifier = Notifier(self.told, history, present, Manner(), lambda: self.now)
 

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collectors import discover
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
@@ -45,8 +45,8 @@ def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
         (("sslmode", "disable"),),
         statement_timeout=600.0,
     )
-    board = Board(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
-    made = Poller(Repository(login), PollContext(history, collectors, board, time.time), Schedule())
+    store = StateStore(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
+    made = Poller(Repository(login), PollContext(history, collectors, store, time.time), Schedule())
     made.lock()
     return made, history
 

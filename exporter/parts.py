@@ -9,7 +9,7 @@ from exporter.collector import Collector
 from exporter.config import Configuration
 from exporter.config.sections import Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
-from exporter.exposition.limits import SeriesLimits
+from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy

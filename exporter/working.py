@@ -16,11 +16,12 @@ from exporter.alerting.view import Sources
 from exporter.collector import Collector
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
-from exporter.exposition.board import NOTIFICATIONS, AnyBlock, Board, Shown
+from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.metrics import Block
+from exporter.pagedata.answers import PageAnswers
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import Assembly, StateKey
 from exporter.poller.repository_poller import Poller, Schedule
@@ -38,22 +39,28 @@ class Standing:
 
     known: Mapping[str, Collector]
     file: HistoryFile
-    board: Board
+    store: StateStore
     assemblies: Mapping[StateKey, Assembly]
     on_change: Callable[[], None]
     tempo: Tempo = field(default_factory=Tempo)
+    answers: PageAnswers = field(default_factory=PageAnswers)
+
+    def retain(self, collectors: Mapping[str, Collector]) -> None:
+        """Drop the states and page answers of collectors that are disabled now."""
+        self.store.retain(collectors)
+        self.answers.retain(collectors)
 
     def sources(self, collectors: Mapping[str, Collector]) -> Sources:
         """Return what is polled now, and what of it tells of assets."""
-        tried = {status.name: status for status in self.board.sources() if status.tried_at is not None}
-        runs = {name: self.board.run(ASSETS, name) for name in tried}
+        tried = {status.name: status for status in self.store.status.sources() if status.tried_at is not None}
+        runs = {name: self.store.status.collector(ASSETS, name) for name in tried}
         return Sources(
             frozenset(collectors),
             {name: status.up for name, status in tried.items()},
             # Of many sites one may fail: the REST API tells of the others.
             {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
-            self.board.tried() and all(run is not None and run.success for run in runs.values()),
-            not self.board.tried(),
+            self.store.status.all_tried() and all(run is not None and run.success for run in runs.values()),
+            not self.store.status.all_tried(),
         )
 
     def assets(self, now: float) -> pa.Table:
@@ -68,7 +75,7 @@ class Standing:
 
     def show_notifications(self, blocks: Iterable[Block], now: float) -> None:
         """Show how notifying goes."""
-        self.board.pin_state(NOTIFICATIONS, Shown(tuple(blocks), now, NEVER))
+        self.store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now, NEVER))
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,12 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
     shared = PollContext(
         history,
         chosen,
-        standing.board,
+        standing.store,
         time.time,
         promises(configuration.freshness.promises()),
         {key: assembly for key, assembly in standing.assemblies.items() if key[0] in chosen},
         standing.on_change,
+        standing.answers,
     )
     return Working(
         _poller(configuration, shared),
@@ -136,7 +144,7 @@ def _rest_poller(configuration: Configuration, shared: PollContext, before: Work
     # What is known of the token outlasts a reload.
     life = before.rest_poller.life if before and before.rest_poller else None
     rest = Rest(
-        parts.rest_login(settings), stopping=stopped.is_set, life=life, moved=shared.board.progress["rest"].moved
+        parts.rest_login(settings), stopping=stopped.is_set, life=life, moved=shared.store.status.progress["rest"].moved
     )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
 
@@ -152,11 +160,11 @@ def _notifier(
         return None
     receivers: Sequence[Alertmanager] = [Alertmanager(login) for login in parts.alertmanagers(configuration)]
     present = Present(
-        standing.board.blocks,
+        standing.store.blocks,
         standing.assets,
         lambda: standing.sources(chosen),
         standing.show_notifications,
-        standing.board.pin_firing,
+        standing.store.set_firing,
     )
     # It is used by one of the two at a time: this one begins when that one has ended.
     memory = before.notifier.memory if before and before.notifier else Memory(standing.tempo.rules)

@@ -22,7 +22,7 @@ from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
 from exporter.alerting.states import OWNER_EMAIL, Alerted
 from exporter.alerting.view import Found, Pairs, Sources, View, always, never
-from exporter.exposition.board import AnyBlock
+from exporter.exposition.state_store import AnyBlock
 from exporter.history.history import History
 from exporter.metrics import Block, Labels, single
 from exporter.status import FiringAlert

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from exporter.alerting.alert import bounded_labels
 from exporter.alerting.past import Past
 from exporter.collectors.assets import samples as assets
-from exporter.exposition.board import AnyBlock
+from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block, Family
 
 Numbers = npt.NDArray[np.float64]

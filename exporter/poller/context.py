@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Collector, Promises, State
-from exporter.exposition.archived import archived_blocks
-from exporter.exposition.board import Board
+from exporter.exposition.history_metrics import archived_blocks
+from exporter.exposition.state_store import StateStore
 from exporter.history.history import History
 from exporter.history.writer import Writer
 from exporter.metrics import Block
+from exporter.pagedata.answers import PageAnswers
 from exporter.poller.merged_state import Assembly, StateKey
 from exporter.status import ArchiveStatus
 
@@ -25,11 +26,12 @@ class PollContext:
 
     history: History
     collectors: Mapping[str, Collector]
-    board: Board
+    store: StateStore
     clock: Callable[[], float]
     promises: Promises = no_sla
     assemblies: Mapping[StateKey, Assembly] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
+    answers: PageAnswers = field(default_factory=PageAnswers)
 
     def state(self, key: StateKey) -> State:
         """Return a state of a collector."""
@@ -41,13 +43,13 @@ def publish_archive(context: PollContext, more: Iterable[Block] = ()) -> None:
     history = context.history
     if history.known:
         blocks = archived_blocks(history.totals, context.collectors, history.file.bytes)
-        context.board.pin_archive([*blocks, *more], _archive_status(history))
+        context.store.set_archive([*blocks, *more], _archive_status(history))
 
 
 def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
     """Write the freshness of the assets of all sources to the audit table (Unix seconds)."""
     # An asset that only one of two sources knows would be a change as soon as the other source answers.
-    if not context.board.tried():
+    if not context.store.status.all_tried():
         return
     for key, assembly in context.assemblies.items():
         judge, rows = context.state(key).judge, assembly.rows(now)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from exporter.collector import Collector, Context, Promises, State
-from exporter.exposition.board import AnyBlock
+from exporter.exposition.state_store import AnyBlock
 from exporter.freshness import HOUR, Dues
 
 StateKey = tuple[str, int]

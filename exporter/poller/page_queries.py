@@ -1,4 +1,4 @@
-"""What a poll asks of the history for the pages once its rows are archived, pinned to the board.
+"""What a poll asks of the history for the pages once its rows are archived, pinned to the store.
 
 Each question has a transaction of its own. One that fails costs the pages its answer, and the archive nothing: what was
 answered before is shown on, with its age.
@@ -14,9 +14,9 @@ import pyarrow as pa
 import structlog
 
 from exporter.errors import HistoryBusy, HistoryError
-from exporter.exposition.recalled import Recalled, use_of
 from exporter.history.totals import instant
 from exporter.history.writer import Writer
+from exporter.pagedata.answers import HistoryAnswer, usage_of
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import StateKey
 from exporter.poller.schedule import Due
@@ -70,13 +70,13 @@ class Recollection:
         answer = self._ask(name, now, lambda writer: writer.recall(question, rows))
         if answer is not None:
             due.done_at = now
-            self.shared.board.pin_recalled(name, self.source, Recalled(answer, now, dict(sites)))
+            self.shared.answers.set(name, self.source, HistoryAnswer(answer, now, dict(sites)))
 
     def _use(self, sites: Mapping[int, str], now: float) -> None:
         used = self._ask("use", now, partial(Writer.use, with_people="active_users" in self.shared.collectors))
         if used is not None:
             since = used.loads_since.replace(tzinfo=UTC).timestamp() if used.loads_since else None
-            self.shared.board.pin_use(use_of(used.requests, used.people, sites, now, since))
+            self.shared.answers.set_usage(usage_of(used.requests, used.people, sites, now, since))
 
     def _ask(self, name: str, now: float, question: Callable[[Writer], Answer]) -> Answer | None:
         """Return an answer; None where there is none, which is said once until there is one. Raises HistoryBusy."""

@@ -38,7 +38,7 @@ class Schedule:
 
 
 class Poller:
-    """Polls the repository: the only writer of the history, and of its part of the board."""
+    """Polls the repository: the only writer of the history, and of its part of the store."""
 
     def __init__(self, repository: Repository, shared: PollContext, schedule: Schedule) -> None:
         self._repository = repository
@@ -48,7 +48,7 @@ class Poller:
         self._schedule = schedule
         self._clock = shared.clock
         self._on_change = shared.on_change
-        self._progress = shared.board.progress[SOURCE]
+        self._progress = shared.store.status.progress[SOURCE]
         self._stop = threading.Event()
         repository.stopping, repository.moved = self._stop.is_set, self._progress.moved
         self._taker = Taker(self._history, self._collectors, lambda: instant(self._clock()), self._stop.is_set)
@@ -76,7 +76,7 @@ class Poller:
 
     def _confess(self, error: str) -> None:
         self._shower.show_defect(error, self._clock())
-        self._shared.board.pin_told(SOURCE)
+        self._shared.store.status.set_poll_ended(SOURCE)
         self._on_change()
 
     def poll(self, *, exact: bool = False) -> bool:
@@ -113,7 +113,7 @@ class Poller:
             self._settle(taken, now, exact=exact, scan=scan)
         self._shower.exact_interval = self._scan_due.seconds
         self._shower.show(taken, self._taker.known, self._learned, now, self._clock() - now, error)
-        self._shared.board.pin_told(SOURCE)
+        self._shared.store.status.set_poll_ended(SOURCE)
         self._on_change()
         return error is None
 

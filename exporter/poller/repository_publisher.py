@@ -1,4 +1,4 @@
-"""Showing what a poll learned: source, collectors, states and history, pinned to the board and told to the log."""
+"""Showing what a poll learned: source, collectors, states and history, pinned to the store and told to the log."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,10 +16,10 @@ from exporter.agent_families import (
 )
 from exporter.collector import Context
 from exporter.errors import SourceError
-from exporter.exposition.archived import MODES, active_blocks
-from exporter.exposition.board import STALE_AFTER_INTERVALS, Shown
+from exporter.exposition.history_metrics import MODES, active_blocks
+from exporter.exposition.state_store import STALE_AFTER_INTERVALS, TimedBlocks
+from exporter.log_once import Outage
 from exporter.metrics import Block, Labels, single
-from exporter.outage import Outage
 from exporter.poller.collect import SOURCE, Knowledge, Taken
 from exporter.poller.context import PollContext, publish_archive
 from exporter.poller.merged_state import Part, StateKey
@@ -32,7 +32,7 @@ REQUESTS = "http_requests"
 
 
 class Shower:
-    """Pins the results of the repository's polls to the board."""
+    """Pins the results of the repository's polls to the store."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Shower:
         exact_interval: float,
     ) -> None:
         self._shared = shared
-        self._board = shared.board
+        self._store = shared.store
         self._history = shared.history
         self._collectors = shared.collectors
         self._promises = shared.promises
@@ -62,22 +62,24 @@ class Shower:
 
     def answered(self, taken: Taken, now: float) -> None:
         """Say that the source answered."""
-        if self._outage.is_over() or not self._board.source(SOURCE).up:
+        if self._outage.is_over() or not self._store.status.source(SOURCE).up:
             log.info("the repository answers", address=taken.address, version=taken.server_version)
         status = SourceStatus(SOURCE, True, taken.address, taken.server_version, tried_at=now, answered_at=now)  # noqa: FBT003
-        self._board.pin_source(status)
+        self._store.status.set_source(status)
 
     def unanswered(self, failure: SourceError, now: float) -> None:
         """Say that the source did not answer, once for each kind of reason."""
-        before = self._board.source(SOURCE)
-        write = log.error if self._outage.is_news(failure) else log.debug
+        before = self._store.status.source(SOURCE)
+        write = log.error if self._outage.is_new(failure) else log.debug
         write("the repository does not answer", error=str(failure))
-        self._board.pin_source(replace(before, up=False, tried_at=now, error=str(failure)))
+        self._store.status.set_source(replace(before, up=False, tried_at=now, error=str(failure)))
 
     def show_states(self, taken: Taken, known: Knowledge, learned: Mapping[StateKey, pa.Table], now: float) -> None:
         """Show the source and its states while the first poll is still at work."""
-        before = self._board.source(SOURCE)
-        self._board.pin_source(replace(before, up=True, address=taken.address, server_version=taken.server_version))
+        before = self._store.status.source(SOURCE)
+        self._store.status.set_source(
+            replace(before, up=True, address=taken.address, server_version=taken.server_version)
+        )
         self.assemble(taken, known, now)
         for key, rows in taken.states.items():
             self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
@@ -90,7 +92,7 @@ class Shower:
             lifetime = self._lifetime(self._collectors[name].states[index].every, now)
             with taken.runs.timed(name):
                 assembly.put(SOURCE, {"": Part(taken.states[name, index], now, lifetime)}, now, known.sites)
-            self._board.pin_state(f"{name}/{index}", assembly)
+            self._store.set_state(f"{name}/{index}", assembly)
 
     def show(
         self,
@@ -112,16 +114,18 @@ class Shower:
         statuses = taken.runs.statuses(now)
         for status in statuses:
             lacks = taken.lacks.get(status.name, ())
-            self._board.pin_collector(replace(status, note="lacks " + ", ".join(lacks) if lacks else None), lacks)
+            self._store.status.set_collector(
+                replace(status, note="lacks " + ", ".join(lacks) if lacks else None), lacks
+            )
         self._log(statuses)
         polls = [pending for pending in taken.tables if pending.events.keeps_open]
         for pending in polls:
             self._reading_seconds[pending.mode] = pending.seconds
-            self._board.pin_poll(PollStatus(now, seconds, pending.mode, pending.read, pending.new, error))
+            self._store.status.add_poll(PollStatus(now, seconds, pending.mode, pending.read, pending.new, error))
         if not polls and error:
-            self._board.pin_poll(PollStatus(now, seconds, "none", 0, 0, error))
+            self._store.status.add_poll(PollStatus(now, seconds, "none", 0, 0, error))
         self.show_history()
-        if error is None and self._board.pin_finished(SOURCE):
+        if error is None and self._store.status.first_success(SOURCE):
             # Where requests are switched off, how many there are is unknown.
             counts = {"requests": sum(pending.new for pending in polls)} if polls else {}
             log.info("first poll finished", source=SOURCE, **counts, seconds=round(seconds, 1))
@@ -145,11 +149,11 @@ class Shower:
     def show_defect(self, error: str, now: float) -> None:
         """Say that a poll ended for a reason that no source is to blame for."""
         for name in self._collectors:
-            self._board.pin_collector(
+            self._store.status.set_collector(
                 CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error)
             )
-        self._board.pin_source(replace(self._board.source(SOURCE), tried_at=now))
-        self._board.pin_poll(PollStatus(now, 0.0, "none", 0, 0, error))
+        self._store.status.set_source(replace(self._store.status.source(SOURCE), tried_at=now))
+        self._store.status.add_poll(PollStatus(now, 0.0, "none", 0, 0, error))
 
     def _show_state(self, key: StateKey, rows: pa.Table, context: Context, now: float, runs: Runs) -> None:
         state = self._collectors[key[0]].states[key[1]]
@@ -158,7 +162,7 @@ class Shower:
             if assembly := self._assemblies.get(key):
                 assembly.learn(SOURCE, context.learned, now)
             else:
-                self._board.pin_state(name, Shown(tuple(state.expose(rows, context)), now, lifetime))
+                self._store.set_state(name, TimedBlocks(tuple(state.expose(rows, context)), now, lifetime))
 
     def _show_requests_of(self, known: Knowledge, now: float, runs: Runs) -> None:
         """Show what is made of the requests archived by this poll: the people of the trailing windows, the views."""
@@ -175,7 +179,7 @@ class Shower:
                 if name == "active_users":
                     run.rows = len(self._history.totals.seen.people)
                     blocks = tuple(active_blocks(self._history.totals, known.present_sites))
-                    self._board.pin_state(name, Shown(blocks, now, self._lifetime("poll", now)))
+                    self._store.set_state(name, TimedBlocks(blocks, now, self._lifetime("poll", now)))
 
     def _lifetime(self, every: Literal["poll", "exact"], begun_at: float) -> float:
         """Return for how long what a poll learned is shown: its successor takes as long to ask as it did."""

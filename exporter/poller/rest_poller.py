@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from exporter.collector import State, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
-from exporter.exposition.board import STALE_AFTER_INTERVALS
+from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
 from exporter.history.privacy import without_names
 from exporter.history.refreshes import Read
@@ -34,7 +34,7 @@ LEARNING_SECONDS = 3600.0
 
 
 class RestPoller:
-    """Polls the REST API: it writes to the history what only that API tells, and pins its part of the board."""
+    """Polls the REST API: it writes to the history what only that API tells, and pins its part of the store."""
 
     def __init__(
         self, rest: Rest, shared: PollContext, interval: float, look_ups_a_day: int, stopped: threading.Event
@@ -42,7 +42,7 @@ class RestPoller:
         self._rest = rest
         self._shared = shared
         self._interval = interval
-        self._progress = shared.board.progress[SOURCE]
+        self._progress = shared.store.status.progress[SOURCE]
         self._stopped = stopped
         self._notices = Notices(SOURCE, shared)
         self._teller = Teller(shared, rest, interval)
@@ -78,7 +78,7 @@ class RestPoller:
         if not self._shared.assemblies:
             self._teller.idle(now)
             self._teller.show_sources({}, now)
-            self._shared.board.pin_told(SOURCE)
+            self._shared.store.status.set_poll_ended(SOURCE)
             self._shared.on_change()
             return True
         unprepared = self._prepare(now)
@@ -111,9 +111,9 @@ class RestPoller:
         unwritten = unprepared or self._store(told, now)
         self._teller.show(told, runs, refusal, unwritten, now)
         self._teller.show_sources(self._read_at, now)
-        if not self._shared.board.asks("repository"):
+        if not self._shared.store.status.has_source("repository"):
             publish_archive(self._shared)
-        self._shared.board.pin_told(SOURCE)
+        self._shared.store.status.set_poll_ended(SOURCE)
         self._shared.on_change()
         answered = refusal is None and (bool(told.notes) or not told.failures)
         del told
@@ -133,7 +133,7 @@ class RestPoller:
             self._notices.notice(failure)
             return failure
         self._look_ups.remember(known, recently, now)
-        if not self._shared.board.asks("repository"):
+        if not self._shared.store.status.has_source("repository"):
             # What the repository knows beside is no measure of what this API shows to its user.
             self._rest.remember(counts)
         self._noted = NOTHING_NOTED
@@ -174,7 +174,7 @@ class RestPoller:
                 parts = {site: Part(rows, now, lifetime) for site, rows in told.rows.get(key, {}).items()}
                 run.rows += sum(part.rows.num_rows for part in parts.values())
                 assembly.put(SOURCE, parts, now)
-            self._shared.board.pin_state(f"{key[0]}/{key[1]}", assembly)
+            self._shared.store.set_state(f"{key[0]}/{key[1]}", assembly)
 
     def _maker(self, state: State) -> Made:
         """Return what makes a state's rows of an inventory, under the privacy options."""
@@ -215,7 +215,7 @@ class RestPoller:
         self._remembered = remembered
         if recalled:
             self._recollection.recall(recalled, {}, now)
-        if not self._shared.board.asks("repository"):
+        if not self._shared.store.status.has_source("repository"):
             self._recollection.forget(now, None, exact=False)
         if learned:
             self._learning_due.done_at = now
@@ -228,5 +228,5 @@ class RestPoller:
 
     def _confess(self, error: str) -> None:
         self._teller.defect(error, {name for name, _ in self._shared.assemblies}, self._shared.clock())
-        self._shared.board.pin_told(SOURCE)
+        self._shared.store.status.set_poll_ended(SOURCE)
         self._shared.on_change()

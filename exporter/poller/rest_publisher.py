@@ -1,4 +1,4 @@
-"""Telling how the REST API answered: pinned to the board, and said in the log when it changes."""
+"""Telling how the REST API answered: pinned to the store, and said in the log when it changes."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,10 +14,10 @@ from exporter.agent_families import (
     REST_TOKEN_ACCEPTED,
 )
 from exporter.errors import HistoryError, SourceError
-from exporter.exposition.board import FRESHNESS_SOURCES, Shown
+from exporter.exposition.state_store import FRESHNESS_SOURCES, TimedBlocks
 from exporter.history.refreshes import Read
+from exporter.log_once import Outage
 from exporter.metrics import Block, Labels, single
-from exporter.outage import Outage
 from exporter.poller.context import PollContext
 from exporter.poller.rest_result import Told
 from exporter.poller.runs import HISTORY, Runs
@@ -44,42 +44,42 @@ class Teller:
     def answered(self, now: float) -> None:
         """Say that it answered."""
         address, version = self._rest.address, self._rest.server_version
-        if self._outage.is_over() or not self._shared.board.source(SOURCE).up:
+        if self._outage.is_over() or not self._shared.store.status.source(SOURCE).up:
             log.info("the REST API answers", address=address, version=version)
         status = SourceStatus(SOURCE, True, address, version, tried_at=now, answered_at=now)  # noqa: FBT003
-        self._shared.board.pin_source(status)
+        self._shared.store.status.set_source(status)
 
     def unanswered(self, refusal: SourceError, now: float) -> None:
         """Say that nothing could be had of it, once for each kind of reason."""
-        write = log.error if self._outage.is_news(refusal) else log.debug
+        write = log.error if self._outage.is_new(refusal) else log.debug
         write("the REST API does not answer", error=str(refusal))
-        before = self._shared.board.source(SOURCE)
-        self._shared.board.pin_source(replace(before, up=False, tried_at=now, error=str(refusal)))
+        before = self._shared.store.status.source(SOURCE)
+        self._shared.store.status.set_source(replace(before, up=False, tried_at=now, error=str(refusal)))
 
     def idle(self, now: float) -> None:
         """Say that nothing is asked for: everything that it could tell is switched off."""
-        self._shared.board.pin_source(replace(self._shared.board.source(SOURCE), tried_at=now))
+        self._shared.store.status.set_source(replace(self._shared.store.status.source(SOURCE), tried_at=now))
 
     def show(
         self, told: Told, runs: Runs, refusal: SourceError | None, unwritten: HistoryError | None, now: float
     ) -> None:
         """Pin how the collectors fared, and say what is new; ``unwritten`` is why the history was not written."""
-        board, seconds = self._shared.board, self._shared.clock() - now
+        store, seconds = self._shared.store, self._shared.clock() - now
         note = "; ".join(f"site {site}: {text}" for site, text in told.notes.items() if text)
         for name in runs.by_name:
             _fail(runs, name, told, refusal, unwritten)
         for status in runs.statuses(now):
-            board.pin_collector(replace(status, note=note or None), source=SOURCE)
+            store.status.set_collector(replace(status, note=note or None), source=SOURCE)
         self._log_sites_in_time(told)
         if not (refusal or unwritten or told.failures):
             # What waits for one that is silent takes long as well, and shorter would help nobody.
             self._log_slow(seconds)
         rows = sum(run.rows for run in runs.by_name.values())
         error = refusal or unwritten
-        if error is None and told.notes and board.pin_finished(SOURCE):
+        if error is None and told.notes and store.status.first_success(SOURCE):
             sites = len(told.notes)
             log.info("first poll finished", source=SOURCE, sites=sites, assets=rows, seconds=round(seconds, 1))
-        board.pin_poll(PollStatus(now, seconds, SOURCE, rows, 0, str(error) if error else None))
+        store.status.add_poll(PollStatus(now, seconds, SOURCE, rows, 0, str(error) if error else None))
         self._show_token(now)
 
     def show_sources(self, read_at: Read, now: float) -> None:
@@ -88,15 +88,15 @@ class Teller:
         labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, tuple(zip(*keys, strict=True)) or ([], []))
         instants = [read_at[key].replace(tzinfo=UTC).timestamp() for key in keys]
         block = Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, instants)
-        self._shared.board.pin_state(FRESHNESS_SOURCES, Shown((block,), now, NEVER))
+        self._shared.store.set_state(FRESHNESS_SOURCES, TimedBlocks((block,), now, NEVER))
 
     def defect(self, error: str, names: Iterable[str], now: float) -> None:
         """Say that a poll ended for a reason that no source is to blame for."""
         for name in names:
             status = CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error)
-            self._shared.board.pin_collector(status, source=SOURCE)
+            self._shared.store.status.set_collector(status, source=SOURCE)
         self.idle(now)
-        self._shared.board.pin_poll(PollStatus(now, 0.0, SOURCE, 0, 0, error))
+        self._shared.store.status.add_poll(PollStatus(now, 0.0, SOURCE, 0, 0, error))
 
     def _show_token(self, now: float) -> None:
         life = self._rest.token
@@ -107,7 +107,7 @@ class Teller:
             single(REST_SESSIONS_LOST, life.lost),
             single(REST_COLLISIONS, life.collisions),
         )
-        self._shared.board.pin_state(SOURCE, Shown(blocks, now, NEVER))
+        self._shared.store.set_state(SOURCE, TimedBlocks(blocks, now, NEVER))
 
     def _log_sites_in_time(self, told: Told) -> None:
         """Log what sites lack, but not of the first poll in which a request had no answer.

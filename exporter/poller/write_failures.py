@@ -14,14 +14,14 @@ class Notices:
 
     def __init__(self, source: str, shared: PollContext) -> None:
         self._source = source
-        self._board = shared.board
+        self._store = shared.store
         self._failures = shared.history.write_failures
         self._counted: Counter[str] = Counter()
 
     def notice(self, failure: HistoryError) -> None:
         """Report a failure, and count it."""
         self._failures.failed(self._source, failure)
-        self._board.pin_history_error(self._source, str(failure))
+        self._store.status.set_history_error(self._source, str(failure))
         self._counted[_KINDS.get(type(failure), "file_unwritable")] += 1
 
     def write(self, writer: Writer) -> None:
@@ -36,4 +36,4 @@ class Notices:
     def well(self) -> None:
         """Report that everything of this poll was written."""
         self._failures.succeeded(self._source)
-        self._board.pin_history_error(self._source, None)
+        self._store.status.set_history_error(self._source, None)

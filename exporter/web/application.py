@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.errors import ConfigurationError
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import Status
 from exporter.web.access import Access
 from exporter.web.allowed_hosts import AllowedHosts
@@ -30,10 +30,10 @@ from exporter.web.turns import Turns
 _PLAIN_AT_ONCE, _PLAIN_SEATS = 4, 16
 
 
-class Rendering(Protocol):
+class Exposition(Protocol):
     """An exposition in every form it may be asked for."""
 
-    def of_collectors(self, collectors: Collection[str]) -> "Rendering":
+    def of_collectors(self, collectors: Collection[str]) -> "Exposition":
         """Return the same of some collectors alone, with what the agent says of itself."""
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
@@ -43,7 +43,7 @@ class Rendering(Protocol):
 class Endpoint(Protocol):
     """What is served. All but ``reload`` return at once, on whatever thread they are called."""
 
-    def exposition(self) -> Rendering:
+    def exposition(self) -> Exposition:
         """Return the newest rendering."""
 
     def collectors(self) -> Mapping[str, bool]:
@@ -55,7 +55,7 @@ class Endpoint(Protocol):
     def status(self) -> Status:
         """Return what the status page shows."""
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Return what the other pages show."""
 
     def reload(self) -> None:
@@ -102,7 +102,7 @@ class _Routes:
         headers |= {"Content-Encoding": "gzip"} if gzip else {}
         return LargeResponse(size, chunks, headers, None if gzip else self._plain)
 
-    def _selected(self, request: Request) -> Rendering:
+    def _selected(self, request: Request) -> Exposition:
         query, rendering = request.query_params, self._endpoint.exposition()
         if COLLECT not in query and EXCLUDE not in query:
             return rendering

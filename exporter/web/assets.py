@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from exporter.collectors.assets.judging import STATUSES
-from exporter.exposition.asset_table import AssetTable, Judged, Places
-from exporter.exposition.pages import AssetKey, Pages
+from exporter.pagedata.asset_table import AssetTable, Judged, Places
+from exporter.pagedata.builder import AssetKey, PageData
 from exporter.status import FiringAlert
 from exporter.tabular import Cell
 from exporter.web.choosing import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, alerted, chosen
@@ -70,7 +70,7 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def listed(pages: Pages, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
+def listed(pages: PageData, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
     """Return what the page of the table shows. Raises WrongParameter."""
     judged = table.at(now)
     places = chosen(table, judged, choice, alerted(pages, choice))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.exposition.pages import Content, Counts, Numbers, Pages
-from exporter.exposition.recalled import HOUR_SECONDS, Use
+from exporter.pagedata.answers import HOUR_SECONDS, HourlyUsage
+from exporter.pagedata.builder import Content, Counts, Numbers, PageData
 from exporter.status import Status
 from exporter.tabular import Cell
 from exporter.web.assets import known
@@ -65,15 +65,15 @@ class Asked:
         days = self.of_content.removeprefix("unused")
         return int(days) if days != self.of_content else 0
 
-    def content(self, pages: Pages) -> Content | None:
+    def content(self, pages: PageData) -> Content | None:
         """Return what the list is made of, None where it cannot be told what was opened and what was not."""
-        return None if pages.use is None or self.why_no_content(pages) else self._listed(pages)
+        return None if pages.usage is None or self.why_no_content(pages) else self._listed(pages)
 
-    def why_no_content(self, pages: Pages) -> str:
+    def why_no_content(self, pages: PageData) -> str:
         """Say why the list is not shown where requests are; empty where it is."""
         return why_no_content(pages, self._listed(pages), self.unused_days)
 
-    def _listed(self, pages: Pages) -> Content | None:
+    def _listed(self, pages: PageData) -> Content | None:
         return pages.views if self.of_content == "views" else pages.content
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -105,13 +105,13 @@ class Opened:
     last_day: float | None
 
 
-def sites_of(pages: Pages) -> list[str]:
+def sites_of(pages: PageData) -> list[str]:
     """Return the sites that can be asked for."""
-    found = set(pages.use.requests) if pages.use else set()
+    found = set(pages.usage.requests) if pages.usage else set()
     return sorted(found | set(pages.content.site if pages.content else ()) - {""}, key=str.casefold)
 
 
-def hours_of(use: Use, asked: Asked) -> Hours:
+def hours_of(use: HourlyUsage, asked: Asked) -> Hours:
     """Return the hours of so many days up to the last one."""
     last = int(asked.days) * 24
     nothing = np.zeros(len(use.hours), dtype=np.int64)
@@ -131,20 +131,20 @@ def places_of(content: Content, asked: Asked) -> npt.NDArray[np.int64]:
         key = -content.loads[30][rows].astype(np.float64)
     else:
         days = asked.unused_days
-        old = ~(content.created_at > content.asked_at - days * DAY_SECONDS)
+        old = ~(content.created_at > content.queried_at - days * DAY_SECONDS)
         rows = np.flatnonzero(of_site & (content.loads[days] == 0) & old)
         key = np.nan_to_num(content.last_day[rows], nan=-np.inf)
     order: npt.NDArray[np.int64] = np.lexsort((names[rows], key))
     return rows[order]
 
 
-def is_late(pages: Pages, now: float) -> bool:
+def is_late(pages: PageData, now: float) -> bool:
     """Whether what was counted is older than the exact interval that is kept explains."""
     interval = pages.exact_interval or 0.0
-    return pages.use is not None and now - pages.use.counted_at > max(LATE_SECONDS, LATE_INTERVALS * interval)
+    return pages.usage is not None and now - pages.usage.counted_at > max(LATE_SECONDS, LATE_INTERVALS * interval)
 
 
-def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
+def shown(pages: PageData, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
     """Return what the page shows. Raises WrongParameter."""
     pairs, content = asked.pairs(), asked.content(pages)
     values: dict[str, Any] = {
@@ -153,7 +153,7 @@ def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str,
         "days": DAYS,
         "lists": LISTS,
         "active": _active(pages, asked.site, status.now),
-        "use": pages.use,
+        "use": pages.usage,
         "is_late": is_late(pages, status.now),
         "no_requests": why_no_requests(pages, [source.name for source in status.sources]),
         "no_content": asked.why_no_content(pages),
@@ -166,8 +166,8 @@ def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str,
         "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
         "paging": Paging(0, ROWS, page) if content is None else None,
     }
-    if pages.use is not None:
-        values |= _charts(hours_of(pages.use, asked))
+    if pages.usage is not None:
+        values |= _charts(hours_of(pages.usage, asked))
     if content is not None:
         places = places_of(content, asked)
         paging = Paging(len(places), ROWS, page)
@@ -190,7 +190,7 @@ def _charts(hours: Hours) -> dict[str, Any]:
     }
 
 
-def _active(pages: Pages, site: str, now: float) -> list[tuple[str, int]]:
+def _active(pages: PageData, site: str, now: float) -> list[tuple[str, int]]:
     """Return how many people are active in each window."""
     for block in pages.active:
         names = block.labels.names
@@ -203,7 +203,7 @@ def _active(pages: Pages, site: str, now: float) -> list[tuple[str, int]]:
     return []
 
 
-def _listed(pages: Pages, content: Content, place: int) -> tuple[Opened, str, str, bool]:
+def _listed(pages: PageData, content: Content, place: int) -> tuple[Opened, str, str, bool]:
     """Return a workbook or a view, then its project and its owner, and whether it has a page of its own."""
     opened, table = _opened(content, place), pages.assets
     row = None if table is None else table.places.get(("workbook", opened.asset_id))
@@ -224,7 +224,7 @@ def _opened(content: Content, place: int) -> Opened:
     )
 
 
-def hours_rows(use: Use, asked: Asked) -> Iterator[Sequence[Cell]]:
+def hours_rows(use: HourlyUsage, asked: Asked) -> Iterator[Sequence[Cell]]:
     """Return the hours as rows of HOURS_HEAD."""
     hours = hours_of(use, asked)
     people: Sequence[int | None] = [None] * len(hours.hours) if hours.people is None else hours.people.tolist()

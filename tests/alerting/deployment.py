@@ -8,7 +8,7 @@ from exporter.alerting.alertmanager import Alertmanager, Login
 from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
 from exporter.collectors import discover
 from exporter.config.freshness import Promise
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
@@ -55,13 +55,13 @@ class Deployment:
     def restart(self) -> None:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
-        board = Board(["repository"], version="0", library="0", started_at=self.now)
-        standing = Standing(found, HistoryFile(self.path), board, assemblies(found, self.promises), lambda: None)
+        store = StateStore(["repository"], version="0", library="0", started_at=self.now)
+        standing = Standing(found, HistoryFile(self.path), store, assemblies(found, self.promises), lambda: None)
         history = History(standing.file, found, self.privacy)
-        shared = PollContext(history, found, board, lambda: self.now, self.promises, standing.assemblies, self._changed)
+        shared = PollContext(history, found, store, lambda: self.now, self.promises, standing.assemblies, self._changed)
         self.poller = Poller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
-        self.board = board
-        present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        self.store = store
+        present = Present(store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
         receivers = [Alertmanager(Login(url)) for url in self.urls]
         self.notifier = Notifier(receivers, history, present, self.manner, lambda: self.now)
         self._polled_at = -POLL_SECONDS

@@ -13,7 +13,7 @@ from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.view import Sources
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.exposition.board import AnyBlock
+from exporter.exposition.state_store import AnyBlock
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy

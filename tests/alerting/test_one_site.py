@@ -14,7 +14,7 @@ from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
-from exporter.exposition.board import Shown
+from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
 from exporter.working import NEVER, Standing
 from tests.alerting.receiver import RecordingAlertmanager
@@ -46,8 +46,8 @@ def alertmanager() -> Iterator[RecordingAlertmanager]:
 def alerting(polled: RestRig, alertmanager: RecordingAlertmanager, tmp_path: Path) -> Rig:
     """The notifying half of the same agent."""
     rig = Rig(tmp_path / "alerting.duckdb", [alertmanager.url])
-    standing = Standing(polled.collectors, polled.file, polled.board, {}, lambda: None)
-    rig.blocks = polled.board.blocks
+    standing = Standing(polled.collectors, polled.file, polled.store, {}, lambda: None)
+    rig.blocks = polled.store.blocks
     rig.sources = lambda: standing.sources(polled.collectors)
     alertmanager.clock = lambda: rig.now
     return rig
@@ -57,7 +57,7 @@ def publish_sources(polled: RestRig, read_at: Mapping[str, float]) -> None:
     """Publish when the Metadata API of each site was last read completely (Unix seconds)."""
     labels = Labels(("site", "source"), [list(read_at), ["metadata"] * len(read_at)])
     block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, list(read_at.values()))
-    polled.board.pin_state("freshness_sources", Shown((block,), polled.now, NEVER))
+    polled.store.set_state("freshness_sources", TimedBlocks((block,), polled.now, NEVER))
 
 
 def go(polled: RestRig, alerting: Rig, read_at: dict[str, float], hours: float) -> None:
@@ -83,7 +83,7 @@ def stale(alertmanager: RecordingAlertmanager, now: float, *, failing: bool) -> 
 
 def found(polled: RestRig, alerting: Rig) -> Found:
     """Return the critically stale assets as the agent sees them now."""
-    return conditions.stale_critical(View(polled.board.blocks(polled.now), polled.now, Past(), alerting.sources()))
+    return conditions.stale_critical(View(polled.store.blocks(polled.now), polled.now, Past(), alerting.sources()))
 
 
 def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager) -> None:

@@ -124,8 +124,8 @@ def test_the_counters_of_a_file_that_the_alerts_opened_first(
     shown: list[Block] = []
 
     def look() -> None:
-        if deployment.board.source("repository").tried_at is None:
-            blocks = deployment.board.blocks(deployment.now)
+        if deployment.store.status.source("repository").tried_at is None:
+            blocks = deployment.store.blocks(deployment.now)
             shown.extend(block for block in blocks if isinstance(block, Block) and block.family == HISTORY_ROWS)
 
     deployment.changed = look

@@ -155,7 +155,7 @@ def _give_statements(rig: Rig, seconds: float) -> None:
 
 def _shown(rig: Rig, family: Family) -> object:
     """Return the one sample of a family as it would be scraped."""
-    block = next(block for block in rig.board.blocks(rig.now) if block.family == family)
+    block = next(block for block in rig.store.blocks(rig.now) if block.family == family)
     assert isinstance(block, Block)
     assert not callable(block.values)
     return block.values[0]

@@ -32,7 +32,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
 
 def causes(rig: Rig) -> dict[str, tuple[str, ...]]:
     """Return what each collector that failed followed."""
-    collectors = rig.board.status(rig.now, "").collectors
+    collectors = rig.store.summary(rig.now, "").collectors
     return {collector.name: collector.causes for collector in collectors if not collector.success}
 
 
@@ -94,7 +94,7 @@ def test_a_history_that_is_held(source: Source, whole: Rig) -> None:
         with held(whole.file.path):
             for _ in range(3):
                 assert not whole.poll()
-            assert "Could not set lock" in (whole.board.status(whole.now, "").history_error or "")
+            assert "Could not set lock" in (whole.store.summary(whole.now, "").history_error or "")
             following = causes(whole)
         whole.polled()
     assert following == {
@@ -105,7 +105,7 @@ def test_a_history_that_is_held(source: Source, whole: Rig) -> None:
         ("warning", "the history was not written; rows wait at their source until it is"),
         ("info", "the history is written again"),
     ]
-    assert whole.board.status(whole.now, "").history_error is None
+    assert whole.store.summary(whole.now, "").history_error is None
 
 
 def test_collectors_that_fail_for_one_reason(source: Source, whole: Rig) -> None:

@@ -17,7 +17,7 @@ from exporter.collectors import discover
 from exporter.collectors.assets import COLLECTOR as ASSETS
 from exporter.collectors.assets.judging import judge
 from exporter.exposition import Renderer
-from exporter.exposition.archived import active_blocks, archived_blocks
+from exporter.exposition.history_metrics import active_blocks, archived_blocks
 from exporter.exposition.timestamped import lines
 from exporter.history.archive import keys_table
 from exporter.history.backfill import Steps, extent, read

@@ -14,7 +14,7 @@ import pyarrow as pa
 from exporter.collector import Collector
 from exporter.collectors import discover
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -55,7 +55,7 @@ class RestRig:
     def restart(self) -> None:
         """Begin anew with the same file, as a restarted agent does."""
         found = self.collectors
-        self.board = Board(["rest"], version="0", library="0", started_at=self.now)
+        self.store = StateStore(["rest"], version="0", library="0", started_at=self.now)
         history = History(self.file, found, self.privacy)
         history.lock()
 
@@ -63,7 +63,7 @@ class RestRig:
             return (12.0, 24.0)
 
         shared = PollContext(
-            history, found, self.board, lambda: self.now, promises, assemblies(found, promises), lambda: None
+            history, found, self.store, lambda: self.now, promises, assemblies(found, promises), lambda: None
         )
         (name, value), *_ = TOKENS.items()
         login = Login(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
@@ -91,7 +91,7 @@ class RestRig:
     def values(self, family: str) -> dict[tuple[str, ...], float]:
         """Return the samples of a family as they are shown now."""
         found: dict[tuple[str, ...], float] = {}
-        for block in self.board.blocks(self.now):
+        for block in self.store.blocks(self.now):
             if block.family.name == family and isinstance(block, Block):
                 pairs = zip(block.labels.rows(), block.at(self.now), strict=True)
                 found |= {labels: value for labels, value in pairs if value is not None}
@@ -99,13 +99,13 @@ class RestRig:
 
     def status(self) -> CollectorStatus:
         """Return how the collector of assets fares; what it says is one line."""
-        (status,) = self.board.status(self.now, None).collectors
+        (status,) = self.store.summary(self.now, None).collectors
         assert "\n" not in (status.error or "") + (status.note or "")
         return status
 
     def up(self) -> bool:
         """Whether the API answered."""
-        return self.board.source("rest").up
+        return self.store.status.source("rest").up
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from exporter.collector import Collector, State
 from exporter.collectors import discover
 from exporter.collectors.content.recalling import RECALLED_SECONDS
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.totals import instant
+from exporter.pagedata.answers import PageAnswers
 from exporter.poller.context import PollContext
 from exporter.poller.page_queries import FORGET_SECONDS, Recollection
 from tests.history.test_file import held
@@ -33,13 +34,13 @@ class Asked:
 
     recollection: Recollection
     history: History
-    board: Board
+    answers: PageAnswers
 
     def recall(self, now: float) -> list[float | None]:
         """Ask, and return when each of both states was answered last."""
         self.recollection.recall({("asked", 0): ROWS, ("asked", 1): ROWS}, {}, now)
-        found = [self.board.recalled(f"asked/{index}").get("repository") for index in (0, 1)]
-        return [None if answer is None else answer.asked_at for answer in found]
+        found = [self.answers.of(f"asked/{index}").get("repository") for index in (0, 1)]
+        return [None if answer is None else answer.queried_at for answer in found]
 
     def people(self) -> int:
         """Return how many lines tell who was there."""
@@ -60,8 +61,9 @@ def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> A
     collectors = {"asked": Collector("asked", "", states=states), "http_requests": discover()["http_requests"]}
     history = History(HistoryFile(path, Limits(patience_seconds=0.0)), collectors, privacy or Privacy())
     history.prepare(instant(NOW))
-    board = Board(["repository"], version="0", library="0", started_at=NOW)
-    return Asked(Recollection("repository", PollContext(history, collectors, board, lambda: NOW)), history, board)
+    store = StateStore(["repository"], version="0", library="0", started_at=NOW)
+    context = PollContext(history, collectors, store, lambda: NOW)
+    return Asked(Recollection("repository", context), history, context.answers)
 
 
 def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
         assert there.recall(NOW) == [None, NOW]
         assert there.recall(NOW + 3600) == [None, NOW + 3600]
     assert [line["asked"] for line in logs] == ["asked/0"]
-    assert there.board.use() is not None
+    assert there.answers.usage() is not None
     with there.history.writing(instant(NOW)) as writer:
         writer.incident("test", "written all the same")
 

@@ -261,7 +261,7 @@ def test_a_token_that_expired(rig: RestRig) -> None:
     assert not rig.poll()
     assert not rig.up()
     assert rig.values("tableau_rest_token_accepted") == {(): 0}
-    assert "token" in (rig.board.source("rest").error or "")
+    assert "token" in (rig.store.status.source("rest").error or "")
 
 
 def test_refreshes_teach_an_interval(rig: RestRig, company: Company) -> None:
@@ -403,7 +403,7 @@ def test_a_defect_of_ours(rig: RestRig) -> None:
     rig.poller._confess("internal error: KeyError")
     assert rig.status().error == "internal error: KeyError"
     assert not rig.status().success
-    assert rig.board.tried()
+    assert rig.store.status.all_tried()
 
 
 def test_look_ups_count_whatever_becomes_of_them(server: TableauServer, tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_nothing_to_tell(server: TableauServer, tmp_path: Path) -> None:
     rig = RestRig(server, tmp_path / "history.duckdb", seconds(NOW), collectors={})
     server.requests.clear()
     assert rig.poll()
-    assert rig.board.tried()
+    assert rig.store.status.all_tried()
     assert not server.requests
 
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from exporter.collectors.assets.judging import STATUSES
-from exporter.exposition.asset_table import AssetTable, Mask, Texts
+from exporter.pagedata.asset_table import AssetTable, Mask, Texts
 from exporter.status import FiringAlert
 from exporter.tabular import csv_lines, in_parts
 from exporter.web.assets import FILE_HEAD, file_rows, row_of

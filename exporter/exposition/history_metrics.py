@@ -6,7 +6,7 @@ from heapq import nlargest
 from exporter import agent_families as families
 from exporter.collector import Collector
 from exporter.collectors.active_users import active
-from exporter.exposition.board import AnyBlock
+from exporter.exposition.state_store import AnyBlock
 from exporter.history.totals import Totals
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 

@@ -8,10 +8,10 @@ from exporter.agent_families import EXACT_INTERVAL
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
-from exporter.exposition.board import AnyBlock, Board
-from exporter.exposition.pages import ASSETS, VIEWS, WORKBOOKS, PageMaker
-from exporter.exposition.recalled import Recalled
+from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
+from exporter.pagedata.answers import HistoryAnswer, PageAnswers
+from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
 from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages
@@ -29,33 +29,35 @@ def test_states_are_where_they_are_looked_for() -> None:
 
 def test_made_once() -> None:
     """As long as nothing new is told, the same columns are shown."""
-    board = Board(["repository"], version="0", library="0", started_at=NOW)
+    answers = PageAnswers()
     both: list[tuple[pa.Table, Sequence[AnyBlock]] | None] = [estate_and_blocks()]
-    maker = PageMaker(board, lambda _now: both[0])
-    first, second = maker.make(NOW, EVERYTHING, []), maker.make(NOW + 10, EVERYTHING, [])
+    builder = PageDataBuilder(answers, lambda: None, lambda _now: both[0])
+    first, second = builder.build(NOW, EVERYTHING, []), builder.build(NOW + 10, EVERYTHING, [])
     assert first.assets is not None
     assert second.assets is first.assets
-    board.pin_recalled(ASSETS, "repository", Recalled(refreshes(estate_and_blocks()[0]), NOW))
-    assert maker.make(NOW, EVERYTHING, []).refreshes_of("w-1")[1] == NOW
+    answers.set(ASSETS, "repository", HistoryAnswer(refreshes(estate_and_blocks()[0]), NOW))
+    assert builder.build(NOW, EVERYTHING, []).refreshes_of("w-1")[1] == NOW
     both[0] = estate_and_blocks()
-    assert maker.make(NOW + 20, EVERYTHING, []).assets is not first.assets
+    assert builder.build(NOW + 20, EVERYTHING, []).assets is not first.assets
     both[0] = None
-    assert maker.make(NOW + 30, EVERYTHING, []).assets is None
+    assert builder.build(NOW + 30, EVERYTHING, []).assets is None
 
 
 def test_what_is_switched_off_is_not_shown() -> None:
     """Nothing of a collector is left when it is switched off."""
     pages = some_pages(watched=frozenset())
-    assert (pages.assets, pages.content, pages.use) == (None, None, None)
+    assert (pages.assets, pages.content, pages.usage) == (None, None, None)
 
 
 def test_refreshes_are_of_the_source_that_knows_most() -> None:
     """Of two sources' answers about one asset the longer one counts, the oldest refresh first."""
-    board = Board(["repository", "rest"], version="0", library="0", started_at=NOW)
+    answers = PageAnswers()
     rows = refreshes(estate_and_blocks()[0])
-    board.pin_recalled(ASSETS, "repository", Recalled(rows.slice(0, 2), NOW))
-    board.pin_recalled(ASSETS, "rest", Recalled(rows, NOW + 1))
-    found, asked_at = PageMaker(board, lambda _now: None).make(NOW, EVERYTHING, []).refreshes_of("w-0")
+    answers.set(ASSETS, "repository", HistoryAnswer(rows.slice(0, 2), NOW))
+    answers.set(ASSETS, "rest", HistoryAnswer(rows, NOW + 1))
+    found, asked_at = (
+        PageDataBuilder(answers, lambda: None, lambda _now: None).build(NOW, EVERYTHING, []).refreshes_of("w-0")
+    )
     assert (len(found), asked_at) == (8, NOW + 1)
     assert [refresh.ended_at for refresh in found] == sorted(refresh.ended_at for refresh in found)
 
@@ -71,7 +73,7 @@ def test_alerts_of_an_asset() -> None:
 
 def test_the_exact_interval_is_the_one_that_is_shown() -> None:
     """The pages know the exact interval that the metrics show, and none where no metric shows one."""
-    board = Board(["repository"], version="0", library="0", started_at=NOW)
-    maker = PageMaker(board, lambda _now: None)
-    assert maker.make(NOW, EVERYTHING, [single(EXACT_INTERVAL, 1200.0)]).exact_interval == 1200.0
-    assert maker.make(NOW, EVERYTHING, []).exact_interval is None
+    answers = PageAnswers()
+    builder = PageDataBuilder(answers, lambda: None, lambda _now: None)
+    assert builder.build(NOW, EVERYTHING, [single(EXACT_INTERVAL, 1200.0)]).exact_interval == 1200.0
+    assert builder.build(NOW, EVERYTHING, []).exact_interval is None

@@ -60,14 +60,14 @@ _EOF = Piece.of(b"# EOF\n")
 
 
 @dataclass(frozen=True)
-class Form:
+class Body:
     """One format of an exposition, compressed and plain. Sizes are known before anything is joined or decompressed."""
 
     pieces: tuple[Piece, ...]
     trailer: bytes
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece]) -> "Form":
+    def of(cls, pieces: Sequence[Piece]) -> "Body":
         """Join pieces to one gzip member (RFC 1952), whose checksum is combined from theirs."""
         checksum = total = 0
         for piece in pieces:
@@ -96,7 +96,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class FamilyPieces:
+class EncodedFamily:
     """A family as it is served: above its lines a head for each format. ``collector`` is None for the agent's own."""
 
     family: Family
@@ -104,7 +104,7 @@ class FamilyPieces:
     lines: tuple[Piece, ...]
     collector: str | None = None
 
-    def of_collectors(self, collectors: Collection[str]) -> "FamilyPieces | None":
+    def of_collectors(self, collectors: Collection[str]) -> "EncodedFamily | None":
         """Return what of it these collectors have, None for nothing: the very pieces, nothing is compressed again.
 
         Families of the agent are for every collector, but for lines that are labelled with one: these are few, and
@@ -121,50 +121,50 @@ class FamilyPieces:
 
 
 @dataclass(frozen=True)
-class Rendering:
+class Exposition:
     """The bytes of ``/metrics``: the text format 0.0.4 and OpenMetrics 1.0.0."""
 
-    families: tuple[FamilyPieces, ...] = ()
+    families: tuple[EncodedFamily, ...] = ()
 
-    def of_collectors(self, collectors: Collection[str]) -> "Rendering":
+    def of_collectors(self, collectors: Collection[str]) -> "Exposition":
         """Return a rendering of the families of these collectors, and of the agent's own."""
         found = (family.of_collectors(collectors) for family in self.families)
-        return Rendering(tuple(family for family in found if family is not None))
+        return Exposition(tuple(family for family in found if family is not None))
 
     @cached_property
-    def text_form(self) -> Form:
+    def text_body(self) -> Body:
         """The text format."""
-        return Form.of([piece for each in self.families for piece in (each.heads[False], *each.lines)])
+        return Body.of([piece for each in self.families for piece in (each.heads[False], *each.lines)])
 
     @cached_property
-    def openmetrics_form(self) -> Form:
+    def openmetrics_body(self) -> Body:
         """OpenMetrics, with its last line."""
-        return Form.of([*(piece for each in self.families for piece in (each.heads[True], *each.lines)), _EOF])
+        return Body.of([*(piece for each in self.families for piece in (each.heads[True], *each.lines)), _EOF])
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
         """Return how many bytes an answer has, and an iterator over them; each may take milliseconds."""
-        form = self.openmetrics_form if openmetrics else self.text_form
+        form = self.openmetrics_body if openmetrics else self.text_body
         return (form.gzip_size, form.gzip_chunks()) if gzip else (form.size, form.chunks())
 
     @property
     def text(self) -> bytes:
         """The text format 0.0.4, whole."""
-        return b"".join(self.text_form.chunks())
+        return b"".join(self.text_body.chunks())
 
     @property
     def text_gzip(self) -> bytes:
         """The same, compressed."""
-        return b"".join(self.text_form.gzip_chunks())
+        return b"".join(self.text_body.gzip_chunks())
 
     @property
     def openmetrics(self) -> bytes:
         """OpenMetrics 1.0.0, whole."""
-        return b"".join(self.openmetrics_form.chunks())
+        return b"".join(self.openmetrics_body.chunks())
 
     @property
     def openmetrics_gzip(self) -> bytes:
         """The same, compressed."""
-        return b"".join(self.openmetrics_form.gzip_chunks())
+        return b"".join(self.openmetrics_body.gzip_chunks())
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:

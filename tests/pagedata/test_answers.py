@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from exporter.exposition.recalled import HOUR_SECONDS, use_of
+from exporter.pagedata.answers import HOUR_SECONDS, usage_of
 from tests.web.fakes import NOW
 from tests.web.shown import people, requests
 
@@ -12,7 +12,7 @@ NOTHING = requests().slice(0, 0)
 def test_hours_without_gaps() -> None:
     """An hour without a request between two that have some is an hour of none."""
     rows = requests().filter(pa.array([number in (100, 301, 383) for number in range(384)]))
-    use = use_of(rows, None, {1: "default", 2: "hr"}, NOW, None)
+    use = usage_of(rows, None, {1: "default", 2: "hr"}, NOW, None)
     assert set((use.hours[1:] - use.hours[:-1]).tolist()) == {HOUR_SECONDS}
     assert use.hours[-1] <= NOW < use.hours[-1] + HOUR_SECONDS
     assert use.all_requests.sum() == sum(rows.column("requests").to_pylist())
@@ -22,7 +22,7 @@ def test_hours_without_gaps() -> None:
 
 def test_sites() -> None:
     """Each site has its own numbers; a site of which no name is known counts for all together."""
-    use = use_of(requests(), people(), {1: "default"}, NOW, None)
+    use = usage_of(requests(), people(), {1: "default"}, NOW, None)
     assert list(use.requests) == ["default"]
     assert use.all_requests.sum() == 3 * use.requests["default"].sum()
     assert use.people is not None
@@ -32,5 +32,5 @@ def test_sites() -> None:
 
 def test_nothing_yet() -> None:
     """Before any request there is the present hour, with none."""
-    use = use_of(NOTHING, people().slice(0, 0), {}, NOW, None)
+    use = usage_of(NOTHING, people().slice(0, 0), {}, NOW, None)
     assert (use.hours.tolist(), use.all_requests.tolist()) == ([NOW // 3600 * 3600], [0])

@@ -9,31 +9,31 @@ from dataclasses import dataclass
 
 Counts = tuple[float, ...]
 
-FALLEN = "a counter fell below what was shown before"
+DECREASED = "a counter fell below what was shown before"
 # So long a fall is not shown; from then on it is taken for a new beginning. Longer than rates look back, as a rule.
-FALLEN_SECONDS = 600.0
+HOLD_SECONDS = 600.0
 # So many series of a family that are away are remembered, so that series that come and go cost no memory without end.
-REMEMBERED = 100_000
+MAX_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExposedCounts:
     """The highest that was shown of each series, and since when (seconds) those that are not shown are away."""
 
     counts: Mapping[str, Counts]
     away: Mapping[str, float]
 
-    def without(self, present: Container[str], seconds: float) -> "Shown":
+    def without(self, present: Container[str], seconds: float) -> "ExposedCounts":
         """Return what is to be remembered of the series that are not among those present, the latest to go."""
         since = {name: self.away.get(name, seconds) for name in self.counts if name not in present}
-        kept = [name for name, gone in since.items() if seconds - gone < FALLEN_SECONDS]
-        if len(kept) > REMEMBERED:
-            kept = sorted(kept, key=since.__getitem__)[-REMEMBERED:]
-        return Shown({name: self.counts[name] for name in kept}, {name: since[name] for name in kept})
+        kept = [name for name, gone in since.items() if seconds - gone < HOLD_SECONDS]
+        if len(kept) > MAX_REMEMBERED:
+            kept = sorted(kept, key=since.__getitem__)[-MAX_REMEMBERED:]
+        return ExposedCounts({name: self.counts[name] for name in kept}, {name: since[name] for name in kept})
 
-    def joined(self, other: "Shown") -> "Shown":
+    def joined(self, other: "ExposedCounts") -> "ExposedCounts":
         """Return what is known of the series of both; none is in both."""
-        return Shown({**self.counts, **other.counts}, {**self.away, **other.away}) if other.counts else self
+        return ExposedCounts({**self.counts, **other.counts}, {**self.away, **other.away}) if other.counts else self
 
 
-NOTHING_SHOWN = Shown({}, {})
+NOTHING_EXPOSED = ExposedCounts({}, {})

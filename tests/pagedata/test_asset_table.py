@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.exposition.asset_table import AssetTable, Texts
+from exporter.pagedata.asset_table import AssetTable, Texts
 from tests.web.fakes import NOW
 from tests.web.shown import an_asset, some_pages
 

@@ -1,4 +1,4 @@
-"""What the pages show, ready before anybody asks: made anew where a poll has changed it, kept where it has not."""
+"""Builds the data of the web pages ahead of requests: rebuilt where a poll has changed it, reused where it has not."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from exporter.agent_families import EXACT_INTERVAL
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
-from exporter.exposition.asset_table import AssetTable, Texts, asset_table
-from exporter.exposition.board import AnyBlock, Board
-from exporter.exposition.recalled import Recalled, Use
+from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
+from exporter.pagedata.answers import HistoryAnswer, HourlyUsage, PageAnswers
+from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
 from exporter.status import FiringAlert
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 AssetKey = tuple[str, str]
 Made = TypeVar("Made")
+Firing = Callable[[], tuple[FiringAlert, ...] | None]
 AssetRows = Callable[[float], tuple[pa.Table, Sequence[AnyBlock]] | None]
 
 
@@ -44,21 +45,21 @@ class Refresh:
 class Refreshes:
     """The last refreshes of many assets, by LUID, the oldest first; and when the history was asked for them."""
 
-    asked_at: float
+    queried_at: float
     spans: Mapping[str, tuple[int, int]]
     rows: pa.Table
 
     @classmethod
-    def of(cls, recalled: Recalled) -> "Refreshes":
+    def of(cls, answer: HistoryAnswer) -> "Refreshes":
         """Take an answer of the history, which has the rows of each asset together."""
-        rows = recalled.rows.combine_chunks()
+        rows = answer.rows.combine_chunks()
         ids = rows.column("asset_id")
         counted = pc.value_counts(ids) if rows.num_rows else pa.array([], pa.struct([]))
         spans, begin = dict[str, tuple[int, int]](), 0
         for entry in counted.to_pylist():
             spans[entry["values"]] = begin, begin + entry["counts"]
             begin += entry["counts"]
-        return cls(recalled.asked_at, spans, rows.drop_columns(["asset_id"]))
+        return cls(answer.queried_at, spans, rows.drop_columns(["asset_id"]))
 
     def __getitem__(self, asset_id: str) -> list[Refresh]:
         begin, end = self.spans.get(asset_id, (0, 0))
@@ -72,7 +73,7 @@ class Content:
     ``workbook`` is a workbook's name in addresses.
     """
 
-    asked_at: float
+    queried_at: float
     site: Sequence[str]
     asset_id: Sequence[str]
     name: Texts
@@ -83,12 +84,12 @@ class Content:
     last_day: Numbers
 
     @classmethod
-    def of(cls, recalled: Recalled) -> "Content":
+    def of(cls, answer: HistoryAnswer) -> "Content":
         """Take an answer of the history."""
-        rows = recalled.rows
+        rows = answer.rows
         return cls(
-            recalled.asked_at,
-            [recalled.sites.get(site, "") for site in rows.column("site_id").to_pylist()],
+            answer.queried_at,
+            [answer.sites.get(site, "") for site in rows.column("site_id").to_pylist()],
             [text or "" for text in rows.column("asset_id").to_pylist()],
             Texts.of([text or "" for text in rows.column("name").to_pylist()]),
             [text or "" for text in rows.column("workbook").to_pylist()],
@@ -99,7 +100,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Pages:
+class PageData:
     """Everything that the pages show; what is None is not known, or not watched."""
 
     watched: Container[str] = frozenset()
@@ -108,7 +109,7 @@ class Pages:
     refreshes: tuple[Refreshes, ...] = ()
     content: Content | None = None
     views: Content | None = None
-    use: Use | None = None
+    usage: HourlyUsage | None = None
     active: tuple[Block, ...] = ()
     exact_interval: float | None = None
     """The seconds from one exact reading of requests to the next, as they are kept now."""
@@ -117,32 +118,33 @@ class Pages:
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset, and when the history was asked; of the source that knows most."""
-        found = [(known[asset_id], known.asked_at) for known in self.refreshes]
+        found = [(known[asset_id], known.queried_at) for known in self.refreshes]
         return max(found, key=lambda pair: len(pair[0]), default=((), None))
 
 
-class PageMaker:
-    """Makes the pages of what the board and the assets' assembly show; one thread at a time."""
+class PageDataBuilder:
+    """Builds the data of the pages after each poll; one thread at a time."""
 
-    def __init__(self, board: Board, assets: AssetRows) -> None:
-        self._board = board
+    def __init__(self, answers: PageAnswers, firing: Firing, assets: AssetRows) -> None:
+        self._answers = answers
+        self._firing = firing
         self._assets = assets
         self._made: dict[str, tuple[object, object]] = {}
 
-    def make(self, now: float, watched: Container[str], blocks: "Iterable[AnyBlock]") -> Pages:
+    def build(self, now: float, watched: Container[str], blocks: "Iterable[AnyBlock]") -> PageData:
         """Return the pages at an instant (Unix seconds); ``blocks`` are those that are shown."""
         both = self._assets(now) if "assets" in watched else None
-        firing, plain = self._board.firing(), [block for block in blocks if isinstance(block, Block)]
-        return Pages(
+        firing, plain = self._firing(), [block for block in blocks if isinstance(block, Block)]
+        return PageData(
             watched,
             self._kept("assets", both[1], partial(asset_table, *both)) if both else None,
             tuple(
                 self._kept(f"refreshes of {source}", answer, partial(Refreshes.of, answer))
-                for source, answer in self._board.recalled(ASSETS).items()
+                for source, answer in self._answers.of(ASSETS).items()
             ),
             self._content(WORKBOOKS) if "content" in watched else None,
             self._content(VIEWS) if "content" in watched else None,
-            self._board.use() if "http_requests" in watched else None,
+            self._answers.usage() if "http_requests" in watched else None,
             tuple(block for block in plain if block.family in (ACTIVE, SERVER_ACTIVE)),
             next((_only(block, now) for block in plain if block.family == EXACT_INTERVAL), None),
             firing,
@@ -150,8 +152,8 @@ class PageMaker:
         )
 
     def _content(self, state: str) -> Content | None:
-        recalled = next(iter(self._board.recalled(state).values()), None)
-        return None if recalled is None else self._kept(state, recalled, partial(Content.of, recalled))
+        answer = next(iter(self._answers.of(state).values()), None)
+        return None if answer is None else self._kept(state, answer, partial(Content.of, answer))
 
     def _kept(self, name: str, made_of: object, make: Callable[[], Made]) -> Made:
         """Return what was made of the same thing before, or make it."""

@@ -21,7 +21,7 @@ from exporter.inventory import TAG_SEPARATOR
 from exporter.metrics import Block, Family
 
 if TYPE_CHECKING:
-    from exporter.exposition.board import AnyBlock
+    from exporter.exposition.state_store import AnyBlock
 
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

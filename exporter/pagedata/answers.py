@@ -1,6 +1,7 @@
-"""What polls recalled of the history for the pages: plain values that do not change, each with when it was true."""
+"""Answers of the history for the pages: immutable values with the time of their query, set by the pollers."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,16 @@ Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Recalled:
-    """The answer to a state's question ``recalls``, and when it was asked (Unix seconds); ``sites`` are labels."""
+class HistoryAnswer:
+    """The answer to a state's query for the pages, and the time of the query (Unix seconds); ``sites`` are labels."""
 
     rows: "pa.Table"
-    asked_at: float
+    queried_at: float
     sites: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Use:
+class HourlyUsage:
     """Requests and people of each hour, by site; ``hours`` are their beginnings (Unix seconds), without gaps.
 
     ``requests`` and ``people`` have a number for each hour. ``people`` is None where people are not counted.
@@ -44,13 +45,13 @@ class Use:
     """Since when loads of views are counted by day (Unix seconds)."""
 
 
-def use_of(
+def usage_of(
     requests: "pa.Table",
     people: "pa.Table | None",
     sites: Mapping[int, str],
     now: float,
     loads_since: float | None,
-) -> Use:
+) -> HourlyUsage:
     """Return the use of the last eight days from rows of the history: the tables of ``exporter.history.usage.Use``."""
     began = [_seconds(table).min() for table in (requests, people) if table is not None and table.num_rows]
     this_hour = now // HOUR_SECONDS * HOUR_SECONDS
@@ -60,12 +61,12 @@ def use_of(
     by_site, of_nobody = _by_site(requests, "requests", hours, sites)
     total = sum(by_site.values(), of_nobody)
     if people is None:
-        return Use(now, hours, by_site, total, None, None, loads_since)
+        return HourlyUsage(now, hours, by_site, total, None, None, loads_since)
     whole = people.column("whole").to_numpy()
     apart, _ = _by_site(people.filter(~whole), "people", hours, sites)
     together = people.filter(whole)
     _, everybody = _by_site(together, "people", hours, {})
-    return Use(now, hours, by_site, total, apart, everybody, loads_since)
+    return HourlyUsage(now, hours, by_site, total, apart, everybody, loads_since)
 
 
 def _by_site(rows: "pa.Table", name: str, hours: Numbers, sites: Mapping[int, str]) -> tuple[dict[str, Counts], Counts]:
@@ -83,3 +84,37 @@ def _by_site(rows: "pa.Table", name: str, hours: Numbers, sites: Mapping[int, st
 def _seconds(rows: "pa.Table") -> Numbers:
     micros = rows.column("hour").cast("timestamp[us]").cast("int64").to_numpy()
     return np.asarray(micros / 1_000_000, dtype=np.float64)
+
+
+class PageAnswers:
+    """The answers by state and source, and the usage; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: dict[tuple[str, str], HistoryAnswer] = {}
+        self._usage: HourlyUsage | None = None
+
+    def set(self, state: str, source: str, answer: HistoryAnswer) -> None:
+        """Replace the answer about the rows that a state has from a source."""
+        with self._lock:
+            self._answers[state, source] = answer
+
+    def of(self, state: str) -> Mapping[str, HistoryAnswer]:
+        """Return the answers about a state, by source."""
+        with self._lock:
+            return {source: answer for (name, source), answer in self._answers.items() if name == state}
+
+    def set_usage(self, usage: HourlyUsage) -> None:
+        """Replace the usage."""
+        with self._lock:
+            self._usage = usage
+
+    def usage(self) -> HourlyUsage | None:
+        """Return the usage; None before the first query."""
+        with self._lock:
+            return self._usage
+
+    def retain(self, collectors: Container[str]) -> None:
+        """Drop the answers of collectors that are disabled now."""
+        with self._lock:
+            self._answers = {key: answer for key, answer in self._answers.items() if key[0].split("/")[0] in collectors}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.exposition import Rendering
-from exporter.exposition.rendering import FamilyPieces, Piece
+from exporter.exposition import Exposition
+from exporter.exposition.encoding import EncodedFamily, Piece
 from exporter.metrics import Family
 
 
@@ -21,17 +21,17 @@ def family(
     heads: tuple[Piece, Piece] | None = None,
     collector: str | None = None,
     label: str = "site",
-) -> FamilyPieces:
+) -> EncodedFamily:
     """Return a family with these lines, a piece each, below a head that names the format."""
     heads = heads or (Piece.of(f"# text {name}\n".encode()), Piece.of(f"# openmetrics {name}\n".encode()))
     declared = Family(name, "gauge", "Some.", (label,))
-    return FamilyPieces(declared, heads, tuple(map(Piece.of, lines)), collector)
+    return EncodedFamily(declared, heads, tuple(map(Piece.of, lines)), collector)
 
 
-def rendering(*pieces: bytes) -> Rendering:
+def rendering(*pieces: bytes) -> Exposition:
     """Return the same pieces in both formats."""
     nothing = Piece.of(b"")
-    return Rendering((family("tableau_up", *pieces, heads=(nothing, nothing)),))
+    return Exposition((family("tableau_up", *pieces, heads=(nothing, nothing)),))
 
 
 @settings(deadline=None)
@@ -62,7 +62,7 @@ def test_plain_bytes_come_in_small_parts() -> None:
     """However large a piece is, a reader of the plain bytes holds 256 kB of it at a time."""
     pieces = [b"tableau " * 300_000, random.Random(1).randbytes(1_000_000), b"tableau_up 1\n"]
     made = rendering(*pieces)
-    parts = list(made.text_form.chunks())
+    parts = list(made.text_body.chunks())
     assert b"".join(parts) == b"".join(pieces)
     assert max(map(len, parts)) == 256 * 1024
 
@@ -89,7 +89,7 @@ def test_gzip_itself_finds_no_fault() -> None:
 
 def test_the_empty_rendering_is_valid() -> None:
     """Before the first rendering there is an exposition of nothing, which OpenMetrics ends all the same."""
-    empty = Rendering()
+    empty = Exposition()
     assert (empty.text, empty.openmetrics) == (b"", b"# EOF\n")
     assert gzip.decompress(empty.text_gzip) == b""
     assert gzip.decompress(empty.openmetrics_gzip) == b"# EOF\n"
@@ -104,7 +104,7 @@ ABOUT_COLLECTORS = family(
 )
 VIEWS = family("tableau_view_requests_total", b"tableau_view_requests_total 7\n", collector="views")
 USERS = family("tableau_users", b"tableau_users 1\n", b"tableau_users 2\n", collector="users")
-WHOLE = Rendering((ABOUT_COLLECTORS, OWN, USERS, VIEWS))
+WHOLE = Exposition((ABOUT_COLLECTORS, OWN, USERS, VIEWS))
 
 
 def test_a_rendering_of_some_collectors_has_theirs_and_what_is_the_agents_own() -> None:
