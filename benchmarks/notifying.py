@@ -22,11 +22,11 @@ from typing import Any
 import httpx
 
 from benchmarks import rest
-from exporter.alerting.alert import Alert
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.alertmanager import Login as Way
 from exporter.alerting.batches import Sent, batches
-from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
+from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
+from exporter.alerting.notification import Alert
 from exporter.collectors import discover
 from exporter.exposition.state_store import StateStore
 from exporter.freshness import Promises, Tiers
@@ -82,17 +82,19 @@ class Agent:
         source = Rest(Login(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")
-        present = Present(store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        present = EvaluationContext(
+            store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
+        )
         self.told = [Overheard(url) for url in urls]
-        self.notifier = Notifier(self.told, history, present, Manner(), lambda: self.now)
+        self.rule_manager = RuleManager(self.told, history, present, NotificationOptions(), lambda: self.now)
 
     def look(self) -> float:
         """Look once and tell every Alertmanager; return the processor seconds of both."""
-        self.now += LOOK_SECONDS
+        self.now += EVALUATION_SECONDS
         begun = time.process_time()
-        self.notifier.step()
-        for courier in self.notifier.couriers:
-            courier.deliver()
+        self.rule_manager.step()
+        for notifier in self.rule_manager.notifiers:
+            notifier.deliver()
         return time.process_time() - begun
 
 
@@ -175,7 +177,7 @@ def main() -> None:
         for _ in range(A_MINUTE):
             agent.look()
         bodies = [b"[" + b",".join(text for _, text in batch) + b"]" for batch in batches(agent.told[0].alerts)]
-        firing = sum(1 for _ in agent.notifier.memory.states.firing())
+        firing = sum(1 for _ in agent.rule_manager.memory.states.firing())
         steady = looks[-3 * A_MINUTE :]
         print(
             json.dumps(

@@ -15,7 +15,7 @@ from types import FrameType
 import structlog
 
 from exporter import __version__, collectors, logs, parts
-from exporter.alerting.notifier import Tempo
+from exporter.alerting.evaluator import EvaluationOptions
 from exporter.config import Configuration, RunOptions
 from exporter.config.sections import Rest as RestSection
 from exporter.errors import ConfigurationError, Fault
@@ -41,7 +41,7 @@ SIGNAL_SECONDS = 0.5
 log = structlog.get_logger()
 
 
-def run(options: RunOptions, tempo: Tempo | None = None) -> int:
+def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
@@ -113,7 +113,7 @@ class Agent:
         options: RunOptions,
         configuration: Configuration,
         redactor: logs.Redactor,
-        tempo: Tempo | None = None,
+        tempo: EvaluationOptions | None = None,
         configure_logs: logs.Configure = logs.configure,
     ) -> None:
         self._options = options
@@ -142,7 +142,7 @@ class Agent:
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
         self._assemblies = assemblies(self._known, promises(configuration.freshness.promises()))
         self._standing = Standing(
-            self._known, self._file, self._store, self._assemblies, self._changed.set, tempo or Tempo()
+            self._known, self._file, self._store, self._assemblies, self._changed.set, tempo or EvaluationOptions()
         )
         self._page_maker = PageDataBuilder(self._standing.answers, self._store.firing, self._standing.assets_and_blocks)
         self._working = put_to_work(configuration, self._standing)
@@ -284,8 +284,8 @@ class Agent:
     def _notify_forever(self) -> None:
         while not self._stopping.is_set():
             working = self._working
-            if working.notifier is not None:
-                working.notifier.run(working.stopped, self._standing.tempo.look_seconds)
+            if working.rule_manager is not None:
+                working.rule_manager.run(working.stopped, self._standing.tempo.interval_seconds)
             else:
                 self._standing.show_notifications((), time.time())
                 self._store.set_firing(None)

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from exporter import collectors, parts
-from exporter.alerting.alert import Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Alertmanager
+from exporter.alerting.notification import Alert, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
 from exporter.config.sections import SYSTEM_CERTIFICATES

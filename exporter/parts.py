@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from exporter.alerting import alertmanager
-from exporter.alerting.notifier import Manner
+from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
 from exporter.config import Configuration
 from exporter.config.sections import Rest
@@ -66,13 +66,13 @@ def rest_login(settings: Rest) -> rest.Login:
     return rest.Login(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def manner(configuration: Configuration) -> Manner:
+def options(configuration: Configuration) -> NotificationOptions:
     """Return how alerts are told; what Tableau wrote may name people, who are named only where that is allowed."""
     settings = configuration.alertmanager
     if settings is None:
-        return Manner()
+        return NotificationOptions()
     names = configuration.privacy.users == "name"
-    return Manner(
+    return NotificationOptions(
         settings.runbook_url, settings.owner_email_label, says_errors=names, dashboard_url=settings.dashboard_url
     )
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from exporter import parts
 from exporter.alerting.alertmanager import Alertmanager
-from exporter.alerting.memory import Memory
-from exporter.alerting.notifier import Notifier, Present, Tempo
-from exporter.alerting.view import Sources
+from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
+from exporter.alerting.snapshot import SourceStates
+from exporter.alerting.store import AlertStore
 from exporter.collector import Collector
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
@@ -42,7 +42,7 @@ class Standing:
     store: StateStore
     assemblies: Mapping[StateKey, Assembly]
     on_change: Callable[[], None]
-    tempo: Tempo = field(default_factory=Tempo)
+    tempo: EvaluationOptions = field(default_factory=EvaluationOptions)
     answers: PageAnswers = field(default_factory=PageAnswers)
 
     def retain(self, collectors: Mapping[str, Collector]) -> None:
@@ -50,11 +50,11 @@ class Standing:
         self.store.retain(collectors)
         self.answers.retain(collectors)
 
-    def sources(self, collectors: Mapping[str, Collector]) -> Sources:
+    def sources(self, collectors: Mapping[str, Collector]) -> SourceStates:
         """Return what is polled now, and what of it tells of assets."""
         tried = {status.name: status for status in self.store.status.sources() if status.tried_at is not None}
         runs = {name: self.store.status.collector(ASSETS, name) for name in tried}
-        return Sources(
+        return SourceStates(
             frozenset(collectors),
             {name: status.up for name, status in tried.items()},
             # Of many sites one may fail: the REST API tells of the others.
@@ -84,7 +84,7 @@ class Working:
 
     poller: Poller | None
     rest_poller: RestPoller | None
-    notifier: Notifier | None
+    rule_manager: RuleManager | None
     history: History
     collectors: Mapping[str, Collector]
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -155,11 +155,11 @@ def _notifier(
     standing: Standing,
     chosen: Mapping[str, Collector],
     before: Working | None,
-) -> Notifier | None:
+) -> RuleManager | None:
     if configuration.alertmanager is None:
         return None
     receivers: Sequence[Alertmanager] = [Alertmanager(login) for login in parts.alertmanagers(configuration)]
-    present = Present(
+    present = EvaluationContext(
         standing.store.blocks,
         standing.assets,
         lambda: standing.sources(chosen),
@@ -167,5 +167,5 @@ def _notifier(
         standing.store.set_firing,
     )
     # It is used by one of the two at a time: this one begins when that one has ended.
-    memory = before.notifier.memory if before and before.notifier else Memory(standing.tempo.rules)
-    return Notifier(receivers, history, present, parts.manner(configuration), time.time, memory)
+    memory = before.rule_manager.memory if before and before.rule_manager else AlertStore(standing.tempo.rules)
+    return RuleManager(receivers, history, present, parts.options(configuration), time.time, memory)

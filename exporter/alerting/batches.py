@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporter.alerting.alert import Alert
+from exporter.alerting.notification import Alert
 
 ALERTS = 256
 BYTES = 1_000_000

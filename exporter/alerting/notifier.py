@@ -1,248 +1,254 @@
-"""The agent's own alerts: every quarter of a minute the rules look at what is shown, and couriers tell what they find.
+"""What one Alertmanager is told, and when: each has a courier of its own, so that a dead one delays no other.
 
-What is new is written to the history first: an agent that is killed in between goes on where it was.
+An alert that is refused is told apart from the others from then on, so that it endangers none of them.
 """
 
+import itertools
+import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-import pyarrow as pa
 import structlog
 
-from exporter import agent_families as families
-from exporter.alerting import conditions
-from exporter.alerting.courier import Courier, Message, Outbox, Receipt, Receiver
-from exporter.alerting.describing import Describer, Known, asset_key, bare_annotations, runbook_of
-from exporter.alerting.memory import Memory
-from exporter.alerting.owners import AssetKey, Owners
-from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
-from exporter.alerting.states import OWNER_EMAIL, Alerted
-from exporter.alerting.view import Found, Pairs, Sources, View, always, never
-from exporter.exposition.state_store import AnyBlock
-from exporter.history.history import History
-from exporter.metrics import Block, Labels, single
-from exporter.status import FiringAlert
+from exporter.alerting.batches import ALERTS, FRUITLESS, SAMPLES, Sent
+from exporter.alerting.notification import Alert
+from exporter.alerting.response import line
+from exporter.alerting.snapshot import Pairs
+from exporter.alerting.states import AHEAD_SECONDS, RESEND_SECONDS
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 15.0
-EVERYTHING, GROWTH = "any alert", "what grew within an hour"
-"""What takes the place of a rule's name where more than one cannot be evaluated."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tempo:
-    """Which rules are looked at, and how often."""
-
-    rules: Sequence[Rule] = RULES
-    look_seconds: float = LOOK_SECONDS
+# Looking comes at steady intervals, and is never on the second.
+SLACK_SECONDS = 1.0
+REFUSALS = 256
+"""After how many refusals a round ends: what was not told is told in the next, before what was refused."""
+ALL_REFUSED = 2 * (FRUITLESS + SAMPLES)
+"""The same where nothing was taken for minutes: two batches of which nothing is taken, and that is a failure."""
+REFUSED_WITH_OTHERS, REFUSED_ALONE = 1, 2
+_AT_ONCE = {0: ALERTS, REFUSED_WITH_OTHERS: 16, REFUSED_ALONE: ALERTS}
+# Lines of the log for each round.
+LINES = 10
 
 
-def _nowhere(_alerts: Sequence[FiringAlert]) -> None:
-    """Show them nowhere."""
-
-
-@dataclass(frozen=True)
-class Present:
-    """What is known at an instant (Unix seconds): what is shown, of assets also the rows; and what is polled.
-
-    ``show`` takes what is shown of the notifications, ``show_firing`` the alerts that fire.
-    """
-
-    blocks: Callable[[float], Iterable[AnyBlock]]
-    assets: Callable[[float], pa.Table]
-    sources: Callable[[], Sources]
-    show: Callable[[Sequence[Block], float], None]
-    show_firing: Callable[[Sequence[FiringAlert]], None] = _nowhere
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How it is told; ``says_errors`` allows what Tableau wrote, which may name people."""
-
-    runbook_url: str | None = None
-    owner_email_label: bool = False
-    says_errors: bool = True
-    dashboard_url: str | None = None
-
-
-class Notifier:
-    """Looks, remembers and tells. Only its own thread, or a test, calls ``step``; ``memory`` outlives it."""
-
-    def __init__(
-        self,
-        receivers: Sequence[Receiver],
-        history: History,
-        present: Present,
-        manner: Manner,
-        clock: Callable[[], float],
-        memory: Memory | None = None,
-    ) -> None:
-        self.memory = memory or Memory()
-        self._history = history
-        self._present = present
-        self._manner = manner
-        self._clock = clock
-        self._rules = {rule.name: rule for rule in (*self.memory.rules, NOT_EVALUATED)}
-        self._receipts: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
-        self.couriers = [Courier(receiver, clock, self._receipts) for receiver in receivers]
-        self.known = Known()
-        """What the last look saw of assets."""
-        self._broken: set[str] = set()
-        self._speechless: set[str] = set()
+class Receiver(Protocol):
+    """An Alertmanager."""
 
     @property
-    def urls(self) -> list[str]:
-        """The Alertmanagers."""
-        return [courier.url for courier in self.couriers]
+    def url(self) -> str:
+        """What it is called."""
 
-    def run(self, stopped: threading.Event, look_seconds: float) -> None:
-        """Look and tell until told to stop; what is not written by then is tried once more."""
-        for courier in self.couriers:
-            # Nobody waits at the end for an Alertmanager that does not answer.
-            threading.Thread(target=courier.run, args=(stopped, look_seconds), name="courier", daemon=True).start()
+    def send(self, alerts: Sequence[Alert]) -> Sent:
+        """Tell it."""
+
+    def close(self) -> None:
+        """End what is open."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One alert as it must be told: firing, or ended (Unix seconds) to those that are owed it."""
+
+    rule: str
+    labels: Pairs
+    value: float
+    fired_at: float
+    ended_at: float | None = None
+    owed: frozenset[str] = frozenset()
+
+    @property
+    def is_about_asset(self) -> bool:
+        """Whether its labels have names that somebody gave in Tableau."""
+        return any(name == "asset_id" for name, _ in self.labels)
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether it wakes somebody."""
+        return ("severity", "critical") in self.labels
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """Everything that must be told now, and how it is put into words."""
+
+    messages: Sequence[Message] = ()
+    annotations: Callable[[Message], dict[str, str]] = lambda _message: {}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a batch: what an Alertmanager took, and how many it did not take, each counted once a minute."""
+
+    url: str
+    taken: Sequence[Message]
+    failed: int
+
+
+@dataclass
+class _Round:
+    """How one round went so far."""
+
+    failure: str | None = None
+    refused: list[tuple[Alert, str]] = field(default_factory=list)
+    refusals: int = 0
+    most: int = REFUSALS
+    given_up: str | None = None
+    """Why a batch was given up of which nothing was taken."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more is tried: it would fail as well, or take too long."""
+        return self.failure is not None or self.refusals >= self.most
+
+
+@dataclass
+class Notifier:
+    """Tells one Alertmanager; only its own thread, or a test, calls ``deliver``."""
+
+    receiver: Receiver
+    clock: Callable[[], float]
+    receipts: "queue.SimpleQueue[Delivery]"
+    outbox: Outbox = field(default_factory=Outbox)
+    """Replaced whole by whoever knows what must be told."""
+    wake: threading.Event = field(default_factory=threading.Event)
+    _told: dict[Pairs, tuple[float | None, float]] = field(default_factory=dict)
+    _failed_at: dict[Pairs, float] = field(default_factory=dict)
+    _doubts: dict[Pairs, int] = field(default_factory=dict)
+    _took_at: float = -math.inf
+    _trouble: str | None = None
+    _named: set[Pairs] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        """Whom it tells."""
+        return self.receiver.url
+
+    def deliver(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Tell what is due; return whether all of it could be told. What could not is due again the next time."""
+        outbox, now = self.outbox, self.clock()
+        self._forget(outbox)
+        left = deque(self._batches([message for message in outbox.messages if self._is_due(message, now)]))
+        this = _Round()
+        # A batch at a time is put into words.
+        while left and not this.is_over:
+            if stopping():
+                return False
+            self._send(left.popleft(), outbox, this)
+        rest = [message for batch in left for message in batch]
+        if rest:
+            self.receipts.put(Delivery(self.url, (), self._count(rest, now)))
+        if this.given_up and this.failure is None and not self._took_lately(now):
+            this.failure = f"alertmanager {self.url}: refuses whatever it is told: {this.given_up}: look at its logs"
+        self._complain(this)
+        return not (this.failure or rest)
+
+    def run(self, stopped: threading.Event, seconds: float) -> None:
+        """Tell until told to stop."""
         while not stopped.is_set():
+            self.wake.wait(seconds)
+            self.wake.clear()
             try:
-                self.step()
+                self.deliver(stopped.is_set)
             except Exception:
-                log.exception("looking for alerts failed for a reason that is a defect of this program")
-            self._wake()
-            stopped.wait(look_seconds)
-        self._wake()
-        self._take_receipts()
-        self.memory.write(self._history, self._clock(), self._tasks, at_once=True)
+                log.exception("notifying failed for a reason that is a defect of this program", alertmanager=self.url)
+        self.receiver.close()
 
-    def step(self) -> None:
-        """Look once, write what is new, and lay out what must be told."""
-        now, memory = self._clock(), self.memory
-        self._take_receipts()
-        memory.remember(self._history, now)
-        self._look(now)
-        memory.states.forget(self.urls, now)
-        try:
-            memory.write(self._history, now, self._tasks)
-        finally:
-            # Whatever becomes of the file.
-            self._lay_out(now)
-            self._present.show(self._blocks(), now)
-            runbook_url = self._manner.runbook_url
-            self._present.show_firing([_shown(alert, runbook_url) for alert in memory.states.firing()])
+    def _is_due(self, message: Message, now: float) -> bool:
+        if message.ended_at is not None and self.url not in message.owed:
+            return False
+        told = self._told.get(message.labels)
+        return told is None or told[0] != message.ended_at or _is_time(told[1], now)
 
-    def _look(self, now: float) -> None:
-        broken: dict[Pairs, float] = {}
-        view = self._found(EVERYTHING, lambda: self._view(now))
-        if view is None:
-            broken[("rule", EVERYTHING),] = 1.0
-        else:
-            if self._found(GROWTH, lambda: self._take_up(view)) is None:
-                broken[("rule", GROWTH),] = 1.0
-            for rule in self.memory.rules:
-                found = self._found(rule.name, partial(rule.find, view))
-                if found is None:
-                    broken[("rule", rule.name),] = 1.0
-                    continue
-                # An agent that has just begun knows too little to say that something is over.
-                self._go_on(rule, Found(found.holding, always) if view.sources.awaited else found, now)
-        # While nothing is seen at all, nobody knows which rule would fail.
-        self._go_on(NOT_EVALUATED, Found(broken, always if view is None else never), now)
-        self._broken = {name for ((_, name),) in broken}
-        self.memory.states.drop_unknown(now)
+    def _batches(self, due: Sequence[Message]) -> Iterator[Sequence[Message]]:
+        """Yield what is due, the weightiest first; what is in doubt, or has a stranger's names, endangers no other."""
 
-    def _view(self, now: float) -> View:
-        """Take up what is shown, and what is told of assets."""
-        view = View(self._present.blocks(now), now, self.memory.past, self._present.sources())
-        rows = self._present.assets(now)
-        owners = self.known.owners if rows is self.known.owners.rows else Owners(rows)
-        self.known = Known(view.assets, owners, conditions.silent_sources(view))
-        return view
+        def kind(message: Message) -> tuple[int, bool]:
+            return self._doubts.get(message.labels, 0), message.is_about_asset
 
-    def _take_up(self, view: View) -> bool:
-        conditions.take_up(self.memory.past, view)
-        return True
+        ordered = sorted(due, key=lambda message: (*kind(message), not message.is_critical))
+        for _, some in itertools.groupby(ordered, kind):
+            alike = list(some)
+            most = _AT_ONCE[self._doubts.get(alike[0].labels, 0)]
+            yield from (alike[begin : begin + most] for begin in range(0, len(alike), most))
 
-    def _found(self, name: str, find: Callable[[], T]) -> T | None:
-        """Return what is looked for; None where that fails, which is said once."""
-        try:
-            return find()
-        except Exception:
-            if name not in self._broken:
-                log.exception("an alert could not be looked for, and stays as it is", alert=name)
-            return None
+    def _send(self, batch: Sequence[Message], outbox: Outbox, this: _Round) -> None:
+        now = self.clock()
+        by_labels = {message.labels: message for message in batch}
+        sent = self.receiver.send([_alert(message, outbox.annotations(message), now) for message in batch])
+        taken = [by_labels[alert.labels] for alert in sent.accepted]
+        refused = [by_labels[alert.labels] for alert, _ in sent.refused]
+        doubtful = [by_labels[alert.labels] for alert in sent.doubtful]
+        # Who was refused alone before, and is now with others, need not be asked about again at once.
+        settled = [message for message in doubtful if self._doubts.get(message.labels) == REFUSED_ALONE]
+        for message in (*taken, *refused, *settled):
+            self._told[message.labels] = (message.ended_at, now)
+        self._doubts |= {message.labels: REFUSED_WITH_OTHERS for message in doubtful if message not in settled}
+        self._doubts |= {message.labels: REFUSED_ALONE for message in refused}
+        for message in taken:
+            self._doubts.pop(message.labels, None)
+            self._failed_at.pop(message.labels, None)
+        if taken:
+            self._took_at = now
+        there = {message.labels for message in taken}
+        failed = self._count([message for message in batch if message.labels not in there], now)
+        self.receipts.put(Delivery(self.url, taken, failed))
+        self._judge(sent, this, now)
 
-    def _go_on(self, rule: Rule, found: Found, now: float) -> None:
-        for alert in self.memory.states.step(rule, found, now):
-            email = ""
-            if rule.about_asset and self._manner.owner_email_label:
-                email = self.known.owners.owner(asset_key(dict(alert.pairs))).email
-            self.memory.states.fire(alert, {OWNER_EMAIL: email} if email else {})
+    def _judge(self, sent: Sent, this: _Round, now: float) -> None:
+        """Go on with a round by what came of a batch."""
+        this.refused += sent.refused
+        this.refusals += sent.refusals
+        this.failure = sent.failure
+        this.given_up = sent.fruitless or this.given_up
+        this.most = REFUSALS if self._took_lately(now) else ALL_REFUSED
 
-    def _tasks(self) -> Mapping[AssetKey, Sequence[int]]:
-        """Return the tasks of the assets about which an alert fires."""
-        if not self._manner.says_errors:
-            return {}
-        keys = (asset_key(dict(alert.pairs)) for alert in self.memory.states.firing())
-        return {key: self.known.owners.tasks(key) for key in keys if key[2]}
+    def _took_lately(self, now: float) -> bool:
+        return 0 <= now - self._took_at < 2 * RESEND_SECONDS
 
-    def _lay_out(self, now: float) -> None:
-        """Say what must be told from now on."""
-        states = self.memory.states
-        messages = [
-            Message(alert.rule, alert.labels, alert.value, fired_at)
-            for alert in states.sent_as_firing(now)
-            if (fired_at := alert.fired_at) is not None
-        ]
-        for alert in states.ended():
-            owed = states.owed(alert, self.urls, now)
-            if alert.fired_at is not None:
-                messages.append(Message(alert.rule, alert.labels, alert.value, alert.fired_at, alert.ended_at, owed))
-        # What was known while it was allowed to be said may still be there.
-        errors = self.memory.errors if self._manner.says_errors else {}
-        describer = Describer(self.known, errors, self._manner.runbook_url, self._manner.dashboard_url)
-        outbox = Outbox(messages, lambda message: self._annotations(describer, message))
-        for courier in self.couriers:
-            courier.outbox = outbox
+    def _count(self, messages: Sequence[Message], now: float) -> int:
+        """Return how many of what was not taken count as failed: each once in the time after which it is told again."""
+        new = [message.labels for message in messages if _is_time(self._failed_at.get(message.labels, math.inf), now)]
+        self._failed_at |= dict.fromkeys(new, now)
+        return len(new)
 
-    def _annotations(self, describer: Describer, message: Message) -> dict[str, str]:
-        """Return what is said of an alert; where that fails, which is said once, as much as cannot fail."""
-        if (rule := self._rules.get(message.rule)) is None:
-            return {}
-        try:
-            return describer.annotations(rule, message.labels, message.value)
-        except Exception:
-            if rule.name not in self._speechless:
-                self._speechless.add(rule.name)
-                log.exception("an alert could not be described, and is told without a description", alert=rule.name)
-            return bare_annotations(rule, message.labels)
+    def _complain(self, this: _Round) -> None:
+        """Say what is new: each refusal once, a few in a round, and a failure until it changes."""
+        if this.failure is None:
+            self._name([(alert, reason) for alert, reason in this.refused if alert.labels not in self._named])
+        if this.failure and this.failure != self._trouble:
+            log.error("an Alertmanager is not notified; every alert is sent again", error=this.failure)
+        elif self._trouble and not this.failure:
+            log.info("the Alertmanager is notified again", alertmanager=self.url)
+        self._trouble = this.failure
 
-    def _blocks(self) -> list[Block]:
-        """Return what is shown of the notifications."""
-        shown = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.memory.states.firing()))]
-        if self._history.known:
-            totals = self._history.totals
-            for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
-                counts = [self.memory.total(family, url, totals) for url in self.urls]
-                shown.append(Block(family, Labels(family.labels, [self.urls]), counts))
-        return shown
+    def _name(self, refused: Sequence[tuple[Alert, str]]) -> None:
+        for alert, reason in refused[:LINES]:
+            of = dict(alert.labels)
+            asset = {name: line(of[name]) for name in ("site", "asset_id") if name in of}
+            name = line(of.get("alertname", ""))
+            log.warning("an alert was refused", alertmanager=self.url, alert=name, error=reason, **asset)
+        if len(refused) > LINES:
+            log.warning("more alerts were refused", alertmanager=self.url, alerts=len(refused) - LINES)
+        self._named |= {alert.labels for alert, _ in refused}
 
-    def _take_receipts(self) -> None:
-        receipts = []
-        while not self._receipts.empty():
-            receipts.append(self._receipts.get())
-        self.memory.note(receipts)
-
-    def _wake(self) -> None:
-        for courier in self.couriers:
-            courier.wake.set()
+    def _forget(self, outbox: Outbox) -> None:
+        if self._told or self._failed_at or self._doubts:
+            there = {message.labels for message in outbox.messages}
+            self._told = {labels: told for labels, told in self._told.items() if labels in there}
+            self._failed_at = {labels: at for labels, at in self._failed_at.items() if labels in there}
+            self._doubts = {labels: doubt for labels, doubt in self._doubts.items() if labels in there}
+            self._named &= there
 
 
-def _shown(alert: Alerted, runbook_url: str | None) -> FiringAlert:
-    labels = {name: value for name, value in alert.labels if name != OWNER_EMAIL}
-    name, severity = labels.pop("alertname", ""), labels.pop("severity", "")
-    since = alert.fired_at or alert.active_since
-    return FiringAlert(name, severity, tuple(labels.items()), since, runbook_of(runbook_url, name))
+def _is_time(last: float, now: float) -> bool:
+    """Tell whether what was done then is to be done again."""
+    return not now - RESEND_SECONDS + SLACK_SECONDS < last <= now
+
+
+def _alert(message: Message, annotations: dict[str, str], now: float) -> Alert:
+    starts_at = min(message.fired_at, now)
+    ends_at = now + AHEAD_SECONDS if message.ended_at is None else max(message.ended_at, starts_at)
+    return Alert(message.labels, annotations, starts_at, ends_at)

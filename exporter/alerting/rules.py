@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from exporter.alerting import conditions
 from exporter.alerting.conditions import Find
-from exporter.alerting.view import Found
+from exporter.alerting.snapshot import RuleResult
 
 MINUTE, HOUR = 60.0, 3600.0
 # What inhibits alerts about assets ends when Prometheus, which waits 5 minutes, and the agent see the same again.
@@ -26,11 +26,11 @@ class Rule:
 
     alert: str
     severity: str
-    wait_seconds: float
+    for_seconds: float
     find: Find
     summary: str
     description: str
-    keep_seconds: float = 0.0
+    keep_firing_for_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ _STALE = (
 
 
 def _asset(alert: str, find: Find, summary: str, description: str, wait_minutes: float = 5) -> Rule:
-    return Rule(alert, "warning", wait_minutes * MINUTE, find, summary, description, keep_seconds=5 * MINUTE)
+    return Rule(alert, "warning", wait_minutes * MINUTE, find, summary, description, keep_firing_for_seconds=5 * MINUTE)
 
 
 RULES: Sequence[Rule] = (
@@ -81,7 +81,7 @@ RULES: Sequence[Rule] = (
         "No poll of the PostgreSQL repository has succeeded for 5 minutes. Tableau is stopped or fails over, or the"
         " network, the password or the certificate changed. Nothing is archived and freshness is unknown until it"
         " answers.",
-        keep_seconds=UNTIL_SEEN,
+        keep_firing_for_seconds=UNTIL_SEEN,
     ),
     Rule(
         "TableauRestUnreachable",
@@ -89,7 +89,7 @@ RULES: Sequence[Rule] = (
         10 * MINUTE,
         conditions.unreachable("rest", beside=False),
         *_REST_UNREACHABLE,
-        keep_seconds=UNTIL_SEEN,
+        keep_firing_for_seconds=UNTIL_SEEN,
     ),
     Rule(
         "TableauRestUnreachable",
@@ -97,7 +97,7 @@ RULES: Sequence[Rule] = (
         10 * MINUTE,
         conditions.unreachable("rest", beside=True),
         *_REST_UNREACHABLE,
-        keep_seconds=UNTIL_SEEN,
+        keep_firing_for_seconds=UNTIL_SEEN,
     ),
     Rule(
         "TableauRestTokenRefused",
@@ -173,8 +173,22 @@ RULES: Sequence[Rule] = (
         "{count} times within a quarter of an hour it did not take an alert: it is down, refuses the password or"
         " the token, or takes a certificate or a label for wrong. The log of the exporter has the reason.",
     ),
-    Rule("TableauAssetStale", "critical", 5 * MINUTE, conditions.stale_critical, *_STALE, keep_seconds=5 * MINUTE),
-    Rule("TableauAssetStale", "warning", 5 * MINUTE, conditions.stale_warning, *_STALE, keep_seconds=5 * MINUTE),
+    Rule(
+        "TableauAssetStale",
+        "critical",
+        5 * MINUTE,
+        conditions.stale_critical,
+        *_STALE,
+        keep_firing_for_seconds=5 * MINUTE,
+    ),
+    Rule(
+        "TableauAssetStale",
+        "warning",
+        5 * MINUTE,
+        conditions.stale_warning,
+        *_STALE,
+        keep_firing_for_seconds=5 * MINUTE,
+    ),
     _asset(
         "TableauAssetRefreshFailing",
         conditions.refresh_failing,
@@ -222,7 +236,7 @@ RULES: Sequence[Rule] = (
         "It was last read completely {span} ago (metadata: the Metadata API, job: refresh jobs, flow_run: flow runs,"
         " task: extract and flow tasks). It is throttled, switched off, or a right was revoked. What it reported before"
         " still counts: assets of the site may be fresher than shown, and their next run and failures may be outdated.",
-        keep_seconds=5 * MINUTE,
+        keep_firing_for_seconds=5 * MINUTE,
     ),
     Rule(
         "TableauArchiveLagging",
@@ -277,7 +291,7 @@ NOT_EVALUATED = Rule(
     "TableauAlertNotEvaluated",
     "warning",
     5 * MINUTE,
-    lambda _view: Found({}),
+    lambda _view: RuleResult({}),
     "The exporter cannot tell whether {rule} is the case.",
     "Looking for it fails, for a reason that is a defect of the exporter: its log has it. What fired before fires on,"
     " and nothing new will.",

@@ -8,9 +8,9 @@ it has ended a little later than it could; Alertmanager holds it meanwhile, beca
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporter.alerting.alert import bounded_labels
+from exporter.alerting.notification import bounded_labels
 from exporter.alerting.rules import Rule
-from exporter.alerting.view import Found, Pairs
+from exporter.alerting.snapshot import Pairs, RuleResult
 
 RESEND_SECONDS = 60.0
 AHEAD_SECONDS = 240.0
@@ -54,7 +54,7 @@ class Alerted:
         return self.resolved_at is not None and now - self.resolved_at < (OWED_SECONDS if owes else RETOLD_SECONDS)
 
 
-class States:
+class AlertStates:
     """Every alert that is not forgotten yet. ``changed`` are those of which the history does not know yet."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -63,7 +63,7 @@ class States:
         self._ended: dict[Pairs, Alerted] = {}
         self.changed: set[Pairs] = set()
 
-    def step(self, rule: Rule, found: Found, now: float) -> list[Alerted]:
+    def step(self, rule: Rule, found: RuleResult, now: float) -> list[Alerted]:
         """Go on with a rule's alerts by what was found; return those that fire from now on."""
         active = self._active.setdefault(rule.name, {})
         fired = []
@@ -80,14 +80,14 @@ class States:
             if alert.ended_at is not None:
                 alert.ended_at = None
                 self.touch(alert)
-            if alert.fired_at is None and now - alert.active_since >= rule.wait_seconds:
+            if alert.fired_at is None and now - alert.active_since >= rule.for_seconds:
                 alert.fired_at = now
                 fired.append(alert)
                 self.touch(alert)
         for pairs, alert in list(active.items()):
             # What was seen to end goes on to end, also when nothing more is known.
             if pairs not in found.holding and (alert.ended_at is not None or not found.unknown(dict(pairs))):
-                self._away(active, alert, rule.keep_seconds, now)
+                self._away(active, alert, rule.keep_firing_for_seconds, now)
         return fired
 
     def fire(self, alert: Alerted, more: Mapping[str, str] | None = None) -> None:
@@ -100,7 +100,7 @@ class States:
             alert.told |= before.told - before.acknowledged
         self.touch(alert)
 
-    def _away(self, active: dict[Pairs, Alerted], alert: Alerted, keep_seconds: float, now: float) -> None:
+    def _away(self, active: dict[Pairs, Alerted], alert: Alerted, keep_firing_for_seconds: float, now: float) -> None:
         """Go on with an alert whose condition does not hold."""
         if alert.fired_at is None:
             del active[alert.pairs]
@@ -109,7 +109,7 @@ class States:
         if alert.ended_at is None or alert.ended_at > now:
             alert.ended_at = now
             self.touch(alert)
-        if now - alert.ended_at >= keep_seconds + LATER_SECONDS:
+        if now - alert.ended_at >= keep_firing_for_seconds + LATER_SECONDS:
             alert.resolved_at = now
             del active[alert.pairs]
             self._ended[alert.labels] = alert
@@ -129,8 +129,8 @@ class States:
         """Yield what is told to fire: not what may end at any moment."""
         for alert in self.firing():
             rule = self._rules.get(alert.rule)
-            keep_seconds = rule.keep_seconds if rule else 0.0
-            if alert.ended_at is None or now - alert.ended_at < keep_seconds - EARLIER_SECONDS:
+            keep_firing_for_seconds = rule.keep_firing_for_seconds if rule else 0.0
+            if alert.ended_at is None or now - alert.ended_at < keep_firing_for_seconds - EARLIER_SECONDS:
                 yield alert
 
     def ended(self) -> Iterable[Alerted]:

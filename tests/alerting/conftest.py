@@ -13,8 +13,8 @@ import pytest
 import trustme
 import yaml
 
-from exporter.alerting.alert import Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Authorization, Login
+from exporter.alerting.notification import Alert, bounded_annotations, bounded_labels
 from tests.alertmanager import QUIET, running
 
 PASSWORD = "canary-of-the-password/+= &é"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exporter.alerting.alertmanager import Alertmanager, Login
-from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
+from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
 from exporter.collectors import discover
 from exporter.config.freshness import Promise
 from exporter.exposition.state_store import StateStore
@@ -35,13 +35,13 @@ class Deployment:
         *,
         warning: float = 12 * HOUR,
         critical: float = 24 * HOUR,
-        manner: Manner | None = None,
+        options: NotificationOptions | None = None,
         privacy: Privacy | None = None,
     ) -> None:
         self.path = path
         self.now = time.time()
         self.urls = urls
-        self.manner = manner or Manner()
+        self.options = options or NotificationOptions()
         self.privacy = privacy or Privacy()
         self.promises = promises([Promise({}, warning, critical)])
         address = Address(str(repository["host"]), int(repository["port"]))
@@ -61,9 +61,11 @@ class Deployment:
         shared = PollContext(history, found, store, lambda: self.now, self.promises, standing.assemblies, self._changed)
         self.poller = Poller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
-        present = Present(store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        present = EvaluationContext(
+            store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
+        )
         receivers = [Alertmanager(Login(url)) for url in self.urls]
-        self.notifier = Notifier(receivers, history, present, self.manner, lambda: self.now)
+        self.rule_manager = RuleManager(receivers, history, present, self.options, lambda: self.now)
         self._polled_at = -POLL_SECONDS
 
     def _changed(self) -> None:
@@ -73,10 +75,10 @@ class Deployment:
         """Go on for so long: poll every minute, look and tell every quarter of one."""
         until = self.now + seconds
         while self.now < until:
-            self.now += LOOK_SECONDS
+            self.now += EVALUATION_SECONDS
             if self.now - self._polled_at >= POLL_SECONDS:
                 self._polled_at = self.now
                 self.poller.poll()
-            self.notifier.step()
-            for courier in self.notifier.couriers:
-                courier.deliver()
+            self.rule_manager.step()
+            for notifier in self.rule_manager.notifiers:
+                notifier.deliver()

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import trustme
 
-from exporter.alerting.alert import LONGEST_ANNOTATION, Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
+from exporter.alerting.notification import LONGEST_ANNOTATION, Alert, bounded_annotations, bounded_labels
 from exporter.errors import ConfigurationError, Fault, NotificationFailed
 from exporter.metrics import Labels
 from tests.alerting.conftest import PASSWORD, Secured, alert, held, write_certificate

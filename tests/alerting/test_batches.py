@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.alerting import batches as cutting
-from exporter.alerting.alert import Alert, bounded_labels
 from exporter.alerting.batches import ALERTS, FRUITLESS, REFUSALS, SAMPLES, Sent, batches, deliver
+from exporter.alerting.notification import Alert, bounded_labels
 from exporter.errors import NotificationFailed
 
 

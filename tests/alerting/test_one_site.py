@@ -8,8 +8,8 @@ import pytest
 
 from exporter import agent_families as families
 from exporter.alerting import conditions
-from exporter.alerting.past import Past
-from exporter.alerting.view import Found, View
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
@@ -81,9 +81,11 @@ def stale(alertmanager: RecordingAlertmanager, now: float, *, failing: bool) -> 
     }
 
 
-def found(polled: RestRig, alerting: Rig) -> Found:
+def found(polled: RestRig, alerting: Rig) -> RuleResult:
     """Return the critically stale assets as the agent sees them now."""
-    return conditions.stale_critical(View(polled.store.blocks(polled.now), polled.now, Past(), alerting.sources()))
+    return conditions.stale_critical(
+        MetricSnapshot(polled.store.blocks(polled.now), polled.now, SampleWindow(), alerting.sources())
+    )
 
 
 def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import pytest
 
 from exporter.alerting.rules import Rule
-from exporter.alerting.states import LATER_SECONDS, States
-from exporter.alerting.view import Found
+from exporter.alerting.snapshot import RuleResult
+from exporter.alerting.states import LATER_SECONDS, AlertStates
 
 WAIT, KEEP = 300.0, 300.0
-RULE = Rule("TableauAssetStale", "critical", WAIT, lambda _view: Found({}), "s", "d", keep_seconds=KEEP)
+RULE = Rule("TableauAssetStale", "critical", WAIT, lambda _view: RuleResult({}), "s", "d", keep_firing_for_seconds=KEEP)
 ASSET = (("asset_id", "a"), ("asset_type", "workbook"), ("site", "default"))
 ALERTMANAGER, OTHER = "http://one", "http://two"
-HOLDS, AWAY = Found({ASSET: 30.0}), Found({})
+HOLDS, AWAY = RuleResult({ASSET: 30.0}), RuleResult({})
 
 
 def unknown(_labels: Mapping[str, str]) -> bool:
@@ -20,17 +20,17 @@ def unknown(_labels: Mapping[str, str]) -> bool:
     return True
 
 
-SILENT = Found({}, unknown)
+SILENT = RuleResult({}, unknown)
 
 
 class Course:
     """One rule's alerts, looked at every quarter of a minute."""
 
     def __init__(self) -> None:
-        self.states = States([RULE])
+        self.states = AlertStates([RULE])
         self.now = 1_000_000.0
 
-    def go(self, found: Found, seconds: float = 15.0) -> list[str]:
+    def go(self, found: RuleResult, seconds: float = 15.0) -> list[str]:
         """Go on for so long, looking all the time; return the states of all alerts."""
         until = self.now + seconds
         while self.now < until:
@@ -159,7 +159,7 @@ def test_a_clock_that_is_set_back_delays_nothing(course: Course) -> None:
 def test_what_no_rule_raises_any_more_ends(course: Course) -> None:
     """An alert of an older program, or of a rule that was taken away, does not fire for ever."""
     course.go(HOLDS, WAIT + 15)
-    others = States([])
+    others = AlertStates([])
     others.remember(course.states.all())
     others.drop_unknown(course.now)
     others.drop_unknown(course.now + LATER_SECONDS)
@@ -180,9 +180,9 @@ def test_more_labels_are_another_line_of_the_history(course: Course) -> None:
     assert course.states.changed == {before, fired.labels}
 
 
-def late(course: Course, found: Found, seconds: float) -> States:
+def late(course: Course, found: RuleResult, seconds: float) -> AlertStates:
     """Go on with another agent, which cannot read yet what the first one left; return what it found meanwhile."""
-    course.states = States([RULE])
+    course.states = AlertStates([RULE])
     course.go(found, seconds)
     return course.states
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from exporter.alerting import alertmanager as wire
-from exporter.alerting.alert import Alert
 from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.notification import Alert
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import alert
 from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset

@@ -2,15 +2,15 @@
 
 import pytest
 
-from exporter.alerting.past import HOUR, WEEK, Past
+from exporter.alerting.sample_window import HOUR, WEEK, SampleWindow
 
 KIND = (("kind", "file_busy"),)
 BEGIN = 1_000_000_000.0
 
 
-def seen(*values: tuple[float, float]) -> Past:
+def seen(*values: tuple[float, float]) -> SampleWindow:
     """Return the past of a counter that had these values: seconds after the beginning, value."""
-    past = Past()
+    past = SampleWindow()
     for seconds, value in values:
         past.see("family", [(KIND, value)], BEGIN + seconds)
     return past
@@ -28,9 +28,9 @@ def seen(*values: tuple[float, float]) -> Past:
         ([(0, 7), (60, 0), (120, 1)], 180, 1),
     ],
 )
-def test_growth_within_the_hour(values: list[tuple[float, float]], at: float, grown: float) -> None:
+def test_growth_within_the_hour(values: list[tuple[float, float]], at: float, increase: float) -> None:
     """What a counter gained within the hour counts, also over its falling; what it began with does not."""
-    assert seen(*values).grown("family", KIND, BEGIN + at) == grown
+    assert seen(*values).increase("family", KIND, BEGIN + at) == increase
 
 
 def test_it_does_not_grow_with_looking() -> None:
@@ -45,26 +45,26 @@ def test_a_clock_that_was_ahead() -> None:
     past.see_kept(37 * 24 * HOUR, BEGIN + 30 * 24 * HOUR)
     past.see_kept(5000.0, BEGIN + 120)
     assert past.kept == 5000.0
-    assert past.grown("family", KIND, BEGIN + 121) == 2
-    assert past.grown("family", KIND, BEGIN + 121 + HOUR) == 0
+    assert past.increase("family", KIND, BEGIN + 121) == 2
+    assert past.increase("family", KIND, BEGIN + 121 + HOUR) == 0
 
 
 def test_it_goes_on_after_a_restart() -> None:
     """What changed while nobody looked is growth of now; what did not is none."""
-    for value, grown in ((2.0, 2.0), (5.0, 5.0)):
+    for value, increase in ((2.0, 2.0), (5.0, 5.0)):
         kept = seen((0, 0), (60, 2)).rows()
         after = seen((600, value))
         after.remember(kept)
-        assert after.grown("family", KIND, BEGIN + 660) == grown
+        assert after.increase("family", KIND, BEGIN + 660) == increase
 
 
 def test_the_most_of_a_week() -> None:
     """The longest time that requests were kept counts for a week, over a restart too."""
-    past = Past()
+    past = SampleWindow()
     assert past.kept is None
     past.see_kept(5000.0, BEGIN)
     past.see_kept(100.0, BEGIN + HOUR)
-    after = Past()
+    after = SampleWindow()
     after.remember(past.rows())
     assert after.kept == 5000.0
     after.see_kept(100.0, BEGIN + WEEK + HOUR)

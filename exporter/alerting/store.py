@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.agent_families import NOTIFICATIONS_SENT
-from exporter.alerting.courier import Message, Receipt
-from exporter.alerting.describing import error_text
+from exporter.alerting.annotations import error_text
+from exporter.alerting.notifier import Delivery, Message
 from exporter.alerting.owners import AssetKey
-from exporter.alerting.past import Past
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
-from exporter.alerting.states import NAMED, OWNER_EMAIL, Alerted, States
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.states import NAMED, OWNER_EMAIL, Alerted, AlertStates
 from exporter.errors import HistoryError
 from exporter.history import alerting as kept
 from exporter.history.history import History
@@ -33,11 +33,11 @@ Tasks = Callable[[], Mapping[AssetKey, Sequence[int]]]
 
 
 @dataclass
-class Memory:
+class AlertStore:
     """The states of all alerts, the past that rules ask for, what was counted, and what Tableau said of refreshes."""
 
     rules: Sequence[Rule] = RULES
-    past: Past = field(default_factory=Past)
+    past: SampleWindow = field(default_factory=SampleWindow)
     errors: dict[AssetKey, str] = field(default_factory=dict)
     _asked: set[AssetKey] = field(default_factory=set)
     _sent: Counter[str] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         """Begin without any alert."""
-        self.states = States([*self.rules, NOT_EVALUATED])
+        self.states = AlertStates([*self.rules, NOT_EVALUATED])
 
     def remember(self, history: History, now: float) -> None:
         """Take up what the history kept, as soon as it can be read; it is tried once a minute."""
@@ -68,7 +68,7 @@ class Memory:
         self.past.remember(past)
         self._remembers, self._trouble = True, None
 
-    def note(self, receipts: Sequence[Receipt]) -> None:
+    def note(self, receipts: Sequence[Delivery]) -> None:
         """Note who took what."""
         if not receipts:
             return

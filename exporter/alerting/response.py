@@ -1,13 +1,22 @@
-"""What went wrong with an Alertmanager, as the end of one line of ours: what it is, and what to do about it."""
+"""Responses of Alertmanager and failed connections: accepted, refused or neither, and an error message with advice."""
 
+import json
 import os
 import ssl
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx
 
-from exporter.texts import WITHHELD, quotes
+from exporter.texts import WITHHELD, quotes, safe_uris
+
+# A batch of which something cannot be taken: 422 is a newer Alertmanager's word, 413 that of what stands before it.
+_REFUSED, _TOO_LARGE, TOO_MANY = frozenset({400, 422}), 413, 429
+FOREIGN = (
+    "answers with what is not of Alertmanager's API v2: check alertmanager.urls,"
+    " and whether a login page stands before it"
+)
 
 LONGEST_TEXT = 300
 # The connection ended before the answer did.
@@ -35,6 +44,65 @@ _ADVICE = {
 }
 
 
+@dataclass(frozen=True)
+class Answer:
+    """An answer; its body has a bound."""
+
+    status: int
+    location: str = field(repr=False)
+    body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def no(self) -> str:
+        """What it means, where it is no yes."""
+        if self.is_success:
+            return FOREIGN
+        return answer_error(self.status, line(self.location, self.secrets), self.said)
+
+    @property
+    def said(self) -> str:
+        """What it says in Alertmanager's way, as a line; nothing in any other, for that may quote what was sent."""
+        try:
+            said = self.json
+        except ValueError:
+            return ""
+        message = said.get("message") if isinstance(said, dict) else said
+        return safe_uris(line(message, self.secrets)) if isinstance(message, str) else ""
+
+    @property
+    def json(self) -> object:
+        """What it holds; raises ValueError where that is no JSON."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError from None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it holds JSON."""
+        try:
+            _ = self.json
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def is_yes(self) -> bool:
+        """Whether it is that of an Alertmanager that took everything."""
+        return self.is_success and (not self.body.strip() or self.is_json)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether its status is a success, whoever answers."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether something of the batch cannot be taken, by the word of an Alertmanager, or all of it at once."""
+        return self.status == _TOO_LARGE or (self.status in _REFUSED and self.is_json)
+
+
 def line(text: object, secrets: Iterable[str] = ()) -> str:
     """Return a stranger's text as one printable line of bounded length; nothing of one that quotes a secret."""
     said = str(text)
@@ -44,7 +112,7 @@ def line(text: object, secrets: Iterable[str] = ()) -> str:
     return said if len(said) <= LONGEST_TEXT else f"{said[:LONGEST_TEXT]}..."
 
 
-def of_answer(status: int, location: str, text: str) -> str:
+def answer_error(status: int, location: str, text: str) -> str:
     """Explain an answer that is no yes; ``text`` is what it says, as a line."""
     if status in REDIRECTS:
         return f"redirects to {_place(location)}, which is not followed: set alertmanager.urls to where it leads"
@@ -52,10 +120,10 @@ def of_answer(status: int, location: str, text: str) -> str:
     return f"HTTP {status}{f': {text}' if text else ''}: {advice}"
 
 
-def of_connection(error: Exception, secrets: Iterable[str], *, secure: bool) -> str:
+def connection_error(error: Exception, secrets: Iterable[str], *, secure: bool) -> str:
     """Explain why there is no answer; ``secure`` is whether TLS was asked for."""
     text = "no HTTP" if _is_foreign(error) else line(_reason(error), secrets) or type(error).__name__
-    advice = _of_tls(error, text)
+    advice = _tls_advice(error, text)
     if advice is not None:
         return f"{text}: {advice}"
     if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.CloseError):
@@ -88,7 +156,7 @@ def _reason(error: BaseException) -> object:
     return error
 
 
-def _of_tls(error: BaseException, text: str) -> str | None:
+def _tls_advice(error: BaseException, text: str) -> str | None:
     """Return what to do about a failure of TLS, None for any other."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):

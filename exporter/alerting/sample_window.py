@@ -25,7 +25,7 @@ class Sample:
 
 
 @dataclass
-class Past:
+class SampleWindow:
     """The last hour of some counters, and the last week of for how long the repository kept requests."""
 
     changed: bool = False
@@ -47,14 +47,14 @@ class Past:
             old = bisect.bisect_right(known, now - HOUR, key=lambda sample: sample.at)
             del known[: max(old - 1, 0)]
 
-    def grown(self, family: str, pairs: Sequence[tuple[str, str]], now: float, span: float = HOUR) -> float:
+    def increase(self, family: str, pairs: Sequence[tuple[str, str]], now: float, span: float = HOUR) -> float:
         """Return by how much a counter grew within a span of at most an hour (seconds); one that fell began anew."""
         known = self._samples.get((family, tuple(f"{name}={text}" for name, text in pairs)), [])
-        grown = 0.0
+        increase = 0.0
         for before, after in itertools.pairwise(known):
             if after.at > now - span:
-                grown += after.value - before.value if after.value >= before.value else after.value
-        return grown
+                increase += after.value - before.value if after.value >= before.value else after.value
+        return increase
 
     def see_kept(self, seconds: float, now: float) -> None:
         """Take up for how long the repository keeps requests."""

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from exporter.alerting.alert import bounded_annotations
+from exporter.alerting.notification import bounded_annotations
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import Rule
-from exporter.alerting.view import Assets, Pairs
+from exporter.alerting.snapshot import Assets, Pairs
 from exporter.texts import one_line, span
 
 LONGEST_ERROR = 1000
@@ -30,7 +30,7 @@ _PLACE = re.compile(r"{(\w+)[^{}]*}")
 
 
 @dataclass(frozen=True)
-class Known:
+class AssetContext:
     """What is known of assets at one instant: as the rules see them, and as their sources report them.
 
     ``silent`` are the freshness sources that have been silent for too long, and since when (Unix seconds).
@@ -70,13 +70,13 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Describer:
+class Annotator:
     """Says it; ``errors`` are what Tableau said of refreshes.
 
     ``runbook_url`` is where runbooks stand, ``dashboard_url`` where Grafana answers, if at all.
     """
 
-    known: Known
+    known: AssetContext
     errors: Mapping[AssetKey, str] = field(default_factory=dict)
     runbook_url: str | None = None
     dashboard_url: str | None = None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.alerting.alert import (
+from exporter.alerting.notification import (
     LONGEST_ANNOTATION,
     LONGEST_LABEL,
     Alert,

@@ -6,10 +6,10 @@ import pytest
 
 from exporter import agent_families as families
 from exporter.alerting import conditions
-from exporter.alerting.describing import Describer, Known
-from exporter.alerting.past import Past
+from exporter.alerting.annotations import Annotator, AssetContext
 from exporter.alerting.rules import RULES, Rule
-from exporter.alerting.view import ASSET, Sources, View
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import ASSET, MetricSnapshot, SourceStates
 from exporter.collectors.assets import samples as assets
 from exporter.metrics import Block, Labels
 from tests.alerting.rig import NOW
@@ -24,7 +24,9 @@ HOURS = {"metadata": 5.0, "job": 6.0, "flow_run": 4.0, "task": 9.0}
 AGEING = [rule for rule in RULES if "{silent}" in rule.description]
 
 
-def known(silent_hours: Mapping[str, float], asset_type: str = "workbook", freshness_source: str = "metadata") -> Known:
+def known(
+    silent_hours: Mapping[str, float], asset_type: str = "workbook", freshness_source: str = "metadata"
+) -> AssetContext:
     """Return what is known of one asset of the site default whose sources were read so many hours ago."""
     labels = ("default", "Finance", asset_type, "luid-1", "Month End", "priya", "extract", freshness_source)
     sites = ["default"] * len(silent_hours) + ["marketing"] * len(HOURS)
@@ -37,15 +39,15 @@ def known(silent_hours: Mapping[str, float], asset_type: str = "workbook", fresh
             [NOW - ago * HOUR for ago in hours],
         ),
     ]
-    view = View(blocks, NOW, Past(), Sources())
-    return Known(view.assets, silent=conditions.silent_sources(view))
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+    return AssetContext(view.assets, silent=conditions.silent_sources(view))
 
 
-def described(rule: Rule, known: Known, asset_type: str = "workbook") -> str:
+def described(rule: Rule, known: AssetContext, asset_type: str = "workbook") -> str:
     """Return the description of an alert about the asset."""
     of = dict(zip(ASSET, ("default", "Finance", asset_type, "luid-1", "Month End", "priya"), strict=True))
     labels = of | {"alertname": rule.alert, "severity": rule.severity}
-    return Describer(known).annotations(rule, tuple(labels.items()), 60.0)["description"]
+    return Annotator(known).annotations(rule, tuple(labels.items()), 60.0)["description"]
 
 
 def test_alerts_that_speak_of_age() -> None:
@@ -90,4 +92,4 @@ def test_an_age_from_the_repository() -> None:
 
 def test_an_asset_that_is_not_listed_any_more() -> None:
     """Its alert, which stays as it is, names the silent sources too."""
-    assert METADATA in described(AGEING[0], Known(silent=known(HOURS).silent))
+    assert METADATA in described(AGEING[0], AssetContext(silent=known(HOURS).silent))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import bounded_labels
-from exporter.alerting.past import Past
+from exporter.alerting.notification import bounded_labels
+from exporter.alerting.sample_window import SampleWindow
 from exporter.collectors.assets import samples as assets
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block, Family
@@ -41,7 +41,7 @@ def always(_labels: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Found:
+class RuleResult:
     """For which labels a rule's condition holds, with its value; and of which others nobody knows whether it does."""
 
     holding: Mapping[Pairs, float]
@@ -49,7 +49,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Sources:
+class SourceStates:
     """What is polled: the collectors, the sources and whether each answered, as far as they were tried.
 
     ``tell`` are the same sources, and whether they tell of assets now; ``complete`` whether all assets are told of,
@@ -76,13 +76,13 @@ class Assets:
     complete: bool
     freshness_sources: Sequence[str]
 
-    def where(self, condition: npt.NDArray[np.bool_], numbers: Numbers) -> Found:
+    def where(self, condition: npt.NDArray[np.bool_], numbers: Numbers) -> RuleResult:
         """Return the assets for which a condition holds."""
         holding = {
             _pairs(ASSET, [column[row] for column in self.labels]): float(numbers[row])
             for row in np.flatnonzero(condition & ~self.frozen).tolist()
         }
-        return Found(holding, self._unknown())
+        return RuleResult(holding, self._unknown())
 
     def _unknown(self) -> Callable[[Mapping[str, str]], bool]:
         """Return what tells of which assets nobody knows: the silent ones, and the absent ones where some are missing.
@@ -101,10 +101,10 @@ class Assets:
         return unknown
 
 
-class View:
+class MetricSnapshot:
     """The agent's present as the rules see it; ``past`` knows what it was before."""
 
-    def __init__(self, blocks: Iterable[AnyBlock], now: float, past: Past, sources: Sources) -> None:
+    def __init__(self, blocks: Iterable[AnyBlock], now: float, past: SampleWindow, sources: SourceStates) -> None:
         self.now = now
         self.past = past
         self.sources = sources
@@ -127,11 +127,11 @@ class View:
         """Return one sample; None where it is not shown."""
         return dict(self.samples(family)).get(tuple(sorted(labels.items())))
 
-    def of_assets(self, condition: Callable[[Assets], Found]) -> Found:
+    def of_assets(self, condition: Callable[[Assets], RuleResult]) -> RuleResult:
         """Return what a condition finds among the assets; nothing is known of assets that are not shown."""
         if self.assets is not None:
             return condition(self.assets)
-        return Found({}, always if "assets" in self.sources.collectors else never)
+        return RuleResult({}, always if "assets" in self.sources.collectors else never)
 
     def _read_assets(self) -> Assets | None:
         if (info := self._one(assets.INFO)) is None:
