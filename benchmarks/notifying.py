@@ -26,7 +26,7 @@ from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.alertmanager import Login as Way
 from exporter.alerting.batches import Sent, batches
 from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
-from exporter.alerting.notification import Alert
+from exporter.alerting.notification import Notification
 from exporter.collectors import discover
 from exporter.exposition.state_store import StateStore
 from exporter.freshness import Promises, Tiers
@@ -50,10 +50,10 @@ class Overheard:
     def __init__(self, url: str) -> None:
         self.url = url
         self.listening = False
-        self.alerts: list[Alert] = []
+        self.alerts: list[Notification] = []
         self._receiver = Alertmanager(Way(url))
 
-    def send(self, alerts: Sequence[Alert]) -> Sent:
+    def send(self, alerts: Sequence[Notification]) -> Sent:
         """Tell it."""
         sent = self._receiver.send(alerts)
         if self.listening:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exporter import collectors, parts
 from exporter.alerting.alertmanager import Alertmanager
-from exporter.alerting.notification import Alert, bounded_annotations, bounded_labels
+from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
 from exporter.config.sections import SYSTEM_CERTIFICATES
@@ -159,14 +159,14 @@ def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]
         yield "has taken the test alert TableauTestAlert, which ends by itself in a minute"
 
 
-def _test_alert(now: float) -> Alert:
+def _test_alert(now: float) -> Notification:
     annotations = {
         "summary": "This is a test of tableau-exporter.",
         "description": "Somebody called tableau-exporter check --send-test-alert. Nothing is wrong, nothing has to be"
         " done; this alert ends by itself within a minute.",
     }
     labels = bounded_labels({"alertname": "TableauTestAlert", "severity": "info"})
-    return Alert(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
+    return Notification(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
 def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:

@@ -18,7 +18,7 @@ import httpx
 
 from exporter import __version__
 from exporter.alerting.batches import Sent, batches, deliver
-from exporter.alerting.notification import Alert
+from exporter.alerting.notification import Notification
 from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Answer, connection_error, line
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
@@ -112,7 +112,7 @@ class Alertmanager:
         self._context: ssl.SSLContext | None = None
         self._lookups = Lookups()
 
-    def send(self, alerts: Sequence[Alert]) -> Sent:
+    def send(self, alerts: Sequence[Notification]) -> Sent:
         """Tell of alerts, each of them once, until one cannot be told."""
         sent = Sent()
         try:

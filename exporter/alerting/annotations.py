@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from exporter.alerting.notification import bounded_annotations
+from exporter.alerting.notification import Pairs, bounded_annotations
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import Rule
-from exporter.alerting.snapshot import Assets, Pairs
+from exporter.alerting.snapshot import Assets
 from exporter.texts import one_line, span
 
 LONGEST_ERROR = 1000

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from exporter import agent_families as families
+from exporter.alerting.notification import Pairs
 from exporter.alerting.sample_window import SampleWindow
-from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, Pairs, RuleResult, always, never
+from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResult, always, never
 from exporter.collectors.assets.samples import HOUR
 from exporter.metrics import Family
 

@@ -16,13 +16,14 @@ import structlog
 from exporter import agent_families as families
 from exporter.alerting import conditions
 from exporter.alerting.annotations import Annotator, AssetContext, asset_key, bare_annotations, runbook_of
-from exporter.alerting.notifier import Delivery, Message, Notifier, Outbox, Receiver
+from exporter.alerting.notification import Notification, Pairs
+from exporter.alerting.notifier import Delivery, Notifier, Outbox, Receiver
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
-from exporter.alerting.snapshot import MetricSnapshot, Pairs, RuleResult, SourceStates, always, never
-from exporter.alerting.states import OWNER_EMAIL, Alerted
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates, always, never
 from exporter.alerting.store import AlertStore
 from exporter.exposition.state_store import AnyBlock
+from exporter.history.alerting import OWNER_EMAIL, Alert
 from exporter.history.history import History
 from exporter.metrics import Block, Labels, single
 from exporter.status import FiringAlert
@@ -179,46 +180,46 @@ class RuleManager:
         for alert in self.memory.states.step(rule, found, now):
             email = ""
             if rule.about_asset and self._manner.owner_email_label:
-                email = self.known.owners.owner(asset_key(dict(alert.pairs))).email
+                email = self.known.owners.owner(asset_key(dict(alert.series))).email
             self.memory.states.fire(alert, {OWNER_EMAIL: email} if email else {})
 
     def _tasks(self) -> Mapping[AssetKey, Sequence[int]]:
         """Return the tasks of the assets about which an alert fires."""
         if not self._manner.says_errors:
             return {}
-        keys = (asset_key(dict(alert.pairs)) for alert in self.memory.states.firing())
+        keys = (asset_key(dict(alert.series)) for alert in self.memory.states.firing())
         return {key: self.known.owners.tasks(key) for key in keys if key[2]}
 
     def _lay_out(self, now: float) -> None:
         """Say what must be told from now on."""
         states = self.memory.states
-        messages = [
-            Message(alert.rule, alert.labels, alert.value, fired_at)
+        notifications = [
+            Notification(alert.labels, {}, fired_at, None, alert.value)
             for alert in states.sent_as_firing(now)
             if (fired_at := alert.fired_at) is not None
         ]
         for alert in states.ended():
             owed = states.owed(alert, self.urls, now)
             if alert.fired_at is not None:
-                messages.append(Message(alert.rule, alert.labels, alert.value, alert.fired_at, alert.ended_at, owed))
+                notifications.append(Notification(alert.labels, {}, alert.fired_at, alert.ended_at, alert.value, owed))
         # What was known while it was allowed to be said may still be there.
         errors = self.memory.errors if self._manner.says_errors else {}
         describer = Annotator(self.known, errors, self._manner.runbook_url, self._manner.dashboard_url)
-        outbox = Outbox(messages, lambda message: self._annotations(describer, message))
+        outbox = Outbox(notifications, lambda notification: self._annotations(describer, notification))
         for notifier in self.notifiers:
             notifier.outbox = outbox
 
-    def _annotations(self, describer: Annotator, message: Message) -> dict[str, str]:
+    def _annotations(self, describer: Annotator, notification: Notification) -> dict[str, str]:
         """Return what is said of an alert; where that fails, which is said once, as much as cannot fail."""
-        if (rule := self._rules.get(message.rule)) is None:
+        if (rule := self._rules.get(notification.rule)) is None:
             return {}
         try:
-            return describer.annotations(rule, message.labels, message.value)
+            return describer.annotations(rule, notification.labels, notification.value)
         except Exception:
             if rule.name not in self._speechless:
                 self._speechless.add(rule.name)
                 log.exception("an alert could not be described, and is told without a description", alert=rule.name)
-            return bare_annotations(rule, message.labels)
+            return bare_annotations(rule, notification.labels)
 
     def _blocks(self) -> list[Block]:
         """Return what is shown of the notifications."""
@@ -241,7 +242,7 @@ class RuleManager:
             notifier.wake.set()
 
 
-def _shown(alert: Alerted, runbook_url: str | None) -> FiringAlert:
+def _shown(alert: Alert, runbook_url: str | None) -> FiringAlert:
     labels = {name: value for name, value in alert.labels if name != OWNER_EMAIL}
     name, severity = labels.pop("alertname", ""), labels.pop("severity", "")
     since = alert.fired_at or alert.active_since

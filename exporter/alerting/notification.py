@@ -1,13 +1,16 @@
-"""An alert as Alertmanager takes it: its labels are what it is, its annotations what is said of it.
+"""A notification about an alert, as Alertmanager's API v2 has it; bounds of labels and annotations.
 
-The same labels as those of Prometheus' rules make the same alert, so a value is what Prometheus would see of it.
+Alertmanager takes alerts with the same labels for one, so labels are those of Prometheus' rules.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+Pairs = tuple[tuple[str, str], ...]
+"""Labels: sorted, none of them empty, each of bounded length."""
 
 OF_ALERTS = frozenset(
     {
@@ -15,14 +18,16 @@ OF_ALERTS = frozenset(
         *("owner_email", "source", "collector", "column", "kind", "alertmanager", "rule"),
     }
 )
-"""The labels that tell one of the agent's alerts from another."""
+"""The labels that may identify one of the agent's alerts."""
 
-LONGEST_LABEL = 2048
-LONGEST_ANNOTATION = 4096
+AHEAD_SECONDS = 240.0
+"""How long a firing alert lasts after each notification: more than the time to the next."""
+MAX_LABEL = 2048
+MAX_ANNOTATION = 4096
 _HASH_DIGITS = 12
 _CUT = "..."
 
-# What ends a line, moves a cursor, or turns the direction of what follows; a newline is text.
+# Control characters and those that change the direction of text; a newline is text.
 _CONTROLS = {
     sign: "\ufffd"
     for span in (range(0x20), range(0x7F, 0xA0), range(0x2028, 0x202F), range(0x2066, 0x206A))
@@ -33,29 +38,53 @@ _CONTROLS[ord("\t")] = " "
 
 
 @dataclass(frozen=True)
-class Alert:
-    """One alert between two instants (Unix seconds); one whose end has passed is resolved.
+class Notification:
+    """One alert to send: firing, or ended to the Alertmanagers in ``owed`` (Unix seconds).
 
     ``labels`` are sorted by name and have no empty values: see ``bounded_labels``.
     """
 
-    labels: tuple[tuple[str, str], ...]
+    labels: Pairs
     annotations: Mapping[str, str] = field(hash=False)
     starts_at: float
-    ends_at: float
+    ends_at: float | None = None
+    value: float = 0.0
+    owed: frozenset[str] = frozenset()
+
+    @property
+    def rule(self) -> str:
+        """Name and severity."""
+        labels = dict(self.labels)
+        return f"{labels.get('alertname', '')} {labels.get('severity', '')}"
+
+    @property
+    def is_about_asset(self) -> bool:
+        """Whether its labels have names that users gave in Tableau."""
+        return any(name == "asset_id" for name, _ in self.labels)
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether its severity is critical."""
+        return ("severity", "critical") in self.labels
+
+    def prepared(self, annotations: Mapping[str, str], now: float) -> "Notification":
+        """Return it with annotations, as it is sent now: one that fires ends a while after the next sending."""
+        starts_at = min(self.starts_at, now)
+        ends_at = now + AHEAD_SECONDS if self.ends_at is None else max(self.ends_at, starts_at)
+        return replace(self, annotations=annotations, starts_at=starts_at, ends_at=ends_at)
 
     def to_json(self, labels: Mapping[str, str] | None = None) -> bytes:
-        """Return it as an element of what is posted to Alertmanager's API v2, with more labels."""
+        """Return it as an element of a request to Alertmanager's API v2, with more labels."""
         body = {
             "labels": {**dict(self.labels), **(labels or {})},
             "annotations": dict(self.annotations),
             "startsAt": _instant(self.starts_at),
-            "endsAt": _instant(self.ends_at),
+            "endsAt": _instant(self.starts_at + AHEAD_SECONDS if self.ends_at is None else self.ends_at),
         }
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def bounded_labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def bounded_labels(labels: Mapping[str, str]) -> Pairs:
     """Return labels as the identity of an alert: sorted, without empty ones, each of them of bounded length."""
     return tuple(sorted((name, _label(value)) for name, value in labels.items() if value))
 
@@ -67,17 +96,17 @@ def bounded_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
 
 def _label(value: str) -> str:
     text = _encodable(value)
-    if len(text) <= LONGEST_LABEL:
+    if len(text) <= MAX_LABEL:
         return text
     # Two long values that begin alike stay two.
     mark = f"{_CUT}{hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]}"
-    return text[: LONGEST_LABEL - len(mark)] + mark
+    return text[: MAX_LABEL - len(mark)] + mark
 
 
 def _annotation(value: str) -> str:
     # Nearly all are printable, and none of what is not wanted is.
     text = value if value.isprintable() else _encodable(value).replace("\r\n", "\n").translate(_CONTROLS)
-    return text if len(text) <= LONGEST_ANNOTATION else text[: LONGEST_ANNOTATION - len(_CUT)] + _CUT
+    return text if len(text) <= MAX_ANNOTATION else text[: MAX_ANNOTATION - len(_CUT)] + _CUT
 
 
 def _encodable(value: str) -> str:

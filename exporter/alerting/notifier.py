@@ -15,10 +15,9 @@ from typing import Protocol
 import structlog
 
 from exporter.alerting.batches import ALERTS, FRUITLESS, SAMPLES, Sent
-from exporter.alerting.notification import Alert
+from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.response import line
-from exporter.alerting.snapshot import Pairs
-from exporter.alerting.states import AHEAD_SECONDS, RESEND_SECONDS
+from exporter.alerting.states import RESEND_SECONDS
 
 log = structlog.get_logger()
 
@@ -41,7 +40,7 @@ class Receiver(Protocol):
     def url(self) -> str:
         """What it is called."""
 
-    def send(self, alerts: Sequence[Alert]) -> Sent:
+    def send(self, alerts: Sequence[Notification]) -> Sent:
         """Tell it."""
 
     def close(self) -> None:
@@ -49,33 +48,11 @@ class Receiver(Protocol):
 
 
 @dataclass(frozen=True)
-class Message:
-    """One alert as it must be told: firing, or ended (Unix seconds) to those that are owed it."""
-
-    rule: str
-    labels: Pairs
-    value: float
-    fired_at: float
-    ended_at: float | None = None
-    owed: frozenset[str] = frozenset()
-
-    @property
-    def is_about_asset(self) -> bool:
-        """Whether its labels have names that somebody gave in Tableau."""
-        return any(name == "asset_id" for name, _ in self.labels)
-
-    @property
-    def is_critical(self) -> bool:
-        """Whether it wakes somebody."""
-        return ("severity", "critical") in self.labels
-
-
-@dataclass(frozen=True)
 class Outbox:
     """Everything that must be told now, and how it is put into words."""
 
-    messages: Sequence[Message] = ()
-    annotations: Callable[[Message], dict[str, str]] = lambda _message: {}
+    notifications: Sequence[Notification] = ()
+    annotations: Callable[[Notification], dict[str, str]] = lambda _message: {}
 
 
 @dataclass(frozen=True)
@@ -83,7 +60,7 @@ class Delivery:
     """What became of a batch: what an Alertmanager took, and how many it did not take, each counted once a minute."""
 
     url: str
-    taken: Sequence[Message]
+    taken: Sequence[Notification]
     failed: int
 
 
@@ -92,7 +69,7 @@ class _Round:
     """How one round went so far."""
 
     failure: str | None = None
-    refused: list[tuple[Alert, str]] = field(default_factory=list)
+    refused: list[tuple[Notification, str]] = field(default_factory=list)
     refusals: int = 0
     most: int = REFUSALS
     given_up: str | None = None
@@ -130,14 +107,16 @@ class Notifier:
         """Tell what is due; return whether all of it could be told. What could not is due again the next time."""
         outbox, now = self.outbox, self.clock()
         self._forget(outbox)
-        left = deque(self._batches([message for message in outbox.messages if self._is_due(message, now)]))
+        left = deque(
+            self._batches([notification for notification in outbox.notifications if self._is_due(notification, now)])
+        )
         this = _Round()
         # A batch at a time is put into words.
         while left and not this.is_over:
             if stopping():
                 return False
             self._send(left.popleft(), outbox, this)
-        rest = [message for batch in left for message in batch]
+        rest = [notification for batch in left for notification in batch]
         if rest:
             self.receipts.put(Delivery(self.url, (), self._count(rest, now)))
         if this.given_up and this.failure is None and not self._took_lately(now):
@@ -156,44 +135,48 @@ class Notifier:
                 log.exception("notifying failed for a reason that is a defect of this program", alertmanager=self.url)
         self.receiver.close()
 
-    def _is_due(self, message: Message, now: float) -> bool:
-        if message.ended_at is not None and self.url not in message.owed:
+    def _is_due(self, notification: Notification, now: float) -> bool:
+        if notification.ends_at is not None and self.url not in notification.owed:
             return False
-        told = self._told.get(message.labels)
-        return told is None or told[0] != message.ended_at or _is_time(told[1], now)
+        told = self._told.get(notification.labels)
+        return told is None or told[0] != notification.ends_at or _is_time(told[1], now)
 
-    def _batches(self, due: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    def _batches(self, due: Sequence[Notification]) -> Iterator[Sequence[Notification]]:
         """Yield what is due, the weightiest first; what is in doubt, or has a stranger's names, endangers no other."""
 
-        def kind(message: Message) -> tuple[int, bool]:
-            return self._doubts.get(message.labels, 0), message.is_about_asset
+        def kind(notification: Notification) -> tuple[int, bool]:
+            return self._doubts.get(notification.labels, 0), notification.is_about_asset
 
-        ordered = sorted(due, key=lambda message: (*kind(message), not message.is_critical))
+        ordered = sorted(due, key=lambda notification: (*kind(notification), not notification.is_critical))
         for _, some in itertools.groupby(ordered, kind):
             alike = list(some)
             most = _AT_ONCE[self._doubts.get(alike[0].labels, 0)]
             yield from (alike[begin : begin + most] for begin in range(0, len(alike), most))
 
-    def _send(self, batch: Sequence[Message], outbox: Outbox, this: _Round) -> None:
+    def _send(self, batch: Sequence[Notification], outbox: Outbox, this: _Round) -> None:
         now = self.clock()
-        by_labels = {message.labels: message for message in batch}
-        sent = self.receiver.send([_alert(message, outbox.annotations(message), now) for message in batch])
+        by_labels = {notification.labels: notification for notification in batch}
+        sent = self.receiver.send(
+            [notification.prepared(outbox.annotations(notification), now) for notification in batch]
+        )
         taken = [by_labels[alert.labels] for alert in sent.accepted]
         refused = [by_labels[alert.labels] for alert, _ in sent.refused]
         doubtful = [by_labels[alert.labels] for alert in sent.doubtful]
         # Who was refused alone before, and is now with others, need not be asked about again at once.
-        settled = [message for message in doubtful if self._doubts.get(message.labels) == REFUSED_ALONE]
-        for message in (*taken, *refused, *settled):
-            self._told[message.labels] = (message.ended_at, now)
-        self._doubts |= {message.labels: REFUSED_WITH_OTHERS for message in doubtful if message not in settled}
-        self._doubts |= {message.labels: REFUSED_ALONE for message in refused}
-        for message in taken:
-            self._doubts.pop(message.labels, None)
-            self._failed_at.pop(message.labels, None)
+        settled = [notification for notification in doubtful if self._doubts.get(notification.labels) == REFUSED_ALONE]
+        for notification in (*taken, *refused, *settled):
+            self._told[notification.labels] = (notification.ends_at, now)
+        self._doubts |= {
+            notification.labels: REFUSED_WITH_OTHERS for notification in doubtful if notification not in settled
+        }
+        self._doubts |= {notification.labels: REFUSED_ALONE for notification in refused}
+        for notification in taken:
+            self._doubts.pop(notification.labels, None)
+            self._failed_at.pop(notification.labels, None)
         if taken:
             self._took_at = now
-        there = {message.labels for message in taken}
-        failed = self._count([message for message in batch if message.labels not in there], now)
+        there = {notification.labels for notification in taken}
+        failed = self._count([notification for notification in batch if notification.labels not in there], now)
         self.receipts.put(Delivery(self.url, taken, failed))
         self._judge(sent, this, now)
 
@@ -208,9 +191,13 @@ class Notifier:
     def _took_lately(self, now: float) -> bool:
         return 0 <= now - self._took_at < 2 * RESEND_SECONDS
 
-    def _count(self, messages: Sequence[Message], now: float) -> int:
+    def _count(self, notifications: Sequence[Notification], now: float) -> int:
         """Return how many of what was not taken count as failed: each once in the time after which it is told again."""
-        new = [message.labels for message in messages if _is_time(self._failed_at.get(message.labels, math.inf), now)]
+        new = [
+            notification.labels
+            for notification in notifications
+            if _is_time(self._failed_at.get(notification.labels, math.inf), now)
+        ]
         self._failed_at |= dict.fromkeys(new, now)
         return len(new)
 
@@ -224,7 +211,7 @@ class Notifier:
             log.info("the Alertmanager is notified again", alertmanager=self.url)
         self._trouble = this.failure
 
-    def _name(self, refused: Sequence[tuple[Alert, str]]) -> None:
+    def _name(self, refused: Sequence[tuple[Notification, str]]) -> None:
         for alert, reason in refused[:LINES]:
             of = dict(alert.labels)
             asset = {name: line(of[name]) for name in ("site", "asset_id") if name in of}
@@ -236,7 +223,7 @@ class Notifier:
 
     def _forget(self, outbox: Outbox) -> None:
         if self._told or self._failed_at or self._doubts:
-            there = {message.labels for message in outbox.messages}
+            there = {notification.labels for notification in outbox.notifications}
             self._told = {labels: told for labels, told in self._told.items() if labels in there}
             self._failed_at = {labels: at for labels, at in self._failed_at.items() if labels in there}
             self._doubts = {labels: doubt for labels, doubt in self._doubts.items() if labels in there}
@@ -246,9 +233,3 @@ class Notifier:
 def _is_time(last: float, now: float) -> bool:
     """Tell whether what was done then is to be done again."""
     return not now - RESEND_SECONDS + SLACK_SECONDS < last <= now
-
-
-def _alert(message: Message, annotations: dict[str, str], now: float) -> Alert:
-    starts_at = min(message.fired_at, now)
-    ends_at = now + AHEAD_SECONDS if message.ended_at is None else max(message.ended_at, starts_at)
-    return Alert(message.labels, annotations, starts_at, ends_at)

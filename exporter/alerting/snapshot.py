@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.notification import bounded_labels
+from exporter.alerting.notification import Pairs, bounded_labels
 from exporter.alerting.sample_window import SampleWindow
 from exporter.collectors.assets import samples as assets
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block, Family
 
 Numbers = npt.NDArray[np.float64]
-Pairs = tuple[tuple[str, str], ...]
-"""Labels of an alert without its name and its severity: sorted, none of them empty, each of bounded length."""
-
 ASSET = (*assets.LABELS, assets.INFO.labels[len(assets.LABELS)])
 _COLUMNS: Mapping[str, Family] = {
     "refreshed": assets.LAST_REFRESH,

@@ -2,56 +2,29 @@
 
 Two senders may tell one Alertmanager the same: the agent and Prometheus. Whoever says last "fires" or "has ended" is
 believed, and they look at different instants. So the agent falls silent shortly before an alert can end and says that
-it has ended a little later than it could; Alertmanager holds it meanwhile, because of ``AHEAD_SECONDS``.
+it has ended a little later than it could; Alertmanager holds it meanwhile, because of ``notification.AHEAD_SECONDS``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from exporter.alerting.notification import bounded_labels
+from exporter.alerting.notification import Pairs, bounded_labels
 from exporter.alerting.rules import Rule
-from exporter.alerting.snapshot import Pairs, RuleResult
+from exporter.alerting.snapshot import RuleResult
+from exporter.history.alerting import Alert
 
 RESEND_SECONDS = 60.0
-AHEAD_SECONDS = 240.0
 # By so much Prometheus may see the end of a condition earlier, or later, than the agent does.
 EARLIER_SECONDS, LATER_SECONDS = 60.0, 120.0
-RETOLD_SECONDS = 900.0
+REPEAT_SECONDS = 900.0
 """For how long the end of an alert is told: one that took it may be restarted before it has told anybody."""
 OWED_SECONDS = 86_400.0
 """The same, to one that was told of the alert and has not taken its end: it would be open there for ever."""
 
-NAMED, OWNER_EMAIL = ("alertname", "severity"), "owner_email"
 
-
-@dataclass
-class Alerted:
-    """One alert; instants are Unix seconds. ``told`` and ``acknowledged`` are who took it, and its end."""
-
-    rule: str
-    pairs: Pairs
-    labels: Pairs
-    """All that is sent: ``pairs``, the name, the severity, and what was configured."""
-    active_since: float
-    value: float
-    fired_at: float | None = None
-    ended_at: float | None = None
-    """Since when the condition does not hold any more."""
-    resolved_at: float | None = None
-    told: set[str] = field(default_factory=set)
-    acknowledged: set[str] = field(default_factory=set)
-
-    @property
-    def state(self) -> str:
-        """Pending, firing or resolved."""
-        if self.resolved_at is not None:
-            return "resolved"
-        return "pending" if self.fired_at is None else "firing"
-
-    def is_owed(self, url: str, now: float) -> bool:
-        """Tell whether an Alertmanager must still be told that it has ended."""
-        owes = url in self.told and url not in self.acknowledged
-        return self.resolved_at is not None and now - self.resolved_at < (OWED_SECONDS if owes else RETOLD_SECONDS)
+def is_owed(alert: Alert, url: str, now: float) -> bool:
+    """Whether an Alertmanager must still be notified of the end of an alert."""
+    owed = url in alert.notified and url not in alert.acknowledged
+    return alert.resolved_at is not None and now - alert.resolved_at < (OWED_SECONDS if owed else REPEAT_SECONDS)
 
 
 class AlertStates:
@@ -59,11 +32,11 @@ class AlertStates:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = {rule.name: rule for rule in rules}
-        self._active: dict[str, dict[Pairs, Alerted]] = {}
-        self._ended: dict[Pairs, Alerted] = {}
+        self._active: dict[str, dict[Pairs, Alert]] = {}
+        self._ended: dict[Pairs, Alert] = {}
         self.changed: set[Pairs] = set()
 
-    def step(self, rule: Rule, found: RuleResult, now: float) -> list[Alerted]:
+    def step(self, rule: Rule, found: RuleResult, now: float) -> list[Alert]:
         """Go on with a rule's alerts by what was found; return those that fire from now on."""
         active = self._active.setdefault(rule.name, {})
         fired = []
@@ -71,7 +44,7 @@ class AlertStates:
             alert = active.get(pairs)
             if alert is None:
                 labels = labelled(rule, pairs)
-                alert = active[pairs] = Alerted(rule.name, pairs, labels, active_since=now, value=value)
+                alert = active[pairs] = Alert(labels, value, active_since=now)
                 self.touch(alert)
             alert.value = value
             if alert.active_since > now:
@@ -90,20 +63,20 @@ class AlertStates:
                 self._away(active, alert, rule.keep_firing_for_seconds, now)
         return fired
 
-    def fire(self, alert: Alerted, more: Mapping[str, str] | None = None) -> None:
+    def fire(self, alert: Alert, more: Mapping[str, str] | None = None) -> None:
         """Let a fired alert take its place, with more labels; an end that was not told to all is over with that."""
         if more:
             self.touch(alert)
             alert.labels = tuple(sorted({**dict(alert.labels), **more}.items()))
         if (before := self._ended.pop(alert.labels, None)) is not None:
             # Who was told of it then has it open still.
-            alert.told |= before.told - before.acknowledged
+            alert.notified |= before.notified - before.acknowledged
         self.touch(alert)
 
-    def _away(self, active: dict[Pairs, Alerted], alert: Alerted, keep_firing_for_seconds: float, now: float) -> None:
+    def _away(self, active: dict[Pairs, Alert], alert: Alert, keep_firing_for_seconds: float, now: float) -> None:
         """Go on with an alert whose condition does not hold."""
         if alert.fired_at is None:
-            del active[alert.pairs]
+            del active[alert.series]
             self.touch(alert)
             return
         if alert.ended_at is None or alert.ended_at > now:
@@ -111,7 +84,7 @@ class AlertStates:
             self.touch(alert)
         if now - alert.ended_at >= keep_firing_for_seconds + LATER_SECONDS:
             alert.resolved_at = now
-            del active[alert.pairs]
+            del active[alert.series]
             self._ended[alert.labels] = alert
             self.touch(alert)
 
@@ -121,11 +94,11 @@ class AlertStates:
             for alert in list(self._active[name].values()):
                 self._away(self._active[name], alert, 0.0, now)
 
-    def firing(self) -> Iterator[Alerted]:
+    def firing(self) -> Iterator[Alert]:
         """Yield every alert that fires."""
         return (alert for active in self._active.values() for alert in active.values() if alert.fired_at is not None)
 
-    def sent_as_firing(self, now: float) -> Iterator[Alerted]:
+    def sent_as_firing(self, now: float) -> Iterator[Alert]:
         """Yield what is told to fire: not what may end at any moment."""
         for alert in self.firing():
             rule = self._rules.get(alert.rule)
@@ -133,65 +106,65 @@ class AlertStates:
             if alert.ended_at is None or now - alert.ended_at < keep_firing_for_seconds - EARLIER_SECONDS:
                 yield alert
 
-    def ended(self) -> Iterable[Alerted]:
+    def ended(self) -> Iterable[Alert]:
         """Return every alert whose end is told."""
         return list(self._ended.values())
 
-    def owed(self, alert: Alerted, urls: Iterable[str], now: float) -> frozenset[str]:
+    def owed(self, alert: Alert, urls: Iterable[str], now: float) -> frozenset[str]:
         """Return which Alertmanagers are told that an alert has ended.
 
         Where it is about to fire again, Prometheus may say so first: nobody is told the end who knows it.
         """
-        back = alert.pairs in self._active.get(alert.rule, {})
+        back = alert.series in self._active.get(alert.rule, {})
         known = alert.acknowledged if back else frozenset[str]()
-        return frozenset(url for url in urls if alert.is_owed(url, now) and url not in known)
+        return frozenset(url for url in urls if is_owed(alert, url, now) and url not in known)
 
     def forget(self, urls: Iterable[str], now: float) -> None:
         """Forget the ends that nobody must be told of any more."""
         for alert in list(self._ended.values()):
-            if not any(alert.is_owed(url, now) for url in urls):
+            if not any(is_owed(alert, url, now) for url in urls):
                 del self._ended[alert.labels]
                 self.touch(alert)
 
-    def touch(self, alert: Alerted) -> None:
+    def touch(self, alert: Alert) -> None:
         """Say that an alert changed."""
         self.changed.add(alert.labels)
 
-    def of(self, labels: Iterable[Pairs]) -> list[Alerted]:
+    def of(self, labels: Iterable[Pairs]) -> list[Alert]:
         """Return what there is of some alerts."""
         wanted = set(labels)
         return [alert for alert in self.all() if alert.labels in wanted]
 
-    def all(self) -> Iterator[Alerted]:
+    def all(self) -> Iterator[Alert]:
         """Yield every alert."""
         for active in self._active.values():
             yield from active.values()
         yield from self._ended.values()
 
-    def remember(self, alerts: Iterable[Alerted]) -> None:
+    def remember(self, alerts: Iterable[Alert]) -> None:
         """Take up what the history kept; of an alert that was seen since then, since when it is there."""
         over = dict(self._ended)
         for alert in alerts:
             active = self._active.setdefault(alert.rule, {})
-            seen = active.get(alert.pairs)
+            seen = active.get(alert.series)
             # What fired since then and what ended since then are later than either.
             later = over.get(alert.labels)
             if later is None and alert.resolved_at is not None and seen is not None and seen.fired_at is not None:
                 later = seen
             if later is not None:
-                later.told |= alert.told - alert.acknowledged
+                later.notified |= alert.notified - alert.acknowledged
                 self.touch(later)
             elif alert.resolved_at is not None:
                 self._ended[alert.labels] = alert
             else:
-                active[alert.pairs] = _continued(alert, seen)
+                active[alert.series] = _continued(alert, seen)
 
 
-def _continued(alert: Alerted, seen: Alerted | None) -> Alerted:
+def _continued(alert: Alert, seen: Alert | None) -> Alert:
     """Return an alert that the history kept as it was seen since then."""
     if seen is not None:
         alert.value, alert.ended_at = seen.value, seen.ended_at
-        alert.told |= seen.told
+        alert.notified |= seen.notified
         alert.fired_at = alert.fired_at if alert.fired_at is not None else seen.fired_at
     return alert
 

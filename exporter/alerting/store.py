@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 from exporter.agent_families import NOTIFICATIONS_SENT
 from exporter.alerting.annotations import error_text
-from exporter.alerting.notifier import Delivery, Message
+from exporter.alerting.notification import Notification
+from exporter.alerting.notifier import Delivery
 from exporter.alerting.owners import AssetKey
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
 from exporter.alerting.sample_window import SampleWindow
-from exporter.alerting.states import NAMED, OWNER_EMAIL, Alerted, AlertStates
+from exporter.alerting.states import AlertStates
 from exporter.errors import HistoryError
 from exporter.history import alerting as kept
+from exporter.history.alerting import Alert
 from exporter.history.history import History
 from exporter.history.totals import Totals, instant
 from exporter.metrics import Family
@@ -64,7 +66,7 @@ class AlertStore:
             self._complain(history, failure)
             return
         history.write_failures.succeeded(WRITER)
-        self.states.remember(map(_alerted, alerts))
+        self.states.remember(alerts)
         self.past.remember(past)
         self._remembers, self._trouble = True, None
 
@@ -72,20 +74,20 @@ class AlertStore:
         """Note who took what."""
         if not receipts:
             return
-        by_labels: dict[object, list[Alerted]] = {}
+        by_labels: dict[object, list[Alert]] = {}
         for alert in self.states.all():
             by_labels.setdefault(alert.labels, []).append(alert)
         for receipt in receipts:
             self._sent[receipt.url] += len(receipt.taken)
             self._failed[receipt.url] += receipt.failed
-            for message in receipt.taken:
-                for alert in by_labels.get(message.labels, ()):
-                    self._note(alert, message, receipt.url)
+            for notification in receipt.taken:
+                for alert in by_labels.get(notification.labels, ()):
+                    self._note(alert, notification, receipt.url)
 
-    def _note(self, alert: Alerted, message: Message, url: str) -> None:
-        if alert.fired_at != message.fired_at:
+    def _note(self, alert: Alert, notification: Notification, url: str) -> None:
+        if alert.fired_at != notification.starts_at:
             return
-        takers = alert.told if message.ended_at is None else alert.acknowledged
+        takers = alert.notified if notification.ends_at is None else alert.acknowledged
         if url not in takers:
             takers.add(url)
             self.states.touch(alert)
@@ -113,7 +115,7 @@ class AlertStore:
         try:
             with history.writing(instant(now), wait_seconds=TURN_SECONDS) as writer:
                 connection = writer.connection
-                kept.replace(connection, changed, [_kept(alert) for alert in self.states.of(changed)])
+                kept.replace(connection, changed, self.states.of(changed))
                 if self.past.changed:
                     kept.keep_past(connection, self.past.rows())
                 kept.count(connection, self._sent, self._failed)
@@ -151,33 +153,3 @@ class AlertStore:
     def _complain(self, history: History, failure: HistoryError) -> None:
         history.write_failures.failed(WRITER, failure)
         self._trouble = str(failure)
-
-
-def _alerted(alert: kept.KeptAlert) -> Alerted:
-    labels = dict(alert.labels)
-    return Alerted(
-        f"{labels.get('alertname', '')} {labels.get('severity', '')}",
-        tuple(pair for pair in alert.labels if pair[0] not in (*NAMED, OWNER_EMAIL)),
-        alert.labels,
-        alert.active_since,
-        alert.value,
-        alert.fired_at,
-        alert.ended_at,
-        alert.resolved_at,
-        set(alert.told),
-        set(alert.acknowledged),
-    )
-
-
-def _kept(alert: Alerted) -> kept.KeptAlert:
-    return kept.KeptAlert(
-        alert.state,
-        alert.labels,
-        alert.value,
-        alert.active_since,
-        alert.fired_at,
-        alert.ended_at,
-        alert.resolved_at,
-        tuple(sorted(alert.told)),
-        tuple(sorted(alert.acknowledged)),
-    )

@@ -20,8 +20,9 @@ import structlog
 
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EVALUATION_SECONDS
+from exporter.alerting.notification import Pairs
 from exporter.alerting.rules import Rule
-from exporter.alerting.snapshot import MetricSnapshot, Pairs, RuleResult, always, never
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, always, never
 from exporter.collectors import discover
 from tests.alerting.rig import TIMEOUT_SECONDS, Rig
 from tests.archive.ending import ending

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
-from exporter.alerting.notification import LONGEST_ANNOTATION, Alert, bounded_annotations, bounded_labels
+from exporter.alerting.notification import MAX_ANNOTATION, Notification, bounded_annotations, bounded_labels
 from exporter.errors import ConfigurationError, Fault, NotificationFailed
 from exporter.metrics import Labels
 from tests.alerting.conftest import PASSWORD, Secured, alert, held, write_certificate
@@ -52,7 +52,7 @@ def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
     alertmanager, firing = Alertmanager(Login(plain)), alert(test=test_name)
     alertmanager.send([firing])
     assert len(held(plain, "test", test_name)) == 1
-    ended = Alert(firing.labels, firing.annotations, firing.starts_at - 10, time.time() - 1)
+    ended = Notification(firing.labels, firing.annotations, firing.starts_at - 10, time.time() - 1)
     assert alertmanager.send([ended]).accepted == [ended]
     assert held(plain, "test", test_name) == []
 
@@ -70,20 +70,20 @@ def test_hostile_names_arrive_as_prometheus_has_them(kind: str, plain: str, test
 def test_texts_are_bounded(plain: str, test_name: str) -> None:
     """An error text of ten thousand characters, and a name of as many, arrive cut."""
     now, labels = time.time(), bounded_labels({"alertname": "A", "test": test_name, "asset_name": "n" * 10_000})
-    long = Alert(labels, bounded_annotations({"error": "Ж\n" * 5_000}), now, now + 60)
+    long = Notification(labels, bounded_annotations({"error": "Ж\n" * 5_000}), now, now + 60)
     assert Alertmanager(Login(plain)).send([long]).accepted == [long]
     (there,) = held(plain, "test", test_name)
     assert there["labels"] == dict(labels)
-    assert len(there["annotations"]["error"]) == LONGEST_ANNOTATION
+    assert len(there["annotations"]["error"]) == MAX_ANNOTATION
 
 
 def test_the_invalid_are_named_and_the_valid_are_taken(plain: str, test_name: str) -> None:
     """One alert that cannot be had costs no other; it is refused once, with Alertmanager's reason."""
     now = time.time()
     good = [alert(test=test_name, number=str(number)) for number in range(40)]
-    ends_first = Alert(bounded_labels({"alertname": "A", "test": test_name}), {}, now, now - 60)
-    misnamed = Alert((("alertname", "B"), ("bad-name", "x"), ("test", test_name)), {}, now, now + 60)
-    nameless = Alert((), {}, now, now + 60)
+    ends_first = Notification(bounded_labels({"alertname": "A", "test": test_name}), {}, now, now - 60)
+    misnamed = Notification((("alertname", "B"), ("bad-name", "x"), ("test", test_name)), {}, now, now + 60)
+    nameless = Notification((), {}, now, now + 60)
     sent = Alertmanager(Login(plain)).send([*good[:7], ends_first, *good[7:20], misnamed, nameless, *good[20:]])
     assert {one.labels for one in sent.accepted} == {one.labels for one in good}
     assert len(sent.accepted) == len(good)

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from exporter.alerting import batches as cutting
 from exporter.alerting.batches import ALERTS, FRUITLESS, REFUSALS, SAMPLES, Sent, batches, deliver
-from exporter.alerting.notification import Alert, bounded_labels
+from exporter.alerting.notification import Notification, bounded_labels
 from exporter.errors import NotificationFailed
 
 
-def alert(number: int, text: str = "x") -> Alert:
+def alert(number: int, text: str = "x") -> Notification:
     """Return an alert that no other is."""
-    return Alert(bounded_labels({"number": str(number)}), {"text": text}, 0, 1)
+    return Notification(bounded_labels({"number": str(number)}), {"text": text}, 0, 1)
 
 
-def number_of(alert: Alert) -> int:
+def number_of(alert: Notification) -> int:
     """Return what tells an alert from the others."""
     return int(alert.labels[0][1])
 

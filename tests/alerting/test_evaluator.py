@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 from exporter.alerting import conditions
 from exporter.alerting.evaluator import NotificationOptions
+from exporter.alerting.notification import Pairs
 from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.sample_window import SampleWindow
-from exporter.alerting.snapshot import MetricSnapshot, Pairs, RuleResult, SourceStates
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates
 from exporter.alerting.states import LATER_SECONDS
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.collectors.assets.samples import DUE
@@ -447,9 +448,9 @@ def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> 
     tried = []
     writing = rig.history.writing
 
-    def counted(now: datetime, *, for_seconds: float) -> AbstractContextManager[Writer]:
+    def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Writer]:
         tried.append(now)
-        return writing(now, wait_seconds=for_seconds)
+        return writing(now, wait_seconds=wait_seconds)
 
     rig.history.writing = counted  # type: ignore[method-assign, assignment] # to count
     with duckdb.connect(str(rig.path)):

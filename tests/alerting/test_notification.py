@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.alerting.notification import (
-    LONGEST_ANNOTATION,
-    LONGEST_LABEL,
-    Alert,
+    MAX_ANNOTATION,
+    MAX_LABEL,
+    Notification,
     bounded_annotations,
     bounded_labels,
 )
@@ -31,7 +31,7 @@ def test_a_label_is_what_prometheus_sees(value: str) -> None:
     """Whatever a name is made of, the rule and the notification have the same label: they are one alert."""
     (_, seen) = dict(bounded_labels({"x": value})).popitem() if value else ("x", "")
     assert seen == exposed(value)
-    body = json.loads(Alert((("x", seen),), {}, 0, 0).to_json())
+    body = json.loads(Notification((("x", seen),), {}, 0, 0).to_json())
     assert body["labels"]["x"] == seen
 
 
@@ -44,10 +44,10 @@ def test_labels_are_sorted_and_none_is_empty() -> None:
 
 def test_long_labels_are_cut_and_stay_two() -> None:
     """Two values that differ behind the bound are two labels, each the same at every time."""
-    longest = "x" * LONGEST_LABEL
+    longest = "x" * MAX_LABEL
     one, two = (dict(bounded_labels({"x": longest + end}))["x"] for end in "ab")
     assert one != two
-    assert len(one) == len(two) == LONGEST_LABEL
+    assert len(one) == len(two) == MAX_LABEL
     assert dict(bounded_labels({"x": longest + "a"}))["x"] == one
     assert dict(bounded_labels({"x": longest}))["x"] == longest
 
@@ -72,9 +72,9 @@ def test_annotations_keep_what_is_text() -> None:
 def test_long_annotations_are_cut() -> None:
     """An error text of any length becomes one of bounded length that says so."""
     cut = bounded_annotations({"error": "x" * 10_000})["error"]
-    assert len(cut) == LONGEST_ANNOTATION
+    assert len(cut) == MAX_ANNOTATION
     assert cut.endswith("x...")
-    assert bounded_annotations({"error": "x" * LONGEST_ANNOTATION}) == {"error": "x" * LONGEST_ANNOTATION}
+    assert bounded_annotations({"error": "x" * MAX_ANNOTATION}) == {"error": "x" * MAX_ANNOTATION}
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_long_annotations_are_cut() -> None:
 )
 def test_instants(seconds: float, instant: str) -> None:
     """Instants are RFC 3339, in UTC, to the millisecond."""
-    body = json.loads(Alert((), {}, seconds, seconds).to_json())
+    body = json.loads(Notification((), {}, seconds, seconds).to_json())
     assert (body["startsAt"], body["endsAt"]) == (instant, instant)

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from exporter.alerting.alertmanager import Alertmanager, Login
-from exporter.alerting.notifier import LINES, REFUSALS, Delivery, Message, Notifier, Outbox
-from exporter.alerting.snapshot import Pairs
+from exporter.alerting.notification import Notification, Pairs
+from exporter.alerting.notifier import LINES, REFUSALS, Delivery, Notifier, Outbox
 from tests.alerting.stranger import Answer, Asked, Stranger, reply
 
 NOW, LOOK, MINUTE = 1_700_000_000.0, 15.0, 60.0
@@ -22,7 +22,7 @@ Labels = dict[str, Any]
 class Round:
     """A courier with a clock that a test moves."""
 
-    def __init__(self, stranger: Stranger, messages: list[Message]) -> None:
+    def __init__(self, stranger: Stranger, messages: list[Notification]) -> None:
         self.now = NOW
         self.stranger = stranger
         self.receipts: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
@@ -44,10 +44,10 @@ class Round:
         return failed
 
 
-def message(number: int, name: str = "fine", severity: str = "warning") -> Message:
+def message(number: int, name: str = "fine", severity: str = "warning") -> Notification:
     """Return an alert about an asset."""
     labels = {"alertname": "TableauAssetStale", "asset_id": f"luid-{number}", "asset_name": name, "site": "default"}
-    return Message("r", pairs(labels, severity), 1.0, NOW)
+    return Notification(pairs(labels, severity), {}, NOW, None, 1.0)
 
 
 def pairs(labels: dict[str, str], severity: str) -> Pairs:
@@ -75,7 +75,7 @@ def of(logs: list[EventDict], event: str) -> list[EventDict]:
 
 def test_the_weightiest_are_told_first_and_alone() -> None:
     """What has no stranger's names comes first, the critical before the others; it shares no batch with assets."""
-    own = [Message("r", pairs({"alertname": name}, severity), 1.0, NOW) for name, severity in OWN]
+    own = [Notification(pairs({"alertname": name}, severity), {}, NOW, None, 1.0) for name, severity in OWN]
     messages = [message(0), message(1, severity="critical"), *own]
     with Stranger(reply()) as stranger:
         told = Round(stranger, messages).go()
@@ -149,7 +149,9 @@ def test_whoever_answers_nobody(status: int) -> None:
 def test_lines_about_refusals() -> None:
     """Each names the asset, in one line; a few in a round, and how many more there are; none twice."""
     messages = [message(number, "bad\n") for number in range(10)]
-    messages += [Message("r", (*message(99, "bad").labels[:1], ("asset_id", "a\nb"), ("site", "s\u202e")), 1.0, NOW)]
+    messages += [
+        Notification((*message(99, "bad").labels[:1], ("asset_id", "a\nb"), ("site", "s\u202e")), {}, NOW, None, 1.0)
+    ]
     messages += [message(number, "bad") for number in range(10, 16)]
     messages += [message(number) for number in range(100, 150)]
     with Stranger(told_apart(lambda one: one.get("asset_name") != "fine")) as stranger, capture_logs() as logs:

@@ -12,7 +12,7 @@ from exporter.alerting.annotations import ASSET_SOURCES, Annotator, AssetContext
 from exporter.alerting.notification import OF_ALERTS
 from exporter.alerting.rules import MINUTE, RULES, Rule
 from exporter.alerting.snapshot import ASSET
-from exporter.alerting.states import NAMED, OWNER_EMAIL
+from exporter.history.alerting import OWNER_EMAIL
 from tests.alerts.shipped import ALERTS, EVERY, seconds
 
 SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}
@@ -130,7 +130,7 @@ def test_labels_that_alerts_have_are_not_configured() -> None:
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
     others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS)
     told_apart = {name for family in (*of, *others) for name in family.labels}
-    assert told_apart | {*ASSET, *NAMED, OWNER_EMAIL, "rule"} == OF_ALERTS
+    assert told_apart | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
 
 
 def test_the_same_thresholds() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.alerting import alertmanager as wire
 from exporter.alerting.alertmanager import Alertmanager, Login
-from exporter.alerting.notification import Alert
+from exporter.alerting.notification import Notification
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import alert
 from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset
@@ -172,7 +172,7 @@ def test_an_answer_is_bounded() -> None:
         assert "HTTP 500: word word" in failure(stranger)
 
 
-def in_order(alerts: list[Alert]) -> list[Alert]:
+def in_order(alerts: list[Notification]) -> list[Notification]:
     """Return alerts by their numbers."""
     return sorted(alerts, key=lambda one: int(dict(one.labels)["number"]))
 
