@@ -34,7 +34,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.poller.context import PollContext
-from exporter.poller.merged_state import assemblies
+from exporter.poller.merged_state import merged_states
 from exporter.poller.rest_poller import RestPoller
 from exporter.rest.login import Login, Token
 from exporter.rest.source import Rest
@@ -74,11 +74,11 @@ class Agent:
         promised = promises(share)
         store = StateStore(["rest"], version="0", library="0", started_at=self.now)
         standing = Standing(
-            found, HistoryFile(folder / "history.duckdb"), store, assemblies(found, promised), lambda: None
+            found, HistoryFile(folder / "history.duckdb"), store, merged_states(found, promised), lambda: None
         )
         history = History(standing.file, found, Privacy())
         history.lock()
-        shared = PollContext(history, found, store, lambda: self.now, promised, standing.assemblies, lambda: None)
+        shared = PollContext(history, found, store, lambda: self.now, promised, standing.merged_states, lambda: None)
         source = Rest(Login(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")

@@ -30,7 +30,7 @@ from exporter.status import Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 
-WATCHED = frozenset({"assets", "http_requests", "content"})
+ENABLED = frozenset({"assets", "requests", "workbooks", "views"})
 PLAIN = Environment(autoescape=True).from_string(
     "<table>{% for row in rows %}<tr>"
     "{% for cell in row.values() %}<td>{{ cell }}</td>{% endfor %}"
@@ -97,7 +97,7 @@ class Agent:
         blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         begun = time.perf_counter()
-        self._pages = self._maker.build(now, WATCHED, blocks)
+        self._pages = self._maker.build(now, ENABLED, blocks)
         self.making_seconds = time.perf_counter() - begun
 
     def collectors(self) -> Mapping[str, bool]:

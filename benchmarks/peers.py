@@ -21,7 +21,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.poller.context import PollContext
-from exporter.poller.repository_poller import Poller, Schedule
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.connection import connect
 from exporter.repository.source import Address, Login, Repository
 
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 
 
-def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
+def poller(parameters: Parameters, path: Path) -> tuple[RepositoryPoller, History]:
     """Return the product's own poller, archiving requests with everything on."""
     collectors = {name: item for name, item in discover().items() if name in {"http_requests", "active_users"}}
     history = History(HistoryFile(path), collectors, Privacy())
@@ -46,7 +46,7 @@ def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
         statement_timeout=600.0,
     )
     store = StateStore(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
-    made = Poller(Repository(login), PollContext(history, collectors, store, time.time), Schedule())
+    made = RepositoryPoller(Repository(login), PollContext(history, collectors, store, time.time), Schedule())
     made.lock()
     return made, history
 

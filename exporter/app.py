@@ -24,9 +24,9 @@ from exporter.exposition.state_store import CERTIFICATE, StateStore
 from exporter.freshness import promises
 from exporter.history.file import HistoryFile
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
-from exporter.pagedata.builder import PageData, PageDataBuilder
-from exporter.poller.memory import give_back
-from exporter.poller.merged_state import assemblies
+from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
+from exporter.poller.memory import release_memory
+from exporter.poller.merged_state import merged_states
 from exporter.poller.watchdog import Watchdog
 from exporter.status import Status
 from exporter.web.application import application
@@ -140,9 +140,9 @@ class Agent:
             self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
-        self._assemblies = assemblies(self._known, promises(configuration.freshness.promises()))
+        self._merged_states = merged_states(self._known, promises(configuration.freshness.promises()))
         self._standing = Standing(
-            self._known, self._file, self._store, self._assemblies, self._changed.set, tempo or EvaluationOptions()
+            self._known, self._file, self._store, self._merged_states, self._changed.set, tempo or EvaluationOptions()
         )
         self._page_maker = PageDataBuilder(self._standing.answers, self._store.firing, self._standing.assets_and_blocks)
         self._working = put_to_work(configuration, self._standing)
@@ -232,8 +232,8 @@ class Agent:
             self._promise(configuration)
             before.stop()
             if _asked(old.rest) != _asked(configuration.rest):
-                for assembly in self._assemblies.values():
-                    assembly.forget("rest")
+                for merged in self._merged_states.values():
+                    merged.forget("rest")
             self._standing.retain(working.collectors)
             self._store.status.set_reload(time.time(), None)
             self._changed.set()
@@ -263,8 +263,8 @@ class Agent:
     def _promise(self, configuration: Configuration) -> None:
         """Have the assets that are shown already judged by these promises."""
         freshness = configuration.freshness
-        for assembly in self._assemblies.values():
-            assembly.promise(promises(freshness.promises()), freshness.schedule_grace)
+        for merged in self._merged_states.values():
+            merged.set_sla(promises(freshness.promises()), freshness.schedule_grace)
 
     def _poll_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
@@ -305,5 +305,5 @@ class Agent:
         blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         self._ready = told
-        self._pages = self._page_maker.build(now, self._working.collectors, blocks)
-        give_back()
+        self._pages = self._page_maker.build(now, enabled_pages(self._working.collectors), blocks)
+        release_memory()

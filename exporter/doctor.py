@@ -19,7 +19,6 @@ from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
-from exporter.poller.collect import relations_of
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
 from exporter.repository.source import Repository
@@ -110,7 +109,7 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
     enabled = parts.enabled(configuration, collectors.discover())
-    relations = {relation.name for collector in enabled.values() for relation in relations_of(collector)}
+    relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
         with Repository(parts.login(configuration)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
@@ -173,7 +172,7 @@ def _collector(session: Session, name: str, collector: Collector, user: str) -> 
     """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
     if collector.from_requests:
         return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
-    relations = relations_of(collector)
+    relations = collector.relations
     broken, notes = [], session.catalog.missing(relations)
     for attempt in _attempts(session, collector):
         try:

@@ -29,7 +29,7 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         name: collector
         for name, collector in known.items()
         if configuration.collectors.get(name, collector.enabled)
-        and (configuration.repository is not None or any(state.inventoried for state in collector.states))
+        and (configuration.repository is not None or collector.from_rest)
     }
 
 

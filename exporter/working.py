@@ -13,7 +13,7 @@ from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
 from exporter.alerting.store import AlertStore
-from exporter.collector import Collector
+from exporter.collector import Collector, StateKey
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
 from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
@@ -23,8 +23,8 @@ from exporter.history.history import History
 from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
 from exporter.poller.context import PollContext
-from exporter.poller.merged_state import Assembly, StateKey
-from exporter.poller.repository_poller import Poller, Schedule
+from exporter.poller.merged_state import MergedState
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.poller.rest_poller import RestPoller
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest
@@ -40,7 +40,7 @@ class Standing:
     known: Mapping[str, Collector]
     file: HistoryFile
     store: StateStore
-    assemblies: Mapping[StateKey, Assembly]
+    merged_states: Mapping[StateKey, MergedState]
     on_change: Callable[[], None]
     tempo: EvaluationOptions = field(default_factory=EvaluationOptions)
     answers: PageAnswers = field(default_factory=PageAnswers)
@@ -65,12 +65,12 @@ class Standing:
 
     def assets(self, now: float) -> pa.Table:
         """Return the rows of all assets, of whatever source; none where no source has told of them."""
-        tables = (assembly.rows(now) for (name, _), assembly in self.assemblies.items() if name == ASSETS)
+        tables = (merged.rows(now) for (name, _), merged in self.merged_states.items() if name == ASSETS)
         return next((rows for rows in tables if rows is not None), ARROW_SCHEMA.empty_table())
 
     def assets_and_blocks(self, now: float) -> tuple[pa.Table, Sequence[AnyBlock]] | None:
         """Return the rows of all assets and the blocks made of them; None where no source has told of them."""
-        pairs = (assembly.both(now) for (name, _), assembly in self.assemblies.items() if name == ASSETS)
+        pairs = (merged.rows_and_blocks(now) for (name, _), merged in self.merged_states.items() if name == ASSETS)
         return next((both for both in pairs if both is not None), None)
 
     def show_notifications(self, blocks: Iterable[Block], now: float) -> None:
@@ -82,7 +82,7 @@ class Standing:
 class Working:
     """The pollers and the notifier of one configuration; None is what it does not ask for."""
 
-    poller: Poller | None
+    poller: RepositoryPoller | None
     rest_poller: RestPoller | None
     rule_manager: RuleManager | None
     history: History
@@ -115,7 +115,7 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
         standing.store,
         time.time,
         promises(configuration.freshness.promises()),
-        {key: assembly for key, assembly in standing.assemblies.items() if key[0] in chosen},
+        {key: merged for key, merged in standing.merged_states.items() if key[0] in chosen},
         standing.on_change,
         standing.answers,
     )
@@ -128,12 +128,12 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
     )
 
 
-def _poller(configuration: Configuration, shared: PollContext) -> Poller | None:
+def _poller(configuration: Configuration, shared: PollContext) -> RepositoryPoller | None:
     settings = configuration.repository
     if settings is None:
         return None
     schedule = Schedule(settings.poll_interval, settings.exact_interval)
-    return Poller(Repository(parts.login(configuration)), shared, schedule)
+    return RepositoryPoller(Repository(parts.login(configuration)), shared, schedule)
 
 
 def _rest_poller(configuration: Configuration, shared: PollContext, before: Working | None) -> RestPoller | None:

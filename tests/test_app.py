@@ -24,7 +24,7 @@ from exporter.errors import HistoryError
 from exporter.exposition import Exposition
 from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import single
-from exporter.poller.collect import Taken
+from exporter.poller.collect import PollResult
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
@@ -88,7 +88,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     poller.lock()
     store, between = poller._store, list[bool]()
 
-    def rendered_between(taken: Taken, now: float, *, exact: bool) -> HistoryError | None:
+    def rendered_between(taken: PollResult, now: float, *, exact: bool) -> HistoryError | None:
         agent._render()
         between.append(agent.ready())
         return store(taken, now, exact=exact)

@@ -19,7 +19,7 @@ from exporter.freshness import promises
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
-from exporter.history.privacy import without_names
+from exporter.history.privacy import apply_privacy
 from exporter.inventory import REFRESHES, remembered_of
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest, SiteResult
@@ -92,7 +92,7 @@ def read(
         past = _past(configuration, audit)
         progress("reading over REST")
         tables += _of_sites(sites(configuration, past.jobs), past, audit, progress)
-    rows = without_names(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
+    rows = apply_privacy(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
     if chosen:
         rows = _chosen(rows, chosen, audit)
     if not rows.num_rows and not audit.failures:

@@ -1,11 +1,10 @@
 """What the history shows: its counters and histograms as blocks, its people as windows, its marks as gauges."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
 from exporter import agent_families as families
 from exporter.collector import Collector
-from exporter.collectors.active_users import active
 from exporter.exposition.state_store import AnyBlock
 from exporter.history.totals import Totals
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
@@ -35,11 +34,6 @@ def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_by
     yield single(families.HISTORY_NEWEST, totals.marks.get("newest"))
     yield single(families.HISTORY_OLDEST, totals.marks.get("oldest"))
     yield single(families.FILE_BYTES, file_bytes)
-
-
-def active_blocks(totals: Totals, sites: Sequence[str]) -> Sequence[Block]:
-    """Return the active people of each trailing window, evaluated when rendered."""
-    return active(totals.seen.sites, totals.seen.people, totals.seen.seen_at, sites)
 
 
 def _counter(family: Family, totals: Totals, busiest: int | None = None) -> Block:

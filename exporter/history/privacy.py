@@ -1,4 +1,4 @@
-"""Names of people under the privacy options, before anything else sees them."""
+"""The privacy options applied to names of people, before rows are stored or published."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from exporter.history.people import Pseudonyms
 from exporter.history.redaction import Privacy
 
 
-def without_names(
+def apply_privacy(
     rows: pa.Table, columns: Sequence[Column], privacy: Privacy, pseudonyms: Pseudonyms | None
 ) -> pa.Table:
-    """Replace the personal columns by keyed hashes, or by NULL; what a hash cannot stand for is always NULL."""
+    """Replace the personal columns by keyed hashes, or by NULL where pseudonyms are not possible."""
     if privacy.users == "name":
         return rows
     for column in columns:
@@ -29,8 +29,8 @@ def _replaced(texts: pa.ChunkedArray, pseudonyms: Pseudonyms | None) -> pa.Array
     return pa.array([None if text is None else pseudonyms.of(text) for text in texts.to_pylist()], pa.string())
 
 
-def people_of(users: pa.Table, pseudonyms: Pseudonyms | None) -> pa.Table:
-    """Return who stands behind each user (user_id, person): the same person on several sites is one.
+def person_ids(users: pa.Table, pseudonyms: Pseudonyms | None) -> pa.Table:
+    """Return the person of each user (user_id, person): the same person on several sites has one number.
 
     Under the privacy options a person is a hash, so that the time of a person's last request names nobody.
     """

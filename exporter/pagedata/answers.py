@@ -87,22 +87,22 @@ def _seconds(rows: "pa.Table") -> Numbers:
 
 
 class PageAnswers:
-    """The answers by state and source, and the usage; thread-safe."""
+    """The answers by collector, page and source, and the usage; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._answers: dict[tuple[str, str], HistoryAnswer] = {}
+        self._answers: dict[tuple[str, str, str], HistoryAnswer] = {}
         self._usage: HourlyUsage | None = None
 
-    def set(self, state: str, source: str, answer: HistoryAnswer) -> None:
-        """Replace the answer about the rows that a state has from a source."""
+    def set(self, collector: str, page: str, source: str, answer: HistoryAnswer) -> None:
+        """Replace the answer for a page about the rows that a collector has from a source."""
         with self._lock:
-            self._answers[state, source] = answer
+            self._answers[collector, page, source] = answer
 
-    def of(self, state: str) -> Mapping[str, HistoryAnswer]:
-        """Return the answers about a state, by source."""
+    def of(self, page: str) -> Mapping[str, HistoryAnswer]:
+        """Return the answers for a page, by source."""
         with self._lock:
-            return {source: answer for (name, source), answer in self._answers.items() if name == state}
+            return {source: answer for (_, name, source), answer in self._answers.items() if name == page}
 
     def set_usage(self, usage: HourlyUsage) -> None:
         """Replace the usage."""
@@ -117,4 +117,4 @@ class PageAnswers:
     def retain(self, collectors: Container[str]) -> None:
         """Drop the answers of collectors that are disabled now."""
         with self._lock:
-            self._answers = {key: answer for key, answer in self._answers.items() if key[0].split("/")[0] in collectors}
+            self._answers = {key: answer for key, answer in self._answers.items() if key[0] in collectors}

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.agent_families import EXACT_INTERVAL
+from exporter.collector import Collector, requests_collector
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
@@ -21,7 +22,8 @@ from exporter.status import FiringAlert
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ASSETS, WORKBOOKS, VIEWS = "assets/0", "content/2", "content/3"
+ASSETS, WORKBOOKS, VIEWS, REQUESTS = "assets", "workbooks", "views", "requests"
+"""Names of pages: the first three are ``StateHistory.page`` of the state that each of them shows."""
 MICROSECONDS = 1_000_000
 
 Numbers = npt.NDArray[np.float64]
@@ -43,7 +45,7 @@ class Refresh:
 
 @dataclass(frozen=True)
 class Refreshes:
-    """The last refreshes of many assets, by LUID, the oldest first; and when the history was asked for them."""
+    """The last refreshes of many assets, by LUID, the oldest first; and the time of the query."""
 
     queried_at: float
     spans: Mapping[str, tuple[int, int]]
@@ -51,7 +53,7 @@ class Refreshes:
 
     @classmethod
     def of(cls, answer: HistoryAnswer) -> "Refreshes":
-        """Take an answer of the history, which has the rows of each asset together."""
+        """Build it of an answer of the history, which has the rows of each asset together."""
         rows = answer.rows.combine_chunks()
         ids = rows.column("asset_id")
         counted = pc.value_counts(ids) if rows.num_rows else pa.array([], pa.struct([]))
@@ -85,7 +87,7 @@ class Content:
 
     @classmethod
     def of(cls, answer: HistoryAnswer) -> "Content":
-        """Take an answer of the history."""
+        """Build it of an answer of the history."""
         rows = answer.rows
         return cls(
             answer.queried_at,
@@ -101,10 +103,10 @@ class Content:
 
 @dataclass(frozen=True)
 class PageData:
-    """Everything that the pages show; what is None is not known, or not watched."""
+    """The data of all pages; None where it is unknown, or its collector is disabled."""
 
-    watched: Container[str] = frozenset()
-    """The collectors that are switched on."""
+    enabled: Container[str] = frozenset()
+    """The pages whose collectors are enabled."""
     assets: AssetTable | None = None
     refreshes: tuple[Refreshes, ...] = ()
     content: Content | None = None
@@ -112,14 +114,20 @@ class PageData:
     usage: HourlyUsage | None = None
     active: tuple[Block, ...] = ()
     exact_interval: float | None = None
-    """The seconds from one exact reading of requests to the next, as they are kept now."""
+    """The seconds from one exact read of requests to the next, as they are now."""
     firing: tuple[FiringAlert, ...] | None = None
     firing_of: Mapping[AssetKey, Sequence[FiringAlert]] = field(default_factory=dict)
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
-        """Return the last refreshes of an asset, and when the history was asked; of the source that knows most."""
+        """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
         found = [(known[asset_id], known.queried_at) for known in self.refreshes]
         return max(found, key=lambda pair: len(pair[0]), default=((), None))
+
+
+def enabled_pages(collectors: Mapping[str, Collector]) -> frozenset[str]:
+    """Return the names of the pages whose collectors are enabled."""
+    pages = {state.history.page for collector in collectors.values() for state in collector.states}
+    return frozenset(page for page in pages if page) | ({REQUESTS} if requests_collector(collectors) else set())
 
 
 class PageDataBuilder:
@@ -129,39 +137,39 @@ class PageDataBuilder:
         self._answers = answers
         self._firing = firing
         self._assets = assets
-        self._made: dict[str, tuple[object, object]] = {}
+        self._built: dict[str, tuple[object, object]] = {}
 
-    def build(self, now: float, watched: Container[str], blocks: "Iterable[AnyBlock]") -> PageData:
-        """Return the pages at an instant (Unix seconds); ``blocks`` are those that are shown."""
-        both = self._assets(now) if "assets" in watched else None
+    def build(self, now: float, enabled: Container[str], blocks: "Iterable[AnyBlock]") -> PageData:
+        """Return the data at an instant (Unix seconds); ``blocks`` are those of the exposition."""
+        both = self._assets(now) if ASSETS in enabled else None
         firing, plain = self._firing(), [block for block in blocks if isinstance(block, Block)]
         return PageData(
-            watched,
-            self._kept("assets", both[1], partial(asset_table, *both)) if both else None,
+            enabled,
+            self._cached("assets", both[1], partial(asset_table, *both)) if both else None,
             tuple(
-                self._kept(f"refreshes of {source}", answer, partial(Refreshes.of, answer))
+                self._cached(f"refreshes of {source}", answer, partial(Refreshes.of, answer))
                 for source, answer in self._answers.of(ASSETS).items()
             ),
-            self._content(WORKBOOKS) if "content" in watched else None,
-            self._content(VIEWS) if "content" in watched else None,
-            self._answers.usage() if "http_requests" in watched else None,
+            self._content(WORKBOOKS) if WORKBOOKS in enabled else None,
+            self._content(VIEWS) if VIEWS in enabled else None,
+            self._answers.usage() if REQUESTS in enabled else None,
             tuple(block for block in plain if block.family in (ACTIVE, SERVER_ACTIVE)),
             next((_only(block, now) for block in plain if block.family == EXACT_INTERVAL), None),
             firing,
-            self._kept("firing", firing, partial(_by_asset, firing)) if firing else {},
+            self._cached("firing", firing, partial(_by_asset, firing)) if firing else {},
         )
 
-    def _content(self, state: str) -> Content | None:
-        answer = next(iter(self._answers.of(state).values()), None)
-        return None if answer is None else self._kept(state, answer, partial(Content.of, answer))
+    def _content(self, page: str) -> Content | None:
+        answer = next(iter(self._answers.of(page).values()), None)
+        return None if answer is None else self._cached(page, answer, partial(Content.of, answer))
 
-    def _kept(self, name: str, made_of: object, make: Callable[[], Made]) -> Made:
-        """Return what was made of the same thing before, or make it."""
-        before = self._made.get(name)
-        if before is not None and before[0] is made_of:
+    def _cached(self, name: str, built_of: object, make: Callable[[], Made]) -> Made:
+        """Return what was built of the same input before, or build it."""
+        before = self._built.get(name)
+        if before is not None and before[0] is built_of:
             return cast("Made", before[1])
         made = make()
-        self._made[name] = made_of, made
+        self._built[name] = built_of, made
         return made
 
 

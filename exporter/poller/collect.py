@@ -1,4 +1,4 @@
-"""Taking rows from the source during one session: states, tables of events, and who the ids in them are."""
+"""Reads the repository in one session: states, tables of events, and the sites and people behind their ids."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from exporter.collector import Collector, Events, Fold, Relation, columns_of
+from exporter.collector import Collector, Events, Fold, StateKey, columns_of, counts_people
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.names import site_label
-from exporter.history.privacy import people_of, without_names
-from exporter.poller.archiver import Archiving, Pending, append, columns_to_fit, read_table
-from exporter.poller.merged_state import StateKey
+from exporter.history.privacy import apply_privacy, person_ids
+from exporter.history.totals import instant
+from exporter.poller.archiver import ArchiveContext, TableWrite, append, columns_to_fit, read_table
 from exporter.poller.runs import Runs
 from exporter.poller.view_reader import LOOK_BACK, read_view
 from exporter.repository.session import Session
@@ -22,44 +22,48 @@ SOURCE = "repository"
 
 
 @dataclass
-class Taken:
-    """What a poll took from the source and has not yet stored or shown."""
+class PollResult:
+    """What a poll has read, and not yet stored or published."""
 
     runs: Runs = field(default_factory=lambda: Runs(SOURCE))
     states: dict[StateKey, pa.Table] = field(default_factory=dict)
-    tables: list[Pending] = field(default_factory=list)
-    sightings: list[tuple[Events, pa.Table]] = field(default_factory=list)
-    lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tables: list[TableWrite] = field(default_factory=list)
+    full_reads: list[tuple[Events, pa.Table]] = field(default_factory=list)
+    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     address: str = ""
     server_version: str = ""
     oldest_at: datetime | None = None
-    asked_at: datetime | None = None
+    source_at: datetime | None = None
     """The source's clock."""
     unwritten: HistoryError | None = None
-    """What kept rows that arrived in ranges from being written."""
+    """Why batches could not be written."""
     table_bytes: int | None = None
     """The size of the source's table of requests."""
 
     def exact_seconds(self) -> float:
-        """Return how long the exact readings took that this poll made."""
-        return sum(pending.seconds for pending in self.tables if pending.read_exactly)
+        """Return how long the exact reads of this poll took."""
+        return sum(write.seconds for write in self.tables if write.read_exactly)
+
+    def earlier_clock(self, now: float) -> datetime:
+        """Return the earlier of our clock and the source's: one that jumps ahead is not followed."""
+        return min(instant(now), self.source_at or instant(now))
 
     def waiting(self) -> set[str]:
-        """Name the tables whose rows are not stored yet."""
-        return {pending.events.table for pending in self.tables} | {events.table for events, _ in self.sightings}
+        """Return the tables whose rows are not stored yet."""
+        return {write.events.table for write in self.tables} | {events.table for events, _ in self.full_reads}
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What ids stand for, kept between polls: a request may name a site or a person that is gone."""
+class IdMaps:
+    """Sites and people by their ids, kept between polls: a request may have the id of one that is deleted."""
 
     sites: Mapping[int, str]
     present_sites: tuple[str, ...]
     people: pa.Table
 
 
-class Taker:
-    """Takes what each collector asks for; a collector that fails leaves the others theirs."""
+class RepositoryReader:
+    """Reads the rows of each collector; a collector that fails does not affect the others."""
 
     def __init__(
         self,
@@ -72,156 +76,151 @@ class Taker:
         self._collectors = collectors
         self._clock = clock
         self._stopping = stopping
-        self._known: Knowledge | None = None
+        self._ids: IdMaps | None = None
         self._source_at: datetime | None = None
         self._read_before: set[StateKey] = set()
 
     @property
-    def known(self) -> Knowledge:
-        """What ids stand for, to begin with as the history knows it."""
-        if self._known is None:
-            people = people_of(self._history.known_users, self._history.pseudonyms)
-            self._known = Knowledge(dict(self._history.known_sites), (), people)
-        return self._known
+    def ids(self) -> IdMaps:
+        """Sites and people by their ids; before the first read those of the history."""
+        if self._ids is None:
+            people = person_ids(self._history.known_users, self._history.pseudonyms)
+            self._ids = IdMaps(dict(self._history.known_sites), (), people)
+        return self._ids
 
-    def look(self, session: Session, taken: Taken) -> None:
-        """Find out what this repository has."""
-        taken.address, taken.server_version = session.address, session.server_version
-        relations = {name: relations_of(collector) for name, collector in self._collectors.items()}
+    def open_catalog(self, session: Session, result: PollResult) -> None:
+        """Read which tables and columns this repository has."""
+        result.address, result.server_version = session.address, session.server_version
+        relations = {name: collector.relations for name, collector in self._collectors.items()}
         catalog = session.look(self._relations())
         self._source_at = session.asked_at
-        taken.asked_at = session.asked_at and session.asked_at.replace(tzinfo=UTC)
-        taken.lacks = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
+        result.source_at = session.asked_at and session.asked_at.replace(tzinfo=UTC)
+        result.missing = {name: tuple(sorted(set(catalog.missing(some)))) for name, some in relations.items()}
 
-    def archiving(self) -> Archiving:
+    def archive_context(self) -> ArchiveContext:
         """Return what archiving needs beside the rows."""
         folds: dict[str, Sequence[Fold]] = {events.table: events.folds for events in self._history.events()}
-        if "http_requests" in folds:
-            further = (fold for collector in self._collectors.values() for fold in collector.folds)
-            folds["http_requests"] = (*folds["http_requests"], *further)
-        return Archiving(
+        for events in self._history.events():
+            if events.keeps_open:
+                more = (fold for collector in self._collectors.values() for fold in collector.folds)
+                folds[events.table] = (*folds[events.table], *more)
+        return ArchiveContext(
             self._history,
-            Lookups(self.known.sites, self.known.people, source_at=self._source_at),
+            Lookups(self.ids.sites, self.ids.people, source_at=self._source_at),
             folds,
-            count_people="active_users" in self._collectors,
+            count_people=counts_people(self._collectors),
             clock=self._clock,
             stopping=self._stopping,
         )
 
-    def take_states(self, session: Session, taken: Taken, *, exact: bool) -> None:
-        """Take the states that are due, and the names in them. Raises SourceUnreachable when the source goes away."""
+    def read_states(self, session: Session, result: PollResult, *, exact: bool) -> None:
+        """Read the states that are due, and the names in them. Raises SourceUnreachable when the source goes away."""
         for name, collector in self._collectors.items():
             for index, state in enumerate(collector.states):
                 if state.every == "exact" and not exact and (name, index) in self._read_before:
                     continue
                 try:
-                    with taken.runs.timed(name) as run:
+                    with result.runs.timed(name) as run:
                         rows = session.read(state.row, state.reads, state.sql)
                         run.rows += rows.num_rows
-                        taken.states[name, index] = self._unnamed(rows, state.row)
+                        result.states[name, index] = self._private(rows, state.row)
                 except SourceUnreachable:
                     raise
                 except SourceError as error:
                     self._check_rights(session, error)
-                    continue  # recorded by the run; the other states may still be had
+                    continue  # recorded by the run; the other states may still be read
                 self._read_before.add((name, index))
-        self._learn_names(taken)
+        self._update_ids(result)
 
-    def _unnamed(self, rows: pa.Table, row: type) -> pa.Table:
-        return without_names(rows, columns_of(row), self._history.privacy, self._history.pseudonyms)
+    def _private(self, rows: pa.Table, row: type) -> pa.Table:
+        return apply_privacy(rows, columns_of(row), self._history.privacy, self._history.pseudonyms)
 
-    def _learn_names(self, taken: Taken) -> None:
-        """Take up the sites and users just read, beside those of the past."""
-        sites, users = self._kept_in("sites", taken), self._kept_in("users", taken)
+    def _update_ids(self, result: PollResult) -> None:
+        """Add the sites and users just read to those of the past."""
+        sites, users = self._rows_of("sites", result), self._rows_of("users", result)
         if sites is not None:
             names = zip(sites.column("id").to_pylist(), sites.column("url_namespace").to_pylist(), strict=True)
             present = {site: site_label(namespace) for site, namespace in names}
-            self._known = replace(
-                self.known, sites={**self.known.sites, **present}, present_sites=tuple(sorted(set(present.values())))
+            self._ids = replace(
+                self.ids, sites={**self.ids.sites, **present}, present_sites=tuple(sorted(set(present.values())))
             )
         if users is not None:
-            gone = self.known.people.join(users.select(["id"]), keys="user_id", right_keys="id", join_type="left anti")
-            people = people_of(users, self._history.pseudonyms)
-            self._known = replace(self.known, people=pa.concat_tables([people, gone.select(people.column_names)]))
+            gone = self.ids.people.join(users.select(["id"]), keys="user_id", right_keys="id", join_type="left anti")
+            people = person_ids(users, self._history.pseudonyms)
+            self._ids = replace(self.ids, people=pa.concat_tables([people, gone.select(people.column_names)]))
 
-    def _kept_in(self, table: str, taken: Taken) -> pa.Table | None:
-        for (name, index), rows in taken.states.items():
-            if self._collectors[name].states[index].kept_in == table:
+    def _rows_of(self, table: str, result: PollResult) -> pa.Table | None:
+        for (name, index), rows in result.states.items():
+            if self._collectors[name].states[index].history.table == table:
                 return rows
         return None
 
-    def take_events(self, session: Session, taken: Taken, *, exact: bool) -> None:
-        """Take the events that are new; many of them are archived on the way. Raises SourceUnreachable."""
+    def read_events(self, session: Session, result: PollResult, *, exact: bool) -> None:
+        """Read the events that are new; many of them are archived meanwhile. Raises SourceUnreachable."""
         for name, collector in self._collectors.items():
             if collector.events is None:
                 continue
             try:
-                with taken.runs.timed(name) as run:
-                    run.rows += self._take_one(session, collector.events, taken, exact=exact)
+                with result.runs.timed(name) as run:
+                    run.rows += self._read_one(session, collector.events, result, exact=exact)
             except SourceUnreachable:
                 raise
             except HistoryError as error:
-                taken.unwritten = taken.unwritten or error
+                result.unwritten = result.unwritten or error
             except SourceError as error:
                 self._check_rights(session, error)  # what failed is recorded by the run
 
     def _check_rights(self, session: Session, error: SourceError) -> None:
-        """Look again where a right was lost since: raises SourceRefused where nothing may be read any more."""
+        """Read the catalog again after a lost right: raises SourceRefused where nothing may be read any more."""
         if isinstance(error, SourceRefused):
             session.look(self._relations())
 
     def _relations(self) -> set[str]:
-        return {relation.name for collector in self._collectors.values() for relation in relations_of(collector)}
+        return {relation.name for collector in self._collectors.values() for relation in collector.relations}
 
-    def _take_one(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
+    def _read_one(self, session: Session, events: Events, result: PollResult, *, exact: bool) -> int:
         if events.sql and events.row:
-            taken.sightings.append(
-                (events, self._unnamed(session.read(events.row, events.reads, events.sql), events.row))
+            result.full_reads.append(
+                (events, self._private(session.read(events.row, events.reads, events.sql), events.row))
             )
-            return int(taken.sightings[-1][1].num_rows)
+            return int(result.full_reads[-1][1].num_rows)
         if events.table not in session.catalog.relations:
-            return self._take_from_view(session, events, taken, exact=exact)
+            return self._read_view(session, events, result, exact=exact)
         if events.keeps_open and "viewed" in self._history.totals.marks and events.table not in self._history.positions:
-            # The view knew no ids: the same rows would be archived a second time under their own.
+            # The view has no ids: the same rows would be archived a second time under their own.
             message = (
                 f"{events.table}: archived through {session.catalog.view_of(events.table)} so far;"
                 " go on with a user who may read only that, or begin a new file at history.path"
             )
             raise SourceIncomplete(message)
-        pending = read_table(session, events, self.archiving(), exact_due=exact)
-        taken.tables.append(pending)
-        if events.keeps_open and pending.reading:
-            taken.oldest_at = pending.reading.oldest_at
-            taken.table_bytes = pending.reading.table_bytes
-        return pending.read + (pending.rows.num_rows if pending.rows is not None else 0)
+        write = read_table(session, events, self.archive_context(), exact_due=exact)
+        result.tables.append(write)
+        if events.keeps_open and write.table_read:
+            result.oldest_at = write.table_read.oldest_at
+            result.table_bytes = write.table_read.table_bytes
+        return write.read + (write.rows.num_rows if write.rows is not None else 0)
 
-    def _take_from_view(self, session: Session, events: Events, taken: Taken, *, exact: bool) -> int:
-        """Take rows through the underscore view, where the table itself may not be read."""
+    def _read_view(self, session: Session, events: Events, result: PollResult, *, exact: bool) -> int:
+        """Read rows through the underscore view, where the table itself may not be read."""
         view = session.catalog.stand_in(events.table)
         if events.table in self._history.positions:
-            # The view knows no ids: the same rows would be archived a second time under others.
+            # The view has no ids: the same rows would be archived a second time under others.
             message = f"{events.table}: archived from the table so far, which may not be read any more"
             raise SourceIncomplete(message)
         if events.row is not None:
             columns = ", ".join(column.name for column in columns_of(events.row))
             sql = f"SELECT {columns} FROM {events.table} WHERE completed_at IS NOT NULL"
-            taken.sightings.append((events, session.read(events.row, events.reads, sql)))
-            return int(taken.sightings[-1][1].num_rows)
+            result.full_reads.append((events, session.read(events.row, events.reads, sql)))
+            return int(result.full_reads[-1][1].num_rows)
         now = self._clock().astimezone(UTC).replace(tzinfo=None)
-        since = None if exact else self.archiving().lookups.believed(now) - LOOK_BACK
-        pending = Pending(events, "full" if exact else "fast", self._clock(), None, node=session.address)
+        since = None if exact else self.archive_context().lookups.believed(now) - LOOK_BACK
+        write = TableWrite(events, "full" if exact else "fast", self._clock(), None, node=session.address)
         for fields, rows in read_view(session, view, since):
-            pending.fields = fields
-            with self._history.writing(self._clock(), columns_to_fit([pending])) as writer:
-                pending.count(append(writer, events, [self._history.clean(events, rows)], self.archiving()))
-                writer.log_part(pending.line((self._clock() - pending.started_at).total_seconds()))
-        pending.gone = self._history.open_keys.slice(0, 0)
-        pending.seconds = (self._clock() - pending.started_at).total_seconds()
-        taken.tables.append(pending)
-        return pending.read
-
-
-def relations_of(collector: Collector) -> tuple[Relation, ...]:
-    """Return every relation that a collector reads."""
-    events = collector.events.reads if collector.events else ()
-    return (*events, *(relation for state in collector.states for relation in state.reads))
+            write.fields = fields
+            with self._history.writing(self._clock(), columns_to_fit([write])) as writer:
+                write.count(append(writer, events, [self._history.clean(events, rows)], self.archive_context()))
+                writer.log_part(write.line((self._clock() - write.started_at).total_seconds()))
+        write.gone = self._history.open_keys.slice(0, 0)
+        write.seconds = (self._clock() - write.started_at).total_seconds()
+        result.tables.append(write)
+        return write.read

@@ -1,4 +1,4 @@
-"""Which columns of a table are read, as which type, and under which names they are kept."""
+"""Columns of a table that are read, their types, and their names in the history."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,15 +15,15 @@ _KEY_TYPES = {
     "completed_at": "timestamp without time zone",
 }
 # The history's own columns, and the names its statements use beside those of the rows.
-_TAKEN_NAMES = frozenset({*PARSED_COLUMNS, "first_part", "second_part", "first_seen_at", "site", "row_number", "fresh"})
+_RESERVED = frozenset({*PARSED_COLUMNS, "first_part", "second_part", "first_seen_at", "site", "row_number", "fresh"})
 
 
 def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
-    """Return what the history keeps of a table's columns (their PostgreSQL types by name), and how each is read."""
+    """Return the fields and the SQL expressions of columns, which are PostgreSQL types by name."""
     fields, expressions = [], []
     names = kept_names(columns)
     for name, kind in columns.items():
-        # The key and the end of a request are needed as such, whatever this version made of them.
+        # The key and the end of a request have fixed types, whatever types this version has.
         needed = _KEY_TYPES.get(name, kind) if kind != "timestamp with time zone" else kind
         expression, read = read_as(name, needed)
         expressions.append(expression)
@@ -32,8 +32,8 @@ def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str,
 
 
 def kept_names(columns: Iterable[str]) -> Mapping[str, str]:
-    """Return the name that each column has in the history, where some are taken and "Status" is status."""
-    taken = set(_TAKEN_NAMES)
+    """Return the name of each column in the history, which has reserved names and ignores case."""
+    taken = set(_RESERVED)
     kept = {}
     for name in sorted(columns, key=lambda name: name not in REQUEST_COLUMNS):
         kept[name] = name

@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
-from exporter.collector import Collector, Promises, State
+from exporter.collector import Collector, State, StateKey
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
+from exporter.freshness import Promises
 from exporter.history.history import History
+from exporter.history.schema import REQUESTS
 from exporter.history.writer import Writer
 from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
-from exporter.poller.merged_state import Assembly, StateKey
+from exporter.poller.merged_state import MergedState
 from exporter.status import ArchiveStatus
 
 
@@ -29,7 +31,7 @@ class PollContext:
     store: StateStore
     clock: Callable[[], float]
     promises: Promises = no_sla
-    assemblies: Mapping[StateKey, Assembly] = field(default_factory=dict)
+    merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
     answers: PageAnswers = field(default_factory=PageAnswers)
 
@@ -51,19 +53,19 @@ def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
     # An asset that only one of two sources knows would be a change as soon as the other source answers.
     if not context.store.status.all_tried():
         return
-    for key, assembly in context.assemblies.items():
-        judge, rows = context.state(key).judge, assembly.rows(now)
-        if judge is not None and rows is not None:
-            writer.audit(judge(rows, context.promises, now))
+    for key, merged in context.merged_states.items():
+        to_audit, rows = context.state(key).audit, merged.rows(now)
+        if to_audit is not None and rows is not None:
+            writer.audit(to_audit(rows, context.promises, now))
 
 
 def _archive_status(history: History) -> ArchiveStatus:
     totals, file = history.totals, history.file
-    position = history.positions.get("http_requests")
+    position = history.positions.get(REQUESTS)
     return ArchiveStatus(
         str(file.path),
         file.bytes,
-        int(totals.counter(HISTORY_ROWS.name, "http_requests")),
+        int(totals.counter(HISTORY_ROWS.name, REQUESTS)),
         totals.open_requests,
         totals.marks.get("oldest"),
         totals.marks.get("newest"),

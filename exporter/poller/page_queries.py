@@ -1,7 +1,7 @@
-"""What a poll asks of the history for the pages once its rows are archived, pinned to the store.
+"""Queries to the history for the web pages, after a poll has archived its rows; their answers go to the page data.
 
-Each question has a transaction of its own. One that fails costs the pages its answer, and the archive nothing: what was
-answered before is shown on, with its age.
+Each query has a transaction of its own. One that fails costs the pages its answer and the archive nothing: the previous
+answer stays, with its age.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,88 +13,91 @@ from typing import TypeVar
 import pyarrow as pa
 import structlog
 
+from exporter.collector import StateKey, counts_people, requests_collector
 from exporter.errors import HistoryBusy, HistoryError
 from exporter.history.totals import instant
 from exporter.history.writer import Writer
+from exporter.log_once import LogOnce
 from exporter.pagedata.answers import HistoryAnswer, usage_of
 from exporter.poller.context import PollContext
-from exporter.poller.merged_state import StateKey
 from exporter.poller.schedule import Due
 
 log = structlog.get_logger()
 
 FORGET_SECONDS = 3600.0
+BUSY = "the file"
 Answer = TypeVar("Answer")
 
 
 @dataclass
-class Recollection:
-    """Asks on behalf of one source; a question is asked again when its answer is too old."""
+class PageQueries:
+    """Runs the queries of one source; each is repeated when its answer is too old."""
 
     source: str
-    shared: PollContext
+    context: PollContext
     _due: dict[StateKey, Due] = field(default_factory=dict)
     _forget_due: Due = field(default_factory=lambda: Due(FORGET_SECONDS))
-    _said: set[str] = field(default_factory=set)
+    _failures: LogOnce = field(default_factory=LogOnce)
 
     def forget(self, now: float, source_at: datetime | None, *, exact: bool) -> None:
-        """Forget what no page shows any more: at each exact poll, and hourly where the source is silent."""
+        """Delete usage that no page shows any more: at each exact poll, and hourly where the source is down."""
         if not (exact and source_at) and not self._forget_due.at(now):
             return
         try:
-            self._ask("people_by_hour", now, lambda writer: writer.forget_use(source_at))
+            self._query("people_by_hour", now, lambda writer: writer.forget_use(source_at))
         except HistoryBusy as error:
-            self._say("people_by_hour", error)
+            self._log("people_by_hour", error)
         else:
             self._forget_due.done_at = now
 
-    def recall(self, states: Mapping[StateKey, pa.Table], sites: Mapping[int, str], now: float) -> None:
-        """Ask what is due about these states and about use; ``sites`` are labels by number."""
+    def run(self, states: Mapping[StateKey, pa.Table], sites: Mapping[int, str], now: float) -> None:
+        """Run the queries that are due about these states and about usage; ``sites`` are labels by number."""
         try:
-            while self._ask("views_by_day", now, Writer.sum_up_views):
+            while self._query("views_by_day", now, Writer.sum_up_views):
                 pass
             for key, rows in states.items():
-                self._recall(key, rows, sites, now)
-            if self.source == "repository" and "http_requests" in self.shared.collectors:
-                self._use(sites, now)
+                self._query_state(key, rows, sites, now)
+            # One source is enough for what is not about its rows.
+            if self.source == "repository" and requests_collector(self.context.collectors):
+                self._query_usage(sites, now)
         except HistoryBusy as error:
-            # Whoever holds the file will not let go for the next question either.
-            self._say("the file", error)
+            # Whoever holds the file will hold it for the next query too.
+            self._log(BUSY, error)
 
-    def _recall(self, key: StateKey, rows: pa.Table, sites: Mapping[int, str], now: float) -> None:
-        state, name = self.shared.collectors[key[0]].states[key[1]], f"{key[0]}/{key[1]}"
-        due = self._due.setdefault(key, Due(state.recalls_seconds))
-        if state.recalls is None or not due.at(now):
+    def _query_state(self, key: StateKey, rows: pa.Table, sites: Mapping[int, str], now: float) -> None:
+        history = self.context.state(key).history
+        due = self._due.setdefault(key, Due(history.page_seconds))
+        if history.page is None or history.page_sql is None or not due.at(now):
             return
-        question = state.recalls
-        answer = self._ask(name, now, lambda writer: writer.recall(question, rows))
+        sql = history.page_sql
+        answer = self._query(history.page, now, lambda writer: writer.recall(sql, rows))
         if answer is not None:
             due.done_at = now
-            self.shared.answers.set(name, self.source, HistoryAnswer(answer, now, dict(sites)))
+            self.context.answers.set(key[0], history.page, self.source, HistoryAnswer(answer, now, dict(sites)))
 
-    def _use(self, sites: Mapping[int, str], now: float) -> None:
-        used = self._ask("use", now, partial(Writer.use, with_people="active_users" in self.shared.collectors))
+    def _query_usage(self, sites: Mapping[int, str], now: float) -> None:
+        used = self._query("usage", now, partial(Writer.use, with_people=counts_people(self.context.collectors)))
         if used is not None:
             since = used.loads_since.replace(tzinfo=UTC).timestamp() if used.loads_since else None
-            self.shared.answers.set_usage(usage_of(used.requests, used.people, sites, now, since))
+            self.context.answers.set_usage(usage_of(used.requests, used.people, sites, now, since))
 
-    def _ask(self, name: str, now: float, question: Callable[[Writer], Answer]) -> Answer | None:
-        """Return an answer; None where there is none, which is said once until there is one. Raises HistoryBusy."""
+    def _query(self, name: str, now: float, query: Callable[[Writer], Answer]) -> Answer | None:
+        """Return the answer; None where the query fails, which is logged once. Raises HistoryBusy."""
         try:
-            with self.shared.history.asking(instant(now)) as writer:
-                answer = question(writer)
+            with self.context.history.asking(instant(now)) as writer:
+                answer = query(writer)
         except HistoryBusy:
             raise
         except HistoryError as error:
-            self._say(name, error)
+            self._log(name, error)
             return None
-        self._said -= {name, "the file"}
+        for subject in (name, BUSY):
+            self._failures.is_over(subject)
         return answer
 
-    def _say(self, name: str, error: HistoryError) -> None:
-        # How much memory was lacking changes from one time to the next, and would be said again each time.
-        if name not in self._said:
-            # A file that is held keeps the next poll from writing too, which has the line.
+    def _log(self, name: str, error: HistoryError) -> None:
+        # The error itself changes from one time to the next, as the amount of memory that is missing.
+        if self._failures.is_new(name):
+            # A file that is held keeps the next poll from writing too, which logs it.
             write = log.debug if isinstance(error, HistoryBusy) else log.warning
-            write("the pages lack what the history could not be asked", asked=name, error=str(error))
-        self._said.add(name)
+            write("history query for web pages failed", query=name, error=str(error))

@@ -1,4 +1,4 @@
-"""How a table is to be read this time, and what befell it since the last: pure decisions over two sets of signals."""
+"""Chooses a fast, exact or full read of a table; detects truncation, restore and rewrite. Pure functions of signals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,19 +11,19 @@ Mode = Literal["fast", "exact", "full"]
 
 # age() counts back in 32 bits from the next transaction: beyond half of them, less a margin, it takes old for new.
 HORIZON_LIMIT = 2**31 - 10**6
-# A sequential scan of this much is cheap enough for every poll.
+# A sequential scan of this size is cheap enough for every poll.
 SMALL_BYTES = 64_000_000
 # A new row's id may be smaller than one already seen; FAST looks back this far, EXACT needs no such guess.
 OVERLAP = 1_000
 
 _SAME_DATABASE = ("system_identifier", "database_oid", "table_oid")
-# A server that crashed may give transaction ids again that were seen: those of which nothing had reached its disk.
+# A server that crashed may reuse transaction ids that were read: those that never reached its disk.
 _SAME_SERVER = ("postmaster_started_at", "statistics_since", "node")
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that befell the source: a kind of the closed set, and a line of detail."""
+    """An incident at the source: one of ``INCIDENT_KINDS``, and a line of detail."""
 
     kind: str
     detail: str
@@ -42,30 +42,30 @@ class Extent:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to read, and what was noticed."""
+    """How to read, and the incidents that were detected."""
 
     mode: Mode
     incidents: tuple[Incident, ...] = ()
     possibly_lost: int = 0
     truncated: bool = False
-    """The table was emptied and is still empty: what was lost can only be told from the next row."""
+    """The table was truncated and is still empty: the loss can only be computed from the next row."""
     emptied: bool = False
-    """The table was emptied since a row was last seen in it."""
+    """The table was truncated since the last row was read."""
     rewritten: bool = False
-    """The table's rows were written anew, perhaps other rows with the ids of those before."""
+    """The table was rewritten, perhaps with other rows of the same ids."""
     comparable: bool = True
     """The server's statistics go on from where they were at the position."""
     replaced: bool = False
-    """Another table stands in the place of the one read before: the server has counted its rows from its beginning."""
+    """Another table stands in the place of the one read before: the server has counted all of its rows."""
 
     @property
     def doubtful(self) -> bool:
-        """Whether rows may have been removed all at once: no row here shows that a table was rewritten and no more."""
+        """Whether rows may have been removed all at once: known rows do not prove that a table was only rewritten."""
         return self.emptied or self.rewritten or self.replaced
 
     @property
     def waits(self) -> bool:
-        """Whether what may have been lost is counted only when a row is seen again."""
+        """Whether possibly lost requests are counted only when the next row is read."""
         return self.truncated and self.comparable
 
 
@@ -75,7 +75,7 @@ def plan(
     """Choose how to read a table."""
     if position is None or position.horizon is None:
         return Plan("full")
-    # A signal that an older agent did not write down says nothing.
+    # A signal that an older agent did not store says nothing.
     changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name, value) != value]
     went_back = snapshot.xmax < position.xmax
     incidents = [
@@ -131,12 +131,12 @@ def _lost_columns(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
 
 def _possibly_lost(position: Position, extent: Extent, *, emptied: bool) -> int:
-    """Count the ids between the newest archived and the oldest left: what was made and removed unseen had them."""
+    """Count the ids between the newest archived and the oldest left: an upper bound of requests deleted unread."""
     if extent.min_id is None or position.max_id is None:
         return 0
     if extent.min_id > position.max_id:
         return extent.min_id - position.max_id - 1
-    # The ids have started again: those below the first row's may have been given since.
+    # The ids restarted: those below the first row's may have been used since.
     return max(extent.min_id - 1, 0) if emptied else 0
 
 

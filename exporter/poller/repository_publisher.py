@@ -1,4 +1,4 @@
-"""Showing what a poll learned: source, collectors, states and history, pinned to the store and told to the log."""
+"""Publishes what a poll of the repository read: source, collectors, states and history, in the store and in the log."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,193 +14,178 @@ from exporter.agent_families import (
     REPOSITORY_BYTES,
     REPOSITORY_OLDEST,
 )
-from exporter.collector import Context
+from exporter.collector import Context, StateKey, requests_collector
 from exporter.errors import SourceError
-from exporter.exposition.history_metrics import MODES, active_blocks
+from exporter.exposition.history_metrics import MODES
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS, TimedBlocks
-from exporter.log_once import Outage
+from exporter.log_once import LogOnce, Outage
 from exporter.metrics import Block, Labels, single
-from exporter.poller.collect import SOURCE, Knowledge, Taken
+from exporter.poller.collect import SOURCE, IdMaps, PollResult
 from exporter.poller.context import PollContext, publish_archive
-from exporter.poller.merged_state import Part, StateKey
+from exporter.poller.merged_state import Part
 from exporter.poller.runs import Runs
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()
 
-REQUESTS = "http_requests"
 
+class RepositoryPublisher:
+    """Publishes the results of the repository's polls."""
 
-class Shower:
-    """Pins the results of the repository's polls to the store."""
-
-    def __init__(
-        self,
-        shared: PollContext,
-        *,
-        poll_interval: float,
-        exact_interval: float,
-    ) -> None:
-        self._shared = shared
-        self._store = shared.store
-        self._history = shared.history
-        self._collectors = shared.collectors
-        self._promises = shared.promises
-        self._assemblies = shared.assemblies
-        # An exact reading comes with the first poll after its interval has passed.
+    def __init__(self, context: PollContext, *, poll_interval: float, exact_interval: float) -> None:
+        self._context = context
+        self._store = context.store
+        self._status = context.store.status
+        self._collectors = context.collectors
+        # An exact read comes with the first poll after its interval has passed.
         self._lifetimes = {
             "poll": STALE_AFTER_INTERVALS * poll_interval,
             "exact": STALE_AFTER_INTERVALS * max(exact_interval, poll_interval),
         }
         self._outage = Outage()
-        self._failing: dict[str, str] = {}
+        self._failures = LogOnce()
         self._repository_oldest: float | None = None
         self._repository_bytes: int | None = None
-        self._reading_seconds: dict[str, float] = {}
+        self._read_seconds: dict[str, float] = {}
         self.exact_interval = exact_interval
-        """The seconds from one exact reading of requests to the next, as they are kept now."""
+        """The seconds from one exact read of requests to the next, as they are now."""
 
-    def answered(self, taken: Taken, now: float) -> None:
-        """Say that the source answered."""
-        if self._outage.is_over() or not self._store.status.source(SOURCE).up:
-            log.info("the repository answers", address=taken.address, version=taken.server_version)
-        status = SourceStatus(SOURCE, True, taken.address, taken.server_version, tried_at=now, answered_at=now)  # noqa: FBT003
-        self._store.status.set_source(status)
+    def source_up(self, result: PollResult, now: float) -> None:
+        """Publish that the source is up."""
+        if self._outage.is_over() or not self._status.source(SOURCE).up:
+            log.info("the repository is up", address=result.address, version=result.server_version)
+        status = SourceStatus(SOURCE, True, result.address, result.server_version, tried_at=now, answered_at=now)  # noqa: FBT003
+        self._status.set_source(status)
 
-    def unanswered(self, failure: SourceError, now: float) -> None:
-        """Say that the source did not answer, once for each kind of reason."""
-        before = self._store.status.source(SOURCE)
+    def source_down(self, failure: SourceError, now: float) -> None:
+        """Publish that the source is down; logged once for each kind of error."""
+        before = self._status.source(SOURCE)
         write = log.error if self._outage.is_new(failure) else log.debug
-        write("the repository does not answer", error=str(failure))
-        self._store.status.set_source(replace(before, up=False, tried_at=now, error=str(failure)))
+        write("the repository is down", error=str(failure))
+        self._status.set_source(replace(before, up=False, tried_at=now, error=str(failure)))
 
-    def show_states(self, taken: Taken, known: Knowledge, learned: Mapping[StateKey, pa.Table], now: float) -> None:
-        """Show the source and its states while the first poll is still at work."""
-        before = self._store.status.source(SOURCE)
-        self._store.status.set_source(
-            replace(before, up=True, address=taken.address, server_version=taken.server_version)
-        )
-        self.assemble(taken, known, now)
-        for key, rows in taken.states.items():
-            self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
+    def publish_states(self, result: PollResult, ids: IdMaps, learned: Mapping[StateKey, pa.Table], now: float) -> None:
+        """Publish the source and its states while the first poll is still running."""
+        before = self._status.source(SOURCE)
+        self._status.set_source(replace(before, up=True, address=result.address, server_version=result.server_version))
+        self.merge(result, ids, now)
+        self._publish_states(result, ids, learned, now)
 
-    def assemble(self, taken: Taken, known: Knowledge, now: float) -> None:
-        """Put the rows of those states that other sources tell of too to theirs."""
-        for (name, index), assembly in self._assemblies.items():
-            if (name, index) not in taken.states:
+    def merge(self, result: PollResult, ids: IdMaps, now: float) -> None:
+        """Set the repository's rows of the states that have other sources too."""
+        for key, merged in self._context.merged_states.items():
+            if key not in result.states:
                 continue
-            lifetime = self._lifetime(self._collectors[name].states[index].every, now)
-            with taken.runs.timed(name):
-                assembly.put(SOURCE, {"": Part(taken.states[name, index], now, lifetime)}, now, known.sites)
-            self._store.set_state(f"{name}/{index}", assembly)
+            lifetime = self._lifetime(self._context.state(key).every, now)
+            with result.runs.timed(key[0]):
+                merged.put(SOURCE, {"": Part(result.states[key], now, lifetime)}, now, ids.sites)
+            self._store.set_state(f"{key[0]}/{key[1]}", merged)
 
-    def show(
+    def publish(
         self,
-        taken: Taken,
-        known: Knowledge,
+        result: PollResult,
+        ids: IdMaps,
         learned: Mapping[StateKey, pa.Table],
         now: float,
         seconds: float,
         error: str | None,
     ) -> None:
-        """Pin what this poll learned."""
-        if taken.oldest_at is not None:
-            self._repository_oldest = taken.oldest_at.replace(tzinfo=UTC).timestamp()
-        if taken.table_bytes is not None:
-            self._repository_bytes = taken.table_bytes
-        for key, rows in taken.states.items():
-            self._show_state(key, rows, Context(known.sites, self._promises, learned.get(key)), now, taken.runs)
-        self._show_requests_of(known, now, taken.runs)
-        statuses = taken.runs.statuses(now)
+        """Publish the results of a poll that has ended."""
+        if result.oldest_at is not None:
+            self._repository_oldest = result.oldest_at.replace(tzinfo=UTC).timestamp()
+        if result.table_bytes is not None:
+            self._repository_bytes = result.table_bytes
+        self._publish_states(result, ids, learned, now)
+        self._publish_from_requests(ids, now, result.runs)
+        statuses = result.runs.statuses(now)
         for status in statuses:
-            lacks = taken.lacks.get(status.name, ())
-            self._store.status.set_collector(
-                replace(status, note="lacks " + ", ".join(lacks) if lacks else None), lacks
-            )
+            missing = result.missing.get(status.name, ())
+            note = "lacks " + ", ".join(missing) if missing else None
+            self._status.set_collector(replace(status, note=note), missing)
         self._log(statuses)
-        polls = [pending for pending in taken.tables if pending.events.keeps_open]
-        for pending in polls:
-            self._reading_seconds[pending.mode] = pending.seconds
-            self._store.status.add_poll(PollStatus(now, seconds, pending.mode, pending.read, pending.new, error))
-        if not polls and error:
-            self._store.status.add_poll(PollStatus(now, seconds, "none", 0, 0, error))
-        self.show_history()
-        if error is None and self._store.status.first_success(SOURCE):
-            # Where requests are switched off, how many there are is unknown.
-            counts = {"requests": sum(pending.new for pending in polls)} if polls else {}
+        reads = [write for write in result.tables if write.events.keeps_open]
+        for write in reads:
+            self._read_seconds[write.mode] = write.seconds
+            self._status.add_poll(PollStatus(now, seconds, write.mode, write.read, write.new, error))
+        if not reads and error:
+            self._status.add_poll(PollStatus(now, seconds, "none", 0, 0, error))
+        self.publish_history()
+        if error is None and self._status.first_success(SOURCE):
+            # Where requests are disabled, their number is unknown.
+            counts = {"requests": sum(write.new for write in reads)} if reads else {}
             log.info("first poll finished", source=SOURCE, **counts, seconds=round(seconds, 1))
 
-    def show_history(self) -> None:
-        """Show what the file holds, and what is known of the repository's table."""
+    def publish_history(self) -> None:
+        """Publish the metrics of the history, and of the repository's table of requests."""
+        seconds = [self._read_seconds.get(mode) for mode in MODES]
         publish_archive(
-            self._shared,
+            self._context,
             (
                 single(REPOSITORY_OLDEST, self._repository_oldest),
                 single(REPOSITORY_BYTES, self._repository_bytes),
                 single(EXACT_INTERVAL, self.exact_interval),
-                Block(
-                    READING_SECONDS,
-                    Labels(("mode",), [list(MODES)]),
-                    [self._reading_seconds.get(mode) for mode in MODES],
-                ),
+                Block(READING_SECONDS, Labels(("mode",), [list(MODES)]), seconds),
             ),
         )
 
-    def show_defect(self, error: str, now: float) -> None:
-        """Say that a poll ended for a reason that no source is to blame for."""
+    def publish_bug(self, error: str, now: float) -> None:
+        """Publish that a poll ended with an unexpected error, which is no source's fault."""
         for name in self._collectors:
-            self._store.status.set_collector(
+            self._status.set_collector(
                 CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error)
             )
-        self._store.status.set_source(replace(self._store.status.source(SOURCE), tried_at=now))
-        self._store.status.add_poll(PollStatus(now, 0.0, "none", 0, 0, error))
+        self._status.set_source(replace(self._status.source(SOURCE), tried_at=now))
+        self._status.add_poll(PollStatus(now, 0.0, "none", 0, 0, error))
 
-    def _show_state(self, key: StateKey, rows: pa.Table, context: Context, now: float, runs: Runs) -> None:
-        state = self._collectors[key[0]].states[key[1]]
-        name, lifetime = f"{key[0]}/{key[1]}", self._lifetime(state.every, now)
-        with runs.timed(key[0]):
-            if assembly := self._assemblies.get(key):
-                assembly.learn(SOURCE, context.learned, now)
-            else:
-                self._store.set_state(name, TimedBlocks(tuple(state.expose(rows, context)), now, lifetime))
+    def _publish_states(
+        self, result: PollResult, ids: IdMaps, learned: Mapping[StateKey, pa.Table], now: float
+    ) -> None:
+        for key, rows in result.states.items():
+            with result.runs.timed(key[0]):
+                if merged := self._context.merged_states.get(key):
+                    merged.learn(SOURCE, learned.get(key), now)
+                    continue
+                state = self._context.state(key)
+                blocks = state.expose(rows, Context(ids.sites, self._context.promises, learned.get(key)))
+                lifetime = self._lifetime(state.every, now)
+                self._store.set_state(f"{key[0]}/{key[1]}", TimedBlocks(tuple(blocks), now, lifetime))
 
-    def _show_requests_of(self, known: Knowledge, now: float, runs: Runs) -> None:
-        """Show what is made of the requests archived by this poll: the people of the trailing windows, the views."""
-        requests = runs.by_name.get(REQUESTS)
-        error = requests.error if requests else "requests are not archived: switch http_requests on"
-        cause = (requests.cause or REQUESTS) if requests else None
+    def _publish_from_requests(self, ids: IdMaps, now: float, runs: Runs) -> None:
+        """Publish the collectors that are made of the requests which this poll archived."""
+        requests = requests_collector(self._collectors)
+        run = runs.by_name.get(requests) if requests else None
+        error = run.error if run else "requests are not archived: switch http_requests on"
+        cause = (run.cause or requests) if run else None
         for name, collector in self._collectors.items():
             if not collector.from_requests:
                 continue
             if error:
                 runs.fail(name, error, cause)
                 continue
-            with runs.timed(name) as run:
-                if name == "active_users":
-                    run.rows = len(self._history.totals.seen.people)
-                    blocks = tuple(active_blocks(self._history.totals, known.present_sites))
+            with runs.timed(name) as derived:
+                if collector.expose_last_seen:
+                    seen = self._context.history.totals.seen
+                    derived.rows = len(seen.people)
+                    blocks = tuple(collector.expose_last_seen(seen, ids.present_sites))
                     self._store.set_state(name, TimedBlocks(blocks, now, self._lifetime("poll", now)))
 
-    def _lifetime(self, every: Literal["poll", "exact"], begun_at: float) -> float:
-        """Return for how long what a poll learned is shown: its successor takes as long to ask as it did."""
-        return self._lifetimes[every] + max(self._shared.clock() - begun_at, 0.0)
+    def _lifetime(self, every: Literal["poll", "exact"], started_at: float) -> float:
+        """Return for how long the rows of a poll are published: its successor takes as long to read as it did."""
+        return self._lifetimes[every] + max(self._context.clock() - started_at, 0.0)
 
     def _log(self, statuses: Iterable[CollectorStatus]) -> None:
-        """Log the collectors that fail by themselves when that begins or changes, and its end: a line for each reason.
+        """Log the collectors that fail by themselves, and their recovery: a line for each error.
 
-        What fails because something else does is left as it was: that has a line of its own.
+        A collector that fails because something else does is left as it was: the cause has a line of its own.
         """
         failed: dict[str, list[str]] = {}
         recovered = []
         for status in statuses:
-            before = self._failing.get(status.name)
-            if status.success and before is not None:
+            if status.success and self._failures.is_over(status.name):
                 recovered.append(status.name)
-                del self._failing[status.name]
-            elif status.error and not status.causes and status.error != before:
+            elif status.error and not status.causes and self._failures.is_new(status.name, status.error):
                 failed.setdefault(status.error, []).append(status.name)
-                self._failing[status.name] = status.error
         for error, names in failed.items():
             log.warning("collectors failed", collectors=", ".join(names), error=error)
         if recovered:
-            log.info("collectors work again", collectors=", ".join(recovered))
+            log.info("collectors recovered", collectors=", ".join(recovered))

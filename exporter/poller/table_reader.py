@@ -1,4 +1,4 @@
-"""Reading a table of events: one short transaction for what is new, several for what is much."""
+"""Reads a table of events: new rows in one short transaction, many rows in several."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,8 +19,8 @@ from exporter.repository.session import Session, Snapshot
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one poll reads of a table: the plan, and afterwards where the position moves."""
+class TableRead:
+    """What one poll reads of a table: the plan, the old and the new position."""
 
     events: Events
     plan: Plan
@@ -28,15 +28,15 @@ class Reading:
     new: Position
     fields: tuple[Field, ...]
     expressions: tuple[str, ...]
-    asked: pa.Table
-    """Keys of the requests that are open here."""
+    open_keys: pa.Table
+    """Keys of the requests that are open in the history."""
     oldest_at: datetime | None
     node: str
     table_bytes: int
     window_rows: int
     """How many rows of the table one statement may scan."""
     inserted: int
-    """How many rows the server had counted into the table before the reading."""
+    """How many rows the server had counted into the table before the read."""
 
 
 class TableReader:
@@ -47,67 +47,67 @@ class TableReader:
         session: Session,
         events: Events,
         position: Position | None,
-        asked: pa.Table,
+        open_keys: pa.Table,
         clean: Callable[[pa.Table], pa.Table],
     ) -> None:
         self._session = session
         self._clean = clean
         self._events = events
         self._position = position
-        self._asked = asked
+        self._open_keys = open_keys
 
-    def open(self, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
-        """Plan, and read the first rows in the same snapshot; return with them whether that was all."""
-        reading: Reading | None = None
+    def open(self, *, exact_due: bool) -> tuple[TableRead, pa.Table, bool]:
+        """Plan, and read the first rows in the same snapshot; return with them whether these are all."""
+        table_read: TableRead | None = None
         inserted = self._session.inserted(self._events.table)
         try:
             with self._session.snapshot(self._events.table) as snapshot:
-                reading = self._planned(snapshot, inserted, exact_due=exact_due)
-                rows, complete = self._first(reading, snapshot)
+                table_read = self._planned(snapshot, inserted, exact_due=exact_due)
+                rows, complete = self._first(table_read, snapshot)
         except SourceTimedOut:
-            if reading is None or reading.plan.mode == "fast":
+            if table_read is None or table_read.plan.mode == "fast":
                 raise
-            # What is too much for one statement is read by several.
-            rows, complete = _empty(reading), False
-        return reading, self._clean(rows), complete
+            # A read that is too long for one statement is split.
+            rows, complete = _empty(table_read), False
+        return table_read, self._clean(rows), complete
 
-    def _planned(self, snapshot: Snapshot, inserted: int, *, exact_due: bool) -> Reading:
+    def _planned(self, snapshot: Snapshot, inserted: int, *, exact_due: bool) -> TableRead:
         kinds = columns_to_read(self._events, snapshot.columns)
         oldest_at, extent = self._extent(inserted)
         chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
         return self._reading(chosen, snapshot, extent, kinds, oldest_at)
 
-    def _first(self, reading: Reading, snapshot: Snapshot) -> tuple[pa.Table, bool]:
-        if reading.plan.mode == "full":
-            return self._copy(reading, None, batching.estimated_batch_rows(snapshot))
-        if reading.plan.mode == "exact" and snapshot.bytes > batching.WINDOW_BYTES:
-            return _empty(reading), False
-        query = f"{self._select(reading, self._new(reading))} LIMIT {batching.BATCH_ROWS}"
-        rows, whole = self._session.copy_some(query, reading.fields, batching.MAX_BATCH_BYTES)
+    def _first(self, table_read: TableRead, snapshot: Snapshot) -> tuple[pa.Table, bool]:
+        if table_read.plan.mode == "full":
+            return self._copy(table_read, None, batching.estimated_batch_rows(snapshot))
+        if table_read.plan.mode == "exact" and snapshot.bytes > batching.WINDOW_BYTES:
+            return _empty(table_read), False
+        query = f"{self._select(table_read, self._new(table_read))} LIMIT {batching.BATCH_ROWS}"
+        rows, whole = self._session.copy_some(query, table_read.fields, batching.MAX_BATCH_BYTES)
         return rows, whole and rows.num_rows < batching.BATCH_ROWS
 
-    def ranges(self, reading: Reading, first: pa.Table) -> Generator[pa.Table, None, None]:
-        """Yield the rest by ranges of id: while one is written, the next is cleaned, and the one after it read.
+    def batches(self, table_read: TableRead, first: pa.Table) -> Generator[pa.Table, None, None]:
+        """Yield the rest in batches by id: while one is written, the next is cleaned, and the one after it read.
 
-        What a poll took without order because it seemed little is read again from its start.
+        Rows that were read without order, because few were expected, are read again from the start.
         """
-        if reading.plan.mode == "full":
+        if table_read.plan.mode == "full":
             if first.num_rows:
                 yield first
-            rest = self._ranges(reading, _last_id(first), batching.batch_rows(first))
-        elif reading.plan.mode == "exact":
-            rest = self._windows(reading)
+            rest = self._batches(table_read, _last_id(first), batching.batch_rows(first))
+        elif table_read.plan.mode == "exact":
+            rest = self._windows(table_read)
         else:
-            rest = self._ranges(reading, None, batching.batch_rows(first))
-        with closing(prefetch(rest)) as arriving, closing(prefetch(map(self._clean, arriving))) as cleaned:
+            rest = self._batches(table_read, None, batching.batch_rows(first))
+        with closing(prefetch(rest)) as fetched, closing(prefetch(map(self._clean, fetched))) as cleaned:
             yield from cleaned
 
-    def _ranges(self, reading: Reading, after: int | None, limit: int) -> Iterator[pa.Table]:
+    def _batches(self, table_read: TableRead, after: int | None, limit: int) -> Iterator[pa.Table]:
         complete, most = False, batching.BATCH_ROWS
         while not complete:
             try:
-                with self._same_table(reading):
-                    rows, complete = self._copy(reading, after, min(limit, most))
+                with self._same_table(table_read):
+                    rows, complete = self._copy(table_read, after, min(limit, most))
             except SourceTimedOut:
                 most = min(limit, most) // 2
                 if most < batching.MIN_ROWS:
@@ -117,17 +117,17 @@ class TableReader:
             if rows.num_rows:
                 after, limit = _last_id(rows), batching.batch_rows(rows)
 
-    def _windows(self, reading: Reading) -> Iterator[pa.Table]:
-        """Read what is new by windows of id, so that no statement scans more than a part of the table."""
-        after, width, limit, end = None, reading.window_rows, batching.BATCH_ROWS, False
+    def _windows(self, table_read: TableRead) -> Iterator[pa.Table]:
+        """Read new rows by windows of id, so that no statement scans more than a part of the table."""
+        after, width, limit, end = None, table_read.window_rows, batching.BATCH_ROWS, False
         bound: int | None = None
         complete = True
         while not end:
             try:
-                with self._same_table(reading):
+                with self._same_table(table_read):
                     if complete:
                         bound = self._bound(after, width)
-                    rows, complete = self._copy(reading, after, limit, bound)
+                    rows, complete = self._copy(table_read, after, limit, bound)
             except SourceTimedOut:
                 complete, width = True, width // 2
                 if width < batching.MIN_ROWS:
@@ -153,47 +153,49 @@ class TableReader:
         return f'ORDER BY "{self._events.table}".id'
 
     @contextmanager
-    def _same_table(self, reading: Reading) -> Iterator[None]:
-        """Hold a snapshot of the table that was planned for; another in its place is read at the next poll."""
+    def _same_table(self, table_read: TableRead) -> Iterator[None]:
+        """Hold a snapshot of the planned table; another in its place is read at the next poll."""
         with self._session.snapshot(self._events.table) as snapshot:
-            if asdict(snapshot.identity) != dict(reading.new.identity):
+            if asdict(snapshot.identity) != dict(table_read.new.identity):
                 message = f"{self._events.table}: changed while it was being read; it is read again at the next poll"
                 raise SourceError(message)
             yield
 
-    def _copy(self, reading: Reading, after: int | None, limit: int, bound: int | None = None) -> tuple[pa.Table, bool]:
+    def _copy(
+        self, table_read: TableRead, after: int | None, limit: int, bound: int | None = None
+    ) -> tuple[pa.Table, bool]:
         """Read the next rows by id, none behind ``bound``; return with them whether they are the last."""
         conditions = [f"id > {after}"] if after is not None else []
         if bound is not None:
             conditions.append(f"id <= {bound}")
-        if reading.plan.mode != "full":
-            conditions.append(self._new(reading))
-        query = f"{self._select(reading, *conditions)} {self._by_id} LIMIT {limit}"
-        rows, whole = self._session.copy_some(query, reading.fields, batching.MAX_BATCH_BYTES)
+        if table_read.plan.mode != "full":
+            conditions.append(self._new(table_read))
+        query = f"{self._select(table_read, *conditions)} {self._by_id} LIMIT {limit}"
+        rows, whole = self._session.copy_some(query, table_read.fields, batching.MAX_BATCH_BYTES)
         return rows, whole and rows.num_rows < limit
 
-    def _select(self, reading: Reading, *conditions: str) -> str:
-        columns = ", ".join(reading.expressions)
+    def _select(self, table_read: TableRead, *conditions: str) -> str:
+        columns = ", ".join(table_read.expressions)
         if not self._events.keeps_open:
             conditions = (*conditions, "completed_at IS NOT NULL")
         where = " AND ".join(f"({condition})" for condition in conditions) or "true"
         return f'SELECT {columns} FROM public."{self._events.table}" WHERE {where}'
 
-    def _new(self, reading: Reading) -> str:
-        """Return the condition of the rows that may be new; what is open here is always asked for."""
-        horizon, max_id = reading.old.horizon or 0, reading.old.max_id or 0
+    def _new(self, table_read: TableRead) -> str:
+        """Return the condition of rows that may be new; requests that are open in the history are always among them."""
+        horizon, max_id = table_read.old.horizon or 0, table_read.old.max_id or 0
         recent = (
             f"id > {max_id - OVERLAP}"
-            if reading.plan.mode == "fast"
+            if table_read.plan.mode == "fast"
             else f"age(xmin) <= age('{horizon_xid(horizon)}'::xid)"
         )
-        ids = ", ".join(str(value) for value in self._asked.column("id").to_pylist())
+        ids = ", ".join(str(value) for value in self._open_keys.column("id").to_pylist())
         return f"{recent} OR id = ANY (ARRAY[{ids}]::bigint[])" if ids else recent
 
     def _extent(self, inserted: int) -> tuple[datetime | None, Extent]:
-        """Return when the oldest request was made, and which ids there are, by one statement."""
+        """Return when the oldest request was made, and the extent of ids, by one statement."""
         table = f'public."{self._events.table}"'
-        # Beyond year 9999 lies what Python has no word for.
+        # Python has no datetime beyond year 9999.
         known = "created_at::timestamp BETWEEN '0001-01-01' AND '9999-12-31'"
         newest = self._position.max_id if self._position else None
         held = "false" if newest is None else f"EXISTS (SELECT 1 FROM {table} WHERE id = {newest})"
@@ -215,33 +217,33 @@ class TableReader:
 
     def _reading(
         self, chosen: Plan, snapshot: Snapshot, extent: Extent, kinds: Mapping[str, str], oldest_at: datetime | None
-    ) -> Reading:
+    ) -> TableRead:
         old = self._position or Position(self._events.table)
-        # What misses nothing also knows when the ids have started again.
+        # A read that misses nothing also notices restarted ids.
         known = old.max_id if chosen.mode == "fast" else None
         ids = [value for value in (known, extent.max_id) if value is not None]
         new = replace(
             old,
-            # Only a reading that misses nothing may move the horizon.
+            # Only a read that misses nothing may move the horizon.
             horizon=old.horizon if chosen.mode == "fast" else snapshot.xmin,
             xmax=snapshot.xmax,
             max_id=max(ids) if ids else old.max_id,
             identity=asdict(snapshot.identity),
             columns=dict(kinds),
             truncated=chosen.truncated,
-            # What was reported before a snapshot that misses nothing was seen by it, or will never be.
+            # Rows reported before a snapshot that misses nothing were read by it, or will never be.
             accounted=old.accounted if chosen.waits else extent.inserted,
             settling=False,
         )
         fields, expressions = selection(kinds)
-        return Reading(
+        return TableRead(
             self._events,
             chosen,
             old,
             new,
             fields,
             expressions,
-            self._asked,
+            self._open_keys,
             oldest_at,
             snapshot.identity.node,
             snapshot.bytes,
@@ -250,8 +252,8 @@ class TableReader:
         )
 
 
-def _empty(reading: Reading) -> pa.Table:
-    return pa.schema([(field.name, ARROW_TYPES[field.type]) for field in reading.fields]).empty_table()
+def _empty(table_read: TableRead) -> pa.Table:
+    return pa.schema([(field.name, ARROW_TYPES[field.type]) for field in table_read.fields]).empty_table()
 
 
 def _last_id(rows: pa.Table) -> int | None:

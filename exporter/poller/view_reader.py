@@ -1,8 +1,8 @@
-"""Reading requests where only the underscore view may be read: it has no id and no xmin.
+"""Reads requests where only the underscore view may be read: it has no id and no xmin.
 
 The key is a hash of the row without its completion, so a request that completes keeps its key; two requests that are
-the same in every column are one. Nothing tells which rows are new but their time: each poll looks back a day, and at
-the exact interval over everything.
+the same in every column are one. Only their time shows which rows are new: each poll reads the last day, and at the
+exact interval everything.
 """
 
 from collections.abc import Iterator, Sequence

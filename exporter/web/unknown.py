@@ -21,7 +21,7 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     """Say why no requests are shown, empty where they are; ``sources`` are the names of those that are polled."""
     if "repository" not in sources:
         return ONLY_A_REPOSITORY
-    if "http_requests" not in pages.watched:
+    if "requests" not in pages.enabled:
         return (
             "The collector http_requests is switched off: nothing is known of requests, nor of what is opened or"
             " not opened."
@@ -33,7 +33,7 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
 
 def why_no_content(pages: PageData, listed: Content | None, unused_days: int) -> str:
     """Say why a list of content is not shown where requests are, empty where it is; 0 days are of what is opened."""
-    if "content" not in pages.watched:
+    if "workbooks" not in pages.enabled:
         return "The collector content is switched off: nothing is known of workbooks that are opened or not."
     if listed is None:
         return NOT_ASKED

@@ -14,8 +14,8 @@ from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.poller.context import PollContext
-from exporter.poller.merged_state import assemblies
-from exporter.poller.repository_poller import Poller, Schedule
+from exporter.poller.merged_state import merged_states
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.source import Address, Repository
 from exporter.repository.source import Login as RepositoryLogin
 from exporter.working import Standing
@@ -56,10 +56,12 @@ class Deployment:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
         store = StateStore(["repository"], version="0", library="0", started_at=self.now)
-        standing = Standing(found, HistoryFile(self.path), store, assemblies(found, self.promises), lambda: None)
+        standing = Standing(found, HistoryFile(self.path), store, merged_states(found, self.promises), lambda: None)
         history = History(standing.file, found, self.privacy)
-        shared = PollContext(history, found, store, lambda: self.now, self.promises, standing.assemblies, self._changed)
-        self.poller = Poller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
+        shared = PollContext(
+            history, found, store, lambda: self.now, self.promises, standing.merged_states, self._changed
+        )
+        self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
         present = EvaluationContext(
             store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications

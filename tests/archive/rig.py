@@ -14,7 +14,7 @@ from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.poller.context import PollContext
-from exporter.poller.repository_poller import Poller, Schedule
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.source import Address, Login, Repository
 
 COLLECTORS = ("active_users", "http_requests")
@@ -62,7 +62,7 @@ class Rig:
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
         shared = PollContext(self.history, collectors, self.store, lambda: self.now)
-        self.poller = Poller(self.repository, shared, Schedule(1.0, 1000.0))
+        self.poller = RepositoryPoller(self.repository, shared, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; no counter falls, and everything known is said in one line."""

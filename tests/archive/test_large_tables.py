@@ -10,11 +10,11 @@ import pytest
 from exporter.agent_families import EXACT_INTERVAL
 from exporter.errors import SourceError
 from exporter.metrics import Block, Family
-from exporter.poller.table_reader import Reading, TableReader
+from exporter.poller.table_reader import TableRead, TableReader
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 
-# Reading as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
+# TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
 SLOW = """
     CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 100000 AS
     'BEGIN PERFORM pg_sleep({}); RETURN true; END'
@@ -133,7 +133,7 @@ def test_exact_readings_come_rarer_while_they_take_long(
     rig.polled(exact=True)
     opening, took = TableReader.open, 120.0
 
-    def slowly(reader: TableReader, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
+    def slowly(reader: TableReader, *, exact_due: bool) -> tuple[TableRead, pa.Table, bool]:
         rig.now += took if exact_due else 0.0
         return opening(reader, exact_due=exact_due)
 

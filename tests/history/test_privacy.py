@@ -7,7 +7,7 @@ from exporter.collector import columns_of
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.users import User
 from exporter.history.people import Pseudonyms
-from exporter.history.privacy import without_names
+from exporter.history.privacy import apply_privacy
 from exporter.history.redaction import Privacy
 
 PSEUDONYMS = Pseudonyms(b"k" * 32)
@@ -18,7 +18,7 @@ ROWS = pa.table({column.name: pa.array(["Ann"], pa.string()) for column in colum
 def test_names(users: str, kept: str | None) -> None:
     """A name stays, becomes a keyed hash, or NULL, whether or not there is a key."""
     privacy = Privacy(users=users)  # type: ignore[arg-type]
-    rows = without_names(ROWS, columns_of(User), privacy, PSEUDONYMS)
+    rows = apply_privacy(ROWS, columns_of(User), privacy, PSEUDONYMS)
     personal = [column.name for column in columns_of(User) if column.personal]
     assert "name" in personal
     assert {rows.column(name)[0].as_py() for name in personal} == {kept}
@@ -38,6 +38,6 @@ def test_what_a_hash_cannot_stand_for(users: str, kept: tuple[str | None, ...]) 
     facts = {"content_owner": "ann", "owner_name": "Ann B", "owner_email": "ann@example.com", "asset_name": "ann"}
     rows = pa.table({name: pa.array([text], pa.string()) for name, text in facts.items()})
     columns = [column for column in columns_of(Asset) if column.name in facts]
-    found = without_names(rows, columns, Privacy(users=users), PSEUDONYMS)  # type: ignore[arg-type]
+    found = apply_privacy(rows, columns, Privacy(users=users), PSEUDONYMS)  # type: ignore[arg-type]
     assert tuple(found.column(name)[0].as_py() for name in rows.column_names) == (*kept, "ann")
     assert found.schema == rows.schema

@@ -11,7 +11,7 @@ from exporter.collectors.content.workbooks import View, Workbook
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
 from exporter.pagedata.answers import HistoryAnswer, PageAnswers
-from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder
+from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
 from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages
@@ -20,11 +20,10 @@ from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages
 def test_states_are_where_they_are_looked_for() -> None:
     """The answers that pages are made of are those of assets, workbooks and views."""
     found = discover()
-    for name, row in ((ASSETS, Asset), (WORKBOOKS, Workbook), (VIEWS, View)):
-        collector, index = name.split("/")
-        state = found[collector].states[int(index)]
-        assert state.row is row
-        assert state.recalls
+    states = [state for collector in found.values() for state in collector.states if state.history.page]
+    assert {state.history.page: state.row for state in states} == {ASSETS: Asset, WORKBOOKS: Workbook, VIEWS: View}
+    assert all(state.history.page_sql for state in states)
+    assert enabled_pages(found) == EVERYTHING
 
 
 def test_made_once() -> None:
@@ -35,7 +34,7 @@ def test_made_once() -> None:
     first, second = builder.build(NOW, EVERYTHING, []), builder.build(NOW + 10, EVERYTHING, [])
     assert first.assets is not None
     assert second.assets is first.assets
-    answers.set(ASSETS, "repository", HistoryAnswer(refreshes(estate_and_blocks()[0]), NOW))
+    answers.set("assets", ASSETS, "repository", HistoryAnswer(refreshes(estate_and_blocks()[0]), NOW))
     assert builder.build(NOW, EVERYTHING, []).refreshes_of("w-1")[1] == NOW
     both[0] = estate_and_blocks()
     assert builder.build(NOW + 20, EVERYTHING, []).assets is not first.assets
@@ -53,8 +52,8 @@ def test_refreshes_are_of_the_source_that_knows_most() -> None:
     """Of two sources' answers about one asset the longer one counts, the oldest refresh first."""
     answers = PageAnswers()
     rows = refreshes(estate_and_blocks()[0])
-    answers.set(ASSETS, "repository", HistoryAnswer(rows.slice(0, 2), NOW))
-    answers.set(ASSETS, "rest", HistoryAnswer(rows, NOW + 1))
+    answers.set("assets", ASSETS, "repository", HistoryAnswer(rows.slice(0, 2), NOW))
+    answers.set("assets", ASSETS, "rest", HistoryAnswer(rows, NOW + 1))
     found, asked_at = (
         PageDataBuilder(answers, lambda: None, lambda _now: None).build(NOW, EVERYTHING, []).refreshes_of("w-0")
     )

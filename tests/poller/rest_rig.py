@@ -20,7 +20,7 @@ from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.metrics import Block
 from exporter.poller.context import PollContext
-from exporter.poller.merged_state import Assembly, assemblies
+from exporter.poller.merged_state import MergedState, merged_states
 from exporter.poller.rest_poller import RestPoller
 from exporter.rest.login import Login, Token
 from exporter.rest.source import Rest
@@ -63,14 +63,14 @@ class RestRig:
             return (12.0, 24.0)
 
         shared = PollContext(
-            history, found, self.store, lambda: self.now, promises, assemblies(found, promises), lambda: None
+            history, found, self.store, lambda: self.now, promises, merged_states(found, promises), lambda: None
         )
         (name, value), *_ = TOKENS.items()
         login = Login(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
         stopped = threading.Event()
         self.rest = Rest(login, clock=lambda: self.now, sleep=lambda _: None, stopping=stopped.is_set)
         self.poller = RestPoller(self.rest, shared, INTERVAL, self.look_ups_a_day, stopped)
-        self.assembly = shared.assemblies.get(ASSETS) or Assembly(discover()["assets"].states[0], promises, 0.0)
+        self.merged = shared.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
 
     def poll(self, *, after: float = INTERVAL) -> bool:
         """Let time pass, and poll once."""
@@ -79,7 +79,7 @@ class RestRig:
 
     def assets(self) -> dict[tuple[str, str], dict[str, object]]:
         """Return what is shown of each asset, by type and LUID."""
-        rows = self.assembly.rows(self.now)
+        rows = self.merged.rows(self.now)
         found = rows.to_pylist() if rows is not None else []
         assert len({(row["asset_type"], row["asset_id"]) for row in found}) == len(found)
         return {(row["asset_type"], row["asset_id"]): row for row in found}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.collector import Collector, State
+from exporter.collector import Collector, State, StateHistory
 from exporter.collectors import discover
 from exporter.collectors.content.recalling import RECALLED_SECONDS
 from exporter.exposition.state_store import StateStore
@@ -19,7 +19,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.totals import instant
 from exporter.pagedata.answers import PageAnswers
 from exporter.poller.context import PollContext
-from exporter.poller.page_queries import FORGET_SECONDS, Recollection
+from exporter.poller.page_queries import FORGET_SECONDS, PageQueries
 from tests.history.test_file import held
 
 NOW = 1_763_548_200.0
@@ -32,14 +32,14 @@ HOUR = "INSERT INTO people_by_hour VALUES (TIMESTAMP '2025-11-19 10:00:00', 1, 7
 class Asked:
     """A history, and what the pages were told of it; the states of ``asked`` are ``dear`` and ``cheap``."""
 
-    recollection: Recollection
+    queries: PageQueries
     history: History
     answers: PageAnswers
 
     def recall(self, now: float) -> list[float | None]:
         """Ask, and return when each of both states was answered last."""
-        self.recollection.recall({("asked", 0): ROWS, ("asked", 1): ROWS}, {}, now)
-        found = [self.answers.of(f"asked/{index}").get("repository") for index in (0, 1)]
+        self.queries.run({("asked", 0): ROWS, ("asked", 1): ROWS}, {}, now)
+        found = [self.answers.of(page).get("repository") for page in ("dear", "cheap")]
         return [None if answer is None else answer.queried_at for answer in found]
 
     def people(self) -> int:
@@ -57,13 +57,16 @@ class Row:
 
 def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> Asked:
     """Return a history that is ready, with a state whose question may be broken, and one whose question is not."""
-    states = (State(Row, (), "", recalls=dear, recalls_seconds=3600.0), State(Row, (), "", recalls=QUESTION))
+    states = (
+        State(Row, (), "", history=StateHistory(page="dear", page_sql=dear, page_seconds=3600.0)),
+        State(Row, (), "", history=StateHistory(page="cheap", page_sql=QUESTION)),
+    )
     collectors = {"asked": Collector("asked", "", states=states), "http_requests": discover()["http_requests"]}
     history = History(HistoryFile(path, Limits(patience_seconds=0.0)), collectors, privacy or Privacy())
     history.prepare(instant(NOW))
     store = StateStore(["repository"], version="0", library="0", started_at=NOW)
     context = PollContext(history, collectors, store, lambda: NOW)
-    return Asked(Recollection("repository", context), history, context.answers)
+    return Asked(PageQueries("repository", context), history, context.answers)
 
 
 def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
     assert there.recall(NOW) == [NOW, NOW]
     assert there.recall(NOW + 3599) == [NOW, NOW + 3599]
     assert there.recall(NOW + 3600) == [NOW + 3600, NOW + 3600]
-    content = [state.recalls_seconds for state in discover()["content"].states if state.recalls]
+    content = [state.history.page_seconds for state in discover()["content"].states if state.history.page]
     assert content == [RECALLED_SECONDS] * 2 == [3600.0] * 2
 
 
@@ -82,7 +85,7 @@ def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
     with capture_logs() as logs:
         assert there.recall(NOW) == [None, NOW]
         assert there.recall(NOW + 3600) == [None, NOW + 3600]
-    assert [line["asked"] for line in logs] == ["asked/0"]
+    assert [line["query"] for line in logs] == ["dear"]
     assert there.answers.usage() is not None
     with there.history.writing(instant(NOW)) as writer:
         writer.incident("test", "written all the same")
@@ -102,7 +105,7 @@ def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
     there = asked(tmp_path / "history.duckdb")
     with capture_logs() as logs, held(there.history.file.path):
         assert there.recall(NOW) == [None, None]
-    assert [line["asked"] for line in logs] == ["the file"]
+    assert [line["query"] for line in logs] == ["the file"]
     assert there.recall(NOW + 1) == [NOW + 1, NOW + 1]
 
 
@@ -112,20 +115,20 @@ def test_people_are_forgotten_whatever_is_collected(tmp_path: Path, source_at: o
     there = asked(tmp_path / "history.duckdb")
     with there.history.asking(instant(NOW)) as writer:
         writer.connection.execute(HOUR)
-    there.recollection.forget(NOW, None, exact=False)
+    there.queries.forget(NOW, None, exact=False)
     assert there.people() == 1
     later = NOW + timedelta(days=10).total_seconds()
-    there.recollection.forget(later, source_at, exact=True)  # type: ignore[arg-type]
+    there.queries.forget(later, source_at, exact=True)  # type: ignore[arg-type]
     assert there.people() == 0
 
 
 def test_forgetting_comes_hourly(tmp_path: Path) -> None:
     """Between exact polls the file is not opened for it but once an hour; people that are hidden go at once."""
     there = asked(tmp_path / "history.duckdb", privacy=Privacy(users="none"))
-    there.recollection.forget(NOW, None, exact=False)
+    there.queries.forget(NOW, None, exact=False)
     with there.history.asking(instant(NOW)) as writer:
         writer.connection.execute(HOUR)
-    there.recollection.forget(NOW + FORGET_SECONDS - 1, None, exact=True)
+    there.queries.forget(NOW + FORGET_SECONDS - 1, None, exact=True)
     assert there.people() == 1
-    there.recollection.forget(NOW + FORGET_SECONDS, None, exact=False)
+    there.queries.forget(NOW + FORGET_SECONDS, None, exact=False)
     assert there.people() == 0

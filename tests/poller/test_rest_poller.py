@@ -400,7 +400,7 @@ def test_a_history_that_is_busy(rig: RestRig) -> None:
 def test_a_defect_of_ours(rig: RestRig) -> None:
     """A poll that ends for a reason that nobody foresaw is a failure of what it should have told."""
     rig.poll()
-    rig.poller._confess("internal error: KeyError")
+    rig.poller._publish_bug("internal error: KeyError")
     assert rig.status().error == "internal error: KeyError"
     assert not rig.status().success
     assert rig.store.status.all_tried()
@@ -441,5 +441,5 @@ def test_other_sites_after_a_reload(rig: RestRig) -> None:
     """What a source told is forgotten at once where another is asked from now on."""
     rig.poll()
     assert rig.assets()
-    rig.assembly.forget("rest")
+    rig.merged.forget("rest")
     assert rig.assets() == {}

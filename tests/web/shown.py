@@ -15,12 +15,12 @@ from exporter.collectors.assets.samples import expose
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.answers import HistoryAnswer, PageAnswers, usage_of
-from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
+from exporter.pagedata.builder import ASSETS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({"assets", "http_requests", "active_users", "content"})
+EVERYTHING = frozenset({ASSETS, REQUESTS, VIEWS, WORKBOOKS})
 HOURS = 8 * 24
 
 
@@ -105,9 +105,13 @@ def some_pages(
     rows, blocks = estate_and_blocks(estate)
     answers = PageAnswers()
     if told:
-        answers.set(ASSETS, "repository", HistoryAnswer(refreshes(rows), NOW))
-        answers.set(WORKBOOKS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")}))
-        answers.set(VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")}))
+        answers.set("assets", ASSETS, "repository", HistoryAnswer(refreshes(rows), NOW))
+        answers.set(
+            "content", WORKBOOKS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
+        )
+        answers.set(
+            "content", VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
+        )
         answers.set_usage(usage_of(requests(), people(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400))
     shown: list[AnyBlock] = [*blocks, *seen(text)]
     return PageDataBuilder(

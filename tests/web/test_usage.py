@@ -41,7 +41,7 @@ def known_for(days: float) -> PageData:
 @pytest.mark.parametrize("of_content", LISTS)
 def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
     """Where requests are not archived, no content is listed, neither as opened nor as unused: one sentence says so."""
-    pages = some_pages(watched=EVERYTHING - {"http_requests"})
+    pages = some_pages(watched=EVERYTHING - {"requests"})
     page = shown(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
     assert notice.startswith("The collector http_requests is switched off")

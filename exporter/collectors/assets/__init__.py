@@ -1,6 +1,6 @@
 """Assets: how fresh the data of each workbook, published data source and flow is, and what was promised of it."""
 
-from exporter.collector import Collector, State
+from exporter.collector import Collector, State, StateFromRest, StateHistory
 from exporter.collectors.assets.inventory import assets_of
 from exporter.collectors.assets.judging import judge
 from exporter.collectors.assets.learning import LEARNS
@@ -21,12 +21,9 @@ COLLECTOR = Collector(
             SQL,
             FAMILIES,
             expose,
-            learns=LEARNS,
-            recalls=RECALLS,
-            inventoried=assets_of,
-            remembers=known_refreshes,
-            merge=merge,
-            judge=judge,
+            history=StateHistory(context_sql=LEARNS, page="assets", page_sql=RECALLS),
+            rest=StateFromRest(assets_of, known_refreshes, merge),
+            audit=judge,
         ),
     ),
 )

@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collector import Promises
 from exporter.collectors._columns import MICROSECONDS, Instants, instants, texts
 from exporter.collectors.assets.describing import promised
 from exporter.collectors.assets.samples import HOUR
+from exporter.freshness import Promises
 
 HEALTHY, WARNING, CRITICAL, LIVE, UNKNOWN = STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 """What an asset may be found to be: Unknown has data, of which nobody says when it was refreshed."""

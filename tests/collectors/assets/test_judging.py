@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from exporter.collector import Context, Promises
+from exporter.collector import Context
 from exporter.collectors.assets import COLLECTOR
 from exporter.collectors.assets.judging import SCHEMA, STATUSES, judge
 from exporter.config.freshness import Promise
-from exporter.freshness import promises
+from exporter.freshness import Promises, promises
 from tests.collectors.assets.test_samples import NOON, assets
 from tests.collectors.repositories import SITES, samples
 
