@@ -82,13 +82,13 @@ class Agent:
         source = Rest(Login(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")
-        present = EvaluationContext(
+        context = EvaluationContext(
             store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
         )
         self.told = [Overheard(url) for url in urls]
-        self.rule_manager = RuleManager(self.told, history, present, NotificationOptions(), lambda: self.now)
+        self.rule_manager = RuleManager(self.told, history, context, NotificationOptions(), lambda: self.now)
 
-    def look(self) -> float:
+    def version(self) -> float:
         """Look once and tell every Alertmanager; return the processor seconds of both."""
         self.now += EVALUATION_SECONDS
         begun = time.process_time()
@@ -171,13 +171,13 @@ def main() -> None:
     with takers() as urls, tempfile.TemporaryDirectory() as folder:
         agent = Agent(Path(folder), sys.argv[2], urls, float(sys.argv[1]))
         polled = _peak()
-        looks = [agent.look() for _ in range(LOOKS)]
+        looks = [agent.version() for _ in range(LOOKS)]
         peak = _peak()
         agent.told[0].listening = True
         for _ in range(A_MINUTE):
-            agent.look()
+            agent.version()
         bodies = [b"[" + b",".join(text for _, text in batch) + b"]" for batch in batches(agent.told[0].alerts)]
-        firing = sum(1 for _ in agent.rule_manager.memory.states.firing())
+        firing = sum(1 for _ in agent.rule_manager.store.states.firing())
         steady = looks[-3 * A_MINUTE :]
         print(
             json.dumps(

@@ -148,7 +148,7 @@ def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> It
 
 def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
     """Say what an Alertmanager answers. Raises NotificationFailed."""
-    yield f"Alertmanager {alertmanager.look()} answers"
+    yield f"Alertmanager {alertmanager.version()} answers"
     if send_test_alert:
         sent = alertmanager.send([_test_alert(time.time())])
         if sent.failure:

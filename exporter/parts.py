@@ -73,7 +73,7 @@ def options(configuration: Configuration) -> NotificationOptions:
         return NotificationOptions()
     names = configuration.privacy.users == "name"
     return NotificationOptions(
-        settings.runbook_url, settings.owner_email_label, says_errors=names, dashboard_url=settings.dashboard_url
+        settings.runbook_url, settings.owner_email_label, include_errors=names, dashboard_url=settings.dashboard_url
     )
 
 

@@ -13,7 +13,7 @@ from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
 from exporter.alerting.store import AlertStore
-from exporter.collector import Collector, StateKey
+from exporter.collector import Collector, StateKey, asset_state
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
 from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
@@ -29,7 +29,6 @@ from exporter.poller.rest_poller import RestPoller
 from exporter.repository.source import Repository
 from exporter.rest.source import Rest
 
-ASSETS = "assets"
 NEVER = float("inf")
 
 
@@ -51,27 +50,32 @@ class Standing:
         self.answers.retain(collectors)
 
     def sources(self, collectors: Mapping[str, Collector]) -> SourceStates:
-        """Return what is polled now, and what of it tells of assets."""
+        """Return the sources that are polled now, and which of them report assets."""
         tried = {status.name: status for status in self.store.status.sources() if status.tried_at is not None}
-        runs = {name: self.store.status.collector(ASSETS, name) for name in tried}
+        assets = asset_state(collectors)
+        runs = {name: self.store.status.collector(assets[0], name) if assets else None for name in tried}
         return SourceStates(
-            frozenset(collectors),
+            assets is not None,
             {name: status.up for name, status in tried.items()},
-            # Of many sites one may fail: the REST API tells of the others.
+            # Of many sites one may fail: the REST API reports the others.
             {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
             self.store.status.all_tried() and all(run is not None and run.success for run in runs.values()),
             not self.store.status.all_tried(),
+            tuple(name for name, collector in collectors.items() if collector.from_rest),
         )
 
     def assets(self, now: float) -> pa.Table:
-        """Return the rows of all assets, of whatever source; none where no source has told of them."""
-        tables = (merged.rows(now) for (name, _), merged in self.merged_states.items() if name == ASSETS)
-        return next((rows for rows in tables if rows is not None), ARROW_SCHEMA.empty_table())
+        """Return the rows of all assets of all sources; empty before the first poll."""
+        rows = merged.rows(now) if (merged := self._merged_assets()) else None
+        return ARROW_SCHEMA.empty_table() if rows is None else rows
 
     def assets_and_blocks(self, now: float) -> tuple[pa.Table, Sequence[AnyBlock]] | None:
-        """Return the rows of all assets and the blocks made of them; None where no source has told of them."""
-        pairs = (merged.rows_and_blocks(now) for (name, _), merged in self.merged_states.items() if name == ASSETS)
-        return next((both for both in pairs if both is not None), None)
+        """Return the rows of all assets and the blocks made of them; None before the first poll."""
+        return merged.rows_and_blocks(now) if (merged := self._merged_assets()) else None
+
+    def _merged_assets(self) -> MergedState | None:
+        key = asset_state(self.known)
+        return self.merged_states.get(key) if key else None
 
     def show_notifications(self, blocks: Iterable[Block], now: float) -> None:
         """Show how notifying goes."""
@@ -100,13 +104,13 @@ class Working:
 def put_to_work(configuration: Configuration, standing: Standing, before: Working | None = None) -> Working:
     """Make what a configuration asks for; nothing begins yet. Raises ConfigurationError."""
     chosen = parts.enabled(configuration, standing.known)
-    kept = configuration.history.retention
+    retention = configuration.history.retention
     history = History(
         standing.file,
         chosen,
         parts.privacy(configuration),
         configuration.pseudonym_key_file,
-        timedelta(seconds=kept) if kept else None,
+        timedelta(seconds=retention) if retention else None,
     )
     history.pseudonyms = parts.pseudonyms(configuration)
     shared = PollContext(
@@ -159,7 +163,7 @@ def _notifier(
     if configuration.alertmanager is None:
         return None
     receivers: Sequence[Alertmanager] = [Alertmanager(login) for login in parts.alertmanagers(configuration)]
-    present = EvaluationContext(
+    context = EvaluationContext(
         standing.store.blocks,
         standing.assets,
         lambda: standing.sources(chosen),
@@ -167,5 +171,5 @@ def _notifier(
         standing.store.set_firing,
     )
     # It is used by one of the two at a time: this one begins when that one has ended.
-    memory = before.rule_manager.memory if before and before.rule_manager else AlertStore(standing.tempo.rules)
-    return RuleManager(receivers, history, present, parts.options(configuration), time.time, memory)
+    store = before.rule_manager.store if before and before.rule_manager else AlertStore(standing.tempo.rules)
+    return RuleManager(receivers, history, context, parts.options(configuration), time.time, store)

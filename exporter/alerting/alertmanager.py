@@ -122,7 +122,7 @@ class Alertmanager:
             sent.failure = str(error)
         return sent
 
-    def look(self) -> str:
+    def version(self) -> str:
         """Return its version. Raises NotificationFailed."""
         answer = self._ask("GET", STATUS_PATH, None, STATUS_BYTES)
         if answer.status != httpx.codes.OK:
@@ -145,14 +145,14 @@ class Alertmanager:
         # What stands before Alertmanager may dislike a word in this batch, or everything: an empty batch tells the two.
         if not answer.is_refusal and (answer.status == TOO_MANY or not self._answer_to(b"[]").is_yes):
             raise self._failed(answer.no)
-        return answer.said or f"HTTP {answer.status}"
+        return answer.error_text or f"HTTP {answer.status}"
 
     def _answer_to(self, body: bytes) -> Answer:
         try:
             return self._ask("POST", ALERTS_PATH, body, REASON_BYTES)
         except _BrokenOff:
             # Who refuses before he has read it all may be gone before his reason is read: looking has nothing to read.
-            self.look()
+            self.version()
             raise
 
     def _ask(self, method: str, path: str, body: bytes | None, bound: int) -> Answer:

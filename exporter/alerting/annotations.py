@@ -1,6 +1,6 @@
-"""What is said of an alert beyond its labels: what no metric can carry.
+"""Annotations of alerts: summary, description, runbook and dashboard.
 
-Of assets: whose they are, who must be told besides, what Tableau said of the refresh that failed.
+Of assets also the owner, the owners of workbooks downstream, and Tableau's error message of the failed refresh.
 """
 
 import re
@@ -18,22 +18,22 @@ from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import Assets
 from exporter.texts import one_line, span
 
-LONGEST_ERROR = 1000
+MAX_ERROR = 1000
 OF_EXTRACTS = {"job": "list of refresh jobs", "metadata": "Metadata API"}
 ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
     "workbook": OF_EXTRACTS,
     "datasource": OF_EXTRACTS,
     "flow": {"flow_run": "list of flow runs"},
 }
-"""Which freshness sources know how old the data of a type of asset is, in their order, and what texts call them."""
+"""The freshness sources of each type of asset, in their order, and their names in texts."""
 _PLACE = re.compile(r"{(\w+)[^{}]*}")
 
 
 @dataclass(frozen=True)
 class AssetContext:
-    """What is known of assets at one instant: as the rules see them, and as their sources report them.
+    """The assets at one instant: as the rules have them, and their owners.
 
-    ``silent`` are the freshness sources that have been silent for too long, and since when (Unix seconds).
+    ``silent`` are the freshness sources that were not read for too long, and since when (Unix seconds).
     """
 
     assets: Assets | None = None
@@ -47,8 +47,8 @@ class AssetContext:
         site, _, asset_type, asset_id, *_ = self.assets.labels
         return {key: row for row, key in enumerate(zip(site, asset_type, asset_id, strict=True))}
 
-    def promised(self, key: AssetKey) -> dict[str, float]:
-        """Return the hours that were promised of an asset, by severity."""
+    def sla(self, key: AssetKey) -> dict[str, float]:
+        """Return the SLA of an asset in hours, by severity."""
         row = self._seen.get(key)
         if row is None or self.assets is None:
             return {}
@@ -58,7 +58,7 @@ class AssetContext:
     def silent_sources(self, key: AssetKey) -> Iterator[tuple[str, float]]:
         """Yield name and last success of the silent sources that an asset's age depends on.
 
-        None where the repository knows the age.
+        None where the repository has the age.
         """
         row = self._seen.get(key)
         if row is not None and self.assets is not None and self.assets.freshness_sources[row] == "repository":
@@ -71,9 +71,9 @@ class AssetContext:
 
 @dataclass(frozen=True)
 class Annotator:
-    """Says it; ``errors`` are what Tableau said of refreshes.
+    """Makes annotations; ``errors`` are Tableau's messages of failed refreshes.
 
-    ``runbook_url`` is where runbooks stand, ``dashboard_url`` where Grafana answers, if at all.
+    ``runbook_url`` is the address of the runbooks, ``dashboard_url`` that of Grafana, where configured.
     """
 
     known: AssetContext
@@ -82,62 +82,62 @@ class Annotator:
     dashboard_url: str | None = None
 
     def annotations(self, rule: Rule, labels: Pairs, value: float) -> dict[str, str]:
-        """Return what is said of an alert."""
+        """Return the annotations of an alert."""
         of = dict(labels)
-        said = self._of_asset(of, value) if rule.about_asset else {}
-        words = _Words(
-            of | _figures(value) | {"owner": said.get("owner") or of.get("content_owner", "unknown")},
+        error_text = self._of_asset(of, value) if rule.about_asset else {}
+        words = _Placeholders(
+            of | _figures(value) | {"owner": error_text.get("owner") or of.get("content_owner", "unknown")},
             {
-                "promises": lambda: _promises(self.known.promised(asset_key(of))),
+                "promises": lambda: _sla_text(self.known.sla(asset_key(of))),
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
             },
         )
         runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
         dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
         texts = {"summary": rule.summary.format_map(words), "description": rule.description.format_map(words)}
-        return bounded_annotations(texts | said | runbook | dashboard)
+        return bounded_annotations(texts | error_text | runbook | dashboard)
 
     def _of_asset(self, labels: Mapping[str, str], value: float) -> dict[str, str]:
         key, known = asset_key(labels), self.known
         owner = known.owners.owner(key)
-        said = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
+        error_text = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
         if labels["alertname"] == "TableauAssetStale":
-            promised = known.promised(key).get(labels["severity"])
-            said |= {"hours": f"{value:.1f}", "promised": "" if promised is None else f"{promised:g}"}
-        said["downstream"], said["downstream_owners"] = known.owners.users(key)
-        return {name: text for name, text in said.items() if text}
+            promised = known.sla(key).get(labels["severity"])
+            error_text |= {"hours": f"{value:.1f}", "promised": "" if promised is None else f"{promised:g}"}
+        error_text["downstream"], error_text["downstream_owners"] = known.owners.users(key)
+        return {name: text for name, text in error_text.items() if text}
 
 
 def runbook_of(runbook_url: str | None, alert: str) -> str:
-    """Return the address of an alert's runbook; empty where it is not known where runbooks are."""
+    """Return the address of an alert's runbook; empty where none is configured."""
     return f"{runbook_url}/{alert}.md" if runbook_url else ""
 
 
 def _dashboard(rule: Rule, labels: Mapping[str, str]) -> str:
-    """Return the path of the dashboard that shows what an alert speaks of, as the rules of Prometheus write it."""
+    """Return the path of the dashboard of an alert, as in the Prometheus rules."""
     if not rule.chosen:
         return "/d/tableau-agent"
     return f"/d/tableau-freshness?{urlencode({f'var-{name}': labels.get(name, '') for name in rule.chosen})}"
 
 
-def bare_annotations(rule: Rule, labels: Pairs) -> dict[str, str]:
-    """Return what can be said of any alert of a rule, whatever its description asks for."""
+def summary_alone(rule: Rule, labels: Pairs) -> dict[str, str]:
+    """Return the summary alone, which cannot fail."""
     of = dict(labels)
     return bounded_annotations({"summary": _PLACE.sub(lambda found: of.get(found[1], ""), rule.summary)})
 
 
 def asset_key(labels: Mapping[str, str]) -> AssetKey:
-    """Return what an asset is told by."""
+    """Return the key of an asset."""
     return labels.get("site", ""), labels.get("asset_type", ""), labels.get("asset_id", "")
 
 
 def error_text(notes: str) -> str:
-    """Return what Tableau said of a refresh, in one line of bounded length."""
-    return one_line(notes)[:LONGEST_ERROR]
+    """Return Tableau's error message in one line of bounded length."""
+    return one_line(notes)[:MAX_ERROR]
 
 
-class _Words(dict[str, str]):
-    """What stands in a text; what is not known is left out, and what costs something is found out when asked for."""
+class _Placeholders(dict[str, str]):
+    """Values of placeholders in a text; unknown ones are empty, expensive ones are computed when used."""
 
     def __init__(self, words: Mapping[str, str], costly: Mapping[str, Callable[[], str]]) -> None:
         super().__init__(words)
@@ -151,7 +151,7 @@ def _figures(value: float) -> dict[str, str]:
     return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value)}
 
 
-def _promises(promised: Mapping[str, float]) -> str:
+def _sla_text(promised: Mapping[str, float]) -> str:
     hours = {
         severity: f"{promised[severity]:g}" if severity in promised else "no" for severity in ("critical", "warning")
     }

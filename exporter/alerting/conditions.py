@@ -63,7 +63,8 @@ def collector_failing(view: MetricSnapshot) -> RuleResult:
     """Find collectors that give nothing although their sources answer."""
     if _repository_silent(view):
         return RuleResult({})
-    follow = {(("collector", "assets"),)} if view.sources.up.get("rest") is False else set()
+    followers = view.sources.from_rest if view.sources.up.get("rest") is False else ()
+    follow = {(("collector", name),) for name in followers}
     failing = {pairs: value for pairs, value in view.samples(families.COLLECTOR_SUCCESS) if value == 0}
     return RuleResult({pairs: value for pairs, value in failing.items() if pairs not in follow})
 
@@ -155,9 +156,9 @@ def changed_nothing(view: MetricSnapshot) -> RuleResult:
 
 def freshness_source_silent(view: MetricSnapshot) -> RuleResult:
     """Find freshness sources that have been silent for too long, by site; unknown while none is published."""
-    holding = {pairs: view.now - at for pairs, at in silent_sources(view).items()}
+    firing_series = {pairs: view.now - at for pairs, at in silent_sources(view).items()}
     unknown = "rest" in view.sources.up and not view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
-    return RuleResult(holding, always if unknown else never)
+    return RuleResult(firing_series, always if unknown else never)
 
 
 def silent_sources(view: MetricSnapshot) -> dict[Pairs, float]:
@@ -175,10 +176,10 @@ def archive_lagging(view: MetricSnapshot) -> RuleResult:
 
 def purge_risk(view: MetricSnapshot) -> RuleResult:
     """Find an archive that has stood still for long, measured by how long the repository keeps requests."""
-    kept = view.past.kept
-    if kept is None:
+    retention = view.past.retention
+    if retention is None:
         return RuleResult({})
-    return _single(_lag(view), lambda seconds: seconds > max(PURGE_RISK_RATIO * kept, PURGE_RISK_LEAST_SECONDS))
+    return _single(_lag(view), lambda seconds: seconds > max(PURGE_RISK_RATIO * retention, PURGE_RISK_LEAST_SECONDS))
 
 
 def possibly_lost(view: MetricSnapshot) -> RuleResult:
@@ -196,13 +197,13 @@ def file_suffered(view: MetricSnapshot) -> RuleResult:
     return _grown(view, families.INCIDENTS, 0, lambda kind: kind in SUFFERED)
 
 
-def take_up(past: SampleWindow, view: MetricSnapshot) -> None:
+def record_samples(past: SampleWindow, view: MetricSnapshot) -> None:
     """Let what is asked for later be remembered."""
     for family in COUNTED:
-        past.see(family.name, view.samples(family), view.now)
+        past.record(family.name, view.samples(family), view.now)
     last, oldest = _last_poll(view), view.value(families.REPOSITORY_OLDEST)
     if last is not None and oldest is not None:
-        past.see_kept(last - oldest, view.now)
+        past.record_retention(last - oldest, view.now)
 
 
 def _single(value: float | None, condition: Callable[[float], bool]) -> RuleResult:

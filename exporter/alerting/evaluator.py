@@ -1,6 +1,6 @@
-"""The agent's own alerts: every quarter of a minute the rules look at what is shown, and couriers tell what they find.
+"""Evaluates the agent's own alerting rules every 15 seconds; notifiers send the alerts.
 
-What is new is written to the history first: an agent that is killed in between goes on where it was.
+Changes are written to the history first: an agent that is killed in between continues where it was.
 """
 
 import queue
@@ -15,7 +15,7 @@ import structlog
 
 from exporter import agent_families as families
 from exporter.alerting import conditions
-from exporter.alerting.annotations import Annotator, AssetContext, asset_key, bare_annotations, runbook_of
+from exporter.alerting.annotations import Annotator, AssetContext, asset_key, runbook_of, summary_alone
 from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import Delivery, Notifier, Outbox, Receiver
 from exporter.alerting.owners import AssetKey, Owners
@@ -25,6 +25,7 @@ from exporter.alerting.store import AlertStore
 from exporter.exposition.state_store import AnyBlock
 from exporter.history.alerting import OWNER_EMAIL, Alert
 from exporter.history.history import History
+from exporter.log_once import LogOnce
 from exporter.metrics import Block, Labels, single
 from exporter.status import FiringAlert
 
@@ -32,71 +33,67 @@ log = structlog.get_logger()
 
 EVALUATION_SECONDS = 15.0
 EVERYTHING, GROWTH = "any alert", "what grew within an hour"
-"""What takes the place of a rule's name where more than one cannot be evaluated."""
+"""Values of the label ``rule`` where more than one rule cannot be evaluated."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """Which rules are looked at, and how often."""
+    """Which rules are evaluated, and how often."""
 
     rules: Sequence[Rule] = RULES
     interval_seconds: float = EVALUATION_SECONDS
 
 
-def _nowhere(_alerts: Sequence[FiringAlert]) -> None:
-    """Show them nowhere."""
-
-
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What is known at an instant (Unix seconds): what is shown, of assets also the rows; and what is polled.
+    """Inputs of the rules at an instant (Unix seconds): published blocks, rows of assets, and the sources.
 
-    ``show`` takes what is shown of the notifications, ``show_firing`` the alerts that fire.
+    ``publish`` publishes the metrics of notifications, ``publish_firing`` the firing alerts.
     """
 
     blocks: Callable[[float], Iterable[AnyBlock]]
     assets: Callable[[float], pa.Table]
     sources: Callable[[], SourceStates]
-    show: Callable[[Sequence[Block], float], None]
-    show_firing: Callable[[Sequence[FiringAlert]], None] = _nowhere
+    publish: Callable[[Sequence[Block], float], None]
+    publish_firing: Callable[[Sequence[FiringAlert]], None] = lambda _alerts: None
 
 
 @dataclass(frozen=True)
 class NotificationOptions:
-    """How it is told; ``says_errors`` allows what Tableau wrote, which may name people."""
+    """Content of notifications; ``include_errors`` allows Tableau's error messages, which may name people."""
 
     runbook_url: str | None = None
     owner_email_label: bool = False
-    says_errors: bool = True
+    include_errors: bool = True
     dashboard_url: str | None = None
 
 
 class RuleManager:
-    """Looks, remembers and tells. Only its own thread, or a test, calls ``step``; ``memory`` outlives it."""
+    """Evaluates rules, stores alerts, hands them to notifiers. One thread calls ``step``; ``store`` outlives it."""
 
     def __init__(
         self,
         receivers: Sequence[Receiver],
         history: History,
-        present: EvaluationContext,
+        context: EvaluationContext,
         options: NotificationOptions,
         clock: Callable[[], float],
-        memory: AlertStore | None = None,
+        store: AlertStore | None = None,
     ) -> None:
-        self.memory = memory or AlertStore()
+        self.store = store or AlertStore()
         self._history = history
-        self._present = present
-        self._manner = options
+        self._context = context
+        self._options = options
         self._clock = clock
-        self._rules = {rule.name: rule for rule in (*self.memory.rules, NOT_EVALUATED)}
-        self._receipts: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        self.notifiers = [Notifier(receiver, clock, self._receipts) for receiver in receivers]
+        self._rules = {rule.name: rule for rule in (*self.store.rules, NOT_EVALUATED)}
+        self._deliveries: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self.notifiers = [Notifier(receiver, clock, self._deliveries) for receiver in receivers]
         self.known = AssetContext()
-        """What the last look saw of assets."""
-        self._broken: set[str] = set()
-        self._speechless: set[str] = set()
+        """The assets as of the last evaluation."""
+        self._failing = LogOnce()
+        self._undescribed = LogOnce()
 
     @property
     def urls(self) -> list[str]:
@@ -104,145 +101,146 @@ class RuleManager:
         return [notifier.url for notifier in self.notifiers]
 
     def run(self, stopped: threading.Event, interval_seconds: float) -> None:
-        """Look and tell until told to stop; what is not written by then is tried once more."""
+        """Evaluate until stopped; unwritten changes are tried once more at the end."""
         for notifier in self.notifiers:
-            # Nobody waits at the end for an Alertmanager that does not answer.
-            threading.Thread(target=notifier.run, args=(stopped, interval_seconds), name="courier", daemon=True).start()
+            # A daemon: the end does not wait for an Alertmanager that does not answer.
+            threading.Thread(
+                target=notifier.run, args=(stopped, interval_seconds), name="notifier", daemon=True
+            ).start()
         while not stopped.is_set():
             try:
                 self.step()
             except Exception:
-                log.exception("looking for alerts failed for a reason that is a defect of this program")
+                log.exception("evaluating alert rules failed: unexpected error (bug)")
             self._wake()
             stopped.wait(interval_seconds)
         self._wake()
-        self._take_receipts()
-        self.memory.write(self._history, self._clock(), self._tasks, at_once=True)
+        self._read_deliveries()
+        self.store.write(self._history, self._clock(), self._tasks, at_once=True)
 
     def step(self) -> None:
-        """Look once, write what is new, and lay out what must be told."""
-        now, memory = self._clock(), self.memory
-        self._take_receipts()
-        memory.remember(self._history, now)
-        self._look(now)
-        memory.states.forget(self.urls, now)
+        """Evaluate once, write changes, and fill the outbox."""
+        now, store = self._clock(), self.store
+        self._read_deliveries()
+        store.restore(self._history, now)
+        self._evaluate(now)
+        store.states.forget(self.urls, now)
         try:
-            memory.write(self._history, now, self._tasks)
+            store.write(self._history, now, self._tasks)
         finally:
-            # Whatever becomes of the file.
-            self._lay_out(now)
-            self._present.show(self._blocks(), now)
-            runbook_url = self._manner.runbook_url
-            self._present.show_firing([_shown(alert, runbook_url) for alert in memory.states.firing()])
+            # Also where the file cannot be written.
+            self._fill_outbox(now)
+            self._context.publish(self._blocks(), now)
+            runbook_url = self._options.runbook_url
+            self._context.publish_firing([_firing(alert, runbook_url) for alert in store.states.firing()])
 
-    def _look(self, now: float) -> None:
+    def _evaluate(self, now: float) -> None:
         broken: dict[Pairs, float] = {}
-        view = self._found(EVERYTHING, lambda: self._view(now))
+        view = self._try(EVERYTHING, lambda: self._snapshot(now))
         if view is None:
             broken[("rule", EVERYTHING),] = 1.0
         else:
-            if self._found(GROWTH, lambda: self._take_up(view)) is None:
+            if self._try(GROWTH, lambda: self._record_samples(view)) is None:
                 broken[("rule", GROWTH),] = 1.0
-            for rule in self.memory.rules:
-                found = self._found(rule.name, partial(rule.find, view))
+            for rule in self.store.rules:
+                found = self._try(rule.name, partial(rule.find, view))
                 if found is None:
                     broken[("rule", rule.name),] = 1.0
                     continue
-                # An agent that has just begun knows too little to say that something is over.
-                self._go_on(rule, RuleResult(found.holding, always) if view.sources.awaited else found, now)
-        # While nothing is seen at all, nobody knows which rule would fail.
-        self._go_on(NOT_EVALUATED, RuleResult(broken, always if view is None else never), now)
-        self._broken = {name for ((_, name),) in broken}
-        self.memory.states.drop_unknown(now)
+                # Before the first poll of every source it is unknown which alerts are over.
+                self._apply(rule, RuleResult(found.firing_series, always) if view.sources.awaited else found, now)
+        # Without a snapshot it is unknown which rule would fail.
+        self._apply(NOT_EVALUATED, RuleResult(broken, always if view is None else never), now)
+        self._failing.retain({name for ((_, name),) in broken})
+        self.store.states.resolve_unknown(now)
 
-    def _view(self, now: float) -> MetricSnapshot:
-        """Take up what is shown, and what is told of assets."""
-        view = MetricSnapshot(self._present.blocks(now), now, self.memory.past, self._present.sources())
-        rows = self._present.assets(now)
+    def _snapshot(self, now: float) -> MetricSnapshot:
+        """Return the published metrics, and keep what annotations need of assets."""
+        view = MetricSnapshot(self._context.blocks(now), now, self.store.past, self._context.sources())
+        rows = self._context.assets(now)
         owners = self.known.owners if rows is self.known.owners.rows else Owners(rows)
         self.known = AssetContext(view.assets, owners, conditions.silent_sources(view))
         return view
 
-    def _take_up(self, view: MetricSnapshot) -> bool:
-        conditions.take_up(self.memory.past, view)
+    def _record_samples(self, view: MetricSnapshot) -> bool:
+        conditions.record_samples(self.store.past, view)
         return True
 
-    def _found(self, name: str, find: Callable[[], T]) -> T | None:
-        """Return what is looked for; None where that fails, which is said once."""
+    def _try(self, name: str, find: Callable[[], T]) -> T | None:
+        """Return the result of an evaluation; None where it fails, which is logged once."""
         try:
             return find()
         except Exception:
-            if name not in self._broken:
-                log.exception("an alert could not be looked for, and stays as it is", alert=name)
+            if self._failing.is_new(name):
+                log.exception("rule not evaluated; its alerts stay as they are: unexpected error (bug)", rule=name)
             return None
 
-    def _go_on(self, rule: Rule, found: RuleResult, now: float) -> None:
-        for alert in self.memory.states.step(rule, found, now):
+    def _apply(self, rule: Rule, found: RuleResult, now: float) -> None:
+        for alert in self.store.states.step(rule, found, now):
             email = ""
-            if rule.about_asset and self._manner.owner_email_label:
+            if rule.about_asset and self._options.owner_email_label:
                 email = self.known.owners.owner(asset_key(dict(alert.series))).email
-            self.memory.states.fire(alert, {OWNER_EMAIL: email} if email else {})
+            self.store.states.fire(alert, {OWNER_EMAIL: email} if email else {})
 
     def _tasks(self) -> Mapping[AssetKey, Sequence[int]]:
-        """Return the tasks of the assets about which an alert fires."""
-        if not self._manner.says_errors:
+        """Return the refresh tasks of the assets with a firing alert."""
+        if not self._options.include_errors:
             return {}
-        keys = (asset_key(dict(alert.series)) for alert in self.memory.states.firing())
+        keys = (asset_key(dict(alert.series)) for alert in self.store.states.firing())
         return {key: self.known.owners.tasks(key) for key in keys if key[2]}
 
-    def _lay_out(self, now: float) -> None:
-        """Say what must be told from now on."""
-        states = self.memory.states
+    def _fill_outbox(self, now: float) -> None:
+        """Replace the notifications that are sent from now on."""
+        states = self.store.states
         notifications = [
             Notification(alert.labels, {}, fired_at, None, alert.value)
-            for alert in states.sent_as_firing(now)
+            for alert in states.firing_to_send(now)
             if (fired_at := alert.fired_at) is not None
         ]
         for alert in states.ended():
             owed = states.owed(alert, self.urls, now)
             if alert.fired_at is not None:
                 notifications.append(Notification(alert.labels, {}, alert.fired_at, alert.ended_at, alert.value, owed))
-        # What was known while it was allowed to be said may still be there.
-        errors = self.memory.errors if self._manner.says_errors else {}
-        describer = Annotator(self.known, errors, self._manner.runbook_url, self._manner.dashboard_url)
+        # Errors of before a reload that forbade them may still be there.
+        errors = self.store.errors if self._options.include_errors else {}
+        describer = Annotator(self.known, errors, self._options.runbook_url, self._options.dashboard_url)
         outbox = Outbox(notifications, lambda notification: self._annotations(describer, notification))
         for notifier in self.notifiers:
             notifier.outbox = outbox
 
     def _annotations(self, describer: Annotator, notification: Notification) -> dict[str, str]:
-        """Return what is said of an alert; where that fails, which is said once, as much as cannot fail."""
+        """Return the annotations of an alert; the summary alone where that fails, which is logged once."""
         if (rule := self._rules.get(notification.rule)) is None:
             return {}
         try:
             return describer.annotations(rule, notification.labels, notification.value)
         except Exception:
-            if rule.name not in self._speechless:
-                self._speechless.add(rule.name)
-                log.exception("an alert could not be described, and is told without a description", alert=rule.name)
-            return bare_annotations(rule, notification.labels)
+            if self._undescribed.is_new(rule.name):
+                log.exception("alert sent without annotations: unexpected error (bug)", rule=rule.name)
+            return summary_alone(rule, notification.labels)
 
     def _blocks(self) -> list[Block]:
-        """Return what is shown of the notifications."""
-        shown = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.memory.states.firing()))]
+        """Return the metrics of notifications."""
+        shown = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.store.states.firing()))]
         if self._history.known:
             totals = self._history.totals
             for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
-                counts = [self.memory.total(family, url, totals) for url in self.urls]
+                counts = [self.store.total(family, url, totals) for url in self.urls]
                 shown.append(Block(family, Labels(family.labels, [self.urls]), counts))
         return shown
 
-    def _take_receipts(self) -> None:
-        receipts = []
-        while not self._receipts.empty():
-            receipts.append(self._receipts.get())
-        self.memory.note(receipts)
+    def _read_deliveries(self) -> None:
+        deliveries = []
+        while not self._deliveries.empty():
+            deliveries.append(self._deliveries.get())
+        self.store.note(deliveries)
 
     def _wake(self) -> None:
         for notifier in self.notifiers:
             notifier.wake.set()
 
 
-def _shown(alert: Alert, runbook_url: str | None) -> FiringAlert:
+def _firing(alert: Alert, runbook_url: str | None) -> FiringAlert:
     labels = {name: value for name, value in alert.labels if name != OWNER_EMAIL}
     name, severity = labels.pop("alertname", ""), labels.pop("severity", "")
     since = alert.fired_at or alert.active_since

@@ -58,16 +58,16 @@ class Answer:
         """What it means, where it is no yes."""
         if self.is_success:
             return FOREIGN
-        return answer_error(self.status, line(self.location, self.secrets), self.said)
+        return answer_error(self.status, line(self.location, self.secrets), self.error_text)
 
     @property
-    def said(self) -> str:
+    def error_text(self) -> str:
         """What it says in Alertmanager's way, as a line; nothing in any other, for that may quote what was sent."""
         try:
-            said = self.json
+            error_text = self.json
         except ValueError:
             return ""
-        message = said.get("message") if isinstance(said, dict) else said
+        message = error_text.get("message") if isinstance(error_text, dict) else error_text
         return safe_uris(line(message, self.secrets)) if isinstance(message, str) else ""
 
     @property
@@ -105,11 +105,11 @@ class Answer:
 
 def line(text: object, secrets: Iterable[str] = ()) -> str:
     """Return a stranger's text as one printable line of bounded length; nothing of one that quotes a secret."""
-    said = str(text)
-    if quotes(said, secrets, str.casefold):
+    error_text = str(text)
+    if quotes(error_text, secrets, str.casefold):
         return WITHHELD
-    said = " ".join("".join(sign if sign.isprintable() else " " for sign in said).split())
-    return said if len(said) <= LONGEST_TEXT else f"{said[:LONGEST_TEXT]}..."
+    error_text = " ".join("".join(sign if sign.isprintable() else " " for sign in error_text).split())
+    return error_text if len(error_text) <= LONGEST_TEXT else f"{error_text[:LONGEST_TEXT]}..."
 
 
 def answer_error(status: int, location: str, text: str) -> str:

@@ -1,7 +1,7 @@
-"""What counters and one gauge were before, for rules that ask for growth: kept in the history over restarts.
+"""Samples of counters and of one gauge over time, for rules with an increase: stored in the history over restarts.
 
-A sample is kept where a value changed, so that its number does not depend on how often one looks. Nothing
-stays in the future after a clock that was ahead: what was counted then counts as of now.
+A sample is kept where a value changed, so their number does not depend on how often rules are evaluated. After a clock
+that was ahead, samples of the future count as of now.
 """
 
 import bisect
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 HOUR, WEEK = 3600.0, 604_800.0
-KEPT = "repository_kept_seconds"
+RETENTION = "repository_kept_seconds"
 
 Series = tuple[str, tuple[str, ...]]
 """A family and its labels, as ``name=value``, sorted."""
@@ -18,7 +18,7 @@ Series = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Sample:
-    """A value that was new at an instant (Unix seconds)."""
+    """A value that changed at an instant (Unix seconds)."""
 
     at: float
     value: float
@@ -26,15 +26,15 @@ class Sample:
 
 @dataclass
 class SampleWindow:
-    """The last hour of some counters, and the last week of for how long the repository kept requests."""
+    """Some counters over the last hour, and the repository's retention over the last week."""
 
     changed: bool = False
-    """Whether it knows what the history does not."""
+    """Whether it has samples that are not written to the history yet."""
     _samples: dict[Series, list[Sample]] = field(default_factory=dict)
     _peaks: dict[float, float] = field(default_factory=dict)
 
-    def see(self, family: str, samples: Iterable[tuple[Sequence[tuple[str, str]], float]], now: float) -> None:
-        """Take up the values of a counter."""
+    def record(self, family: str, samples: Iterable[tuple[Sequence[tuple[str, str]], float]], now: float) -> None:
+        """Record the values of a counter."""
         for pairs, value in samples:
             series = family, tuple(f"{name}={text}" for name, text in pairs)
             known = self._samples.setdefault(series, [])
@@ -43,12 +43,12 @@ class SampleWindow:
             if not known or known[-1].value != value:
                 known.append(Sample(now, value))
                 self.changed = True
-            # The newest of the old ones is where the hour began.
+            # The newest of the old ones is the value at the start of the hour.
             old = bisect.bisect_right(known, now - HOUR, key=lambda sample: sample.at)
             del known[: max(old - 1, 0)]
 
     def increase(self, family: str, pairs: Sequence[tuple[str, str]], now: float, span: float = HOUR) -> float:
-        """Return by how much a counter grew within a span of at most an hour (seconds); one that fell began anew."""
+        """Return the increase of a counter over at most an hour (seconds); a decrease is a reset."""
         known = self._samples.get((family, tuple(f"{name}={text}" for name, text in pairs)), [])
         increase = 0.0
         for before, after in itertools.pairwise(known):
@@ -56,8 +56,8 @@ class SampleWindow:
                 increase += after.value - before.value if after.value >= before.value else after.value
         return increase
 
-    def see_kept(self, seconds: float, now: float) -> None:
-        """Take up for how long the repository keeps requests."""
+    def record_retention(self, seconds: float, now: float) -> None:
+        """Record for how long the repository keeps requests."""
         hour = now // HOUR * HOUR
         if seconds > self._peaks.get(hour, 0.0):
             self.changed = self.changed or hour not in self._peaks
@@ -65,28 +65,28 @@ class SampleWindow:
         self._peaks = {at: peak for at, peak in self._peaks.items() if now - WEEK < at <= now}
 
     @property
-    def kept(self) -> float | None:
-        """For how long the repository kept requests at most within the last week (seconds); None where unknown."""
+    def retention(self) -> float | None:
+        """The longest time that the repository kept requests within the last week (seconds); None where unknown."""
         return max(self._peaks.values(), default=None)
 
     def rows(self) -> list[tuple[str, list[str], float, float]]:
-        """Return everything as the history keeps it: family, labels, instant, value."""
+        """Return all samples as the history stores them: family, labels, instant, value."""
         counters = [
             (family, list(labels), sample.at, sample.value)
             for (family, labels), samples in self._samples.items()
             for sample in samples
         ]
-        return counters + [(KEPT, [], at, peak) for at, peak in self._peaks.items()]
+        return counters + [(RETENTION, [], at, peak) for at, peak in self._peaks.items()]
 
-    def remember(self, rows: Iterable[tuple[str, Sequence[str], float, float]]) -> None:
-        """Take up what the history kept: what was seen since then comes after it."""
-        kept: dict[Series, list[Sample]] = {}
+    def restore(self, rows: Iterable[tuple[str, Sequence[str], float, float]]) -> None:
+        """Restore samples from the history, before those that were recorded since then."""
+        retention: dict[Series, list[Sample]] = {}
         for family, labels, at, value in sorted(rows, key=lambda row: row[2]):
-            if family == KEPT:
+            if family == RETENTION:
                 self._peaks[at] = max(value, self._peaks.get(at, 0.0))
             else:
-                kept.setdefault((family, tuple(labels)), []).append(Sample(at, value))
-        for series, samples in kept.items():
+                retention.setdefault((family, tuple(labels)), []).append(Sample(at, value))
+        for series, samples in retention.items():
             since: Mapping[Series, list[Sample]] = self._samples
             seen = since.get(series, [])
             if seen and seen[0].value == samples[-1].value:

@@ -1,6 +1,6 @@
-"""What the agent's rules see: the families that Prometheus is shown, at one instant.
+"""Inputs of the agent's rules: the metrics that Prometheus scrapes, at one instant.
 
-Of assets as columns, of everything else as samples. What is not shown is unknown.
+Assets as columns, everything else as samples. What is not published is unknown.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -28,63 +28,64 @@ _FRESHNESS_SOURCES = {"repository": "repository", "metadata": "rest", "updated_a
 
 
 def never(_labels: Mapping[str, str]) -> bool:
-    """Tell that everything is known."""
+    """Return that the condition of every series is known."""
     return False
 
 
 def always(_labels: Mapping[str, str]) -> bool:
-    """Tell that nothing is known."""
+    """Return that the condition of no series is known."""
     return True
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """For which labels a rule's condition holds, with its value; and of which others nobody knows whether it does."""
+    """The series for which a rule's condition holds, with their values; and which others are unknown."""
 
-    holding: Mapping[Pairs, float]
+    firing_series: Mapping[Pairs, float]
     unknown: Callable[[Mapping[str, str]], bool] = never
 
 
 @dataclass(frozen=True)
 class SourceStates:
-    """What is polled: the collectors, the sources and whether each answered, as far as they were tried.
+    """The sources that are polled, and whether each is up, as far as they were tried.
 
-    ``tell`` are the same sources, and whether they tell of assets now; ``complete`` whether all assets are told of,
-    ``awaited`` whether one was not tried yet.
+    ``asset_sources`` are the same, and whether they report assets now; ``complete`` whether all assets are reported,
+    ``awaited`` whether one was not tried yet. ``from_rest`` are the collectors that the REST API is a source of.
     """
 
-    collectors: Collection[str] = ()
+    assets_enabled: bool = False
     up: Mapping[str, bool] = field(default_factory=dict)
-    tell: Mapping[str, bool] = field(default_factory=dict)
+    asset_sources: Mapping[str, bool] = field(default_factory=dict)
     complete: bool = False
     awaited: bool = False
+    from_rest: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class Assets:
-    """Every asset that is shown, a row each; what is not a number is not known."""
+    """Every published asset, a row each; NaN is unknown."""
 
     labels: tuple[Sequence[str], ...]
     columns: Mapping[str, Numbers]
     warning: Numbers
     critical: Numbers
     frozen: npt.NDArray[np.bool_]
-    """Of which nothing new can be known, for its source is silent: a rule leaves it as it is."""
+    """Assets whose source is down: rules leave their alerts as they are."""
     complete: bool
     freshness_sources: Sequence[str]
 
     def where(self, condition: npt.NDArray[np.bool_], numbers: Numbers) -> RuleResult:
         """Return the assets for which a condition holds."""
-        holding = {
+        firing_series = {
             _pairs(ASSET, [column[row] for column in self.labels]): float(numbers[row])
             for row in np.flatnonzero(condition & ~self.frozen).tolist()
         }
-        return RuleResult(holding, self._unknown())
+        return RuleResult(firing_series, self._unknown())
 
     def _unknown(self) -> Callable[[Mapping[str, str]], bool]:
-        """Return what tells of which assets nobody knows: the silent ones, and the absent ones where some are missing.
+        """Return which assets are unknown: those of a source that is down, and absent ones where some are missing.
 
-        An asset is told by its site, type and LUID: another name or owner of the same asset is known.
+        An asset is identified by site, type and LUID: it may have another name or owner.
         """
         if self.complete and not self.frozen.any():
             return never
@@ -99,7 +100,7 @@ class Assets:
 
 
 class MetricSnapshot:
-    """The agent's present as the rules see it; ``past`` knows what it was before."""
+    """The published metrics at an instant; ``past`` has their earlier samples."""
 
     def __init__(self, blocks: Iterable[AnyBlock], now: float, past: SampleWindow, sources: SourceStates) -> None:
         self.now = now
@@ -121,14 +122,14 @@ class MetricSnapshot:
         ]
 
     def value(self, family: Family, **labels: str) -> float | None:
-        """Return one sample; None where it is not shown."""
+        """Return one sample; None where it is not published."""
         return dict(self.samples(family)).get(tuple(sorted(labels.items())))
 
     def of_assets(self, condition: Callable[[Assets], RuleResult]) -> RuleResult:
-        """Return what a condition finds among the assets; nothing is known of assets that are not shown."""
+        """Evaluate a condition on the assets; all are unknown where none are published."""
         if self.assets is not None:
             return condition(self.assets)
-        return RuleResult({}, always if "assets" in self.sources.collectors else never)
+        return RuleResult({}, always if self.sources.assets_enabled else never)
 
     def _read_assets(self) -> Assets | None:
         if (info := self._one(assets.INFO)) is None:
@@ -151,11 +152,11 @@ class MetricSnapshot:
         )
 
     def _frozen(self, freshness_sources: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Return which assets' source does not tell of them now."""
-        tell = self.sources.tell
-        first = next((name for name in ("repository", "rest") if name in tell), "")
+        """Return the assets whose source does not report them now."""
+        reporting = self.sources.asset_sources
+        first = next((name for name in ("repository", "rest") if name in reporting), "")
         silent = {
-            source: not tell.get(_FRESHNESS_SOURCES.get(source, first), True) for source in set(freshness_sources)
+            source: not reporting.get(_FRESHNESS_SOURCES.get(source, first), True) for source in set(freshness_sources)
         }
         return np.array([silent[source] for source in freshness_sources], dtype=np.bool_)
 

@@ -144,8 +144,7 @@ def _of_repository(configuration: Configuration) -> pa.Table:
 
 
 def _state() -> State:
-    (state,) = collectors.discover()["assets"].states
-    return state
+    return next(state for each in collectors.discover().values() for state in each.states if state.audit)
 
 
 def _past(configuration: Configuration, audit: Audit) -> Past:

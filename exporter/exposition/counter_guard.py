@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 Counts = tuple[float, ...]
 
-DECREASED = "a counter fell below what was shown before"
+DECREASED = "a counter decreased"
 # So long a fall is not shown; from then on it is taken for a new beginning. Longer than rates look back, as a rule.
 HOLD_SECONDS = 600.0
 # So many series of a family that are away are remembered, so that series that come and go cost no memory without end.

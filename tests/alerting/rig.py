@@ -55,14 +55,14 @@ class Rig:
         """Begin anew with the same file, as an agent does that was killed."""
         self.file = HistoryFile(self.path, self.limits)
         self.history = History(self.file, discover(), self.privacy)
-        self.memory = AlertStore(self.rules)
+        self.store = AlertStore(self.rules)
         self.reload()
 
     def reload(self) -> None:
         """Go on with the same memory and perhaps other Alertmanagers, as an agent does that was told to reload."""
         present = EvaluationContext(self._blocks, self._assets, self._sources, self._show, self._show_firing)
         receivers = [Alertmanager(Login(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
-        self.rule_manager = RuleManager(receivers, self.history, present, self.options, lambda: self.now, self.memory)
+        self.rule_manager = RuleManager(receivers, self.history, present, self.options, lambda: self.now, self.store)
 
     def _blocks(self, now: float) -> Iterable[AnyBlock]:
         return self.blocks(now)

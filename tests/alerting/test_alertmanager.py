@@ -110,13 +110,13 @@ def test_nothing_to_say_is_said_to_nobody() -> None:
 def test_its_version_is_read(plain: str) -> None:
     """Whoever looks sees what answers."""
     expected = httpx.get(f"{plain}/api/v2/status").json()["versionInfo"]["version"]
-    assert Alertmanager(Login(plain)).look() == expected
+    assert Alertmanager(Login(plain)).version() == expected
 
 
 def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
     """TLS, a client's certificate, a user with a password in any script, and a path before the API."""
     alertmanager = Alertmanager(secured.login())
-    assert alertmanager.look()
+    assert alertmanager.version()
     told = alert(test=test_name)
     assert alertmanager.send([told]).accepted == [told]
     alertmanager.close()
@@ -133,7 +133,7 @@ def failure(login: Login) -> str:
     """Return the line of a failure; looking and sending fail alike."""
     alertmanager = Alertmanager(login)
     with pytest.raises(NotificationFailed) as caught:
-        alertmanager.look()
+        alertmanager.version()
     line = str(caught.value)
     assert alertmanager.send([alert()]).failure == line
     assert "\n" not in line
@@ -169,7 +169,7 @@ def test_certificates_of_clients_are_shown(secured: Secured, tmp_path: Path) -> 
         crt, key = (name and name.with_suffix(ending) for ending in (".crt", ".key"))
         alertmanager = Alertmanager(secured.login(cert_file=crt, key_file=key))
         with pytest.raises(NotificationFailed) as caught:
-            alertmanager.look()
+            alertmanager.version()
         for line in (str(caught.value), alertmanager.send([alert()]).failure or ""):
             assert re.search(r"certificate.*alertmanager\.tls\.cert_file", line)
 
@@ -191,9 +191,9 @@ def test_files_are_read_anew_after_a_failure(secured: Secured, tmp_path: Path) -
     (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
     alertmanager = Alertmanager(secured.login(ca_file=tmp_path / "ca.crt"))
     with pytest.raises(NotificationFailed, match="certificate"):
-        alertmanager.look()
+        alertmanager.version()
     (tmp_path / "ca.crt").write_bytes((secured.folder / "ca.crt").read_bytes())
-    assert alertmanager.look()
+    assert alertmanager.version()
 
 
 def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
@@ -204,8 +204,8 @@ def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
         Login(login.url, lambda: current.pop(0), login.ca_file, login.cert_file, login.key_file)
     )
     with pytest.raises(NotificationFailed, match="HTTP 401"):
-        alertmanager.look()
-    assert alertmanager.look()
+        alertmanager.version()
+    assert alertmanager.version()
 
     def unreadable() -> Authorization:
         raise ConfigurationError([Fault("alertmanager.bearer_token_file", "cannot be read: Permission denied")])

@@ -18,7 +18,7 @@ def seen(polls: dict[str, float], oldest: float | None = None) -> MetricSnapshot
     if oldest is not None:
         blocks.append(single(families.REPOSITORY_OLDEST, oldest))
     view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates(up={"repository": True}))
-    conditions.take_up(view.past, view)
+    conditions.record_samples(view.past, view)
     return view
 
 
@@ -35,8 +35,8 @@ def seen(polls: dict[str, float], oldest: float | None = None) -> MetricSnapshot
 def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool) -> None:
     """Whatever way it was read; a mark that a clock set far ahead tells nothing, and hides none of the others."""
     view = seen(polls, oldest=NOW - 2 * DAY)
-    assert bool(conditions.archive_lagging(view).holding) == lags
-    assert bool(conditions.purge_risk(view).holding) == lags
+    assert bool(conditions.archive_lagging(view).firing_series) == lags
+    assert bool(conditions.purge_risk(view).firing_series) == lags
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,19 @@ def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool
 def test_collectors_follow_their_sources(up: dict[str, bool], failing: set[str]) -> None:
     """No collector fails by itself while the repository is silent, and that of assets not while the REST API is."""
     block = Block(families.COLLECTOR_SUCCESS, Labels(("collector",), [["assets", "users", "logins"]]), [0, 0, 1])
-    found = conditions.collector_failing(MetricSnapshot([block], NOW, SampleWindow(), SourceStates(up=up)))
-    assert {dict(pairs)["collector"] for pairs in found.holding} == failing
+    found = conditions.collector_failing(
+        MetricSnapshot([block], NOW, SampleWindow(), SourceStates(up=up, from_rest=("assets",)))
+    )
+    assert {dict(pairs)["collector"] for pairs in found.firing_series} == failing
 
 
 def test_a_poll_is_stuck_after_an_hour() -> None:
     """Of each source by itself; between polls there is none to speak of."""
     block = Block(families.POLL_STARTED, Labels(("source",), [["repository", "rest"]]), [NOW - 3600, NOW - 3601])
-    assert conditions.poll_stuck(MetricSnapshot([block], NOW, SampleWindow(), SourceStates())).holding == {
+    assert conditions.poll_stuck(MetricSnapshot([block], NOW, SampleWindow(), SourceStates())).firing_series == {
         (("source", "rest"),): 3601.0
     }
-    assert conditions.poll_stuck(MetricSnapshot([], NOW, SampleWindow(), SourceStates())).holding == {}
+    assert conditions.poll_stuck(MetricSnapshot([], NOW, SampleWindow(), SourceStates())).firing_series == {}
 
 
 def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> MetricSnapshot:
@@ -80,7 +82,7 @@ def test_a_freshness_source_is_silent_after_three_hours() -> None:
     found = conditions.freshness_source_silent(
         read({("default", "metadata"): 3.1, ("default", "job"): 0.0, ("marketing", "metadata"): 3.0})
     )
-    assert found.holding == {(("site", "default"), ("source", "metadata")): pytest.approx(3.1 * 3600)}
+    assert found.firing_series == {(("site", "default"), ("source", "metadata")): pytest.approx(3.1 * 3600)}
     assert found.unknown is never
 
 
@@ -88,7 +90,7 @@ def test_a_freshness_source_is_silent_after_three_hours() -> None:
 def test_freshness_sources_that_are_not_published(up: dict[str, bool], unknown: object) -> None:
     """While the REST API is polled and none is published, nobody knows whether one is silent: alerts stay."""
     found = conditions.freshness_source_silent(read({}, up))
-    assert found.holding == {}
+    assert found.firing_series == {}
     assert found.unknown is unknown
 
 
@@ -99,6 +101,6 @@ def test_a_certificate_expires_within_a_week(days: float | None, holds: bool) ->
     """The condition holds from a week before the certificate expires on; without TLS there is no certificate."""
     blocks = [] if days is None else [single(families.WEB_CERTIFICATE_EXPIRY, NOW + days * DAY)]
     assert (
-        bool(conditions.certificate_expiring(MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())).holding)
+        bool(conditions.certificate_expiring(MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())).firing_series)
         == holds
     )

@@ -21,7 +21,7 @@ from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates
 from exporter.alerting.states import LATER_SECONDS
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.collectors.assets.samples import DUE
-from exporter.history import alerting as kept
+from exporter.history import alerting as alert_tables
 from exporter.history.file import Limits
 from exporter.history.writer import Writer
 from exporter.metrics import Block, Labels
@@ -38,7 +38,7 @@ class Said:
     """A rule whose condition a test says."""
 
     def __init__(self) -> None:
-        self.holding: dict[Pairs, float] = {}
+        self.firing_series: dict[Pairs, float] = {}
         self.fails = False
         self.rule = self.saying("{span}")
 
@@ -51,7 +51,7 @@ class Said:
         """Return what holds now."""
         if self.fails:
             raise ZeroDivisionError
-        return RuleResult(dict(self.holding))
+        return RuleResult(dict(self.firing_series))
 
 
 @pytest.fixture
@@ -78,13 +78,13 @@ def rig(tmp_path: Path, receivers: list[RecordingAlertmanager], said: Said) -> R
 
 def fire(rig: Rig, said: Said) -> None:
     """Let the alert fire."""
-    said.holding = {BOOK: 7200.0}
+    said.firing_series = {BOOK: 7200.0}
     rig.go(5 * MINUTE + 15)
 
 
 def end(rig: Rig, said: Said) -> None:
     """Let it end."""
-    said.holding = {}
+    said.firing_series = {}
     rig.go(5 * MINUTE + LATER_SECONDS + 15)
 
 
@@ -125,7 +125,7 @@ def test_an_end_is_not_told_while_it_may_fire_again(
     rig.go(MINUTE)
     for receiver in receivers:
         receiver.told.clear()
-    said.holding = {BOOK: 7300.0}
+    said.firing_series = {BOOK: 7300.0}
     rig.go(10 * MINUTE)
     for receiver in receivers:
         assert receiver.told
@@ -139,9 +139,9 @@ def test_a_name_of_any_length_is_one_alert(
     """A label that is cut, or that cannot be encoded, is the same alert after a restart: it fires on."""
     labels = Labels(DUE.labels, [[value] for value in ("default", "Finance", "workbook", "luid-1", name)])
     block = Block(DUE, labels, [rig.now])
-    view = MetricSnapshot([block], rig.now, rig.memory.past, SourceStates())
+    view = MetricSnapshot([block], rig.now, rig.store.past, SourceStates())
     ((pairs, _),) = view.samples(DUE)
-    said.holding = {pairs: 7200.0}
+    said.firing_series = {pairs: 7200.0}
     rig.go(5 * MINUTE + 15)
     fired = rig.now
     rig.restart()
@@ -157,7 +157,7 @@ def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
     """Until every source was tried it is not known what does not hold any more, however long that takes."""
     fire(rig, said)
     rig.restart()
-    said.holding = {}
+    said.firing_series = {}
     rig.sources = lambda: SourceStates(awaited=True)
     rig.go(30 * MINUTE)
     assert len(receivers[0].open_at(rig.now)) == 1
@@ -194,7 +194,7 @@ def test_an_end_that_was_missed(
 
 def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
     """Pending goes on to wait, firing keeps the instant at which it began, an end is told by the next agent."""
-    said.holding = {BOOK: 7200.0}
+    said.firing_series = {BOOK: 7200.0}
     rig.go(4 * MINUTE)
     rig.restart()
     rig.go(MINUTE + 15)
@@ -216,7 +216,7 @@ def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[Recordi
 
 def test_what_is_told_was_written_before(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
     """An agent that is killed after it told goes on with what it told."""
-    said.holding = {BOOK: 7200.0}
+    said.firing_series = {BOOK: 7200.0}
     rig.go(5 * MINUTE)
     rig.now += 15
     rig.rule_manager.step()
@@ -335,7 +335,7 @@ def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: li
 
 def test_many_alerts_go_in_batches(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
     """A thousand assets are told in one look, each once."""
-    said.holding = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
+    said.firing_series = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
     rig.go(5 * MINUTE + 15)
     for receiver in receivers:
         assert len(receiver.told) == len({told.labels for told in receiver.told}) == 1000
@@ -353,7 +353,7 @@ def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[Recordin
     assert told["TableauAssetRefreshLate"] == {"summary": "Month End is late."}
     assert told["TableauArchivePurgeRisk"] == {"summary": "Soon.", "description": "1.0 s"}
     (line,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert line["event"] == "an alert could not be described, and is told without a description"
+    assert line["event"] == "alert sent without annotations: unexpected error (bug)"
     assert line["alert"] == said.rule.name
 
 
@@ -402,8 +402,8 @@ def test_a_write_that_fails_for_no_known_reason(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(kept, "replace", broken)
-    said.holding = {BOOK: 7200.0}
+    monkeypatch.setattr(alert_tables, "replace", broken)
+    said.firing_series = {BOOK: 7200.0}
     for _ in range(21):
         rig.now += 15
         with contextlib.suppress(ZeroDivisionError):
@@ -428,11 +428,11 @@ def test_no_error_is_told_after_a_reload_forbids_it(
 ) -> None:
     """Not even once, and not while the file is held: what Tableau wrote may name people."""
     fire(rig, said)
-    rig.memory.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
+    rig.store.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
     rig.go(MINUTE)
     assert receivers[0].told[-1].annotations["error"] == "login failed for anna"
     before = len(receivers[0].told)
-    rig.options = NotificationOptions(says_errors=False)
+    rig.options = NotificationOptions(include_errors=False)
     rig.reload()
     with duckdb.connect(str(rig.path)) if held else contextlib.nullcontext():
         rig.go(3 * MINUTE)

@@ -103,7 +103,7 @@ def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmana
     # No rule of Prometheus has an asset of the site to speak of any more.
     assert FAILING not in polled.sites_shown()
     now_found = found(polled, alerting)
-    assert {dict(pairs)["site"] for pairs in now_found.holding} == {dict(labels)["site"] for labels in others}
+    assert {dict(pairs)["site"] for pairs in now_found.firing_series} == {dict(labels)["site"] for labels in others}
     assert all(now_found.unknown(dict(labels)) for labels in before)
     assert FAILING in (polled.status().error or "")
     opened = [dict(labels) for labels in alertmanager.open_at(polled.now)]

@@ -91,7 +91,7 @@ def test_a_repository_that_is_silent_for_an_hour(
     deployment = deployed(tmp_path, simulation, alertmanager, critical=critical)
     deployment.go(12 * MINUTE)
     # Some have just been seen to end, as a warning does when it becomes critical.
-    ending = {alert.labels for alert in deployment.rule_manager.memory.states.firing() if alert.ended_at is not None}
+    ending = {alert.labels for alert in deployment.rule_manager.store.states.firing() if alert.ended_at is not None}
     before = about_assets(alertmanager, deployment.now) - ending
     assert before
     simulation.postgres.stop()
@@ -169,7 +169,7 @@ def test_nobody_is_named_under_the_privacy_options(
 ) -> None:
     """No name, no address, and nothing that Tableau wrote, which may hold both."""
     privacy = Privacy(users=users)
-    options = NotificationOptions(owner_email_label=True, says_errors=False)
+    options = NotificationOptions(owner_email_label=True, include_errors=False)
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options, privacy=privacy)
     deployment.go(8 * MINUTE)
     assert "TableauAssetStale" in names(alertmanager.told)

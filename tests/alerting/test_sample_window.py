@@ -12,7 +12,7 @@ def seen(*values: tuple[float, float]) -> SampleWindow:
     """Return the past of a counter that had these values: seconds after the beginning, value."""
     past = SampleWindow()
     for seconds, value in values:
-        past.see("family", [(KIND, value)], BEGIN + seconds)
+        past.record("family", [(KIND, value)], BEGIN + seconds)
     return past
 
 
@@ -42,9 +42,9 @@ def test_it_does_not_grow_with_looking() -> None:
 def test_a_clock_that_was_ahead() -> None:
     """What was counted then is growth of now, for an hour; how long requests were kept then is forgotten."""
     past = seen((0, 0), (60 + 30 * 24 * HOUR, 2), (120, 2))
-    past.see_kept(37 * 24 * HOUR, BEGIN + 30 * 24 * HOUR)
-    past.see_kept(5000.0, BEGIN + 120)
-    assert past.kept == 5000.0
+    past.record_retention(37 * 24 * HOUR, BEGIN + 30 * 24 * HOUR)
+    past.record_retention(5000.0, BEGIN + 120)
+    assert past.retention == 5000.0
     assert past.increase("family", KIND, BEGIN + 121) == 2
     assert past.increase("family", KIND, BEGIN + 121 + HOUR) == 0
 
@@ -52,23 +52,23 @@ def test_a_clock_that_was_ahead() -> None:
 def test_it_goes_on_after_a_restart() -> None:
     """What changed while nobody looked is growth of now; what did not is none."""
     for value, increase in ((2.0, 2.0), (5.0, 5.0)):
-        kept = seen((0, 0), (60, 2)).rows()
+        retention = seen((0, 0), (60, 2)).rows()
         after = seen((600, value))
-        after.remember(kept)
+        after.restore(retention)
         assert after.increase("family", KIND, BEGIN + 660) == increase
 
 
 def test_the_most_of_a_week() -> None:
     """The longest time that requests were kept counts for a week, over a restart too."""
     past = SampleWindow()
-    assert past.kept is None
-    past.see_kept(5000.0, BEGIN)
-    past.see_kept(100.0, BEGIN + HOUR)
+    assert past.retention is None
+    past.record_retention(5000.0, BEGIN)
+    past.record_retention(100.0, BEGIN + HOUR)
     after = SampleWindow()
-    after.remember(past.rows())
-    assert after.kept == 5000.0
-    after.see_kept(100.0, BEGIN + WEEK + HOUR)
-    assert after.kept == 100.0
+    after.restore(past.rows())
+    assert after.retention == 5000.0
+    after.record_retention(100.0, BEGIN + WEEK + HOUR)
+    assert after.retention == 100.0
 
 
 def test_only_what_is_new_is_written() -> None:
@@ -76,7 +76,7 @@ def test_only_what_is_new_is_written() -> None:
     past = seen((0, 0))
     assert past.changed
     past.changed = False
-    past.see("family", [(KIND, 0.0)], BEGIN + 60)
+    past.record("family", [(KIND, 0.0)], BEGIN + 60)
     assert not past.changed
-    past.see("family", [(KIND, 1.0)], BEGIN + 120)
+    past.record("family", [(KIND, 1.0)], BEGIN + 120)
     assert past.changed

@@ -41,7 +41,7 @@ class Course:
 
     def told(self) -> int:
         """Return how many alerts are told to fire."""
-        return len(list(self.states.sent_as_firing(self.now)))
+        return len(list(self.states.firing_to_send(self.now)))
 
 
 @pytest.fixture
@@ -160,9 +160,9 @@ def test_what_no_rule_raises_any_more_ends(course: Course) -> None:
     """An alert of an older program, or of a rule that was taken away, does not fire for ever."""
     course.go(HOLDS, WAIT + 15)
     others = AlertStates([])
-    others.remember(course.states.all())
-    others.drop_unknown(course.now)
-    others.drop_unknown(course.now + LATER_SECONDS)
+    others.restore(course.states.all())
+    others.resolve_unknown(course.now)
+    others.resolve_unknown(course.now + LATER_SECONDS)
     assert [alert.state for alert in others.all()] == ["resolved"]
 
 
@@ -195,7 +195,7 @@ def test_an_end_that_is_read_late_ends_nothing_that_fires(course: Course) -> Non
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
     before.acknowledged.add(OTHER)
     states = late(course, HOLDS, WAIT + 15)
-    states.remember([before])
+    states.restore([before])
     (alert,) = states.all()
     assert alert.state == "firing"
     assert alert.notified == {ALERTMANAGER}
@@ -208,7 +208,7 @@ def test_what_is_read_late_does_not_fire_again(course: Course) -> None:
     before.notified.add(ALERTMANAGER)
     states = late(course, HOLDS, WAIT + 15)
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
-    states.remember([before])
+    states.restore([before])
     (alert,) = states.all()
     assert alert.state == "resolved"
     assert alert.notified == {ALERTMANAGER}

@@ -362,7 +362,7 @@ def test_an_outage_that_begins_in_a_poll(rig: RestRig, monkeypatch: pytest.Monke
         monkeypatch.setattr(rig.rest, "poll", polled)
         for _ in range(2):
             rig.poll()
-    assert warned(logs) == ["the REST API does not answer"]
+    assert warned(logs) == ["the REST API is down"]
     assert (rig.up(), rig.status().causes) == (False, ("rest",))
 
 
@@ -377,7 +377,7 @@ def test_a_part_that_is_always_silent(rig: RestRig) -> None:
         rig.poll()
         rig.poll()
     assert first == []
-    assert set(warned(logs)) == {"the APIs of a site tell less than they could"}
+    assert set(warned(logs)) == {"site read incompletely"}
     assert len(warned(logs)) == len(rig.sites_shown())
 
 
