@@ -17,7 +17,7 @@ def seen(*values: tuple[float, float]) -> SampleWindow:
 
 
 @pytest.mark.parametrize(
-    ("values", "at", "grown"),
+    ("values", "at", "increase"),
     [
         ([(0, 5)], 60, 0),
         ([(0, 0), (60, 2)], 120, 2),
