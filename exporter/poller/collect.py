@@ -12,7 +12,6 @@ from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.names import site_label
 from exporter.history.privacy import apply_privacy, person_ids
-from exporter.history.totals import instant
 from exporter.poller.archiver import ArchiveContext, TableWrite, append, columns_to_fit, read_table
 from exporter.poller.runs import Runs
 from exporter.poller.view_reader import LOOK_BACK, read_view
@@ -43,10 +42,6 @@ class PollResult:
     def exact_seconds(self) -> float:
         """Return how long the exact reads of this poll took."""
         return sum(write.seconds for write in self.tables if write.read_exactly)
-
-    def earlier_clock(self, now: float) -> datetime:
-        """Return the earlier of our clock and the source's: one that jumps ahead is not followed."""
-        return min(instant(now), self.source_at or instant(now))
 
     def waiting(self) -> set[str]:
         """Return the tables whose rows are not stored yet."""
@@ -213,7 +208,7 @@ class RepositoryReader:
             result.full_reads.append((events, session.read(events.row, events.reads, sql)))
             return int(result.full_reads[-1][1].num_rows)
         now = self._clock().astimezone(UTC).replace(tzinfo=None)
-        since = None if exact else self.archive_context().lookups.believed(now) - LOOK_BACK
+        since = None if exact else self.archive_context().lookups.earlier_clock(now) - LOOK_BACK
         write = TableWrite(events, "full" if exact else "fast", self._clock(), None, node=session.address)
         for fields, rows in read_view(session, view, since):
             write.fields = fields

@@ -11,7 +11,7 @@ import structlog
 
 from exporter.collector import Events, StateKey
 from exporter.errors import HistoryError, PollInterrupted, SourceError
-from exporter.history.totals import instant
+from exporter.history.totals import earlier_clock, instant
 from exporter.history.writer import Writer
 from exporter.poller.archiver import append_full_read, columns_to_fit, commit_table
 from exporter.poller.collect import SOURCE, PollResult, RepositoryReader
@@ -180,7 +180,7 @@ class RepositoryPoller:
         self._history.file.quarantined.clear()
         if exact:
             self._queries.run(result.states, self._reader.ids.sites, now)
-        self._seen_at = result.earlier_clock(now)
+        self._seen_at = earlier_clock(instant(now), result.source_at)
         self._learned |= learned
         self._kept |= {key: rows for key, rows in result.states.items() if self._context.state(key).history.table}
         return None
@@ -201,7 +201,7 @@ class RepositoryPoller:
             self._progress.moved()
             state = self._context.state(key)
             if state.history.table and not rows.equals(self._kept.get(key)):
-                writer.keep(state.row, state.history.table, rows, result.earlier_clock(now))
+                writer.keep(state.row, state.history.table, rows, earlier_clock(instant(now), result.source_at))
             if state.history.context_sql and (exact or key not in self._learned):
                 learned[key] = writer.learn(state.history.context_sql, rows)
         audit_assets(self._context, writer, now)
