@@ -20,7 +20,7 @@ from benchmarks.exposition import measure, report
 from benchmarks.peers import PEERS, poller
 from benchmarks.requests import fill, floor
 from exporter.demo.postgres import Postgres
-from exporter.poller.poller import Poller
+from exporter.poller.repository_poller import RepositoryPoller
 from exporter.repository.connection import connect
 
 NEW_ROWS = 1_000
@@ -132,7 +132,7 @@ def archive(server: Postgres, rows: int, runs: int) -> None:
 def polls(server: Postgres, lengths: tuple[int, ...], count: int) -> None:
     """Print what a poll of a thousand new rows costs on a short and on a long history, in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        ready: list[tuple[int, dict[str, str | int], Poller, list[float]]] = []
+        ready: list[tuple[int, dict[str, str | int], RepositoryPoller, list[float]]] = []
         for length in lengths:
             parameters = _database(server, f"poll_{length}")
             fill(parameters, 1, REAL_ROWS)

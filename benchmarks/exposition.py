@@ -21,9 +21,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from benchmarks.estate import NOW, assets, blocks
-from exporter.exposition import Renderer, Rendering
-from exporter.exposition.limits import SeriesLimits
-from exporter.poller.giving_back import give_back
+from exporter.exposition import Exposition, Renderer
+from exporter.exposition.renderer import SeriesLimits
+from exporter.poller.memory import release_memory
 from exporter.web.application import application
 from exporter.web.server import WebServer
 
@@ -36,9 +36,9 @@ RENDERINGS = ("new labels and values", "a new poll", "hours moved", "nothing mov
 class Served:
     """The endpoint of the web server: whatever was rendered last."""
 
-    rendering: Rendering = field(default_factory=Rendering)
+    rendering: Exposition = field(default_factory=Exposition)
 
-    def exposition(self) -> Rendering:
+    def exposition(self) -> Exposition:
         """Return it."""
         return self.rendering
 
@@ -66,7 +66,7 @@ def agent(pipe: Connection, count: int, small: bool, every: float) -> None:  # n
         begun = cost()
         served.rendering = renderer.render(shown, NOW + now)
         costs[name] = cost(begun)
-    give_back()
+    release_memory()
     pipe.send((server.port, costs, len(served.rendering.text_gzip)))
     beside, number = [], 0
     while not pipe.poll(every):
@@ -75,7 +75,7 @@ def agent(pipe: Connection, count: int, small: bool, every: float) -> None:  # n
         shown = blocks(polls[number % 3], small=small)
         begun = cost()
         served.rendering = renderer.render(shown, NOW + 75 + 15 * number)
-        give_back()
+        release_memory()
         beside.append(cost(begun)[0])
     server.stop()
     pipe.send((beside, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))

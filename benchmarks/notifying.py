@@ -22,20 +22,20 @@ from typing import Any
 import httpx
 
 from benchmarks import rest
-from exporter.alerting.alert import Alert
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.alertmanager import Login as Way
 from exporter.alerting.batches import Sent, batches
-from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
+from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
+from exporter.alerting.notification import Notification
 from exporter.collectors import discover
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.freshness import SlaLookup, Tiers
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.poller.assembling import assemblies
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import merged_states
 from exporter.poller.rest_poller import RestPoller
-from exporter.poller.shared import Shared
 from exporter.rest.client import RestClient
 from exporter.rest.credentials import RestOptions, Token
 from exporter.working import Standing
@@ -50,10 +50,10 @@ class Overheard:
     def __init__(self, url: str) -> None:
         self.url = url
         self.listening = False
-        self.alerts: list[Alert] = []
+        self.alerts: list[Notification] = []
         self._receiver = Alertmanager(Way(url))
 
-    def send(self, alerts: Sequence[Alert]) -> Sent:
+    def send(self, alerts: Sequence[Notification]) -> Sent:
         """Tell it."""
         sent = self._receiver.send(alerts)
         if self.listening:
@@ -72,27 +72,29 @@ class Agent:
         self.now = time.time()
         found = {"assets": discover()["assets"]}
         promised = promises(share)
-        board = Board(["rest"], version="0", library="0", started_at=self.now)
+        store = StateStore(["rest"], version="0", library="0", started_at=self.now)
         standing = Standing(
-            found, HistoryFile(folder / "history.duckdb"), board, assemblies(found, promised), lambda: None
+            found, HistoryFile(folder / "history.duckdb"), store, merged_states(found, promised), lambda: None
         )
         history = History(standing.file, found, Privacy())
         history.lock()
-        shared = Shared(history, found, board, lambda: self.now, promised, standing.assemblies, lambda: None)
+        shared = PollContext(history, found, store, lambda: self.now, promised, standing.merged_states, lambda: None)
         source = RestClient(RestOptions(url, (), lambda: Token(rest.NAME, rest.VALUE)))
         if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
             raise SystemExit("the poll failed")
-        present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        context = EvaluationContext(
+            store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
+        )
         self.told = [Overheard(url) for url in urls]
-        self.notifier = Notifier(self.told, history, present, Manner(), lambda: self.now)
+        self.rule_manager = RuleManager(self.told, history, context, NotificationOptions(), lambda: self.now)
 
-    def look(self) -> float:
+    def version(self) -> float:
         """Look once and tell every Alertmanager; return the processor seconds of both."""
-        self.now += LOOK_SECONDS
+        self.now += EVALUATION_SECONDS
         begun = time.process_time()
-        self.notifier.step()
-        for courier in self.notifier.couriers:
-            courier.deliver()
+        self.rule_manager.step()
+        for notifier in self.rule_manager.notifiers:
+            notifier.deliver()
         return time.process_time() - begun
 
 
@@ -169,13 +171,13 @@ def main() -> None:
     with takers() as urls, tempfile.TemporaryDirectory() as folder:
         agent = Agent(Path(folder), sys.argv[2], urls, float(sys.argv[1]))
         polled = _peak()
-        looks = [agent.look() for _ in range(LOOKS)]
+        looks = [agent.version() for _ in range(LOOKS)]
         peak = _peak()
         agent.told[0].listening = True
         for _ in range(A_MINUTE):
-            agent.look()
+            agent.version()
         bodies = [b"[" + b",".join(text for _, text in batch) + b"]" for batch in batches(agent.told[0].alerts)]
-        firing = sum(1 for _ in agent.notifier.memory.states.firing())
+        firing = sum(1 for _ in agent.rule_manager.store.states.firing())
         steady = looks[-3 * A_MINUTE :]
         print(
             json.dumps(

@@ -1,6 +1,6 @@
 """The table of assets while Prometheus scrapes: how long a page takes, against the plainest loop over the same rows.
 
-The agent's board, renderer, pages and web server run in one process, scrapers and reader in another, over loopback.
+The agent's store, renderer, pages and web server run in one process, scrapers and reader in another, over loopback.
 """
 
 import multiprocessing
@@ -22,14 +22,15 @@ from jinja2 import Environment
 from exporter.collector import Context
 from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.exposition import Renderer, Rendering
-from exporter.exposition.board import Board, Shown
-from exporter.exposition.pages import PageMaker, Pages
+from exporter.exposition import Exposition, Renderer
+from exporter.exposition.state_store import StateStore, TimedBlocks
+from exporter.pagedata.answers import PageAnswers
+from exporter.pagedata.builder import PageData, PageDataBuilder
 from exporter.status import Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 
-WATCHED = frozenset({"assets", "http_requests", "content"})
+ENABLED = frozenset({"assets", "requests", "workbooks", "views"})
 PLAIN = Environment(autoescape=True).from_string(
     "<table>{% for row in rows %}<tr>"
     "{% for cell in row.values() %}<td>{{ cell }}</td>{% endfor %}"
@@ -84,30 +85,30 @@ class Agent:
         self._now = time.time()
         self._rows = rows(count, self._now)
         self._blocks = tuple(expose(self._rows, Context({}, promises, now=self._now)))
-        self._board = Board(["repository"], version="0", library="0", started_at=self._now)
-        self._board.pin_state("assets/0", Shown(self._blocks, self._now, float("inf")))
-        self._maker = PageMaker(self._board, lambda _now: (self._rows, self._blocks))
+        self._store = StateStore(["repository"], version="0", library="0", started_at=self._now)
+        self._store.set_state("assets/0", TimedBlocks(self._blocks, self._now, float("inf")))
+        self._maker = PageDataBuilder(PageAnswers(), self._store.firing, lambda _now: (self._rows, self._blocks))
         self._renderer = Renderer()
         self.render()
 
     def render(self) -> None:
         """Render everything, as the agent does every ten seconds."""
         now = time.time()
-        blocks = list(self._board.blocks(now))
+        blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         begun = time.perf_counter()
-        self._pages = self._maker.make(now, WATCHED, blocks)
+        self._pages = self._maker.build(now, ENABLED, blocks)
         self.making_seconds = time.perf_counter() - begun
 
     def collectors(self) -> Mapping[str, bool]:
         """No collector is asked for."""
         return {}
 
-    def exposition(self) -> Rendering:
+    def exposition(self) -> Exposition:
         """Return the newest rendering."""
         return self._rendering
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Return the pages."""
         return self._pages
 
@@ -117,7 +118,7 @@ class Agent:
 
     def status(self) -> Status:
         """Return the status."""
-        return self._board.status(time.time(), None)
+        return self._store.summary(time.time(), None)
 
     def reload(self) -> None:
         """Do nothing."""

@@ -16,12 +16,12 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collectors import discover
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
-from exporter.poller.poller import Poller, Schedule
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.connection import connect
 
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 
 
-def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
+def poller(parameters: Parameters, path: Path) -> tuple[RepositoryPoller, History]:
     """Return the product's own poller, archiving requests with everything on."""
     collectors = {name: item for name, item in discover().items() if name in {"http_requests", "active_users"}}
     history = History(HistoryFile(path), collectors, Privacy())
@@ -45,8 +45,8 @@ def poller(parameters: Parameters, path: Path) -> tuple[Poller, History]:
         (("sslmode", "disable"),),
         statement_timeout=600.0,
     )
-    board = Board(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
-    made = Poller(Repository(login), Shared(history, collectors, board, time.time), Schedule())
+    store = StateStore(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
+    made = RepositoryPoller(Repository(login), PollContext(history, collectors, store, time.time), Schedule())
     made.lock()
     return made, history
 

@@ -15,18 +15,18 @@ from types import FrameType
 import structlog
 
 from exporter import __version__, collectors, logs, parts
-from exporter.alerting.notifier import Tempo
+from exporter.alerting.evaluator import EvaluationOptions
 from exporter.config import Configuration, RunOptions
 from exporter.config.sections import Rest as RestSection
 from exporter.errors import ConfigurationError, Fault
-from exporter.exposition import Renderer, Rendering
-from exporter.exposition.board import CERTIFICATE, Board
-from exporter.exposition.pages import PageMaker, Pages
+from exporter.exposition import Exposition, Renderer
+from exporter.exposition.state_store import CERTIFICATE, StateStore
 from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
-from exporter.poller.assembling import assemblies
-from exporter.poller.giving_back import give_back
+from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
+from exporter.poller.memory import release_memory
+from exporter.poller.merged_state import merged_states
 from exporter.poller.watchdog import Watchdog
 from exporter.status import Status
 from exporter.web.application import application
@@ -41,7 +41,7 @@ SIGNAL_SECONDS = 0.5
 log = structlog.get_logger()
 
 
-def run(options: RunOptions, tempo: Tempo | None = None) -> int:
+def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
@@ -113,7 +113,7 @@ class Agent:
         options: RunOptions,
         configuration: Configuration,
         redactor: logs.Redactor,
-        tempo: Tempo | None = None,
+        tempo: EvaluationOptions | None = None,
         configure_logs: logs.Configure = logs.configure,
     ) -> None:
         self._options = options
@@ -121,15 +121,15 @@ class Agent:
         self._configuration = configuration
         self._redactor = redactor
         self._known = collectors.discover()
-        self._board = Board(
+        self._store = StateStore(
             [name for name in SOURCES if getattr(configuration, name)],
             version=__version__,
             library=metadata.version("duckdb"),
             started_at=time.time(),
         )
         self._renderer = Renderer(parts.series_limits(configuration), collectors=collectors.declared_by())
-        self._rendering = Rendering()
-        self._pages = Pages()
+        self._rendering = Exposition()
+        self._pages = PageData()
         self._ready = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
@@ -137,17 +137,19 @@ class Agent:
         self._file = HistoryFile(configuration.history.path, parts.limits(configuration))
         self._access = parts.access(configuration)
         if self._access is not None:
-            self._board.pin_state(CERTIFICATE, CertificateExpiry(self._access))
+            self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
-        self._assemblies = assemblies(self._known, sla_lookup(configuration.freshness.sla_rules()))
+        self._merged_states = merged_states(self._known, sla_lookup(configuration.freshness.sla_rules()))
         self._standing = Standing(
-            self._known, self._file, self._board, self._assemblies, self._changed.set, tempo or Tempo()
+            self._known, self._file, self._store, self._merged_states, self._changed.set, tempo or EvaluationOptions()
         )
-        self._page_maker = PageMaker(self._board, self._standing.assets_and_blocks)
+        self._page_maker = PageDataBuilder(self._standing.answers, self._store.firing, self._standing.assets_and_blocks)
         self._working = put_to_work(configuration, self._standing)
         self._promise(configuration)
-        self._watchdog = Watchdog(self._board.progress, parts.stuck_after(configuration), on_change=self._changed.set)
+        self._watchdog = Watchdog(
+            self._store.status.progress, parts.stuck_after(configuration), on_change=self._changed.set
+        )
         self._ended = threading.Event()
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
@@ -188,7 +190,7 @@ class Agent:
         self._file.unlock()
         log.info("ended")
 
-    def exposition(self) -> Rendering:
+    def exposition(self) -> Exposition:
         """Return the bytes of /metrics as they were rendered last."""
         return self._rendering
 
@@ -202,9 +204,9 @@ class Agent:
 
     def status(self) -> Status:
         """Return what the status page shows."""
-        return self._board.status(time.time(), str(self._options.config_file))
+        return self._store.summary(time.time(), str(self._options.config_file))
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Return what the other pages show, as it was made last."""
         return self._pages
 
@@ -217,7 +219,7 @@ class Agent:
                 access, working = parts.access(configuration), put_to_work(configuration, self._standing, self._working)
                 self._access.adopt(access)
             except ConfigurationError as error:
-                self._board.pin_reload(time.time(), str(error))
+                self._store.status.set_reload(time.time(), str(error))
                 self._changed.set()
                 raise
             self._redactor = self._configure_logs(configuration.log.level, configuration.log.format)
@@ -230,10 +232,10 @@ class Agent:
             self._promise(configuration)
             before.stop()
             if _asked(old.rest) != _asked(configuration.rest):
-                for assembly in self._assemblies.values():
-                    assembly.forget("rest")
-            self._board.retain(working.collectors)
-            self._board.pin_reload(time.time(), None)
+                for merged in self._merged_states.values():
+                    merged.forget("rest")
+            self._standing.retain(working.collectors)
+            self._store.status.set_reload(time.time(), None)
             self._changed.set()
             log.info("the configuration was reloaded")
 
@@ -261,32 +263,32 @@ class Agent:
     def _promise(self, configuration: Configuration) -> None:
         """Have the assets that are shown already judged by these promises."""
         freshness = configuration.freshness
-        for assembly in self._assemblies.values():
-            assembly.promise(sla_lookup(freshness.sla_rules()), freshness.schedule_grace)
+        for merged in self._merged_states.values():
+            merged.set_sla(sla_lookup(freshness.sla_rules()), freshness.schedule_grace)
 
     def _poll_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
         while not self._stopping.is_set() and (poller := self._working.poller):
             poller.run(randomness)
             # What its last poll showed of a collector that a reload has switched off meanwhile.
-            self._board.retain(self._working.collectors)
-        if (poller := self._working.poller) and self._board.source("repository").up:
+            self._standing.retain(self._working.collectors)
+        if (poller := self._working.poller) and self._store.status.source("repository").up:
             poller.poll(exact=True)
 
     def _poll_rest_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
         while not self._stopping.is_set() and (poller := self._working.rest_poller):
             poller.run(randomness)
-            self._board.retain(self._working.collectors)
+            self._standing.retain(self._working.collectors)
 
     def _notify_forever(self) -> None:
         while not self._stopping.is_set():
             working = self._working
-            if working.notifier is not None:
-                working.notifier.run(working.stopped, self._standing.tempo.look_seconds)
+            if working.rule_manager is not None:
+                working.rule_manager.run(working.stopped, self._standing.tempo.interval_seconds)
             else:
                 self._standing.show_notifications((), time.time())
-                self._board.pin_firing(None)
+                self._store.set_firing(None)
                 working.stopped.wait()
 
     def _render_forever(self) -> None:
@@ -299,9 +301,9 @@ class Agent:
                 log.exception("a rendering failed; what was rendered before is still served")
 
     def _render(self) -> None:
-        now, told = time.time(), self._board.told()
-        blocks = list(self._board.blocks(now))
+        now, told = time.time(), self._store.status.first_polls_done()
+        blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         self._ready = told
-        self._pages = self._page_maker.make(now, self._working.collectors, blocks)
-        give_back()
+        self._pages = self._page_maker.build(now, enabled_pages(self._working.collectors), blocks)
+        release_memory()

@@ -10,7 +10,7 @@ from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
 from exporter.config import RunOptions
 from exporter.errors import ConfigurationError, Fault
-from exporter.exposition.formats import openmetrics_head
+from exporter.exposition.text_format import openmetrics_head
 from exporter.exposition.timestamped import END, lines
 from exporter.history.backfill import Extent, Part, Past, Steps, extent, read
 from exporter.history.backfill.audits import Audits

@@ -1,7 +1,7 @@
-"""What a collector is: rows, the statement that fills them, and the families made of them.
+"""The declaration of a collector: rows, the SQL that fills them, and the metric families made of them.
 
-Each module of :mod:`exporter.collectors` holds one ``COLLECTOR``. A collector may archive events (rows that can no
-longer change), know states (what is true now), or both. Nothing here reads or writes anything.
+Each module of :mod:`exporter.collectors` holds one ``COLLECTOR``. A collector may archive events (rows that no longer
+change), publish states (rows that each poll replaces), or both. Nothing here reads or writes anything.
 """
 
 import types
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from exporter.freshness import Dues
+from exporter.freshness import Dues, Promises
 from exporter.metrics import Block, Family
 
 if typing.TYPE_CHECKING:
@@ -137,16 +137,12 @@ def _columns(text: str) -> dict[str, str]:
     return {name: kind for name, kind in pairs}  # noqa: C416 - dict(pairs) would not name the parts
 
 
-Promises = Callable[[Mapping[str, Any]], tuple[float | None, float | None]]
-"""From what is known of an asset to the hours of its warning and its critical promise; None where there is none."""
-
-
 @dataclass(frozen=True)
 class Context:
-    """What a state's samples may depend on beside its rows.
+    """Inputs of a state's samples beside its rows.
 
-    The site of each id, the promises, what was learned, what schedules announced, and when the rows were true (Unix
-    seconds).
+    The label of each site id, the SLAs, the history's answer to ``StateHistory.context_sql``, the instants until which
+    scheduled refreshes are waited for, and when the rows were read (Unix seconds).
     """
 
     sites: Mapping[int, str]
@@ -156,19 +152,47 @@ class Context:
     now: float = 0.0
 
     def site(self, site_id: int | None) -> str:
-        """Return the label of a site; empty (absent) when it is not known."""
+        """Return the label of a site; empty (absent) when it is unknown."""
         return self.sites.get(site_id, "") if site_id is not None else ""
 
 
-Expose = Callable[[pa.Table, Context], Sequence[Block]]
-FromInventory = Callable[["Inventory"], pa.Table]
-Merge = Callable[[Sequence[pa.Table]], pa.Table]
-Judge = Callable[[pa.Table, Promises, float], pa.Table]
+Expose = Callable[["pa.Table", Context], Sequence[Block]]
+FromInventory = Callable[["Inventory"], "pa.Table"]
+Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
+Audit = Callable[["pa.Table", Promises, float], "pa.Table"]
+
+
+@dataclass(frozen=True)
+class StateHistory:
+    """What the history does for a state: a table that keeps its rows, and queries about them (``state`` in SQL)."""
+
+    table: str | None = None
+    """The table that keeps the rows by day."""
+    context_sql: str | None = None
+    """A query whose answer is ``Context.learned``."""
+    page: str | None = None
+    """The name of the web page that shows the answer to ``page_sql``."""
+    page_sql: str | None = None
+    """A query for the page; ``$now`` is the instant."""
+    page_seconds: float = 0.0
+    """How long that answer is reused: an expensive query runs seldom."""
+
+
+@dataclass(frozen=True)
+class StateFromRest:
+    """How a state is made of the REST and Metadata APIs too: another source of the same rows."""
+
+    rows: FromInventory
+    """The rows of a site's inventory."""
+    known: FromInventory
+    """Rows of AssetFreshness to store until the next poll."""
+    merge: Merge
+    """How rows of several sources become one table."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What is true now: each successful poll replaces the last, whole."""
+    """Rows that are true now: each successful poll replaces the last, whole."""
 
     row: type
     reads: tuple[Relation, ...]
@@ -176,45 +200,33 @@ class State:
     families: tuple[Family, ...] = ()
     expose: Expose = lambda _rows, _context: ()
     every: Literal["poll", "exact"] = "poll"
-    kept_in: str | None = None
-    """The history table that keeps the rows by day."""
-    learns: str | None = None
-    """A question to the history, with the rows at hand as ``state``; its answer is ``Context.learned``."""
-    recalls: str | None = None
-    """Another, that knows the instant as ``$now``; its answer is what the pages show beside the rows."""
-    recalls_seconds: float = 0.0
-    """How long that answer is good: one that is dear is asked for seldom."""
-    inventoried: "FromInventory | None" = None
-    """How its rows are made of what the REST and Metadata APIs say of a site."""
-    remembers: "FromInventory | None" = None
-    """What is to be kept of an inventory until the next: rows of AssetFreshness."""
-    merge: "Merge | None" = None
-    """How rows of several sources become one table; needed with ``inventoried``."""
-    judge: "Judge | None" = None
-    """The rows as the audit of the history keeps them, at an instant (Unix seconds)."""
+    history: StateHistory = StateHistory()
+    rest: StateFromRest | None = None
+    audit: Audit | None = None
+    """The rows as the audit of freshness keeps them, at an instant (Unix seconds); only the state of assets has it."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """A counter folded from events: its labels as expressions over ``rows``."""
+    """A counter aggregated from events: its labels as expressions over ``rows``."""
 
     family: Family
     by: Mapping[str, str]
     where: str = "true"
     busiest: int | None = None
-    """How many series are shown, those that count most; all are counted."""
+    """How many series are published, those with the highest counts; all are counted."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A histogram folded from events: its labels and the observed seconds as expressions over ``rows``."""
+    """A histogram aggregated from events: its labels and the observed seconds as expressions over ``rows``."""
 
     family: Family
     by: Mapping[str, str]
     seconds: str
     where: str = "true"
     busiest: int | None = None
-    """How many series are shown, those that count most; all are counted."""
+    """How many series are published, those with the highest counts; all are counted."""
 
 
 Fold = Count | Distribution
@@ -222,11 +234,11 @@ Fold = Count | Distribution
 
 @dataclass(frozen=True)
 class Events:
-    """Rows that can no longer change: archived once by key, folded once into counters.
+    """Rows that no longer change: archived once by key, aggregated once into counters.
 
     ``row`` lists the columns that are read; ``None`` takes every column the source has. Without ``sql`` the table is
     read by snapshots (docs/decisions/0003-exactly-once.md); with it, the statement is run whole at every poll and what
-    is new is kept. A row without ``completed_at`` is open: it may still change, and is not archived or folded yet.
+    is new is archived. A row without ``completed_at`` is open: it may still change, and is not archived or counted yet.
     """
 
     table: str
@@ -236,7 +248,26 @@ class Events:
     key: tuple[str, str] = ("id", "created_at")
     sql: str | None = None
     keeps_open: bool = False
-    """Whether open rows are kept apart in the history until they are final."""
+    """Whether open rows are kept apart in the history until they are final: only requests are."""
+
+
+class LastSeen(typing.Protocol):
+    """When each person made the last request to each site, as columns; ``seen_at`` in Unix seconds."""
+
+    @property
+    def sites(self) -> Any:  # noqa: ANN401 - a numpy array of objects
+        """Labels of sites."""
+
+    @property
+    def people(self) -> Any:  # noqa: ANN401 - a numpy array of numbers
+        """Numbers of people."""
+
+    @property
+    def seen_at(self) -> Any:  # noqa: ANN401 - a numpy array of floats
+        """Instants."""
+
+
+ExposeLastSeen = Callable[[LastSeen, Sequence[str]], Sequence[Block]]
 
 
 @dataclass(frozen=True)
@@ -248,19 +279,57 @@ class Collector:
     events: Events | None = None
     states: tuple[State, ...] = ()
     folds: tuple[Fold, ...] = ()
-    """Counters folded from the requests that another collector archives."""
+    """Counters aggregated from the requests that another collector archives."""
+    expose_last_seen: ExposeLastSeen | None = None
+    """Blocks made of the last request of each person, and of the labels of all sites; people are counted for it."""
     families: tuple[Family, ...] = ()
-    """Families whose samples come from elsewhere in the agent."""
+    """Families whose samples are made of neither states nor events."""
     enabled: bool = True
 
     @property
+    def archives_requests(self) -> bool:
+        """Whether its events are the requests."""
+        return self.events is not None and self.events.keeps_open
+
+    @property
     def from_requests(self) -> bool:
-        """Whether it lives by the requests that another collector archives, and reads nothing itself."""
+        """Whether it is made of the requests that another collector archives, and reads nothing itself."""
         return self.events is None and not self.states
 
+    @property
+    def from_rest(self) -> bool:
+        """Whether the REST and Metadata APIs are a source of one of its states."""
+        return any(state.rest for state in self.states)
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """Every relation that it reads."""
+        events = self.events.reads if self.events else ()
+        return (*events, *(relation for state in self.states for relation in state.reads))
+
     def all_families(self) -> tuple[Family, ...]:
-        """Return every family that this collector declares, each once: several states may feed one."""
+        """Return every family that it declares, each once: several states may feed one."""
         own = self.events.folds if self.events else ()
         folded = tuple(fold.family for fold in (*own, *self.folds))
         stated = (family for state in self.states for family in state.families)
         return tuple(dict.fromkeys((*folded, *stated, *self.families)))
+
+
+StateKey = tuple[str, int]
+"""A state: its collector's name and its index among the collector's states."""
+
+
+def requests_collector(collectors: Mapping[str, Collector]) -> str | None:
+    """Return the name of the collector that archives requests; None where it is disabled."""
+    return next((name for name, collector in collectors.items() if collector.archives_requests), None)
+
+
+def counts_people(collectors: Mapping[str, Collector]) -> bool:
+    """Whether a collector needs the last request of each person."""
+    return any(collector.expose_last_seen for collector in collectors.values())
+
+
+def asset_state(collectors: Mapping[str, Collector]) -> StateKey | None:
+    """Return the state of assets; None where it is disabled."""
+    states = ((name, index, state) for name, each in collectors.items() for index, state in enumerate(each.states))
+    return next(((name, index) for name, index, state in states if state.audit), None)

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from exporter import collectors, parts
-from exporter.alerting.alert import Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Alertmanager
+from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
 from exporter.config.sections import SYSTEM_CERTIFICATES
@@ -19,7 +19,6 @@ from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
-from exporter.poller.taking import relations_of
 from exporter.repository.client import Repository
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
@@ -110,7 +109,7 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
     enabled = parts.enabled(configuration, collectors.discover())
-    relations = {relation.name for collector in enabled.values() for relation in relations_of(collector)}
+    relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
         with Repository(parts.login(configuration)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
@@ -149,7 +148,7 @@ def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> It
 
 def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
     """Say what an Alertmanager answers. Raises NotificationFailed."""
-    yield f"Alertmanager {alertmanager.look()} answers"
+    yield f"Alertmanager {alertmanager.version()} answers"
     if send_test_alert:
         sent = alertmanager.send([_test_alert(time.time())])
         if sent.failure:
@@ -159,21 +158,21 @@ def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]
         yield "has taken the test alert TableauTestAlert, which ends by itself in a minute"
 
 
-def _test_alert(now: float) -> Alert:
+def _test_alert(now: float) -> Notification:
     annotations = {
         "summary": "This is a test of tableau-exporter.",
         "description": "Somebody called tableau-exporter check --send-test-alert. Nothing is wrong, nothing has to be"
         " done; this alert ends by itself within a minute.",
     }
     labels = bounded_labels({"alertname": "TableauTestAlert", "severity": "info"})
-    return Alert(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
+    return Notification(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
 def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
     """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
     if collector.from_requests:
         return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
-    relations = relations_of(collector)
+    relations = collector.relations
     broken, notes = [], session.catalog.missing(relations)
     for attempt in _attempts(session, collector):
         try:

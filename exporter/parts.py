@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from exporter.alerting import alertmanager
-from exporter.alerting.notifier import Manner
+from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
 from exporter.config import Configuration
 from exporter.config.sections import Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
-from exporter.exposition.limits import SeriesLimits
+from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.people import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
@@ -29,7 +29,7 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         name: collector
         for name, collector in known.items()
         if configuration.collectors.get(name, collector.enabled)
-        and (configuration.repository is not None or any(state.inventoried for state in collector.states))
+        and (configuration.repository is not None or collector.from_rest)
     }
 
 
@@ -66,14 +66,14 @@ def rest_login(settings: Rest) -> rest.RestOptions:
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def manner(configuration: Configuration) -> Manner:
+def options(configuration: Configuration) -> NotificationOptions:
     """Return how alerts are told; what Tableau wrote may name people, who are named only where that is allowed."""
     settings = configuration.alertmanager
     if settings is None:
-        return Manner()
+        return NotificationOptions()
     names = configuration.privacy.users == "name"
-    return Manner(
-        settings.runbook_url, settings.owner_email_label, says_errors=names, dashboard_url=settings.dashboard_url
+    return NotificationOptions(
+        settings.runbook_url, settings.owner_email_label, include_errors=names, dashboard_url=settings.dashboard_url
     )
 
 

@@ -10,25 +10,25 @@ import pyarrow as pa
 
 from exporter import parts
 from exporter.alerting.alertmanager import Alertmanager
-from exporter.alerting.memory import Memory
-from exporter.alerting.notifier import Notifier, Present, Tempo
-from exporter.alerting.view import Sources
-from exporter.collector import Collector
+from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
+from exporter.alerting.snapshot import SourceStates
+from exporter.alerting.store import AlertStore
+from exporter.collector import Collector, StateKey, asset_state
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
-from exporter.exposition.board import NOTIFICATIONS, AnyBlock, Board, Shown
+from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
 from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.metrics import Block
-from exporter.poller.assembling import Assembly, StateKey
-from exporter.poller.poller import Poller, Schedule
+from exporter.pagedata.answers import PageAnswers
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import MergedState
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.poller.rest_poller import RestPoller
-from exporter.poller.shared import Shared
 from exporter.repository.client import Repository
 from exporter.rest.client import RestClient
 
-ASSETS = "assets"
 NEVER = float("inf")
 
 
@@ -38,46 +38,57 @@ class Standing:
 
     known: Mapping[str, Collector]
     file: HistoryFile
-    board: Board
-    assemblies: Mapping[StateKey, Assembly]
+    store: StateStore
+    merged_states: Mapping[StateKey, MergedState]
     on_change: Callable[[], None]
-    tempo: Tempo = field(default_factory=Tempo)
+    tempo: EvaluationOptions = field(default_factory=EvaluationOptions)
+    answers: PageAnswers = field(default_factory=PageAnswers)
 
-    def sources(self, collectors: Mapping[str, Collector]) -> Sources:
-        """Return what is polled now, and what of it tells of assets."""
-        tried = {status.name: status for status in self.board.sources() if status.tried_at is not None}
-        runs = {name: self.board.run(ASSETS, name) for name in tried}
-        return Sources(
-            frozenset(collectors),
+    def retain(self, collectors: Mapping[str, Collector]) -> None:
+        """Drop the states and page answers of collectors that are disabled now."""
+        self.store.retain(collectors)
+        self.answers.retain(collectors)
+
+    def sources(self, collectors: Mapping[str, Collector]) -> SourceStates:
+        """Return the sources that are polled now, and which of them report assets."""
+        tried = {status.name: status for status in self.store.status.sources() if status.tried_at is not None}
+        assets = asset_state(collectors)
+        runs = {name: self.store.status.collector(assets[0], name) if assets else None for name in tried}
+        return SourceStates(
+            assets is not None,
             {name: status.up for name, status in tried.items()},
-            # Of many sites one may fail: the REST API tells of the others.
+            # Of many sites one may fail: the REST API reports the others.
             {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
-            self.board.tried() and all(run is not None and run.success for run in runs.values()),
-            not self.board.tried(),
+            self.store.status.all_tried() and all(run is not None and run.success for run in runs.values()),
+            not self.store.status.all_tried(),
+            tuple(name for name, collector in collectors.items() if collector.from_rest),
         )
 
     def assets(self, now: float) -> pa.Table:
-        """Return the rows of all assets, of whatever source; none where no source has told of them."""
-        tables = (assembly.rows(now) for (name, _), assembly in self.assemblies.items() if name == ASSETS)
-        return next((rows for rows in tables if rows is not None), ARROW_SCHEMA.empty_table())
+        """Return the rows of all assets of all sources; empty before the first poll."""
+        rows = merged.rows(now) if (merged := self._merged_assets()) else None
+        return ARROW_SCHEMA.empty_table() if rows is None else rows
 
     def assets_and_blocks(self, now: float) -> tuple[pa.Table, Sequence[AnyBlock]] | None:
-        """Return the rows of all assets and the blocks made of them; None where no source has told of them."""
-        pairs = (assembly.both(now) for (name, _), assembly in self.assemblies.items() if name == ASSETS)
-        return next((both for both in pairs if both is not None), None)
+        """Return the rows of all assets and the blocks made of them; None before the first poll."""
+        return merged.rows_and_blocks(now) if (merged := self._merged_assets()) else None
+
+    def _merged_assets(self) -> MergedState | None:
+        key = asset_state(self.known)
+        return self.merged_states.get(key) if key else None
 
     def show_notifications(self, blocks: Iterable[Block], now: float) -> None:
         """Show how notifying goes."""
-        self.board.pin_state(NOTIFICATIONS, Shown(tuple(blocks), now, NEVER))
+        self.store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now, NEVER))
 
 
 @dataclass(frozen=True)
 class Working:
     """The pollers and the notifier of one configuration; None is what it does not ask for."""
 
-    poller: Poller | None
+    poller: RepositoryPoller | None
     rest_poller: RestPoller | None
-    notifier: Notifier | None
+    rule_manager: RuleManager | None
     history: History
     collectors: Mapping[str, Collector]
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -93,23 +104,24 @@ class Working:
 def put_to_work(configuration: Configuration, standing: Standing, before: Working | None = None) -> Working:
     """Make what a configuration asks for; nothing begins yet. Raises ConfigurationError."""
     chosen = parts.enabled(configuration, standing.known)
-    kept = configuration.history.retention
+    retention = configuration.history.retention
     history = History(
         standing.file,
         chosen,
         parts.privacy(configuration),
         configuration.pseudonym_key_file,
-        timedelta(seconds=kept) if kept else None,
+        timedelta(seconds=retention) if retention else None,
     )
     history.pseudonyms = parts.pseudonyms(configuration)
-    shared = Shared(
+    shared = PollContext(
         history,
         chosen,
-        standing.board,
+        standing.store,
         time.time,
         sla_lookup(configuration.freshness.sla_rules()),
-        {key: assembly for key, assembly in standing.assemblies.items() if key[0] in chosen},
+        {key: merged for key, merged in standing.merged_states.items() if key[0] in chosen},
         standing.on_change,
+        standing.answers,
     )
     return Working(
         _poller(configuration, shared),
@@ -120,15 +132,15 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
     )
 
 
-def _poller(configuration: Configuration, shared: Shared) -> Poller | None:
+def _poller(configuration: Configuration, shared: PollContext) -> RepositoryPoller | None:
     settings = configuration.repository
     if settings is None:
         return None
     schedule = Schedule(settings.poll_interval, settings.exact_interval)
-    return Poller(Repository(parts.login(configuration)), shared, schedule)
+    return RepositoryPoller(Repository(parts.login(configuration)), shared, schedule)
 
 
-def _rest_poller(configuration: Configuration, shared: Shared, before: Working | None) -> RestPoller | None:
+def _rest_poller(configuration: Configuration, shared: PollContext, before: Working | None) -> RestPoller | None:
     settings = configuration.rest
     if settings is None:
         return None
@@ -136,7 +148,10 @@ def _rest_poller(configuration: Configuration, shared: Shared, before: Working |
     # What is known of the token outlasts a reload.
     life = before.rest_poller.life if before and before.rest_poller else None
     rest = RestClient(
-        parts.rest_login(settings), stopping=stopped.is_set, token_stats=life, moved=shared.board.progress["rest"].moved
+        parts.rest_login(settings),
+        stopping=stopped.is_set,
+        token_stats=life,
+        moved=shared.store.status.progress["rest"].moved,
     )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
 
@@ -147,17 +162,17 @@ def _notifier(
     standing: Standing,
     chosen: Mapping[str, Collector],
     before: Working | None,
-) -> Notifier | None:
+) -> RuleManager | None:
     if configuration.alertmanager is None:
         return None
     receivers: Sequence[Alertmanager] = [Alertmanager(login) for login in parts.alertmanagers(configuration)]
-    present = Present(
-        standing.board.blocks,
+    context = EvaluationContext(
+        standing.store.blocks,
         standing.assets,
         lambda: standing.sources(chosen),
         standing.show_notifications,
-        standing.board.pin_firing,
+        standing.store.set_firing,
     )
     # It is used by one of the two at a time: this one begins when that one has ended.
-    memory = before.notifier.memory if before and before.notifier else Memory(standing.tempo.rules)
-    return Notifier(receivers, history, present, parts.manner(configuration), time.time, memory)
+    store = before.rule_manager.store if before and before.rule_manager else AlertStore(standing.tempo.rules)
+    return RuleManager(receivers, history, context, parts.options(configuration), time.time, store)

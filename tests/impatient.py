@@ -6,5 +6,5 @@ from exporter.poller import watchdog
 
 if __name__ == "__main__":
     parts.STUCK_LEAST_SECONDS = 0.0
-    watchdog.LOOK_SECONDS = 0.5
+    watchdog.CHECK_SECONDS = 0.5
     main(prog_name="tableau-exporter")

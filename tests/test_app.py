@@ -21,10 +21,10 @@ from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import HistoryError
-from exporter.exposition import Rendering
-from exporter.exposition.board import Shown
+from exporter.exposition import Exposition
+from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import single
-from exporter.poller.taking import Taken
+from exporter.poller.collect import PollResult
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
@@ -47,14 +47,14 @@ def test_a_failed_rendering_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     tried = 0
     again = threading.Event()
 
-    def render(*_: object) -> Rendering:
+    def render(*_: object) -> Exposition:
         nonlocal tried
         tried += 1
         if tried == 1:
             message = "can't start new thread"
             raise RuntimeError(message)
         again.set()
-        return Rendering()
+        return Exposition()
 
     monkeypatch.setattr(agent._renderer, "render", render)
     monkeypatch.setattr(app, "RENDER_SECONDS", 0.01)
@@ -88,7 +88,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     poller.lock()
     store, between = poller._store, list[bool]()
 
-    def rendered_between(taken: Taken, now: float, *, exact: bool) -> HistoryError | None:
+    def rendered_between(taken: PollResult, now: float, *, exact: bool) -> HistoryError | None:
         agent._render()
         between.append(agent.ready())
         return store(taken, now, exact=exact)
@@ -119,7 +119,7 @@ def test_requests_to_tableau_are_progress(tmp_path: Path, monkeypatch: pytest.Mo
     (name, value), *_ = TOKENS.items()
     with TableauServer(Estate.of(Company.build(1, datetime(2025, 11, 19, 10, 30), SMALL))) as server:  # noqa: DTZ001
         agent = made(tmp_path, REST__URL=server.url, REST__TOKEN_NAME=name, REST__TOKEN_VALUE=value)
-        rest, poller = agent._board.progress["rest"], agent._working.rest_poller
+        rest, poller = agent._store.status.progress["rest"], agent._working.rest_poller
         assert poller is not None
         agent._working.history.lock()
         assert poller.poll()
@@ -243,9 +243,9 @@ def test_metrics_of_a_collector_have_what_the_agent_says_of_itself(tmp_path: Pat
     """With collect[] the families of other collectors are absent, and those that no collector declares are there."""
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     for name in ("users", "logins"):
-        agent._board.pin_collector(CollectorStatus(name, True, 0.5, None))
+        agent._store.status.set_collector(CollectorStatus(name, True, 0.5, None))
     blocks = (single(users.USERS, 3, site="a", site_role="b"), single(content.CONTENT, 4, site="a", asset_type="b"))
-    agent._board.pin_state("users", Shown(blocks, time.time(), math.inf))
+    agent._store.set_state("users", TimedBlocks(blocks, time.time(), math.inf))
     agent._render()
     lines = set(ask(application(agent), "GET", "/metrics?collect[]=users").body.decode().splitlines())
     assert {'tableau_up{source="repository"} 0', 'tableau_collector_success{collector="users"} 1'} < lines

@@ -1,1 +1,1 @@
-"""Direct notifications: alerts, and the Alertmanagers that they are told to."""
+"""The agent's own alerts: rules, their evaluation, and notifications to Alertmanagers."""

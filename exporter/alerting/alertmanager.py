@@ -5,19 +5,21 @@ Each request has a connection and a deadline of its own, however slowly its answ
 
 import asyncio
 import base64
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from exporter import __version__
-from exporter.alerting import faults
-from exporter.alerting.alert import Alert
-from exporter.alerting.answer import FOREIGN, TOO_MANY, Answer
 from exporter.alerting.batches import Sent, batches, deliver
-from exporter.alerting.lookups import Lookups
+from exporter.alerting.notification import Notification
+from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Answer, connection_error, line
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
 from exporter.value_count import ValueCount
@@ -71,6 +73,36 @@ class _BrokenOff(NotificationFailed):
     """The connection ended before its answer did."""
 
 
+class Lookups(ThreadPoolExecutor):
+    """An executor with a thread for each call, which is left alone when it takes too long; one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self._last: Future[Any] | None = None
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        """Call it in a thread of its own. Raises OSError while the last one has not come back."""
+        if self._last is not None and not self._last.done():
+            raise socket.gaierror(socket.EAI_AGAIN, "the name server has not answered since the last request")
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._last = future
+        threading.Thread(target=_run, args=(future, call, args, named), name="lookup", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - inherited
+        """Wait for nobody; whoever asks again is served."""
+
+
+def _run(future: Future[Any], call: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    try:
+        found = call(*args, **named)
+    except BaseException as error:  # noqa: BLE001 - as any executor does: whoever waits is told
+        future.set_exception(error)
+    else:
+        future.set_result(found)
+
+
 class Alertmanager:
     """An Alertmanager that is told of alerts."""
 
@@ -80,7 +112,7 @@ class Alertmanager:
         self._context: ssl.SSLContext | None = None
         self._lookups = Lookups()
 
-    def send(self, alerts: Sequence[Alert]) -> Sent:
+    def send(self, alerts: Sequence[Notification]) -> Sent:
         """Tell of alerts, each of them once, until one cannot be told."""
         sent = Sent()
         try:
@@ -90,7 +122,7 @@ class Alertmanager:
             sent.failure = str(error)
         return sent
 
-    def look(self) -> str:
+    def version(self) -> str:
         """Return its version. Raises NotificationFailed."""
         answer = self._ask("GET", STATUS_PATH, None, STATUS_BYTES)
         if answer.status != httpx.codes.OK:
@@ -99,7 +131,7 @@ class Alertmanager:
             version = answer.json["versionInfo"]["version"]  # type: ignore[index] # what it is not is caught
         except (ValueError, TypeError, LookupError):
             raise self._failed(FOREIGN) from None
-        return faults.line(version, answer.secrets)
+        return line(version, answer.secrets)
 
     def close(self) -> None:
         """Forget the certificates: there are no connections between requests."""
@@ -113,14 +145,14 @@ class Alertmanager:
         # What stands before Alertmanager may dislike a word in this batch, or everything: an empty batch tells the two.
         if not answer.is_refusal and (answer.status == TOO_MANY or not self._answer_to(b"[]").is_yes):
             raise self._failed(answer.no)
-        return answer.said or f"HTTP {answer.status}"
+        return answer.error_text or f"HTTP {answer.status}"
 
     def _answer_to(self, body: bytes) -> Answer:
         try:
             return self._ask("POST", ALERTS_PATH, body, REASON_BYTES)
         except _BrokenOff:
             # Who refuses before he has read it all may be gone before his reason is read: looking has nothing to read.
-            self.look()
+            self.version()
             raise
 
     def _ask(self, method: str, path: str, body: bytes | None, bound: int) -> Answer:
@@ -134,8 +166,8 @@ class Alertmanager:
             limit = f"{self._login.timeout:g} s"
             reason = f"no whole answer within {limit}: check that it runs, or raise alertmanager.timeout"
         except (httpx.HTTPError, OSError) as error:
-            reason = faults.of_connection(error, proof.secrets, secure=self.url.startswith("https:"))
-            kind = _BrokenOff if isinstance(error, faults.BROKEN_OFF) else NotificationFailed
+            reason = connection_error(error, proof.secrets, secure=self.url.startswith("https:"))
+            kind = _BrokenOff if isinstance(error, BROKEN_OFF) else NotificationFailed
         except ProxyUnusable as error:
             reason = str(error)
         except (httpx.InvalidURL, ImportError, ValueError):

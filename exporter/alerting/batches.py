@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporter.alerting.alert import Alert
+from exporter.alerting.notification import Notification
 
 ALERTS = 256
 BYTES = 1_000_000
@@ -18,7 +18,7 @@ SAMPLES = 8
 REFUSALS = 128
 """How many refusals of one batch and its parts are heard."""
 
-Batch = Sequence[tuple[Alert, bytes]]
+Batch = Sequence[tuple[Notification, bytes]]
 Post = Callable[[bytes], str | None]
 """Posts a body; returns why it is refused, None where everything was taken."""
 
@@ -27,9 +27,9 @@ Post = Callable[[bytes], str | None]
 class Sent:
     """What became of alerts: a refused one with the reason. After a failure those that are in none were not told."""
 
-    accepted: list[Alert] = field(default_factory=list)
-    refused: list[tuple[Alert, str]] = field(default_factory=list)
-    doubtful: list[Alert] = field(default_factory=list)
+    accepted: list[Notification] = field(default_factory=list)
+    refused: list[tuple[Notification, str]] = field(default_factory=list)
+    doubtful: list[Notification] = field(default_factory=list)
     """What was refused together with others, and not alone."""
     refusals: int = 0
     """How many requests were refused."""
@@ -39,12 +39,12 @@ class Sent:
     """Why no more could be told, in one line."""
 
 
-def batches(alerts: Sequence[Alert], labels: Mapping[str, str] | None = None) -> Iterator[Batch]:
+def batches(alerts: Sequence[Notification], labels: Mapping[str, str] | None = None) -> Iterator[Batch]:
     """Cut alerts into batches that are bounded by their number and their bytes; an alert is never cut.
 
     ``labels`` are put on each.
     """
-    batch: list[tuple[Alert, bytes]] = []
+    batch: list[tuple[Notification, bytes]] = []
     size = 0
     for alert in alerts:
         written = alert.to_json(labels or {})

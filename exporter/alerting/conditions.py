@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from exporter import agent_families as families
-from exporter.alerting.past import Past
-from exporter.alerting.view import Assets, Found, Numbers, Pairs, View, always, never
+from exporter.alerting.notification import Pairs
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResult, always, never
 from exporter.collectors.assets.metrics import HOUR
 from exporter.metrics import Family
 
@@ -33,107 +34,108 @@ SUFFERED = ("file_unwritable", "file_replaced", "file_damaged", "log_quarantined
 COUNTED = (families.REST_COLLISIONS, families.POSSIBLY_LOST, families.INCIDENTS, families.NOTIFICATIONS_FAILED)
 """The counters whose growth is asked for."""
 
-Find = Callable[[View], Found]
+Find = Callable[[MetricSnapshot], RuleResult]
 
 
 def unreachable(source: str, *, beside: bool | None = None) -> Find:
     """Find a source that does not answer; ``beside`` asks for the repository being polled too, or not."""
 
-    def find(view: View) -> Found:
+    def find(view: MetricSnapshot) -> RuleResult:
         found = view.sources.up.get(source) is False
         if beside is not None:
             found = found and (view.value(families.UP, source="repository") is not None) == beside
-        return Found({(("source", source),): 0.0} if found else {})
+        return RuleResult({(("source", source),): 0.0} if found else {})
 
     return find
 
 
-def token_refused(view: View) -> Found:
+def token_refused(view: MetricSnapshot) -> RuleResult:
     """Find a token that was not taken."""
     return _single(view.value(families.REST_TOKEN_ACCEPTED), lambda accepted: accepted == 0)
 
 
-def token_shared(view: View) -> Found:
+def token_shared(view: MetricSnapshot) -> RuleResult:
     """Find sessions that another program ended."""
     return _grown(view, families.REST_COLLISIONS, COLLISION_COUNT)
 
 
-def collector_failing(view: View) -> Found:
+def collector_failing(view: MetricSnapshot) -> RuleResult:
     """Find collectors that give nothing although their sources answer."""
     if _repository_silent(view):
-        return Found({})
-    follow = {(("collector", "assets"),)} if view.sources.up.get("rest") is False else set()
+        return RuleResult({})
+    followers = view.sources.from_rest if view.sources.up.get("rest") is False else ()
+    follow = {(("collector", name),) for name in followers}
     failing = {pairs: value for pairs, value in view.samples(families.COLLECTOR_SUCCESS) if value == 0}
-    return Found({pairs: value for pairs, value in failing.items() if pairs not in follow})
+    return RuleResult({pairs: value for pairs, value in failing.items() if pairs not in follow})
 
 
-def column_missing(view: View) -> Found:
+def column_missing(view: MetricSnapshot) -> RuleResult:
     """Find what collectors do without."""
-    return Found(dict(view.samples(families.COLLECTOR_MISSING)))
+    return RuleResult(dict(view.samples(families.COLLECTOR_MISSING)))
 
 
-def poll_stuck(view: View) -> Found:
+def poll_stuck(view: MetricSnapshot) -> RuleResult:
     """Find polls that do not end."""
     running = ((pairs, view.now - began) for pairs, began in view.samples(families.POLL_STARTED))
-    return Found({pairs: seconds for pairs, seconds in running if seconds > POLL_SECONDS})
+    return RuleResult({pairs: seconds for pairs, seconds in running if seconds > POLL_SECONDS})
 
 
-def reload_failed(view: View) -> Found:
+def reload_failed(view: MetricSnapshot) -> RuleResult:
     """Find a configuration that was refused."""
     return _single(view.value(families.RELOAD_SUCCESSFUL), lambda successful: successful == 0)
 
 
-def certificate_expiring(view: View) -> Found:
+def certificate_expiring(view: MetricSnapshot) -> RuleResult:
     """Find a certificate of the web server that expires soon, or has expired."""
     return _single(view.value(families.WEB_CERTIFICATE_EXPIRY), lambda at: at < view.now + CERTIFICATE_SECONDS)
 
 
-def notifications_failing(view: View) -> Found:
+def notifications_failing(view: MetricSnapshot) -> RuleResult:
     """Find Alertmanagers that did not take what they were told."""
     return _grown(view, families.NOTIFICATIONS_FAILED, 0, span=QUARTER_HOUR)
 
 
-def stale_critical(view: View) -> Found:
+def stale_critical(view: MetricSnapshot) -> RuleResult:
     """Find what is older than its critical promise."""
     return view.of_assets(lambda assets: assets.where(_hours(view, assets) > assets.critical, _hours(view, assets)))
 
 
-def stale_warning(view: View) -> Found:
+def stale_warning(view: MetricSnapshot) -> RuleResult:
     """Find what is older than its warning promise alone."""
 
-    def found(assets: Assets) -> Found:
+    def found(assets: Assets) -> RuleResult:
         hours = _hours(view, assets)
         return assets.where((hours > assets.warning) & ~(hours > assets.critical), hours)
 
     return view.of_assets(found)
 
 
-def refresh_failing(view: View) -> Found:
+def refresh_failing(view: MetricSnapshot) -> RuleResult:
     """Find what has failed several times in a row, and is not suspended yet."""
 
-    def found(assets: Assets) -> Found:
+    def found(assets: Assets) -> RuleResult:
         failures = assets.columns["failures"]
         return assets.where((failures >= REFRESH_FAILURES) & ~(assets.columns["suspended"] == 1), failures)
 
     return view.of_assets(found)
 
 
-def refresh_suspended(view: View) -> Found:
+def refresh_suspended(view: MetricSnapshot) -> RuleResult:
     """Find what Tableau has suspended."""
     return view.of_assets(lambda assets: assets.where(assets.columns["suspended"] == 1, assets.columns["suspended"]))
 
 
-def refresh_late(view: View) -> Found:
+def refresh_late(view: MetricSnapshot) -> RuleResult:
     """Find what was not refreshed when its schedule said."""
     return view.of_assets(
         lambda assets: assets.where(view.now - assets.columns["due"] > 0, view.now - assets.columns["due"])
     )
 
 
-def unusually_late(view: View) -> Found:
+def unusually_late(view: MetricSnapshot) -> RuleResult:
     """Find what has no schedule that is known, and is older than usual."""
 
-    def found(assets: Assets) -> Found:
+    def found(assets: Assets) -> RuleResult:
         seconds, columns = _seconds(view, assets), assets.columns
         late = seconds > _habit(assets)
         return assets.where(late & np.isnan(columns["due"]) & ~(columns["suspended"] == 1), seconds)
@@ -141,10 +143,10 @@ def unusually_late(view: View) -> Found:
     return view.of_assets(found)
 
 
-def changed_nothing(view: View) -> Found:
+def changed_nothing(view: MetricSnapshot) -> RuleResult:
     """Find what is refreshed in time and without failure, and stays older than usual."""
 
-    def found(assets: Assets) -> Found:
+    def found(assets: Assets) -> RuleResult:
         seconds, columns = _seconds(view, assets), assets.columns
         well = (columns["due"] >= view.now) & (columns["failures"] == 0)
         return assets.where((seconds > _habit(assets)) & well, seconds)
@@ -152,97 +154,97 @@ def changed_nothing(view: View) -> Found:
     return view.of_assets(found)
 
 
-def freshness_source_silent(view: View) -> Found:
+def freshness_source_silent(view: MetricSnapshot) -> RuleResult:
     """Find freshness sources that have been silent for too long, by site; unknown while none is published."""
-    holding = {pairs: view.now - at for pairs, at in silent_sources(view).items()}
+    firing_series = {pairs: view.now - at for pairs, at in silent_sources(view).items()}
     unknown = "rest" in view.sources.up and not view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
-    return Found(holding, always if unknown else never)
+    return RuleResult(firing_series, always if unknown else never)
 
 
-def silent_sources(view: View) -> dict[Pairs, float]:
+def silent_sources(view: MetricSnapshot) -> dict[Pairs, float]:
     """Return since when (Unix seconds) the freshness sources of ``freshness_source_silent`` have been silent."""
     samples = view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
     return {pairs: at for pairs, at in samples if at < view.now - FRESHNESS_SOURCE_SECONDS}
 
 
-def archive_lagging(view: View) -> Found:
+def archive_lagging(view: MetricSnapshot) -> RuleResult:
     """Find an archive that stands still although the repository answers."""
     if _repository_silent(view):
-        return Found({})
+        return RuleResult({})
     return _single(_lag(view), lambda seconds: seconds > ARCHIVE_LAG_SECONDS)
 
 
-def purge_risk(view: View) -> Found:
+def purge_risk(view: MetricSnapshot) -> RuleResult:
     """Find an archive that has stood still for long, measured by how long the repository keeps requests."""
-    kept = view.past.kept
-    if kept is None:
-        return Found({})
-    return _single(_lag(view), lambda seconds: seconds > max(PURGE_RISK_RATIO * kept, PURGE_RISK_LEAST_SECONDS))
+    retention = view.past.retention
+    if retention is None:
+        return RuleResult({})
+    return _single(_lag(view), lambda seconds: seconds > max(PURGE_RISK_RATIO * retention, PURGE_RISK_LEAST_SECONDS))
 
 
-def possibly_lost(view: View) -> Found:
+def possibly_lost(view: MetricSnapshot) -> RuleResult:
     """Find requests that may have been removed before they were read."""
     return _grown(view, families.POSSIBLY_LOST, 0)
 
 
-def file_busy(view: View) -> Found:
+def file_busy(view: MetricSnapshot) -> RuleResult:
     """Find a history file that somebody keeps open."""
     return _grown(view, families.INCIDENTS, FILE_BUSY_COUNT, lambda kind: kind == "file_busy")
 
 
-def file_suffered(view: View) -> Found:
+def file_suffered(view: MetricSnapshot) -> RuleResult:
     """Find a history file that something befell."""
     return _grown(view, families.INCIDENTS, 0, lambda kind: kind in SUFFERED)
 
 
-def take_up(past: Past, view: View) -> None:
+def record_samples(past: SampleWindow, view: MetricSnapshot) -> None:
     """Let what is asked for later be remembered."""
     for family in COUNTED:
-        past.see(family.name, view.samples(family), view.now)
+        past.record(family.name, view.samples(family), view.now)
     last, oldest = _last_poll(view), view.value(families.REPOSITORY_OLDEST)
     if last is not None and oldest is not None:
-        past.see_kept(last - oldest, view.now)
+        past.record_retention(last - oldest, view.now)
 
 
-def _single(value: float | None, condition: Callable[[float], bool]) -> Found:
-    return Found({(): value} if value is not None and condition(value) else {})
+def _single(value: float | None, condition: Callable[[float], bool]) -> RuleResult:
+    return RuleResult({(): value} if value is not None and condition(value) else {})
 
 
 def _grown(
-    view: View,
+    view: MetricSnapshot,
     family: Family,
     least: float,
     wanted: Callable[[str], bool] = lambda _kind: True,
     span: float = HOUR,
-) -> Found:
+) -> RuleResult:
     """Return the series that grew within the span by so much, or at all."""
     found: dict[Pairs, float] = {}
     for pairs, _ in view.samples(family):
-        grown = view.past.grown(family.name, pairs, view.now, span)
-        if wanted(dict(pairs).get("kind", "")) and grown > 0 and grown >= least:
-            found[pairs] = grown
-    return Found(found)
+        increase = view.past.increase(family.name, pairs, view.now, span)
+        if wanted(dict(pairs).get("kind", "")) and increase > 0 and increase >= least:
+            found[pairs] = increase
+    return RuleResult(found)
 
 
-def _repository_silent(view: View) -> bool:
+def _repository_silent(view: MetricSnapshot) -> bool:
     return view.sources.up.get("repository") is False
 
 
-def _last_poll(view: View) -> float | None:
+def _last_poll(view: MetricSnapshot) -> float | None:
     polls = (value for _, value in view.samples(families.HISTORY_LAST_POLL))
     return max((at for at in polls if at <= view.now + CLOCK_AHEAD_SECONDS), default=None)
 
 
-def _lag(view: View) -> float | None:
+def _lag(view: MetricSnapshot) -> float | None:
     last = _last_poll(view)
     return None if last is None else view.now - last
 
 
-def _seconds(view: View, assets: Assets) -> Numbers:
+def _seconds(view: MetricSnapshot, assets: Assets) -> Numbers:
     return np.maximum(view.now - assets.columns["refreshed"], 0.0)
 
 
-def _hours(view: View, assets: Assets) -> Numbers:
+def _hours(view: MetricSnapshot, assets: Assets) -> Numbers:
     return _seconds(view, assets) / HOUR
 
 

@@ -1,248 +1,234 @@
-"""The agent's own alerts: every quarter of a minute the rules look at what is shown, and couriers tell what they find.
+"""Sends notifications to one Alertmanager: each has a notifier of its own, so that one that is down delays no other.
 
-What is new is written to the history first: an agent that is killed in between goes on where it was.
+An alert that was refused is sent apart from the others from then on, so that it does not fail their batch.
 """
 
+import itertools
+import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-import pyarrow as pa
 import structlog
 
-from exporter import agent_families as families
-from exporter.alerting import conditions
-from exporter.alerting.courier import Courier, Message, Outbox, Receipt, Receiver
-from exporter.alerting.describing import Describer, Known, asset_key, bare_annotations, runbook_of
-from exporter.alerting.memory import Memory
-from exporter.alerting.owners import AssetKey, Owners
-from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
-from exporter.alerting.states import OWNER_EMAIL, Alerted
-from exporter.alerting.view import Found, Pairs, Sources, View, always, never
-from exporter.exposition.board import AnyBlock
-from exporter.history.history import History
-from exporter.metrics import Block, Labels, single
-from exporter.status import FiringAlert
+from exporter.alerting.batches import ALERTS, FRUITLESS, SAMPLES, Sent
+from exporter.alerting.notification import Notification, Pairs
+from exporter.alerting.response import line
+from exporter.alerting.states import RESEND_SECONDS
+from exporter.log_once import LogOnce
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 15.0
-EVERYTHING, GROWTH = "any alert", "what grew within an hour"
-"""What takes the place of a rule's name where more than one cannot be evaluated."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tempo:
-    """Which rules are looked at, and how often."""
-
-    rules: Sequence[Rule] = RULES
-    look_seconds: float = LOOK_SECONDS
+# Evaluations come at steady intervals, and are never on the second.
+SLACK_SECONDS = 1.0
+REFUSALS = 256
+"""The number of refusals that ends a round: alerts not sent yet come first in the next."""
+ALL_REFUSED = 2 * (FRUITLESS + SAMPLES)
+"""The same where nothing was accepted for minutes: two batches without an accepted alert are a failure."""
+REFUSED_WITH_OTHERS, REFUSED_ALONE = 1, 2
+_AT_ONCE = {0: ALERTS, REFUSED_WITH_OTHERS: 16, REFUSED_ALONE: ALERTS}
+# Per round.
+MAX_LOG_LINES = 10
 
 
-def _nowhere(_alerts: Sequence[FiringAlert]) -> None:
-    """Show them nowhere."""
-
-
-@dataclass(frozen=True)
-class Present:
-    """What is known at an instant (Unix seconds): what is shown, of assets also the rows; and what is polled.
-
-    ``show`` takes what is shown of the notifications, ``show_firing`` the alerts that fire.
-    """
-
-    blocks: Callable[[float], Iterable[AnyBlock]]
-    assets: Callable[[float], pa.Table]
-    sources: Callable[[], Sources]
-    show: Callable[[Sequence[Block], float], None]
-    show_firing: Callable[[Sequence[FiringAlert]], None] = _nowhere
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How it is told; ``says_errors`` allows what Tableau wrote, which may name people."""
-
-    runbook_url: str | None = None
-    owner_email_label: bool = False
-    says_errors: bool = True
-    dashboard_url: str | None = None
-
-
-class Notifier:
-    """Looks, remembers and tells. Only its own thread, or a test, calls ``step``; ``memory`` outlives it."""
-
-    def __init__(
-        self,
-        receivers: Sequence[Receiver],
-        history: History,
-        present: Present,
-        manner: Manner,
-        clock: Callable[[], float],
-        memory: Memory | None = None,
-    ) -> None:
-        self.memory = memory or Memory()
-        self._history = history
-        self._present = present
-        self._manner = manner
-        self._clock = clock
-        self._rules = {rule.name: rule for rule in (*self.memory.rules, NOT_EVALUATED)}
-        self._receipts: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
-        self.couriers = [Courier(receiver, clock, self._receipts) for receiver in receivers]
-        self.known = Known()
-        """What the last look saw of assets."""
-        self._broken: set[str] = set()
-        self._speechless: set[str] = set()
+class Receiver(Protocol):
+    """An Alertmanager."""
 
     @property
-    def urls(self) -> list[str]:
-        """The Alertmanagers."""
-        return [courier.url for courier in self.couriers]
+    def url(self) -> str:
+        """The URL from the configuration."""
 
-    def run(self, stopped: threading.Event, look_seconds: float) -> None:
-        """Look and tell until told to stop; what is not written by then is tried once more."""
-        for courier in self.couriers:
-            # Nobody waits at the end for an Alertmanager that does not answer.
-            threading.Thread(target=courier.run, args=(stopped, look_seconds), name="courier", daemon=True).start()
+    def send(self, alerts: Sequence[Notification]) -> Sent:
+        """Send notifications to it."""
+
+    def close(self) -> None:
+        """Release its resources."""
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """All notifications to send, and a function that makes their annotations."""
+
+    notifications: Sequence[Notification] = ()
+    annotations: Callable[[Notification], dict[str, str]] = lambda _message: {}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Result of sending: accepted notifications, and how many failed, each counted once a minute."""
+
+    url: str
+    accepted: Sequence[Notification]
+    failed: int
+
+
+@dataclass
+class _Round:
+    """The state of one round of sending."""
+
+    failure: str | None = None
+    refused: list[tuple[Notification, str]] = field(default_factory=list)
+    refusals: int = 0
+    most: int = REFUSALS
+    given_up: str | None = None
+    """Why a batch without an accepted alert was given up."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to stop: more would fail as well, or take too long."""
+        return self.failure is not None or self.refusals >= self.most
+
+
+@dataclass
+class Notifier:
+    """Notifies one Alertmanager; one thread calls ``deliver``."""
+
+    receiver: Receiver
+    clock: Callable[[], float]
+    deliveries: "queue.SimpleQueue[Delivery]"
+    outbox: Outbox = field(default_factory=Outbox)
+    """Replaced whole by the rule manager."""
+    wake: threading.Event = field(default_factory=threading.Event)
+    _sent: dict[Pairs, tuple[float | None, float]] = field(default_factory=dict)
+    _failed_at: dict[Pairs, float] = field(default_factory=dict)
+    _doubts: dict[Pairs, int] = field(default_factory=dict)
+    _accepted_at: float = -math.inf
+    _failure: LogOnce = field(default_factory=LogOnce)
+    _refused: LogOnce = field(default_factory=LogOnce)
+
+    @property
+    def url(self) -> str:
+        """The Alertmanager."""
+        return self.receiver.url
+
+    def deliver(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Send what is due; return whether all of it was sent. The rest is due again the next time."""
+        outbox, now = self.outbox, self.clock()
+        self._forget(outbox)
+        left = deque(
+            self._batches([notification for notification in outbox.notifications if self._is_due(notification, now)])
+        )
+        this = _Round()
+        # Annotations are made one batch at a time.
+        while left and not this.is_over:
+            if stopping():
+                return False
+            self._send(left.popleft(), outbox, this)
+        rest = [notification for batch in left for notification in batch]
+        if rest:
+            self.deliveries.put(Delivery(self.url, (), self._count(rest, now)))
+        if this.given_up and this.failure is None and not self._accepted_lately(now):
+            this.failure = f"alertmanager {self.url}: refuses every alert: {this.given_up}: check its logs"
+        self._log(this)
+        return not (this.failure or rest)
+
+    def run(self, stopped: threading.Event, seconds: float) -> None:
+        """Send until stopped."""
         while not stopped.is_set():
+            self.wake.wait(seconds)
+            self.wake.clear()
             try:
-                self.step()
+                self.deliver(stopped.is_set)
             except Exception:
-                log.exception("looking for alerts failed for a reason that is a defect of this program")
-            self._wake()
-            stopped.wait(look_seconds)
-        self._wake()
-        self._take_receipts()
-        self.memory.write(self._history, self._clock(), self._tasks, at_once=True)
+                log.exception("notifying failed: unexpected error (bug)", alertmanager=self.url)
+        self.receiver.close()
 
-    def step(self) -> None:
-        """Look once, write what is new, and lay out what must be told."""
-        now, memory = self._clock(), self.memory
-        self._take_receipts()
-        memory.remember(self._history, now)
-        self._look(now)
-        memory.states.forget(self.urls, now)
-        try:
-            memory.write(self._history, now, self._tasks)
-        finally:
-            # Whatever becomes of the file.
-            self._lay_out(now)
-            self._present.show(self._blocks(), now)
-            runbook_url = self._manner.runbook_url
-            self._present.show_firing([_shown(alert, runbook_url) for alert in memory.states.firing()])
+    def _is_due(self, notification: Notification, now: float) -> bool:
+        if notification.ends_at is not None and self.url not in notification.owed:
+            return False
+        last = self._sent.get(notification.labels)
+        return last is None or last[0] != notification.ends_at or _is_time(last[1], now)
 
-    def _look(self, now: float) -> None:
-        broken: dict[Pairs, float] = {}
-        view = self._found(EVERYTHING, lambda: self._view(now))
-        if view is None:
-            broken[("rule", EVERYTHING),] = 1.0
-        else:
-            if self._found(GROWTH, lambda: self._take_up(view)) is None:
-                broken[("rule", GROWTH),] = 1.0
-            for rule in self.memory.rules:
-                found = self._found(rule.name, partial(rule.find, view))
-                if found is None:
-                    broken[("rule", rule.name),] = 1.0
-                    continue
-                # An agent that has just begun knows too little to say that something is over.
-                self._go_on(rule, Found(found.holding, always) if view.sources.awaited else found, now)
-        # While nothing is seen at all, nobody knows which rule would fail.
-        self._go_on(NOT_EVALUATED, Found(broken, always if view is None else never), now)
-        self._broken = {name for ((_, name),) in broken}
-        self.memory.states.drop_unknown(now)
+    def _batches(self, due: Sequence[Notification]) -> Iterator[Sequence[Notification]]:
+        """Yield what is due, critical alerts first; refused ones, and those with names from Tableau, apart."""
 
-    def _view(self, now: float) -> View:
-        """Take up what is shown, and what is told of assets."""
-        view = View(self._present.blocks(now), now, self.memory.past, self._present.sources())
-        rows = self._present.assets(now)
-        owners = self.known.owners if rows is self.known.owners.rows else Owners(rows)
-        self.known = Known(view.assets, owners, conditions.silent_sources(view))
-        return view
+        def kind(notification: Notification) -> tuple[int, bool]:
+            return self._doubts.get(notification.labels, 0), notification.is_about_asset
 
-    def _take_up(self, view: View) -> bool:
-        conditions.take_up(self.memory.past, view)
-        return True
+        ordered = sorted(due, key=lambda notification: (*kind(notification), not notification.is_critical))
+        for _, some in itertools.groupby(ordered, kind):
+            alike = list(some)
+            most = _AT_ONCE[self._doubts.get(alike[0].labels, 0)]
+            yield from (alike[begin : begin + most] for begin in range(0, len(alike), most))
 
-    def _found(self, name: str, find: Callable[[], T]) -> T | None:
-        """Return what is looked for; None where that fails, which is said once."""
-        try:
-            return find()
-        except Exception:
-            if name not in self._broken:
-                log.exception("an alert could not be looked for, and stays as it is", alert=name)
-            return None
+    def _send(self, batch: Sequence[Notification], outbox: Outbox, this: _Round) -> None:
+        now = self.clock()
+        by_labels = {notification.labels: notification for notification in batch}
+        sent = self.receiver.send(
+            [notification.prepared(outbox.annotations(notification), now) for notification in batch]
+        )
+        accepted = [by_labels[alert.labels] for alert in sent.accepted]
+        refused = [by_labels[alert.labels] for alert, _ in sent.refused]
+        doubtful = [by_labels[alert.labels] for alert in sent.doubtful]
+        # An alert that was refused alone before need not be tried alone again at once.
+        settled = [notification for notification in doubtful if self._doubts.get(notification.labels) == REFUSED_ALONE]
+        for notification in (*accepted, *refused, *settled):
+            self._sent[notification.labels] = (notification.ends_at, now)
+        self._doubts |= {
+            notification.labels: REFUSED_WITH_OTHERS for notification in doubtful if notification not in settled
+        }
+        self._doubts |= {notification.labels: REFUSED_ALONE for notification in refused}
+        for notification in accepted:
+            self._doubts.pop(notification.labels, None)
+            self._failed_at.pop(notification.labels, None)
+        if accepted:
+            self._accepted_at = now
+        there = {notification.labels for notification in accepted}
+        failed = self._count([notification for notification in batch if notification.labels not in there], now)
+        self.deliveries.put(Delivery(self.url, accepted, failed))
+        self._update(sent, this, now)
 
-    def _go_on(self, rule: Rule, found: Found, now: float) -> None:
-        for alert in self.memory.states.step(rule, found, now):
-            email = ""
-            if rule.about_asset and self._manner.owner_email_label:
-                email = self.known.owners.owner(asset_key(dict(alert.pairs))).email
-            self.memory.states.fire(alert, {OWNER_EMAIL: email} if email else {})
+    def _update(self, sent: Sent, this: _Round, now: float) -> None:
+        """Update the round by the result of a batch."""
+        this.refused += sent.refused
+        this.refusals += sent.refusals
+        this.failure = sent.failure
+        this.given_up = sent.fruitless or this.given_up
+        this.most = REFUSALS if self._accepted_lately(now) else ALL_REFUSED
 
-    def _tasks(self) -> Mapping[AssetKey, Sequence[int]]:
-        """Return the tasks of the assets about which an alert fires."""
-        if not self._manner.says_errors:
-            return {}
-        keys = (asset_key(dict(alert.pairs)) for alert in self.memory.states.firing())
-        return {key: self.known.owners.tasks(key) for key in keys if key[2]}
+    def _accepted_lately(self, now: float) -> bool:
+        return 0 <= now - self._accepted_at < 2 * RESEND_SECONDS
 
-    def _lay_out(self, now: float) -> None:
-        """Say what must be told from now on."""
-        states = self.memory.states
-        messages = [
-            Message(alert.rule, alert.labels, alert.value, fired_at)
-            for alert in states.sent_as_firing(now)
-            if (fired_at := alert.fired_at) is not None
+    def _count(self, notifications: Sequence[Notification], now: float) -> int:
+        """Return how many notifications count as failed: each once per resend interval."""
+        new = [
+            notification.labels
+            for notification in notifications
+            if _is_time(self._failed_at.get(notification.labels, math.inf), now)
         ]
-        for alert in states.ended():
-            owed = states.owed(alert, self.urls, now)
-            if alert.fired_at is not None:
-                messages.append(Message(alert.rule, alert.labels, alert.value, alert.fired_at, alert.ended_at, owed))
-        # What was known while it was allowed to be said may still be there.
-        errors = self.memory.errors if self._manner.says_errors else {}
-        describer = Describer(self.known, errors, self._manner.runbook_url, self._manner.dashboard_url)
-        outbox = Outbox(messages, lambda message: self._annotations(describer, message))
-        for courier in self.couriers:
-            courier.outbox = outbox
+        self._failed_at |= dict.fromkeys(new, now)
+        return len(new)
 
-    def _annotations(self, describer: Describer, message: Message) -> dict[str, str]:
-        """Return what is said of an alert; where that fails, which is said once, as much as cannot fail."""
-        if (rule := self._rules.get(message.rule)) is None:
-            return {}
-        try:
-            return describer.annotations(rule, message.labels, message.value)
-        except Exception:
-            if rule.name not in self._speechless:
-                self._speechless.add(rule.name)
-                log.exception("an alert could not be described, and is told without a description", alert=rule.name)
-            return bare_annotations(rule, message.labels)
+    def _log(self, this: _Round) -> None:
+        """Log each refusal once, a few in a round, and a failure until it changes."""
+        if this.failure is None:
+            self._log_refused([(alert, reason) for alert, reason in this.refused if self._refused.is_new(alert.labels)])
+            if self._failure.is_over(self.url):
+                log.info("Alertmanager notified again", alertmanager=self.url)
+        elif self._failure.is_new(self.url, this.failure):
+            log.error("Alertmanager not notified; every alert is sent again", error=this.failure)
 
-    def _blocks(self) -> list[Block]:
-        """Return what is shown of the notifications."""
-        shown = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.memory.states.firing()))]
-        if self._history.known:
-            totals = self._history.totals
-            for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
-                counts = [self.memory.total(family, url, totals) for url in self.urls]
-                shown.append(Block(family, Labels(family.labels, [self.urls]), counts))
-        return shown
+    def _log_refused(self, refused: Sequence[tuple[Notification, str]]) -> None:
+        for alert, reason in refused[:MAX_LOG_LINES]:
+            of = dict(alert.labels)
+            asset = {name: line(of[name]) for name in ("site", "asset_id") if name in of}
+            name = line(of.get("alertname", ""))
+            log.warning("alert refused", alertmanager=self.url, alert=name, error=reason, **asset)
+        if len(refused) > MAX_LOG_LINES:
+            log.warning("more alerts refused", alertmanager=self.url, alerts=len(refused) - MAX_LOG_LINES)
 
-    def _take_receipts(self) -> None:
-        receipts = []
-        while not self._receipts.empty():
-            receipts.append(self._receipts.get())
-        self.memory.note(receipts)
-
-    def _wake(self) -> None:
-        for courier in self.couriers:
-            courier.wake.set()
+    def _forget(self, outbox: Outbox) -> None:
+        if self._sent or self._failed_at or self._doubts:
+            there = {notification.labels for notification in outbox.notifications}
+            self._sent = {labels: last for labels, last in self._sent.items() if labels in there}
+            self._failed_at = {labels: at for labels, at in self._failed_at.items() if labels in there}
+            self._doubts = {labels: doubt for labels, doubt in self._doubts.items() if labels in there}
+            self._refused.retain(there)
 
 
-def _shown(alert: Alerted, runbook_url: str | None) -> FiringAlert:
-    labels = {name: value for name, value in alert.labels if name != OWNER_EMAIL}
-    name, severity = labels.pop("alertname", ""), labels.pop("severity", "")
-    since = alert.fired_at or alert.active_since
-    return FiringAlert(name, severity, tuple(labels.items()), since, runbook_of(runbook_url, name))
+def _is_time(last: float, now: float) -> bool:
+    """Whether it is due again."""
+    return not now - RESEND_SECONDS + SLACK_SECONDS < last <= now

@@ -1,6 +1,6 @@
-"""Whose assets are, who uses them and what refreshes them: what their sources tell beyond labels.
+"""Owners of assets, users of published data sources, and refresh tasks: data of assets that is not in labels.
 
-Rows stay as long as no source tells anew: what was found out of them is kept with them, for all who ask.
+Rows stay until the next poll; what is computed from them is cached with them.
 """
 
 import heapq
@@ -15,17 +15,17 @@ import pyarrow as pa
 from exporter.collectors.assets.rows import ARROW_SCHEMA, downstream
 from exporter.texts import one_line
 
-LISTED = 20
-LONGEST_NUMBER = 18
-"""Digits of a number that the history can look for."""
+MAX_LISTED = 20
+MAX_DIGITS = 18
+"""Digits of a number that fits the history's BIGINT."""
 OF_ASSET = ("site", "asset_type", "asset_id")
 
 AssetKey = tuple[str, str, str]
 """Site, type and LUID."""
 
 
-class Person(NamedTuple):
-    """Somebody who must be told, as far as may be said."""
+class Owner(NamedTuple):
+    """An owner, under the privacy options."""
 
     login: str
     name: str
@@ -36,11 +36,11 @@ class Person(NamedTuple):
         return f"{known} <{self.email}>" if self.email and known != self.email else known or self.email
 
 
-NOBODY = Person("", "", "")
+NO_OWNER = Owner("", "", "")
 
 
 class _Column:
-    """Texts of which many are equal, each held once; what is not known is empty."""
+    """A column of texts, dictionary encoded; unknown ones are empty."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         coded = column.combine_chunks().dictionary_encode()
@@ -58,20 +58,20 @@ class _Column:
 
 
 class Owners:
-    """What the rows of all assets tell of them."""
+    """Owners, users and tasks by the rows of all assets."""
 
     def __init__(self, rows: pa.Table | None = None) -> None:
         self.rows = ARROW_SCHEMA.empty_table() if rows is None else rows
         self._used: dict[str, tuple[str, str]] = {}
         self._lines: dict[int, str] = {}
 
-    def owner(self, key: AssetKey) -> Person:
-        """Return whose an asset is."""
+    def owner(self, key: AssetKey) -> Owner:
+        """Return the owner of an asset."""
         row = self._places.get(key)
-        return NOBODY if row is None else Person(*(column[row] for column in self._people))
+        return NO_OWNER if row is None else Owner(*(column[row] for column in self._people))
 
     def users(self, key: AssetKey) -> tuple[str, str]:
-        """Return the workbooks that use a published data source, and whose they are: the first of each by name."""
+        """Return the workbooks that use a published data source, and their owners: the first of each by name."""
         if key[1] != "datasource":
             return "", ""
         if (found := self._used.get(key[2])) is None:
@@ -79,11 +79,11 @@ class Owners:
         return found
 
     def tasks(self, key: AssetKey) -> list[int]:
-        """Return the tasks that refresh an asset; what is no number is none."""
+        """Return the numbers of the tasks that refresh an asset."""
         row = self._places.get(key)
         texts = "" if row is None else self.rows.column("task_ids")[row].as_py() or ""
         numbers = (text.strip() for text in texts.split(","))
-        return [int(text) for text in numbers if text.isdecimal() and len(text) <= LONGEST_NUMBER]
+        return [int(text) for text in numbers if text.isdecimal() and len(text) <= MAX_DIGITS]
 
     @cached_property
     def _places(self) -> Mapping[AssetKey, int]:
@@ -109,11 +109,11 @@ class Owners:
             return "", ""
         at = np.asarray(rows, dtype=np.int64)
         names = (self._names.lines[place] for place in set(self._names.places[at].tolist()))
-        return _listed(names), _listed(map(self._line, set(self._somebody[at].tolist())))
+        return _listed(names), _listed(map(self._line, set(self._owner_numbers[at].tolist())))
 
     @cached_property
-    def _somebody(self) -> npt.NDArray[np.int64]:
-        """Return a number for each row: the same for the same person."""
+    def _owner_numbers(self) -> npt.NDArray[np.int64]:
+        """Return a number for each row: the same for the same owner."""
         numbers = np.zeros(self.rows.num_rows, dtype=np.int64)
         for column in self._people:
             numbers = np.unique(numbers * len(column.texts) + column.places, return_inverse=True)[1]
@@ -121,18 +121,18 @@ class Owners:
 
     @cached_property
     def _rows_of(self) -> npt.NDArray[np.int64]:
-        """Return a row of each such person."""
-        return np.unique(self._somebody, return_index=True)[1]
+        """Return a row of each such owner."""
+        return np.unique(self._owner_numbers, return_index=True)[1]
 
     def _line(self, number: int) -> str:
         if (line := self._lines.get(number)) is None:
             row = self._rows_of[number]
-            line = self._lines[number] = one_line(Person(*(column[row] for column in self._people)))
+            line = self._lines[number] = one_line(Owner(*(column[row] for column in self._people)))
         return line
 
 
 def _listed(texts: Iterable[str]) -> str:
     """Return lines as a list, each once, the first of them by name."""
     found = {text for text in texts if text}
-    more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
-    return ", ".join(heapq.nsmallest(LISTED, found)) + more
+    more = f", and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
+    return ", ".join(heapq.nsmallest(MAX_LISTED, found)) + more

@@ -1,8 +1,8 @@
-"""The alerts that the agent raises itself: those of alerts/tableau.rules.yml that need no past but the last hour.
+"""The agent's own alerting rules: those of alerts/tableau.rules.yml that need samples of the last hour at most.
 
-A test compares the two: names, severities, waiting times, thresholds, summaries. In texts ``{name}`` is a label, and
-``{hours}``, ``{span}``, ``{count}`` are the value; ``{owner}``, ``{promises}`` and ``{silent}`` (sentences about the
-freshness sources that are silent) are known of assets.
+A test compares the two: names, severities, ``for``, thresholds, summaries. In texts ``{name}`` is a label, and
+``{hours}``, ``{span}``, ``{count}`` are the value; assets also have ``{owner}``, ``{promises}`` (the SLA) and
+``{silent}`` (sentences about the freshness sources that are silent).
 """
 
 from collections.abc import Sequence
@@ -10,41 +10,38 @@ from dataclasses import dataclass
 
 from exporter.alerting import conditions
 from exporter.alerting.conditions import Find
-from exporter.alerting.view import Found
+from exporter.alerting.snapshot import RuleResult
 
 MINUTE, HOUR = 60.0, 3600.0
-# What inhibits alerts about assets ends when Prometheus, which waits 5 minutes, and the agent see the same again.
-UNTIL_SEEN = 10 * MINUTE
+# Alerts that inhibit alerts about assets end when Prometheus, which waits 5 minutes, and the agent agree again.
+UNTIL_PROMETHEUS_AGREES = 10 * MINUTE
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One alert with one severity.
-
-    Its condition must hold for ``wait_seconds`` before it fires, and is away for ``keep_seconds`` before it ends.
-    """
+    """One alerting rule with one severity; ``for_seconds`` and ``keep_firing_for_seconds`` as in Prometheus."""
 
     alert: str
     severity: str
-    wait_seconds: float
+    for_seconds: float
     find: Find
     summary: str
     description: str
-    keep_seconds: float = 0.0
+    keep_firing_for_seconds: float = 0.0
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """Name and severity: unique."""
         return f"{self.alert} {self.severity}"
 
     @property
     def about_asset(self) -> bool:
-        """Whether it speaks of one asset."""
+        """Whether it is about one asset."""
         return self.alert.startswith("TableauAsset")
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The labels that are chosen on the dashboard Freshness; none where the alert leads to the dashboard Agent."""
+        """The variables of the dashboard Freshness; none where the alert links to the dashboard Agent."""
         if self.about_asset:
             return ("site", "asset_id")
         return ("site",) if self.alert.startswith("TableauFreshness") else ()
@@ -68,7 +65,7 @@ _STALE = (
 
 
 def _asset(alert: str, find: Find, summary: str, description: str, wait_minutes: float = 5) -> Rule:
-    return Rule(alert, "warning", wait_minutes * MINUTE, find, summary, description, keep_seconds=5 * MINUTE)
+    return Rule(alert, "warning", wait_minutes * MINUTE, find, summary, description, keep_firing_for_seconds=5 * MINUTE)
 
 
 RULES: Sequence[Rule] = (
@@ -81,7 +78,7 @@ RULES: Sequence[Rule] = (
         "No poll of the PostgreSQL repository has succeeded for 5 minutes. Tableau is stopped or fails over, or the"
         " network, the password or the certificate changed. Nothing is archived and freshness is unknown until it"
         " answers.",
-        keep_seconds=UNTIL_SEEN,
+        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
     ),
     Rule(
         "TableauRestUnreachable",
@@ -89,7 +86,7 @@ RULES: Sequence[Rule] = (
         10 * MINUTE,
         conditions.unreachable("rest", beside=False),
         *_REST_UNREACHABLE,
-        keep_seconds=UNTIL_SEEN,
+        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
     ),
     Rule(
         "TableauRestUnreachable",
@@ -97,7 +94,7 @@ RULES: Sequence[Rule] = (
         10 * MINUTE,
         conditions.unreachable("rest", beside=True),
         *_REST_UNREACHABLE,
-        keep_seconds=UNTIL_SEEN,
+        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
     ),
     Rule(
         "TableauRestTokenRefused",
@@ -173,8 +170,22 @@ RULES: Sequence[Rule] = (
         "{count} times within a quarter of an hour it did not take an alert: it is down, refuses the password or"
         " the token, or takes a certificate or a label for wrong. The log of the exporter has the reason.",
     ),
-    Rule("TableauAssetStale", "critical", 5 * MINUTE, conditions.stale_critical, *_STALE, keep_seconds=5 * MINUTE),
-    Rule("TableauAssetStale", "warning", 5 * MINUTE, conditions.stale_warning, *_STALE, keep_seconds=5 * MINUTE),
+    Rule(
+        "TableauAssetStale",
+        "critical",
+        5 * MINUTE,
+        conditions.stale_critical,
+        *_STALE,
+        keep_firing_for_seconds=5 * MINUTE,
+    ),
+    Rule(
+        "TableauAssetStale",
+        "warning",
+        5 * MINUTE,
+        conditions.stale_warning,
+        *_STALE,
+        keep_firing_for_seconds=5 * MINUTE,
+    ),
     _asset(
         "TableauAssetRefreshFailing",
         conditions.refresh_failing,
@@ -222,7 +233,7 @@ RULES: Sequence[Rule] = (
         "It was last read completely {span} ago (metadata: the Metadata API, job: refresh jobs, flow_run: flow runs,"
         " task: extract and flow tasks). It is throttled, switched off, or a right was revoked. What it reported before"
         " still counts: assets of the site may be fresher than shown, and their next run and failures may be outdated.",
-        keep_seconds=5 * MINUTE,
+        keep_firing_for_seconds=5 * MINUTE,
     ),
     Rule(
         "TableauArchiveLagging",
@@ -271,15 +282,15 @@ RULES: Sequence[Rule] = (
         " file_replaced: another file was put there; file_damaged and log_quarantined: look at the disk.",
     ),
 )
-"""In no order: what follows from something else is excluded by its condition, or inhibited in Alertmanager."""
+"""In no order: consequences of other alerts are excluded by their condition, or inhibited in Alertmanager."""
 
 NOT_EVALUATED = Rule(
     "TableauAlertNotEvaluated",
     "warning",
     5 * MINUTE,
-    lambda _view: Found({}),
+    lambda _view: RuleResult({}),
     "The exporter cannot tell whether {rule} is the case.",
     "Looking for it fails, for a reason that is a defect of the exporter: its log has it. What fired before fires on,"
     " and nothing new will.",
 )
-"""Raised for a rule that fails; Prometheus has no such alert."""
+"""For a rule that cannot be evaluated; Prometheus has no such alert."""

@@ -19,8 +19,8 @@ from exporter.freshness import sla_lookup
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
+from exporter.history.privacy import apply_privacy
 from exporter.inventory import REFRESHES, remembered_of
-from exporter.poller.personal import without_names
 from exporter.repository.client import Repository
 from exporter.rest.client import RestClient, SiteResult
 
@@ -92,7 +92,7 @@ def read(
         past = _past(configuration, audit)
         progress("reading over REST")
         tables += _of_sites(sites(configuration, past.jobs), past, audit, progress)
-    rows = without_names(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
+    rows = apply_privacy(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
     if chosen:
         rows = _chosen(rows, chosen, audit)
     if not rows.num_rows and not audit.failures:
@@ -144,8 +144,7 @@ def _of_repository(configuration: Configuration) -> pa.Table:
 
 
 def _state() -> State:
-    (state,) = collectors.discover()["assets"].states
-    return state
+    return next(state for each in collectors.discover().values() for state in each.states if state.audit)
 
 
 def _past(configuration: Configuration, audit: Audit) -> Past:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.collector import Collector
+from exporter.collector import Collector, LastSeen
 from exporter.metrics import Block, Family, Labels
 
 WINDOWS = {"5m": 300.0, "1h": 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0}
@@ -31,6 +31,11 @@ SERVER_ACTIVE = Family(
 )
 
 Array = npt.NDArray[Any]
+
+
+def expose(seen: LastSeen, all_sites: Sequence[str]) -> Sequence[Block]:
+    """Expose the active users of each trailing window."""
+    return active(seen.sites, seen.people, seen.seen_at, all_sites)
 
 
 def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]) -> Sequence[Block]:
@@ -79,5 +84,6 @@ def _counting(group: Array, seen_at: Array, groups: int) -> Callable[[float], Se
 COLLECTOR = Collector(
     "active_users",
     "Distinct people over trailing windows, on each site and on the server.",
+    expose_last_seen=expose,
     families=(ACTIVE, SERVER_ACTIVE),
 )

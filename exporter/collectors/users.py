@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from exporter.collector import Collector, Context, State, personal, relation, volatile
+from exporter.collector import Collector, Context, State, StateHistory, personal, relation, volatile
 from exporter.collectors._arrow import texts
 from exporter.metrics import Block, Family, Labels
 
@@ -100,5 +100,5 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
 COLLECTOR = Collector(
     "users",
     "The people of each site and their roles.",
-    states=(State(User, READS, SQL, (USERS,), expose, kept_in="users"),),
+    states=(State(User, READS, SQL, (USERS,), expose, history=StateHistory("users")),),
 )

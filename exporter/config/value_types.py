@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
 
-from exporter.alerting.alert import OF_ALERTS
+from exporter.alerting.notification import OF_ALERTS
 from exporter.config.addresses import Endpoint, parse_host, parse_host_name, parse_listen_address, parse_url
 from exporter.errors import ConfigurationError, Fault
 from exporter.units import parse_duration, parse_size

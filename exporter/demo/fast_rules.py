@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from exporter.alerting.notifier import Tempo
+from exporter.alerting.evaluator import EvaluationOptions
 from exporter.alerting.rules import RULES
 from exporter.errors import DemoError
 
@@ -34,13 +34,15 @@ def shorter(span: str) -> str:
     return f"{max(int(span[:-1]) * UNITS[span[-1]] // FACTOR, 1)}s"
 
 
-def tempo() -> Tempo:
+def tempo() -> EvaluationOptions:
     """Return the agent's own rules with the same shorter waits; it evaluates before Prometheus can."""
     rules = [
-        replace(rule, wait_seconds=rule.wait_seconds / FACTOR, keep_seconds=rule.keep_seconds / FACTOR)
+        replace(
+            rule, for_seconds=rule.for_seconds / FACTOR, keep_firing_for_seconds=rule.keep_firing_for_seconds / FACTOR
+        )
         for rule in RULES
     ]
-    return Tempo(rules, INTERVAL_SECONDS / 2)
+    return EvaluationOptions(rules, INTERVAL_SECONDS / 2)
 
 
 def alertmanager(text: str, webhook: str) -> str:

@@ -3,7 +3,7 @@
 One bad sample, block or family never spoils a scrape: it is left out, counted and reported.
 """
 
+from exporter.exposition.encoding import Exposition
 from exporter.exposition.renderer import Renderer
-from exporter.exposition.rendering import Rendering
 
-__all__ = ["Renderer", "Rendering"]
+__all__ = ["Exposition", "Renderer"]

@@ -1,21 +1,188 @@
-"""All families to a rendering, within the limits; what had to be left out is counted, and said once."""
+"""All families to one exposition, within the limits of series; what is left out is counted, and logged once.
 
+A family that did not change since the last rendering is neither rendered nor compressed again. Each family is cut at
+``limits.series_per_family``. Where all together still exceed ``limits.series``, the largest are cut to one height, the
+greatest with which all fit; the agent's own families are never cut for others. The first series of a family stay.
+"""
+
+import operator
+import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, repeat
 
 import structlog
 
 from exporter.agent_families import SERIES_DROPPED
-from exporter.exposition.limits import NO_LIMIT, SeriesLimits, height, is_own
-from exporter.exposition.names import CLASH, clashing
+from exporter.exposition.counter_guard import DECREASED, NOTHING_EXPOSED, ExposedCounts
+from exporter.exposition.encoding import EncodedFamily, Exposition, Piece
 from exporter.exposition.process import Process
-from exporter.exposition.rendered import Before, Instant, Press, Rendered
-from exporter.exposition.rendering import Rendering
-from exporter.exposition.samples import AnyBlock, series_of
+from exporter.exposition.samples import AnyBlock, Samples, series_of
+from exporter.exposition.text_format import openmetrics_head, text_head
 from exporter.metrics import Block, Family, Labels
+
+OVER_THE_FAMILY_LIMIT = "the family has more series than limits.series_per_family allows"
+OVER_THE_LIMIT = "all families have more series than limits.series allows"
+NO_LIMIT = sys.maxsize
+_OWN = frozenset({"the agent", "the operating system"})
+CLASH = "another family takes one of its names"
+# ``_created`` is not written, yet it belongs to its family, and parsers know that.
+_SUFFIXES = {"gauge": ("",), "counter": ("", "_total", "_created")}
+_OF_OTHERS = ("", "_bucket", "_count", "_sum", "_created")
+# So many pieces may wait to be compressed: each is megabytes of plain bytes.
+_WAITING = 3
+
+
+@dataclass(frozen=True)
+class SeriesLimits:
+    """How many series a family, and all families together, may have."""
+
+    series_per_family: int = 200_000
+    series: int = 2_000_000
+
+
+def is_own(family: Family) -> bool:
+    """Tell whether a family speaks of the agent itself."""
+    return family.source in _OWN
+
+
+def height(sizes: Iterable[int], room: int) -> int:
+    """Return the greatest number at which cutting each size makes all of them fit."""
+    rising = sorted(sizes)
+    left = max(room, 0)
+    for place, size in enumerate(rising):
+        share = left // (len(rising) - place)
+        if size > share:
+            return share
+        left -= size
+    return NO_LIMIT
+
+
+def names_of(family: Family) -> frozenset[str]:
+    """Return every name that belongs to a family."""
+    stem = family.name.removesuffix("_total") if family.type == "counter" else family.name
+    return frozenset(stem + suffix for suffix in _SUFFIXES.get(family.type, _OF_OTHERS))
+
+
+def clashing(families: Iterable[Family], *, taken: Family) -> frozenset[str]:
+    """Return the names of the families that come too late: one before, or ``taken``, has a name of theirs."""
+    late, seen = set(), set(names_of(taken))
+    for family in families:
+        names = names_of(family)
+        if seen.isdisjoint(names):
+            seen |= names
+        else:
+            late.add(family.name)
+    return frozenset(late)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A family as it was rendered. ``series`` is how many it would have without any limit."""
+
+    blocks: Sequence[AnyBlock]
+    limit: int
+    series: int
+    heads: tuple[Piece, Piece]
+    body: Sequence[Future[Piece]]
+    exposed: ExposedCounts
+    left_out: Counter[str]
+
+    @property
+    def family(self) -> Family:
+        """What was rendered."""
+        return self.blocks[0].family
+
+    def serves(self, blocks: Sequence[AnyBlock], limit: int) -> bool:
+        """Tell whether rendering these blocks would give the same again."""
+        if len(blocks) != len(self.blocks) or not all(map(operator.is_, blocks, self.blocks)):
+            return False
+        timeless = not any(isinstance(block, Block) and callable(block.values) for block in blocks)
+        return timeless and DECREASED not in self.left_out and self.is_cut_at(limit)
+
+    def is_cut_at(self, limit: int) -> bool:
+        """Tell whether this limit would leave as many series."""
+        return min(self.series, limit) == min(self.series, self.limit)
+
+    def pieces(self, collector: str | None) -> EncodedFamily:
+        """Return what is served of it, once it is compressed; ``collector`` declares the family."""
+        return EncodedFamily(self.family, self.heads, tuple(piece.result() for piece in self.body), collector)
+
+
+@dataclass(frozen=True)
+class Before:
+    """The families of the last rendering, and what was shown of those that were there before it, and may come back."""
+
+    families: Mapping[str, Rendered]
+    away: Mapping[str, ExposedCounts]
+
+    def exposed(self, name: str) -> ExposedCounts:
+        """Return what was shown of a family."""
+        last = self.families.get(name)
+        return last.exposed if last else self.away.get(name, NOTHING_EXPOSED)
+
+    def after(self, families: Mapping[str, Rendered], seconds: float) -> "Before":
+        """Return the same for the rendering after this one."""
+        gone = (self.families.keys() | self.away.keys()) - families.keys()
+        away = {name: self.exposed(name).without((), seconds) for name in gone}
+        return Before(families, {name: shown for name, shown in away.items() if shown.counts})
+
+
+@dataclass(frozen=True)
+class Instant:
+    """When a rendering is: Unix seconds, and the seconds of a clock that nobody sets."""
+
+    now: float
+    seconds: float
+
+
+class Press:
+    """Renders families at one instant, after what was shown before."""
+
+    def __init__(self, before: Before, family_limit: int, pool: Executor, instant: Instant) -> None:
+        self._before = before
+        self._family_limit = family_limit
+        self._pool = pool
+        self._instant = instant
+        self._waiting: deque[Future[Piece]] = deque()
+
+    def rendered(self, blocks: Sequence[AnyBlock], limit: int) -> Rendered:
+        """Render a family, or take what is left of the last rendering."""
+        family = blocks[0].family
+        last = self._before.families.get(family.name)
+        if last and last.serves(blocks, limit):
+            return last
+        samples = self._samples(blocks)
+        heads = (
+            last.heads
+            if last and last.family == family
+            else (Piece.of(text_head(family)), Piece.of(openmetrics_head(family)))
+        )
+        body = self._body(samples, limit, last.body if last else ())
+        if over := samples.over(limit):
+            samples.left_out[OVER_THE_LIMIT if limit < self._family_limit else OVER_THE_FAMILY_LIMIT] += over
+        return Rendered(blocks, limit, samples.series, heads, body, samples.exposed, samples.left_out)
+
+    def _samples(self, blocks: Sequence[AnyBlock]) -> Samples:
+        samples = Samples(blocks[0].family)
+        for block in blocks:
+            samples.add(block, self._instant.now)
+        samples.settle(self._before.exposed(samples.family.name), self._instant.seconds)
+        return samples
+
+    def _body(self, samples: Samples, limit: int, last: Sequence[Future[Piece]]) -> Sequence[Future[Piece]]:
+        """Have the lines compressed, but never let many wait for it."""
+        body = []
+        for plain, before in zip(samples.bodies(limit), chain(last, repeat(None))):  # noqa: B905 - the second is endless
+            while len(self._waiting) >= _WAITING:
+                self._waiting.popleft().result()
+            body.append(self._pool.submit(Piece.of, plain, before.result() if before else None))
+            self._waiting.append(body[-1])
+        return body
 
 
 class Renderer:
@@ -53,7 +220,7 @@ class Renderer:
         """
         return dict(self._dropped)
 
-    def render(self, blocks: Iterable[AnyBlock], now: float) -> Rendering:
+    def render(self, blocks: Iterable[AnyBlock], now: float) -> Exposition:
         """Render the blocks as they are at an instant (Unix seconds), with what is known of this process."""
         # Arrow and zlib let go of the interpreter: a piece is compressed while the next one is written.
         with self._lock, ThreadPoolExecutor(1, "compression") as pool:
@@ -62,7 +229,7 @@ class Renderer:
             families = self._families(press, [*blocks, *self._process()])
             self._before = self._before.after(families, instant.seconds)
             shown = [families[name] for name in sorted(families) if families[name].body]
-            return Rendering(tuple(each.pieces(self._collectors.get(each.family.name)) for each in shown))
+            return Exposition(tuple(each.pieces(self._collectors.get(each.family.name)) for each in shown))
 
     def _families(self, press: Press, blocks: Iterable[AnyBlock]) -> Mapping[str, Rendered]:
         """Render each family, again those that all together leave less room than the last time, and what this cost."""

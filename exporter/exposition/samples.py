@@ -14,9 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.exposition import distributions, numbers
-from exporter.exposition.falling import FALLEN, FALLEN_SECONDS, NOTHING_SHOWN, Counts, Shown
-from exporter.exposition.formats import fault_of
+from exporter.exposition.counter_guard import DECREASED, HOLD_SECONDS, NOTHING_EXPOSED, Counts, ExposedCounts
+from exporter.exposition.text_format import fault_of, histogram_lines, series_a_row, value_texts
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 
 AnyBlock = Block | HistogramBlock
@@ -49,7 +48,7 @@ class Samples:
         self.family = family
         self.left_out: Counter[str] = Counter()
         self.series_a_row = _series_a_row(family)
-        self.shown = NOTHING_SHOWN
+        self.exposed = NOTHING_EXPOSED
         self._blocks: list[_Rows] = []
         self._texts = self._written = pa.array([], pa.string())
 
@@ -62,16 +61,16 @@ class Samples:
         except Exception as error:  # noqa: BLE001 - whatever a block does, the others are served; the renderer reports it
             self.left_out[f"{type(error).__name__}: {error}"] += rows_of(block)
 
-    def settle(self, before: Shown, seconds: float) -> None:
+    def settle(self, before: ExposedCounts, seconds: float) -> None:
         """Leave out what stands there already and what fell, once all blocks are added (seconds: see falling)."""
         try:
             self._settle(before, seconds)
         except Exception as error:  # noqa: BLE001 - such as labels of more bytes than a column can have
             self.left_out[f"{type(error).__name__}: {error}"] += sum(len(each.texts) for each in self._blocks)
-            self.shown = before.without((), seconds)
+            self.exposed = before.without((), seconds)
         self._blocks.clear()
 
-    def _settle(self, before: Shown, seconds: float) -> None:
+    def _settle(self, before: ExposedCounts, seconds: float) -> None:
         texts, written = (_whole([getattr(each, name) for each in self._blocks]) for name in ("texts", "written"))
         kept = np.flatnonzero(pc.and_(texts.is_valid(), written.is_valid()).to_numpy(zero_copy_only=False))
         if len(self._blocks) != 1 or not self._blocks[0].distinct:
@@ -114,14 +113,14 @@ class Samples:
         if isinstance(block, HistogramBlock):
             if not len(block.counts) == len(block.sums) == len(texts):
                 raise BadBlockError("there are not as many counts and sums as labels")
-            written, left_out = distributions.written(block, texts.to_pylist())
+            written, left_out = histogram_lines(block, texts.to_pylist())
             whole = written.is_valid().to_pylist()
             counts = [tuple(accumulate(row)) if good else () for row, good in zip(block.counts, whole, strict=True)]
         else:
             values: Any = block.at(now)
             if len(values) != len(texts):
                 raise BadBlockError("there are not as many values as labels")
-            written, left_out = numbers.written(values, counts=self.family.type == "counter")
+            written, left_out = value_texts(values, counts=self.family.type == "counter")
             if self.family.type == "counter":
                 counts = [(float(text or 0),) for text in written.to_pylist()]
         if texts.null_count:
@@ -138,7 +137,7 @@ class Samples:
         _, firsts = np.unique(names.indices.to_numpy(), return_index=True)
         return kept[firsts]
 
-    def _never_falling(self, texts: pa.StringArray, kept: Places, before: Shown, seconds: float) -> Places:
+    def _never_falling(self, texts: pa.StringArray, kept: Places, before: ExposedCounts, seconds: float) -> Places:
         """Return the places of series that are no lower than they were, or are so for long; remember what is shown."""
         values = [count for block in self._blocks for count in block.counts]
         counts: dict[str, Counts] = {}
@@ -148,13 +147,13 @@ class Samples:
             count, last = values[place], before.counts.get(name, ())
             lower = any(new < old for new, old in zip(count, last, strict=False))
             since = before.away.get(name, seconds)
-            if lower and seconds - since < FALLEN_SECONDS:
+            if lower and seconds - since < HOLD_SECONDS:
                 counts[name], away[name] = last, since
-                self.left_out[FALLEN] += self.series_a_row
+                self.left_out[DECREASED] += self.series_a_row
             else:
                 counts[name] = count
                 stay.append(place)
-        self.shown = Shown(counts, away).joined(before.without(counts, seconds))
+        self.exposed = ExposedCounts(counts, away).joined(before.without(counts, seconds))
         return np.array(stay, np.int64)
 
     def _joined(self, texts: pa.StringArray, written: pa.StringArray) -> pa.Buffer:
@@ -182,7 +181,7 @@ def series_of(blocks: Sequence[AnyBlock]) -> int:
 
 
 def _series_a_row(family: Family) -> int:
-    return distributions.series_of(family) if family.type == "histogram" else 1
+    return series_a_row(family) if family.type == "histogram" else 1
 
 
 def _whole(columns: Sequence[pa.StringArray]) -> pa.StringArray:

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.exposition import numbers
-from exporter.exposition.formats import bucket_texts
+from exporter.exposition.text_format import bucket_texts, value_texts
 from exporter.history.backfill import Samples
 from exporter.metrics import Family, Labels
 
@@ -23,7 +22,7 @@ def lines(family: Family, samples: Samples, more: Labels, step_seconds: int) -> 
     for start in range(0, len(samples.places), rows):
         some = slice(start, start + rows)
         places = (samples.places[some, None] * width + np.arange(width)).ravel()
-        values, _ = numbers.written(pa.array(samples.values[some].ravel()), counts=False)
+        values, _ = value_texts(pa.array(samples.values[some].ravel()), counts=False)
         stamps = pa.array(np.repeat(samples.steps[some] * step_seconds, width)).cast(pa.string())
         yield _joined(pc.binary_join_element_wise(begins.take(pa.array(places)), values, stamps, " "))
 

@@ -1,13 +1,14 @@
-"""What the agent's alerts are and were: kept over restarts, as tables that their owner may read.
+"""The agent's alerts in the history: the tables ``alerts`` and ``alert_past``, which survive restarts.
 
-``alerts`` has a line for each alert that is pending, firing, or whose end somebody must still be told of; what is over
-is gone. ``alert_past`` has what rules that ask for growth need of the last hour and week.
+``alerts`` has a row for each alert that is pending, firing, or resolved with an Alertmanager still to be notified.
+``alert_past`` has the samples of the last hour and week that rules with an increase need.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
@@ -34,7 +35,7 @@ _ALERTS = pa.schema(
     }
 )
 _PAST = pa.schema({"family": pa.string(), "labels": pa.list_(pa.string()), "seen_at": _INSTANT, "value": pa.float64()})
-# A refresh that failed longer ago says nothing of today's.
+# Older failures say nothing about the current one.
 _ERRORS = f"""
     SELECT {TASK} AS task, arg_max(notes, completed_at)
     FROM background_jobs
@@ -47,19 +48,45 @@ _READ_OF_JOBS = ("task_id", "correlation_id", "job_name", "job_type", "notes")
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class KeptAlert:
-    """An alert as the history keeps it: all its labels, sorted; instants are Unix seconds."""
+OWNER_EMAIL = "owner_email"
+_ADDED = frozenset({"alertname", "severity", OWNER_EMAIL})
+"""Labels that an alert has beside those of the series that its rule found."""
 
-    state: str
+
+@dataclass
+class Alert:
+    """One alert of the agent's rules; instants are Unix seconds, labels are sorted by name.
+
+    ``notified`` are the Alertmanagers that accepted it, ``acknowledged`` those that accepted its end.
+    """
+
     labels: Pairs
     value: float
     active_since: float
-    fired_at: float | None
-    ended_at: float | None
-    resolved_at: float | None
-    told: tuple[str, ...]
-    acknowledged: tuple[str, ...]
+    fired_at: float | None = None
+    ended_at: float | None = None
+    """Since when the condition does not hold."""
+    resolved_at: float | None = None
+    notified: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)
+
+    @cached_property
+    def series(self) -> Pairs:
+        """The labels of the series that its rule found."""
+        return tuple(pair for pair in self.labels if pair[0] not in _ADDED)
+
+    @cached_property
+    def rule(self) -> str:
+        """Name and severity."""
+        labels = dict(self.labels)
+        return f"{labels.get('alertname', '')} {labels.get('severity', '')}"
+
+    @property
+    def state(self) -> str:
+        """Pending, firing or resolved."""
+        if self.resolved_at is not None:
+            return "resolved"
+        return "pending" if self.fired_at is None else "firing"
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -72,28 +99,27 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE alert_past (family VARCHAR, labels VARCHAR[], seen_at TIMESTAMP, value DOUBLE)")
 
 
-def read(connection: duckdb.DuckDBPyConnection) -> list[KeptAlert]:
+def read(connection: duckdb.DuckDBPyConnection) -> list[Alert]:
     """Return every alert."""
     columns = ", ".join(_ALERTS.names[1:])
     rows = connection.sql(f"SELECT {columns} FROM alerts").to_arrow_table().to_pylist()
     return [
-        KeptAlert(
-            row["state"],
+        Alert(
             tuple(sorted(row["labels"])),
             row["value"],
             _seconds(row["active_since"]) or 0.0,
             _seconds(row["fired_at"]),
             _seconds(row["ended_at"]),
             _seconds(row["resolved_at"]),
-            tuple(row["told"]),
-            tuple(row["acknowledged"]),
+            set(row["told"]),
+            set(row["acknowledged"]),
         )
         for row in rows
     ]
 
 
-def replace(connection: duckdb.DuckDBPyConnection, changed: Iterable[Pairs], alerts: Iterable[KeptAlert]) -> None:
-    """Put alerts in the place of those with the labels that changed; what is not among them any more is gone."""
+def replace(connection: duckdb.DuckDBPyConnection, changed: Iterable[Pairs], alerts: Iterable[Alert]) -> None:
+    """Replace the alerts whose labels are given; those that are not among ``alerts`` are deleted."""
     gone = pa.table({"identity": pa.array([identity(labels) for labels in changed], pa.string())})
     rows = pa.Table.from_pylist([_row(alert) for alert in alerts], schema=_ALERTS)
     with registered(connection, gone=gone, new_alerts=rows):
@@ -102,12 +128,12 @@ def replace(connection: duckdb.DuckDBPyConnection, changed: Iterable[Pairs], ale
 
 
 def read_past(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, list[str], float, float]]:
-    """Return what was kept of the past: family, labels, instant (Unix seconds), value."""
+    """Return the samples of the past: family, labels, instant (Unix seconds), value."""
     return connection.execute("SELECT family, labels, epoch(seen_at), value FROM alert_past").fetchall()
 
 
 def keep_past(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[str, Sequence[str], float, float]]) -> None:
-    """Put what is known of the past in the place of what was."""
+    """Replace the samples of the past."""
     columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
     columns[2] = [_instant(at) for at in columns[2]]
     table = pa.Table.from_arrays(
@@ -126,7 +152,7 @@ def count(connection: duckdb.DuckDBPyConnection, sent: Mapping[str, int], failed
 
 
 def errors(connection: duckdb.DuckDBPyConnection, tasks: Sequence[int], now: datetime) -> dict[int, str]:
-    """Return what Tableau said of the last failure of each task, as far as it was archived of late."""
+    """Return Tableau's error message for the last failure of each task, archived within the last week."""
     found = connection.execute(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'background_jobs'"
     ).fetchall()
@@ -136,15 +162,22 @@ def errors(connection: duckdb.DuckDBPyConnection, tasks: Sequence[int], now: dat
 
 
 def identity(labels: Pairs) -> str:
-    """Return what an alert is told by: the same for the same labels."""
+    """Return the key of an alert: the same for the same labels."""
     text = "\x00".join(f"{name}\x01{value}" for name, value in labels)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _row(alert: KeptAlert) -> dict[str, object]:
-    row = {name: getattr(alert, name) for name in _ALERTS.names[1:]}
+def _row(alert: Alert) -> dict[str, object]:
     instants = ("active_since", "fired_at", "ended_at", "resolved_at")
-    return row | {"identity": identity(alert.labels)} | {name: _instant(row[name]) for name in instants}
+    return {
+        "identity": identity(alert.labels),
+        "state": alert.state,
+        "labels": alert.labels,
+        "value": alert.value,
+        **{name: _instant(getattr(alert, name)) for name in instants},
+        "told": sorted(alert.notified),
+        "acknowledged": sorted(alert.acknowledged),
+    }
 
 
 def _instant(seconds: float | None) -> datetime | None:

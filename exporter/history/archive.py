@@ -94,7 +94,7 @@ def append_requests(
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
-    believed = lookups.believed(at.now)
+    believed = lookups.earlier_clock(at.now)
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
@@ -134,7 +134,7 @@ def promote(
     at: Instants,
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
-    limit = f"TIMESTAMP '{lookups.believed(at.now) - OPEN_FOR}'"
+    limit = f"TIMESTAMP '{lookups.earlier_clock(at.now) - OPEN_FOR}'"
     # Our own clock may have been behind when a request was first seen: it decides only where the source says nothing.
     unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{at.now}')"
     same = _SAME_KEY.format(a="waiting", b="gone")

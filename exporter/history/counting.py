@@ -17,6 +17,7 @@ from exporter.history import ledger, usage
 from exporter.history.folding import fold, read_by
 from exporter.history.registering import registered
 from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.totals import earlier_clock
 
 BEFORE_TABLEAU = datetime(2000, 1, 1)  # noqa: DTZ001 - naive, as in the history
 USER = "user_id"
@@ -35,13 +36,13 @@ class Lookups:
     source_at: datetime | None = None
     """The source's clock (UTC, naive)."""
 
-    def believed(self, now: datetime) -> datetime:
-        """Return the earlier of the two clocks, ours and the source's: one that jumps ahead is not followed."""
-        return min(now, self.source_at or now)
+    def earlier_clock(self, now: datetime) -> datetime:
+        """Return the earlier of the agent's and the source's clock."""
+        return earlier_clock(now, self.source_at)
 
     def clocks(self, now: datetime) -> usage.Clocks:
         """Return both clocks, for what is counted by the hour."""
-        return usage.Clocks(self.believed(now), max(now, self.source_at or now))
+        return usage.Clocks(self.earlier_clock(now), max(now, self.source_at or now))
 
     def site_labels(self) -> pa.Table:
         """Return the sites as columns site_id and site."""

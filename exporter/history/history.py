@@ -147,7 +147,8 @@ class History:
         return [collector.events for collector in self._collectors.values() if collector.events]
 
     def _kept_tables(self) -> set[str]:
-        return {state.kept_in for collector in self._collectors.values() for state in collector.states if state.kept_in}
+        states = (state for collector in self._collectors.values() for state in collector.states)
+        return {state.history.table for state in states if state.history.table}
 
     def prunable_before(self, now: datetime) -> datetime | None:
         """Return the instant before which the retention lets nothing stand, a day's worth at a time.

@@ -193,8 +193,8 @@ def _collector_tables(connection: duckdb.DuckDBPyConnection, collector: Collecto
         types = _types(columns_of(collector.events.row))
         ensure_columns(connection, collector.events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
     for state in collector.states:
-        if state.kept_in:
-            ensure_columns(connection, state.kept_in, {"day": "DATE", **_types(columns_of(state.row))})
+        if state.history.table:
+            ensure_columns(connection, state.history.table, {"day": "DATE", **_types(columns_of(state.row))})
 
 
 def _types(columns: Sequence[Column]) -> dict[str, str]:

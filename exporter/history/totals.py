@@ -76,6 +76,11 @@ def instant(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def earlier_clock(now: datetime, source_at: datetime | None) -> datetime:
+    """Return the earlier of the agent's and the source's clock: one that jumps ahead is not followed."""
+    return now if source_at is None else min(now, source_at)
+
+
 def naive(at: datetime) -> datetime:
     """Return an instant as the history keeps it: UTC without a zone."""
     return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at

@@ -3,7 +3,7 @@
 import structlog
 
 from exporter.errors import HistoryError
-from exporter.outage import Outage
+from exporter.log_once import Outage
 
 log = structlog.get_logger()
 
@@ -16,7 +16,7 @@ class WriteFailures:
 
     def failed(self, writer: str, failure: HistoryError) -> None:
         """Report that a writer could not write."""
-        if self._outage.is_news(failure, writer):
+        if self._outage.is_new(failure, writer):
             log.warning("the history was not written; rows wait at their source until it is", error=str(failure))
 
     def succeeded(self, writer: str) -> None:

@@ -1,6 +1,6 @@
-"""One poll of the REST and Metadata APIs: ask site by site, show, then store what it teaches.
+"""Polls the REST and Metadata APIs: read site by site, publish, then store what the next poll needs.
 
-A site that fails leaves the others theirs: what was known of it is shown until it is too old.
+A site that fails does not affect the others: its previous rows are published until they are too old.
 """
 
 import random
@@ -9,58 +9,55 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from exporter.collector import State, columns_of
+from exporter.collector import StateKey, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
-from exporter.exposition.board import STALE_AFTER_INTERVALS
+from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
+from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
 from exporter.history.totals import instant
 from exporter.inventory import FRESHNESS, Inventory
-from exporter.poller.archive_showing import show_archive
-from exporter.poller.assembling import Part, StateKey
-from exporter.poller.auditing import audit
-from exporter.poller.giving_back import give_back
-from exporter.poller.look_ups import DAY_SECONDS, LookUps
-from exporter.poller.loop import poll_until
-from exporter.poller.noticing import Notices
-from exporter.poller.pace import Due
-from exporter.poller.personal import without_names
-from exporter.poller.recollecting import Recollection
+from exporter.poller.context import PollContext, audit_assets, publish_archive
+from exporter.poller.memory import release_memory
+from exporter.poller.merged_state import Part
+from exporter.poller.page_queries import PageQueries
+from exporter.poller.rest_publisher import RestPublisher
+from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
 from exporter.poller.runs import Run, Runs
-from exporter.poller.shared import Shared
-from exporter.poller.telling import Teller
-from exporter.poller.told import NOTHING_NOTED, Made, Told, without
+from exporter.poller.schedule import Due, run_loop
+from exporter.poller.write_incidents import WriteIncidents
 from exporter.rest.client import RestClient, TokenStats
 
 SOURCE = "rest"
-# The question goes over a month of refreshes of every asset.
+# The query covers a month of refreshes of every asset.
 LEARNING_SECONDS = 3600.0
 
 
 class RestPoller:
-    """Polls the REST API: it writes to the history what only that API tells, and pins its part of the board."""
+    """Writes to the history what only these APIs report, and publishes their part of the store."""
 
     def __init__(
-        self, rest: RestClient, shared: Shared, interval: float, look_ups_a_day: int, stopped: threading.Event
+        self, rest: RestClient, context: PollContext, interval: float, lookups_per_day: int, stopped: threading.Event
     ) -> None:
         self._rest = rest
-        self._shared = shared
+        self._context = context
+        self._status = context.store.status
         self._interval = interval
-        self._progress = shared.board.progress[SOURCE]
+        self._progress = self._status.progress[SOURCE]
         self._stopped = stopped
-        self._notices = Notices(SOURCE, shared)
-        self._teller = Teller(shared, rest, interval)
-        self._look_ups = LookUps(look_ups_a_day)
+        self._incidents = WriteIncidents(SOURCE, context)
+        self._publisher = RestPublisher(context, rest, interval)
+        self._lookups = JobLookupBudget(lookups_per_day)
         self._learning_due = Due(LEARNING_SECONDS)
-        self._recollection = Recollection(SOURCE, shared)
+        self._queries = PageQueries(SOURCE, context)
         self._remembered: dict[str, pa.Table] | None = None
         self._read_at: Read = {}
         self._noted: pa.Table | None = None
-        self._waiting = NOTHING_NOTED
+        self._unwritten_notes = NO_NOTES
 
     @property
     def life(self) -> TokenStats:
-        """What is known of the token, for whoever goes on with it."""
+        """The statistics of the token, for the poller after a reload."""
         return self._rest.token_stats
 
     def stop(self) -> None:
@@ -68,169 +65,171 @@ class RestPoller:
         self._stopped.set()
 
     def run(self, randomness: random.Random) -> None:
-        """Poll until told to stop; failures make the pauses longer, with jitter."""
-        poll_until(self._stopped, self.poll, self._confess, self._interval, randomness)
+        """Poll until stopped, with back-off and jitter after failures."""
+        run_loop(self._stopped, self.poll, self._publish_bug, self._interval, randomness)
         self._rest.close()
 
     def poll(self) -> bool:
-        """Poll once; return whether anything was answered: one site that fails is no reason to ask the others less."""
-        now = self._shared.clock()
+        """Poll once; return whether any site was read: one that fails is no reason to poll the others less often."""
+        now = self._context.clock()
         with self._progress.poll(now):
             return self._poll(now)
 
     def _poll(self, now: float) -> bool:
-        if not self._shared.assemblies:
-            self._teller.idle(now)
-            self._teller.show_sources({}, now)
-            self._shared.board.pin_told(SOURCE)
-            self._shared.on_change()
+        if not self._context.merged_states:
+            self._publisher.idle(now)
+            self._publisher.publish_sources({}, now)
+            self._end_poll()
             return True
         unprepared = self._prepare(now)
-        runs, told = Runs(SOURCE), Told()
+        runs, result = Runs(SOURCE), RestPollResult()
         refusal: SourceError | None = None
-        made = {key: self._maker(self._state(key)) for key in self._shared.assemblies}
-        for name, _ in self._shared.assemblies:
+        for name, _ in self._context.merged_states:
             runs.by_name.setdefault(name, Run()).ran = True
         try:
-            for result in self._rest.poll(self._look_ups.known, self._look_ups.left(now)):
-                told.take(result, made, self._remember, self._remembered)
-            if not told.notes and told.failures and self._rest.token_stats.accepted is False:
-                raise SourceRefused(told.failures[0])
-            self._teller.answered(now)
+            self._read(result, now)
         except PollInterrupted:
             return False
         except SourceError as failure:
             refusal = failure
-            self._teller.unanswered(refusal, now)
+            self._publisher.source_down(refusal, now)
         finally:
-            self._look_ups.add(told.looked_up(), self._rest.looked_up, now)
+            self._lookups.add(result.looked_up(), self._rest.looked_up, now)
         if self._stopped.is_set():
-            return False  # a reload may have named other sites
-        self._update(told, now)
+            return False  # a reload may have other sites
+        self._update(result, now)
         if refusal is None:
-            sites = {site.casefold() for site in told.sites}
+            sites = {site.casefold() for site in result.sites}
             self._read_at = {key: at for key, at in self._read_at.items() if key[0].casefold() in sites}
-        self._put(told, runs, now)
-        self._shared.on_change()
-        unwritten = unprepared or self._store(told, now)
-        self._teller.show(told, runs, refusal, unwritten, now)
-        self._teller.show_sources(self._read_at, now)
-        if not self._shared.board.asks("repository"):
-            show_archive(self._shared)
-        self._shared.board.pin_told(SOURCE)
-        self._shared.on_change()
-        answered = refusal is None and (bool(told.notes) or not told.failures)
-        del told
-        give_back()
+        self._put(result, runs, now)
+        self._context.on_change()
+        unwritten = unprepared or self._store(result, now)
+        self._publisher.publish(result, runs, refusal, unwritten, now)
+        self._publisher.publish_sources(self._read_at, now)
+        if not self._status.has_source("repository"):
+            publish_archive(self._context)
+        self._end_poll()
+        answered = refusal is None and (bool(result.notes) or not result.failures)
+        del result
+        release_memory()
         return answered
 
+    def _read(self, result: RestPollResult, now: float) -> None:
+        rows_of = {key: self._rows_of(key) for key in self._context.merged_states}
+        for site in self._rest.poll(self._lookups.known, self._lookups.remaining(now)):
+            result.add(site, rows_of, self._known_of, self._remembered)
+        if not result.notes and result.failures and self._rest.token_stats.accepted is False:
+            raise SourceRefused(result.failures[0])
+        self._publisher.source_up(now)
+
+    def _end_poll(self) -> None:
+        self._status.set_poll_ended(SOURCE)
+        self._context.on_change()
+
     def _prepare(self, now: float) -> HistoryError | None:
-        """Learn from the file, the first time, what was looked up and how much there was."""
+        """Read from the history, the first time, what earlier polls stored; return what failed."""
         if self._remembered is not None:
             return None
         try:
-            with self._shared.history.writing(instant(now)) as writer:
+            with self._context.history.writing(instant(now)) as writer:
                 since = instant(now) - timedelta(seconds=DAY_SECONDS)
-                known, recently, counts = writer.looked_up(), writer.look_ups_since(since), writer.audited()
+                known, used_today, counts = writer.looked_up(), writer.look_ups_since(since), writer.audited()
                 remembered, read_at = refreshes.freshness(writer.connection), refreshes.sources(writer.connection)
         except HistoryError as failure:
-            self._notices.notice(failure)
+            self._incidents.failed(failure)
             return failure
-        self._look_ups.remember(known, recently, now)
-        if not self._shared.board.asks("repository"):
-            # What the repository knows beside is no measure of what this API shows to its user.
+        self._lookups.restore(known, used_today, now)
+        if not self._status.has_source("repository"):
+            # The number of assets in the repository is no measure of those that the token's user may see.
             self._rest.remember(counts)
-        self._noted = NOTHING_NOTED
-        # What was reported meanwhile is newer.
+        self._noted = NO_NOTES
+        # What was read meanwhile is newer.
         self._remembered = remembered
         self._read_at = {**read_at, **self._read_at}
-        self._teller.show_sources(self._read_at, now)
+        self._publisher.publish_sources(self._read_at, now)
         return None
 
-    def _remember(self, inventory: Inventory) -> pa.Table:
-        """Return what is to be known of a site's assets in the next poll."""
-        states = (self._state(key) for key in self._shared.assemblies)
-        tables = [state.remembers(inventory) for state in states if state.remembers is not None]
+    def _known_of(self, inventory: Inventory) -> pa.Table:
+        """Return the rows of AssetFreshness that the next poll needs of a site's assets."""
+        states = (self._context.state(key) for key in self._context.merged_states)
+        tables = [state.rest.known(inventory) for state in states if state.rest is not None]
         return pa.concat_tables([FRESHNESS.empty_table(), *tables])
 
-    def _update(self, told: Told, now: float) -> None:
-        """Take up what is known of refreshes now, and which sources of freshness were read whole.
+    def _update(self, result: RestPollResult, now: float) -> None:
+        """Update the freshness of assets, and when each freshness source was read completely.
 
-        A source that a site does not need at present is not silent.
+        A source that a site does not need at present does not count as down.
         """
         if self._remembered is not None:
-            self._remembered |= {site: found.known for site, found in told.remembered.items()}
-        for site, read_whole in told.read_whole.items():
+            self._remembered |= {site: found.known for site, found in result.remembered.items()}
+        for site, read_whole in result.read_whole.items():
             before = {source: at for (of, source), at in self._read_at.items() if of == site and source in read_whole}
             read_now = {source: instant(now).replace(tzinfo=None) for source, whole in read_whole.items() if whole}
             self._read_at = {key: at for key, at in self._read_at.items() if key[0] != site}
             self._read_at |= {(site, source): at for source, at in {**before, **read_now}.items()}
 
-    def _put(self, told: Told, runs: Runs, begun_at: float) -> None:
-        """Show what was told; of a site that failed, what it told before is shown until it is too old.
+    def _put(self, result: RestPollResult, runs: Runs, started_at: float) -> None:
+        """Publish the rows; those of a site that failed stay until they are too old.
 
-        The next word comes an interval after this one, and as long as it takes to ask.
+        The next rows come an interval after these, and as long as a poll takes.
         """
-        now = self._shared.clock()
-        lifetime = STALE_AFTER_INTERVALS * self._interval + max(now - begun_at, 0.0)
-        for key, assembly in self._shared.assemblies.items():
+        now = self._context.clock()
+        lifetime = STALE_AFTER_INTERVALS * self._interval + max(now - started_at, 0.0)
+        for key, merged in self._context.merged_states.items():
             with runs.timed(key[0]) as run:
-                parts = {site: Part(rows, now, lifetime) for site, rows in told.rows.get(key, {}).items()}
+                parts = {site: Part(rows, now, lifetime) for site, rows in result.rows.get(key, {}).items()}
                 run.rows += sum(part.rows.num_rows for part in parts.values())
-                assembly.put(SOURCE, parts, now)
-            self._shared.board.pin_state(f"{key[0]}/{key[1]}", assembly)
+                merged.put(SOURCE, parts, now)
+            self._context.store.set_state(f"{key[0]}/{key[1]}", merged)
 
-    def _maker(self, state: State) -> Made:
+    def _rows_of(self, key: StateKey) -> RowsOf:
         """Return what makes a state's rows of an inventory, under the privacy options."""
-        history = self._shared.history
+        state, history = self._context.state(key), self._context.history
 
-        def make(inventory: Inventory) -> pa.Table:
-            assert state.inventoried is not None  # noqa: S101 - it has an assembly
-            rows = state.inventoried(inventory)
-            return without_names(rows, columns_of(state.row), history.privacy, history.pseudonyms)
+        def rows_of(inventory: Inventory) -> pa.Table:
+            assert state.rest is not None  # noqa: S101 - merged states have it
+            rows = state.rest.rows(inventory)
+            return apply_privacy(rows, columns_of(state.row), history.privacy, history.pseudonyms)
 
-        return make
+        return rows_of
 
-    def _store(self, told: Told, now: float) -> HistoryError | None:
-        """Write what was told, what it teaches, and what was found; return what was in the way."""
-        reported = told.refreshes()
-        new = without(without(reported, self._noted), self._waiting)
-        self._waiting = pa.concat_tables([self._waiting, new])
+    def _store(self, result: RestPollResult, now: float) -> HistoryError | None:
+        """Write refreshes, freshness and the audit, and read the history's answers; return what failed."""
+        reported = result.refreshes()
+        new = without(without(reported, self._noted), self._unwritten_notes)
+        self._unwritten_notes = pa.concat_tables([self._unwritten_notes, new])
         learning, learned = self._learning_due.at(now), dict[StateKey, pa.Table]()
-        recalled: dict[StateKey, pa.Table] = {}
+        to_query: dict[StateKey, pa.Table] = {}
         try:
-            with self._shared.history.writing(instant(now)) as writer:
-                writer.note_refreshes(self._waiting)
-                remembered = writer.store_freshness(told.remembered, self._read_at)
-                for key in self._shared.assemblies:
-                    state, rows = self._state(key), told.all_rows(key)
-                    if learning and state.learns and rows is not None:
-                        learned[key] = writer.learn(state.learns, rows)
-                        recalled[key] = rows
-                if told.notes:
-                    audit(self._shared, writer, now)
-                self._notices.write(writer)
+            with self._context.history.writing(instant(now)) as writer:
+                writer.note_refreshes(self._unwritten_notes)
+                remembered = writer.store_freshness(result.remembered, self._read_at)
+                for key in self._context.merged_states:
+                    sql, rows = self._context.state(key).history.context_sql, result.all_rows(key)
+                    if learning and sql and rows is not None:
+                        learned[key] = writer.learn(sql, rows)
+                        to_query[key] = rows
+                if result.notes:
+                    audit_assets(self._context, writer, now)
+                self._incidents.write(writer)
         except HistoryError as failure:
-            self._notices.notice(failure)
+            self._incidents.failed(failure)
             return failure
-        self._notices.written()
-        self._notices.well()
-        self._noted, self._waiting = reported, NOTHING_NOTED
+        self._incidents.committed()
+        self._incidents.succeeded()
+        self._noted, self._unwritten_notes = reported, NO_NOTES
         self._remembered = remembered
-        if recalled:
-            self._recollection.recall(recalled, {}, now)
-        if not self._shared.board.asks("repository"):
-            self._recollection.forget(now, None, exact=False)
+        if to_query:
+            self._queries.run(to_query, {}, now)
+        if not self._status.has_source("repository"):
+            self._queries.forget(now, None, exact=False)
         if learned:
             self._learning_due.done_at = now
             for key, table in learned.items():
-                self._shared.assemblies[key].learn(SOURCE, table, now)
+                self._context.merged_states[key].learn(SOURCE, table, now)
         return None
 
-    def _state(self, key: StateKey) -> State:
-        return self._shared.collectors[key[0]].states[key[1]]
-
-    def _confess(self, error: str) -> None:
-        self._teller.defect(error, {name for name, _ in self._shared.assemblies}, self._shared.clock())
-        self._shared.board.pin_told(SOURCE)
-        self._shared.on_change()
+    def _publish_bug(self, error: str) -> None:
+        names = {name for name, _ in self._context.merged_states}
+        self._publisher.publish_bug(error, names, self._context.clock())
+        self._end_poll()

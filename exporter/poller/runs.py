@@ -1,4 +1,4 @@
-"""How each collector's run went during one poll."""
+"""Results of each collector's run during one poll."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ class Run:
     rows: int = 0
     error: str | None = None
     cause: str | None = None
-    """What alone made it fail, for which nobody looks for the fault here."""
+    """The source, the history or the collector that made it fail, where the fault is not its own."""
     ran: bool = False
 
 
@@ -32,7 +32,7 @@ class Runs:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[Run]:
-        """Time a part of a collector's work, and keep the error that it ends with before passing it on."""
+        """Time a part of a collector's run, and record the error that it raises."""
         run = self.by_name.setdefault(name, Run())
         run.ran = True
         begun = time.monotonic()
@@ -45,20 +45,20 @@ class Runs:
             run.seconds += time.monotonic() - begun
 
     def fail(self, name: str, error: str, cause: str | None = None) -> None:
-        """Say that a collector's data could not be had or stored; ``cause`` is what else failed, and is reported."""
+        """Record why a collector failed; ``cause`` is what else failed, and is logged by itself."""
         run = self.by_name.setdefault(name, Run())
         run.ran = True
         if run.error is None:
             run.error, run.cause = error, cause
 
     def fail_all(self, names: Iterable[str], error: str) -> None:
-        """Say that the source failed, whatever else each collector met before that."""
+        """Record that the source failed, which supersedes other errors of its collectors."""
         for name in names:
             self.fail(name, error)
             self.by_name[name].error, self.by_name[name].cause = error, self.source
 
     def _cause(self, error: ExporterError) -> str | None:
-        """Return what failed where it was not the collector: a silent source ends the poll, and so is its own fault."""
+        """Return what failed where it was not the collector itself."""
         if isinstance(error, SourceUnreachable):
             return self.source
         return HISTORY if isinstance(error, HistoryError) else None

@@ -1,4 +1,4 @@
-"""The watchdog: a poll that makes no progress is reported once, with where each thread stands.
+"""Watchdog: logs a poll that makes no progress, once, with the stack of each thread.
 
 Names and lines alone: a stack of frames holds no values, so no secrets. While native code holds the interpreter's lock
 no Python code runs, the watchdog neither: then a C thread of ``faulthandler`` writes the stacks to stderr
@@ -19,15 +19,15 @@ from exporter.progress import Poll, Progress
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0
-# What a report may take of the log: some 15 kB.
-MOST_THREADS, MOST_FRAMES, MOST_CHARACTERS = 16, 16, 1_000
+CHECK_SECONDS = 5.0
+# Bounds of a report: some 15 kB of the log.
+MAX_THREADS, MAX_FRAMES, MAX_CHARACTERS = 16, 16, 1_000
 STDERR = 2
 
 
 @dataclass
 class _Watched:
-    """What the watchdog knows of a poll; ``seconds`` is how long it was seen without progress."""
+    """A poll as it was at the last check; ``seconds`` is how long it made no progress."""
 
     poll: Poll
     mark: object
@@ -36,7 +36,7 @@ class _Watched:
 
 
 class Watchdog:
-    """Looks at the polls of all sources; ``limits`` are the seconds without progress, and may be set anew.
+    """Checks the polls of all sources; ``limits`` are the seconds without progress, and may be replaced.
 
     ``on_change`` is called after each report: polls that all end between two renderings would never be in the metrics.
     """
@@ -53,29 +53,29 @@ class Watchdog:
         self._on_change = on_change
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
-        self._looked_at = clock()
+        self._checked_at = clock()
 
     def run(self, stopped: threading.Event) -> None:
-        """Look until told to stop; each look puts off the report of an interpreter that runs no Python code."""
+        """Check until stopped; each check postpones the dump of an interpreter that runs no Python code."""
         try:
             while not stopped.is_set():
                 if self.limits:
                     faulthandler.dump_traceback_later(min(self.limits.values()), file=STDERR)
-                self.look()
-                stopped.wait(LOOK_SECONDS)
+                self.check()
+                stopped.wait(CHECK_SECONDS)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
-    def look(self) -> None:
-        """Look once: report polls that are stuck, and those that move again."""
+    def check(self) -> None:
+        """Check once: report polls that are stuck, and those that move again."""
         now = self._clock()
         # A process that was stopped meanwhile, with its machine perhaps, has not been stuck.
-        passed = min(now - self._looked_at, 2 * LOOK_SECONDS)
-        self._looked_at = now
+        passed = min(now - self._checked_at, 2 * CHECK_SECONDS)
+        self._checked_at = now
         for source, limit in self.limits.items():
-            self._look_at(source, limit, passed)
+            self._check(source, limit, passed)
 
-    def _look_at(self, source: str, limit: float, passed: float) -> None:
+    def _check(self, source: str, limit: float, passed: float) -> None:
         watched, poll = self._watched.get(source), self._polls[source].current
         if watched is not None and watched.poll is poll and watched.mark is poll.mark:
             watched.seconds += passed
@@ -107,16 +107,16 @@ class Watchdog:
 
 
 def stacks() -> Sequence[str]:
-    """Return where each thread stands, its innermost frame first; those of the pollers before all others."""
+    """Return the stack of each thread, its innermost frame first; those of the pollers before all others."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     found = [(names.get(ident, "unknown"), frame) for ident, frame in sys._current_frames().items()]  # noqa: SLF001
     found.sort(key=lambda pair: ("poller" not in pair[0], pair[0]))
-    return [f"{name}: {' < '.join(_frames(frame))}"[:MOST_CHARACTERS] for name, frame in found[:MOST_THREADS]]
+    return [f"{name}: {' < '.join(_frames(frame))}"[:MAX_CHARACTERS] for name, frame in found[:MAX_THREADS]]
 
 
 def _frames(frame: FrameType | None) -> Sequence[str]:
     lines: list[str] = []
-    while frame is not None and len(lines) < MOST_FRAMES:
+    while frame is not None and len(lines) < MAX_FRAMES:
         lines.append(f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}:{frame.f_lineno}")
         frame = frame.f_back
     return lines

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.errors import ConfigurationError
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import Status
 from exporter.web.concurrency import ConcurrencyLimit
 from exporter.web.middleware import AllowedHosts, BasicAuthentication, is_cross_site
@@ -27,10 +27,10 @@ from exporter.web.web_config import Access
 _PLAIN_AT_ONCE, _PLAIN_SEATS = 4, 16
 
 
-class Rendering(Protocol):
+class Exposition(Protocol):
     """An exposition in every format."""
 
-    def of_collectors(self, collectors: Collection[str]) -> "Rendering":
+    def of_collectors(self, collectors: Collection[str]) -> "Exposition":
         """Return the exposition of some collectors, with the metrics of the agent itself."""
 
     def body(self, *, openmetrics: bool, gzip: bool) -> tuple[int, Iterator[bytes]]:
@@ -40,7 +40,7 @@ class Rendering(Protocol):
 class Endpoint(Protocol):
     """The source of all answers. All methods but ``reload`` return at once, on any thread."""
 
-    def exposition(self) -> Rendering:
+    def exposition(self) -> Exposition:
         """Return the newest rendering."""
 
     def collectors(self) -> Mapping[str, bool]:
@@ -52,7 +52,7 @@ class Endpoint(Protocol):
     def status(self) -> Status:
         """Return the status of the agent."""
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Return the data of the other pages."""
 
     def reload(self) -> None:
@@ -99,7 +99,7 @@ class _Routes:
         headers |= {"Content-Encoding": "gzip"} if gzip else {}
         return LargeResponse(size, chunks, headers, None if gzip else self._plain)
 
-    def _selected(self, request: Request) -> Rendering:
+    def _selected(self, request: Request) -> Exposition:
         query, rendering = request.query_params, self._endpoint.exposition()
         if COLLECT not in query and EXCLUDE not in query:
             return rendering

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exporter.exposition.asset_table import AssetTable, Judged
-from exporter.exposition.pages import Pages, Refresh
+from exporter.pagedata.asset_table import AssetTable, Judged
+from exporter.pagedata.builder import PageData, Refresh
 from exporter.status import Status
 from exporter.texts import span
 from exporter.web.assets import Row, known, only, row_of
@@ -24,7 +24,7 @@ SOURCES = {
 }
 
 
-def described(pages: Pages, table: AssetTable, place: int, status: Status) -> Mapping[str, Any]:
+def described(pages: PageData, table: AssetTable, place: int, status: Status) -> Mapping[str, Any]:
     """Return the template values of the page."""
     judged = table.at(status.now)
     row = row_of(table, judged, place)

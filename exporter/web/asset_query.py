@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, STATUSES, UNKNOWN, WARNING
-from exporter.exposition.asset_table import AssetTable, Judged, Mask, Numbers, Places
-from exporter.exposition.pages import AssetKey, Pages
+from exporter.pagedata.asset_table import AssetTable, Judged, Mask, Numbers, Places
+from exporter.pagedata.builder import AssetKey, PageData
 from exporter.web.query_params import Parameters, WrongParameter
 
 COLUMNS = {
@@ -88,7 +88,7 @@ class Choice:
         return found + [("status", status) for status in self.status]
 
 
-def alerted(pages: Pages, choice: Choice) -> Sequence[AssetKey] | None:
+def alerted(pages: PageData, choice: Choice) -> Sequence[AssetKey] | None:
     """Return the assets that the chosen alert fires about; None where none was chosen. Raises WrongParameter."""
     if not choice.alert:
         return None

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from exporter.collectors.assets.status import STATUSES
-from exporter.exposition.asset_table import AssetTable, Judged, Places
-from exporter.exposition.pages import AssetKey, Pages
+from exporter.pagedata.asset_table import AssetTable, Judged, Places
+from exporter.pagedata.builder import AssetKey, PageData
 from exporter.status import FiringAlert
 from exporter.tabular import Cell
 from exporter.web.asset_query import COLUMNS, FIGURES, ORDERS, ROWS, TYPES, Choice, alerted, chosen
@@ -70,7 +70,7 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def listed(pages: Pages, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
+def listed(pages: PageData, table: AssetTable, now: float, choice: Choice, page: int) -> Mapping[str, Any]:
     """Return the template values of the page. Raises WrongParameter."""
     judged = table.at(now)
     places = chosen(table, judged, choice, alerted(pages, choice))

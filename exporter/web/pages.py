@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import Status
 from exporter.web import asset, asset_query, assets, usage
 from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
@@ -29,7 +29,7 @@ class PageSource(Protocol):
     def status(self) -> Status:
         """Return the status of the agent."""
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Return the data of the other pages."""
 
 
@@ -137,7 +137,7 @@ class PageRoutes:
         pages = self._source.pages()
         asked = usage.Asked.of(parameters, usage.sites_of(pages))
         if parameters.choice("of", usage.FILES, "hours") == "hours":
-            rows = usage.hours_rows(pages.use, asked) if pages.use else iter(())
+            rows = usage.hours_rows(pages.usage, asked) if pages.usage else iter(())
             return download("usage", form, usage.HOURS_HEAD, rows)
         content = asked.content(pages)
         listed = usage.content_rows(content, asked) if content else iter(())
@@ -147,7 +147,7 @@ class PageRoutes:
         self,
         template: str,
         status: Status,
-        pages: Pages,
+        pages: PageData,
         values: Mapping[str, Any],
         code: HTTPStatus = HTTPStatus.OK,
     ) -> Response:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jinja2 import Environment
 
 from exporter.collectors.assets.status import CRITICAL, STATUSES, UNKNOWN, WARNING
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only
 from exporter.web.templating import encoded, minute, source_state
@@ -63,7 +63,7 @@ class StatusPage:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
-    def render(self, status: Status, pages: Pages) -> bytes:
+    def render(self, status: Status, pages: PageData) -> bytes:
         """Render the page as UTF-8; unencodable characters become question marks."""
         found = troubles(status, pages.firing or ())
         is_waiting = any(source_state(source) == "waiting" for source in status.sources)
@@ -120,7 +120,7 @@ def _failed_by_themselves(collectors: Iterable[CollectorStatus]) -> list[str]:
     ]
 
 
-def sla_of(pages: Pages, now: float) -> Sla | None:
+def sla_of(pages: PageData, now: float) -> Sla | None:
     """Count the assets that are past their SLA; None where nothing is known of assets."""
     if pages.assets is None:
         return None

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.exposition.pages import Content, Counts, Numbers, Pages
-from exporter.exposition.recalled import HOUR_SECONDS, Use
+from exporter.pagedata.answers import HOUR_SECONDS, HourlyUsage
+from exporter.pagedata.builder import Content, Counts, Numbers, PageData
 from exporter.status import Status
 from exporter.tabular import Cell
 from exporter.web.assets import known
@@ -64,15 +64,15 @@ class Asked:
         days = self.of_content.removeprefix("unused")
         return int(days) if days != self.of_content else 0
 
-    def content(self, pages: Pages) -> Content | None:
+    def content(self, pages: PageData) -> Content | None:
         """Return the content of the list, None where its use is unknown."""
-        return None if pages.use is None or self.why_no_content(pages) else self._listed(pages)
+        return None if pages.usage is None or self.why_no_content(pages) else self._listed(pages)
 
-    def why_no_content(self, pages: Pages) -> str:
+    def why_no_content(self, pages: PageData) -> str:
         """Return why the list is missing although requests are known; empty where it is there."""
         return why_no_content(pages, self._listed(pages), self.unused_days)
 
-    def _listed(self, pages: Pages) -> Content | None:
+    def _listed(self, pages: PageData) -> Content | None:
         return pages.views if self.of_content == "views" else pages.content
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -104,13 +104,13 @@ class Opened:
     last_day: float | None
 
 
-def sites_of(pages: Pages) -> list[str]:
+def sites_of(pages: PageData) -> list[str]:
     """Return the sites that can be chosen."""
-    found = set(pages.use.requests) if pages.use else set()
+    found = set(pages.usage.requests) if pages.usage else set()
     return sorted(found | set(pages.content.site if pages.content else ()) - {""}, key=str.casefold)
 
 
-def hours_of(use: Use, asked: Asked) -> Hours:
+def hours_of(use: HourlyUsage, asked: Asked) -> Hours:
     """Return the hours of so many days up to the last one."""
     last = int(asked.days) * 24
     nothing = np.zeros(len(use.hours), dtype=np.int64)
@@ -130,20 +130,20 @@ def places_of(content: Content, asked: Asked) -> npt.NDArray[np.int64]:
         key = -content.loads[30][rows].astype(np.float64)
     else:
         days = asked.unused_days
-        old = ~(content.created_at > content.asked_at - days * DAY_SECONDS)
+        old = ~(content.created_at > content.queried_at - days * DAY_SECONDS)
         rows = np.flatnonzero(of_site & (content.loads[days] == 0) & old)
         key = np.nan_to_num(content.last_day[rows], nan=-np.inf)
     order: npt.NDArray[np.int64] = np.lexsort((names[rows], key))
     return rows[order]
 
 
-def is_late(pages: Pages, now: float) -> bool:
+def is_late(pages: PageData, now: float) -> bool:
     """Return whether the counts are older than the exact interval explains."""
     interval = pages.exact_interval or 0.0
-    return pages.use is not None and now - pages.use.counted_at > max(LATE_SECONDS, LATE_INTERVALS * interval)
+    return pages.usage is not None and now - pages.usage.counted_at > max(LATE_SECONDS, LATE_INTERVALS * interval)
 
 
-def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
+def shown(pages: PageData, asked: Asked, page: int, status: Status) -> Mapping[str, Any]:
     """Return the template values of the page. Raises WrongParameter."""
     pairs, content = asked.pairs(), asked.content(pages)
     values: dict[str, Any] = {
@@ -152,7 +152,7 @@ def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str,
         "days": DAYS,
         "lists": LISTS,
         "active": _active(pages, asked.site, status.now),
-        "use": pages.use,
+        "use": pages.usage,
         "is_late": is_late(pages, status.now),
         "no_requests": why_no_requests(pages, [source.name for source in status.sources]),
         "no_content": asked.why_no_content(pages),
@@ -165,8 +165,8 @@ def shown(pages: Pages, asked: Asked, page: int, status: Status) -> Mapping[str,
         "at_page": lambda number: address(PATH, pairs, {"page": str(number)} if number > 1 else {}),
         "paging": Paging(0, ROWS, page) if content is None else None,
     }
-    if pages.use is not None:
-        values |= _charts(hours_of(pages.use, asked))
+    if pages.usage is not None:
+        values |= _charts(hours_of(pages.usage, asked))
     if content is not None:
         places = places_of(content, asked)
         paging = Paging(len(places), ROWS, page)
@@ -189,7 +189,7 @@ def _charts(hours: Hours) -> dict[str, Any]:
     }
 
 
-def _active(pages: Pages, site: str, now: float) -> list[tuple[str, int]]:
+def _active(pages: PageData, site: str, now: float) -> list[tuple[str, int]]:
     """Return the active users of each window."""
     for block in pages.active:
         names = block.labels.names
@@ -202,7 +202,7 @@ def _active(pages: Pages, site: str, now: float) -> list[tuple[str, int]]:
     return []
 
 
-def _listed(pages: Pages, content: Content, place: int) -> tuple[Opened, str, str, bool]:
+def _listed(pages: PageData, content: Content, place: int) -> tuple[Opened, str, str, bool]:
     """Return a workbook or a view, then its project and its owner, and whether it has a page of its own."""
     opened, table = _opened(content, place), pages.assets
     row = None if table is None else table.places.get(("workbook", opened.asset_id))
@@ -223,7 +223,7 @@ def _opened(content: Content, place: int) -> Opened:
     )
 
 
-def hours_rows(use: Use, asked: Asked) -> Iterator[Sequence[Cell]]:
+def hours_rows(use: HourlyUsage, asked: Asked) -> Iterator[Sequence[Cell]]:
     """Return the hours as rows of HOURS_HEAD."""
     hours = hours_of(use, asked)
     people: Sequence[int | None] = [None] * len(hours.hours) if hours.people is None else hours.people.tolist()
@@ -259,30 +259,30 @@ NOT_ASKED = (
 )
 
 
-def why_no_requests(pages: Pages, sources: Container[str]) -> str:
+def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     """Return why there are no requests, empty where there are; ``sources`` are the names of those that are polled."""
     if "repository" not in sources:
         return ONLY_A_REPOSITORY
-    if "http_requests" not in pages.watched:
+    if "requests" not in pages.enabled:
         return (
             "The collector http_requests is switched off: nothing is known of requests, nor of what is opened or"
             " not opened."
         )
-    if pages.use is None:
+    if pages.usage is None:
         return "No poll has counted requests yet: this page fills with the first one."
     return ""
 
 
-def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> str:
+def why_no_content(pages: PageData, listed: Content | None, unused_days: int) -> str:
     """Return why a list of content is missing although requests are known, empty if it is there."""
-    if "content" not in pages.watched:
+    if "workbooks" not in pages.enabled:
         return "The collector content is switched off: nothing is known of workbooks that are opened or not."
     if listed is None:
         return NOT_ASKED
     known = known_from(pages, unused_days)
     if known is None:
         return "No opening has been seen yet: since when openings are known is not known either."
-    if known > listed.asked_at:
+    if known > listed.queried_at:
         return (
             f"What was not opened for {unused_days} days can be told from {minute(known)[:10]} on: openings are known"
             f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."
@@ -290,9 +290,9 @@ def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> st
     return ""
 
 
-def known_from(pages: Pages, unused_days: int) -> float | None:
+def known_from(pages: PageData, unused_days: int) -> float | None:
     """Return from when on a list is complete (Unix seconds), None if that is unknown."""
     if not unused_days:
         return 0.0
-    since = None if pages.use is None else pages.use.loads_since
+    since = None if pages.usage is None else pages.usage.loads_since
     return None if since is None else since + unused_days * DAY_SECONDS

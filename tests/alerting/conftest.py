@@ -13,18 +13,18 @@ import pytest
 import trustme
 import yaml
 
-from exporter.alerting.alert import Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Authorization, Login
+from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from tests.alertmanager import QUIET, running
 
 PASSWORD = "canary-of-the-password/+= &é"
 NAMES = iter(range(10**9))
 
 
-def alert(name: str = "TableauAssetStale", seconds: float = 240.0, /, **labels: str) -> Alert:
+def alert(name: str = "TableauAssetStale", seconds: float = 240.0, /, **labels: str) -> Notification:
     """Return an alert that fires from now on."""
     now = time.time()
-    return Alert(
+    return Notification(
         bounded_labels({"alertname": name, **labels}), bounded_annotations({"summary": name}), now, now + seconds
     )
 

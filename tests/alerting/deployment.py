@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exporter.alerting.alertmanager import Alertmanager, Login
-from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
+from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
 from exporter.collectors import discover
 from exporter.config.freshness import SlaRule
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.poller.assembling import assemblies
-from exporter.poller.poller import Poller, Schedule
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import merged_states
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.working import Standing
 
@@ -34,13 +34,13 @@ class Deployment:
         *,
         warning: float = 12 * HOUR,
         critical: float = 24 * HOUR,
-        manner: Manner | None = None,
+        options: NotificationOptions | None = None,
         privacy: Privacy | None = None,
     ) -> None:
         self.path = path
         self.now = time.time()
         self.urls = urls
-        self.manner = manner or Manner()
+        self.options = options or NotificationOptions()
         self.privacy = privacy or Privacy()
         self.promises = sla_lookup([SlaRule({}, warning, critical)])
         address = Address(str(repository["host"]), int(repository["port"]))
@@ -54,15 +54,19 @@ class Deployment:
     def restart(self) -> None:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
-        board = Board(["repository"], version="0", library="0", started_at=self.now)
-        standing = Standing(found, HistoryFile(self.path), board, assemblies(found, self.promises), lambda: None)
+        store = StateStore(["repository"], version="0", library="0", started_at=self.now)
+        standing = Standing(found, HistoryFile(self.path), store, merged_states(found, self.promises), lambda: None)
         history = History(standing.file, found, self.privacy)
-        shared = Shared(history, found, board, lambda: self.now, self.promises, standing.assemblies, self._changed)
-        self.poller = Poller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
-        self.board = board
-        present = Present(board.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications)
+        shared = PollContext(
+            history, found, store, lambda: self.now, self.promises, standing.merged_states, self._changed
+        )
+        self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
+        self.store = store
+        present = EvaluationContext(
+            store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
+        )
         receivers = [Alertmanager(Login(url)) for url in self.urls]
-        self.notifier = Notifier(receivers, history, present, self.manner, lambda: self.now)
+        self.rule_manager = RuleManager(receivers, history, present, self.options, lambda: self.now)
         self._polled_at = -POLL_SECONDS
 
     def _changed(self) -> None:
@@ -72,10 +76,10 @@ class Deployment:
         """Go on for so long: poll every minute, look and tell every quarter of one."""
         until = self.now + seconds
         while self.now < until:
-            self.now += LOOK_SECONDS
+            self.now += EVALUATION_SECONDS
             if self.now - self._polled_at >= POLL_SECONDS:
                 self._polled_at = self.now
                 self.poller.poll()
-            self.notifier.step()
-            for courier in self.notifier.couriers:
-                courier.deliver()
+            self.rule_manager.step()
+            for notifier in self.rule_manager.notifiers:
+                notifier.deliver()

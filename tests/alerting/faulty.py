@@ -27,7 +27,7 @@ class FaultyAlertmanager:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.manner = WELL
+        self.options = WELL
         self.last: dict[Labels, Told] = {}
         self.news: list[Told] = []
         self.taken = 0
@@ -46,19 +46,19 @@ class FaultyAlertmanager:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.manner != REFUSES:
+        if self.options != REFUSES:
             self._close()
         self._place.close()
 
-    def behave(self, manner: str) -> None:
+    def behave(self, options: str) -> None:
         """Be in order, or out of it in another way."""
-        before, self.manner = self.manner, manner
-        if REFUSES in (before, manner) and before != manner:
-            (self._close if manner == REFUSES else self._listen)()
+        before, self.options = self.options, options
+        if REFUSES in (before, options) and before != options:
+            (self._close if options == REFUSES else self._listen)()
 
     def settle(self) -> None:
         """Wait until everything is done that was asked of it."""
-        if self.manner != REFUSES:
+        if self.options != REFUSES:
             asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             asking.request("GET", "/")
             assert asking.getresponse().status == 200
@@ -145,20 +145,20 @@ class _Handler(BaseHTTPRequestHandler):
         self._behave([told(alert, alertmanager.clock()) for alert in json.loads(body)])
 
     def _behave(self, batch: list[Told]) -> None:
-        alertmanager, manner = self.alertmanager, self.alertmanager.manner
-        if manner == HANGS:
+        alertmanager, options = self.alertmanager, self.alertmanager.options
+        if options == HANGS:
             self.connection.recv(1)
             return
-        share = {ERRS: 0, TAKES_HALF: len(batch) // 2}.get(manner, len(batch))
+        share = {ERRS: 0, TAKES_HALF: len(batch) // 2}.get(options, len(batch))
         alertmanager._take(batch[:share])
         alertmanager._kill(taken=True)
-        if manner == WELL:
+        if options == WELL:
             alertmanager.answered += batch
-        if manner == RESETS:
+        if options == RESETS:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         else:
-            self._answer(200 if manner == WELL else 503)
+            self._answer(200 if options == WELL else 503)
 
     def _answer(self, status: int) -> None:
         self.send_response(status)

@@ -19,9 +19,10 @@ import duckdb
 import structlog
 
 from exporter.alerting.alertmanager import Alertmanager
-from exporter.alerting.notifier import LOOK_SECONDS
+from exporter.alerting.evaluator import EVALUATION_SECONDS
+from exporter.alerting.notification import Pairs
 from exporter.alerting.rules import Rule
-from exporter.alerting.view import Found, Pairs, View, always, never
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, always, never
 from exporter.collectors import discover
 from tests.alerting.rig import TIMEOUT_SECONDS, Rig
 from tests.archive.ending import ending
@@ -42,8 +43,8 @@ class Kind:
 
     alert: str
     severity: str
-    wait_seconds: float
-    keep_seconds: float
+    for_seconds: float
+    keep_firing_for_seconds: float
 
 
 KINDS = (
@@ -131,12 +132,20 @@ class Shown:
         self.kills_at: str | None = None
         """The rule at which the process ends."""
         self.rules = [
-            Rule(kind.alert, kind.severity, kind.wait_seconds, self._find(kind), "s", "{span}", kind.keep_seconds)
+            Rule(
+                kind.alert,
+                kind.severity,
+                kind.for_seconds,
+                self._find(kind),
+                "s",
+                "{span}",
+                kind.keep_firing_for_seconds,
+            )
             for kind in KINDS
         ]
 
-    def _find(self, kind: Kind) -> Callable[[View], Found]:
-        def find(_view: View) -> Found:
+    def _find(self, kind: Kind) -> Callable[[MetricSnapshot], RuleResult]:
+        def find(_view: MetricSnapshot) -> RuleResult:
             if self.kills_at == kind.alert:
                 _end()
             seen = self.seen[kind.alert]
@@ -145,7 +154,7 @@ class Shown:
             holding: dict[Pairs, float] = {
                 tuple((name, text) for name, text in pairs): 1.0 for pairs in seen["holding"]
             }
-            return Found(holding, always if seen["silent"] else never)
+            return RuleResult(holding, always if seen["silent"] else never)
 
         return find
 
@@ -174,17 +183,17 @@ def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[st
 def _reload(rig: Rig, urls: Sequence[str]) -> None:
     stopped = threading.Event()
     stopped.set()
-    rig.notifier.run(stopped, LOOK_SECONDS)
+    rig.rule_manager.run(stopped, EVALUATION_SECONDS)
     rig.urls = urls
     rig.reload()
 
 
 def _look(rig: Rig, shown: Shown, question: Mapping[str, Any]) -> None:
     shown.seen, shown.kills_at = question["seen"], question["kills_at"]
-    for courier in rig.notifier.couriers:
-        receiver = courier.receiver
+    for notifier in rig.rule_manager.notifiers:
+        receiver = notifier.receiver
         assert isinstance(receiver, Alertmanager)
-        seconds = HURRY_SECONDS if courier.url in question["hanging"] else TIMEOUT_SECONDS
+        seconds = HURRY_SECONDS if notifier.url in question["hanging"] else TIMEOUT_SECONDS
         receiver._login = replace(receiver._login, timeout=seconds)
     statement = question["kills_at_statement"]
     duckdb.connect = ending(_connect, statement, _end) if statement else _connect

@@ -64,7 +64,7 @@ class Course:
         self._episode: Counter[Labels] = Counter()
         self._showing = Showing(self.chance)
         for labels, kind in self._showing.alerts.items():
-            self.alerts[labels] = Reckoned(kind.wait_seconds, kind.keep_seconds)
+            self.alerts[labels] = Reckoned(kind.for_seconds, kind.keep_firing_for_seconds)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -112,14 +112,14 @@ class Course:
             if not phase.on and self.tally.outages >= outages:
                 continue
             phase.on = not phase.on
-            manner = self.chance.choice(DISORDERS) if phase.on else WELL
+            options = self.chance.choice(DISORDERS) if phase.on else WELL
             seconds = self._outage_seconds() if phase.on else self.chance.randint(2 * MINUTE, 16 * MINUTE)
             # Each asking of one that hangs takes real time.
-            phase.until = self.time + (min(seconds, MINUTE) if manner == HANGS else seconds)
+            phase.until = self.time + (min(seconds, MINUTE) if options == HANGS else seconds)
             self._well_since[receiver.url] = self.time
-            receiver.behave(manner)
+            receiver.behave(options)
             self.tally.outages += phase.on
-            self._say(f"{receiver.port} {manner} until {phase.until - BEGIN}")
+            self._say(f"{receiver.port} {options} until {phase.until - BEGIN}")
 
     def _outage_seconds(self) -> int:
         spans = ((15, 2 * MINUTE), (2 * MINUTE, 20 * MINUTE), (20 * MINUTE, 2 * HOUR), (2 * HOUR, 6 * HOUR))
@@ -238,7 +238,7 @@ class Course:
         question = {
             "now": self.now,
             "seen": {kind.alert: self._showing.shown(kind) for kind in KINDS},
-            "hanging": [receiver.url for receiver in self.receivers if receiver.manner == HANGS],
+            "hanging": [receiver.url for receiver in self.receivers if receiver.options == HANGS],
             "kills_at": what[0] if how == "looking" else None,
             "kills_at_statement": int(what[0]) if how == "writing" else 0,
         }
@@ -274,7 +274,7 @@ class Course:
         self._count(answer["sent"])
         for receiver in self.receivers:
             since = max(self._well_since[receiver.url], self._alive_since)
-            well = receiver.manner == WELL and receiver.url in self._urls and self._alive_since
+            well = receiver.options == WELL and receiver.url in self._urls and self._alive_since
             if well and self.time - since >= IN_ORDER_SECONDS:
                 self._compare(receiver, now)
 

@@ -4,16 +4,16 @@ import sys
 from functools import partial
 
 from exporter import app
-from exporter.alerting import courier, states
-from exporter.alerting.notifier import Tempo
+from exporter.alerting import notifier, states
+from exporter.alerting.evaluator import EvaluationOptions
 from exporter.cli import main
 from exporter.demo import fast_rules
 
-LOOK_SECONDS = 0.25
+EVALUATION_SECONDS = 0.25
 
 if __name__ == "__main__":
-    vars(courier).update(RESEND_SECONDS=1.0, SLACK_SECONDS=0.0)
+    vars(notifier).update(RESEND_SECONDS=1.0, SLACK_SECONDS=0.0)
     vars(states).update(EARLIER_SECONDS=2.0, LATER_SECONDS=5.0)
     tempo = fast_rules.tempo()
-    vars(app).update(run=partial(app.run, tempo=Tempo(tempo.rules, LOOK_SECONDS)))
+    vars(app).update(run=partial(app.run, tempo=EvaluationOptions(tempo.rules, EVALUATION_SECONDS)))
     sys.exit(main())

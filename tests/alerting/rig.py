@@ -7,13 +7,13 @@ import duckdb
 import pyarrow as pa
 
 from exporter.alerting.alertmanager import Alertmanager, Login
-from exporter.alerting.memory import Memory
-from exporter.alerting.notifier import LOOK_SECONDS, Manner, Notifier, Present
+from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
 from exporter.alerting.rules import RULES, Rule
-from exporter.alerting.view import Sources
+from exporter.alerting.snapshot import SourceStates
+from exporter.alerting.store import AlertStore
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.exposition.board import AnyBlock
+from exporter.exposition.state_store import AnyBlock
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -33,7 +33,7 @@ class Rig:
         urls: Sequence[str],
         rules: Sequence[Rule] = RULES,
         *,
-        manner: Manner | None = None,
+        options: NotificationOptions | None = None,
         privacy: Privacy | None = None,
         patience_seconds: float = 1.0,
     ) -> None:
@@ -41,12 +41,12 @@ class Rig:
         self.limits = Limits(patience_seconds=patience_seconds)
         self.urls = urls
         self.rules = rules
-        self.manner = manner or Manner()
+        self.options = options or NotificationOptions()
         self.privacy = privacy or Privacy()
         self.now = NOW
         self.blocks: Callable[[float], Iterable[AnyBlock]] = lambda _now: ()
         self.assets: Callable[[float], pa.Table] = lambda _now: ARROW_SCHEMA.empty_table()
-        self.sources: Callable[[], Sources] = Sources
+        self.sources: Callable[[], SourceStates] = SourceStates
         self.shown: Sequence[Block] = ()
         self.firing: Sequence[FiringAlert] = ()
         self.restart()
@@ -55,14 +55,14 @@ class Rig:
         """Begin anew with the same file, as an agent does that was killed."""
         self.file = HistoryFile(self.path, self.limits)
         self.history = History(self.file, discover(), self.privacy)
-        self.memory = Memory(self.rules)
+        self.store = AlertStore(self.rules)
         self.reload()
 
     def reload(self) -> None:
         """Go on with the same memory and perhaps other Alertmanagers, as an agent does that was told to reload."""
-        present = Present(self._blocks, self._assets, self._sources, self._show, self._show_firing)
+        present = EvaluationContext(self._blocks, self._assets, self._sources, self._show, self._show_firing)
         receivers = [Alertmanager(Login(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
-        self.notifier = Notifier(receivers, self.history, present, self.manner, lambda: self.now, self.memory)
+        self.rule_manager = RuleManager(receivers, self.history, present, self.options, lambda: self.now, self.store)
 
     def _blocks(self, now: float) -> Iterable[AnyBlock]:
         return self.blocks(now)
@@ -70,7 +70,7 @@ class Rig:
     def _assets(self, now: float) -> pa.Table:
         return self.assets(now)
 
-    def _sources(self) -> Sources:
+    def _sources(self) -> SourceStates:
         return self.sources()
 
     def _show(self, blocks: Sequence[Block], _now: float) -> None:
@@ -81,11 +81,11 @@ class Rig:
 
     def step(self) -> None:
         """Look, write, and tell every Alertmanager, once."""
-        self.notifier.step()
-        for courier in self.notifier.couriers:
-            courier.deliver()
+        self.rule_manager.step()
+        for notifier in self.rule_manager.notifiers:
+            notifier.deliver()
 
-    def go(self, seconds: float, every: float = LOOK_SECONDS) -> None:
+    def go(self, seconds: float, every: float = EVALUATION_SECONDS) -> None:
         """Go on for so long."""
         until = self.now + seconds
         while self.now < until:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import trustme
 
-from exporter.alerting.alert import LONGEST_ANNOTATION, Alert, bounded_annotations, bounded_labels
 from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
+from exporter.alerting.notification import MAX_ANNOTATION, Notification, bounded_annotations, bounded_labels
 from exporter.errors import ConfigurationError, Fault, NotificationFailed
 from exporter.metrics import Labels
 from tests.alerting.conftest import PASSWORD, Secured, alert, held, write_certificate
@@ -52,7 +52,7 @@ def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
     alertmanager, firing = Alertmanager(Login(plain)), alert(test=test_name)
     alertmanager.send([firing])
     assert len(held(plain, "test", test_name)) == 1
-    ended = Alert(firing.labels, firing.annotations, firing.starts_at - 10, time.time() - 1)
+    ended = Notification(firing.labels, firing.annotations, firing.starts_at - 10, time.time() - 1)
     assert alertmanager.send([ended]).accepted == [ended]
     assert held(plain, "test", test_name) == []
 
@@ -70,20 +70,20 @@ def test_hostile_names_arrive_as_prometheus_has_them(kind: str, plain: str, test
 def test_texts_are_bounded(plain: str, test_name: str) -> None:
     """An error text of ten thousand characters, and a name of as many, arrive cut."""
     now, labels = time.time(), bounded_labels({"alertname": "A", "test": test_name, "asset_name": "n" * 10_000})
-    long = Alert(labels, bounded_annotations({"error": "Ж\n" * 5_000}), now, now + 60)
+    long = Notification(labels, bounded_annotations({"error": "Ж\n" * 5_000}), now, now + 60)
     assert Alertmanager(Login(plain)).send([long]).accepted == [long]
     (there,) = held(plain, "test", test_name)
     assert there["labels"] == dict(labels)
-    assert len(there["annotations"]["error"]) == LONGEST_ANNOTATION
+    assert len(there["annotations"]["error"]) == MAX_ANNOTATION
 
 
 def test_the_invalid_are_named_and_the_valid_are_taken(plain: str, test_name: str) -> None:
     """One alert that cannot be had costs no other; it is refused once, with Alertmanager's reason."""
     now = time.time()
     good = [alert(test=test_name, number=str(number)) for number in range(40)]
-    ends_first = Alert(bounded_labels({"alertname": "A", "test": test_name}), {}, now, now - 60)
-    misnamed = Alert((("alertname", "B"), ("bad-name", "x"), ("test", test_name)), {}, now, now + 60)
-    nameless = Alert((), {}, now, now + 60)
+    ends_first = Notification(bounded_labels({"alertname": "A", "test": test_name}), {}, now, now - 60)
+    misnamed = Notification((("alertname", "B"), ("bad-name", "x"), ("test", test_name)), {}, now, now + 60)
+    nameless = Notification((), {}, now, now + 60)
     sent = Alertmanager(Login(plain)).send([*good[:7], ends_first, *good[7:20], misnamed, nameless, *good[20:]])
     assert {one.labels for one in sent.accepted} == {one.labels for one in good}
     assert len(sent.accepted) == len(good)
@@ -110,13 +110,13 @@ def test_nothing_to_say_is_said_to_nobody() -> None:
 def test_its_version_is_read(plain: str) -> None:
     """Whoever looks sees what answers."""
     expected = httpx.get(f"{plain}/api/v2/status").json()["versionInfo"]["version"]
-    assert Alertmanager(Login(plain)).look() == expected
+    assert Alertmanager(Login(plain)).version() == expected
 
 
 def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
     """TLS, a client's certificate, a user with a password in any script, and a path before the API."""
     alertmanager = Alertmanager(secured.login())
-    assert alertmanager.look()
+    assert alertmanager.version()
     told = alert(test=test_name)
     assert alertmanager.send([told]).accepted == [told]
     alertmanager.close()
@@ -133,7 +133,7 @@ def failure(login: Login) -> str:
     """Return the line of a failure; looking and sending fail alike."""
     alertmanager = Alertmanager(login)
     with pytest.raises(NotificationFailed) as caught:
-        alertmanager.look()
+        alertmanager.version()
     line = str(caught.value)
     assert alertmanager.send([alert()]).failure == line
     assert "\n" not in line
@@ -169,7 +169,7 @@ def test_certificates_of_clients_are_shown(secured: Secured, tmp_path: Path) -> 
         crt, key = (name and name.with_suffix(ending) for ending in (".crt", ".key"))
         alertmanager = Alertmanager(secured.login(cert_file=crt, key_file=key))
         with pytest.raises(NotificationFailed) as caught:
-            alertmanager.look()
+            alertmanager.version()
         for line in (str(caught.value), alertmanager.send([alert()]).failure or ""):
             assert re.search(r"certificate.*alertmanager\.tls\.cert_file", line)
 
@@ -191,9 +191,9 @@ def test_files_are_read_anew_after_a_failure(secured: Secured, tmp_path: Path) -
     (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
     alertmanager = Alertmanager(secured.login(ca_file=tmp_path / "ca.crt"))
     with pytest.raises(NotificationFailed, match="certificate"):
-        alertmanager.look()
+        alertmanager.version()
     (tmp_path / "ca.crt").write_bytes((secured.folder / "ca.crt").read_bytes())
-    assert alertmanager.look()
+    assert alertmanager.version()
 
 
 def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
@@ -204,8 +204,8 @@ def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
         Login(login.url, lambda: current.pop(0), login.ca_file, login.cert_file, login.key_file)
     )
     with pytest.raises(NotificationFailed, match="HTTP 401"):
-        alertmanager.look()
-    assert alertmanager.look()
+        alertmanager.version()
+    assert alertmanager.version()
 
     def unreadable() -> Authorization:
         raise ConfigurationError([Fault("alertmanager.bearer_token_file", "cannot be read: Permission denied")])

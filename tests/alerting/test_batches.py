@@ -3,21 +3,21 @@
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.alerting import batches as cutting
-from exporter.alerting.alert import Alert, bounded_labels
 from exporter.alerting.batches import ALERTS, FRUITLESS, REFUSALS, SAMPLES, Sent, batches, deliver
+from exporter.alerting.notification import Notification, bounded_labels
 from exporter.errors import NotificationFailed
 
 
-def alert(number: int, text: str = "x") -> Alert:
+def alert(number: int, text: str = "x") -> Notification:
     """Return an alert that no other is."""
-    return Alert(bounded_labels({"number": str(number)}), {"text": text}, 0, 1)
+    return Notification(bounded_labels({"number": str(number)}), {"text": text}, 0, 1)
 
 
-def number_of(alert: Alert) -> int:
+def number_of(alert: Notification) -> int:
     """Return what tells an alert from the others."""
     return int(alert.labels[0][1])
 
@@ -43,6 +43,7 @@ class Picky:
         return f"bad: {sorted(bad)}" if bad else None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 700), st.sets(st.integers(0, 700), max_size=6), st.integers(1, 60))
 def test_every_alert_is_accounted_for_once(count: int, bad: set[int], fails_at: int) -> None:
     """Each alert is accepted or refused, once; the refused are those that cannot be taken; before a failure, too."""
@@ -100,6 +101,7 @@ def test_whoever_refuses_everything_is_not_asked_about_each(count: int) -> None:
     assert (sent.fruitless == "too large") == bool(sent.doubtful) == (count > 12)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, ALERTS - 1)))
 @example(set(range(ALERTS)))
 @example(set(range(ALERTS)) - {200})
@@ -121,6 +123,7 @@ def test_every_good_one_is_told_in_the_end(bad: set[int]) -> None:
     assert set(receiver.taken) == set(range(ALERTS)) - bad
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 900), max_size=40), st.integers(1, 8))
 def test_batches_are_bounded(sizes: list[int], most: int) -> None:
     """A batch has at most so many alerts and bytes, unless one alert alone has more; none is cut, none is left out."""

@@ -4,21 +4,21 @@ import pytest
 
 from exporter import agent_families as families
 from exporter.alerting import conditions
-from exporter.alerting.past import Past
-from exporter.alerting.view import Sources, View, always, never
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never
 from exporter.metrics import Block, Labels, single
 from tests.alerting.rig import NOW
 
 DAY = 86_400.0
 
 
-def seen(polls: dict[str, float], oldest: float | None = None) -> View:
+def seen(polls: dict[str, float], oldest: float | None = None) -> MetricSnapshot:
     """Return what is seen of an archive that was read at these instants, a past that knows it included."""
     blocks = [Block(families.HISTORY_LAST_POLL, Labels(("mode",), [list(polls)]), list(polls.values()))]
     if oldest is not None:
         blocks.append(single(families.REPOSITORY_OLDEST, oldest))
-    view = View(blocks, NOW, Past(), Sources(up={"repository": True}))
-    conditions.take_up(view.past, view)
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates(up={"repository": True}))
+    conditions.record_samples(view.past, view)
     return view
 
 
@@ -35,8 +35,8 @@ def seen(polls: dict[str, float], oldest: float | None = None) -> View:
 def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool) -> None:
     """Whatever way it was read; a mark that a clock set far ahead tells nothing, and hides none of the others."""
     view = seen(polls, oldest=NOW - 2 * DAY)
-    assert bool(conditions.archive_lagging(view).holding) == lags
-    assert bool(conditions.purge_risk(view).holding) == lags
+    assert bool(conditions.archive_lagging(view).firing_series) == lags
+    assert bool(conditions.purge_risk(view).firing_series) == lags
 
 
 @pytest.mark.parametrize(
@@ -52,23 +52,29 @@ def test_an_archive_lags_by_its_last_reading(polls: dict[str, float], lags: bool
 def test_collectors_follow_their_sources(up: dict[str, bool], failing: set[str]) -> None:
     """No collector fails by itself while the repository is silent, and that of assets not while the REST API is."""
     block = Block(families.COLLECTOR_SUCCESS, Labels(("collector",), [["assets", "users", "logins"]]), [0, 0, 1])
-    found = conditions.collector_failing(View([block], NOW, Past(), Sources(up=up)))
-    assert {dict(pairs)["collector"] for pairs in found.holding} == failing
+    found = conditions.collector_failing(
+        MetricSnapshot([block], NOW, SampleWindow(), SourceStates(up=up, from_rest=("assets",)))
+    )
+    assert {dict(pairs)["collector"] for pairs in found.firing_series} == failing
 
 
 def test_a_poll_is_stuck_after_an_hour() -> None:
     """Of each source by itself; between polls there is none to speak of."""
     block = Block(families.POLL_STARTED, Labels(("source",), [["repository", "rest"]]), [NOW - 3600, NOW - 3601])
-    assert conditions.poll_stuck(View([block], NOW, Past(), Sources())).holding == {(("source", "rest"),): 3601.0}
-    assert conditions.poll_stuck(View([], NOW, Past(), Sources())).holding == {}
+    assert conditions.poll_stuck(MetricSnapshot([block], NOW, SampleWindow(), SourceStates())).firing_series == {
+        (("source", "rest"),): 3601.0
+    }
+    assert conditions.poll_stuck(MetricSnapshot([], NOW, SampleWindow(), SourceStates())).firing_series == {}
 
 
-def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> View:
+def read(hours: dict[tuple[str, str], float], up: dict[str, bool] | None = None) -> MetricSnapshot:
     """Return what is seen of freshness sources that were read so many hours ago, by site and source."""
     sites, sources = ([key[place] for key in hours] for place in (0, 1))
     labels = Labels(families.FRESHNESS_SOURCE_LAST_SUCCESS.labels, [sites, sources])
     block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, [NOW - ago * 3600 for ago in hours.values()])
-    return View([block] if hours else [], NOW, Past(), Sources(up={"rest": True} if up is None else up))
+    return MetricSnapshot(
+        [block] if hours else [], NOW, SampleWindow(), SourceStates(up={"rest": True} if up is None else up)
+    )
 
 
 def test_a_freshness_source_is_silent_after_three_hours() -> None:
@@ -76,7 +82,7 @@ def test_a_freshness_source_is_silent_after_three_hours() -> None:
     found = conditions.freshness_source_silent(
         read({("default", "metadata"): 3.1, ("default", "job"): 0.0, ("marketing", "metadata"): 3.0})
     )
-    assert found.holding == {(("site", "default"), ("source", "metadata")): pytest.approx(3.1 * 3600)}
+    assert found.firing_series == {(("site", "default"), ("source", "metadata")): pytest.approx(3.1 * 3600)}
     assert found.unknown is never
 
 
@@ -84,7 +90,7 @@ def test_a_freshness_source_is_silent_after_three_hours() -> None:
 def test_freshness_sources_that_are_not_published(up: dict[str, bool], unknown: object) -> None:
     """While the REST API is polled and none is published, nobody knows whether one is silent: alerts stay."""
     found = conditions.freshness_source_silent(read({}, up))
-    assert found.holding == {}
+    assert found.firing_series == {}
     assert found.unknown is unknown
 
 
@@ -94,4 +100,7 @@ def test_freshness_sources_that_are_not_published(up: dict[str, bool], unknown: 
 def test_a_certificate_expires_within_a_week(days: float | None, holds: bool) -> None:
     """The condition holds from a week before the certificate expires on; without TLS there is no certificate."""
     blocks = [] if days is None else [single(families.WEB_CERTIFICATE_EXPIRY, NOW + days * DAY)]
-    assert bool(conditions.certificate_expiring(View(blocks, NOW, Past(), Sources())).holding) == holds
+    assert (
+        bool(conditions.certificate_expiring(MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())).firing_series)
+        == holds
+    )

@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from exporter.alerting.alertmanager import Alertmanager, Login
-from exporter.alerting.lookups import Lookups
+from exporter.alerting.alertmanager import Alertmanager, Login, Lookups
 from tests.alerting.conftest import alert
 
 # A resolver that never comes back: only a program that does not wait for it can end.

@@ -1,502 +1,191 @@
-"""Looking, writing and telling, by an injected clock: the history is real, and so is the way over HTTP."""
+"""A courier tells an Alertmanager that dislikes some alerts, or all: the others are told, and little is asked."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
-from datetime import datetime
-from pathlib import Path
+import json
+import queue
+import socket
+from collections.abc import Callable
+from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
-
-from exporter.alerting import conditions
-from exporter.alerting.notifier import Manner
-from exporter.alerting.past import Past
-from exporter.alerting.rules import RULES, Rule
-from exporter.alerting.states import LATER_SECONDS
-from exporter.alerting.view import Found, Pairs, Sources, View
-from exporter.collectors.assets.metrics import DUE
-from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.history import alerting as kept
-from exporter.history.file import Limits
-from exporter.history.writer import Writer
-from exporter.metrics import Block, Labels
-from tests.alerting.receiver import RecordingAlertmanager
-from tests.alerting.rig import Rig
-
-BOOK: Pairs = (("asset_id", "luid-1"), ("asset_name", "Month End"), ("asset_type", "workbook"), ("site", "default"))
-SENT, FAILED = "tableau_notifications_sent_total", "tableau_notifications_failed_total"
-FIRING = "tableau_notifications_firing"
-MINUTE = 60.0
-
-
-class Said:
-    """A rule whose condition a test says."""
-
-    def __init__(self) -> None:
-        self.holding: dict[Pairs, float] = {}
-        self.fails = False
-        self.rule = self.saying("{span}")
-
-    def saying(self, description: str) -> Rule:
-        """Return the rule with another description."""
-        name = "TableauAssetRefreshLate"
-        return Rule(name, "warning", 5 * MINUTE, self.find, "{asset_name} is late.", description, 5 * MINUTE)
-
-    def find(self, _view: View) -> Found:
-        """Return what holds now."""
-        if self.fails:
-            raise ZeroDivisionError
-        return Found(dict(self.holding))
-
-
-@pytest.fixture
-def said() -> Said:
-    """A condition that does not hold yet."""
-    return Said()
-
-
-@pytest.fixture
-def receivers() -> Iterator[list[RecordingAlertmanager]]:
-    """Three Alertmanagers."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(RecordingAlertmanager()) for _ in range(3)]
-
-
-@pytest.fixture
-def rig(tmp_path: Path, receivers: list[RecordingAlertmanager], said: Said) -> Rig:
-    """A notifier that tells the three."""
-    rig = Rig(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
-    for receiver in receivers:
-        receiver.clock = lambda: rig.now
-    return rig
-
-
-def fire(rig: Rig, said: Said) -> None:
-    """Let the alert fire."""
-    said.holding = {BOOK: 7200.0}
-    rig.go(5 * MINUTE + 15)
-
-
-def end(rig: Rig, said: Said) -> None:
-    """Let it end."""
-    said.holding = {}
-    rig.go(5 * MINUTE + LATER_SECONDS + 15)
-
-
-def test_all_are_told_and_again_every_minute(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Each Alertmanager is told when it fires, each minute again, and how long to believe it: four minutes."""
-    fire(rig, said)
-    begun = rig.now
-    rig.go(10 * MINUTE)
-    for receiver in receivers:
-        assert len(receiver.told) == 11
-        assert {told.starts_at for told in receiver.told} == {begun}
-        assert receiver.told[-1].ends_at == rig.now + 240
-    assert rig.value(FIRING) == 1
-
-
-def test_the_end_is_told_for_a_quarter_of_an_hour(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """It is told with the instant at which it ended, each minute also after it was taken; then the history forgets it.
-
-    An Alertmanager that is restarted after it took the end, and before it told people, has lost it.
-    """
-    fire(rig, said)
-    fired = rig.now
-    end(rig, said)
-    rig.go(20 * MINUTE)
-    for receiver in receivers:
-        assert len(receiver.ends) == 15
-        assert {(told.starts_at, told.ends_at) for told in receiver.ends} == {(fired, fired + 15)}
-    assert rig.kept() == []
-    assert rig.value(FIRING) == 0
-
-
-def test_an_end_is_not_told_while_it_may_fire_again(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
-) -> None:
-    """What is pending again may fire by Prometheus' word a moment before the agent's: no end is told in between."""
-    fire(rig, said)
-    end(rig, said)
-    rig.go(MINUTE)
-    for receiver in receivers:
-        receiver.told.clear()
-    said.holding = {BOOK: 7300.0}
-    rig.go(10 * MINUTE)
-    for receiver in receivers:
-        assert receiver.told
-        assert not receiver.ends
-
-
-@pytest.mark.parametrize("name", ["w" * 5000, "lone \udcff surrogate"])
-def test_a_name_of_any_length_is_one_alert(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], name: str
-) -> None:
-    """A label that is cut, or that cannot be encoded, is the same alert after a restart: it fires on."""
-    labels = Labels(DUE.labels, [[value] for value in ("default", "Finance", "workbook", "luid-1", name)])
-    block = Block(DUE, labels, [rig.now])
-    view = View([block], rig.now, rig.memory.past, Sources())
-    ((pairs, _),) = view.samples(DUE)
-    said.holding = {pairs: 7200.0}
-    rig.go(5 * MINUTE + 15)
-    fired = rig.now
-    rig.restart()
-    rig.go(20 * MINUTE)
-    for receiver in receivers:
-        assert not receiver.ends
-        assert {told.starts_at for told in receiver.told} == {fired}
-
-
-def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
-) -> None:
-    """Until every source was tried it is not known what does not hold any more, however long that takes."""
-    fire(rig, said)
-    rig.restart()
-    said.holding = {}
-    rig.sources = lambda: Sources(awaited=True)
-    rig.go(30 * MINUTE)
-    assert len(receivers[0].open_at(rig.now)) == 1
-    rig.sources = Sources
-    end(rig, said)
-    assert receivers[0].ends
-
-
-def test_a_dead_one_delays_no_other(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Two are told as if the third were there; it is told all that lasts when it comes back."""
-    receivers[0].answers = False
-    fire(rig, said)
-    assert [len(receiver.told) for receiver in receivers] == [0, 1, 1]
-    receivers[0].answers = True
-    rig.go(15)
-    assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
-
-
-@pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 300, True)])
-def test_an_end_that_was_missed(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, told: bool, away: float, owed: bool
-) -> None:
-    """Who was told of an alert is told of its end hours later; who never was, for a quarter of an hour."""
-    receivers[0].answers = told
-    fire(rig, said)
-    receivers[0].answers = False
-    end(rig, said)
-    rig.go(away * MINUTE, MINUTE)
-    receivers[0].answers = True
-    rig.go(MINUTE)
-    assert bool(receivers[0].ends) == owed
-    assert all(receiver.ends for receiver in receivers[1:])
-
-
-def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Pending goes on to wait, firing keeps the instant at which it began, an end is told by the next agent."""
-    said.holding = {BOOK: 7200.0}
-    rig.go(4 * MINUTE)
-    rig.restart()
-    rig.go(MINUTE + 15)
-    fired = rig.now
-    assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
-    rig.restart()
-    rig.step()
-    assert [len(receiver.told) for receiver in receivers] == [2, 2, 2]
-    assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
-    for receiver in receivers:
-        receiver.answers = False
-    end(rig, said)
-    rig.restart()
-    for receiver in receivers:
-        receiver.answers = True
-    rig.step()
-    assert all(receiver.ends for receiver in receivers)
-
-
-def test_what_is_told_was_written_before(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """An agent that is killed after it told goes on with what it told."""
-    said.holding = {BOOK: 7200.0}
-    rig.go(5 * MINUTE)
-    rig.now += 15
-    rig.notifier.step()
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
-    assert not receivers[0].told
-
-
-def test_a_history_that_is_held_keeps_nobody_from_being_told(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
-) -> None:
-    """Somebody holds the file for long: alerts fire and end all the same, and are written when it is free."""
-    rig.step()
-    with duckdb.connect(str(rig.path)):
-        fire(rig, said)
-        assert len(receivers[0].told) == 1
-    rig.go(MINUTE + 15)
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
-    assert rig.value(SENT, alertmanager=receivers[0].url) == 1
-
-
-def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A thread of the agent is stuck with the file: alerts fire all the same, and are written when it is free."""
-    monkeypatch.setattr("exporter.alerting.memory.TURN_SECONDS", 0.0)
-    rig.step()
-    taken, over = threading.Event(), threading.Event()
-
-    def stuck() -> None:
-        with rig.file.turn:
-            taken.set()
-            over.wait()
-
-    thread = threading.Thread(target=stuck, daemon=True)
-    thread.start()
-    taken.wait()
-    fire(rig, said)
-    assert len(receivers[0].told) == 1
-    over.set()
-    thread.join()
-    rig.go(MINUTE + 15)
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
-
-
-def test_a_history_that_is_held_from_the_start(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """What the last agent left is taken up as soon as it can be read: the alert is the same."""
-    fire(rig, said)
-    fired = rig.now
-    rig.restart()
-    with duckdb.connect(str(rig.path)):
-        rig.go(MINUTE)
-    rig.go(MINUTE + 15)
-    assert {told.starts_at for told in receivers[0].told} == {fired}
-
-
-def test_a_rule_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """It keeps what fires and raises an alert of its own; when it works again, that ends."""
-    fire(rig, said)
-    said.fails = True
-    rig.go(30 * MINUTE)
-    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
-    assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
-    assert open_now["TableauAlertNotEvaluated"]["rule"] == said.rule.name
-    said.fails = False
-    rig.go(10 * MINUTE)
-    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
-
-
-@pytest.mark.parametrize("runbook_url", [None, "https://wiki.example.com/runbooks"])
-def test_a_page_leads_to_the_runbook_that_is_told(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], runbook_url: str | None
-) -> None:
-    """An alert on the pages has the runbook of its annotation, and none where the configuration names none."""
-    rig.manner = Manner(runbook_url)
-    rig.reload()
-    fire(rig, said)
-    (shown,) = rig.firing
-    annotations = receivers[0].told[0].annotations
-    assert (shown.name, shown.severity) == ("TableauAssetRefreshLate", "warning")
-    assert shown.runbook_url == annotations.get("runbook_url", "")
-    assert shown.runbook_url == ("" if runbook_url is None else f"{runbook_url}/TableauAssetRefreshLate.md")
-
-
-def test_what_is_counted_survives(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Each alert that is taken counts, and each that is not, by Alertmanager, also over a restart."""
-    receivers[1].answers = False
-    fire(rig, said)
-    rig.go(10 * MINUTE)
-    taken = rig.value(SENT, alertmanager=receivers[0].url)
-    assert taken is not None
-    assert taken >= 9
-    assert rig.value(SENT, alertmanager=receivers[1].url) == 0
-    failed = rig.value(FAILED, alertmanager=receivers[1].url)
-    assert failed is not None
-    assert 10 <= failed <= 11
-    rig.restart()
-    rig.step()
-    assert rig.value(SENT, alertmanager=receivers[0].url) == taken
-    assert rig.value(FAILED, alertmanager=receivers[1].url) == failed
-
-
-def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """A reload names others: those are told what fires, those that are gone are forgotten."""
-    rig.urls = rig.urls[:2]
-    rig.reload()
-    fire(rig, said)
-    rig.urls = [receivers[2].url]
-    rig.reload()
-    rig.step()
-    assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
-    end(rig, said)
-    assert receivers[2].ends
-    rig.go(15 * MINUTE)
-    assert rig.kept() == []
-
-
-def test_many_alerts_go_in_batches(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """A thousand assets are told in one look, each once."""
-    said.holding = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
-    rig.go(5 * MINUTE + 15)
-    for receiver in receivers:
-        assert len(receiver.told) == len({told.labels for told in receiver.told}) == 1000
-
-
-def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """It costs the description of that alert alone, and is said once."""
-    own = Rule("TableauArchivePurgeRisk", "critical", 0.0, lambda _view: Found({(): 1.0}), "Soon.", "{span}")
-    rig.rules = [said.saying("{span:d}"), own]
-    rig.restart()
-    with capture_logs() as logs:
-        fire(rig, said)
-        rig.go(5 * MINUTE)
-    told = {one.name: one.annotations for one in receivers[0].told}
-    assert told["TableauAssetRefreshLate"] == {"summary": "Month End is late."}
-    assert told["TableauArchivePurgeRisk"] == {"summary": "Soon.", "description": "1.0 s"}
-    (line,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert line["event"] == "an alert could not be described, and is told without a description"
-    assert line["alert"] == said.rule.name
-
-
-def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """What fires is told on, an alert says that nothing can be evaluated, the log says it once; then all goes on."""
-    fire(rig, said)
-
-    def broken(_now: float) -> list[Block]:
-        raise ZeroDivisionError
-
-    shown, rig.blocks = rig.blocks, broken
-    with capture_logs() as logs:
-        rig.go(30 * MINUTE)
-    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
-    assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
-    assert open_now["TableauAlertNotEvaluated"]["rule"] == "any alert"
-    assert [entry["alert"] for entry in logs if entry["log_level"] == "error"] == ["any alert"]
-    rig.blocks = shown
-    rig.go(10 * MINUTE)
-    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
-
-
-def test_growth_that_cannot_be_remembered(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Alerts that ask for no growth are looked for as ever."""
-
-    def broken(_past: Past, _view: View) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(conditions, "take_up", broken)
-    fire(rig, said)
-    rig.go(MINUTE)
-    told = {(one.name, dict(one.labels).get("rule")) for one in receivers[0].told}
-    assert told == {
-        ("TableauAssetRefreshLate", None),
-        ("TableauAlertNotEvaluated", "what grew within an hour"),
-    }
-
-
-def test_a_write_that_fails_for_no_known_reason(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is new is told all the same."""
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(kept, "replace", broken)
-    said.holding = {BOOK: 7200.0}
-    for _ in range(21):
-        rig.now += 15
-        with contextlib.suppress(ZeroDivisionError):
-            rig.notifier.step()
-        rig.notifier.couriers[0].deliver()
-    assert len(receivers[0].told) == 1
-
-
-def test_tasks_that_are_no_numbers(rig: Rig, said: Said) -> None:
-    """What stands in the place of a task's number keeps nothing from being written."""
-    row = dict.fromkeys(ARROW_SCHEMA.names) | {"site": "default", "asset_type": "workbook", "asset_id": "luid-1"}
-    rows = pa.Table.from_pylist([row | {"task_ids": f"7,x,,²,{10**30}, 8"}], schema=ARROW_SCHEMA)
-    rig.assets = lambda _now: rows
-    fire(rig, said)
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
-    assert rig.notifier.known.owners.tasks(("default", "workbook", "luid-1")) == [7, 8]
-
-
-@pytest.mark.parametrize("held", [False, True])
-def test_no_error_is_told_after_a_reload_forbids_it(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, held: bool
-) -> None:
-    """Not even once, and not while the file is held: what Tableau wrote may name people."""
-    fire(rig, said)
-    rig.memory.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
-    rig.go(MINUTE)
-    assert receivers[0].told[-1].annotations["error"] == "login failed for anna"
-    before = len(receivers[0].told)
-    rig.manner = Manner(says_errors=False)
-    rig.reload()
-    with duckdb.connect(str(rig.path)) if held else contextlib.nullcontext():
-        rig.go(3 * MINUTE)
-    told = receivers[0].told[before:]
-    assert len(told) >= 3
-    assert not [one for one in told if "error" in one.annotations]
-
-
-def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> None:
-    """After a restart too: whoever holds the file delays one look in a minute."""
-    fire(rig, said)
-    rig.restart()
-    tried = []
-    writing = rig.history.writing
-
-    def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Writer]:
-        tried.append(now)
-        return writing(now, wait_seconds=wait_seconds)
-
-    rig.history.writing = counted  # type: ignore[method-assign, assignment] # to count
-    with duckdb.connect(str(rig.path)):
-        rig.go(4 * MINUTE)
-    assert len(tried) == 4
-
-
-def test_what_is_not_written_is_shown(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """While nothing can be written, counters go on to grow; they do not fall when it can, nor after a restart."""
-    url = receivers[0].url
-    receivers[0].answers = False
-    fire(rig, said)
-    shown = []
-    rig.file.limits = Limits(free_bytes=10**18)
-    for _ in range(30):
-        rig.go(MINUTE)
-        shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
-    assert 29 <= shown[-1] <= 31
-    rig.file.limits = rig.limits
-    for _ in range(3):
-        rig.go(MINUTE)
-        shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
-    rig.reload()
-    rig.step()
-    shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
-    assert shown == sorted(shown)
-    rig.go(MINUTE + 15)
-    rig.restart()
-    receivers[0].answers = True
-    rig.step()
-    assert (rig.value(FAILED, alertmanager=url) or 0.0) >= shown[-1]
-
-
-def test_the_others_hear_of_one_that_takes_nothing(
-    tmp_path: Path, said: Said, receivers: list[RecordingAlertmanager]
-) -> None:
-    """Who is not scraped learns by the second Alertmanager that the first is dead, and that it is back."""
-    (failing,) = (rule for rule in RULES if rule.alert == "TableauNotificationsFailing")
-    rig = Rig(tmp_path / "failing.duckdb", [receiver.url for receiver in receivers[:2]], [said.rule, failing])
-    rig.blocks = lambda _now: rig.shown
-    dead, alive = receivers[:2]
-    dead.answers = False
-    alive.clock = dead.clock = lambda: rig.now
-    fire(rig, said)
-    rig.go(15 * MINUTE)
-    named = {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)}
-    assert named == {None, dead.url}
-    dead.answers = True
-    rig.go(30 * MINUTE)
-    assert {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)} == {None}
+from structlog.typing import EventDict
+
+from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.notification import Notification, Pairs
+from exporter.alerting.notifier import MAX_LOG_LINES, REFUSALS, Delivery, Notifier, Outbox
+from tests.alerting.stranger import Answer, Asked, Stranger, reply
+
+NOW, LOOK, MINUTE = 1_700_000_000.0, 15.0, 60.0
+Labels = dict[str, Any]
+
+
+class Round:
+    """A courier with a clock that a test moves."""
+
+    def __init__(self, stranger: Stranger, messages: list[Notification]) -> None:
+        self.now = NOW
+        self.stranger = stranger
+        self.receipts: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self.notifier = Notifier(Alertmanager(Login(stranger.url)), lambda: self.now, self.receipts)
+        self.notifier.outbox = Outbox(messages)
+
+    def go(self, seconds: float = LOOK) -> list[list[Labels]]:
+        """Go on for so long and tell once; return the labels of each batch that was posted."""
+        self.now += seconds
+        before = len(self.stranger.asked)
+        self.notifier.deliver()
+        return [[one["labels"] for one in json.loads(asked.body)] for asked in self.stranger.asked[before:]]
+
+    def failed(self) -> int:
+        """Return how many were counted as failed since the last time."""
+        failed = 0
+        while not self.receipts.empty():
+            failed += self.receipts.get().failed
+        return failed
+
+
+def message(number: int, name: str = "fine", severity: str = "warning") -> Notification:
+    """Return an alert about an asset."""
+    labels = {"alertname": "TableauAssetStale", "asset_id": f"luid-{number}", "asset_name": name, "site": "default"}
+    return Notification(pairs(labels, severity), {}, NOW, None, 1.0)
+
+
+def pairs(labels: dict[str, str], severity: str) -> Pairs:
+    """Return labels as an alert has them."""
+    return tuple(sorted({**labels, "severity": severity}.items()))
+
+
+def disliking(word: str, taken: list[Labels], status: int = 403, said: str = "") -> Answer:
+    """Refuse whatever has a word in it, and take everything else."""
+
+    def answer(connection: socket.socket, asked: Asked) -> None:
+        if word.encode() in asked.body:
+            reply(status, said)(connection, asked)
+        else:
+            taken.extend(one["labels"] for one in json.loads(asked.body))
+            reply()(connection, asked)
+
+    return answer
+
+
+def of(logs: list[EventDict], event: str) -> list[EventDict]:
+    """Return the lines of a kind."""
+    return [entry for entry in logs if entry["event"] == event]
+
+
+def test_the_weightiest_are_told_first_and_alone() -> None:
+    """What has no stranger's names comes first, the critical before the others; it shares no batch with assets."""
+    own = [Notification(pairs({"alertname": name}, severity), {}, NOW, None, 1.0) for name, severity in OWN]
+    messages = [message(0), message(1, severity="critical"), *own]
+    with Stranger(reply()) as stranger:
+        told = Round(stranger, messages).go()
+    assert [[one["severity"] for one in batch] for batch in told] == [["critical", "warning"], ["critical", "warning"]]
+    assert [one["alertname"] for one in told[0]] == ["TableauArchivePurgeRisk", "TableauHistoryFileBusy"]
+
+
+OWN = (("TableauHistoryFileBusy", "warning"), ("TableauArchivePurgeRisk", "critical"))
+
+
+def test_what_was_refused_is_told_apart() -> None:
+    """From the second minute on, one that is refused costs two requests: it is not among the others any more."""
+    messages = [message(number, "<script>" if number == 7 else "fine") for number in range(600)]
+    taken: list[Labels] = []
+    with Stranger(disliking("<script>", taken)) as stranger:
+        course = Round(stranger, messages)
+        course.go()
+        assert len(taken) == 599
+        for _ in range(3):
+            assert course.go() == []
+        told = course.go()
+        assert [len(batch) for batch in told] == [256, 256, 87, 1, 0]
+        # It is among the others again as soon as it is taken.
+        stranger.answer = reply()
+        course.go(MINUTE)
+        assert [len(batch) for batch in course.go(MINUTE)] == [256, 256, 88]
+
+
+@pytest.mark.parametrize("every", [2, 10])
+def test_many_are_disliked(every: int) -> None:
+    """However many are, all others are told within some minutes and then each minute; each round has a bound."""
+    messages = [message(number, "fine" if number % every else "<script>") for number in range(400)]
+    good = {one.labels for one in messages if ("asset_name", "fine") in one.labels}
+    taken: list[Labels] = []
+    with Stranger(disliking("<script>", taken, 400, '"no"')) as stranger:
+        course = Round(stranger, messages)
+        for _ in range(8):
+            # A round ends after the batch with which it has heard enough.
+            assert len(course.go()) <= 2 * 2 * REFUSALS
+        taken.clear()
+        for _ in range(4):
+            course.go()
+    assert {tuple(sorted(labels.items())) for labels in taken} == good
+
+
+def test_whoever_refuses_everything() -> None:
+    """It is a failure of the whole, said once, and costs few requests; when it takes again, all are told soon."""
+    taken: list[Labels] = []
+    with Stranger(reply(400, '"read only"')) as stranger, capture_logs() as logs:
+        course = Round(stranger, [message(number) for number in range(2560)])
+        assert all(len(course.go()) < 50 for _ in range(8))
+        (failed,) = of(logs, "Alertmanager not notified; every alert is sent again")
+        assert failed["error"].endswith("refuses every alert: read only: check its logs")
+        assert not of(logs, "alert refused")
+        stranger.answer = disliking("<nothing>", taken)
+        for _ in range(5):
+            course.go()
+        assert len(of(logs, "Alertmanager notified again")) == 1
+    assert len({labels["asset_id"] for labels in taken}) == 2560
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+def test_whoever_answers_nobody(status: int) -> None:
+    """A wrong password is one line, and two requests a round, however many alerts there are."""
+    with Stranger(reply(status)) as stranger, capture_logs() as logs:
+        course = Round(stranger, [message(number) for number in range(1000)])
+        assert [len(course.go()) for _ in range(4)] == [2, 2, 2, 2]
+    assert [entry["event"] for entry in logs] == ["Alertmanager not notified; every alert is sent again"]
+
+
+def test_lines_about_refusals() -> None:
+    """Each names the asset, in one line; a few in a round, and how many more there are; none twice."""
+    messages = [message(number, "bad\n") for number in range(10)]
+    messages += [
+        Notification((*message(99, "bad").labels[:1], ("asset_id", "a\nb"), ("site", "s\u202e")), {}, NOW, None, 1.0)
+    ]
+    messages += [message(number, "bad") for number in range(10, 16)]
+    messages += [message(number) for number in range(100, 150)]
+    with Stranger(told_apart(lambda one: one.get("asset_name") != "fine")) as stranger, capture_logs() as logs:
+        course = Round(stranger, messages)
+        course.go()
+        course.go(MINUTE)
+    lines = of(logs, "alert refused")
+    assert len(lines) == MAX_LOG_LINES
+    assert {line["site"] for line in lines} <= {"default", "s"}
+    assert all(line["asset_id"].startswith(("luid-", "a b")) for line in lines)
+    assert [line["alerts"] for line in of(logs, "more alerts refused")] == [17 - MAX_LOG_LINES]
+
+
+def told_apart(disliked: Callable[[Labels], bool]) -> Answer:
+    """Refuse a batch, in Alertmanager's way, where one of its alerts is disliked."""
+
+    def answer(connection: socket.socket, asked: Asked) -> None:
+        bad = any(disliked(one["labels"]) for one in json.loads(asked.body))
+        (reply(400, '"bad"') if bad else reply())(connection, asked)
+
+    return answer
+
+
+def test_a_failure_counts_once_a_minute() -> None:
+    """However often it is tried, an alert that cannot be told counts once in the time after which it is told again."""
+    with Stranger(reply(503)) as stranger:
+        course = Round(stranger, [message(number) for number in range(300)])
+        for _ in range(5):
+            for _ in range(4):
+                course.go()
+            assert course.failed() == 300
+        stranger.answer = reply()
+        course.go()
+        assert course.failed() == 0
+        stranger.answer = reply(503)
+        course.go(MINUTE)
+        assert course.failed() == 300

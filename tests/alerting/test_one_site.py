@@ -8,13 +8,13 @@ import pytest
 
 from exporter import agent_families as families
 from exporter.alerting import conditions
-from exporter.alerting.past import Past
-from exporter.alerting.view import Found, View
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
-from exporter.exposition.board import Shown
+from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
 from exporter.working import NEVER, Standing
 from tests.alerting.receiver import RecordingAlertmanager
@@ -46,8 +46,8 @@ def alertmanager() -> Iterator[RecordingAlertmanager]:
 def alerting(polled: RestRig, alertmanager: RecordingAlertmanager, tmp_path: Path) -> Rig:
     """The notifying half of the same agent."""
     rig = Rig(tmp_path / "alerting.duckdb", [alertmanager.url])
-    standing = Standing(polled.collectors, polled.file, polled.board, {}, lambda: None)
-    rig.blocks = polled.board.blocks
+    standing = Standing(polled.collectors, polled.file, polled.store, {}, lambda: None)
+    rig.blocks = polled.store.blocks
     rig.sources = lambda: standing.sources(polled.collectors)
     alertmanager.clock = lambda: rig.now
     return rig
@@ -57,7 +57,7 @@ def publish_sources(polled: RestRig, read_at: Mapping[str, float]) -> None:
     """Publish when the Metadata API of each site was last read completely (Unix seconds)."""
     labels = Labels(("site", "source"), [list(read_at), ["metadata"] * len(read_at)])
     block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, list(read_at.values()))
-    polled.board.pin_state("freshness_sources", Shown((block,), polled.now, NEVER))
+    polled.store.set_state("freshness_sources", TimedBlocks((block,), polled.now, NEVER))
 
 
 def go(polled: RestRig, alerting: Rig, read_at: dict[str, float], hours: float) -> None:
@@ -81,9 +81,11 @@ def stale(alertmanager: RecordingAlertmanager, now: float, *, failing: bool) -> 
     }
 
 
-def found(polled: RestRig, alerting: Rig) -> Found:
+def found(polled: RestRig, alerting: Rig) -> RuleResult:
     """Return the critically stale assets as the agent sees them now."""
-    return conditions.stale_critical(View(polled.board.blocks(polled.now), polled.now, Past(), alerting.sources()))
+    return conditions.stale_critical(
+        MetricSnapshot(polled.store.blocks(polled.now), polled.now, SampleWindow(), alerting.sources())
+    )
 
 
 def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager) -> None:
@@ -101,7 +103,7 @@ def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmana
     # No rule of Prometheus has an asset of the site to speak of any more.
     assert FAILING not in polled.sites_shown()
     now_found = found(polled, alerting)
-    assert {dict(pairs)["site"] for pairs in now_found.holding} == {dict(labels)["site"] for labels in others}
+    assert {dict(pairs)["site"] for pairs in now_found.firing_series} == {dict(labels)["site"] for labels in others}
     assert all(now_found.unknown(dict(labels)) for labels in before)
     assert FAILING in (polled.status().error or "")
     opened = [dict(labels) for labels in alertmanager.open_at(polled.now)]

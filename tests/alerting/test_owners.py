@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.alerting import owners as reading
-from exporter.alerting.owners import LISTED, NOBODY, Owners, Person
+from exporter.alerting.owners import MAX_LISTED, NO_OWNER, Owner, Owners
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.inventory import TAG_SEPARATOR
 
@@ -46,10 +46,10 @@ ROWS = (
 def test_owners() -> None:
     """Each asset has its own, as far as known; what is not there has nobody."""
     owners = Owners(table(ROWS))
-    assert owners.owner(("s", "datasource", "d0")) == Person("ann", "Ann", "ann@x")
-    assert owners.owner(("s", "datasource", "d1")) == Person("bob", "", "")
-    assert owners.owner(("s", "workbook", "w3")) == owners.owner(("t", "workbook", "w0")) == NOBODY
-    assert Owners().owner(("s", "workbook", "w0")) == NOBODY
+    assert owners.owner(("s", "datasource", "d0")) == Owner("ann", "Ann", "ann@x")
+    assert owners.owner(("s", "datasource", "d1")) == Owner("bob", "", "")
+    assert owners.owner(("s", "workbook", "w3")) == owners.owner(("t", "workbook", "w0")) == NO_OWNER
+    assert Owners().owner(("s", "workbook", "w0")) == NO_OWNER
 
 
 def test_users() -> None:
@@ -64,8 +64,8 @@ def test_users_of_what_is_widely_used() -> None:
     """The first are named, and how many more there are."""
     rows = [source(0), *(book(number, "d0", content_owner=f"u{number % 30:02}") for number in range(1000, 1500))]
     names, people = Owners(table(rows, 100)).users(("s", "datasource", "d0"))
-    assert names == ", ".join(f"Book {number}" for number in range(1000, 1000 + LISTED)) + ", and 480 more"
-    assert people == ", ".join(f"u{number:02}" for number in range(LISTED)) + ", and 10 more"
+    assert names == ", ".join(f"Book {number}" for number in range(1000, 1000 + MAX_LISTED)) + ", and 480 more"
+    assert people == ", ".join(f"u{number:02}" for number in range(MAX_LISTED)) + ", and 10 more"
 
 
 def test_users_are_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:

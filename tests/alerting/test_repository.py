@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exporter.agent_families import HISTORY_ROWS
-from exporter.alerting.notifier import Manner
+from exporter.alerting.evaluator import NotificationOptions
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
@@ -45,7 +45,7 @@ def deployed(
     alertmanager: RecordingAlertmanager,
     *,
     critical: float,
-    manner: Manner | None = None,
+    options: NotificationOptions | None = None,
     privacy: Privacy | None = None,
 ) -> Deployment:
     """Return an agent of the simulation."""
@@ -55,7 +55,7 @@ def deployed(
         [alertmanager.url],
         warning=critical / 2,
         critical=critical,
-        manner=manner,
+        options=options,
         privacy=privacy,
     )
     alertmanager.clock = lambda: found.now
@@ -77,7 +77,7 @@ def youngest(path: Path, simulation: Simulation, alertmanager: RecordingAlertman
     path.mkdir()
     probe = deployed(path, simulation, alertmanager, critical=1000 * HOUR)
     probe.go(MINUTE)
-    known = probe.notifier.known.assets
+    known = probe.rule_manager.known.assets
     assert known is not None
     return float(np.nanmin(probe.now - known.columns["refreshed"]))
 
@@ -91,7 +91,7 @@ def test_a_repository_that_is_silent_for_an_hour(
     deployment = deployed(tmp_path, simulation, alertmanager, critical=critical)
     deployment.go(12 * MINUTE)
     # Some have just been seen to end, as a warning does when it becomes critical.
-    ending = {alert.labels for alert in deployment.notifier.memory.states.firing() if alert.ended_at is not None}
+    ending = {alert.labels for alert in deployment.rule_manager.store.states.firing() if alert.ended_at is not None}
     before = about_assets(alertmanager, deployment.now) - ending
     assert before
     simulation.postgres.stop()
@@ -120,12 +120,12 @@ def test_the_counters_of_a_file_that_the_alerts_opened_first(
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR)
     deployment.go(MINUTE)
     deployment.restart()
-    deployment.notifier.step()
+    deployment.rule_manager.step()
     shown: list[Block] = []
 
     def look() -> None:
-        if deployment.board.source("repository").tried_at is None:
-            blocks = deployment.board.blocks(deployment.now)
+        if deployment.store.status.source("repository").tried_at is None:
+            blocks = deployment.store.blocks(deployment.now)
             shown.extend(block for block in blocks if isinstance(block, Block) and block.family == HISTORY_ROWS)
 
     deployment.changed = look
@@ -136,8 +136,8 @@ def test_the_counters_of_a_file_that_the_alerts_opened_first(
 
 def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
     """Hours, promise and owner; of a source who uses it and whom that concerns; of a refresh why it failed."""
-    manner = Manner("https://runbooks.example", dashboard_url="https://grafana.example")
-    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, manner=manner)
+    options = NotificationOptions("https://runbooks.example", dashboard_url="https://grafana.example")
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)
     last = {told.labels: told for told in alertmanager.told}
     stale = [told for told in last.values() if told.name == "TableauAssetStale"]
@@ -169,8 +169,8 @@ def test_nobody_is_named_under_the_privacy_options(
 ) -> None:
     """No name, no address, and nothing that Tableau wrote, which may hold both."""
     privacy = Privacy(users=users)
-    manner = Manner(owner_email_label=True, says_errors=False)
-    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, manner=manner, privacy=privacy)
+    options = NotificationOptions(owner_email_label=True, include_errors=False)
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options, privacy=privacy)
     deployment.go(8 * MINUTE)
     assert "TableauAssetStale" in names(alertmanager.told)
     logins = {str(row["name"]) for row in simulation.company.tables["system_users"]}
@@ -184,8 +184,8 @@ def test_nobody_is_named_under_the_privacy_options(
 
 def test_an_address_as_a_label(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
     """Where it is asked for, alerts about assets have their owner's address as a label, so that a route can use it."""
-    manner = Manner(owner_email_label=True)
-    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, manner=manner)
+    options = NotificationOptions(owner_email_label=True)
+    deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)
     for told in alertmanager.told:
         assert dict(told.labels).get("owner_email") == told.annotations.get("owner_email")

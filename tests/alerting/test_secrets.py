@@ -75,7 +75,7 @@ def test_no_secret_is_seen(
     with Stranger(answer) as stranger:
         login = Login(stranger.url, lambda: authorization)
         alertmanager = Alertmanager(login)
-        for act in (alertmanager.look, lambda: alertmanager.send([alert()])):
+        for act in (alertmanager.version, lambda: alertmanager.send([alert()])):
             try:
                 said.append(repr(act()))
             except NotificationFailed as error:
@@ -112,7 +112,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
             alertmanager = Alertmanager(Login(stranger.url, lambda: ("exporter", GUISED)))
             text = repr(alertmanager.send([alert()]))
             with pytest.raises(NotificationFailed) as caught:
-                alertmanager.look()
+                alertmanager.version()
         text += str(caught.value)
         assert "quoted" not in text
         assert not {piece for piece in ("canary", "CANARY", "99;&#97;&#110;") if piece in text}
@@ -142,5 +142,5 @@ def test_nothing_is_sent_where_nothing_is_configured() -> None:
     """Without a user and without a token there is no header of either."""
     with Stranger(reply()) as stranger:
         with contextlib.suppress(NotificationFailed):
-            Alertmanager(Login(stranger.url)).look()
+            Alertmanager(Login(stranger.url)).version()
         assert "authorization" not in stranger.asked[0].headers

@@ -8,11 +8,11 @@ import pytest
 
 from exporter import agent_families as families
 from exporter.alerting import conditions
-from exporter.alerting.alert import OF_ALERTS
-from exporter.alerting.describing import ASSET_SOURCES, Describer, Known
+from exporter.alerting.annotations import ASSET_SOURCES, Annotator, AssetContext
+from exporter.alerting.notification import OF_ALERTS
 from exporter.alerting.rules import MINUTE, RULES, Rule
-from exporter.alerting.states import NAMED, OWNER_EMAIL
-from exporter.alerting.view import ASSET
+from exporter.alerting.snapshot import ASSET
+from exporter.history.alerting import OWNER_EMAIL
 from tests.alerts.shipped import ALERTS, EVERY, seconds
 
 SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}
@@ -74,8 +74,8 @@ def test_each_alert_is_raised_by_the_agent_or_needs_a_past() -> None:
 def test_the_same_times(rule: Rule) -> None:
     """An alert fires after the same time, and is kept for the same time."""
     shipped = SHIPPED[rule.alert, rule.severity]
-    assert rule.wait_seconds == seconds(shipped["for"])
-    assert rule.keep_seconds == seconds(shipped.get("keep_firing_for", "0s"))
+    assert rule.for_seconds == seconds(shipped["for"])
+    assert rule.keep_firing_for_seconds == seconds(shipped.get("keep_firing_for", "0s"))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
@@ -118,10 +118,10 @@ def test_the_same_dashboard(rule: Rule) -> None:
     """An alert leads to the same dashboard, with the same variables, whoever tells it."""
     address: str = SHIPPED[rule.alert, rule.severity]["annotations"]["dashboard_url"]
     labels = {"alertname": rule.alert, "severity": rule.severity, "site": "a b&c", "asset_id": "b6bf/9"}
-    describer = Describer(Known(), dashboard_url="https://grafana.example")
+    describer = Annotator(AssetContext(), dashboard_url="https://grafana.example")
     expanded = re.sub(r"{{ \$labels\.(\w+) \| urlquery }}", lambda match: quote_plus(labels[match[1]]), address)
     assert describer.annotations(rule, tuple(labels.items()), 1.0)["dashboard_url"] == expanded
-    silent = Describer(Known()).annotations(rule, tuple(labels.items()), 1.0)
+    silent = Annotator(AssetContext()).annotations(rule, tuple(labels.items()), 1.0)
     assert "dashboard_url" not in silent
 
 
@@ -130,7 +130,7 @@ def test_labels_that_alerts_have_are_not_configured() -> None:
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
     others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS)
     told_apart = {name for family in (*of, *others) for name in family.labels}
-    assert told_apart | {*ASSET, *NAMED, OWNER_EMAIL, "rule"} == OF_ALERTS
+    assert told_apart | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
 
 
 def test_the_same_thresholds() -> None:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import pytest
 
 from exporter.alerting.rules import Rule
-from exporter.alerting.states import LATER_SECONDS, States
-from exporter.alerting.view import Found
+from exporter.alerting.snapshot import RuleResult
+from exporter.alerting.states import LATER_SECONDS, AlertStates, is_owed
 
 WAIT, KEEP = 300.0, 300.0
-RULE = Rule("TableauAssetStale", "critical", WAIT, lambda _view: Found({}), "s", "d", keep_seconds=KEEP)
+RULE = Rule("TableauAssetStale", "critical", WAIT, lambda _view: RuleResult({}), "s", "d", keep_firing_for_seconds=KEEP)
 ASSET = (("asset_id", "a"), ("asset_type", "workbook"), ("site", "default"))
 ALERTMANAGER, OTHER = "http://one", "http://two"
-HOLDS, AWAY = Found({ASSET: 30.0}), Found({})
+HOLDS, AWAY = RuleResult({ASSET: 30.0}), RuleResult({})
 
 
 def unknown(_labels: Mapping[str, str]) -> bool:
@@ -20,17 +20,17 @@ def unknown(_labels: Mapping[str, str]) -> bool:
     return True
 
 
-SILENT = Found({}, unknown)
+SILENT = RuleResult({}, unknown)
 
 
 class Course:
     """One rule's alerts, looked at every quarter of a minute."""
 
     def __init__(self) -> None:
-        self.states = States([RULE])
+        self.states = AlertStates([RULE])
         self.now = 1_000_000.0
 
-    def go(self, found: Found, seconds: float = 15.0) -> list[str]:
+    def go(self, found: RuleResult, seconds: float = 15.0) -> list[str]:
         """Go on for so long, looking all the time; return the states of all alerts."""
         until = self.now + seconds
         while self.now < until:
@@ -41,7 +41,7 @@ class Course:
 
     def told(self) -> int:
         """Return how many alerts are told to fire."""
-        return len(list(self.states.sent_as_firing(self.now)))
+        return len(list(self.states.firing_to_send(self.now)))
 
 
 @pytest.fixture
@@ -103,16 +103,16 @@ def test_an_end_is_owed_to_who_was_told(course: Course) -> None:
     """Who took the alert is owed its end for a day, others for a quarter of an hour; so is who took the end."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
-    alert.told.add(ALERTMANAGER)
+    alert.notified.add(ALERTMANAGER)
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
     ended = course.now
-    assert alert.is_owed(ALERTMANAGER, ended + 86_399)
-    assert not alert.is_owed(ALERTMANAGER, ended + 86_401)
-    assert alert.is_owed(OTHER, ended + 899)
-    assert not alert.is_owed(OTHER, ended + 901)
+    assert is_owed(alert, ALERTMANAGER, ended + 86_399)
+    assert not is_owed(alert, ALERTMANAGER, ended + 86_401)
+    assert is_owed(alert, OTHER, ended + 899)
+    assert not is_owed(alert, OTHER, ended + 901)
     alert.acknowledged.add(ALERTMANAGER)
-    assert alert.is_owed(ALERTMANAGER, ended + 899)
-    assert not alert.is_owed(ALERTMANAGER, ended + 901)
+    assert is_owed(alert, ALERTMANAGER, ended + 899)
+    assert not is_owed(alert, ALERTMANAGER, ended + 901)
 
 
 def test_an_end_that_all_took_is_forgotten(course: Course) -> None:
@@ -123,7 +123,7 @@ def test_an_end_that_all_took_is_forgotten(course: Course) -> None:
     course.states.changed.clear()
     course.states.forget([ALERTMANAGER], course.now)
     assert course.states.changed == set()
-    alert.told.add(ALERTMANAGER)
+    alert.notified.add(ALERTMANAGER)
     alert.acknowledged.add(ALERTMANAGER)
     course.states.forget([ALERTMANAGER], course.now + 899)
     assert course.states.changed == set()
@@ -136,13 +136,13 @@ def test_who_was_not_told_of_an_end_is_owed_the_next(course: Course) -> None:
     """An alert that fires again before somebody took its end takes its place, and remembers who had it open."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
-    alert.told |= {ALERTMANAGER, OTHER}
+    alert.notified |= {ALERTMANAGER, OTHER}
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
     alert.acknowledged.add(OTHER)
     assert course.go(HOLDS, WAIT) == ["pending", "resolved"]
     assert course.go(HOLDS) == ["firing"]
     (again,) = course.states.all()
-    assert again.told == {ALERTMANAGER}
+    assert again.notified == {ALERTMANAGER}
 
 
 def test_a_clock_that_is_set_back_delays_nothing(course: Course) -> None:
@@ -159,10 +159,10 @@ def test_a_clock_that_is_set_back_delays_nothing(course: Course) -> None:
 def test_what_no_rule_raises_any_more_ends(course: Course) -> None:
     """An alert of an older program, or of a rule that was taken away, does not fire for ever."""
     course.go(HOLDS, WAIT + 15)
-    others = States([])
-    others.remember(course.states.all())
-    others.drop_unknown(course.now)
-    others.drop_unknown(course.now + LATER_SECONDS)
+    others = AlertStates([])
+    others.restore(course.states.all())
+    others.resolve_unknown(course.now)
+    others.resolve_unknown(course.now + LATER_SECONDS)
     assert [alert.state for alert in others.all()] == ["resolved"]
 
 
@@ -180,9 +180,9 @@ def test_more_labels_are_another_line_of_the_history(course: Course) -> None:
     assert course.states.changed == {before, fired.labels}
 
 
-def late(course: Course, found: Found, seconds: float) -> States:
+def late(course: Course, found: RuleResult, seconds: float) -> AlertStates:
     """Go on with another agent, which cannot read yet what the first one left; return what it found meanwhile."""
-    course.states = States([RULE])
+    course.states = AlertStates([RULE])
     course.go(found, seconds)
     return course.states
 
@@ -191,24 +191,24 @@ def test_an_end_that_is_read_late_ends_nothing_that_fires(course: Course) -> Non
     """An end of before is over with what fired since; who had the alert open then still has it open."""
     course.go(HOLDS, WAIT + 15)
     (before,) = course.states.all()
-    before.told |= {ALERTMANAGER, OTHER}
+    before.notified |= {ALERTMANAGER, OTHER}
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
     before.acknowledged.add(OTHER)
     states = late(course, HOLDS, WAIT + 15)
-    states.remember([before])
+    states.restore([before])
     (alert,) = states.all()
     assert alert.state == "firing"
-    assert alert.told == {ALERTMANAGER}
+    assert alert.notified == {ALERTMANAGER}
 
 
 def test_what_is_read_late_does_not_fire_again(course: Course) -> None:
     """An alert that was seen to end since then has ended; whoever was told of it before is owed that end."""
     course.go(HOLDS, WAIT + 15)
     (before,) = course.states.all()
-    before.told.add(ALERTMANAGER)
+    before.notified.add(ALERTMANAGER)
     states = late(course, HOLDS, WAIT + 15)
     course.go(AWAY, KEEP + LATER_SECONDS + 15)
-    states.remember([before])
+    states.restore([before])
     (alert,) = states.all()
     assert alert.state == "resolved"
-    assert alert.told == {ALERTMANAGER}
+    assert alert.notified == {ALERTMANAGER}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from exporter.alerting import alertmanager as wire
-from exporter.alerting.alert import Alert
 from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.notification import Notification
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import alert
 from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset
@@ -141,7 +141,7 @@ def test_a_handshake_that_never_ends_is_cut_off() -> None:
         for scheme in ("http", "https"):
             url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
             with pytest.raises(NotificationFailed, match=r"no whole answer within 0\.4 s"):
-                Alertmanager(Login(url, timeout=0.4)).look()
+                Alertmanager(Login(url, timeout=0.4)).version()
 
 
 @pytest.mark.attack("bombs")
@@ -151,7 +151,7 @@ def test_values_are_bounded() -> None:
         Stranger(reply(200, b'{"versionInfo": [' + b"[]," * 2_000_000)) as stranger,
         pytest.raises(NotificationFailed, match=r": an answer of more than 1,000,000 values was not read to its end$"),
     ):
-        Alertmanager(Login(stranger.url)).look()
+        Alertmanager(Login(stranger.url)).version()
 
 
 @pytest.mark.attack("peers")
@@ -167,12 +167,12 @@ def test_an_answer_is_bounded() -> None:
         stranger.answer = endless
         assert "HTTP 500: look at the logs" in failure(stranger)
         with pytest.raises(NotificationFailed, match=r"HTTP 500: look at the logs"):
-            Alertmanager(Login(stranger.url)).look()
+            Alertmanager(Login(stranger.url)).version()
     with Stranger(reply(500, f'"{"word " * 1000}"')) as stranger:
         assert "HTTP 500: word word" in failure(stranger)
 
 
-def in_order(alerts: list[Alert]) -> list[Alert]:
+def in_order(alerts: list[Notification]) -> list[Notification]:
     """Return alerts by their numbers."""
     return sorted(alerts, key=lambda one: int(dict(one.labels)["number"]))
 
@@ -235,13 +235,13 @@ def test_who_is_gone_in_between_has_refused_nothing() -> None:
 def test_whoever_has_no_version_is_no_alertmanager(answer: str) -> None:
     """A page, JSON of something else, JSON of any depth: not an Alertmanager."""
     with Stranger(reply(200, answer)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
-        Alertmanager(Login(stranger.url)).look()
+        Alertmanager(Login(stranger.url)).version()
 
 
 def test_a_version_is_one_short_line() -> None:
     """What a stranger calls its version cannot fill a screen or move a cursor."""
     with Stranger(reply(200, '{"versionInfo": {"version": "0\\n\\u001b[31m' + "x" * 5_000 + '"}}')) as stranger:
-        version = Alertmanager(Login(stranger.url)).look()
+        version = Alertmanager(Login(stranger.url)).version()
     assert version.isprintable()
     assert len(version) < 400
 
@@ -250,9 +250,9 @@ def test_a_status_too_large_is_no_status(monkeypatch: pytest.MonkeyPatch) -> Non
     """A status of more bytes than any configuration has is not read into memory."""
     monkeypatch.setattr(wire, "STATUS_BYTES", 1000)
     with Stranger(reply(200, STATUS + " " * 2000)) as stranger:
-        assert Alertmanager(Login(stranger.url)).look() == "0.25.0"
+        assert Alertmanager(Login(stranger.url)).version() == "0.25.0"
     with Stranger(reply(200, " " * 2000 + STATUS)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
-        Alertmanager(Login(stranger.url)).look()
+        Alertmanager(Login(stranger.url)).version()
 
 
 @pytest.mark.parametrize(

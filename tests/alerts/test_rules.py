@@ -95,9 +95,9 @@ def test_each_alert_leads_to_its_dashboard(rule: dict[str, Any]) -> None:
     """The dashboard is the one that its runbook names; what the alert says of site and asset is chosen there."""
     address, _, chosen = rule["annotations"]["dashboard_url"].partition("?")
     (named,) = re.findall(r"/d/(tableau-[a-z-]+)\b", (RUNBOOKS / f"{rule['alert']}.md").read_text())
-    board = json.loads((ROOT / f"grafana/dashboards/{named.removeprefix('tableau-')}.json").read_text())
-    assert address == f"https://grafana.example/d/{board['uid']}"
-    known = {variable["name"] for variable in board["templating"]["list"]}
+    store = json.loads((ROOT / f"grafana/dashboards/{named.removeprefix('tableau-')}.json").read_text())
+    assert address == f"https://grafana.example/d/{store['uid']}"
+    known = {variable["name"] for variable in store["templating"]["list"]}
     for part in filter(None, chosen.split("&")):
         name, _, value = part.partition("=")
         assert name.removeprefix("var-") in known

@@ -80,7 +80,7 @@ def naming_rig(source: Source, tmp_path: Path) -> Rig:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table is small: it is read fast unless an exact reading is asked for."""
-    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
+    monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 import duckdb
 
 from exporter.collectors import discover
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from exporter.poller.poller import Poller, Schedule
-from exporter.poller.shared import Shared
+from exporter.poller.context import PollContext
+from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.client import Address, Repository, RepositoryOptions
 
 COLLECTORS = ("active_users", "http_requests")
@@ -47,7 +47,7 @@ class Rig:
         self.repository = Repository(
             RepositoryOptions((address,), database, user, self.password, tls, statement_timeout=statement_timeout)
         )
-        self.board = Board(["repository"], version="0", library="0", started_at=self.now)
+        self.store = StateStore(["repository"], version="0", library="0", started_at=self.now)
         self.retention: timedelta | None = None
         self._before: dict[tuple[str, tuple[str, ...]], float] = {}
         self.restart()
@@ -61,8 +61,8 @@ class Rig:
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
-        shared = Shared(self.history, collectors, self.board, lambda: self.now)
-        self.poller = Poller(self.repository, shared, Schedule(1.0, 1000.0))
+        shared = PollContext(self.history, collectors, self.store, lambda: self.now)
+        self.poller = RepositoryPoller(self.repository, shared, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; no counter falls, and everything known is said in one line."""
@@ -78,14 +78,14 @@ class Rig:
 
     def errors(self) -> dict[str, str]:
         """What the collectors and the last poll complain of."""
-        status = self.board.status(self.now, "")
+        status = self.store.summary(self.now, "")
         found = {collector.name: collector.error for collector in status.collectors if collector.error}
         assert all("\n" not in error for error in found.values())
         return found
 
     def up(self) -> bool:
         """Whether the repository answered."""
-        return self.board.source("repository").up
+        return self.store.status.source("repository").up
 
     def _compare(self) -> None:
         if not self.history.known:

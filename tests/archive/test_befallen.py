@@ -112,9 +112,9 @@ def test_what_is_lost_before_a_reading_that_breaks_off(
     source: Source, archived: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests that were truncated unseen are possibly lost, also when the reading after it has to be begun again."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 20)
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 20)
-    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_ROWS", 1)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 20)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 20)
+    monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", 1)
     source.requests(101, 110)
     source.run("TRUNCATE http_requests RESTART IDENTITY")
     source.requests(1, 1000, LATER)
@@ -419,8 +419,8 @@ def test_a_right_granted_later(source: Source, naming_rig: Rig) -> None:
 @pytest.mark.fault(12)
 def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that is truncated between two ranges of its reading is read again at the next poll."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
     source.requests(1, 500)
     writing = rig.history.writing
     done: list[int] = []
@@ -443,8 +443,8 @@ def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkey
 @pytest.mark.fault(11, 12)
 def test_what_is_lost_while_it_is_read(source: Source, archived: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is truncated before its range was read is possibly lost, although the reading had planned for it."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 50)
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 50)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 50)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 50)
     source.run(REPORT)
     archived.polled(exact=True)
     source.requests(101, 1000)

@@ -39,7 +39,7 @@ def test_failover(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
             for exact in (True, False, True):
                 steps.write(active)
                 ledger.poll(active, exact=exact)
-                assert rig.board.source("repository").address == str(active.address)
+                assert rig.store.status.source("repository").address == str(active.address)
             steps.write(active)
             other.caught_up(active)
             steps.end()

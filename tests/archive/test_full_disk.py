@@ -85,7 +85,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.mark.parametrize("name", PLACES)
 def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the disk is full, the polls say so once, and with room again everything is archived once."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 5000)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 5000)
     place = PLACES[name]
     chance = random.Random(name)
     said = set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.poller import reading, tables
+from exporter.poller import archiver, batching
 from exporter.repository.session import Session
 from tests.archive.processes import ENDED, started
 from tests.archive.rig import Rig
@@ -97,9 +97,9 @@ def _few(*_: object, **__: object) -> int:
 def _poll(parameters: Mapping[str, str | int], path: Path, has_read: Path, *, by_ranges: bool) -> None:
     """Poll in a process of its own, saying when rows have been read."""
     if by_ranges:
-        reading._estimated = _few
-        reading._fitting = _few
-        tables.TRANSACTION_ROWS = RANGE_ROWS
+        batching.estimated_batch_rows = _few
+        batching.batch_rows = _few
+        archiver.TRANSACTION_ROWS = RANGE_ROWS
     copied = Session.copy_some
 
     def telling(*arguments: object) -> object:

@@ -10,11 +10,11 @@ import pytest
 from exporter.agent_families import EXACT_INTERVAL
 from exporter.errors import SourceError
 from exporter.metrics import Block, Family
-from exporter.poller.reading import Reading, TableReader
+from exporter.poller.table_reader import TableRead, TableReader
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 
-# Reading as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
+# TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
 SLOW = """
     CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 100000 AS
     'BEGIN PERFORM pg_sleep({}); RETURN true; END'
@@ -31,9 +31,9 @@ def make_slow(source: Source, seconds: float) -> None:
 @pytest.fixture
 def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table is small, and a window is a hundred rows or so."""
-    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
-    monkeypatch.setattr("exporter.poller.reading.WINDOW_BYTES", 12_000)
-    monkeypatch.setattr("exporter.poller.reading.LEAST_ROWS", 50)
+    monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
+    monkeypatch.setattr("exporter.poller.batching.WINDOW_BYTES", 12_000)
+    monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 50)
 
 
 @pytest.mark.usefixtures("windowed")
@@ -58,7 +58,7 @@ def test_an_exact_reading_by_windows(source: Source, rig: Rig) -> None:
 @pytest.mark.usefixtures("windowed")
 def test_more_is_new_in_a_window_than_in_a_range(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window full of new rows is read by ranges, and the next window begins behind it."""
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 30)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 30)
     source.requests(1, 500)
     rig.polled(exact=True)
     source.run("UPDATE http_requests SET status = 201")
@@ -75,8 +75,8 @@ def test_a_statement_that_takes_too_long(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
     """What the server has no time for at once is read by smaller and smaller parts, in the same poll."""
-    monkeypatch.setattr("exporter.poller.reading.LEAST_ROWS", 10)
-    monkeypatch.setattr("exporter.poller.reading.FIRST_RANGE_ROWS", 300)
+    monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 10)
+    monkeypatch.setattr("exporter.poller.batching.FIRST_BATCH_ROWS", 300)
     source.requests(1, 300)
     if not first:
         rig.polled()
@@ -129,11 +129,11 @@ def test_exact_readings_come_rarer_while_they_take_long(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reading that took two minutes is not repeated for forty; one that is quick again brings the interval back."""
-    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
+    monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
     rig.polled(exact=True)
     opening, took = TableReader.open, 120.0
 
-    def slowly(reader: TableReader, *, exact_due: bool) -> tuple[Reading, pa.Table, bool]:
+    def slowly(reader: TableReader, *, exact_due: bool) -> tuple[TableRead, pa.Table, bool]:
         rig.now += took if exact_due else 0.0
         return opening(reader, exact_due=exact_due)
 
@@ -155,7 +155,7 @@ def _give_statements(rig: Rig, seconds: float) -> None:
 
 def _shown(rig: Rig, family: Family) -> object:
     """Return the one sample of a family as it would be scraped."""
-    block = next(block for block in rig.board.blocks(rig.now) if block.family == family)
+    block = next(block for block in rig.store.blocks(rig.now) if block.family == family)
     assert isinstance(block, Block)
     assert not callable(block.values)
     return block.values[0]

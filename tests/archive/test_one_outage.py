@@ -32,7 +32,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
 
 def causes(rig: Rig) -> dict[str, tuple[str, ...]]:
     """Return what each collector that failed followed."""
-    collectors = rig.board.status(rig.now, "").collectors
+    collectors = rig.store.summary(rig.now, "").collectors
     return {collector.name: collector.causes for collector in collectors if not collector.success}
 
 
@@ -57,7 +57,7 @@ def test_rights_that_are_lost_for_all(source: Source, whole: Rig, name: str) -> 
         finally:
             source.run(give)
         whole.polled()
-    assert lines(logs) == [("error", "the repository does not answer"), ("info", "the repository answers")]
+    assert lines(logs) == [("error", "the repository is down"), ("info", "the repository is up")]
 
 
 def test_rights_that_are_lost_during_a_poll(source: Source, whole: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_rights_that_are_lost_during_a_poll(source: Source, whole: Rig, monkeypa
     with capture_logs() as logs:
         assert not whole.poll()
         assert not whole.poll()
-    assert lines(logs) == [("error", "the repository does not answer")]
+    assert lines(logs) == [("error", "the repository is down")]
     assert causes(whole) == dict.fromkeys(EVERY, ("repository",))
 
 
@@ -94,7 +94,7 @@ def test_a_history_that_is_held(source: Source, whole: Rig) -> None:
         with held(whole.file.path):
             for _ in range(3):
                 assert not whole.poll()
-            assert "Could not set lock" in (whole.board.status(whole.now, "").history_error or "")
+            assert "Could not set lock" in (whole.store.summary(whole.now, "").history_error or "")
             following = causes(whole)
         whole.polled()
     assert following == {
@@ -105,7 +105,7 @@ def test_a_history_that_is_held(source: Source, whole: Rig) -> None:
         ("warning", "the history was not written; rows wait at their source until it is"),
         ("info", "the history is written again"),
     ]
-    assert whole.board.status(whole.now, "").history_error is None
+    assert whole.store.summary(whole.now, "").history_error is None
 
 
 def test_collectors_that_fail_for_one_reason(source: Source, whole: Rig) -> None:
@@ -122,7 +122,7 @@ def test_collectors_that_fail_for_one_reason(source: Source, whole: Rig) -> None
         source.run("ALTER TABLE elsewhere RENAME TO users")
         source.run("ALTER VIEW _elsewhere RENAME TO _users")
         whole.polled()
-    recovered = [line["collectors"].split(", ") for line in logs if line["event"] == "collectors work again"]
+    recovered = [line["collectors"].split(", ") for line in logs if line["event"] == "collectors recovered"]
     assert len(recovered) == 1
     assert set(recovered[0]) >= {"users", "logins"}
 
@@ -141,4 +141,4 @@ def test_a_collector_that_fails_by_itself(source: Source, whole: Rig, down: bool
         source.run("ALTER TABLE background_jobs RENAME COLUMN elsewhere TO finish_code")
         whole.polled()
     about = [(line["event"], line["collectors"]) for line in logs if "collectors" in line]
-    assert about == [("collectors failed", "background_jobs"), ("collectors work again", "background_jobs")]
+    assert about == [("collectors failed", "background_jobs"), ("collectors recovered", "background_jobs")]

@@ -210,9 +210,9 @@ def test_completions_between_the_ranges_of_a_full_reading(
     source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
-    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_ROWS", 1)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
+    monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", 1)
     source.requests(1, 1000)
     source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 3 = 0")
     written = 0
@@ -241,7 +241,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
 def test_a_range_that_is_larger_than_was_thought(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by what arrives: a copy is broken off there, and the rest is read from the last id on."""
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 64)
-    monkeypatch.setattr("exporter.poller.reading.MOST_BYTES", 20_000)
+    monkeypatch.setattr("exporter.poller.batching.MAX_BATCH_BYTES", 20_000)
     source.requests(1, 1000)
     rig.polled()
     assert rig.ids() == [*range(1, 1001)]
@@ -254,9 +254,9 @@ def test_a_range_that_is_larger_than_was_thought(source: Source, rig: Rig, monke
 def test_an_exact_reading_that_fails(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fast readings go on between exact ones that a slow server ends: what is new does not wait for the next."""
     rig.polled()
-    monkeypatch.setattr("exporter.poller.planning.SMALL_BYTES", 0)
+    monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", 0)
     monkeypatch.setattr(
-        "exporter.poller.reading.horizon_xid", lambda _: "3'::xid) AND 1 / (id - id) = 1 AND age(xmin) <= age('3"
+        "exporter.poller.table_reader.horizon_xid", lambda _: "3'::xid) AND 1 / (id - id) = 1 AND age(xmin) <= age('3"
     )
     source.request(1)
     rig.poll(exact=True)

@@ -15,9 +15,9 @@ LOGGED = "SELECT sum(rows_new) FROM poll_log WHERE source = '{}'"
 @pytest.fixture
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Much is read: ranges of a hundred rows, two of them a transaction."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 100)
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 100)
-    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_ROWS", 200)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
+    monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", 200)
 
 
 @pytest.mark.usefixtures("in_ranges")
@@ -51,7 +51,7 @@ def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.
 @pytest.mark.usefixtures("in_ranges")
 def test_large_rows_are_fewer_a_transaction(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted of a transaction waits in memory for its end: one whose rows are large ends earlier."""
-    monkeypatch.setattr("exporter.poller.tables.TRANSACTION_BYTES", 1)
+    monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_BYTES", 1)
     source.requests(1, 500)
     rig.polled()
     assert [new for (new,) in rig.query("SELECT rows_new FROM poll_log ORDER BY rowid") if new] == [100] * 5

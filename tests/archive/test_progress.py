@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block
 from tests.archive.rig import Rig
 from tests.archive.source import Source
@@ -10,9 +10,9 @@ from tests.archive.source import Source
 STARTED = "tableau_exporter_poll_started_timestamp_seconds"
 
 
-def started(board: Board, now: float) -> list[object]:
+def started(store: StateStore, now: float) -> list[object]:
     """Return when the polls that are under way began."""
-    (block,) = (found for found in board.blocks(now) if found.family.name == STARTED)
+    (block,) = (found for found in store.blocks(now) if found.family.name == STARTED)
     assert isinstance(block, Block)
     return list(block.at(now))
 
@@ -22,15 +22,15 @@ def test_a_poll_is_shown_while_the_source_is_asked(rig: Rig) -> None:
     seen: list[object] = []
 
     def look() -> bool:
-        seen.extend(started(rig.board, rig.now))
+        seen.extend(started(rig.store, rig.now))
         return False
 
     rig.repository.stopping = look
-    assert started(rig.board, rig.now) == [None]
+    assert started(rig.store, rig.now) == [None]
     rig.polled()
     assert seen
     assert set(seen) == {rig.now}
-    assert started(rig.board, rig.now) == [None]
+    assert started(rig.store, rig.now) == [None]
 
 
 def test_every_batch_of_a_long_reading_is_progress(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,8 +40,8 @@ def test_every_batch_of_a_long_reading_is_progress(source: Source, rig: Rig, mon
 
     def marked() -> None:
         mark()
-        assert rig.board.progress["repository"].current is not None
-        marks.append(rig.board.progress["repository"].current.mark)
+        assert rig.store.status.progress["repository"].current is not None
+        marks.append(rig.store.status.progress["repository"].current.mark)
 
     rig.repository.moved = marked
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 100)

@@ -134,7 +134,7 @@ def test_an_expired_certificate(source: Source, tmp_path: Path, postgres: Postgr
         agent.until(lambda: agent.value("tableau_up", source="repository") == 1, "the new certificate is accepted")
         agent.polled()
         assert agent.value("tableau_history_rows_total", table="http_requests") == 20
-    (line,) = [line for line in agent.logged().splitlines() if "the repository does not answer" in line]
+    (line,) = [line for line in agent.logged().splitlines() if "the repository is down" in line]
     assert "certificate" in line
     assert "expired" in line
     assert "Traceback" not in agent.logged()

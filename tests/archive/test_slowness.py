@@ -23,4 +23,4 @@ def test_a_poll_that_takes_longer_than_three_intervals_is_shown(source: Source, 
     rig.polled()
     ended = rig.now
     for at, shown in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
-        assert ("tableau_users" in {block.family.name for block in rig.board.blocks(at)}) == shown
+        assert ("tableau_users" in {block.family.name for block in rig.store.blocks(at)}) == shown

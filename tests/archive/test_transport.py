@@ -44,8 +44,8 @@ def _cutting(source: Source, every: float) -> Iterator[list[int]]:
 @pytest.mark.fault(32)
 def test_cut_in_mid_stream(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full reading that is cut again and again begins again, doubles nothing, and ends when it is let."""
-    monkeypatch.setattr("exporter.poller.reading._estimated", lambda _snapshot: 1000)
-    monkeypatch.setattr("exporter.poller.reading._fitting", lambda _rows: 1000)
+    monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 1000)
+    monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 1000)
     source.requests(1, 20_000)
     with _cutting(source, 0.15) as cut:
         for _ in range(6):

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from exporter.poller.planning import HORIZON_LIMIT
+from exporter.poller.read_plan import HORIZON_LIMIT
 from tests.archive.cluster import Cluster
 from tests.archive.clusters import cluster
 from tests.archive.ledger import Ledger

@@ -149,13 +149,13 @@ class Watched:
     def _patch(self) -> None:
         rows = self.chance.choice((3, 5, 20))
         self.steps.append(f"ranges of {rows} rows")
-        self.patch.setattr("exporter.poller.planning.SMALL_BYTES", -1)
-        self.patch.setattr("exporter.poller.reading._estimated", lambda _snapshot: rows)
-        self.patch.setattr("exporter.poller.reading._fitting", lambda _rows: rows)
+        self.patch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
+        self.patch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: rows)
+        self.patch.setattr("exporter.poller.batching.batch_rows", lambda _rows: rows)
         # Fast readings find late commits of small ids by luck alone.
-        self.patch.setattr("exporter.poller.reading.OVERLAP", self.chance.choice((0, 5)))
-        self.patch.setattr("exporter.poller.reading.RANGE_ROWS", self.chance.choice((5, 40_960)))
-        self.patch.setattr("exporter.poller.tables.TRANSACTION_ROWS", self.chance.choice((1, 20, 122_880)))
+        self.patch.setattr("exporter.poller.table_reader.OVERLAP", self.chance.choice((0, 5)))
+        self.patch.setattr("exporter.poller.batching.BATCH_ROWS", self.chance.choice((5, 40_960)))
+        self.patch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", self.chance.choice((1, 20, 122_880)))
         self.patch.setattr(Session, "snapshot", self._watched(Session.snapshot))
         self.patch.setattr(Writer, "prune", self._noting(Writer.prune))
 

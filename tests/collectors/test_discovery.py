@@ -68,5 +68,5 @@ def test_samples_come_from_declared_rows(collector: Collector) -> None:
         assert set(collector.events.key) <= {column.name for column in columns_of(collector.events.row)}
     assert all(columns_of(row) for row in rows)
     for state in collector.states:
-        if state.kept_in:
+        if state.history.table:
             assert "id" in {column.name for column in columns_of(state.row)}

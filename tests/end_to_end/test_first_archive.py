@@ -17,7 +17,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from exporter.poller.tables import TRANSACTION_ROWS
+from exporter.poller.archiver import TRANSACTION_ROWS
 from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.soak import times

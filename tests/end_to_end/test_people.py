@@ -29,7 +29,7 @@ def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
     yield from stored(agent)
 
 
-def people_of(simulation: Simulation) -> list[bytes]:
+def person_ids(simulation: Simulation) -> list[bytes]:
     """Return the login, name and e-mail address of everybody; accounts of the system are nobody."""
     rows = ask(
         simulation,
@@ -43,7 +43,7 @@ def people_of(simulation: Simulation) -> list[bytes]:
 def test_people_are_hidden(users: str, addresses: str, repository: Simulation, agents: Callable[..., Agent]) -> None:
     """Nobody's login, name, e-mail address or network address is found, and the active people are still counted."""
     agent = agents(repository.parameters(), PRIVACY__USERS=users, PRIVACY__ADDRESSES=addresses, LOG__LEVEL="debug")
-    people = people_of(repository)
+    people = person_ids(repository)
     assert len(people) > 100
     found = {}
     for place, content in watched(agent):
@@ -90,7 +90,7 @@ def test_names_and_addresses_are_for_notifications_alone(repository: Simulation,
 def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_path: Path) -> None:
     """What comes over REST is told by nobody either, and never stands in the file; hidden are the login names too."""
     rest = {"REST__POLL_INTERVAL": "1s", "PRIVACY__USERS": users, "LOG__LEVEL": "debug"}
-    people = names_and_addresses(repository) if users == "name" else people_of(repository)
+    people = names_and_addresses(repository) if users == "name" else person_ids(repository)
     ((token, value),) = TOKENS.items()
     with TableauServer(Estate.of(repository.company).plain()) as tableau:
         keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}

@@ -4,7 +4,7 @@ from prometheus_client import parser
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 
-from exporter.exposition import Rendering
+from exporter.exposition import Exposition
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Read = dict[str, tuple[str, str, Series]]
@@ -20,7 +20,7 @@ def read_openmetrics(exposition: bytes) -> Read:
     return _read(list(openmetrics.text_string_to_metric_families(exposition.decode())))  # type: ignore[no-untyped-call]
 
 
-def series(rendering: Rendering) -> dict[str, float]:
+def series(rendering: Exposition) -> dict[str, float]:
     """Return the value of each series of a rendering by its name and labels as written."""
     lines = [line for line in rendering.text.decode().split("\n") if line and not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}

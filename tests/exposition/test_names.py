@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from exporter import collectors
 from exporter.agent_families import SERIES_DROPPED
 from exporter.exposition import Renderer
-from exporter.exposition.names import CLASH, clashing
+from exporter.exposition.renderer import CLASH, clashing
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from tests.exposition.reading import read_openmetrics, read_text, series
 

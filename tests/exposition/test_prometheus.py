@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.exposition import Renderer, Rendering
+from exporter.exposition import Exposition, Renderer
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from exporter.web.negotiation import OPENMETRICS, TEXT
 from tests.components import require
@@ -31,7 +31,7 @@ JOB = """\
 """
 
 
-def exposition() -> Rendering:
+def exposition() -> Exposition:
     """Render each type with odd names."""
     labels = Labels(("site",), [NAMES])
     blocks: list[Block | HistogramBlock] = [

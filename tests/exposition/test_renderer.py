@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.agent_families import SERIES_DROPPED
-from exporter.exposition import Renderer, Rendering
-from exporter.exposition.falling import FALLEN, FALLEN_SECONDS
-from exporter.exposition.limits import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
-from exporter.exposition.rendering import Piece
+from exporter.exposition import Exposition, Renderer
+from exporter.exposition.counter_guard import DECREASED, HOLD_SECONDS
+from exporter.exposition.encoding import Piece
+from exporter.exposition.renderer import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 from tests.components import require
 from tests.exposition.reading import read_openmetrics, read_text, series
@@ -165,7 +165,7 @@ def test_a_counter_that_falls_is_left_out_and_reported() -> None:
     with capture_logs() as logs:
         rendering = renderer.render(blocks, 10.0)
         renderer.render(blocks, 20.0)
-    assert [(log["family"], log["series"], log["reason"]) for log in logs] == [("tableau_logins_total", 1, FALLEN)]
+    assert [(log["family"], log["series"], log["reason"]) for log in logs] == [("tableau_logins_total", 1, DECREASED)]
     shown = {name: value for name, value in series(rendering).items() if "logins" in name or "hours" in name}
     assert shown == {
         'tableau_logins_total{site="1"}': 6,
@@ -174,7 +174,7 @@ def test_a_counter_that_falls_is_left_out_and_reported() -> None:
         'tableau_series_dropped_total{family="tableau_logins_total"}': 1,
     }
     assert len(read_openmetrics(rendering.openmetrics)["tableau_logins"][2]) == 1
-    clock["seconds"] += int(FALLEN_SECONDS)
+    clock["seconds"] += int(HOLD_SECONDS)
     assert series(renderer.render(blocks, 30.0))['tableau_logins_total{site="0"}'] == 4
 
 
@@ -187,7 +187,7 @@ def test_a_fall_lasts_as_long_however_the_clock_of_the_machine_is_set(step: floa
     renderer.render([sites(LOGINS, 5)], 1e9)
     renderer.render([sites(LOGINS, 4)], 1e9)
     assert fallen not in series(renderer.render([sites(LOGINS, 4)], 1e9 + step))
-    clock["seconds"] += int(FALLEN_SECONDS)
+    clock["seconds"] += int(HOLD_SECONDS)
     assert series(renderer.render([sites(LOGINS, 4)], 1e9 + step))[fallen] == 4
 
 
@@ -204,7 +204,7 @@ def test_a_family_that_was_away_is_held_to_what_it_was() -> None:
     assert back['tableau_logins_total{site="1"}'] == 6
     renderer.render([], 0.0)
     assert renderer._before.away.keys() == {LOGINS.name}
-    clock["seconds"] += int(FALLEN_SECONDS)
+    clock["seconds"] += int(HOLD_SECONDS)
     renderer.render([], 0.0)
     assert not renderer._before.away
     assert series(renderer.render([sites(LOGINS, 4, 6)], 0.0))['tableau_logins_total{site="0"}'] == 4
@@ -255,7 +255,7 @@ def test_the_largest_are_cut_to_one_height(sizes: list[int], room: int, shown: l
     assert [min(size, height(sizes, room)) for size in sizes] == shown
 
 
-def shown_of(rendering: Rendering) -> dict[str, int]:
+def shown_of(rendering: Exposition) -> dict[str, int]:
     """Count the series of each family."""
     counts = Counter(name.partition("{")[0] for name in series(rendering))
     del counts[SERIES_DROPPED.name]

@@ -6,10 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from exporter.exposition.distributions import NO_COUNT
-from exporter.exposition.falling import FALLEN, FALLEN_SECONDS, NOTHING_SHOWN, Shown
-from exporter.exposition.numbers import NEGATIVE, NO_NUMBER
+from exporter.exposition.counter_guard import DECREASED, HOLD_SECONDS, NOTHING_EXPOSED, ExposedCounts
 from exporter.exposition.samples import NO_TEXT, ROWS_AT_ONCE, TWICE, AnyBlock, Samples
+from exporter.exposition.text_format import NEGATIVE, NO_COUNT, NO_NUMBER
 from exporter.metrics import Block, Family, HistogramBlock, Labels, Value
 
 GAUGE = Family("tableau_users", "gauge", "Users.", ("site",))
@@ -28,7 +27,7 @@ def histogram(counts: Sequence[Sequence[int]], sums: Sequence[float], sites: Seq
     return HistogramBlock(HISTOGRAM, Labels(("site",), [list(sites[: len(counts)])]), counts, sums)
 
 
-def samples(*blocks: AnyBlock, before: Shown = NOTHING_SHOWN, now: float = 0.0) -> Samples:
+def samples(*blocks: AnyBlock, before: ExposedCounts = NOTHING_EXPOSED, now: float = 0.0) -> Samples:
     """Gather the samples of blocks of one family, after those that were shown before."""
     made = Samples(blocks[0].family)
     for block in blocks:
@@ -281,47 +280,47 @@ def test_a_counter_that_fell_is_kept_back(good: AnyBlock, fallen: AnyBlock) -> N
         return
     series = 5 if good.family.type == "histogram" else 1
     before = samples(good, now=0.0)
-    first = samples(fallen, before=before.shown, now=10.0)
-    assert (named(first), first.left_out) == ({"b"}, {FALLEN: series})
-    again = samples(good, before=first.shown, now=20.0)
-    assert (named(again), again.left_out, again.shown.away) == ({"a", "b"}, {}, {})
-    later = samples(fallen, before=first.shown, now=9.9 + FALLEN_SECONDS)
+    first = samples(fallen, before=before.exposed, now=10.0)
+    assert (named(first), first.left_out) == ({"b"}, {DECREASED: series})
+    again = samples(good, before=first.exposed, now=20.0)
+    assert (named(again), again.left_out, again.exposed.away) == ({"a", "b"}, {}, {})
+    later = samples(fallen, before=first.exposed, now=9.9 + HOLD_SECONDS)
     assert named(later) == {"b"}
-    begun = samples(fallen, before=later.shown, now=10.0 + FALLEN_SECONDS)
-    assert (named(begun), begun.left_out, begun.shown.away) == ({"a", "b"}, {}, {})
-    assert named(samples(fallen, before=begun.shown, now=20.0 + FALLEN_SECONDS)) == {"a", "b"}
+    begun = samples(fallen, before=later.exposed, now=10.0 + HOLD_SECONDS)
+    assert (named(begun), begun.left_out, begun.exposed.away) == ({"a", "b"}, {}, {})
+    assert named(samples(fallen, before=begun.exposed, now=20.0 + HOLD_SECONDS)) == {"a", "b"}
 
 
 def test_a_gauge_may_fall_and_a_series_may_go() -> None:
     """Neither is a fault."""
-    assert not samples(gauge([4]), before=samples(gauge([5])).shown).left_out
-    assert not samples(gauge([5], family=COUNTER), before=samples(gauge([5, 6], family=COUNTER)).shown).left_out
+    assert not samples(gauge([4]), before=samples(gauge([5])).exposed).left_out
+    assert not samples(gauge([5], family=COUNTER), before=samples(gauge([5, 6], family=COUNTER)).exposed).left_out
 
 
 @pytest.mark.parametrize("bare", [True, False])
 def test_a_series_that_was_away_is_held_to_what_it_was(bare: bool) -> None:
     """5, absent, 3 is a fall like any other: it is shown ten minutes after the series went."""
 
-    def made(value: int, sites: str, before: Shown, now: float) -> Samples:
+    def made(value: int, sites: str, before: ExposedCounts, now: float) -> Samples:
         if bare:
             return samples(gauge([value] * len(sites), sites, COUNTER), before=before, now=now)
         rows = [[value, 0, 0]] * len(sites)
         return samples(histogram(rows, [9.0] * len(sites), sites), before=before, now=now)
 
-    gone = made(5, "b", made(5, "ab", NOTHING_SHOWN, 0.0).shown, 10.0)
+    gone = made(5, "b", made(5, "ab", NOTHING_EXPOSED, 0.0).exposed, 10.0)
     assert not gone.left_out
-    gone = made(5, "b", gone.shown, 20.0)
-    assert named(made(5, "ab", gone.shown, 30.0)) == {"a", "b"}
-    back = made(3, "a", gone.shown, 30.0)
-    assert (named(back), list(back.left_out)) == (set(), [FALLEN])
-    assert named(made(3, "a", back.shown, 9.9 + FALLEN_SECONDS)) == set()
-    assert named(made(3, "a", back.shown, 10.0 + FALLEN_SECONDS)) == {"a"}
-    assert not made(5, "b", gone.shown, 10.0 + FALLEN_SECONDS).shown.away
+    gone = made(5, "b", gone.exposed, 20.0)
+    assert named(made(5, "ab", gone.exposed, 30.0)) == {"a", "b"}
+    back = made(3, "a", gone.exposed, 30.0)
+    assert (named(back), list(back.left_out)) == (set(), [DECREASED])
+    assert named(made(3, "a", back.exposed, 9.9 + HOLD_SECONDS)) == set()
+    assert named(made(3, "a", back.exposed, 10.0 + HOLD_SECONDS)) == {"a"}
+    assert not made(5, "b", gone.exposed, 10.0 + HOLD_SECONDS).exposed.away
 
 
 def test_a_rendering_that_fails_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was shown before a family could not be rendered still holds afterwards."""
-    before = samples(gauge([5], family=COUNTER)).shown
+    before = samples(gauge([5], family=COUNTER)).exposed
 
     def fail(*_: object) -> None:
         raise OverflowError("too large")
@@ -330,7 +329,7 @@ def test_a_rendering_that_fails_forgets_nothing(monkeypatch: pytest.MonkeyPatch)
         patched.setattr(Samples, "_never_falling", fail)
         failed = samples(gauge([5], family=COUNTER), before=before)
     assert failed.left_out == {"OverflowError: too large": 1}
-    assert samples(gauge([4], family=COUNTER), before=failed.shown).left_out == {FALLEN: 1}
+    assert samples(gauge([4], family=COUNTER), before=failed.exposed).left_out == {DECREASED: 1}
 
 
 def test_many_rows_are_several_pieces() -> None:

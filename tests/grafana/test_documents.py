@@ -30,11 +30,11 @@ def test_there_are_five() -> None:
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_file_is_the_same_everywhere(name: str) -> None:
     """Keys are in order, the uid is stable, and nothing comes from the database of some Grafana."""
-    board = BOARDS[name]
+    store = BOARDS[name]
     text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    assert text == json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    assert board["uid"] == f"tableau-{name}"
-    assert not {"id", "version", "iteration", "gnetId", "__inputs"} & board.keys()
+    assert text == json.dumps(store, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert store["uid"] == f"tableau-{name}"
+    assert not {"id", "version", "iteration", "gnetId", "__inputs"} & store.keys()
 
 
 @pytest.mark.parametrize("name", BOARDS)

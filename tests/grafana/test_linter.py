@@ -24,7 +24,7 @@ def excused(rule: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("rule", RULES)
 def test_the_rule_finds_what_is_explained_and_nothing_else(rule: str) -> None:
     """A finding is an exclusion with a reason; an exclusion that is not needed any more is gone."""
-    found = [(board["title"], panel, what) for board in BOARDS.values() for panel, what in RULES[rule](board)]
+    found = [(store["title"], panel, what) for store in BOARDS.values() for panel, what in RULES[rule](store)]
     assert [finding for finding in found if finding[:2] not in excused(rule)] == []
     assert excused(rule) <= {(title, panel) for title, panel, _ in found}
 
@@ -47,10 +47,10 @@ def test_every_question_parses(tmp_path: Path) -> None:
 
 
 def _set(*path: str | int, value: object) -> Callable[[Any], None]:
-    def change(board: Any) -> None:  # noqa: ANN401 - JSON
+    def change(store: Any) -> None:  # noqa: ANN401 - JSON
         for step in path[:-1]:
-            board = board[step]
-        board[path[-1]] = value
+            store = store[step]
+        store[path[-1]] = value
 
     return change
 
@@ -85,7 +85,7 @@ HERE = 'job=~"$job",instance=~"$instance"'
 )
 def test_what_a_rule_forbids_is_found(rule: str, change: Callable[[Any], None]) -> None:
     """Each rule notices what it is for."""
-    board = copy.deepcopy(BOARDS["usage"])
-    before = list(RULES[rule](board))
-    change(board)
-    assert len(list(RULES[rule](board))) > len(before)
+    store = copy.deepcopy(BOARDS["usage"])
+    before = list(RULES[rule](store))
+    change(store)
+    assert len(list(RULES[rule](store))) > len(before)

@@ -42,10 +42,10 @@ def faults(of: Draft7Validator, document: object, where: str) -> Iterator[str]:
         yield from (f"{where}/{'/'.join(map(str, reason.absolute_path))}: {reason.message[:200]}" for reason in reasons)
 
 
-def board_faults(board: Mapping[str, Any]) -> list[str]:
+def board_faults(store: Mapping[str, Any]) -> list[str]:
     """Return what of a dashboard Grafana's types do not know."""
-    found = list(faults(schema("dashboard"), board, "dashboard"))
-    for panel in board["panels"]:
+    found = list(faults(schema("dashboard"), store, "dashboard"))
+    for panel in store["panels"]:
         if panel["type"] == "row":
             continue
         found += faults(schema(f"{panel['type']}-options"), panel["options"], panel["title"])
@@ -92,9 +92,9 @@ def test_overrides_set_what_a_column_or_line_has(name: str) -> None:
 )
 def test_what_is_not_of_grafanas_types_is_found(path: tuple[str | int, ...], value: object) -> None:
     """A key that is misspelt or a value of another kind is a fault."""
-    board = json.loads(json.dumps(BOARDS["overview"]))
-    place = board
+    store = json.loads(json.dumps(BOARDS["overview"]))
+    place = store
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
-    assert board_faults(board)
+    assert board_faults(store)

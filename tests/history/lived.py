@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from exporter.backfill import parts_of
 from exporter.collector import Context
-from exporter.collectors import discover
+from exporter.collectors import active_users, discover
 from exporter.collectors.assets import COLLECTOR as ASSETS
 from exporter.collectors.assets.status import judge
 from exporter.exposition import Renderer
-from exporter.exposition.archived import active_blocks, archived_blocks
+from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.timestamped import lines
 from exporter.history.archive import keys_table
 from exporter.history.backfill import Steps, extent, read
@@ -103,7 +103,7 @@ class _Living:
         totals = self.history.totals
         blocks = [
             *archived_blocks(totals, COLLECTORS, None),
-            *active_blocks(totals, sorted(SITES.values())),
+            *active_users.expose(totals.seen, sorted(SITES.values())),
             *STATE.expose(known, context),
         ]
         rendered = series(Renderer().render(blocks, now.timestamp()))

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.history import refreshes
 from exporter.history.pruning import prune_refreshes
-from exporter.poller.told import NOTED
+from exporter.poller.rest_result import REFRESH_NOTES
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
 
@@ -29,7 +29,7 @@ def told(*rows: tuple[str, int, str | None], asset_type: str = "workbook") -> pa
             {"asset_type": asset_type, "asset_id": asset, "refreshed_at": NOW - timedelta(hours=hours), "job_id": job}
             for asset, hours, job in rows
         ],
-        schema=NOTED,
+        schema=REFRESH_NOTES,
     )
 
 

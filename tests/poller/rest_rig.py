@@ -14,14 +14,14 @@ import pyarrow as pa
 from exporter.collector import Collector
 from exporter.collectors import discover
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from exporter.exposition.board import Board
+from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.metrics import Block
-from exporter.poller.assembling import Assembly, assemblies
+from exporter.poller.context import PollContext
+from exporter.poller.merged_state import MergedState, merged_states
 from exporter.poller.rest_poller import RestPoller
-from exporter.poller.shared import Shared
 from exporter.rest.client import RestClient
 from exporter.rest.credentials import RestOptions, Token
 from exporter.status import CollectorStatus
@@ -55,22 +55,22 @@ class RestRig:
     def restart(self) -> None:
         """Begin anew with the same file, as a restarted agent does."""
         found = self.collectors
-        self.board = Board(["rest"], version="0", library="0", started_at=self.now)
+        self.store = StateStore(["rest"], version="0", library="0", started_at=self.now)
         history = History(self.file, found, self.privacy)
         history.lock()
 
         def promises(_asset: object) -> tuple[float, float]:
             return (12.0, 24.0)
 
-        shared = Shared(
-            history, found, self.board, lambda: self.now, promises, assemblies(found, promises), lambda: None
+        shared = PollContext(
+            history, found, self.store, lambda: self.now, promises, merged_states(found, promises), lambda: None
         )
         (name, value), *_ = TOKENS.items()
         login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
         stopped = threading.Event()
         self.rest = RestClient(login, clock=lambda: self.now, sleep=lambda _: None, stopping=stopped.is_set)
         self.poller = RestPoller(self.rest, shared, INTERVAL, self.look_ups_a_day, stopped)
-        self.assembly = shared.assemblies.get(ASSETS) or Assembly(discover()["assets"].states[0], promises, 0.0)
+        self.merged = shared.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
 
     def poll(self, *, after: float = INTERVAL) -> bool:
         """Let time pass, and poll once."""
@@ -79,7 +79,7 @@ class RestRig:
 
     def assets(self) -> dict[tuple[str, str], dict[str, object]]:
         """Return what is shown of each asset, by type and LUID."""
-        rows = self.assembly.rows(self.now)
+        rows = self.merged.rows(self.now)
         found = rows.to_pylist() if rows is not None else []
         assert len({(row["asset_type"], row["asset_id"]) for row in found}) == len(found)
         return {(row["asset_type"], row["asset_id"]): row for row in found}
@@ -91,7 +91,7 @@ class RestRig:
     def values(self, family: str) -> dict[tuple[str, ...], float]:
         """Return the samples of a family as they are shown now."""
         found: dict[tuple[str, ...], float] = {}
-        for block in self.board.blocks(self.now):
+        for block in self.store.blocks(self.now):
             if block.family.name == family and isinstance(block, Block):
                 pairs = zip(block.labels.rows(), block.at(self.now), strict=True)
                 found |= {labels: value for labels, value in pairs if value is not None}
@@ -99,13 +99,13 @@ class RestRig:
 
     def status(self) -> CollectorStatus:
         """Return how the collector of assets fares; what it says is one line."""
-        (status,) = self.board.status(self.now, None).collectors
+        (status,) = self.store.summary(self.now, None).collectors
         assert "\n" not in (status.error or "") + (status.note or "")
         return status
 
     def up(self) -> bool:
         """Whether the API answered."""
-        return self.board.source("rest").up
+        return self.store.status.source("rest").up
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -261,7 +261,7 @@ def test_a_token_that_expired(rig: RestRig) -> None:
     assert not rig.poll()
     assert not rig.up()
     assert rig.values("tableau_rest_token_accepted") == {(): 0}
-    assert "token" in (rig.board.source("rest").error or "")
+    assert "token" in (rig.store.status.source("rest").error or "")
 
 
 def test_refreshes_teach_an_interval(rig: RestRig, company: Company) -> None:
@@ -362,7 +362,7 @@ def test_an_outage_that_begins_in_a_poll(rig: RestRig, monkeypatch: pytest.Monke
         monkeypatch.setattr(rig.rest, "poll", polled)
         for _ in range(2):
             rig.poll()
-    assert warned(logs) == ["the REST API does not answer"]
+    assert warned(logs) == ["the REST API is down"]
     assert (rig.up(), rig.status().causes) == (False, ("rest",))
 
 
@@ -377,7 +377,7 @@ def test_a_part_that_is_always_silent(rig: RestRig) -> None:
         rig.poll()
         rig.poll()
     assert first == []
-    assert set(warned(logs)) == {"the APIs of a site tell less than they could"}
+    assert set(warned(logs)) == {"site read incompletely"}
     assert len(warned(logs)) == len(rig.sites_shown())
 
 
@@ -400,10 +400,10 @@ def test_a_history_that_is_busy(rig: RestRig) -> None:
 def test_a_defect_of_ours(rig: RestRig) -> None:
     """A poll that ends for a reason that nobody foresaw is a failure of what it should have told."""
     rig.poll()
-    rig.poller._confess("internal error: KeyError")
+    rig.poller._publish_bug("internal error: KeyError")
     assert rig.status().error == "internal error: KeyError"
     assert not rig.status().success
-    assert rig.board.tried()
+    assert rig.store.status.all_tried()
 
 
 def test_look_ups_count_whatever_becomes_of_them(server: TableauServer, tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_nothing_to_tell(server: TableauServer, tmp_path: Path) -> None:
     rig = RestRig(server, tmp_path / "history.duckdb", seconds(NOW), collectors={})
     server.requests.clear()
     assert rig.poll()
-    assert rig.board.tried()
+    assert rig.store.status.all_tried()
     assert not server.requests
 
 
@@ -441,5 +441,5 @@ def test_other_sites_after_a_reload(rig: RestRig) -> None:
     """What a source told is forgotten at once where another is asked from now on."""
     rig.poll()
     assert rig.assets()
-    rig.assembly.forget("rest")
+    rig.merged.forget("rest")
     assert rig.assets() == {}

@@ -231,7 +231,7 @@ def test_hours_fall_only_by_a_refresh(rig: RestRig, server: TableauServer, world
         world.now = datetime.fromtimestamp(rig.now, UTC).replace(tzinfo=None)
         true, found = truth(server.facts()), rig.assets()
         assert found.keys() == true.keys(), course
-        rows = rig.assembly.rows(rig.now)
+        rows = rig.merged.rows(rig.now)
         assert rows is not None
         judged = judge(rows, lambda _asset: (12.0, 24.0), rig.now).to_pylist()
         statuses = {(row["asset_type"], row["asset_id"]): row["status"] for row in judged}

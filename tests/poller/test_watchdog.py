@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.poller.watchdog import LOOK_SECONDS, MOST_CHARACTERS, MOST_FRAMES, MOST_THREADS, Watchdog, stacks
+from exporter.poller.watchdog import CHECK_SECONDS, MAX_CHARACTERS, MAX_FRAMES, MAX_THREADS, Watchdog, stacks
 from exporter.progress import Progress
 
 LIMIT = 90.0
@@ -26,12 +26,12 @@ from exporter.progress import Progress
 def a_native_call():
     ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(1), 1)
 
-module.LOOK_SECONDS = 3600.0
+module.CHECK_SECONDS = 3600.0
 watchdog = module.Watchdog({"rest": Progress()}, {"rest": 0.05})
-looked, look = threading.Event(), watchdog.look
-watchdog.look = lambda: (look(), looked.set())
+checked, check = threading.Event(), watchdog.check
+watchdog.check = lambda: (check(), checked.set())
 threading.Thread(target=watchdog.run, args=(threading.Event(),), daemon=True).start()
-looked.wait()
+checked.wait()
 a_native_call()
 """
 
@@ -56,10 +56,10 @@ class Watched:
     def look_for(self, seconds: float, moved: Callable[[], None] = lambda: None) -> None:
         """Look again and again for so long; ``moved`` happens before each look."""
         with capture_logs() as logs:
-            for _ in range(round(seconds / LOOK_SECONDS)):
+            for _ in range(round(seconds / CHECK_SECONDS)):
                 moved()
-                self.now += LOOK_SECONDS
-                self.watchdog.look()
+                self.now += CHECK_SECONDS
+                self.watchdog.check()
         self.stuck += [(log["event"], log["source"]) for log in logs]
 
 
@@ -75,7 +75,7 @@ def test_a_stuck_poll_is_reported_once(watched: Watched) -> None:
     with repository.poll(0.0):
         watched.look_for(LIMIT)
         assert watched.stuck == []
-        watched.look_for(LOOK_SECONDS)
+        watched.look_for(CHECK_SECONDS)
         assert watched.stuck == [(STUCK, "repository")]
         watched.look_for(10 * LIMIT)
         assert repository.current is not None
@@ -90,13 +90,13 @@ def test_a_poll_that_moves_again_is_reported_once(watched: Watched) -> None:
         for _ in range(3):
             watched.look_for(2 * LIMIT)
             repository.moved()
-        watched.look_for(LOOK_SECONDS)
+        watched.look_for(CHECK_SECONDS)
         assert repository.current is not None
         assert not repository.current.stuck
     assert watched.stuck == [(STUCK, "repository"), (MOVES, "repository")]
     with repository.poll(0.0):
         watched.look_for(2 * LIMIT)
-    watched.look_for(LOOK_SECONDS)
+    watched.look_for(CHECK_SECONDS)
     assert watched.stuck[2:] == [(STUCK, "repository"), (MOVES, "repository")]
 
 
@@ -105,7 +105,7 @@ def test_each_report_is_rendered_at_once(watched: Watched) -> None:
     with watched.polls["repository"].poll(0.0):
         watched.look_for(10 * LIMIT)
         assert watched.changes == [True]
-    watched.look_for(LOOK_SECONDS)
+    watched.look_for(CHECK_SECONDS)
     assert watched.changes == [True, False]
 
 
@@ -116,7 +116,7 @@ def test_a_long_poll_that_moves_is_not_stuck(watched: Watched) -> None:
     with watched.polls["rest"].poll(0.0):
         watched.look_for(2 * LIMIT)
         assert watched.stuck == []
-        watched.look_for(LOOK_SECONDS)
+        watched.look_for(CHECK_SECONDS)
     assert watched.stuck == [(STUCK, "rest")]
 
 
@@ -132,9 +132,9 @@ def test_the_pause_between_polls_is_no_poll(watched: Watched) -> None:
 def test_a_stopped_process_was_not_stuck(watched: Watched) -> None:
     """What passed while the whole process was stopped says nothing about a poll."""
     with watched.polls["repository"].poll(0.0):
-        watched.look_for(LOOK_SECONDS)
+        watched.look_for(CHECK_SECONDS)
         watched.now += 100 * LIMIT
-        watched.look_for(LOOK_SECONDS)
+        watched.look_for(CHECK_SECONDS)
     assert watched.stuck == []
 
 
@@ -176,11 +176,11 @@ def test_the_stacks_name_where_each_thread_stands() -> None:
 def test_a_report_is_bounded() -> None:
     """Many threads and deep stacks make no long line."""
     with ExitStack() as stack:
-        for number in range(2 * MOST_THREADS):
+        for number in range(2 * MAX_THREADS):
             stack.enter_context(waiting(f"poller {number}", depth=100))
         found = stacks()
-    assert len(found) == MOST_THREADS
-    assert all(len(line) <= MOST_CHARACTERS and line.count(" < ") < MOST_FRAMES for line in found)
+    assert len(found) == MAX_THREADS
+    assert all(len(line) <= MAX_CHARACTERS and line.count(" < ") < MAX_FRAMES for line in found)
 
 
 def test_an_interpreter_that_runs_no_python_code_is_reported() -> None:

@@ -9,7 +9,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from exporter.errors import ConfigurationError
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import ArchiveStatus, CollectorStatus, FreshnessSource, PollStatus, SourceStatus, Status
 from exporter.web.server import WebServer
 
@@ -73,7 +73,7 @@ class FakeEndpoint:
     is_ready: bool = True
     fault: ConfigurationError | None = None
     shown: Status = field(default_factory=a_status)
-    pages_shown: Pages = field(default_factory=Pages)
+    pages_shown: PageData = field(default_factory=PageData)
     rendering: FakeRendering = field(default_factory=FakeRendering)
     collectors_known: Mapping[str, bool] = field(default_factory=dict)
     reloads: int = 0
@@ -97,7 +97,7 @@ class FakeEndpoint:
         """Return what the test said."""
         return self.shown
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Return what the test said."""
         return self.pages_shown
 

@@ -1,4 +1,4 @@
-"""Pages to look at: a small estate in which every text can be chosen, made by the very parts that the agent has."""
+"""PageData to look at: a small estate in which every text can be chosen, made by the very parts that the agent has."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +12,15 @@ from exporter.collector import Context
 from exporter.collectors.active_users import active
 from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.exposition.board import AnyBlock, Board
-from exporter.exposition.pages import ASSETS, VIEWS, WORKBOOKS, PageMaker, Pages
-from exporter.exposition.recalled import Recalled, use_of
+from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
+from exporter.pagedata.answers import HistoryAnswer, PageAnswers, usage_of
+from exporter.pagedata.builder import ASSETS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
-EVERYTHING = frozenset({"assets", "http_requests", "active_users", "content"})
+EVERYTHING = frozenset({ASSETS, REQUESTS, VIEWS, WORKBOOKS})
 HOURS = 8 * 24
 
 
@@ -100,18 +100,23 @@ def some_pages(
     firing: Sequence[FiringAlert] | None = (),
     text: Callable[[str], str] = str,
     told: bool = True,
-) -> Pages:
+) -> PageData:
     """Return pages of an estate, with refreshes, use and alerts; ``text`` may change every name."""
     rows, blocks = estate_and_blocks(estate)
-    board = Board(["repository"], version="0", library="0", started_at=NOW)
+    answers = PageAnswers()
     if told:
-        board.pin_recalled(ASSETS, "repository", Recalled(refreshes(rows), NOW))
-        board.pin_recalled(WORKBOOKS, "repository", Recalled(workbooks(rows), NOW, {1: text("default"), 2: text("hr")}))
-        board.pin_recalled(VIEWS, "repository", Recalled(workbooks(rows), NOW, {1: text("default"), 2: text("hr")}))
-        board.pin_use(use_of(requests(), people(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400))
-    board.pin_firing(firing)
+        answers.set("assets", ASSETS, "repository", HistoryAnswer(refreshes(rows), NOW))
+        answers.set(
+            "content", WORKBOOKS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
+        )
+        answers.set(
+            "content", VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
+        )
+        answers.set_usage(usage_of(requests(), people(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400))
     shown: list[AnyBlock] = [*blocks, *seen(text)]
-    return PageMaker(board, lambda _now: (rows, blocks) if told else None).make(NOW, watched, shown)
+    return PageDataBuilder(
+        answers, lambda: firing if firing is None else tuple(firing), lambda _now: (rows, blocks) if told else None
+    ).build(NOW, watched, shown)
 
 
 def refreshes(rows: pa.Table) -> pa.Table:

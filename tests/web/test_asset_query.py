@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from exporter.collectors.assets.status import STATUSES
-from exporter.exposition.asset_table import AssetTable, Mask, Texts
+from exporter.pagedata.asset_table import AssetTable, Mask, Texts
 from exporter.status import FiringAlert
 from exporter.tabular import csv_lines, in_parts
 from exporter.web.asset_query import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen

@@ -12,7 +12,7 @@ from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.web.application import application
 from exporter.web.concurrency import Busy, ConcurrencyLimit, FairQueue
 from tests.web.fakes import FakeEndpoint, ask
@@ -28,7 +28,7 @@ class StuckEndpoint(FakeEndpoint):
         self.let_go = threading.Event()
         self.made = 0
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageData:
         """Count, and wait."""
         self.made += 1
         assert self.let_go.wait(GENEROUS)
@@ -77,7 +77,7 @@ async def _a_crowd() -> None:
 
 @pytest.mark.parametrize("path", ["/metrics", "/assets"])
 def test_a_scrape_waits_for_no_other_thread(path: str) -> None:
-    """Pages and plain scrapes are made though all threads that others share are taken."""
+    """PageData and plain scrapes are made though all threads that others share are taken."""
     asyncio.run(_no_thread_left(path))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from exporter.web.application import application
 from tests.web.browsing import Visitor
@@ -49,7 +49,7 @@ def estate(names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
     ] + [an_asset(asset_type="datasource", asset_id="d0", asset_name=names[0], project=names[1])]
 
 
-def pages_of(names: Sequence[str]) -> Pages:
+def pages_of(names: Sequence[str]) -> PageData:
     """Return pages in which every name is everywhere that a stranger's name can be."""
     alert = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w001"), ("asset_type", "workbook")), NOW - 60)
     return some_pages(estate(names), firing=[alert], text=lambda _: names[0])
@@ -66,7 +66,7 @@ def names() -> Sequence[str]:
     return hostile_names(COUNT)
 
 
-def parsed(visitor: Visitor, pages: Pages, paths: Sequence[str]) -> list[dict[str, Any]]:
+def parsed(visitor: Visitor, pages: PageData, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Return what Chromium makes of these pages."""
     app = application(FakeEndpoint(pages_shown=pages))
     # Playwright has an event loop of its own in this thread.

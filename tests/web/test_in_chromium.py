@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, expect
 
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from tests.web.browsing import DESKTOP, PHONE, Visitor
 from tests.web.fakes import NOW, FakeEndpoint
@@ -224,13 +224,13 @@ def test_no_page_has_a_script(visitor: Visitor) -> None:
 @pytest.mark.parametrize(
     ("pages", "texts"),
     [
-        (Pages(), ["is switched off"]),
+        (PageData(), ["is switched off"]),
         (some_pages(told=False), ["is too old to be shown", "No poll has counted requests yet"]),
         (some_pages([]), ["There are no assets.", "Nothing was opened in 30 days."]),
     ],
     ids=["nothing watched", "nothing told", "nothing there"],
 )
-def test_empty(visitor: Visitor, endpoint: FakeEndpoint, pages: Pages, texts: Sequence[str]) -> None:
+def test_empty(visitor: Visitor, endpoint: FakeEndpoint, pages: PageData, texts: Sequence[str]) -> None:
     """A page that has nothing to show says so, and why."""
     endpoint.pages_shown = pages
     shown = ""

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from exporter.collectors.assets.status import STATUSES
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert, Status
 from tests.web.browsing import Visitor
 from tests.web.fakes import NOW, FakeEndpoint, a_status
@@ -34,7 +34,7 @@ NAMES = ("Sales", UNBROKEN, WORDS.strip(), "销售额" * 90, "مبيعات ال�
 AGES = (3.0, 13.0, 12_345.6, None)
 
 
-def long_pages() -> Pages:
+def long_pages() -> PageData:
     """Return pages in which every text is long or hostile, with assets of every status and alerts of every kind."""
     estate = [
         an_asset(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from exporter.exposition.asset_table import AssetTable, Judged
-from exporter.exposition.pages import Pages
+from exporter.pagedata.asset_table import AssetTable, Judged
+from exporter.pagedata.builder import PageData
 from exporter.web.application import application
 from exporter.web.assets import Row, row_of
 from exporter.web.passwords import Passwords
@@ -220,9 +220,9 @@ def test_pages_lead_to_their_files(path: str) -> None:
 def test_files_of_nothing() -> None:
     """Where nothing is known, CSV has its head alone, and JSON is an empty array."""
     for path in ("/assets.json", "/usage.json", "/usage.json?of=content"):
-        assert ask(application(FakeEndpoint(pages_shown=Pages())), "GET", path).body == b"[]\n"
+        assert ask(application(FakeEndpoint(pages_shown=PageData())), "GET", path).body == b"[]\n"
     for path in ("/assets.csv", "/usage.csv", "/usage.csv?of=content"):
-        answer = ask(application(FakeEndpoint(pages_shown=Pages())), "GET", path)
+        answer = ask(application(FakeEndpoint(pages_shown=PageData())), "GET", path)
         assert (answer.status, answer.body.count(b"\r\n")) == (200, 1)
 
 

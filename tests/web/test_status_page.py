@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, FreshnessSource, SourceStatus, Status
 from exporter.web.status_page import SOURCES_LISTED, StatusPage, troubles
 from exporter.web.templating import ago, environment, instant, size, source_state
@@ -60,10 +60,10 @@ class Outline(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def rendered(status: Status, pages: Pages | None = None) -> Outline:
+def rendered(status: Status, pages: PageData | None = None) -> Outline:
     """Render a status page and read it back."""
     page = StatusPage(environment(lambda name: f"/static/{name}"))
-    return Outline(page.render(status, pages or Pages()))
+    return Outline(page.render(status, pages or PageData()))
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_an_alert_about_the_agent_is_a_trouble(alert: FiringAlert, trouble: list
     assert troubles(a_status(), [alert, alert]) == named + trouble
 
 
-def aged(*ages: float | None) -> Pages:
+def aged(*ages: float | None) -> PageData:
     """Return pages of workbooks of these ages in hours, under 12 and 24 hours of SLA."""
     estate = [
         an_asset(asset_id=f"w-{number}", last_refresh_at=None if age is None else AT - timedelta(hours=age))
@@ -340,7 +340,7 @@ def aged(*ages: float | None) -> Pages:
         (some_pages([]), "No asset has an SLA.", "idle"),
     ],
 )
-def test_assets_past_their_sla_have_a_verdict_of_their_own(pages: Pages, text: str, colour: str) -> None:
+def test_assets_past_their_sla_have_a_verdict_of_their_own(pages: PageData, text: str, colour: str) -> None:
     """How many assets are past their SLA, and of how many that is unknown, stands apart from the agent's health."""
     outline = rendered(healthy(), pages)
     assert "The agent is healthy." in outline.text
@@ -353,7 +353,7 @@ def test_green_is_of_a_healthy_agent_alone() -> None:
     down = SourceStatus("repository", up=False, tried_at=NOW)
     assert verdicts(rendered(healthy(sources=(down,)), aged(1))) == ["bad", "idle"]
     assert verdicts(rendered(healthy(sources=(SourceStatus("repository"),)), aged(1))) == ["idle", "idle"]
-    unknown = rendered(healthy(), Pages())
+    unknown = rendered(healthy(), PageData())
     assert verdicts(unknown) == ["good"]
     assert "Nothing is known of assets now." in unknown.text
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.exposition.pages import Pages
+from exporter.pagedata.builder import PageData
 from exporter.status import SourceStatus
 from exporter.web.application import application
 from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
@@ -18,7 +18,7 @@ ONLY_A_REPOSITORY = "The agent reads requests only from the repository of Tablea
 DAY = 86_400.0
 
 
-def shown(pages: Pages, path: str, sources: Sequence[str] = ("repository",)) -> str:
+def shown(pages: PageData, path: str, sources: Sequence[str] = ("repository",)) -> str:
     """Return what a path answers where these sources are polled and answer."""
     polled = tuple(SourceStatus(name, True, tried_at=NOW, answered_at=NOW) for name in sources)
     answer = ask(application(FakeEndpoint(pages_shown=pages, shown=replace(a_status(), sources=polled))), "GET", path)
@@ -31,17 +31,17 @@ def notices(page: str) -> list[str]:
     return re.findall(r'<p class="notice[^"]*">([^<]*)</p>', page)
 
 
-def known_for(days: float) -> Pages:
+def known_for(days: float) -> PageData:
     """Return pages of a history that has counted openings for so many days."""
     pages = some_pages()
-    assert pages.use is not None
-    return replace(pages, use=replace(pages.use, loads_since=NOW - days * DAY))
+    assert pages.usage is not None
+    return replace(pages, usage=replace(pages.usage, loads_since=NOW - days * DAY))
 
 
 @pytest.mark.parametrize("of_content", LISTS)
 def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
     """Where requests are not archived, no content is listed, neither as opened nor as unused: one sentence says so."""
-    pages = some_pages(watched=EVERYTHING - {"http_requests"})
+    pages = some_pages(watched=EVERYTHING - {"requests"})
     page = shown(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
     assert notice.startswith("The collector http_requests is switched off")
@@ -94,8 +94,8 @@ def test_unused_as_soon_as_it_is_known() -> None:
 def test_no_opening_was_ever_seen() -> None:
     """Where nobody knows since when openings are known, nothing is called unused."""
     pages = some_pages()
-    assert pages.use is not None
-    pages = replace(pages, use=replace(pages.use, loads_since=None))
+    assert pages.usage is not None
+    pages = replace(pages, usage=replace(pages.usage, loads_since=None))
     assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opening has been seen yet")
     assert shown(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
 
@@ -117,7 +117,7 @@ def test_a_list_has_its_age() -> None:
     """What was counted some time ago says so."""
     pages = known_for(30)
     assert pages.content is not None
-    pages = replace(pages, content=replace(pages.content, asked_at=NOW - 7200))
+    pages = replace(pages, content=replace(pages.content, queried_at=NOW - 7200))
     assert "Counted 2 h ago." in shown(pages, "/usage")
 
 
@@ -134,6 +134,6 @@ def test_a_list_has_its_age() -> None:
 def test_what_came_later_is_missing(interval: float | None, age: float, late: bool) -> None:
     """What was counted is late after three exact intervals as they are kept, and never before half an hour."""
     pages = some_pages()
-    assert pages.use is not None
-    pages = replace(pages, exact_interval=interval, use=replace(pages.use, counted_at=NOW - age))
+    assert pages.usage is not None
+    pages = replace(pages, exact_interval=interval, usage=replace(pages.usage, counted_at=NOW - age))
     assert ("what came later is missing" in shown(pages, "/usage")) == late

@@ -1,6 +1,6 @@
 """Assets: how fresh the data of each workbook, published data source and flow is, and its SLA."""
 
-from exporter.collector import Collector, State
+from exporter.collector import Collector, State, StateFromRest, StateHistory
 from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.history_sql import LAST_REFRESHES, REFRESH_INTERVALS
 from exporter.collectors.assets.merging import merge
@@ -20,12 +20,9 @@ COLLECTOR = Collector(
             SQL,
             FAMILIES,
             expose,
-            learns=REFRESH_INTERVALS,
-            recalls=LAST_REFRESHES,
-            inventoried=assets_of,
-            remembers=known_refreshes,
-            merge=merge,
-            judge=judge,
+            history=StateHistory(context_sql=REFRESH_INTERVALS, page="assets", page_sql=LAST_REFRESHES),
+            rest=StateFromRest(assets_of, known_refreshes, merge),
+            audit=judge,
         ),
     ),
 )

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from exporter.collector import Promises
 from exporter.collectors._arrow import texts
+from exporter.freshness import Promises
 from exporter.inventory import TAG_SEPARATOR
 
 if TYPE_CHECKING:

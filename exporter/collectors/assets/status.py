@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collector import Promises
 from exporter.collectors._arrow import MICROSECONDS, Instants, instants, texts
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.assets.sla import sla_hours
+from exporter.freshness import Promises
 
 HEALTHY, WARNING, CRITICAL, LIVE, UNKNOWN = STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 """The statuses of an asset. Unknown: it has data, and the time of its refresh is unknown."""

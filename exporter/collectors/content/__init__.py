@@ -1,6 +1,6 @@
 """Content of each site, kept by day, so that a name can be found after its asset was deleted."""
 
-from exporter.collector import Collector, State
+from exporter.collector import Collector, State, StateHistory
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 from exporter.collectors.content.datasources import (
     DATA_CONNECTIONS,
@@ -30,8 +30,8 @@ COLLECTOR = Collector(
     "content",
     "Sites, projects, workbooks, views, data sources, extracts, connections and flows.",
     states=(
-        State(Site, (SITES,), SITES_SQL, kept_in="sites"),
-        State(Project, (PROJECTS,), PROJECTS_SQL, COUNTED, counting("project"), "exact", "projects"),
+        State(Site, (SITES,), SITES_SQL, history=StateHistory("sites")),
+        State(Project, (PROJECTS,), PROJECTS_SQL, COUNTED, counting("project"), "exact", StateHistory("projects")),
         State(
             Workbook,
             (WORKBOOKS, *PLACED),
@@ -39,9 +39,7 @@ COLLECTOR = Collector(
             MEASURED,
             counting("workbook"),
             "exact",
-            "workbooks",
-            recalls=WORKBOOKS_RECALL,
-            recalls_seconds=RECALLED_SECONDS,
+            StateHistory("workbooks", page="workbooks", page_sql=WORKBOOKS_RECALL, page_seconds=RECALLED_SECONDS),
         ),
         State(
             View,
@@ -50,9 +48,7 @@ COLLECTOR = Collector(
             COUNTED,
             counting("view"),
             "exact",
-            "views",
-            recalls=VIEWS_RECALL,
-            recalls_seconds=RECALLED_SECONDS,
+            StateHistory("views", page="views", page_sql=VIEWS_RECALL, page_seconds=RECALLED_SECONDS),
         ),
         State(
             Datasource,
@@ -61,10 +57,16 @@ COLLECTOR = Collector(
             MEASURED,
             counting("datasource"),
             "exact",
-            "datasources",
+            StateHistory("datasources"),
         ),
-        State(Extract, (EXTRACTS, *EXTRACT_OWNERS), EXTRACTS_SQL, every="exact", kept_in="extracts"),
-        State(DataConnection, (DATA_CONNECTIONS,), DATA_CONNECTIONS_SQL, every="exact", kept_in="data_connections"),
+        State(Extract, (EXTRACTS, *EXTRACT_OWNERS), EXTRACTS_SQL, every="exact", history=StateHistory("extracts")),
+        State(
+            DataConnection,
+            (DATA_CONNECTIONS,),
+            DATA_CONNECTIONS_SQL,
+            every="exact",
+            history=StateHistory("data_connections"),
+        ),
         State(Flow, (FLOWS,), FLOWS_SQL, MEASURED, counting("flow"), "exact"),
     ),
 )

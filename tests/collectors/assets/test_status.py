@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from exporter.collector import Context, Promises
+from exporter.collector import Context
 from exporter.collectors.assets import COLLECTOR
 from exporter.collectors.assets.status import SCHEMA, STATUSES, judge
 from exporter.config.freshness import SlaRule
-from exporter.freshness import sla_lookup
+from exporter.freshness import Promises, sla_lookup
 from tests.collectors.assets.test_metrics import NOON, assets
 from tests.collectors.repositories import SITES, samples
 

@@ -1,0 +1,167 @@
+"""Annotations of alerts: summary, description, runbook and dashboard.
+
+Of assets also the owner, the owners of workbooks downstream, and Tableau's error message of the failed refresh.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from urllib.parse import urlencode
+
+import numpy as np
+
+from exporter.alerting.notification import Pairs, bounded_annotations
+from exporter.alerting.owners import AssetKey, Owners
+from exporter.alerting.rules import Rule
+from exporter.alerting.snapshot import Assets
+from exporter.texts import one_line, span
+
+MAX_ERROR = 1000
+OF_EXTRACTS = {"job": "list of refresh jobs", "metadata": "Metadata API"}
+ASSET_SOURCES: Mapping[str, Mapping[str, str]] = {
+    "workbook": OF_EXTRACTS,
+    "datasource": OF_EXTRACTS,
+    "flow": {"flow_run": "list of flow runs"},
+}
+"""The freshness sources of each type of asset, in their order, and their names in texts."""
+_PLACE = re.compile(r"{(\w+)[^{}]*}")
+
+
+@dataclass(frozen=True)
+class AssetContext:
+    """The assets at one instant: as the rules have them, and their owners.
+
+    ``silent`` are the freshness sources that were not read for too long, and since when (Unix seconds).
+    """
+
+    assets: Assets | None = None
+    owners: Owners = field(default_factory=Owners)
+    silent: Mapping[Pairs, float] = field(default_factory=dict)
+
+    @cached_property
+    def _seen(self) -> Mapping[AssetKey, int]:
+        if self.assets is None:
+            return {}
+        site, _, asset_type, asset_id, *_ = self.assets.labels
+        return {key: row for row, key in enumerate(zip(site, asset_type, asset_id, strict=True))}
+
+    def sla(self, key: AssetKey) -> dict[str, float]:
+        """Return the SLA of an asset in hours, by severity."""
+        row = self._seen.get(key)
+        if row is None or self.assets is None:
+            return {}
+        tiers = {"critical": self.assets.critical[row], "warning": self.assets.warning[row]}
+        return {severity: float(hours) for severity, hours in tiers.items() if not np.isnan(hours)}
+
+    def silent_sources(self, key: AssetKey) -> Iterator[tuple[str, float]]:
+        """Yield name and last success of the silent sources that an asset's age depends on.
+
+        None where the repository has the age.
+        """
+        row = self._seen.get(key)
+        if row is not None and self.assets is not None and self.assets.freshness_sources[row] == "repository":
+            return
+        site, asset_type, _ = key
+        for source, called in ASSET_SOURCES.get(asset_type, {}).items():
+            if (at := self.silent.get((("site", site), ("source", source)))) is not None:
+                yield called, at
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """Makes annotations; ``errors`` are Tableau's messages of failed refreshes.
+
+    ``runbook_url`` is the address of the runbooks, ``dashboard_url`` that of Grafana, where configured.
+    """
+
+    known: AssetContext
+    errors: Mapping[AssetKey, str] = field(default_factory=dict)
+    runbook_url: str | None = None
+    dashboard_url: str | None = None
+
+    def annotations(self, rule: Rule, labels: Pairs, value: float) -> dict[str, str]:
+        """Return the annotations of an alert."""
+        of = dict(labels)
+        error_text = self._of_asset(of, value) if rule.about_asset else {}
+        words = _Placeholders(
+            of | _figures(value) | {"owner": error_text.get("owner") or of.get("content_owner", "unknown")},
+            {
+                "promises": lambda: _sla_text(self.known.sla(asset_key(of))),
+                "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
+            },
+        )
+        runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
+        dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
+        texts = {"summary": rule.summary.format_map(words), "description": rule.description.format_map(words)}
+        return bounded_annotations(texts | error_text | runbook | dashboard)
+
+    def _of_asset(self, labels: Mapping[str, str], value: float) -> dict[str, str]:
+        key, known = asset_key(labels), self.known
+        owner = known.owners.owner(key)
+        error_text = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
+        if labels["alertname"] == "TableauAssetStale":
+            promised = known.sla(key).get(labels["severity"])
+            error_text |= {"hours": f"{value:.1f}", "promised": "" if promised is None else f"{promised:g}"}
+        error_text["downstream"], error_text["downstream_owners"] = known.owners.users(key)
+        return {name: text for name, text in error_text.items() if text}
+
+
+def runbook_of(runbook_url: str | None, alert: str) -> str:
+    """Return the address of an alert's runbook; empty where none is configured."""
+    return f"{runbook_url}/{alert}.md" if runbook_url else ""
+
+
+def _dashboard(rule: Rule, labels: Mapping[str, str]) -> str:
+    """Return the path of the dashboard of an alert, as in the Prometheus rules."""
+    if not rule.chosen:
+        return "/d/tableau-agent"
+    return f"/d/tableau-freshness?{urlencode({f'var-{name}': labels.get(name, '') for name in rule.chosen})}"
+
+
+def summary_alone(rule: Rule, labels: Pairs) -> dict[str, str]:
+    """Return the summary alone, which cannot fail."""
+    of = dict(labels)
+    return bounded_annotations({"summary": _PLACE.sub(lambda found: of.get(found[1], ""), rule.summary)})
+
+
+def asset_key(labels: Mapping[str, str]) -> AssetKey:
+    """Return the key of an asset."""
+    return labels.get("site", ""), labels.get("asset_type", ""), labels.get("asset_id", "")
+
+
+def error_text(notes: str) -> str:
+    """Return Tableau's error message in one line of bounded length."""
+    return one_line(notes)[:MAX_ERROR]
+
+
+class _Placeholders(dict[str, str]):
+    """Values of placeholders in a text; unknown ones are empty, expensive ones are computed when used."""
+
+    def __init__(self, words: Mapping[str, str], costly: Mapping[str, Callable[[], str]]) -> None:
+        super().__init__(words)
+        self._costly = costly
+
+    def __missing__(self, name: str) -> str:
+        return self._costly[name]() if name in self._costly else ""
+
+
+def _figures(value: float) -> dict[str, str]:
+    return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value)}
+
+
+def _sla_text(promised: Mapping[str, float]) -> str:
+    hours = {
+        severity: f"{promised[severity]:g}" if severity in promised else "no" for severity in ("critical", "warning")
+    }
+    return f"{hours['critical']} hours (critical) and {hours['warning']} hours (warning)"
+
+
+def _silent(site: str, sources: Iterator[tuple[str, float]]) -> str:
+    """Return a sentence for each silent source, with a space before it."""
+    return "".join(
+        f" The {called} of the site {site} has not been read completely since"
+        f" {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC: the data may be fresher than this."
+        for called, at in sources
+    )

@@ -1,0 +1,60 @@
+"""What the history shows: its counters and histograms as blocks, its people as windows, its marks as gauges."""
+
+from collections.abc import Iterator, Mapping
+from heapq import nlargest
+
+from exporter import agent_families as families
+from exporter.collector import Collector
+from exporter.exposition.state_store import AnyBlock
+from exporter.history.totals import Totals
+from exporter.metrics import Block, Family, HistogramBlock, Labels, single
+
+MODES = ("fast", "exact", "full")
+
+
+def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_bytes: int | None) -> Iterator[AnyBlock]:
+    """Yield the blocks of everything that the history counts."""
+    for collector in collectors.values():
+        folds = (*(collector.events.folds if collector.events else ()), *collector.folds)
+        for fold in folds:
+            if fold.family.type == "histogram":
+                yield _histogram(fold.family, totals, fold.busiest)
+            else:
+                yield _counter(fold.family, totals, fold.busiest)
+    yield _counter(families.HISTORY_ROWS, totals)
+    tables = [collector.events.table for collector in collectors.values() if collector.events]
+    pruned = [int(totals.counter(families.HISTORY_PRUNED.name, table)) for table in tables]
+    yield Block(families.HISTORY_PRUNED, Labels(("table",), [tables]), pruned)
+    kinds = list(families.INCIDENT_KINDS)
+    counts = [int(totals.counter(families.INCIDENTS.name, kind)) for kind in kinds]
+    yield Block(families.INCIDENTS, Labels(("kind",), [kinds]), counts)
+    yield single(families.POSSIBLY_LOST, int(totals.counter(families.POSSIBLY_LOST.name)))
+    polled = {mode: totals.marks.get(f"poll:{mode}") for mode in MODES}
+    yield Block(families.HISTORY_LAST_POLL, Labels(("mode",), [list(polled)]), list(polled.values()))
+    yield single(families.HISTORY_NEWEST, totals.marks.get("newest"))
+    yield single(families.HISTORY_OLDEST, totals.marks.get("oldest"))
+    yield single(families.FILE_BYTES, file_bytes)
+
+
+def _counter(family: Family, totals: Totals, busiest: int | None = None) -> Block:
+    rows = totals.counters.get(family.name, [])
+    if busiest is not None:
+        rows = nlargest(busiest, rows, key=lambda row: (row[1], row[0]))
+    columns = [list(column) for column in zip(*(labels for labels, _ in rows), strict=True)] or [
+        [] for _ in family.labels
+    ]
+    return Block(
+        family, Labels(family.labels, columns), [int(value) if value.is_integer() else value for _, value in rows]
+    )
+
+
+def _histogram(family: Family, totals: Totals, busiest: int | None) -> HistogramBlock:
+    rows = totals.histograms.get(family.name, {})
+    if busiest is not None:
+        most = nlargest(busiest, rows, key=lambda labels: (sum(count for count, _ in rows[labels].values()), labels))
+        rows = {labels: rows[labels] for labels in most}
+    bounds = (*family.buckets, float("inf"))
+    counts = [[found.get(bound, (0, 0.0))[0] for bound in bounds] for found in rows.values()]
+    sums = [sum(seconds for _, seconds in found.values()) for found in rows.values()]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in family.labels]
+    return HistogramBlock(family, Labels(family.labels, columns), counts, sums)

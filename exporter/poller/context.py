@@ -1,0 +1,75 @@
+"""What the pollers of all sources share, and the steps that each of them does at the end of a poll."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.collector import Collector, State, StateKey
+from exporter.exposition.history_metrics import archived_blocks
+from exporter.exposition.state_store import StateStore
+from exporter.freshness import Promises
+from exporter.history.history import History
+from exporter.history.schema import REQUESTS
+from exporter.history.writer import Writer
+from exporter.metrics import Block
+from exporter.pagedata.answers import PageAnswers
+from exporter.poller.merged_state import MergedState
+from exporter.status import ArchiveStatus
+
+
+def no_sla(_asset: Mapping[str, object]) -> tuple[None, None]:
+    """Return no SLA for any asset."""
+    return None, None
+
+
+@dataclass(frozen=True)
+class PollContext:
+    """``clock`` gives Unix seconds; ``on_change`` is called when there is something new to publish."""
+
+    history: History
+    collectors: Mapping[str, Collector]
+    store: StateStore
+    clock: Callable[[], float]
+    promises: Promises = no_sla
+    merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
+    on_change: Callable[[], None] = lambda: None
+    answers: PageAnswers = field(default_factory=PageAnswers)
+
+    def state(self, key: StateKey) -> State:
+        """Return a state of a collector."""
+        return self.collectors[key[0]].states[key[1]]
+
+
+def publish_archive(context: PollContext, more: Iterable[Block] = ()) -> None:
+    """Publish the metrics of the history, and more about its source; nothing before the file was read once."""
+    history = context.history
+    if history.known:
+        blocks = archived_blocks(history.totals, context.collectors, history.file.bytes)
+        context.store.set_archive([*blocks, *more], _archive_status(history))
+
+
+def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
+    """Write the freshness of the assets of all sources to the audit table (Unix seconds)."""
+    # An asset that only one of two sources knows would be a change as soon as the other source answers.
+    if not context.store.status.all_tried():
+        return
+    for key, merged in context.merged_states.items():
+        to_audit, rows = context.state(key).audit, merged.rows(now)
+        if to_audit is not None and rows is not None:
+            writer.audit(to_audit(rows, context.promises, now))
+
+
+def _archive_status(history: History) -> ArchiveStatus:
+    totals, file = history.totals, history.file
+    position = history.positions.get(REQUESTS)
+    return ArchiveStatus(
+        str(file.path),
+        file.bytes,
+        int(totals.counter(HISTORY_ROWS.name, REQUESTS)),
+        totals.open_requests,
+        totals.marks.get("oldest"),
+        totals.marks.get("newest"),
+        position.horizon if position else None,
+        int(totals.counter(POSSIBLY_LOST.name)),
+        tuple((labels[0], int(count)) for labels, count in totals.counters.get(INCIDENTS.name, ())),
+    )

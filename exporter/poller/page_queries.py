@@ -1,0 +1,103 @@
+"""Queries to the history for the web pages, after a poll has archived its rows; their answers go to the page data.
+
+Each query has a transaction of its own. One that fails costs the pages its answer and the archive nothing: the previous
+answer stays, with its age.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+import pyarrow as pa
+import structlog
+
+from exporter.collector import StateKey, counts_people, requests_collector
+from exporter.errors import HistoryBusy, HistoryError
+from exporter.history.totals import instant
+from exporter.history.writer import Writer
+from exporter.log_once import LogOnce
+from exporter.pagedata.answers import HistoryAnswer, usage_of
+from exporter.poller.context import PollContext
+from exporter.poller.schedule import Due
+
+log = structlog.get_logger()
+
+FORGET_SECONDS = 3600.0
+BUSY = "the file"
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class PageQueries:
+    """Runs the queries of one source; each is repeated when its answer is too old."""
+
+    source: str
+    context: PollContext
+    _due: dict[StateKey, Due] = field(default_factory=dict)
+    _forget_due: Due = field(default_factory=lambda: Due(FORGET_SECONDS))
+    _failures: LogOnce = field(default_factory=LogOnce)
+
+    def forget(self, now: float, source_at: datetime | None, *, exact: bool) -> None:
+        """Delete usage that no page shows any more: at each exact poll, and hourly where the source is down."""
+        if not (exact and source_at) and not self._forget_due.at(now):
+            return
+        try:
+            self._query("people_by_hour", now, lambda writer: writer.forget_use(source_at))
+        except HistoryBusy as error:
+            self._log("people_by_hour", error)
+        else:
+            self._forget_due.done_at = now
+
+    def run(self, states: Mapping[StateKey, pa.Table], sites: Mapping[int, str], now: float) -> None:
+        """Run the queries that are due about these states and about usage; ``sites`` are labels by number."""
+        try:
+            while self._query("views_by_day", now, Writer.sum_up_views):
+                pass
+            for key, rows in states.items():
+                self._query_state(key, rows, sites, now)
+            # One source is enough for what is not about its rows.
+            if self.source == "repository" and requests_collector(self.context.collectors):
+                self._query_usage(sites, now)
+        except HistoryBusy as error:
+            # Whoever holds the file will hold it for the next query too.
+            self._log(BUSY, error)
+
+    def _query_state(self, key: StateKey, rows: pa.Table, sites: Mapping[int, str], now: float) -> None:
+        history = self.context.state(key).history
+        due = self._due.setdefault(key, Due(history.page_seconds))
+        if history.page is None or history.page_sql is None or not due.at(now):
+            return
+        sql = history.page_sql
+        answer = self._query(history.page, now, lambda writer: writer.recall(sql, rows))
+        if answer is not None:
+            due.done_at = now
+            self.context.answers.set(key[0], history.page, self.source, HistoryAnswer(answer, now, dict(sites)))
+
+    def _query_usage(self, sites: Mapping[int, str], now: float) -> None:
+        used = self._query("usage", now, partial(Writer.use, with_people=counts_people(self.context.collectors)))
+        if used is not None:
+            since = used.loads_since.replace(tzinfo=UTC).timestamp() if used.loads_since else None
+            self.context.answers.set_usage(usage_of(used.requests, used.people, sites, now, since))
+
+    def _query(self, name: str, now: float, query: Callable[[Writer], Answer]) -> Answer | None:
+        """Return the answer; None where the query fails, which is logged once. Raises HistoryBusy."""
+        try:
+            with self.context.history.asking(instant(now)) as writer:
+                answer = query(writer)
+        except HistoryBusy:
+            raise
+        except HistoryError as error:
+            self._log(name, error)
+            return None
+        for subject in (name, BUSY):
+            self._failures.is_over(subject)
+        return answer
+
+    def _log(self, name: str, error: HistoryError) -> None:
+        # The error itself changes from one time to the next, as the amount of memory that is missing.
+        if self._failures.is_new(name):
+            # A file that is held keeps the next poll from writing too, which logs it.
+            write = log.debug if isinstance(error, HistoryBusy) else log.warning
+            write("history query for web pages failed", query=name, error=str(error))

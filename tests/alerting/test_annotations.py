@@ -1,0 +1,95 @@
+"""What the agent says of an alert about an asset while a freshness source of its site is silent."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from exporter import agent_families as families
+from exporter.alerting import conditions
+from exporter.alerting.annotations import Annotator, AssetContext
+from exporter.alerting.rules import RULES, Rule
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import ASSET, MetricSnapshot, SourceStates
+from exporter.collectors.assets import metrics as assets
+from exporter.metrics import Block, Labels
+from tests.alerting.rig import NOW
+
+HOUR = 3600.0
+# 2023-11-14 22:13 UTC is now.
+METADATA = "The Metadata API of the site default has not been read completely since 2023-11-14 17:13 UTC:"
+JOBS = "The list of refresh jobs of the site default has not been read completely since 2023-11-14 16:13 UTC:"
+FLOW_RUNS = "The list of flow runs of the site default has not been read completely since 2023-11-14 18:13 UTC:"
+BUT = "the data may be fresher than this."
+HOURS = {"metadata": 5.0, "job": 6.0, "flow_run": 4.0, "task": 9.0}
+AGEING = [rule for rule in RULES if "{silent}" in rule.description]
+
+
+def known(
+    silent_hours: Mapping[str, float], asset_type: str = "workbook", freshness_source: str = "metadata"
+) -> AssetContext:
+    """Return what is known of one asset of the site default whose sources were read so many hours ago."""
+    labels = ("default", "Finance", asset_type, "luid-1", "Month End", "priya", "extract", freshness_source)
+    sites = ["default"] * len(silent_hours) + ["marketing"] * len(HOURS)
+    hours = [*silent_hours.values(), *HOURS.values()]
+    blocks = [
+        Block(assets.INFO, Labels(assets.INFO.labels, [[label] for label in labels]), [1]),
+        Block(
+            families.FRESHNESS_SOURCE_LAST_SUCCESS,
+            Labels(("site", "source"), [sites, [*silent_hours, *HOURS]]),
+            [NOW - ago * HOUR for ago in hours],
+        ),
+    ]
+    view = MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())
+    return AssetContext(view.assets, silent=conditions.silent_sources(view))
+
+
+def described(rule: Rule, known: AssetContext, asset_type: str = "workbook") -> str:
+    """Return the description of an alert about the asset."""
+    of = dict(zip(ASSET, ("default", "Finance", asset_type, "luid-1", "Month End", "priya"), strict=True))
+    labels = of | {"alertname": rule.alert, "severity": rule.severity}
+    return Annotator(known).annotations(rule, tuple(labels.items()), 60.0)["description"]
+
+
+def test_alerts_that_speak_of_age() -> None:
+    """Each alert of an asset that depends on a refresh being seen names the silent sources; no other does."""
+    assert {rule.alert for rule in AGEING} == {
+        "TableauAssetStale",
+        "TableauAssetRefreshLate",
+        "TableauAssetRefreshUnusuallyLate",
+        "TableauAssetRefreshChangedNothing",
+    }
+
+
+@pytest.mark.parametrize("rule", AGEING, ids=lambda rule: rule.name)
+def test_a_silent_source_is_named(rule: Rule) -> None:
+    """With its site and since when, in the midst of the description; one that was read in time is not."""
+    text = described(rule, known({"metadata": 5.0, "job": 2.9}))
+    assert f". {METADATA} {BUT} " in text
+    assert "refresh jobs" not in text
+    assert described(rule, known({"metadata": 0.1, "job": 0.1})) == text.replace(f" {METADATA} {BUT}", "")
+
+
+@pytest.mark.parametrize(
+    ("asset_type", "named"),
+    [
+        ("workbook", f" {JOBS} {BUT} {METADATA} {BUT} "),
+        ("datasource", f" {JOBS} {BUT} {METADATA} {BUT} "),
+        ("flow", f" {FLOW_RUNS} {BUT} "),
+        ("another", " "),
+    ],
+)
+def test_sources_that_know_the_age(asset_type: str, named: str) -> None:
+    """Only those are named that know how old the data of this type of asset is, in their order."""
+    text = described(AGEING[0], known(HOURS, asset_type), asset_type)
+    assert f"no hours (warning).{named}The refresh fails" in text
+
+
+def test_an_age_from_the_repository() -> None:
+    """The age that the repository knows does not depend on a silent source."""
+    assert BUT not in described(AGEING[0], known(HOURS, freshness_source="repository"))
+    assert BUT in described(AGEING[0], known(HOURS, freshness_source="job"))
+
+
+def test_an_asset_that_is_not_listed_any_more() -> None:
+    """Its alert, which stays as it is, names the silent sources too."""
+    assert METADATA in described(AGEING[0], AssetContext(silent=known(HOURS).silent))

@@ -1,0 +1,503 @@
+"""Looking, writing and telling, by an injected clock: the history is real, and so is the way over HTTP."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from exporter.collectors.assets.samples import DUE
+from structlog.testing import capture_logs
+
+from exporter.alerting import conditions
+from exporter.alerting.evaluator import NotificationOptions
+from exporter.alerting.notification import Pairs
+from exporter.alerting.rules import RULES, Rule
+from exporter.alerting.sample_window import SampleWindow
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates
+from exporter.alerting.states import LATER_SECONDS
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.history import alerting as alert_tables
+from exporter.history.file import Limits
+from exporter.history.writer import Writer
+from exporter.metrics import Block, Labels
+from tests.alerting.receiver import RecordingAlertmanager
+from tests.alerting.rig import Rig
+
+BOOK: Pairs = (("asset_id", "luid-1"), ("asset_name", "Month End"), ("asset_type", "workbook"), ("site", "default"))
+SENT, FAILED = "tableau_notifications_sent_total", "tableau_notifications_failed_total"
+FIRING = "tableau_notifications_firing"
+MINUTE = 60.0
+
+
+class Said:
+    """A rule whose condition a test says."""
+
+    def __init__(self) -> None:
+        self.firing_series: dict[Pairs, float] = {}
+        self.fails = False
+        self.rule = self.saying("{span}")
+
+    def saying(self, description: str) -> Rule:
+        """Return the rule with another description."""
+        name = "TableauAssetRefreshLate"
+        return Rule(name, "warning", 5 * MINUTE, self.find, "{asset_name} is late.", description, 5 * MINUTE)
+
+    def find(self, _view: MetricSnapshot) -> RuleResult:
+        """Return what holds now."""
+        if self.fails:
+            raise ZeroDivisionError
+        return RuleResult(dict(self.firing_series))
+
+
+@pytest.fixture
+def said() -> Said:
+    """A condition that does not hold yet."""
+    return Said()
+
+
+@pytest.fixture
+def receivers() -> Iterator[list[RecordingAlertmanager]]:
+    """Three Alertmanagers."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(RecordingAlertmanager()) for _ in range(3)]
+
+
+@pytest.fixture
+def rig(tmp_path: Path, receivers: list[RecordingAlertmanager], said: Said) -> Rig:
+    """A notifier that tells the three."""
+    rig = Rig(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
+    for receiver in receivers:
+        receiver.clock = lambda: rig.now
+    return rig
+
+
+def fire(rig: Rig, said: Said) -> None:
+    """Let the alert fire."""
+    said.firing_series = {BOOK: 7200.0}
+    rig.go(5 * MINUTE + 15)
+
+
+def end(rig: Rig, said: Said) -> None:
+    """Let it end."""
+    said.firing_series = {}
+    rig.go(5 * MINUTE + LATER_SECONDS + 15)
+
+
+def test_all_are_told_and_again_every_minute(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """Each Alertmanager is told when it fires, each minute again, and how long to believe it: four minutes."""
+    fire(rig, said)
+    begun = rig.now
+    rig.go(10 * MINUTE)
+    for receiver in receivers:
+        assert len(receiver.told) == 11
+        assert {told.starts_at for told in receiver.told} == {begun}
+        assert receiver.told[-1].ends_at == rig.now + 240
+    assert rig.value(FIRING) == 1
+
+
+def test_the_end_is_told_for_a_quarter_of_an_hour(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """It is told with the instant at which it ended, each minute also after it was taken; then the history forgets it.
+
+    An Alertmanager that is restarted after it took the end, and before it told people, has lost it.
+    """
+    fire(rig, said)
+    fired = rig.now
+    end(rig, said)
+    rig.go(20 * MINUTE)
+    for receiver in receivers:
+        assert len(receiver.ends) == 15
+        assert {(told.starts_at, told.ends_at) for told in receiver.ends} == {(fired, fired + 15)}
+    assert rig.kept() == []
+    assert rig.value(FIRING) == 0
+
+
+def test_an_end_is_not_told_while_it_may_fire_again(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
+) -> None:
+    """What is pending again may fire by Prometheus' word a moment before the agent's: no end is told in between."""
+    fire(rig, said)
+    end(rig, said)
+    rig.go(MINUTE)
+    for receiver in receivers:
+        receiver.told.clear()
+    said.firing_series = {BOOK: 7300.0}
+    rig.go(10 * MINUTE)
+    for receiver in receivers:
+        assert receiver.told
+        assert not receiver.ends
+
+
+@pytest.mark.parametrize("name", ["w" * 5000, "lone \udcff surrogate"])
+def test_a_name_of_any_length_is_one_alert(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], name: str
+) -> None:
+    """A label that is cut, or that cannot be encoded, is the same alert after a restart: it fires on."""
+    labels = Labels(DUE.labels, [[value] for value in ("default", "Finance", "workbook", "luid-1", name)])
+    block = Block(DUE, labels, [rig.now])
+    view = MetricSnapshot([block], rig.now, rig.store.past, SourceStates())
+    ((pairs, _),) = view.samples(DUE)
+    said.firing_series = {pairs: 7200.0}
+    rig.go(5 * MINUTE + 15)
+    fired = rig.now
+    rig.restart()
+    rig.go(20 * MINUTE)
+    for receiver in receivers:
+        assert not receiver.ends
+        assert {told.starts_at for told in receiver.told} == {fired}
+
+
+def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
+) -> None:
+    """Until every source was tried it is not known what does not hold any more, however long that takes."""
+    fire(rig, said)
+    rig.restart()
+    said.firing_series = {}
+    rig.sources = lambda: SourceStates(awaited=True)
+    rig.go(30 * MINUTE)
+    assert len(receivers[0].open_at(rig.now)) == 1
+    rig.sources = SourceStates
+    end(rig, said)
+    assert receivers[0].ends
+
+
+def test_a_dead_one_delays_no_other(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """Two are told as if the third were there; it is told all that lasts when it comes back."""
+    receivers[0].answers = False
+    fire(rig, said)
+    assert [len(receiver.told) for receiver in receivers] == [0, 1, 1]
+    receivers[0].answers = True
+    rig.go(15)
+    assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 300, True)])
+def test_an_end_that_was_missed(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, told: bool, away: float, owed: bool
+) -> None:
+    """Who was told of an alert is told of its end hours later; who never was, for a quarter of an hour."""
+    receivers[0].answers = told
+    fire(rig, said)
+    receivers[0].answers = False
+    end(rig, said)
+    rig.go(away * MINUTE, MINUTE)
+    receivers[0].answers = True
+    rig.go(MINUTE)
+    assert bool(receivers[0].ends) == owed
+    assert all(receiver.ends for receiver in receivers[1:])
+
+
+def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """Pending goes on to wait, firing keeps the instant at which it began, an end is told by the next agent."""
+    said.firing_series = {BOOK: 7200.0}
+    rig.go(4 * MINUTE)
+    rig.restart()
+    rig.go(MINUTE + 15)
+    fired = rig.now
+    assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
+    rig.restart()
+    rig.step()
+    assert [len(receiver.told) for receiver in receivers] == [2, 2, 2]
+    assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
+    for receiver in receivers:
+        receiver.answers = False
+    end(rig, said)
+    rig.restart()
+    for receiver in receivers:
+        receiver.answers = True
+    rig.step()
+    assert all(receiver.ends for receiver in receivers)
+
+
+def test_what_is_told_was_written_before(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """An agent that is killed after it told goes on with what it told."""
+    said.firing_series = {BOOK: 7200.0}
+    rig.go(5 * MINUTE)
+    rig.now += 15
+    rig.rule_manager.step()
+    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+    assert not receivers[0].told
+
+
+def test_a_history_that_is_held_keeps_nobody_from_being_told(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
+) -> None:
+    """Somebody holds the file for long: alerts fire and end all the same, and are written when it is free."""
+    rig.step()
+    with duckdb.connect(str(rig.path)):
+        fire(rig, said)
+        assert len(receivers[0].told) == 1
+    rig.go(MINUTE + 15)
+    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+    assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+
+
+def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread of the agent is stuck with the file: alerts fire all the same, and are written when it is free."""
+    monkeypatch.setattr("exporter.alerting.store.TURN_SECONDS", 0.0)
+    rig.step()
+    taken, over = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        with rig.file.turn:
+            taken.set()
+            over.wait()
+
+    thread = threading.Thread(target=stuck, daemon=True)
+    thread.start()
+    taken.wait()
+    fire(rig, said)
+    assert len(receivers[0].told) == 1
+    over.set()
+    thread.join()
+    rig.go(MINUTE + 15)
+    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+
+
+def test_a_history_that_is_held_from_the_start(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """What the last agent left is taken up as soon as it can be read: the alert is the same."""
+    fire(rig, said)
+    fired = rig.now
+    rig.restart()
+    with duckdb.connect(str(rig.path)):
+        rig.go(MINUTE)
+    rig.go(MINUTE + 15)
+    assert {told.starts_at for told in receivers[0].told} == {fired}
+
+
+def test_a_rule_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """It keeps what fires and raises an alert of its own; when it works again, that ends."""
+    fire(rig, said)
+    said.fails = True
+    rig.go(30 * MINUTE)
+    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
+    assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
+    assert open_now["TableauAlertNotEvaluated"]["rule"] == said.rule.name
+    said.fails = False
+    rig.go(10 * MINUTE)
+    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
+
+
+@pytest.mark.parametrize("runbook_url", [None, "https://wiki.example.com/runbooks"])
+def test_a_page_leads_to_the_runbook_that_is_told(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], runbook_url: str | None
+) -> None:
+    """An alert on the pages has the runbook of its annotation, and none where the configuration names none."""
+    rig.options = NotificationOptions(runbook_url)
+    rig.reload()
+    fire(rig, said)
+    (shown,) = rig.firing
+    annotations = receivers[0].told[0].annotations
+    assert (shown.name, shown.severity) == ("TableauAssetRefreshLate", "warning")
+    assert shown.runbook_url == annotations.get("runbook_url", "")
+    assert shown.runbook_url == ("" if runbook_url is None else f"{runbook_url}/TableauAssetRefreshLate.md")
+
+
+def test_what_is_counted_survives(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """Each alert that is taken counts, and each that is not, by Alertmanager, also over a restart."""
+    receivers[1].answers = False
+    fire(rig, said)
+    rig.go(10 * MINUTE)
+    taken = rig.value(SENT, alertmanager=receivers[0].url)
+    assert taken is not None
+    assert taken >= 9
+    assert rig.value(SENT, alertmanager=receivers[1].url) == 0
+    failed = rig.value(FAILED, alertmanager=receivers[1].url)
+    assert failed is not None
+    assert 10 <= failed <= 11
+    rig.restart()
+    rig.step()
+    assert rig.value(SENT, alertmanager=receivers[0].url) == taken
+    assert rig.value(FAILED, alertmanager=receivers[1].url) == failed
+
+
+def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """A reload names others: those are told what fires, those that are gone are forgotten."""
+    rig.urls = rig.urls[:2]
+    rig.reload()
+    fire(rig, said)
+    rig.urls = [receivers[2].url]
+    rig.reload()
+    rig.step()
+    assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
+    end(rig, said)
+    assert receivers[2].ends
+    rig.go(15 * MINUTE)
+    assert rig.kept() == []
+
+
+def test_many_alerts_go_in_batches(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """A thousand assets are told in one look, each once."""
+    said.firing_series = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
+    rig.go(5 * MINUTE + 15)
+    for receiver in receivers:
+        assert len(receiver.told) == len({told.labels for told in receiver.told}) == 1000
+
+
+def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """It costs the description of that alert alone, and is said once."""
+    own = Rule("TableauArchivePurgeRisk", "critical", 0.0, lambda _view: RuleResult({(): 1.0}), "Soon.", "{span}")
+    rig.rules = [said.saying("{span:d}"), own]
+    rig.restart()
+    with capture_logs() as logs:
+        fire(rig, said)
+        rig.go(5 * MINUTE)
+    told = {one.name: one.annotations for one in receivers[0].told}
+    assert told["TableauAssetRefreshLate"] == {"summary": "Month End is late."}
+    assert told["TableauArchivePurgeRisk"] == {"summary": "Soon.", "description": "1.0 s"}
+    (line,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert line["event"] == "alert sent without annotations: unexpected error (bug)"
+    assert line["alert"] == said.rule.name
+
+
+def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """What fires is told on, an alert says that nothing can be evaluated, the log says it once; then all goes on."""
+    fire(rig, said)
+
+    def broken(_now: float) -> list[Block]:
+        raise ZeroDivisionError
+
+    shown, rig.blocks = rig.blocks, broken
+    with capture_logs() as logs:
+        rig.go(30 * MINUTE)
+    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
+    assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
+    assert open_now["TableauAlertNotEvaluated"]["rule"] == "any alert"
+    assert [entry["alert"] for entry in logs if entry["log_level"] == "error"] == ["any alert"]
+    rig.blocks = shown
+    rig.go(10 * MINUTE)
+    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
+
+
+def test_growth_that_cannot_be_remembered(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alerts that ask for no growth are looked for as ever."""
+
+    def broken(_past: SampleWindow, _view: MetricSnapshot) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(conditions, "take_up", broken)
+    fire(rig, said)
+    rig.go(MINUTE)
+    told = {(one.name, dict(one.labels).get("rule")) for one in receivers[0].told}
+    assert told == {
+        ("TableauAssetRefreshLate", None),
+        ("TableauAlertNotEvaluated", "what grew within an hour"),
+    }
+
+
+def test_a_write_that_fails_for_no_known_reason(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is new is told all the same."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(alert_tables, "replace", broken)
+    said.firing_series = {BOOK: 7200.0}
+    for _ in range(21):
+        rig.now += 15
+        with contextlib.suppress(ZeroDivisionError):
+            rig.rule_manager.step()
+        rig.rule_manager.notifiers[0].deliver()
+    assert len(receivers[0].told) == 1
+
+
+def test_tasks_that_are_no_numbers(rig: Rig, said: Said) -> None:
+    """What stands in the place of a task's number keeps nothing from being written."""
+    row = dict.fromkeys(ARROW_SCHEMA.names) | {"site": "default", "asset_type": "workbook", "asset_id": "luid-1"}
+    rows = pa.Table.from_pylist([row | {"task_ids": f"7,x,,²,{10**30}, 8"}], schema=ARROW_SCHEMA)
+    rig.assets = lambda _now: rows
+    fire(rig, said)
+    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+    assert rig.rule_manager.known.owners.tasks(("default", "workbook", "luid-1")) == [7, 8]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_no_error_is_told_after_a_reload_forbids_it(
+    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, held: bool
+) -> None:
+    """Not even once, and not while the file is held: what Tableau wrote may name people."""
+    fire(rig, said)
+    rig.store.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
+    rig.go(MINUTE)
+    assert receivers[0].told[-1].annotations["error"] == "login failed for anna"
+    before = len(receivers[0].told)
+    rig.options = NotificationOptions(include_errors=False)
+    rig.reload()
+    with duckdb.connect(str(rig.path)) if held else contextlib.nullcontext():
+        rig.go(3 * MINUTE)
+    told = receivers[0].told[before:]
+    assert len(told) >= 3
+    assert not [one for one in told if "error" in one.annotations]
+
+
+def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> None:
+    """After a restart too: whoever holds the file delays one look in a minute."""
+    fire(rig, said)
+    rig.restart()
+    tried = []
+    writing = rig.history.writing
+
+    def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Writer]:
+        tried.append(now)
+        return writing(now, wait_seconds=wait_seconds)
+
+    rig.history.writing = counted  # type: ignore[method-assign, assignment] # to count
+    with duckdb.connect(str(rig.path)):
+        rig.go(4 * MINUTE)
+    assert len(tried) == 4
+
+
+def test_what_is_not_written_is_shown(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+    """While nothing can be written, counters go on to grow; they do not fall when it can, nor after a restart."""
+    url = receivers[0].url
+    receivers[0].answers = False
+    fire(rig, said)
+    shown = []
+    rig.file.limits = Limits(free_bytes=10**18)
+    for _ in range(30):
+        rig.go(MINUTE)
+        shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
+    assert 29 <= shown[-1] <= 31
+    rig.file.limits = rig.limits
+    for _ in range(3):
+        rig.go(MINUTE)
+        shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
+    rig.reload()
+    rig.step()
+    shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
+    assert shown == sorted(shown)
+    rig.go(MINUTE + 15)
+    rig.restart()
+    receivers[0].answers = True
+    rig.step()
+    assert (rig.value(FAILED, alertmanager=url) or 0.0) >= shown[-1]
+
+
+def test_the_others_hear_of_one_that_takes_nothing(
+    tmp_path: Path, said: Said, receivers: list[RecordingAlertmanager]
+) -> None:
+    """Who is not scraped learns by the second Alertmanager that the first is dead, and that it is back."""
+    (failing,) = (rule for rule in RULES if rule.alert == "TableauNotificationsFailing")
+    rig = Rig(tmp_path / "failing.duckdb", [receiver.url for receiver in receivers[:2]], [said.rule, failing])
+    rig.blocks = lambda _now: rig.shown
+    dead, alive = receivers[:2]
+    dead.answers = False
+    alive.clock = dead.clock = lambda: rig.now
+    fire(rig, said)
+    rig.go(15 * MINUTE)
+    named = {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)}
+    assert named == {None, dead.url}
+    dead.answers = True
+    rig.go(30 * MINUTE)
+    assert {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)} == {None}

@@ -1,0 +1,134 @@
+"""What the pages ask of the history: seldom where it is dear, and at nobody's cost but theirs."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.collector import Collector, State, StateHistory
+from exporter.collectors import discover
+from exporter.collectors.content.views_sql import RECALLED_SECONDS
+from exporter.exposition.state_store import StateStore
+from exporter.history.file import HistoryFile, Limits
+from exporter.history.history import History
+from exporter.history.redaction import Privacy
+from exporter.history.totals import instant
+from exporter.pagedata.answers import PageAnswers
+from exporter.poller.context import PollContext
+from exporter.poller.page_queries import FORGET_SECONDS, PageQueries
+from tests.history.test_file import held
+
+NOW = 1_763_548_200.0
+ROWS = pa.table({"id": [1]})
+QUESTION = "SELECT *, $now AS now FROM state"
+HOUR = "INSERT INTO people_by_hour VALUES (TIMESTAMP '2025-11-19 10:00:00', 1, 7)"
+
+
+@dataclass
+class Asked:
+    """A history, and what the pages were told of it; the states of ``asked`` are ``dear`` and ``cheap``."""
+
+    queries: PageQueries
+    history: History
+    answers: PageAnswers
+
+    def recall(self, now: float) -> list[float | None]:
+        """Ask, and return when each of both states was answered last."""
+        self.queries.run({("asked", 0): ROWS, ("asked", 1): ROWS}, {}, now)
+        found = [self.answers.of(page).get("repository") for page in ("dear", "cheap")]
+        return [None if answer is None else answer.queried_at for answer in found]
+
+    def people(self) -> int:
+        """Return how many lines tell who was there."""
+        with duckdb.connect(str(self.history.file.path), read_only=True) as connection:
+            return len(connection.execute("FROM people_by_hour").fetchall())
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a state."""
+
+    id: int
+
+
+def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> Asked:
+    """Return a history that is ready, with a state whose question may be broken, and one whose question is not."""
+    states = (
+        State(Row, (), "", history=StateHistory(page="dear", page_sql=dear, page_seconds=3600.0)),
+        State(Row, (), "", history=StateHistory(page="cheap", page_sql=QUESTION)),
+    )
+    collectors = {"asked": Collector("asked", "", states=states), "http_requests": discover()["http_requests"]}
+    history = History(HistoryFile(path, Limits(patience_seconds=0.0)), collectors, privacy or Privacy())
+    history.prepare(instant(NOW))
+    store = StateStore(["repository"], version="0", library="0", started_at=NOW)
+    context = PollContext(history, collectors, store, lambda: NOW)
+    return Asked(PageQueries("repository", context), history, context.answers)
+
+
+def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
+    """An answer that is good for an hour is asked for again after an hour, another each time."""
+    there = asked(tmp_path / "history.duckdb")
+    assert there.recall(NOW) == [NOW, NOW]
+    assert there.recall(NOW + 3599) == [NOW, NOW + 3599]
+    assert there.recall(NOW + 3600) == [NOW + 3600, NOW + 3600]
+    content = [state.history.page_seconds for state in discover()["content"].states if state.history.page]
+    assert content == [RECALLED_SECONDS] * 2 == [3600.0] * 2
+
+
+def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
+    """The other questions are answered, the history goes on, and the log says it once."""
+    there = asked(tmp_path / "history.duckdb", "SELECT error($now::VARCHAR) FROM state")
+    with capture_logs() as logs:
+        assert there.recall(NOW) == [None, NOW]
+        assert there.recall(NOW + 3600) == [None, NOW + 3600]
+    assert [line["query"] for line in logs] == ["dear"]
+    assert there.answers.usage() is not None
+    with there.history.writing(instant(NOW)) as writer:
+        writer.incident("test", "written all the same")
+
+
+def test_what_failed_is_asked_again_with_the_next(tmp_path: Path) -> None:
+    """A question that failed does not wait for as long as its answer would have been good."""
+    later = instant(NOW + 300).replace(tzinfo=None)
+    there = asked(tmp_path / "history.duckdb", f"SELECT if($now < TIMESTAMP '{later}', error('no'), '') FROM state")
+    assert there.recall(NOW) == [None, NOW]
+    assert there.recall(NOW + 300) == [NOW + 300, NOW + 300]
+    assert there.recall(NOW + 600) == [NOW + 300, NOW + 600]
+
+
+def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
+    """Nobody waits for the file once for each question: the next poll asks them all."""
+    there = asked(tmp_path / "history.duckdb")
+    with capture_logs() as logs, held(there.history.file.path):
+        assert there.recall(NOW) == [None, None]
+    assert [line["query"] for line in logs] == ["the file"]
+    assert there.recall(NOW + 1) == [NOW + 1, NOW + 1]
+
+
+@pytest.mark.parametrize("source_at", [None, instant(NOW + 10 * 86400)])
+def test_people_are_forgotten_whatever_is_collected(tmp_path: Path, source_at: object) -> None:
+    """Ten days later nothing tells who was there, whether the source answers or not."""
+    there = asked(tmp_path / "history.duckdb")
+    with there.history.asking(instant(NOW)) as writer:
+        writer.connection.execute(HOUR)
+    there.queries.forget(NOW, None, exact=False)
+    assert there.people() == 1
+    later = NOW + timedelta(days=10).total_seconds()
+    there.queries.forget(later, source_at, exact=True)  # type: ignore[arg-type]
+    assert there.people() == 0
+
+
+def test_forgetting_comes_hourly(tmp_path: Path) -> None:
+    """Between exact polls the file is not opened for it but once an hour; people that are hidden go at once."""
+    there = asked(tmp_path / "history.duckdb", privacy=Privacy(users="none"))
+    there.queries.forget(NOW, None, exact=False)
+    with there.history.asking(instant(NOW)) as writer:
+        writer.connection.execute(HOUR)
+    there.queries.forget(NOW + FORGET_SECONDS - 1, None, exact=True)
+    assert there.people() == 1
+    there.queries.forget(NOW + FORGET_SECONDS, None, exact=False)
+    assert there.people() == 0
