@@ -129,9 +129,9 @@ def target_counter_agg(board: Board) -> Iterator[Finding]:
 
 
 def uneditable(board: Board) -> Iterator[Finding]:
-    """What is provisioned from files cannot be changed by hand, and lost."""
+    """A dashboard provisioned from a file cannot be edited, and the edit lost."""
     if board["editable"] is not False:
-        yield "", "may be edited"
+        yield "", "is editable"
 
 
 RULES: Mapping[str, Callable[[Board], Iterator[Finding]]] = {

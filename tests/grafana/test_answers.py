@@ -94,5 +94,5 @@ def test_where_nothing_is_known_nothing_is_claimed(watch: Watched) -> None:
     values = {**watch.values, "site": "nowhere", "job": "nobody", "instance": "nowhere", "asset_id": "none"}
     claimed = [asked.name for asked in EVERY if watch.answer(substituted(asked.question, values))]
     assert all(
-        name.startswith(("overview/Critical alerts", "overview/Warnings", "overview/Alerts")) for name in claimed
+        name.startswith(("overview/Critical alerts", "overview/Warnings", "overview/Firing alerts")) for name in claimed
     )

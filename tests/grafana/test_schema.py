@@ -13,6 +13,23 @@ from tests.grafana.boards import BOARDS, panels
 FOLDER = Path(__file__).parent / "schema"
 # What a panel gives Grafana beyond what every panel has; a figure has no field settings of its own kind.
 FIELD_SETTINGS = {"timeseries", "table"}
+# The keys of an annotation that Grafana's type has and those of Prometheus' data source beside them.
+ANNOTATION = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["datasource", "enable", "expr", "iconColor", "name"],
+    "properties": {
+        "datasource": {"const": {"type": "prometheus", "uid": "${datasource}"}},
+        "enable": {"type": "boolean"},
+        "expr": {"type": "string", "minLength": 1},
+        "iconColor": {"type": "string"},
+        "name": {"type": "string"},
+        "step": {"type": "string"},
+        "tagKeys": {"type": "string"},
+        "textFormat": {"type": "string"},
+        "titleFormat": {"type": "string"},
+    },
+}
 # The types of Prometheus' data source are under another licence: its few keys are written here.
 QUESTION = {
     "type": "object",
@@ -44,7 +61,9 @@ def faults(of: Draft7Validator, document: object, where: str) -> Iterator[str]:
 
 def board_faults(board: Mapping[str, Any]) -> list[str]:
     """Return what of a dashboard Grafana's types do not know."""
-    found = list(faults(schema("dashboard"), board, "dashboard"))
+    found = list(faults(schema("dashboard"), {**board, "annotations": {"list": []}}, "dashboard"))
+    for annotation in board["annotations"]["list"]:
+        found += faults(Draft7Validator(ANNOTATION), annotation, "annotations")
     for panel in board["panels"]:
         if panel["type"] == "row":
             continue
