@@ -88,7 +88,7 @@ class Describer:
         words = _Words(
             of | _figures(value) | {"owner": said.get("owner") or of.get("content_owner", "unknown")},
             {
-                "promises": lambda: _promises(self.known.promised(asset_key(of))),
+                "sla": lambda: _sla(self.known.promised(asset_key(of))),
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
             },
         )
@@ -151,7 +151,7 @@ def _figures(value: float) -> dict[str, str]:
     return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value)}
 
 
-def _promises(promised: Mapping[str, float]) -> str:
+def _sla(promised: Mapping[str, float]) -> str:
     hours = {
         severity: f"{promised[severity]:g}" if severity in promised else "no" for severity in ("critical", "warning")
     }

@@ -1,4 +1,4 @@
-"""Assets: how fresh the data of each workbook, published data source and flow is, and what was promised of it."""
+"""Assets: data freshness of each workbook, published data source and flow, and its SLA."""
 
 from exporter.collector import Collector, State
 from exporter.collectors.assets.inventory import assets_of
@@ -13,7 +13,7 @@ from exporter.collectors.assets.statement import SQL
 
 COLLECTOR = Collector(
     "assets",
-    "How fresh the data of each workbook, published data source and flow is, and what was promised of it.",
+    "Data freshness of each workbook, published data source and flow, and its SLA.",
     states=(
         State(
             Asset,
