@@ -1,4 +1,4 @@
-"""Why the page of use does not show something: one sentence that says what would have to be otherwise."""
+"""Why the usage page lacks something: one sentence with the reason."""
 
 from collections.abc import Container
 
@@ -7,49 +7,46 @@ from exporter.web.environment import minute
 
 DAY_SECONDS = 86_400.0
 ONLY_A_REPOSITORY = (
-    "The agent reads requests only from the repository of Tableau Server, and none is configured: nothing is known of"
-    " requests and active users, nor of what is opened."
+    "Requests are read only from the repository of Tableau Server, and none is configured: there is no data on"
+    " requests, active users and opened content."
 )
 
 NOT_ASKED = (
-    "The history was not asked yet what was opened: the list appears with one of the next polls. Where it does not, the"
-    " agent's log says why."
+    "Opened content has not been read from the history yet: the list appears after one of the next polls. If not, see"
+    " the agent's log."
 )
 
 
 def why_no_requests(pages: Pages, sources: Container[str]) -> str:
-    """Say why no requests are shown, empty where they are; ``sources`` are the names of those that are polled."""
+    """Return why no requests are shown, empty where they are; ``sources`` are the names of those that are polled."""
     if "repository" not in sources:
         return ONLY_A_REPOSITORY
     if "http_requests" not in pages.watched:
-        return (
-            "The collector http_requests is switched off: nothing is known of requests, nor of what is opened or"
-            " not opened."
-        )
+        return "The collector http_requests is disabled: there is no data on requests and opened content."
     if pages.use is None:
-        return "No poll has counted requests yet: this page fills with the first one."
+        return "No requests have been counted yet: they appear after the first poll."
     return ""
 
 
 def why_no_content(pages: Pages, listed: Content | None, unused_days: int) -> str:
-    """Say why a list of content is not shown where requests are, empty where it is; 0 days are of what is opened."""
+    """Return why a list of content is not shown where requests are, empty where it is; 0 days for opened content."""
     if "content" not in pages.watched:
-        return "The collector content is switched off: nothing is known of workbooks that are opened or not."
+        return "The collector content is disabled: there is no data on opened workbooks."
     if listed is None:
         return NOT_ASKED
     known = known_from(pages, unused_days)
     if known is None:
-        return "No opening has been seen yet: since when openings are known is not known either."
+        return "No opened view has been seen yet, so it is unknown what was not opened."
     if known > listed.asked_at:
         return (
-            f"What was not opened for {unused_days} days can be told from {minute(known)[:10]} on: openings are known"
+            f"What was not opened for {unused_days} days is known from {minute(known)[:10]} on: opens are counted"
             f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."
         )
     return ""
 
 
 def known_from(pages: Pages, unused_days: int) -> float | None:
-    """Return from when on a list can be told (Unix seconds), None where nobody knows; what is opened always can."""
+    """Return from when on a list is known (Unix seconds), None where unknown; opened content always is."""
     if not unused_days:
         return 0.0
     since = None if pages.use is None else pages.use.loads_since

@@ -51,7 +51,7 @@ class Asked:
         """Take the parameters of a page. Raises WrongParameter."""
         site = parameters.text("site")
         if site and site not in sites:
-            raise WrongParameter("There is no such site; choose one from the list.")
+            raise WrongParameter("There is no such site; select one from the list.")
         return cls(site, parameters.choice("days", DAYS, "8"), parameters.choice("list", tuple(LISTS), "most"))
 
     @property

@@ -182,7 +182,7 @@ def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
     agent.polled()
     assert {hours for _, hours in promises(agent)} == {12, 24}
     assert agent.total(LOADED_AT) == loaded_at
-    assert "The last configuration was not taken" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
+    assert "The last configuration reload failed" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     del configured.document["histroy"]
     configured.write(limits={"series_per_family": 100})
     configured.hang_up()
