@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "alerts" / shipped.RULES).read_text()
 EXAMPLE = (ROOT / "alerts" / shipped.ALERTMANAGER).read_text()
 MENDED = re.compile(
-    r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, promised 24, owner .+\n"
+    r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, SLA 24, owner .+\n"
     r"\(somebody sees to this asset now",
     re.MULTILINE,
 )
@@ -194,12 +194,12 @@ STALE: dict[str, Any] = {
 
 
 def test_strangers_names_move_no_cursor() -> None:
-    """A line says what fires, of which asset, how old, what was promised, whose it is; names are printable."""
+    """A line says what fires, of which asset, data age, SLA and owner; names are printable."""
     ((alert, receivers),) = notices.Notices().new([notification(STALE)])
     shown = notices.line(alert, receivers)
     assert shown == (
         'firing    critical  TableauAssetStale: workbook "Month\\x1b[2J\\u202e End" in Finance EMEA, '
-        "59.6 hours old, promised 24, owner priya  -> owner"
+        "59.6 hours old, SLA 24, owner priya  -> owner"
     )
 
 
