@@ -145,7 +145,7 @@ RULES: Sequence[Rule] = (
         conditions.poll_stuck,
         "A poll of the source {source} does not finish.",
         "It started {span} ago, and the next poll of this source waits for it. If it makes no progress, the log has the"
-        ' line "a poll is stuck": restart the exporter. The first archive of very many requests may take as long.',
+        ' line "a poll is stuck": restart the exporter. The first archive of very many requests may last as long.',
     ),
     Rule(
         "TableauConfigReloadFailed",

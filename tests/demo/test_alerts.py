@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "alerts" / shipped.RULES).read_text()
 EXAMPLE = (ROOT / "alerts" / shipped.ALERTMANAGER).read_text()
 MENDED = re.compile(
-    r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, SLA 24, owner .+\n"
+    r"^firing    critical  TableauAssetStale: (?P<asset>.+), data age [\d.]+ h, SLA 24 h, owner .+\n"
     r"\(somebody sees to this asset now",
     re.MULTILINE,
 )
@@ -199,7 +199,7 @@ def test_strangers_names_move_no_cursor() -> None:
     shown = notices.line(alert, receivers)
     assert shown == (
         'firing    critical  TableauAssetStale: workbook "Month\\x1b[2J\\u202e End" in Finance EMEA, '
-        "59.6 hours old, SLA 24, owner priya  -> owner"
+        "data age 59.6 h, SLA 24 h, owner priya  -> owner"
     )
 
 
