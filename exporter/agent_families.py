@@ -26,121 +26,116 @@ def _counter(name: str, text: str, *labels: str, source: str = "the agent") -> F
     return Family(f"tableau_{name}", "counter", text, labels, source)
 
 
-UP = _gauge("up", "Whether the source answered the agent when it last asked, at every poll.", "source")
+UP = _gauge("up", "Whether the agent's last query of the source succeeded, at every poll.", "source")
 COLLECTOR_SUCCESS = _gauge(
     "collector_success",
-    "Whether the collector's last run gave data that can be trusted, by the agent at every poll.",
+    "Whether the collector's last run succeeded, at every poll.",
     "collector",
 )
 COLLECTOR_DURATION = _gauge(
-    "collector_duration_seconds", "How long the collector's last run took, by the agent at every poll.", "collector"
+    "collector_duration_seconds", "Duration of the collector's last run, at every poll.", "collector"
 )
 COLLECTOR_LAST_SUCCESS = _gauge(
     "collector_last_success_timestamp_seconds",
-    "When the collector last succeeded, by the agent at every poll.",
+    "Last success of the collector, at every poll.",
     "collector",
 )
 COLLECTOR_MISSING = _gauge(
     "collector_missing_column",
-    "A column or table that should be there and cannot be read, by the agent at every poll.",
+    "A column or table that the collector needs and cannot read, at every poll.",
     "collector",
     "column",
 )
 BUILD_INFO = _gauge(
-    "exporter_build_info", "The version of the agent, constant while it runs.", "version", "python", "duckdb"
+    "exporter_build_info", "Version of the agent, constant while it runs.", "version", "python", "duckdb"
 )
-SERVER_INFO = _gauge(
-    "server_info", "The version of the source that answered, by the agent at every poll.", "source", "version"
-)
+SERVER_INFO = _gauge("server_info", "Version of the source, at every poll.", "source", "version")
 POLL_STARTED = _gauge(
     "exporter_poll_started_timestamp_seconds",
-    "When the poll of a source that is under way began, absent between polls; by the agent at every rendering.",
+    "Start of the running poll of the source, absent between polls; at every rendering.",
     "source",
 )
 RELOAD_SUCCESSFUL = _gauge(
     "exporter_config_last_reload_successful",
-    "Whether the last reload of the configuration took, by the agent at every reload.",
+    "Whether the last configuration reload succeeded, at every reload.",
 )
 RELOAD_TIMESTAMP = _gauge(
     "exporter_config_last_reload_success_timestamp_seconds",
-    "When the configuration was last loaded with success, by the agent at every reload.",
+    "Last successful configuration load, at every reload.",
 )
 WEB_CERTIFICATE_EXPIRY = _gauge(
     "exporter_web_certificate_expiry_timestamp_seconds",
-    "When the certificate that the agent's web server serves expires (notAfter), by the agent at every rendering.",
+    "Expiry (notAfter) of the certificate of the agent's web server, at every rendering.",
 )
-HISTORY_ROWS = _counter(
-    "history_rows_total", "Rows archived into the history since it was begun, at every poll.", "table"
-)
+HISTORY_ROWS = _counter("history_rows_total", "Rows archived since the history was created, at every poll.", "table")
 HISTORY_PRUNED = _counter(
-    "history_pruned_rows_total", "Rows removed from the history because of their age, at every poll.", "table"
+    "history_pruned_rows_total", "Rows deleted from the history because of their age, at every poll.", "table"
 )
 HISTORY_LAST_POLL = _gauge(
     "history_last_poll_timestamp_seconds",
-    "When requests were last archived, by how they were read, at every poll.",
+    "Last time that requests were archived, by read mode, at every poll.",
     "mode",
 )
 HISTORY_NEWEST = _gauge(
     "history_newest_request_timestamp_seconds",
-    "When the newest archived request was made, from the history at every poll.",
+    "Creation of the newest archived request, from the history at every poll.",
 )
 HISTORY_OLDEST = _gauge(
     "history_oldest_request_timestamp_seconds",
-    "When the oldest archived request was made, from the history at every poll.",
+    "Creation of the oldest archived request, from the history at every poll.",
 )
 REPOSITORY_OLDEST = _gauge(
     "repository_oldest_request_timestamp_seconds",
-    "When the oldest request still in the repository was made, from the repository at every poll.",
+    "Creation of the oldest request still in the repository, at every poll.",
     source="repository: http_requests",
 )
 REPOSITORY_BYTES = _gauge(
     "repository_http_requests_bytes",
-    "The size of the repository's table of requests on its disk, from the repository at every poll.",
+    "Size on disk of the repository's table http_requests, at every poll.",
     source="repository: http_requests",
 )
 READING_SECONDS = _gauge(
     "history_reading_duration_seconds",
-    "How long the last reading of requests took, by how they were read, at every poll.",
+    "Duration of the last http_requests read, by mode, at every poll.",
     "mode",
     source="repository: http_requests",
 )
 EXACT_INTERVAL = _gauge(
     "history_exact_interval_seconds",
-    "The time from one exact reading of requests to the next: longer than configured while they take long, at every"
-    " poll.",
+    "Interval between exact reads of http_requests, longer than configured while they are slow; at every poll.",
 )
 POSSIBLY_LOST = _counter(
     "history_possibly_lost_requests_total",
-    "Ids that requests may have had which were made and removed between two polls: an upper bound, at every poll.",
+    "Upper bound of requests created and deleted between polls, never archived; at every poll.",
 )
 INCIDENTS = _counter(
-    "history_incidents_total", "Things that befell the source or the history file, at every poll.", "kind"
+    "history_incidents_total", "Incidents detected in the source or history file, by kind, at every poll.", "kind"
 )
-FILE_BYTES = _gauge("history_file_bytes", "The size of the history file, at every poll.")
+FILE_BYTES = _gauge("history_file_bytes", "Size of the history file, at every poll.")
 REST_TOKEN_ACCEPTED = _gauge(
     "rest_token_accepted",
-    "Whether Tableau took the token, or the connected app, at the last sign-in; by the agent at every sign-in.",
+    "Whether Tableau accepted the token, or the connected app, at the last sign-in; at every sign-in.",
     source="rest: auth/signin",
 )
 REST_SIGN_INS = _counter(
     "rest_sign_ins_total",
-    "How often the agent signed in since it started, at every sign-in.",
+    "Sign-ins since the agent started, at every sign-in.",
     source="rest: auth/signin",
 )
 REST_SESSIONS_LOST = _counter(
     "rest_sessions_lost_total",
-    "Sessions that Tableau ended before their time since the agent started, at every poll.",
+    "REST sessions that ended early since the agent started, at every poll.",
     source="rest",
 )
 REST_COLLISIONS = _counter(
     "rest_token_collisions_total",
-    "Sessions lost to another program that signs in with the same token, as far as can be told, since the agent"
+    "REST sessions ended by another program that signs in with the same token, as far as detected, since the agent"
     " started; at every poll.",
     source="rest",
 )
 FRESHNESS_SOURCE_LAST_SUCCESS = _gauge(
     "freshness_source_last_success_timestamp_seconds",
-    "When a source of freshness was last read whole for a site: metadata, job, flow_run or task; from the REST and"
+    "Last complete read of the freshness source of the site: metadata, job, flow_run or task; from the REST and"
     " Metadata APIs at every poll.",
     "site",
     "source",
@@ -148,21 +143,19 @@ FRESHNESS_SOURCE_LAST_SUCCESS = _gauge(
 )
 NOTIFICATIONS_SENT = _counter(
     "notifications_sent_total",
-    "Alerts that an Alertmanager took from the agent, each time, since the history was begun; at every sending.",
+    "Alerts accepted by the Alertmanager, counted at every sending, since the history was created.",
     "alertmanager",
 )
 NOTIFICATIONS_FAILED = _counter(
     "notifications_failed_total",
-    "Alerts that an Alertmanager did not take from the agent, each once a minute, since the history was begun; at every"
+    "Alerts not accepted by the Alertmanager, each counted once a minute, since the history was created; at every"
     " sending.",
     "alertmanager",
 )
-NOTIFICATIONS_FIRING = _gauge(
-    "notifications_firing", "Alerts that the agent itself raises and that fire, by the agent every 15 seconds."
-)
+NOTIFICATIONS_FIRING = _gauge("notifications_firing", "Firing alerts that the agent raises itself, every 15 seconds.")
 SERIES_DROPPED = _counter(
     "series_dropped_total",
-    "Series left out of the exposition by a limit or because they were not valid, at every rendering.",
+    "Series dropped from the exposition because of a limit or because they are invalid, at every rendering.",
     "family",
 )
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from exporter.freshness import Dues, Promises
+from exporter.freshness import Dues, SlaLookup
 from exporter.metrics import Block, Family
 
 if typing.TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Context:
     """
 
     sites: Mapping[int, str]
-    promises: Promises
+    promises: SlaLookup
     learned: "pa.Table | None" = None
     dues: Dues = field(default_factory=Dues)
     now: float = 0.0
@@ -159,7 +159,7 @@ class Context:
 Expose = Callable[["pa.Table", Context], Sequence[Block]]
 FromInventory = Callable[["Inventory"], "pa.Table"]
 Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
-Audit = Callable[["pa.Table", Promises, float], "pa.Table"]
+Audit = Callable[["pa.Table", SlaLookup, float], "pa.Table"]
 
 
 @dataclass(frozen=True)

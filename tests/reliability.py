@@ -182,7 +182,7 @@ class Reliability:
 
     def table(self) -> str:
         """Return the table."""
-        lines = ["| fault | what befalls | runs | lost | doubled | tests |", "|---|---|---|---|---|---|"]
+        lines = ["| fault | event | runs | lost | doubled | tests |", "|---|---|---|---|---|---|"]
         lines += [self._line(str(number), title, number) for number, title in FAULTS.items()]
         lines.append(self._line("", "seeded sequences of everything", EVERYTHING))
         total = self._all

@@ -88,7 +88,7 @@ class Annotator:
         words = _Placeholders(
             of | _figures(value) | {"owner": error_text.get("owner") or of.get("content_owner", "unknown")},
             {
-                "promises": lambda: _sla_text(self.known.sla(asset_key(of))),
+                "sla": lambda: _sla_text(self.known.sla(asset_key(of))),
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
             },
         )

@@ -1,8 +1,8 @@
-"""The agent's own alerting rules: those of alerts/tableau.rules.yml that need samples of the last hour at most.
+"""The alerts that the agent raises itself: those of alerts/tableau.rules.yml that need at most an hour of samples.
 
-A test compares the two: names, severities, ``for``, thresholds, summaries. In texts ``{name}`` is a label, and
-``{hours}``, ``{span}``, ``{count}`` are the value; assets also have ``{owner}``, ``{promises}`` (the SLA) and
-``{silent}`` (sentences about the freshness sources that are silent).
+A test compares the two: names, severities, durations, thresholds, summaries. In texts ``{name}`` is a label,
+``{hours}``, ``{span}`` and ``{count}`` are the value; alerts of assets also have ``{owner}``, ``{sla}`` and
+``{silent}`` (sentences about freshness sources that are down).
 """
 
 from collections.abc import Sequence
@@ -48,17 +48,18 @@ class Rule:
 
 
 _REST_UNREACHABLE = (
-    "Tableau's REST API does not answer the exporter.",
+    "Tableau's REST API is unreachable.",
     (
-        "No poll of the REST API has succeeded for 10 minutes. Tableau is down or restarts, the network or a proxy is"
-        " in the way, or it refuses the token. What only the API tells (Tableau Cloud, the Metadata API) is unknown."
+        "No poll of the REST API has succeeded for 10 minutes. Tableau is down or restarting, the network or a"
+        " proxy blocks the connection, or Tableau rejects the token. Data that only the REST and Metadata APIs"
+        " provide is outdated; on Tableau Cloud that is all data."
     ),
 )
 _WHERE = "{asset_name} in {project} (site {site})"
 _STALE = (
-    "The data of the {asset_type} {asset_name} is older than was promised.",
+    "The data of the {asset_type} {asset_name} is past its SLA.",
     (
-        f"{_WHERE} was last refreshed {{hours}} hours ago; promised are {{promises}}.{{silent}} The refresh fails, is"
+        f"{_WHERE} was last refreshed {{hours}} hours ago; its SLA is {{sla}}.{{silent}} The refresh fails, is"
         " suspended, was never scheduled, or a data source it uses is as old. Owner: {owner}."
     ),
 )
@@ -74,10 +75,10 @@ RULES: Sequence[Rule] = (
         "critical",
         5 * MINUTE,
         conditions.unreachable("repository"),
-        "Tableau's repository does not answer the exporter.",
-        "No poll of the PostgreSQL repository has succeeded for 5 minutes. Tableau is stopped or fails over, or the"
-        " network, the password or the certificate changed. Nothing is archived and freshness is unknown until it"
-        " answers.",
+        "Tableau's repository is unreachable.",
+        "No poll of the PostgreSQL repository has succeeded for 5 minutes. Tableau is stopped or failing over, or"
+        " the network, the password or the certificate changed. Nothing is archived and freshness is unknown until"
+        " it is reachable again.",
         keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
     ),
     Rule(
@@ -101,9 +102,10 @@ RULES: Sequence[Rule] = (
         "critical",
         10 * MINUTE,
         conditions.token_refused,
-        "Tableau refuses the exporter's token or connected app.",
-        "The last sign-in was refused. Tokens expire after a year, or after 15 days without use, and end when they are"
-        " revoked or their user is removed. It does not mend itself: somebody must make a new one.",
+        "Tableau rejects the exporter's token or connected app.",
+        "The last sign-in was rejected. Tokens expire after a year, or after 15 days without use, and become"
+        " invalid when they are revoked or their user is removed. This does not resolve by itself: create a new"
+        " token.",
     ),
     Rule(
         "TableauRestTokenShared",
@@ -111,64 +113,63 @@ RULES: Sequence[Rule] = (
         5 * MINUTE,
         conditions.token_shared,
         "Another program signs in with the exporter's token.",
-        "{count} sessions were lost within an hour, right after they were begun. A token carries one session: each"
-        " sign-in ends the other's. Two agents or a script use the same token.",
+        "{count} sessions ended within an hour, right after sign-in. A token allows one session: each sign-in ends"
+        " the other's. Two agents or a script use the same token.",
     ),
     Rule(
         "TableauCollectorFailing",
         "warning",
         15 * MINUTE,
         conditions.collector_failing,
-        "The collector {collector} gives nothing that can be trusted.",
-        "It has failed at every poll for 15 minutes although Tableau answers. Where one fails, Tableau lacks a table or"
-        " column, or a right was revoked; where all fail, the history file cannot be written. The status page of the"
-        " exporter has the reason, and names the site where a single one is not read.",
+        "The collector {collector} failed.",
+        "It has failed at every poll for 15 minutes although Tableau is reachable. If one collector fails, a table"
+        " or column is missing in Tableau or a privilege was revoked; if all fail, the history file cannot be"
+        " written. The exporter's status page shows the error, and the site if only one cannot be read.",
     ),
     Rule(
         "TableauCollectorColumnMissing",
         "info",
         HOUR,
         conditions.column_missing,
-        "The collector {collector} works without {column}.",
-        "The agent's user may no longer read {column}, or it has gone with an upgrade of Tableau. What is made of it is"
-        " absent.",
+        "The collector {collector} runs without {column}.",
+        "The agent's user has lost the privilege to read {column}, or an upgrade of Tableau removed it. Metrics"
+        " derived from it are missing.",
     ),
     Rule(
         "TableauPollStuck",
         "warning",
         5 * MINUTE,
         conditions.poll_stuck,
-        "A poll of the source {source} does not end.",
-        "It began {span} ago, and no other poll of this source begins before it ends. Where it makes no progress, the"
-        ' log has the line "a poll is stuck": restart the exporter. A first archive of very many requests may take as'
-        " long.",
+        "A poll of the source {source} does not finish.",
+        "It started {span} ago, and the next poll of this source waits for it. If it makes no progress, the log has the"
+        ' line "a poll is stuck": restart the exporter. The first archive of very many requests may last as long.',
     ),
     Rule(
         "TableauConfigReloadFailed",
         "warning",
         5 * MINUTE,
         conditions.reload_failed,
-        "The exporter refused its new configuration.",
-        "The last reload found faults, so the configuration before it is still in force. At its next start the agent"
-        " will not come up with this file.",
+        "The exporter failed to reload its configuration.",
+        "The new configuration has errors, so the previous one is still active. The agent will not start with this"
+        " file.",
     ),
     Rule(
         "TableauExporterCertificateExpiring",
         "warning",
         HOUR,
         conditions.certificate_expiring,
-        "The certificate of the exporter's web server is about to expire.",
-        "Less than a week is left, or it has expired. It was not renewed, or the renewed files cannot be used: the log"
-        " of the exporter has the reason. Once it has expired Prometheus cannot scrape the exporter.",
+        "The certificate of the exporter's web server expires soon.",
+        "It expires in less than a week, or has expired. It was not renewed, or the renewed files cannot be loaded:"
+        " see the log of the exporter. Prometheus cannot scrape an exporter whose certificate has expired.",
     ),
     Rule(
         "TableauNotificationsFailing",
         "warning",
         10 * MINUTE,
         conditions.notifications_failing,
-        "The exporter's own alerts do not reach {alertmanager}.",
-        "{count} times within a quarter of an hour it did not take an alert: it is down, refuses the password or"
-        " the token, or takes a certificate or a label for wrong. The log of the exporter has the reason.",
+        "The exporter fails to send alerts to {alertmanager}.",
+        "{count} attempts to send an alert failed within 15 minutes: the Alertmanager is down, or rejects the"
+        " password, the token, a certificate or a label. See the log of the exporter.",
     ),
     Rule(
         "TableauAssetStale",
@@ -189,38 +190,37 @@ RULES: Sequence[Rule] = (
     _asset(
         "TableauAssetRefreshFailing",
         conditions.refresh_failing,
-        "The refresh of the {asset_type} {asset_name} fails again and again.",
-        f"The refresh of {_WHERE} has failed {{count}} times in a row; Tableau suspends it after 5. Passwords, drivers"
-        " and changed tables are the usual reasons. Owner: {owner}.",
+        "The refresh of the {asset_type} {asset_name} keeps failing.",
+        f"The refresh of {_WHERE} has failed {{count}} times in a row; Tableau suspends it after 5. Common causes are"
+        " passwords, drivers and changed tables. Owner: {owner}.",
     ),
     _asset(
         "TableauAssetRefreshSuspended",
         conditions.refresh_suspended,
-        "Tableau has suspended the refresh of the {asset_type} {asset_name}.",
-        f"{_WHERE} failed too often in a row. Tableau will not try again before somebody resumes the task."
-        " Owner: {owner}.",
+        "Tableau suspended the refresh of the {asset_type} {asset_name}.",
+        f"{_WHERE} failed too often in a row. Tableau does not retry until the task is resumed. Owner: {{owner}}.",
     ),
     _asset(
         "TableauAssetRefreshLate",
         conditions.refresh_late,
-        "The {asset_type} {asset_name} was not refreshed when its schedule said.",
-        f"The refresh of {_WHERE} should have ended at the latest {{span}} ago, the grace included.{{silent}} It fails,"
-        " it waits in the queue, or it still runs. Owner: {owner}.",
+        "The {asset_type} {asset_name} was not refreshed on schedule.",
+        f"The refresh of {_WHERE} should have finished {{span}} ago at the latest, including the grace"
+        " period.{silent} It failed, is waiting in the queue, or is still running. Owner: {owner}.",
     ),
     _asset(
         "TableauAssetRefreshUnusuallyLate",
         conditions.unusually_late,
-        "The {asset_type} {asset_name} has not been refreshed for unusually long.",
-        f"{_WHERE} was last refreshed {{span}} ago; at this time of the week three usual pauses, or an hour, are less."
-        "{silent} It has no schedule in Tableau that is known: a script, a flow or a person outside Tableau has"
-        " stopped, or its task was deleted or disabled. Owner: {owner}.",
+        "The {asset_type} {asset_name} has not been refreshed for an unusually long time.",
+        f"{_WHERE} was last refreshed {{span}} ago: more than an hour, and more than three typical refresh intervals"
+        " for this time of the week.{silent} It has no known schedule in Tableau: a script, a flow or a person outside"
+        " Tableau stopped refreshing it, or its task was deleted or disabled. Owner: {owner}.",
     ),
     _asset(
         "TableauAssetRefreshChangedNothing",
         conditions.changed_nothing,
-        "The refreshes of the {asset_type} {asset_name} succeed and change nothing.",
-        f"No scheduled refresh of {_WHERE} is missing or failed, and yet its data is {{span}} old, more than three"
-        " usual pauses.{silent} A published data source that it uses is stale, or only some of its extracts are"
+        "The refreshes of the {asset_type} {asset_name} succeed but change nothing.",
+        f"No scheduled refresh of {_WHERE} is missing or failed, but its data is {{span}} old, more than three typical"
+        " refresh intervals.{silent} A published data source that it uses is stale, or only some of its extracts are"
         " refreshed. Owner: {owner}.",
         wait_minutes=15,
     ),
@@ -229,10 +229,11 @@ RULES: Sequence[Rule] = (
         "warning",
         10 * MINUTE,
         conditions.freshness_source_silent,
-        "The freshness source {source} of the site {site} is silent.",
-        "It was last read completely {span} ago (metadata: the Metadata API, job: refresh jobs, flow_run: flow runs,"
-        " task: extract and flow tasks). It is throttled, switched off, or a right was revoked. What it reported before"
-        " still counts: assets of the site may be fresher than shown, and their next run and failures may be outdated.",
+        "The freshness source {source} of the site {site} is down.",
+        "It was last read completely {span} ago (metadata: the Metadata API, job: refresh jobs, flow_run: flow"
+        " runs, task: extract and flow tasks). It is throttled or disabled, or a permission was revoked. Its last"
+        " results are still used: assets of the site may be fresher than shown, and their next refresh and failures"
+        " may be outdated.",
         keep_firing_for_seconds=5 * MINUTE,
     ),
     Rule(
@@ -241,45 +242,46 @@ RULES: Sequence[Rule] = (
         5 * MINUTE,
         conditions.archive_lagging,
         "Requests have not been archived for {span}.",
-        "The repository answers, and the last reading that was stored is {span} old. The history file cannot be written"
-        " (disk, rights, a reader that holds it), or reading takes very long. Requests wait in the repository until"
-        " Tableau removes them.",
+        "The repository is reachable, and the last stored read is {span} old. The history file cannot be written"
+        " (disk, permissions, a reader that holds its lock), or reads are very slow. Requests stay in the repository"
+        " until Tableau deletes them.",
     ),
     Rule(
         "TableauArchivePurgeRisk",
         "critical",
         5 * MINUTE,
         conditions.purge_risk,
-        "Tableau will soon remove requests that are not archived.",
-        "Nothing has been archived for {span}. Its oldest request comes close to where the archive stands, and what the"
-        " next cleanup removes is lost.",
+        "Tableau will soon delete requests that are not archived.",
+        "Nothing has been archived for {span}. The repository's oldest request is close to the archive position,"
+        " and requests that the next cleanup deletes are lost.",
     ),
     Rule(
         "TableauArchiveRequestsPossiblyLost",
         "warning",
         MINUTE,
         conditions.possibly_lost,
-        "Requests may have been removed from the repository before they were archived.",
-        "At most {count} requests came and were removed between two polls within the last hour. It is an upper bound,"
-        " the truth may be 0. Tableau cleaned up while the agent was away, or faster than it polls.",
+        "Requests may have been deleted from the repository before they were archived.",
+        "At most {count} requests were created and deleted between two polls within the last hour. This is an upper"
+        " bound; the actual number may be 0. Tableau cleaned up while the agent was down, or faster than it polls.",
     ),
     Rule(
         "TableauHistoryFileBusy",
         "warning",
         MINUTE,
         conditions.file_busy,
-        "Somebody keeps the history file open.",
+        "Another process keeps the history file open.",
         "{count} polls within an hour waited more than 10 seconds for the file and gave up. A notebook, a BI tool or a"
-        " forgotten session holds it. Requests wait in the repository meanwhile.",
+        " forgotten session holds it. Requests stay in the repository meanwhile.",
     ),
     Rule(
         "TableauHistoryIncident",
         "warning",
         MINUTE,
         conditions.file_suffered,
-        "The history file suffered {kind}.",
-        "{count} times within an hour, and it is written again. file_unwritable: the disk was full or a right missing;"
-        " file_replaced: another file was put there; file_damaged and log_quarantined: look at the disk.",
+        "The history file had the incident {kind}.",
+        "{count} times within an hour; it is being written again. file_unwritable: the disk was full or a"
+        " permission missing; file_replaced: another file took its place; file_damaged and log_quarantined: check"
+        " the disk.",
     ),
 )
 """In no order: consequences of other alerts are excluded by their condition, or inhibited in Alertmanager."""
@@ -289,8 +291,8 @@ NOT_EVALUATED = Rule(
     "warning",
     5 * MINUTE,
     lambda _view: RuleResult({}),
-    "The exporter cannot tell whether {rule} is the case.",
-    "Looking for it fails, for a reason that is a defect of the exporter: its log has it. What fired before fires on,"
-    " and nothing new will.",
+    "The exporter failed to evaluate {rule}.",
+    "Its evaluation failed with an unexpected error (a bug): see the log of the exporter. Alerts that fired before"
+    " keep firing, and no new ones will.",
 )
 """For a rule that cannot be evaluated; Prometheus has no such alert."""

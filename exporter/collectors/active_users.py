@@ -1,4 +1,4 @@
-"""Active users: distinct people over trailing windows, from when the history saw each person last."""
+"""Active users: distinct users over trailing windows, from the last request of each user in the history."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +15,8 @@ WINDOWS = {"5m": 300.0, "1h": 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0, "30d":
 ACTIVE = Family(
     "tableau_active_users",
     "gauge",
-    "Distinct people who made a request to a site within the window up to now; from the history, evaluated anew at"
-    " every rendering.",
+    "Distinct users with a request to the site within the window up to now; from the history, evaluated at every"
+    " rendering.",
     ("site", "window"),
     "repository: http_requests, users",
 )
@@ -24,8 +24,8 @@ ACTIVE = Family(
 SERVER_ACTIVE = Family(
     "tableau_server_active_users",
     "gauge",
-    "Distinct people who made a request to any site within the window up to now, each counted once; from the history,"
-    " evaluated anew at every rendering.",
+    "Distinct users with a request to any site within the window up to now, each counted once; from the history,"
+    " evaluated at every rendering.",
     ("window",),
     "repository: http_requests, users",
 )
@@ -83,7 +83,7 @@ def _counting(group: Array, seen_at: Array, groups: int) -> Callable[[float], Se
 
 COLLECTOR = Collector(
     "active_users",
-    "Distinct people over trailing windows, on each site and on the server.",
+    "Active users over trailing windows, by site and for the whole server.",
     expose_last_seen=expose,
     families=(ACTIVE, SERVER_ACTIVE),
 )

@@ -58,14 +58,14 @@ BY = {"site": "site", "job_type": "job_type"}
 FINISHED = Family(
     "tableau_background_jobs_finished_total",
     "counter",
-    "Finished background jobs since the history was begun, by outcome; from the repository at every poll.",
+    "Finished background jobs since the history was created, by outcome; from the repository at every poll.",
     (*LABELS, "outcome"),
     "repository: background_jobs",
 )
 RUN = Family(
     "tableau_background_job_run_seconds",
     "histogram",
-    "How long finished background jobs ran, from started_at to completed_at; from the repository at every poll.",
+    "Run time of finished background jobs, from started_at to completed_at; from the repository at every poll.",
     LABELS,
     "repository: background_jobs",
     JOB_BUCKETS,
@@ -73,7 +73,7 @@ RUN = Family(
 QUEUE = Family(
     "tableau_background_job_queue_seconds",
     "histogram",
-    "How long finished background jobs had waited, from created_at to started_at; from the repository at every poll.",
+    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll.",
     LABELS,
     "repository: background_jobs",
     JOB_BUCKETS,
@@ -81,14 +81,14 @@ QUEUE = Family(
 WAITING = Family(
     "tableau_background_jobs_waiting",
     "gauge",
-    "Background jobs that nobody has begun, of the types that wait or run; from the repository at every poll.",
+    "Background jobs waiting for a backgrounder, by type; from the repository at every poll.",
     LABELS,
     "repository: background_jobs",
 )
 RUNNING = Family(
     "tableau_background_jobs_running",
     "gauge",
-    "Background jobs that are under way, of the types that wait or run; from the repository at every poll.",
+    "Running background jobs, by type; from the repository at every poll.",
     LABELS,
     "repository: background_jobs",
 )
@@ -139,7 +139,7 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
 
 COLLECTOR = Collector(
     "background_jobs",
-    "Background jobs: those done, archived and counted once, and those that wait and run now.",
+    "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
     events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
 )

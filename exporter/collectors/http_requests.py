@@ -18,7 +18,7 @@ READS = (
 REQUESTS = Family(
     "tableau_http_requests_total",
     "counter",
-    "Completed requests since the history was begun, by class of HTTP status; from the repository at every poll.",
+    "Completed requests since the history was created, by HTTP status class; from the repository at every poll.",
     ("site", "controller", "action", "status_class"),
     "repository: http_requests",
 )
@@ -26,7 +26,7 @@ REQUESTS = Family(
 DURATION = Family(
     "tableau_http_request_duration_seconds",
     "histogram",
-    "How long completed requests took, from created_at to completed_at; from the repository at every poll.",
+    "Duration of completed requests, from created_at to completed_at; from the repository at every poll.",
     ("site", "action"),
     "repository: http_requests",
     DURATION_BUCKETS,
@@ -44,7 +44,7 @@ MEASURED = "isfinite(created_at) AND isfinite(completed_at) AND completed_at >= 
 
 COLLECTOR = Collector(
     "http_requests",
-    "Requests to the server, archived for ever and counted once.",
+    "Requests to the server, each archived and counted once.",
     events=Events(
         table="http_requests",
         reads=READS,

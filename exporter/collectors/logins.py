@@ -40,14 +40,15 @@ SQL = """
 LOGINS = Family(
     "tableau_logins_total",
     "counter",
-    "Logins seen since the history was begun, the latest of each person; from the repository at every poll.",
+    "Logins since the history was created, of which the repository keeps only each user's last; from the repository"
+    " at every poll.",
     ("site",),
     "repository: users",
 )
 
 COLLECTOR = Collector(
     "logins",
-    "Logins, kept one by one: the repository itself forgets all but the latest of each person.",
+    "Logins, each archived once: the repository keeps only the last login of each user.",
     events=Events(
         table="logins",
         reads=READS,

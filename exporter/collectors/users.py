@@ -83,7 +83,7 @@ SQL = """
 USERS = Family(
     "tableau_users",
     "gauge",
-    "People with a role on a site, by site role; from the repository at every poll.",
+    "Users with a role on the site, by site role; from the repository at every poll.",
     ("site", "site_role"),
     "repository: users, site_roles",
 )
@@ -99,6 +99,6 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
 
 COLLECTOR = Collector(
     "users",
-    "The people of each site and their roles.",
+    "Users of each site and their site roles.",
     states=(State(User, READS, SQL, (USERS,), expose, history=StateHistory("users")),),
 )

@@ -11,8 +11,7 @@ LABELS = ("site", "workbook", "view")
 REQUESTS = Family(
     "tableau_view_requests_total",
     "counter",
-    "Times a view was rendered for somebody (bootstrapSession requests, whatever their status); from the repository at"
-    " every poll.",
+    "Loads of the view (bootstrapSession requests of any status); from the repository at every poll.",
     LABELS,
     "repository: http_requests",
 )
@@ -20,8 +19,8 @@ REQUESTS = Family(
 DURATION = Family(
     "tableau_view_load_duration_seconds",
     "histogram",
-    "How long rendering a view took (bootstrapSession requests), from created_at to completed_at; from the repository"
-    " at every poll.",
+    "Load time of the view (bootstrapSession requests), from created_at to completed_at; from the repository at every"
+    " poll.",
     LABELS,
     "repository: http_requests",
     DURATION_BUCKETS,
@@ -33,7 +32,7 @@ RENDERS = "action = 'bootstrapSession' AND \"view\" IS NOT NULL"
 
 COLLECTOR = Collector(
     "views",
-    "Renderings of each view; off by default, for there is a series for each view.",
+    "Loads and load time of each view; off by default because every view has its own series.",
     folds=(
         Count(REQUESTS, BY, RENDERS, BUSIEST),
         Distribution(DURATION, BY, SECONDS, f"{RENDERS} AND {MEASURED}", BUSIEST),

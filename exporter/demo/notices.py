@@ -85,7 +85,7 @@ def _asset(alert: Alert) -> str:
     hours, sla = (_printable(alert.annotations.get(key, "")) for key in ("hours", "promised"))
     # What a resolved alert was is no longer so.
     was = "was " if alert.status == RESOLVED else ""
-    age = f", {was}{hours} hours old, SLA {sla}" if hours else ""
+    age = f", data age {was}{hours} h, SLA {sla} h" if hours else ""
     place = f'{labels.get("asset_type", "asset")} "{labels["asset_name"]}" in {labels.get("project", "?")}'
     return f"{place}{age}, owner {labels.get('content_owner') or 'unknown'}"
 

@@ -7,7 +7,7 @@ from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Collector, State, StateKey
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
-from exporter.freshness import Promises
+from exporter.freshness import SlaLookup
 from exporter.history.history import History
 from exporter.history.schema import REQUESTS
 from exporter.history.writer import Writer
@@ -30,7 +30,7 @@ class PollContext:
     collectors: Mapping[str, Collector]
     store: StateStore
     clock: Callable[[], float]
-    promises: Promises = no_sla
+    promises: SlaLookup = no_sla
     merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
     answers: PageAnswers = field(default_factory=PageAnswers)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from exporter.collector import Collector, Context, State, StateKey
 from exporter.exposition.state_store import AnyBlock
-from exporter.freshness import HOUR, Dues, Promises
+from exporter.freshness import HOUR, Dues, SlaLookup
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Part:
 class MergedState:
     """One state of several sources. Pollers set parts from threads of their own; the renderer reads blocks."""
 
-    def __init__(self, state: State, promises: Promises, grace_seconds: float) -> None:
+    def __init__(self, state: State, promises: SlaLookup, grace_seconds: float) -> None:
         self._state = state
         self._lock = threading.Lock()
         self._parts: dict[tuple[str, str], Part] = {}
@@ -62,7 +62,7 @@ class MergedState:
         with self._lock:
             self._parts = {key: part for key, part in self._parts.items() if key[0] != source}
 
-    def set_sla(self, promises: Promises, grace_seconds: float) -> None:
+    def set_sla(self, promises: SlaLookup, grace_seconds: float) -> None:
         """Replace the SLAs, as a reload does; they are published with the next part."""
         with self._lock:
             self._context.dues.grace_seconds = grace_seconds
@@ -103,7 +103,7 @@ class MergedState:
 
 
 def merged_states(
-    collectors: Mapping[str, Collector], promises: Promises, grace_seconds: float = HOUR
+    collectors: Mapping[str, Collector], promises: SlaLookup, grace_seconds: float = HOUR
 ) -> dict[StateKey, MergedState]:
     """Return a merged state for each state that has more than one source."""
     return {

@@ -16,11 +16,11 @@ LISTED = 200
 
 OUTCOMES = {0: "success", 1: "failure", 2: "cancelled"}
 SOURCES = {
-    "repository": "the repository says when its extract was refreshed",
-    "metadata": "the Metadata API says when its extract was refreshed",
-    "job": "a refresh or a run ended with success then",
-    "created": "it was published with data then and has not been refreshed since",
-    "updated_at": "it was changed then; nothing better is known",
+    "repository": "extract refresh time in the repository",
+    "metadata": "extract refresh time in the Metadata API",
+    "job": "last successful refresh job or flow run",
+    "created": "published with data, never refreshed since",
+    "updated_at": "last change; the refresh time is unknown",
 }
 
 
@@ -35,7 +35,7 @@ def described(pages: PageData, table: AssetTable, place: int, status: Status) ->
         "is_at_least": bool(table.unsure[place]),
         "suspended": None if suspended is None else bool(suspended),
         "interval": known(table.interval[place]),
-        "told_by": SOURCES.get(row.freshness_source, row.freshness_source),
+        "source_text": SOURCES.get(row.freshness_source, row.freshness_source),
         "uses": _sources(table, judged, place),
         "downstream": _downstream(table, judged, row),
         "downstream_count": len(table.downstream.get(row.asset_id, ())) if row.asset_type == "datasource" else 0,

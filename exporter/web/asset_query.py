@@ -22,7 +22,7 @@ COLUMNS = {
     "critical": "Critical after",
     "refreshed": "Last refresh",
     "next": "Next refresh",
-    "failures": "Failures in a row",
+    "failures": "Consecutive failures",
 }
 """The sortable columns and their titles, in the order of the table."""
 FIGURES = ("hours", "warning", "critical", "failures")
@@ -93,7 +93,7 @@ def alerted(pages: PageData, choice: Choice) -> Sequence[AssetKey] | None:
     if not choice.alert:
         return None
     if pages.firing is None:
-        raise WrongParameter("alert cannot be chosen: the agent evaluates no alert rules now.")
+        raise WrongParameter("alert is not available: the agent evaluates no alert rules.")
     return [
         key
         for key, alerts in pages.firing_of.items()

@@ -118,7 +118,7 @@ class PageRoutes:
         key = request.path_params["asset_type"], request.path_params["asset_id"]
         place = None if pages.assets is None else pages.assets.places.get(key)
         if pages.assets is None or place is None:
-            line = "No such asset is shown now; it may be gone, or be known under another id."
+            line = "There is no such asset; it may have been deleted, or have another id."
             values = {"title": "No such asset", "line": line, "back": assets.PATH}
             return self._page("wrong.html", status, pages, values, HTTPStatus.NOT_FOUND)
         return self._page("asset.html", status, pages, asset.described(pages, pages.assets, place, status))
@@ -159,5 +159,5 @@ class PageRoutes:
     def _wrong(self, request: Request, line: str) -> Response:
         if request.url.path.endswith(".json"):
             return refusal(line)
-        values = {"title": "This cannot be shown", "line": line, "back": request.url.path.removesuffix(".csv")}
+        values = {"title": "Invalid request", "line": line, "back": request.url.path.removesuffix(".csv")}
         return self._page("wrong.html", self._source.status(), self._source.pages(), values, HTTPStatus.BAD_REQUEST)

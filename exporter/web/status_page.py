@@ -83,24 +83,24 @@ class StatusPage:
 
 
 def troubles(status: Status, firing: Iterable[FiringAlert] = ()) -> list[str]:
-    """Name everything that is wrong with the agent now, one phrase each: states first, then alerts about nothing else.
+    """List every problem of the agent, one phrase each: states first, then alerts with no other cause.
 
-    An alert about an asset is no fault of the agent, and one of severity info is no fault.
+    An alert about an asset is no problem of the agent, and one of severity info is no problem.
     """
     down = [source.name for source in status.sources if source_state(source) == "down"]
     failed = [collector.name for collector in status.collectors if not collector.success]
     stuck = {source.name: minute(source.polling_since or status.now) for source in status.sources if source.stuck}
     found = [f"The source {name} is down" for name in down]
-    found += [f"The poll of the source {name} is stuck; it began at {since} UTC" for name, since in stuck.items()]
+    found += [f"The poll of the source {name} is stuck; it started at {since} UTC" for name, since in stuck.items()]
     found += _failed_by_themselves(status.collectors)
     if status.history_error is not None:
-        found.append("The history is not written")
+        found.append("The history file cannot be written")
     if status.config_error is not None:
-        found.append("The last configuration was not taken")
+        found.append("The last configuration reload failed")
     broken = [*down, HISTORY] if status.history_error is not None else down
     follow = {name for cause in broken for name in _FOLLOW.get(cause, ())}
     rules = {
-        alert.rule: f"The alert {alert.name} fires ({alert.severity})"
+        alert.rule: f"The alert {alert.name} is firing ({alert.severity})"
         for alert in firing
         if not alert.label("asset_type") and alert.severity != "info" and alert.name not in follow
         if alert.label("source") not in (*down, *stuck) and alert.label("collector") not in failed

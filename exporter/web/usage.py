@@ -50,7 +50,7 @@ class Asked:
         """Parse the parameters of a page. Raises WrongParameter."""
         site = parameters.text("site")
         if site and site not in sites:
-            raise WrongParameter("There is no such site; choose one from the list.")
+            raise WrongParameter("There is no such site; select one from the list.")
         return cls(site, parameters.choice("days", DAYS, "8"), parameters.choice("list", tuple(LISTS), "most"))
 
     @property
@@ -254,8 +254,8 @@ ONLY_A_REPOSITORY = (
 )
 
 NOT_ASKED = (
-    "The history was not asked yet what was opened: the list appears with one of the next polls. Where it does not, the"
-    " agent's log says why."
+    "Opened content has not been read from the history yet: the list appears after one of the next polls. If not, see"
+    " the agent's log."
 )
 
 
@@ -264,27 +264,24 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     if "repository" not in sources:
         return ONLY_A_REPOSITORY
     if "requests" not in pages.enabled:
-        return (
-            "The collector http_requests is switched off: nothing is known of requests, nor of what is opened or"
-            " not opened."
-        )
+        return "The collector http_requests is disabled: there is no data on requests and opened content."
     if pages.usage is None:
-        return "No poll has counted requests yet: this page fills with the first one."
+        return "No requests have been counted yet: they appear after the first poll."
     return ""
 
 
 def why_no_content(pages: PageData, listed: Content | None, unused_days: int) -> str:
     """Return why a list of content is missing although requests are known, empty if it is there."""
     if "workbooks" not in pages.enabled:
-        return "The collector content is switched off: nothing is known of workbooks that are opened or not."
+        return "The collector content is disabled: there is no data on opened workbooks."
     if listed is None:
         return NOT_ASKED
     known = known_from(pages, unused_days)
     if known is None:
-        return "No opening has been seen yet: since when openings are known is not known either."
+        return "No opened view has been seen yet, so it is unknown what was not opened."
     if known > listed.queried_at:
         return (
-            f"What was not opened for {unused_days} days can be told from {minute(known)[:10]} on: openings are known"
+            f"What was not opened for {unused_days} days is known from {minute(known)[:10]} on: opens are counted"
             f" since {minute(known - unused_days * DAY_SECONDS)[:10]} only."
         )
     return ""

@@ -1,4 +1,4 @@
-"""What the dashboards are made from: each dashboard is a list of panels, each panel a question to Prometheus.
+"""Sources of the dashboards: each is a list of panels, each panel a query to Prometheus.
 
-``python -m grafana.source`` writes grafana/dashboards/. Nothing here is part of the program that is installed.
+``python -m grafana.source`` writes grafana/dashboards/. Not part of the installed package.
 """

@@ -1,4 +1,4 @@
-"""Writes grafana/dashboards/: ``python -m grafana.source``, or ``make dashboards``."""
+"""Write grafana/dashboards/: ``python -m grafana.source``, or ``make dashboards``."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
 
 
 def written() -> Iterator[tuple[Path, str]]:
-    """Yield each file and what belongs into it; keys are in order, so that a change is a small difference."""
+    """Yield each file and its content; keys are sorted to keep diffs small."""
     for dashboard in DASHBOARDS:
         text = json.dumps(dashboard.json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         yield FOLDER / f"{dashboard.name}.json", text

@@ -1,7 +1,7 @@
-"""The agent: does it poll, how far is the archive, when would Tableau throw away what is not archived, who is told."""
+"""Agent: health of polls and sources, archive lag, collectors, notifications, and the process itself."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import CALM, NONE_IS_WELL, Label, Line, Value, course, figure, table
+from grafana.source.panels import GREEN, RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
 NO_REPOSITORY = "No repository"
 NO_REST = "No REST API"
@@ -11,65 +11,65 @@ YES_NO = {1: ("yes", "green"), 0: ("no", "red")}
 
 
 def grown(family: str, by: str = "") -> str:
-    """Return the question by how much a counter grew within the time that is shown."""
+    """Return the query for a counter's increase within the dashboard's time range."""
     return f"sum{f' by ({by})' if by else ''}(increase({family}{{@here}}[$__range]))"
 
 
-WELL = Row(
-    "Does it poll?",
+HEALTH = Row(
+    "Health",
     (
-        figure(
+        stat(
             "Agents",
-            "Whether Prometheus reaches every agent that it reached within the last day.",
+            "Whether Prometheus scrapes every agent that it scraped within the last day.",
             "none",
             "min(up{@here} and on (job, instance) last_over_time(tableau_exporter_build_info{@here}[1d]))",
-            words={1: ("All answer", "green"), 0: ("One is down", "red")},
+            words={1: ("All up", "green"), 0: ("Some down", "red")},
             no_value="No agent",
             graph=False,
         ),
-        figure(
+        stat(
             "Sources",
             """
-                Whether Tableau's repository and its REST API answered the agent when it last asked; of several
-                agents the worst.
+                Whether the agent's last query of Tableau's repository and of its REST API succeeded; the worst of
+                several agents.
             """,
             "none",
             "min by (source) (tableau_up{@here})",
             legend="{{source}}",
-            words={1: ("Answers", "green"), 0: ("Silent", "red")},
+            words={1: ("Up", "green"), 0: ("Down", "red")},
             graph=False,
         ),
-        figure(
+        stat(
             "Token accepted",
-            "Whether Tableau took the token, or the connected app, at the last sign-in.",
+            "Whether Tableau accepted the token, or the connected app, at the last sign-in.",
             "none",
             "min(tableau_rest_token_accepted{@here})",
             words=YES_NO,
             no_value=NO_REST,
             graph=False,
         ),
-        figure(
-            "Configuration",
-            "Whether the last reload of the configuration took. If it was refused, the one before it is in force.",
+        stat(
+            "Configuration reload",
+            "Whether the last configuration reload succeeded. If it failed, the previous configuration stays active.",
             "none",
             "min(tableau_exporter_config_last_reload_successful{@here})",
-            words={1: ("in force", "green"), 0: ("refused", "red")},
+            words={1: ("OK", "green"), 0: ("failed", "red")},
             graph=False,
         ),
-        figure(
-            "Its own alerts",
-            "Alerts that the agent raises by itself and that fire. No figure without the section alertmanager.",
+        stat(
+            "Agent alerts",
+            "Firing alerts that the agent raises itself. No value without the section alertmanager.",
             "none",
             "sum(tableau_notifications_firing{@here})",
             thresholds=((None, "green"), (1, "orange")),
-            no_value="Not asked to",
+            no_value="Not configured",
         ),
-        figure(
-            "Series left out",
-            "Series that the agent left out since it started, because there are too many or their names are not valid.",
+        stat(
+            "Dropped series",
+            "Series dropped since the agent started, because of the series limit or invalid names.",
             "none",
             "sum(tableau_series_dropped_total{@here})",
-            thresholds=NONE_IS_WELL,
+            thresholds=RED_ABOVE_0,
             graph=False,
             decimals=0,
         ),
@@ -77,40 +77,40 @@ WELL = Row(
 )
 
 ARCHIVE = Row(
-    "The archive",
+    "Archive",
     (
-        figure(
-            "Behind by",
-            "How long ago requests were last archived.",
+        stat(
+            "Archive lag",
+            "Time since requests were last archived.",
             "s",
             f"max(time() - {LAST_POLL})",
             thresholds=((None, "green"), (300, "orange"), (900, "red")),
             no_value=NO_REPOSITORY,
         ),
-        figure(
-            "Until the purge horizon",
+        stat(
+            "Time until data loss",
             """
-                How long archiving may still be away before Tableau removes what is not archived: the repository
-                keeps as much as it held at the last poll, less the time since then.
+                How long archiving may stay interrupted before Tableau deletes requests that are not archived: the
+                time span that the repository held at the last poll, less the time since that poll.
             """,
             "s",
             f"min({LAST_POLL} - on (job, instance) {OLDEST} - on (job, instance) (time() - {LAST_POLL}))",
             thresholds=((None, "red"), (7200, "orange"), (43200, "green")),
             no_value=NO_REPOSITORY,
         ),
-        figure(
-            "The history goes back to",
-            "When the oldest archived request was made.",
+        stat(
+            "Oldest archived request",
+            "Time of the oldest archived request.",
             "dateTimeFromNow",
             "min(1000 * tableau_history_oldest_request_timestamp_seconds{@here})",
             no_value=NO_REPOSITORY,
             graph=False,
         ),
-        figure(
+        stat(
             "Possibly lost",
             """
-                Requests that may have come and been removed between two polls within the time that is shown: an
-                upper bound, the truth may be 0.
+                Upper bound of requests created and deleted between two polls within the dashboard's time range; the
+                actual number may be 0.
             """,
             "none",
             grown("tableau_history_possibly_lost_requests_total"),
@@ -119,11 +119,11 @@ ARCHIVE = Row(
             graph=False,
             decimals=0,
         ),
-        figure(
+        stat(
             "Incidents",
             """
-                Things that befell the source or the history file within the time that is shown; the table below
-                says which.
+                Incidents detected in the source or the history file within the dashboard's time range; see the table
+                below.
             """,
             "none",
             grown("tableau_history_incidents_total"),
@@ -131,25 +131,24 @@ ARCHIVE = Row(
             graph=False,
             decimals=0,
         ),
-        figure(
+        stat(
             "History file",
-            "The size of the history file; of several agents together.",
+            "Size of the history file; the sum of several agents.",
             "bytes",
             "sum(tableau_history_file_bytes{@here})",
             no_value=NO_REPOSITORY,
         ),
-        course(
-            "Positions of the archive",
+        timeseries(
+            "Archive position",
             """
-                How old the newest archived request is, how old the last poll, and how old the oldest request that
-                the repository still has: where the first two come near the third, requests are lost. Of several
-                agents the worst.
+                Age of the newest archived request, of the last poll, and of the oldest request still in the
+                repository: requests are lost where the first two approach the third. The worst of several agents.
             """,
             "s",
             (
                 Line(
                     "max(time() - tableau_history_newest_request_timestamp_seconds{@here})",
-                    "newest in the history",
+                    "newest archived",
                     "blue",
                 ),
                 Line(f"max(time() - {LAST_POLL})", "last poll", "green"),
@@ -158,18 +157,18 @@ ARCHIVE = Row(
             no_value=NO_REPOSITORY,
             logarithmic=True,
         ),
-        course(
+        timeseries(
             "Rows archived",
-            "Rows per second that were archived, by table of the history.",
+            "Archived rows per second, by table of the history.",
             "cps",
             (Line("sum by (table) (rate(tableau_history_rows_total{@here}[$__rate_interval]))", "{{table}}"),),
             no_value=NO_REPOSITORY,
         ),
-        course(
-            "How long reading takes",
+        timeseries(
+            "Read duration",
             """
-                How long the last reading of requests took, by how they were read, and how long the agent waits from one
-                exact reading to the next: longer than configured while readings take long.
+                Duration of the last read of http_requests, by mode, and the interval between exact reads: longer than
+                configured while reads are slow.
             """,
             "s",
             (
@@ -178,9 +177,9 @@ ARCHIVE = Row(
             ),
             no_value=NO_REPOSITORY,
         ),
-        course(
+        timeseries(
             "Sizes",
-            "The size of the history file, and that of the repository's table of requests on its disk.",
+            "Size of the history file, and of the table http_requests in the repository.",
             "bytes",
             (
                 Line("sum(tableau_history_file_bytes{@here})", "history file", "blue"),
@@ -192,13 +191,13 @@ ARCHIVE = Row(
 )
 
 COLLECTORS = Row(
-    "Polls, and what befell them",
+    "Polls and incidents",
     (
-        course(
-            "Polls under way",
+        timeseries(
+            "Running polls",
             """
-                How long the poll of each source that is under way has been running; no line between polls. A poll that
-                makes no progress is in the agent's log, with where each thread stands.
+                Duration of the running poll of each source; no line between polls. A poll without progress is logged
+                with the stack of each thread.
             """,
             "s",
             (
@@ -207,20 +206,19 @@ COLLECTORS = Row(
                     "{{source}}",
                 ),
             ),
-            no_value="No poll under way",
+            no_value="No poll running",
             width=24,
         ),
         table(
             "Collectors",
             """
-                Each collector: whether its last run gave data that can be trusted, how long it took, and when it
-                last succeeded.
+                Whether the last run of each collector succeeded, its duration, and the last success.
             """,
             (
                 Label("instance", "Agent", 180),
                 Label("collector", "Collector"),
                 Value("tableau_collector_success{@here}", "Success", "none", words=YES_NO, width=90),
-                Value("tableau_collector_duration_seconds{@here}", "Took", "s", width=90),
+                Value("tableau_collector_duration_seconds{@here}", "Duration", "s", width=90),
                 Value(
                     "1000 * tableau_collector_last_success_timestamp_seconds{@here}",
                     "Last success",
@@ -228,14 +226,14 @@ COLLECTORS = Row(
                     width=140,
                 ),
             ),
-            worst_first="Took",
+            sort_by="Duration",
             width=12,
         ),
         table(
-            "What is missing",
+            "Missing columns",
             """
-                Columns and tables that should be there: the agent's user may not read them, or they have gone with an
-                upgrade; at most 50.
+                Columns and tables that collectors need and do not find: the agent's user has no privilege on them, or
+                an upgrade removed them; at most 50.
             """,
             (
                 Label("collector", "Collector"),
@@ -247,80 +245,79 @@ COLLECTORS = Row(
                     width=80,
                 ),
             ),
-            worst_first="Agents",
-            no_value="Nothing is missing",
+            sort_by="Agents",
+            no_value="Nothing missing",
             width=6,
         ),
         table(
             "Incidents by kind",
             """
-                What befell the source or the history file since the history was begun within the time that is
-                shown, by kind.
+                Incidents detected in the source or the history file within the dashboard's time range, by kind.
             """,
             (
                 Label("kind", "Kind"),
                 Value(
                     grown("tableau_history_incidents_total", "kind"),
-                    "How often",
+                    "Count",
                     "none",
                     ((None, "text"), (1, "orange")),
                     decimals=0,
                     width=100,
                 ),
             ),
-            worst_first="How often",
-            no_value="No incident",
+            sort_by="Count",
+            no_value="No incidents",
             width=6,
         ),
     ),
 )
 
-TOLD = Row(
-    "The REST API, and who is told",
+REST = Row(
+    "REST API and notifications",
     (
-        course(
-            "Sessions of the token",
+        timeseries(
+            "REST sessions",
             """
-                Per second: sign-ins, sessions that Tableau ended before their time, and among them those lost to
-                another program that signs in with the same token.
+                Per second: sign-ins, sessions that ended early, and those of them ended by another program that signs
+                in with the same token.
             """,
             "ops",
             (
                 Line("sum(rate(tableau_rest_sign_ins_total{@here}[$__rate_interval]))", "sign-ins", "blue"),
                 Line("sum(rate(tableau_rest_sessions_lost_total{@here}[$__rate_interval]))", "lost", "orange"),
                 Line(
-                    "sum(rate(tableau_rest_token_collisions_total{@here}[$__rate_interval]))", "lost to another", "red"
+                    "sum(rate(tableau_rest_token_collisions_total{@here}[$__rate_interval]))", "token collisions", "red"
                 ),
             ),
             no_value=NO_REST,
         ),
-        course(
+        timeseries(
             "Notifications",
             """
-                Alerts per second that Alertmanagers took from the agent, and that they did not take, each time that
-                they were told.
+                Alerts per second that each Alertmanager accepted from the agent, and that failed to be sent; each
+                attempt counts.
             """,
             "ops",
             (
                 Line(
                     "sum by (alertmanager) (rate(tableau_notifications_sent_total{@here}[$__rate_interval]))",
-                    "to {{alertmanager}}",
+                    "sent to {{alertmanager}}",
                 ),
                 Line(
                     "sum by (alertmanager) (rate(tableau_notifications_failed_total{@here}[$__rate_interval]))",
-                    "not to {{alertmanager}}",
+                    "failed to {{alertmanager}}",
                     "red",
                 ),
             ),
-            no_value="The agent tells no Alertmanager",
+            no_value="No Alertmanager configured",
         ),
     ),
 )
 
 PROCESS = Row(
-    "The process",
+    "Process",
     (
-        course(
+        timeseries(
             "Memory",
             "Resident memory of each agent's process.",
             "bytes",
@@ -332,9 +329,9 @@ PROCESS = Row(
             ),
             width=8,
         ),
-        course(
-            "Processor",
-            "Processor time of each agent's process: 100% is one core.",
+        timeseries(
+            "CPU",
+            "CPU time of each agent's process: 100% is one core.",
             "percentunit",
             (
                 Line(
@@ -349,7 +346,7 @@ PROCESS = Row(
         ),
         table(
             "Versions",
-            "The version of each agent, and of what it runs on.",
+            "Version of each agent, of Python and of DuckDB.",
             (
                 Label("instance", "Agent"),
                 Label("version", "Version"),
@@ -357,34 +354,34 @@ PROCESS = Row(
                 Label("duckdb", "DuckDB"),
                 Value("tableau_exporter_build_info{@here}", "Runs", "none", words={1: ("yes", "green")}, width=70),
             ),
-            worst_first="Runs",
+            sort_by="Runs",
             width=8,
             height=8,
         ),
         table(
             "Tableau",
-            "The version of each source that answered.",
+            "Version of each source.",
             (
                 Label("source", "Source"),
                 Label("version", "Version"),
-                Value("count by (source, version) (tableau_server_info{@here})", "Agents", "none", CALM, width=80),
+                Value("count by (source, version) (tableau_server_info{@here})", "Agents", "none", GREEN, width=80),
             ),
-            worst_first="Agents",
+            sort_by="Agents",
             width=8,
             height=4,
         ),
-        figure(
+        stat(
             "Configuration loaded",
-            "When the configuration was last loaded with success; of several agents the one that did so first.",
+            "Last successful configuration load; the oldest of several agents.",
             "dateTimeFromNow",
             "min(1000 * tableau_exporter_config_last_reload_success_timestamp_seconds{@here})",
             graph=False,
         ),
-        figure(
+        stat(
             "Certificate expires in",
             """
-                How long the certificate of the agent's web server is still valid, negative once it has expired; of
-                several agents the one that expires first.
+                Time until the certificate of the agent's web server expires, negative once it has expired; the first
+                of several agents.
             """,
             "s",
             "min(tableau_exporter_web_certificate_expiry_timestamp_seconds{@here} - time())",
@@ -392,10 +389,10 @@ PROCESS = Row(
             no_value="No TLS",
             graph=False,
         ),
-        figure(
+        stat(
             "Rows pruned",
             """
-                Rows removed from the history because of their age, within the time that is shown. No figure without
+                Rows deleted from the history because of their age within the dashboard's time range. No value without
                 a retention.
             """,
             "short",
@@ -411,6 +408,6 @@ PROCESS = Row(
 DASHBOARD = Dashboard(
     "agent",
     "Agent",
-    "Does the agent poll, how far is its archive, when would Tableau throw away what is not archived, and who is told?",
-    (WELL, ARCHIVE, COLLECTORS, TOLD, PROCESS),
+    "Health of the agent: sources, archive lag and time until data loss, collectors, notifications, resources.",
+    (HEALTH, ARCHIVE, COLLECTORS, REST, PROCESS),
 )

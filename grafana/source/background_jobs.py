@@ -1,27 +1,27 @@
-"""Background jobs: what waits, what runs, how long that takes, and what fails."""
+"""Background jobs: waiting and running jobs, queue and run times, failures."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import NONE_IS_WELL, Label, Line, Value, course, figure, table
+from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
 NO_REPOSITORY = "No repository"
 FAILING = ((None, "text"), (0.05, "orange"), (0.25, "red"))
-# An hour of waiting is what a schedule's grace allows; a quarter is what TableauJobQueueSlow begins at.
+# A schedule's grace period is an hour; TableauJobQueueSlow begins at a quarter of it.
 WAITS = ((None, "text"), (300, "orange"), (900, "red"))
 KNOWN = 'count(tableau_collector_success{@here,collector="background_jobs"} == 1)'
 
 
 def within(quantile: float, family: str, by: str = "", window: str = "$__rate_interval", how: str = "rate") -> str:
-    """Return the question within which time so many jobs were begun, or done; no answer where there was none."""
+    """Return the query for a quantile of queue or run time; no result where there were no jobs."""
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({quantile}, sum by ({labels}) ({how}({family}_bucket{{@site}}[{window}]))) >= 0"
 
 
 QUEUE, RUN = "tableau_background_job_queue_seconds", "tableau_background_job_run_seconds"
-QUANTILES = ((0.5, "half"), (0.9, "9 of 10"), (0.99, "99 of 100"))
+QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
 
 
 def by_label(label: str) -> tuple[Value, ...]:
-    """Return the columns that say of each job type, or each site, how its jobs fare."""
+    """Return the columns of job statistics by job type or site."""
     finished = "tableau_background_jobs_finished_total"
     return (
         Value(f"sum by ({label}) (increase({finished}{{@site}}[$__range]))", "Finished", "short", decimals=0),
@@ -30,47 +30,47 @@ def by_label(label: str) -> tuple[Value, ...]:
                 sum by ({label}) (increase({finished}{{@site,outcome="failure"}}[$__range]))
                 / (sum by ({label}) (increase({finished}{{@site}}[$__range])) > 0)
             """,
-            "Fail",
+            "Job failure rate",
             "percentunit",
             FAILING,
             decimals=1,
         ),
         Value(f"sum by ({label}) (tableau_background_jobs_waiting{{@site}})", "Waiting", "none"),
         Value(f"sum by ({label}) (tableau_background_jobs_running{{@site}})", "Running", "none"),
-        Value(within(0.9, QUEUE, label, "$__range", "increase"), "Wait, 9 of 10", "s", WAITS),
-        Value(within(0.9, RUN, label, "$__range", "increase"), "Run, 9 of 10", "s"),
+        Value(within(0.9, QUEUE, label, "$__range", "increase"), "Queue time p90", "s", WAITS),
+        Value(within(0.9, RUN, label, "$__range", "increase"), "Run time p90", "s"),
     )
 
 
 NOW = Row(
     "Now",
     (
-        figure(
+        stat(
             "Waiting",
-            "Jobs that no backgrounder has begun.",
+            "Jobs waiting for a backgrounder.",
             "none",
             f"sum(tableau_background_jobs_waiting{{@site}}) or 0 * {KNOWN}",
             no_value=NO_REPOSITORY,
         ),
-        figure(
+        stat(
             "Running",
-            "Jobs under way. None, while some wait: the backgrounders stand still.",
+            "Running jobs. None while jobs wait means that the backgrounders are not working.",
             "none",
             f"sum(tableau_background_jobs_running{{@site}}) or 0 * {KNOWN}",
             no_value=NO_REPOSITORY,
         ),
-        figure(
+        stat(
             "Finished",
-            "Jobs that ended within the time that is shown, however they ended.",
+            "Jobs finished within the dashboard's time range, with any outcome.",
             "short",
             "sum(increase(tableau_background_jobs_finished_total{@site}[$__range]))",
             no_value=NO_REPOSITORY,
             graph=False,
             decimals=0,
         ),
-        figure(
-            "Fail",
-            "The share of jobs that failed, of those that ended within the time that is shown.",
+        stat(
+            "Job failure rate",
+            "Fraction of the jobs finished within the dashboard's time range that failed.",
             "percentunit",
             """
                 (
@@ -84,43 +84,43 @@ NOW = Row(
             graph=False,
             decimals=1,
         ),
-        figure(
-            "Wait, 9 of 10",
-            "Nine of ten of the jobs that ended within the time that is shown had been begun within this time.",
+        stat(
+            "Queue time p90",
+            "90th percentile of queue time of the jobs finished within the dashboard's time range.",
             "s",
             within(0.9, QUEUE, window="$__range", how="increase"),
             thresholds=((None, "green"), (300, "orange"), (900, "red")),
             no_value="No jobs",
             graph=False,
         ),
-        figure(
-            "Refreshes suspended",
-            "Assets whose refresh Tableau has suspended after too many failures. Somebody must resume them.",
+        stat(
+            "Suspended refreshes",
+            "Assets whose refresh Tableau suspended after too many failures. It must be resumed in Tableau.",
             "none",
             "sum(tableau_asset_refresh_suspended{@site} == bool 1)",
-            thresholds=NONE_IS_WELL,
-            no_value="Not known",
+            thresholds=RED_ABOVE_0,
+            no_value="Unknown",
             graph=False,
         ),
     ),
 )
 
-COURSE = Row(
-    "Since when",
+TRENDS = Row(
+    "Trends",
     (
-        course(
+        timeseries(
             "Queue",
-            "Jobs that wait for a backgrounder, and jobs under way, as seen at every poll.",
+            "Jobs waiting for a backgrounder, and running jobs, at every poll.",
             "none",
             (
                 Line("sum(tableau_background_jobs_waiting{@site})", "waiting", "orange"),
                 Line("sum(tableau_background_jobs_running{@site})", "running", "green"),
             ),
-            no_value="Nothing waits or runs, or no repository is polled",
+            no_value="No jobs waiting or running, or no repository",
         ),
-        course(
-            "Finished, by outcome",
-            "Jobs that ended, per second, by how they ended.",
+        timeseries(
+            "Finished by outcome",
+            "Finished jobs per second, by outcome.",
             "ops",
             tuple(
                 Line(
@@ -132,16 +132,16 @@ COURSE = Row(
             ),
             no_value=NO_REPOSITORY,
         ),
-        course(
-            "How long jobs wait",
-            "How long jobs had waited for a backgrounder, of those that ended.",
+        timeseries(
+            "Queue time",
+            "Median, 90th and 99th percentile of the time that finished jobs waited for a backgrounder.",
             "s",
             tuple(Line(within(quantile, QUEUE), name) for quantile, name in QUANTILES),
             no_value="No jobs",
         ),
-        course(
-            "How long jobs run",
-            "How long jobs ran, of those that ended.",
+        timeseries(
+            "Run time",
+            "Median, 90th and 99th percentile of the run time of finished jobs.",
             "s",
             tuple(Line(within(quantile, RUN), name) for quantile, name in QUANTILES),
             no_value="No jobs",
@@ -149,22 +149,22 @@ COURSE = Row(
     ),
 )
 
-WHICH = Row(
-    "Which jobs, and where",
+BREAKDOWN = Row(
+    "By job type and site",
     (
         table(
             "Job types",
-            "How the jobs of each type fared within the time that is shown, and what waits and runs of them now.",
+            "Finished jobs of each type within the dashboard's time range, and those waiting or running now.",
             (Label("job_type", "Job type"), *by_label("job_type")),
-            worst_first="Finished",
+            sort_by="Finished",
             no_value=NO_REPOSITORY,
             width=12,
         ),
         table(
             "Sites",
-            "How the jobs of each site fared within the time that is shown, and what waits and runs of them now.",
+            "Finished jobs of each site within the dashboard's time range, and those waiting or running now.",
             (Label("site", "Site"), *by_label("site")),
-            worst_first="Finished",
+            sort_by="Finished",
             no_value=NO_REPOSITORY,
             width=12,
         ),
@@ -172,11 +172,11 @@ WHICH = Row(
 )
 
 FAILURES = Row(
-    "What fails",
+    "Failures",
     (
         table(
-            "Jobs that failed",
-            "The 25 kinds of jobs that failed most often within the time that is shown.",
+            "Failed jobs",
+            "The 25 job types with the most failures within the dashboard's time range, by site.",
             (
                 Label("site", "Site", 130),
                 Label("job_type", "Job type"),
@@ -192,20 +192,20 @@ FAILURES = Row(
                     width=90,
                 ),
             ),
-            worst_first="Failed",
-            no_value="Nothing failed, or no repository is polled",
+            sort_by="Failed",
+            no_value="No failures, or no repository",
             width=8,
         ),
         table(
-            "Refreshes that fail or are suspended",
+            "Failing and suspended refreshes",
             """
-                The 50 assets whose refresh failed most often in a row. Tableau suspends it after 5. An asset's name
-                leads to the asset.
+                The 50 assets with the most consecutive refresh failures. Tableau suspends a refresh after 5. Click an
+                asset's name for its details.
             """,
             (
                 Label("site", "Site", 120),
                 Label("project", "Project", 200),
-                Label("asset_type", "Kind", 100),
+                Label("asset_type", "Type", 100),
                 Label(
                     "asset_name",
                     "Asset",
@@ -213,10 +213,10 @@ FAILURES = Row(
                 ),
                 Value(
                     "topk(50, tableau_asset_refresh_consecutive_failures{@site} > 0)",
-                    "Failed in a row",
+                    "Consecutive failures",
                     "none",
-                    NONE_IS_WELL,
-                    width=130,
+                    RED_ABOVE_0,
+                    width=160,
                 ),
                 Value(
                     """
@@ -230,8 +230,8 @@ FAILURES = Row(
                 ),
                 Label("asset_id", "Asset id", 300),
             ),
-            worst_first="Failed in a row",
-            no_value="No refresh fails",
+            sort_by="Consecutive failures",
+            no_value="No failing refreshes",
             width=16,
         ),
     ),
@@ -240,7 +240,7 @@ FAILURES = Row(
 DASHBOARD = Dashboard(
     "background-jobs",
     "Background jobs",
-    "What waits for a backgrounder, what runs, how long that takes, what fails, and what is suspended.",
-    (NOW, COURSE, WHICH, FAILURES),
+    "Waiting and running jobs, queue and run times, failures, and suspended refreshes.",
+    (NOW, TRENDS, BREAKDOWN, FAILURES),
     since="now-24h",
 )

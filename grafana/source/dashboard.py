@@ -1,16 +1,16 @@
-"""A dashboard: its panels row by row, what may be chosen above them, and the way to the others."""
+"""A dashboard: rows of panels, variables, annotations, and links to the other dashboards."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from grafana.source.panels import DATASOURCE, Json, Panel
-from grafana.source.questions import HERE, promql
+from grafana.source.queries import HERE, promql
 
 COLUMNS = 24
-TAG = "tableau-exporter"
+TAG = "tableau"
 # What Grafana's types of version 13 give; older ones read it too, newer ones bring it up to theirs.
 SCHEMA_VERSION = 42
-# "All" of a label that every series has, and of one that may be absent.
+# "All" for a label that every series has, and for one that may be absent.
 EVERY, EVERY_OR_NONE = ".+", ".*"
 
 
@@ -24,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard; ``name`` is that of its file and the end of its uid."""
+    """A dashboard; ``name`` is the name of its file and the end of its uid."""
 
     name: str
     title: str
@@ -34,11 +34,11 @@ class Dashboard:
     since: str = "now-6h"
 
     def json(self) -> Json:
-        """Return what stands in the file."""
+        """Return the content of the file."""
         return {
-            "annotations": {"list": []},
+            "annotations": {"list": [_firing_alerts()]},
             "description": self.description,
-            "editable": False,
+            "editable": True,
             "graphTooltip": 1,
             "links": [_links()],
             "panels": list(_laid_out(self.rows)),
@@ -53,8 +53,8 @@ class Dashboard:
         }
 
 
-def chosen(name: str, label: str, question: str, all_value: str = EVERY_OR_NONE) -> Json:
-    """Return a variable: the values of a label, one, several or all of them."""
+def chosen(name: str, label: str, query: str, all_value: str = EVERY_OR_NONE) -> Json:
+    """Return a query variable: one, several or all values of a label."""
     everything = {"selected": True, "text": ["All"], "value": ["$__all"]}
     return {
         "allValue": all_value,
@@ -65,7 +65,7 @@ def chosen(name: str, label: str, question: str, all_value: str = EVERY_OR_NONE)
         "multi": True,
         "name": name,
         "options": [],
-        "query": {"query": promql(question), "refId": name},
+        "query": {"query": promql(query), "refId": name},
         "refresh": 2,
         "regex": "",
         "sort": 5,
@@ -74,7 +74,7 @@ def chosen(name: str, label: str, question: str, all_value: str = EVERY_OR_NONE)
 
 
 def typed(name: str, label: str, description: str) -> Json:
-    """Return a variable that is typed, or comes with a link."""
+    """Return a text box variable, which links fill in."""
     empty = {"selected": True, "text": "", "value": ""}
     json = {"current": empty, "description": description, "label": label, "name": name}
     return json | {"options": [empty], "query": "", "type": "textbox"}
@@ -91,13 +91,30 @@ def _common() -> Iterator[Json]:
         "regex": "",
         "type": "datasource",
     }
-    # Who scrapes two deployments chooses one here. The list is of what answered within the time that is shown.
+    # Selects a deployment where Prometheus scrapes several: those scraped within the dashboard's time range.
     yield chosen("job", "Job", "label_values(tableau_exporter_build_info, job)", EVERY)
     yield chosen("instance", "Instance", 'label_values(tableau_exporter_build_info{job=~"$job"}, instance)', EVERY)
     # Sites are known from content where there is a repository, and from assets alone on Tableau Cloud.
     yield chosen(
         "site", "Site", f'label_values({{__name__=~"tableau_asset_info|tableau_content",{HERE}}}, site)', EVERY
     )
+
+
+def _firing_alerts() -> Json:
+    """Return the annotation layer of firing alerts, in the keys that Grafana's Prometheus data source reads."""
+    return {
+        "datasource": DATASOURCE,
+        "enable": True,
+        "expr": promql(
+            'ALERTS{alertname=~"Tableau.+",alertstate="firing",severity=~"warning|critical",site=~"$site|"}'
+        ),
+        "iconColor": "red",
+        "name": "Firing alerts",
+        "step": "60s",
+        "tagKeys": "severity,site",
+        "textFormat": "{{asset_name}}",
+        "titleFormat": "{{alertname}}",
+    }
 
 
 def _links() -> Json:
@@ -115,7 +132,7 @@ def _links() -> Json:
 
 
 def _laid_out(rows: Sequence[Row]) -> Iterator[Json]:
-    """Yield the panels with their places and numbers: from left to right, and on below where the grid ends."""
+    """Yield the panels with their positions and ids: from left to right, in as many lines as the grid needs."""
     number = top = 0
     for row in rows:
         number += 1

@@ -1,94 +1,100 @@
-"""Freshness: what was promised against what is, worst first, by project and owner, down to one asset."""
+"""Freshness: data age against SLA, most overdue assets first, by project and owner, down to one asset."""
 
 from grafana.source.dashboard import Dashboard, Row, chosen, typed
-from grafana.source.panels import KEPT, NONE_IS_WELL, Label, Line, Value, course, figure, table
+from grafana.source.panels import KEEP_CONTEXT, RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
-NO_PROMISES = "No promises"
-# Each costs a look at every asset and its promise.
+NO_SLA = "No SLA"
+# Each point evaluates every asset and its SLA.
 POINTS = 60
-NEVER_READ = "None was read yet"
-CHOOSE = "Choose an asset: follow the name of one above"
+NEVER_READ = "No source read yet"
+CHOOSE = "Select an asset: click its name above"
 ONE = '{@site,asset_id="$asset_id"}'
-PROMISED = 'tableau_asset_sla_hours{@site,asset_id="$asset_id",severity="%s"}'
-TO_ASSET = f"/d/tableau-freshness?{KEPT}&var-asset_id=${{__data.fields.asset_id}}"
+ASSET_SLA = 'tableau_asset_sla_hours{@site,asset_id="$asset_id",severity="%s"}'
+TO_ASSET = f"/d/tableau-freshness?{KEEP_CONTEXT}&var-asset_id=${{__data.fields.asset_id}}"
 
 HOURS = "tableau_asset_hours_since_refresh{@asset}"
-# The critical promise is the one that counts; who gave none has a warning, perhaps.
-PROMISE = """(
+# The critical SLA, or the warning where there is no critical one.
+SLA = """(
     tableau_asset_sla_hours{@asset,severity="critical"}
     or ignoring (severity) tableau_asset_sla_hours{@asset,severity="warning"}
 )"""
 OWNER = 'on (@id) group_left (content_owner) tableau_asset_info{@asset,content_owner=~"$content_owner"}'
-# How old the data is for each hour that it may be old.
-TIMES = f"({HOURS} / ignoring (severity) {PROMISE}) * {OWNER}"
-WORST = f"topk(50, {TIMES})"
-# Of several agents the one that read it last.
-SILENT = "time() - max by (site, source) (tableau_freshness_source_last_success_timestamp_seconds{@site})"
+# Data age as a fraction of the SLA.
+RATIO = f"({HOURS} / ignoring (severity) {SLA}) * {OWNER}"
+WORST = f"topk(50, {RATIO})"
+# Of several agents, the one that read it last.
+SOURCE_AGE = "time() - max by (site, source) (tableau_freshness_source_last_success_timestamp_seconds{@site})"
 LATE = "time() - tableau_asset_refresh_due_timestamp_seconds{@asset}"
 
 
 def past(severity: str) -> str:
-    """Return the question which assets are past a promise: 1 for each that is, 0 for each that is not."""
+    """Return the query for assets past an SLA: 1 for each that is, 0 for each that is not."""
     return f'({HOURS} > bool ignoring (severity) tableau_asset_sla_hours{{@asset,severity="{severity}"}}) @owned'
 
 
-def of_worst(question: str) -> str:
-    """Return a question asked of the worst assets alone."""
-    return f"({question}) and on (@id) {WORST}"
+def of_worst(query: str) -> str:
+    """Return a query limited to the most overdue assets."""
+    return f"({query}) and on (@id) {WORST}"
 
 
 def by(labels: str) -> tuple[Value, ...]:
-    """Return the columns that say of each project, or each owner, how its promises are kept; the 30 worst."""
-    times = f"max by ({labels}) ({TIMES})"
+    """Return the columns of SLA compliance by project or owner; the 30 with the most overdue assets."""
+    times = f"max by ({labels}) ({RATIO})"
     worst = f"topk(30, {times})"
     past = f'{HOURS} > bool ignoring (severity) tableau_asset_sla_hours{{@asset,severity="critical"}}'
     return (
         Value(
-            f"sum by ({labels}) (({past}) * {OWNER}) and on ({labels}) {worst}", "Past", "none", NONE_IS_WELL, width=70
+            f"sum by ({labels}) (({past}) * {OWNER}) and on ({labels}) {worst}",
+            "Past SLA",
+            "none",
+            RED_ABOVE_0,
+            width=90,
         ),
-        Value(f"count by ({labels}) ({TIMES}) and on ({labels}) {worst}", "Of", "none", width=70),
-        Value(worst, "Worst", "percentunit", ((None, "green"), (0.5, "orange"), (1, "red")), decimals=0, width=90),
+        Value(f"count by ({labels}) ({RATIO}) and on ({labels}) {worst}", "Assets", "none", width=80),
+        Value(
+            worst, "Max % of SLA", "percentunit", ((None, "green"), (0.5, "orange"), (1, "red")), decimals=0, width=110
+        ),
     )
 
 
 NOW = Row(
-    "Are promises kept?",
+    "SLA compliance",
     (
-        figure(
-            "Promises kept",
-            "The share of assets that are not older than their critical promise, of those that have one.",
+        stat(
+            "SLA compliance",
+            "Fraction of the assets with a critical SLA whose data is not older than it.",
             "percentunit",
             f"""
                 1 - sum({past("critical")}) / count(tableau_asset_sla_hours{{@asset,severity="critical"}} @owned)
             """,
             thresholds=((None, "red"), (0.9, "orange"), (0.99, "green")),
-            no_value=NO_PROMISES,
+            no_value=NO_SLA,
             graph=False,
             decimals=1,
         ),
-        figure(
-            "Past the critical promise",
-            "Assets whose data is older than the critical promise of the agent's configuration.",
+        stat(
+            "Past critical SLA",
+            "Assets whose data is older than their critical SLA.",
             "none",
             f"sum({past('critical')})",
-            thresholds=NONE_IS_WELL,
-            no_value=NO_PROMISES,
+            thresholds=RED_ABOVE_0,
+            no_value=NO_SLA,
             graph=False,
         ),
-        figure(
-            "Past the warning promise",
-            "Assets whose data is older than the warning promise, those past the critical one among them.",
+        stat(
+            "Past warning SLA",
+            "Assets whose data is older than their warning SLA, including those past the critical SLA.",
             "none",
             f"sum({past('warning')})",
             thresholds=((None, "green"), (1, "orange")),
-            no_value=NO_PROMISES,
+            no_value=NO_SLA,
             graph=False,
         ),
-        figure(
-            "Late by their schedule",
+        stat(
+            "Late refreshes",
             """
-                Assets whose schedule announced a refresh that has not ended in time, the grace of the configuration
-                included.
+                Assets whose scheduled refresh has not finished on time, including the grace period of the
+                configuration.
             """,
             "none",
             f"sum(({LATE} > bool 0) @owned)",
@@ -96,57 +102,62 @@ NOW = Row(
             no_value="No schedules",
             graph=False,
         ),
-        figure(
-            "Refreshes that fail",
-            "Assets whose last refresh failed, however often in a row.",
+        stat(
+            "Failing refreshes",
+            "Assets whose last refresh failed.",
             "none",
             "sum((tableau_asset_refresh_consecutive_failures{@asset} > bool 0) @owned)",
             thresholds=((None, "green"), (1, "orange")),
-            no_value="Not known",
+            no_value="Unknown",
             graph=False,
         ),
-        figure(
-            "Refreshes suspended",
-            "Assets whose refresh Tableau has suspended after too many failures. Somebody must resume them.",
+        stat(
+            "Suspended refreshes",
+            "Assets whose refresh Tableau suspended after too many failures. It must be resumed in Tableau.",
             "none",
             "sum((tableau_asset_refresh_suspended{@asset} == bool 1) @owned)",
-            thresholds=NONE_IS_WELL,
-            no_value="Not known",
+            thresholds=RED_ABOVE_0,
+            no_value="Unknown",
             graph=False,
         ),
     ),
 )
 
 ASSETS = Row(
-    "Which assets",
+    "Assets",
     (
         table(
-            "Worst first",
+            "Most overdue",
             """
-                The 50 assets that are oldest for what was promised of them: 200% is twice as old as promised. Where
-                there is no critical promise the warning counts. Live connections and assets without a promise are
-                not among them. An asset's name leads to the asset.
+                The 50 assets with the highest data age relative to their SLA: 200% is twice the SLA. Where there is
+                no critical SLA the warning counts. Live connections and assets without an SLA are not listed. Click
+                an asset's name for its details.
             """,
             (
                 Label("asset_name", "Asset", 200, TO_ASSET),
-                Label("asset_type", "Kind", 100),
+                Label("asset_type", "Type", 100),
                 Label("project", "Project", 180),
                 Label("site", "Site", 100),
                 Label("content_owner", "Owner", 120),
-                Value(of_worst(HOURS), "Age", "h", decimals=1, width=90),
-                Value(of_worst(PROMISE), "Promised", "h", width=90),
+                Value(of_worst(HOURS), "Data age", "h", decimals=1, width=90),
+                Value(of_worst(SLA), "SLA", "h", width=90),
                 Value(
                     WORST,
-                    "Of promise",
+                    "% of SLA",
                     "percentunit",
                     ((None, "green"), (0.5, "orange"), (1, "red")),
                     decimals=0,
                     width=100,
                 ),
-                Value(of_worst("tableau_asset_refresh_interval_seconds{@asset}"), "Usual pause", "s", width=110),
+                Value(
+                    of_worst("tableau_asset_refresh_interval_seconds{@asset}"),
+                    "Typical refresh interval",
+                    "s",
+                    width=170,
+                ),
                 Value(
                     of_worst("1000 * tableau_asset_next_refresh_timestamp_seconds{@asset}"),
-                    "Next run",
+                    "Next refresh",
                     "dateTimeFromNow",
                     width=120,
                 ),
@@ -166,44 +177,44 @@ ASSETS = Row(
                 ),
                 Label("asset_id", "Asset id", 300),
             ),
-            worst_first="Of promise",
-            no_value=NO_PROMISES,
+            sort_by="% of SLA",
+            no_value=NO_SLA,
             height=12,
         ),
     ),
 )
 
-WHOSE = Row(
-    "Whose, and since when",
+OWNERS = Row(
+    "By project and owner",
     (
         table(
             "Projects",
             """
-                The 30 projects with the worst asset: how many of its assets are past their critical promise, and
-                how old the worst is.
+                The 30 projects with the most overdue assets: how many are past their critical SLA, and the highest
+                data age relative to its SLA.
             """,
             (Label("project", "Project"), Label("site", "Site", 110), *by("site, project")),
-            worst_first="Worst",
-            no_value=NO_PROMISES,
+            sort_by="Max % of SLA",
+            no_value=NO_SLA,
             width=8,
         ),
         table(
             "Owners",
             """
-                The 30 owners with the worst asset: how many of theirs are past their critical promise, and how old
-                the worst is. One row without a name where privacy.users hides it.
+                The 30 owners with the most overdue assets: how many are past their critical SLA, and the highest
+                data age relative to its SLA. One row without a name where privacy.users hides it.
             """,
             (Label("content_owner", "Owner"), *by("content_owner")),
-            worst_first="Worst",
-            no_value=NO_PROMISES,
+            sort_by="Max % of SLA",
+            no_value=NO_SLA,
             width=8,
         ),
-        course(
-            "Past their promise",
-            "How many assets are older than was promised; those past the critical promise are past the warning too.",
+        timeseries(
+            "Assets past SLA",
+            "Number of assets whose data is older than their SLA. Those past the critical SLA count as warnings too.",
             "none",
             (Line(f"sum({past('critical')})", "critical", "red"), Line(f"sum({past('warning')})", "warning", "orange")),
-            no_value=NO_PROMISES,
+            no_value=NO_SLA,
             width=8,
             points=POINTS,
         ),
@@ -211,36 +222,36 @@ WHOSE = Row(
 )
 
 SOURCES = Row(
-    "Sources of freshness",
+    "Freshness sources",
     (
         table(
             "Sources by site",
             """
-                How long ago each source of freshness was last read completely: metadata is the Metadata API, job
-                refresh jobs, flow_run flow runs, task extract and flow tasks. While one is silent assets may be
-                fresher than shown. A source that was never read is not there.
+                Time since each freshness source was last read completely: metadata is the Metadata API, job refresh
+                jobs, flow_run flow runs, task extract and flow tasks. While a source is down, assets may be fresher
+                than shown. A source that was never read is not listed.
             """,
             (
                 Label("site", "Site"),
                 Label("source", "Source", 120),
                 Value(
-                    SILENT,
-                    "Silent for",
+                    SOURCE_AGE,
+                    "Last read",
                     "s",
                     ((None, "green"), (3600, "orange"), (10800, "red")),
                     decimals=0,
                     width=120,
                 ),
             ),
-            worst_first="Silent for",
+            sort_by="Last read",
             no_value=NEVER_READ,
             width=12,
         ),
-        course(
-            "How long each has been silent",
-            "How long ago each source of freshness was last read completely; of several sites the worst.",
+        timeseries(
+            "Time since last read",
+            "Time since each freshness source was last read completely; the worst of several sites.",
             "s",
-            (Line(f"max by (source) ({SILENT})", "{{source}}"),),
+            (Line(f"max by (source) ({SOURCE_AGE})", "{{source}}"),),
             no_value=NEVER_READ,
         ),
     ),
@@ -249,36 +260,36 @@ SOURCES = Row(
 ASSET = Row(
     "One asset: $asset_id",
     (
-        figure(
+        stat(
             "Last refresh",
-            "When the stalest data of the asset was refreshed.",
+            "Last refresh of the asset's stalest data.",
             "dateTimeFromNow",
             f"max(1000 * tableau_asset_last_refresh_timestamp_seconds{ONE})",
             no_value="-",
             graph=False,
             width=6,
         ),
-        figure(
-            "Next run",
-            "When the asset's earliest active schedule runs next.",
+        stat(
+            "Next refresh",
+            "Next run of the asset's earliest active schedule.",
             "dateTimeFromNow",
             f"max(1000 * tableau_asset_next_refresh_timestamp_seconds{ONE})",
             no_value="-",
             graph=False,
             width=6,
         ),
-        figure(
-            "Due until",
-            "Until when the refresh that the schedule announced must have ended, with the grace of the configuration.",
+        stat(
+            "Refresh due by",
+            "When the scheduled refresh must have finished, including the grace period of the configuration.",
             "dateTimeFromNow",
             f"max(1000 * tableau_asset_refresh_due_timestamp_seconds{ONE})",
             no_value="-",
             graph=False,
             width=6,
         ),
-        figure(
-            "Failed in a row",
-            "How often in a row its refresh has failed. Tableau suspends it after 5.",
+        stat(
+            "Consecutive failures",
+            "Consecutive failures of the asset's refresh. Tableau suspends it after 5.",
             "none",
             f"max(tableau_asset_refresh_consecutive_failures{ONE})",
             thresholds=((None, "green"), (1, "orange"), (5, "red")),
@@ -286,20 +297,20 @@ ASSET = Row(
             graph=False,
             width=6,
         ),
-        course(
-            "Age against promise",
-            "How old the data of the asset was, and how old it may become. Each fall is a refresh.",
+        timeseries(
+            "Data age vs SLA",
+            "Data age of the asset, and its SLA. Each drop is a refresh.",
             "h",
             (
                 Line(f"tableau_asset_hours_since_refresh{ONE}", "{{asset_name}}", "blue"),
                 Line(
-                    PROMISED % "critical",
+                    ASSET_SLA % "critical",
                     "critical",
                     "red",
                     dashed=True,
                 ),
                 Line(
-                    PROMISED % "warning",
+                    ASSET_SLA % "warning",
                     "warning",
                     "orange",
                     dashed=True,
@@ -308,22 +319,22 @@ ASSET = Row(
             no_value=CHOOSE,
         ),
         table(
-            "What is known of it",
+            "Asset details",
             """
-                Whose it is, how it is connected, and what its freshness is taken from: created means that it was never
-                refreshed, job that its last successful job counts.
+                Owner, connection and freshness source of the asset: created means that it was never refreshed, job
+                that its last successful job counts.
             """,
             (
                 Label("asset_name", "Asset"),
-                Label("asset_type", "Kind", 100),
+                Label("asset_type", "Type", 100),
                 Label("project", "Project"),
                 Label("site", "Site", 110),
                 Label("content_owner", "Owner"),
                 Label("connection", "Connection", 100),
-                Label("freshness_source", "Told by", 100),
+                Label("freshness_source", "Freshness source", 130),
                 Value(f"tableau_asset_info{ONE}", "Known", "none", words={1: ("yes", "text")}, width=70),
             ),
-            worst_first="Known",
+            sort_by="Known",
             no_value=CHOOSE,
             width=12,
         ),
@@ -333,12 +344,12 @@ ASSET = Row(
 DASHBOARD = Dashboard(
     "freshness",
     "Freshness",
-    "How old data is against what was promised of it: worst first, by project and owner, down to one asset.",
-    (NOW, ASSETS, WHOSE, SOURCES, ASSET),
+    "Data age against SLA: most overdue assets first, by project and owner, down to one asset.",
+    (NOW, ASSETS, OWNERS, SOURCES, ASSET),
     (
         chosen("project", "Project", "label_values(tableau_asset_info{@site}, project)"),
         chosen("content_owner", "Owner", "label_values(tableau_asset_info{@asset}, content_owner)"),
-        typed("asset_id", "Asset id", "The asset at the foot of the page; following an asset's name fills it in."),
+        typed("asset_id", "Asset id", "The asset at the bottom of the page; clicking an asset's name fills it in."),
     ),
     since="now-24h",
 )

@@ -1,59 +1,60 @@
-"""Overview: is all well, and what is not. Each figure leads to the dashboard that says more."""
+"""Overview: health, firing alerts, sites and trends. Each stat links to the dashboard with the details."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import NONE_IS_WELL, Label, Line, Value, course, figure, table
+from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
-# TableauExporterDown apart, alerts carry neither job nor instance; some have no site, and concern every one.
+# Except TableauExporterDown, alerts have neither job nor instance; an alert without a site concerns every site.
 ALERTS = 'ALERTS{alertname=~"Tableau.+",alertstate="firing",site=~"$site|"'
-# Nothing fires only where somebody looks: the rules record their thresholds.
+# 0 is shown only where the rules are evaluated: they record their thresholds.
 RULES_ARE_THERE = "0 * count(tableau:threshold)"
 NO_RULES = "No rules"
 NO_REPOSITORY = "No repository"
+NO_ALERTS = "No alerts, or Prometheus does not evaluate alerts/tableau.rules.yml"
 SEVERITIES = {3: ("critical", "red"), 2: ("warning", "orange"), 1: ("info", "blue")}
 
-WELL = Row(
-    "Is all well?",
+HEALTH = Row(
+    "Health",
     (
-        figure(
+        stat(
             "Agents",
             """
-                Whether Prometheus reaches every agent that it reached within the last day. An agent that is down
-                watches nothing.
+                Whether Prometheus scrapes every agent that it scraped within the last day. An agent that is down
+                monitors nothing.
             """,
             "none",
             """
                 min(up{@here} and on (job, instance) last_over_time(tableau_exporter_build_info{@here}[1d]))
             """,
-            words={1: ("All answer", "green"), 0: ("One is down", "red")},
+            words={1: ("All up", "green"), 0: ("Some down", "red")},
             no_value="No agent",
             link="agent",
             graph=False,
         ),
-        figure(
+        stat(
             "Sources",
             """
-                Whether Tableau's repository and its REST API answered the agent when it last asked; of several
-                agents the worst.
+                Whether the agent's last query of Tableau's repository and of its REST API succeeded; the worst of
+                several agents.
             """,
             "none",
             "min by (source) (tableau_up{@here})",
             legend="{{source}}",
-            words={1: ("Answers", "green"), 0: ("Silent", "red")},
+            words={1: ("Up", "green"), 0: ("Down", "red")},
             link="agent",
             graph=False,
         ),
-        figure(
-            "Collectors that fail",
-            "How many collectors gave nothing at their last run that can be trusted.",
+        stat(
+            "Failing collectors",
+            "Number of collectors whose last run failed.",
             "none",
             "sum(tableau_collector_success{@here} == bool 0)",
-            thresholds=NONE_IS_WELL,
+            thresholds=RED_ABOVE_0,
             link="agent",
         ),
-        figure(
-            "Archive is behind by",
+        stat(
+            "Archive lag",
             """
-                How long ago requests were last archived. Tableau removes them some day: what is not archived by then is
+                Time since requests were last archived. Tableau deletes old requests; those not archived by then are
                 lost.
             """,
             "s",
@@ -62,29 +63,29 @@ WELL = Row(
             no_value=NO_REPOSITORY,
             link="agent",
         ),
-        figure(
+        stat(
             "Critical alerts",
             """
-                Alerts of the shipped rules that fire and wake somebody. No figure where Prometheus does not
-                evaluate the rules; what the agent tells by itself is on the dashboard of the agent.
+                Firing critical alerts of the shipped rules. No value where Prometheus does not evaluate the rules;
+                alerts that the agent raises itself are on the Agent dashboard.
             """,
             "none",
             f'count({ALERTS},severity="critical"}}) or {RULES_ARE_THERE}',
-            thresholds=NONE_IS_WELL,
+            thresholds=RED_ABOVE_0,
             no_value=NO_RULES,
         ),
-        figure(
+        stat(
             "Warnings",
-            "Alerts of the shipped rules that fire and are for this working day.",
+            "Firing warnings of the shipped rules.",
             "none",
             f'count({ALERTS},severity="warning"}}) or {RULES_ARE_THERE}',
             thresholds=((None, "green"), (1, "orange")),
             no_value=NO_RULES,
         ),
-        figure(
-            "Assets past their promise",
+        stat(
+            "Assets past SLA",
             """
-                Workbooks, data sources and flows whose data is older than the critical promise of the agent's
+                Workbooks, data sources and flows whose data is older than their critical SLA in the agent's
                 configuration.
             """,
             "none",
@@ -94,24 +95,24 @@ WELL = Row(
                     > bool ignoring (severity) tableau_asset_sla_hours{@site,severity="critical"}
                 )
             """,
-            thresholds=NONE_IS_WELL,
-            no_value="No promises",
+            thresholds=RED_ABOVE_0,
+            no_value="No SLA",
             link="freshness",
             graph=False,
         ),
-        figure(
-            "Refreshes suspended",
-            "Assets whose refresh Tableau has suspended after too many failures. Somebody must resume them.",
+        stat(
+            "Suspended refreshes",
+            "Assets whose refresh Tableau suspended after too many failures. It must be resumed in Tableau.",
             "none",
             "sum(tableau_asset_refresh_suspended{@site} == bool 1)",
-            thresholds=NONE_IS_WELL,
-            no_value="Not known",
+            thresholds=RED_ABOVE_0,
+            no_value="Unknown",
             link="freshness",
             graph=False,
         ),
-        figure(
-            "Requests that fail",
-            "The share of requests that Tableau answered with an error of its own (5xx).",
+        stat(
+            "Error rate (5xx)",
+            "Fraction of requests that Tableau answered with a server error (5xx).",
             "percentunit",
             """
                 (
@@ -125,9 +126,9 @@ WELL = Row(
             link="usage",
             decimals=1,
         ),
-        figure(
-            "Views load within",
-            "Nine of ten views were rendered within this time (bootstrapSession requests, on Tableau's side).",
+        stat(
+            "View load time (p90)",
+            "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
             "s",
             """
                 histogram_quantile(0.9, sum by (le) (
@@ -138,17 +139,17 @@ WELL = Row(
             no_value="No views",
             link="usage",
         ),
-        figure(
-            "People",
-            "Distinct people who made a request within the last hour. Who uses several sites counts on each.",
+        stat(
+            "Active users (1h)",
+            "Distinct users with a request within the last hour. A user of several sites is counted on each.",
             "none",
             'sum(tableau_active_users{@site,window="1h"})',
             no_value=NO_REPOSITORY,
             link="usage",
         ),
-        figure(
+        stat(
             "Jobs waiting",
-            "Background jobs that no backgrounder has begun.",
+            "Background jobs waiting for a backgrounder.",
             "none",
             """
                 sum(tableau_background_jobs_waiting{@site})
@@ -160,14 +161,14 @@ WELL = Row(
     ),
 )
 
-NOT_WELL = Row(
-    "What is not well",
+FIRING = Row(
+    "Firing alerts",
     (
         table(
-            "Alerts that fire",
+            "Firing alerts by severity",
             """
-                Every alert of the shipped rules that fires, at most 100, critical ones first. The name of an alert
-                leads to its runbook.
+                Firing alerts of the shipped rules, critical ones first, at most 100. The name of an alert links to
+                its runbook.
             """,
             (
                 Value(
@@ -196,20 +197,19 @@ NOT_WELL = Row(
                 Label("collector", "Collector", 140),
                 Label("asset_id", "Asset id", 300),
             ),
-            worst_first="Severity",
-            no_value="Nothing fires, or Prometheus does not evaluate alerts/tableau.rules.yml",
+            sort_by="Severity",
+            no_value=NO_ALERTS,
         ),
     ),
 )
 
-WHERE = Row(
-    "Which site",
+SITES = Row(
+    "By site",
     (
         table(
             "Sites",
             """
-                Every site that is chosen: how much it is used, and what is not well there. Now, requests per second
-                as of the last minutes.
+                Usage and problems of every selected site, now. Requests are per second over the last minutes.
             """,
             (
                 Label(
@@ -225,15 +225,15 @@ WHERE = Row(
                             > bool ignoring (severity) tableau_asset_sla_hours{@site,severity="critical"}
                         )
                     """,
-                    "Past their promise",
+                    "Past SLA",
                     "none",
-                    NONE_IS_WELL,
+                    RED_ABOVE_0,
                 ),
                 Value(
                     "sum by (site) (tableau_asset_refresh_suspended{@site} == bool 1)",
                     "Suspended",
                     "none",
-                    NONE_IS_WELL,
+                    RED_ABOVE_0,
                 ),
                 Value(
                     "sum by (site) (rate(tableau_http_requests_total{@site}[$__rate_interval]))", "Requests", "reqps"
@@ -243,7 +243,7 @@ WHERE = Row(
                         sum by (site) (rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
                         / (sum by (site) (rate(tableau_http_requests_total{@site}[$__rate_interval])) > 0)
                     """,
-                    "Fail",
+                    "Error rate (5xx)",
                     "percentunit",
                     ((None, "text"), (0.05, "orange"), (0.25, "red")),
                     decimals=1,
@@ -254,26 +254,26 @@ WHERE = Row(
                             rate(tableau_http_request_duration_seconds_bucket{@site,action="bootstrapSession"}[$__rate_interval])
                         )) >= 0
                     """,
-                    "Views load within",
+                    "View load time (p90)",
                     "s",
                     ((None, "text"), (5, "orange"), (10, "red")),
                 ),
-                Value('sum by (site) (tableau_active_users{@site,window="1h"})', "People, an hour", "none"),
+                Value('sum by (site) (tableau_active_users{@site,window="1h"})', "Active users (1h)", "none"),
                 Value("sum by (site) (tableau_background_jobs_waiting{@site})", "Jobs waiting", "none"),
             ),
-            worst_first="Past their promise",
+            sort_by="Past SLA",
         ),
     ),
 )
 
-SINCE = Row(
-    "Since when",
+TRENDS = Row(
+    "Trends",
     (
-        course(
-            "Past their promise, over time",
+        timeseries(
+            "Assets past SLA over time",
             """
-                How many assets are older than the configuration promises; a critical one is not counted among the
-                warnings.
+                Number of assets whose data is older than their SLA. An asset past its critical SLA is not counted
+                as a warning.
             """,
             "none",
             (
@@ -304,40 +304,40 @@ SINCE = Row(
                     "orange",
                 ),
             ),
-            no_value="No promises",
+            no_value="No SLA",
             points=60,
         ),
-        course(
-            "Alerts, over time",
-            "How many alerts of the shipped rules fire, by severity.",
+        timeseries(
+            "Firing alerts over time",
+            "Number of firing alerts of the shipped rules, by severity.",
             "none",
             tuple(
                 Line(f'count({ALERTS},severity="{severity}"}})', severity, color)
                 for severity, color in SEVERITIES.values()
             ),
-            no_value="Nothing fires, or Prometheus does not evaluate alerts/tableau.rules.yml",
+            no_value=NO_ALERTS,
         ),
-        course(
+        timeseries(
             "Requests",
-            "Requests per second, and how many of them Tableau answered with an error of its own (5xx).",
+            "Requests per second, and those that Tableau answered with a server error (5xx).",
             "reqps",
             (
                 Line("sum(rate(tableau_http_requests_total{@site}[$__rate_interval]))", "all"),
                 Line(
-                    'sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))', "fail", "red"
+                    'sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))', "5xx", "red"
                 ),
             ),
             no_value=NO_REPOSITORY,
         ),
-        course(
+        timeseries(
             "Background jobs",
-            "Jobs that wait for a backgrounder, and jobs under way.",
+            "Jobs waiting for a backgrounder, and running jobs.",
             "none",
             (
                 Line("sum(tableau_background_jobs_waiting{@site})", "waiting", "orange"),
                 Line("sum(tableau_background_jobs_running{@site})", "running", "green"),
             ),
-            no_value="Nothing waits or runs, or no repository is polled",
+            no_value="No jobs waiting or running, or no repository",
         ),
     ),
 )
@@ -345,6 +345,6 @@ SINCE = Row(
 DASHBOARD = Dashboard(
     "overview",
     "Overview",
-    "Is all well with Tableau, and what is not? Every figure leads to the dashboard that says more.",
-    (WELL, NOT_WELL, WHERE, SINCE),
+    "Health of Tableau, firing alerts, and the sites they concern. Each stat links to the dashboard with the details.",
+    (HEALTH, FIRING, SITES, TRENDS),
 )

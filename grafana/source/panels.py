@@ -1,6 +1,6 @@
-"""The three kinds of panels, in the JSON that Grafana reads: a figure, a course over time, a table.
+"""The three types of panels as Grafana's JSON: stat, time series, table.
 
-A panel has no place here; ``dashboard.py`` gives it one.
+Their positions come from ``dashboard.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from grafana.source.questions import promql
+from grafana.source.queries import promql
 
 Json = dict[str, Any]
 Threshold = tuple[float | None, str]
 Words = Mapping[int, tuple[str, str]]
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
-# The time and every variable go along with whoever follows a link.
-KEPT = "${__url_time_range}&${__all_variables}"
-CALM: Sequence[Threshold] = ((None, "green"),)
-NONE_IS_WELL: Sequence[Threshold] = ((None, "green"), (1, "red"))
+# Links keep the time range and every variable.
+KEEP_CONTEXT = "${__url_time_range}&${__all_variables}"
+GREEN: Sequence[Threshold] = ((None, "green"),)
+RED_ABOVE_0: Sequence[Threshold] = ((None, "green"), (1, "red"))
 PLAIN: Sequence[Threshold] = ((None, "text"),)
 NOTHING = "-"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A panel and how much room it takes; Grafana's grid is 24 columns wide."""
+    """A panel and its size; Grafana's grid is 24 columns wide."""
 
     width: int
     height: int
@@ -34,9 +34,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """A question whose answer is drawn over time, and what each series of the answer is called."""
+    """A query drawn over time, and the legend of its series."""
 
-    question: str
+    query: str
     legend: str
     color: str | None = None
     dashed: bool = False
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Label:
-    """A column of a table that shows a label; a ``link`` leads from its cells to somewhere."""
+    """A column of a table that shows a label; ``link`` is the address its cells link to."""
 
     name: str
     heading: str
@@ -54,9 +54,9 @@ class Label:
 
 @dataclass(frozen=True)
 class Value:
-    """A column of a table that shows the answer to a question."""
+    """A column of a table that shows the value of a query."""
 
-    question: str
+    query: str
     heading: str
     unit: str
     thresholds: Sequence[Threshold] = PLAIN
@@ -65,11 +65,11 @@ class Value:
     width: int | None = None
 
 
-def figure(  # noqa: PLR0913 - each says one thing of the panel
+def stat(  # noqa: PLR0913 - each is one setting of the panel
     title: str,
     description: str,
     unit: str,
-    question: str,
+    query: str,
     *,
     legend: str = "",
     thresholds: Sequence[Threshold] = PLAIN,
@@ -80,7 +80,7 @@ def figure(  # noqa: PLR0913 - each says one thing of the panel
     graph: bool = True,
     decimals: int | None = None,
 ) -> Panel:
-    """Return a panel of one figure, or one for each series, with its course in the background."""
+    """Return a stat panel of one value, or one for each series, with a sparkline."""
     defaults = _defaults(unit, thresholds, words, decimals) | {"noValue": no_value}
     options = {
         "colorMode": "value",
@@ -93,12 +93,12 @@ def figure(  # noqa: PLR0913 - each says one thing of the panel
         "textMode": "auto",
         "wideLayout": True,
     }
-    targets = [_target("A", question, legend, instant=not graph)]
-    links = [_link(f"Show {link}", f"/d/tableau-{link}?{KEPT}")] if link else []
+    targets = [_target("A", query, legend, instant=not graph)]
+    links = [_link(f"Show {link}", f"/d/tableau-{link}?{KEEP_CONTEXT}")] if link else []
     return Panel(width, 4, _panel("stat", title, description, targets, defaults, options) | {"links": links})
 
 
-def course(
+def timeseries(
     title: str,
     description: str,
     unit: str,
@@ -109,23 +109,23 @@ def course(
     logarithmic: bool = False,
     points: int | None = None,
 ) -> Panel:
-    """Return a panel that draws its lines over time; where there is no data a line breaks.
+    """Return a time series panel; a line breaks where there is no data.
 
-    ``points`` is how many of them Prometheus reckons at most, where each costs a look at every asset.
+    ``points`` limits the number of evaluations, where each reads every asset.
     """
     custom: Json = {"drawStyle": "line", "fillOpacity": 10, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
-    defaults = _defaults(unit, CALM) | {"custom": custom, "noValue": no_value}
+    defaults = _defaults(unit, GREEN) | {"custom": custom, "noValue": no_value}
     if logarithmic:
         custom |= {"fillOpacity": 0, "scaleDistribution": {"log": 10, "type": "log"}}
     else:
-        # An axis that begins at 0 makes no waves of a ripple.
+        # An axis from 0 does not exaggerate small changes.
         defaults["min"] = 0
     defaults["color"] = {"mode": "palette-classic"}
     options = {
         "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    targets = [_target(ref, line.question, line.legend) for ref, line in zip(ascii_uppercase, lines, strict=False)]
+    targets = [_target(ref, line.query, line.legend) for ref, line in zip(ascii_uppercase, lines, strict=False)]
     json = _panel("timeseries", title, description, targets, defaults, options)
     if points:
         json["maxDataPoints"] = points
@@ -142,15 +142,15 @@ def table(
     description: str,
     columns: Sequence[Label | Value],
     *,
-    worst_first: str,
+    sort_by: str,
     no_value: str = "No data",
     width: int = 24,
     height: int = 8,
 ) -> Panel:
-    """Return a table of the answers that Prometheus has now: one row for each set of labels, the worst above."""
+    """Return a table of instant queries: one row for each set of labels, in descending order of ``sort_by``."""
     values = [column for column in columns if isinstance(column, Value)]
     targets = [
-        _target(ref, value.question, instant=True) | {"format": "table"}
+        _target(ref, value.query, instant=True) | {"format": "table"}
         for ref, value in zip(ascii_uppercase, values, strict=False)
     ]
     defaults = _defaults(values[0].unit, PLAIN) | {"noValue": no_value, "custom": _cells()}
@@ -158,11 +158,11 @@ def table(
         "cellHeight": "sm",
         "frameIndex": 0,
         "showHeader": True,
-        "sortBy": [{"desc": True, "displayName": worst_first}],
+        "sortBy": [{"desc": True, "displayName": sort_by}],
     }
     json = _panel("table", title, description, targets, defaults, options)
     json["fieldConfig"]["overrides"] = [_column(column) for column in columns]
-    json["transformations"] = _transformations(columns, worst_first)
+    json["transformations"] = _transformations(columns, sort_by)
     return Panel(width, height, json)
 
 
@@ -176,8 +176,8 @@ def _cells() -> Json:
     }
 
 
-def _transformations(columns: Sequence[Label | Value], worst_first: str) -> list[Json]:
-    """Return what makes one table of the answers: the columns in their order, under their headings."""
+def _transformations(columns: Sequence[Label | Value], sort_by: str) -> list[Json]:
+    """Return the transformations that join the results into one table with its columns and headings."""
     answers = iter(_value_fields(sum(isinstance(column, Value) for column in columns)))
     names = [column.name if isinstance(column, Label) else next(answers) for column in columns]
     organized = {
@@ -189,13 +189,13 @@ def _transformations(columns: Sequence[Label | Value], worst_first: str) -> list
         {"id": "merge", "options": {}},
         {"id": "filterFieldsByName", "options": {"include": {"names": names}}},
         {"id": "organize", "options": organized},
-        # What the answers of a table have in common is in the order of the first: the worst come up here.
-        {"id": "sortBy", "options": {"fields": {}, "sort": [{"desc": True, "field": worst_first}]}},
+        # Joined rows are in the order of the first query: sort them.
+        {"id": "sortBy", "options": {"fields": {}, "sort": [{"desc": True, "field": sort_by}]}},
     ]
 
 
 def _value_fields(count: int) -> list[str]:
-    # Grafana names the answer by its question only where there are several.
+    # Grafana names the value by its query only where there are several.
     return ["Value"] if count == 1 else [f"Value #{ref}" for ref in ascii_uppercase[:count]]
 
 
@@ -212,15 +212,15 @@ def _panel(kind: str, title: str, description: str, targets: list[Json], default
 
 
 def _link(title: str, url: str) -> Json:
-    # Grafana's type wants every key; what is kept stands in the address.
+    # Grafana's type needs every key; the address itself keeps time and variables.
     given = {"asDropdown": False, "icon": "", "includeVars": False, "keepTime": False, "tags": []}
     return given | {"targetBlank": False, "title": title, "tooltip": "", "type": "link", "url": url}
 
 
-def _target(ref: str, question: str, legend: str = "", *, instant: bool = False) -> Json:
+def _target(ref: str, query: str, legend: str = "", *, instant: bool = False) -> Json:
     return {
         "datasource": DATASOURCE,
-        "expr": promql(question),
+        "expr": promql(query),
         "instant": instant,
         "legendFormat": legend or "__auto",
         "range": not instant,
@@ -267,7 +267,7 @@ def _drawn(line: Line) -> list[Json]:
 def _column(column: Label | Value) -> Json:
     properties: list[Json] = [{"id": "custom.width", "value": column.width}] if column.width else []
     if isinstance(column, Label):
-        # Or a version such as 2025.3 would be taken for a number.
+        # Without it a version such as 2025.3 is read as a number.
         properties += [{"id": "noValue", "value": ""}, {"id": "unit", "value": "string"}]
         if column.link:
             properties.append({"id": "links", "value": [{"title": "Show", "url": column.link}]})

@@ -1,17 +1,17 @@
-"""Usage: how much Tableau is used, how well it answers, and how that compares with a week ago."""
+"""Usage: requests, active users, load times and errors, compared with a week ago."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import CALM, Label, Line, Value, course, figure, table
+from grafana.source.panels import GREEN, Label, Line, Value, stat, table, timeseries
 
 NO_REPOSITORY = "No repository"
-VIEWS_ARE_OFF = "No view was rendered, or the collector is off: collectors.views in the agent's configuration"
+NO_VIEWS = "No views loaded, or collectors.views is off in the agent's configuration"
 EXPORTS = 'action=~"exportcrosstab|sheetimage|viewData|vud"'
 SLOW = ((None, "text"), (5, "orange"), (10, "red"))
 FAILING = ((None, "text"), (0.05, "orange"), (0.25, "red"))
 
 
 def load_time(quantile: float) -> str:
-    """Return the question within which time so many views were rendered; no answer where none was."""
+    """Return the query for a quantile of view load time; no result where no view was loaded."""
     return f"""
         histogram_quantile({quantile}, sum by (le) (
             rate(tableau_http_request_duration_seconds_bucket{{@site,action="bootstrapSession"}}[$__rate_interval])
@@ -20,20 +20,20 @@ def load_time(quantile: float) -> str:
 
 
 NOW = Row(
-    "How much, and how well",
+    "Now",
     (
-        figure(
+        stat(
             "Requests",
-            "Completed requests per second, whatever their kind.",
+            "Completed requests per second, of all kinds.",
             "reqps",
             "sum(rate(tableau_http_requests_total{@site}[$__rate_interval]))",
             no_value=NO_REPOSITORY,
         ),
-        figure(
-            "Against last week",
+        stat(
+            "Change from last week",
             """
-                By how much there are more or fewer requests than at the same time a week ago. No figure before
-                Prometheus has watched for a week.
+                Change of the request rate since the same time a week ago. No value before Prometheus has a week of
+                data.
             """,
             "percentunit",
             """
@@ -41,12 +41,12 @@ NOW = Row(
                 / (sum(rate(tableau_http_requests_total{@site}[$__rate_interval] offset 1w)) > 0)
                 - 1
             """,
-            no_value="No last week",
+            no_value="No data a week ago",
             decimals=0,
         ),
-        figure(
-            "Requests that fail",
-            "The share of requests that Tableau answered with an error of its own (5xx).",
+        stat(
+            "Error rate (5xx)",
+            "Fraction of requests that Tableau answered with a server error (5xx).",
             "percentunit",
             """
                 (
@@ -59,25 +59,28 @@ NOW = Row(
             no_value="No requests",
             decimals=1,
         ),
-        figure(
-            "Views load within",
-            "Nine of ten views were rendered within this time (bootstrapSession requests, on Tableau's side).",
+        stat(
+            "View load time (p90)",
+            "90th percentile of view load time (bootstrapSession requests, measured by Tableau).",
             "s",
             load_time(0.9),
             thresholds=((None, "green"), (5, "orange"), (10, "red")),
             no_value="No views",
         ),
-        figure(
-            "People on the server",
-            "Distinct people within the last day, each counted once over all sites, whichever are chosen.",
+        stat(
+            "Active users (server, 1d)",
+            "Distinct users within the last day on all sites, whichever are selected; each is counted once.",
             "none",
             'sum(tableau_server_active_users{@here,window="1d"})',
             no_value=NO_REPOSITORY,
             graph=False,
         ),
-        figure(
+        stat(
             "Logins",
-            "Logins within the time that is shown, the latest of each person as the agent saw it.",
+            """
+                Logins within the dashboard's time range. Tableau stores only the last login of a user: of several
+                between two polls one is counted.
+            """,
             "none",
             "sum(increase(tableau_logins_total{@site}[$__range]))",
             no_value=NO_REPOSITORY,
@@ -87,12 +90,12 @@ NOW = Row(
     ),
 )
 
-COURSE = Row(
-    "Against last week",
+TRENDS = Row(
+    "Trends",
     (
-        course(
-            "Requests, this week and last",
-            "Completed requests per second. The dashed line is the same time a week ago.",
+        timeseries(
+            "Requests vs last week",
+            "Completed requests per second. The dashed line is a week ago.",
             "reqps",
             (
                 Line("sum(rate(tableau_http_requests_total{@site}[$__rate_interval]))", "this week", "blue"),
@@ -105,11 +108,11 @@ COURSE = Row(
             ),
             no_value=NO_REPOSITORY,
         ),
-        course(
-            "People, this week and last",
+        timeseries(
+            "Active users (1h) vs last week",
             """
-                Distinct people within an hour; who uses several sites counts on each. The dashed line is the same
-                time a week ago.
+                Distinct users within an hour; a user of several sites is counted on each. The dashed line is a week
+                ago.
             """,
             "none",
             (
@@ -118,24 +121,18 @@ COURSE = Row(
             ),
             no_value=NO_REPOSITORY,
         ),
-        course(
-            "How long views take to load",
-            """
-                Half of the views, nine of ten, and all but one in a hundred were rendered within this time
-                (bootstrapSession requests, on Tableau's side).
-            """,
+        timeseries(
+            "View load time",
+            "Median, 90th and 99th percentile of view load time (bootstrapSession requests, measured by Tableau).",
             "s",
-            tuple(
-                Line(load_time(quantile), name)
-                for quantile, name in ((0.5, "half"), (0.9, "9 of 10"), (0.99, "99 of 100"))
-            ),
+            tuple(Line(load_time(quantile), name) for quantile, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))),
             no_value="No views",
         ),
-        course(
-            "Requests that end in an error",
+        timeseries(
+            "Errors by status class",
             """
-                Requests per second by the class of their status: 4xx is the visitor's fault, 5xx Tableau's; unknown
-                had no status.
+                Failed requests per second by status class: 4xx are client errors, 5xx server errors; unknown had no
+                status.
             """,
             "reqps",
             tuple(
@@ -152,11 +149,11 @@ COURSE = Row(
 )
 
 SITES = Row(
-    "Who",
+    "By site",
     (
         table(
             "Sites",
-            "How much each site was used within the time that is shown, and how well Tableau answered it.",
+            "Usage, error rate and view load time of each site within the dashboard's time range.",
             (
                 Label(
                     "site",
@@ -175,7 +172,7 @@ SITES = Row(
                         sum by (site) (increase(tableau_http_requests_total{@site,status_class="5xx"}[$__range]))
                         / (sum by (site) (increase(tableau_http_requests_total{@site}[$__range])) > 0)
                     """,
-                    "Fail",
+                    "Error rate (5xx)",
                     "percentunit",
                     FAILING,
                     decimals=1,
@@ -186,24 +183,24 @@ SITES = Row(
                             increase(tableau_http_request_duration_seconds_bucket{@site,action="bootstrapSession"}[$__range])
                         )) >= 0
                     """,
-                    "Load, 9 of 10",
+                    "View load time (p90)",
                     "s",
                     SLOW,
                 ),
-                Value('sum by (site) (tableau_active_users{@site,window="1d"})', "People, 1d", "none"),
-                Value('sum by (site) (tableau_active_users{@site,window="30d"})', "People, 30d", "none"),
-                Value("sum by (site) (tableau_users{@site})", "With a role", "none"),
+                Value('sum by (site) (tableau_active_users{@site,window="1d"})', "Active users (1d)", "none"),
+                Value('sum by (site) (tableau_active_users{@site,window="30d"})', "Active users (30d)", "none"),
+                Value("sum by (site) (tableau_users{@site})", "Licensed users", "none"),
                 Value("sum by (site) (increase(tableau_logins_total{@site}[$__range]))", "Logins", "short", decimals=0),
             ),
-            worst_first="Requests",
+            sort_by="Requests",
             no_value=NO_REPOSITORY,
             width=16,
         ),
-        course(
-            "People by window",
+        timeseries(
+            "Active users by window",
             """
-                Distinct people over the trailing 5 minutes, hour, day, 7 and 30 days; who uses several sites counts
-                on each.
+                Distinct users of the last 5 minutes, hour, day, 7 and 30 days; a user of several sites is counted on
+                each.
             """,
             "none",
             (Line("sum by (window) (tableau_active_users{@site})", "{{window}}"),),
@@ -213,12 +210,12 @@ SITES = Row(
     ),
 )
 
-WHAT = Row(
-    "Slow, and in error",
+PROBLEMS = Row(
+    "Slow requests and errors",
     (
         table(
-            "Slowest kinds of requests",
-            "The 20 actions whose slowest tenth took longest within the time that is shown.",
+            "Slowest actions",
+            "The 20 actions with the highest p90 duration within the dashboard's time range.",
             (
                 Label("action", "Action"),
                 Value(
@@ -227,7 +224,7 @@ WHAT = Row(
                             increase(tableau_http_request_duration_seconds_bucket{@site}[$__range])
                         )) >= 0)
                     """,
-                    "9 of 10 within",
+                    "p90",
                     "s",
                     SLOW,
                     width=130,
@@ -245,16 +242,13 @@ WHAT = Row(
                     width=110,
                 ),
             ),
-            worst_first="9 of 10 within",
+            sort_by="p90",
             no_value=NO_REPOSITORY,
             width=8,
         ),
         table(
-            "Where errors are",
-            """
-                The 20 kinds of requests that Tableau answered most often with an error of its own (5xx) within the
-                time that is shown.
-            """,
+            "Errors by action",
+            "The 20 actions with the most server errors (5xx) within the dashboard's time range.",
             (
                 Label("site", "Site", 120),
                 Label("controller", "Controller", 110),
@@ -271,15 +265,15 @@ WHAT = Row(
                     width=90,
                 ),
             ),
-            worst_first="Errors",
+            sort_by="Errors",
             no_value="No errors, or no repository",
             width=8,
         ),
-        course(
+        timeseries(
             "Exports",
             """
-                Data and pictures that people took out of views: crosstabs, underlying data, images. Subscriptions and
-                addresses that end in .pdf or .csv are not among them.
+                Data and images exported from views: crosstabs, underlying data, images. Subscriptions and URLs that
+                end in .pdf or .csv are not counted.
             """,
             "reqps",
             (
@@ -301,14 +295,14 @@ VIEWS = Row(
     (
         table(
             "Most used views",
-            "The 25 views that were rendered most often within the time that is shown, and how long that took.",
+            "The 25 views loaded most often within the dashboard's time range, with their p90 load time.",
             (
                 Label("site", "Site", 120),
                 Label("workbook", "Workbook"),
                 Label("view", "View"),
                 Value(
                     RENDERED,
-                    "Rendered",
+                    "Loads",
                     "short",
                     decimals=0,
                     width=100,
@@ -320,39 +314,38 @@ VIEWS = Row(
                         ))
                         and {RENDERED}
                     """,
-                    "9 of 10 within",
+                    "p90",
                     "s",
                     SLOW,
                     width=130,
                 ),
             ),
-            worst_first="Rendered",
-            no_value=VIEWS_ARE_OFF,
+            sort_by="Loads",
+            no_value=NO_VIEWS,
             width=12,
         ),
         table(
             "Content",
-            "How much content there is of each kind on the sites that are chosen, and how large it is.",
+            "Number and size of content items of each type on the selected sites.",
             (
-                Label("asset_type", "Kind"),
-                Value("sum by (asset_type) (tableau_content{@site})", "How many", "none", width=100),
+                Label("asset_type", "Type"),
+                Value("sum by (asset_type) (tableau_content{@site})", "Count", "none", width=100),
                 Value("sum by (asset_type) (tableau_content_bytes{@site})", "Size", "bytes", width=110),
             ),
-            worst_first="How many",
+            sort_by="Count",
             no_value=NO_REPOSITORY,
             width=6,
         ),
         table(
             "Licences",
             """
-                People with a role on the sites that are chosen, by site role; who has one on several sites counts
-                on each.
+                Users of the selected sites by site role; a user of several sites is counted on each.
             """,
             (
                 Label("site_role", "Site role"),
-                Value("sum by (site_role) (tableau_users{@site})", "People", "none", CALM, width=100),
+                Value("sum by (site_role) (tableau_users{@site})", "Users", "none", GREEN, width=100),
             ),
-            worst_first="People",
+            sort_by="Users",
             no_value=NO_REPOSITORY,
             width=6,
         ),
@@ -362,7 +355,7 @@ VIEWS = Row(
 DASHBOARD = Dashboard(
     "usage",
     "Usage",
-    "Who uses Tableau, how much, what is slow, what fails, and how that compares with a week ago.",
-    (NOW, COURSE, SITES, WHAT, VIEWS),
+    "Requests, active users, view load time and errors, compared with a week ago.",
+    (NOW, TRENDS, SITES, PROBLEMS, VIEWS),
     since="now-24h",
 )

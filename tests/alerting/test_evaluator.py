@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from exporter.collectors.assets.samples import DUE
 from structlog.testing import capture_logs
 
 from exporter.alerting import conditions
@@ -20,6 +19,7 @@ from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates
 from exporter.alerting.states import LATER_SECONDS
+from exporter.collectors.assets.metrics import DUE
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.history import alerting as alert_tables
 from exporter.history.file import Limits

@@ -146,7 +146,7 @@ def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertman
         labels, said = dict(told.labels), told.annotations
         assert float(said["hours"]) >= float(said["promised"])
         assert (
-            f"{said['hours']} hours ago; promised are 1 hours (critical) and 0.5 hours (warning)" in said["description"]
+            f"{said['hours']} hours ago; its SLA is 1 hours (critical) and 0.5 hours (warning)" in said["description"]
         )
         assert said["owner_email"].endswith("@example.com")
         assert said["owner_email"] in said["owner"]

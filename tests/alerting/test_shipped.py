@@ -45,7 +45,7 @@ THRESHOLDS = {
 # What the rules write as queries and conditions, and the agent as one place in its text.
 QUERIES = {
     r"{{ range printf .tableau:freshness_source_silent.*?{{ end }}": "{silent}",
-    r"{{ with printf [^}]*critical.*?no{{ end }} hours \(warning\)": "{promises}",
+    r"{{ with printf [^}]*critical.*?no{{ end }} hours \(warning\)": "{sla}",
     r"{{ with \$labels.content_owner }}.*?{{ end }}": "{owner}",
     r"{{ printf .%.1f. \$value }}": "{hours}",
     r"{{ \$value }}": "{count}",

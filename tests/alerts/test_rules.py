@@ -83,7 +83,7 @@ def test_each_alert_says_what_an_alert_must(rule: dict[str, Any]) -> None:
     assert rule["labels"].keys() == {"severity"}
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     words = rule["annotations"]
-    assert re.fullmatch(r"[A-Z{].* .*\.", words["summary"])
+    assert re.fullmatch(r"(?:[A-Z{]|tableau-exporter ).* .*\.", words["summary"])
     assert words["description"].endswith(".")
     assert len(words["description"]) > len(words["summary"])
     assert words["runbook_url"].endswith(f"/runbooks/{rule['alert']}.md")

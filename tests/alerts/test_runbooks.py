@@ -30,10 +30,10 @@ def test_every_runbook_is_for_an_alert() -> None:
 
 @pytest.mark.parametrize("name", WITH_RUNBOOK)
 def test_each_runbook_has_its_parts(name: str) -> None:
-    """Meaning, impact, what to look at, what to do, how to silence; with a question, a dashboard and a matcher."""
+    """Meaning, impact, diagnosis, mitigation and silence; with a query, a dashboard and a matcher."""
     path = RUNBOOKS / f"{name}.md"
     text = path.read_text()
-    heads = ["Meaning", "Impact", "What to look at", "What to do", "How to silence"]
+    heads = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Silence"]
     assert text.startswith(f"# {name}\n")
     assert re.findall(r"(?m)^## (.+)$", text) == heads
     assert "```promql\n" in text

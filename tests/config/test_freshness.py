@@ -1,4 +1,4 @@
-"""Promises: the tiers of rules and the default."""
+"""SlaLookup: the tiers of rules and the default."""
 
 import pytest
 

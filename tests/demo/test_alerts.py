@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "alerts" / fast_rules.RULES_FILE).read_text()
 EXAMPLE = (ROOT / "alerts" / fast_rules.ALERTMANAGER_FILE).read_text()
 FIXED = re.compile(
-    r"^firing    critical  TableauAssetStale: (?P<asset>.+), [\d.]+ hours old, SLA 24, owner .+\n"
+    r"^firing    critical  TableauAssetStale: (?P<asset>.+), data age [\d.]+ h, SLA 24 h, owner .+\n"
     r"\(the refresh of this asset is fixed now",
     re.MULTILINE,
 )
@@ -194,12 +194,12 @@ STALE: dict[str, Any] = {
 
 
 def test_strangers_names_move_no_cursor() -> None:
-    """A line says what fires, of which asset, how old, its SLA, its owner; names are printable."""
+    """A line says what fires, of which asset, data age, SLA and owner; names are printable."""
     ((alert, receivers),) = notices.Notices().new([notification(STALE)])
     shown = notices.line(alert, receivers)
     assert shown == (
         'firing    critical  TableauAssetStale: workbook "Month\\x1b[2J\\u202e End" in Finance EMEA, '
-        "59.6 hours old, SLA 24, owner priya  -> owner"
+        "data age 59.6 h, SLA 24 h, owner priya  -> owner"
     )
 
 

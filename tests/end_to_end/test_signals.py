@@ -120,7 +120,7 @@ def test_a_signal_ends_an_agent_whose_repository_hangs(mortal: Simulation, agent
 
 
 def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
-    """Promises and collectors follow the file; the gauges say that it was taken, and when."""
+    """SlaLookup and collectors follow the file; the gauges say that it was taken, and when."""
     agent = configured.start()
     assert {hours for _, hours in promises(agent)} == {12, 24}
     assert (agent.value(SUCCESSFUL), agent.total("tableau_users") > 0) == (1, True)
@@ -182,7 +182,7 @@ def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
     agent.polled()
     assert {hours for _, hours in promises(agent)} == {12, 24}
     assert agent.total(LOADED_AT) == loaded_at
-    assert "The last configuration was not taken" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
+    assert "The last configuration reload failed" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     del configured.document["histroy"]
     configured.write(limits={"series_per_family": 100})
     configured.hang_up()

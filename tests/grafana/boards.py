@@ -21,14 +21,14 @@ TIMES = {"__rate_interval": "5m", "__range": "6h", "__interval": "1m"}
 class Asked:
     """A question of a panel, as it stands in the file."""
 
-    store: str
+    board: str
     panel: Mapping[str, Any]
     target: Mapping[str, Any]
 
     @property
     def name(self) -> str:
         """What tells it from the others."""
-        return f"{self.store}/{self.panel['title']}/{self.target['refId']}"
+        return f"{self.board}/{self.panel['title']}/{self.target['refId']}"
 
     @property
     def question(self) -> str:
@@ -42,9 +42,9 @@ class Asked:
         return set(re.findall(r"{{(\w+)}}", self.target["legendFormat"]))
 
 
-def panels(store: str) -> list[dict[str, Any]]:
+def panels(board: str) -> list[dict[str, Any]]:
     """Return the panels of a dashboard, headings apart."""
-    return [panel for panel in BOARDS[store]["panels"] if panel["type"] != "row"]
+    return [panel for panel in BOARDS[board]["panels"] if panel["type"] != "row"]
 
 
 def columns(panel: Mapping[str, Any]) -> list[str]:
@@ -57,10 +57,10 @@ def columns(panel: Mapping[str, Any]) -> list[str]:
 
 def asked() -> Iterator[Asked]:
     """Yield every question of every dashboard."""
-    for store in BOARDS:
-        for panel in panels(store):
+    for board in BOARDS:
+        for panel in panels(board):
             for target in panel["targets"]:
-                yield Asked(store, panel, target)
+                yield Asked(board, panel, target)
 
 
 def substituted(question: str, values: Mapping[str, str]) -> str:

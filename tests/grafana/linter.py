@@ -10,7 +10,7 @@ from typing import Any
 from tests.alerts.promql import read
 from tests.grafana.boards import ALL, TIMES, substituted
 
-StateStore = Mapping[str, Any]
+Board = Mapping[str, Any]
 Finding = tuple[str, str]
 DATASOURCES = {"$datasource", "${datasource}"}
 # Those of Grafana's units that are used here; a misspelt one would be taken for a text behind the number.
@@ -19,34 +19,34 @@ RATES = {"rate", "irate"}
 GROWTH = {*RATES, "increase"}
 
 
-def panels(store: StateStore) -> Iterator[Mapping[str, Any]]:
+def panels(board: Board) -> Iterator[Mapping[str, Any]]:
     """Yield the panels, headings apart."""
-    yield from (panel for panel in store["panels"] if panel["type"] != "row")
+    yield from (panel for panel in board["panels"] if panel["type"] != "row")
 
 
-def questions(store: StateStore) -> Iterator[tuple[str, str]]:
+def questions(board: Board) -> Iterator[tuple[str, str]]:
     """Yield the title of its panel with each question."""
-    for panel in panels(store):
+    for panel in panels(board):
         yield from ((panel["title"], target["expr"]) for target in panel["targets"])
 
 
-def variable(store: StateStore, name: str) -> Mapping[str, Any]:
+def variable(board: Board, name: str) -> Mapping[str, Any]:
     """Return a variable; an empty one where it is not there."""
-    return next((each for each in store["templating"]["list"] if each["name"] == name), {})
+    return next((each for each in board["templating"]["list"] if each["name"] == name), {})
 
 
-def template_datasource(store: StateStore) -> Iterator[Finding]:
+def template_datasource(board: Board) -> Iterator[Finding]:
     """The data source is chosen by a variable of that name."""
-    found = [each for each in store["templating"]["list"] if each["type"] == "datasource"]
+    found = [each for each in board["templating"]["list"] if each["type"] == "datasource"]
     if [(each["name"], each["label"], each["query"]) for each in found] != [
         ("datasource", "Data source", "prometheus")
     ]:
         yield "", "no variable for the data source"
 
 
-def _template(name: str) -> Callable[[StateStore], Iterator[Finding]]:
-    def check(store: StateStore) -> Iterator[Finding]:
-        given = variable(store, name)
+def _template(name: str) -> Callable[[Board], Iterator[Finding]]:
+    def check(board: Board) -> Iterator[Finding]:
+        given = variable(board, name)
         wanted = {"type": "query", "label": name.title(), "multi": True, "allValue": ".+"}
         if {key: given.get(key) for key in wanted} != wanted or given["datasource"]["uid"] not in DATASOURCES:
             yield "", f"no variable {name} with one, several or all values"
@@ -54,38 +54,38 @@ def _template(name: str) -> Callable[[StateStore], Iterator[Finding]]:
     return check
 
 
-def template_label_promql(store: StateStore) -> Iterator[Finding]:
+def template_label_promql(board: Board) -> Iterator[Finding]:
     """The values of a variable come from a question that Prometheus' data source understands."""
-    for each in store["templating"]["list"]:
+    for each in board["templating"]["list"]:
         query = each["query"]["query"] if each["type"] == "query" else "label_values(up, job)"
         if not re.fullmatch(r"label_values\((.+), *\w+\)", query):
             yield "", f"the variable {each['name']} asks {query}"
 
 
-def template_reload(store: StateStore) -> Iterator[Finding]:
+def template_reload(board: Board) -> Iterator[Finding]:
     """The values of a variable are looked up anew when the time changes."""
-    stale = [each["name"] for each in store["templating"]["list"] if each["type"] == "query" and each["refresh"] != 2]
+    stale = [each["name"] for each in board["templating"]["list"] if each["type"] == "query" and each["refresh"] != 2]
     yield from (("", f"the variable {name} keeps old values") for name in stale)
 
 
-def panel_datasource(store: StateStore) -> Iterator[Finding]:
+def panel_datasource(board: Board) -> Iterator[Finding]:
     """Every panel asks the data source that is chosen."""
-    for panel in panels(store):
+    for panel in panels(board):
         asked = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
         if any(each["uid"] not in DATASOURCES for each in asked):
             yield panel["title"], "asks a data source of its own"
 
 
-def panel_title_description(store: StateStore) -> Iterator[Finding]:
+def panel_title_description(board: Board) -> Iterator[Finding]:
     """Every panel has a title and a description."""
-    for panel in panels(store):
+    for panel in panels(board):
         if not panel.get("title") or not panel.get("description"):
             yield panel.get("title", ""), "no title or no description"
 
 
-def panel_units(store: StateStore) -> Iterator[Finding]:
+def panel_units(board: Board) -> Iterator[Finding]:
     """Every panel and every column has a unit that Grafana knows."""
-    for panel in panels(store):
+    for panel in panels(board):
         field = panel["fieldConfig"]
         given = [field["defaults"].get("unit")]
         given += [
@@ -94,22 +94,22 @@ def panel_units(store: StateStore) -> Iterator[Finding]:
         yield from ((panel["title"], f"unit {unit}") for unit in given if unit not in UNITS)
 
 
-def panel_no_targets(store: StateStore) -> Iterator[Finding]:
+def panel_no_targets(board: Board) -> Iterator[Finding]:
     """Every panel asks something."""
-    yield from ((panel["title"], "asks nothing") for panel in panels(store) if not panel.get("targets"))
+    yield from ((panel["title"], "asks nothing") for panel in panels(board) if not panel.get("targets"))
 
 
-def target_rate_interval(store: StateStore) -> Iterator[Finding]:
+def target_rate_interval(board: Board) -> Iterator[Finding]:
     """Rates are over the interval that Grafana finds fitting: never shorter than four scrapes."""
-    for title, question in questions(store):
+    for title, question in questions(board):
         for function, span in re.findall(r"\b(\w+)\([^()\[\]]*\[([^\]]+)\]", question):
             if function in RATES and span != "$__rate_interval":
                 yield title, f"{function} over {span}"
 
 
-def _target_matcher(name: str) -> Callable[[StateStore], Iterator[Finding]]:
-    def check(store: StateStore) -> Iterator[Finding]:
-        for title, question in questions(store):
+def _target_matcher(name: str) -> Callable[[Board], Iterator[Finding]]:
+    def check(board: Board) -> Iterator[Finding]:
+        for title, question in questions(board):
             for selector in read(substituted(question, ALL | TIMES)).selectors:
                 if name not in selector.labels:
                     yield title, f"{selector.metric} of every {name}"
@@ -120,21 +120,21 @@ def _target_matcher(name: str) -> Callable[[StateStore], Iterator[Finding]]:
     return check
 
 
-def target_counter_agg(store: StateStore) -> Iterator[Finding]:
+def target_counter_agg(board: Board) -> Iterator[Finding]:
     """A counter is shown by how it grows."""
-    for title, question in questions(store):
+    for title, question in questions(board):
         for selector in read(substituted(question, ALL | TIMES)).selectors:
             if selector.metric.endswith("_total") and not GROWTH & set(selector.within):
                 yield title, f"{selector.metric} as it stands"
 
 
-def uneditable(store: StateStore) -> Iterator[Finding]:
-    """What is provisioned from files cannot be changed by hand, and lost."""
-    if store["editable"] is not False:
-        yield "", "may be edited"
+def uneditable(board: Board) -> Iterator[Finding]:
+    """A dashboard provisioned from a file cannot be edited, and the edit lost."""
+    if board["editable"] is not False:
+        yield "", "is editable"
 
 
-RULES: Mapping[str, Callable[[StateStore], Iterator[Finding]]] = {
+RULES: Mapping[str, Callable[[Board], Iterator[Finding]]] = {
     "template-datasource-rule": template_datasource,
     "template-job-rule": _template("job"),
     "template-instance-rule": _template("instance"),

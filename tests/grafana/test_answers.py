@@ -58,11 +58,11 @@ def lacking(asked: Asked, watch: Watched) -> set[str]:
     return asked.shown() - found
 
 
-@pytest.mark.parametrize("store", BOARDS)
-def test_what_is_shown_is_in_the_answers(store: str, watch: Watched) -> None:
+@pytest.mark.parametrize("board", BOARDS)
+def test_what_is_shown_is_in_the_answers(board: str, watch: Watched) -> None:
     """Each label that names a series is in its answer, and each column of labels in one of the table's."""
     assert [
-        (asked.name, lacking(asked, watch)) for asked in EVERY if asked.store == store and lacking(asked, watch)
+        (asked.name, lacking(asked, watch)) for asked in EVERY if asked.board == board and lacking(asked, watch)
     ] == []
 
 
@@ -81,8 +81,8 @@ def test_rows_of_a_table_are_one_row_each(watch: Watched) -> None:
 @pytest.mark.parametrize("name", ["job", "instance", "site", "project", "content_owner"])
 def test_there_is_something_to_choose(name: str, watch: Watched) -> None:
     """The variables have values: the question for them finds series that have the label."""
-    for store in BOARDS.values():
-        for variable in store["templating"]["list"]:
+    for board in BOARDS.values():
+        for variable in board["templating"]["list"]:
             if variable["name"] == name:
                 selector = variable["query"]["query"].removeprefix("label_values(").rpartition(",")[0]
                 series = watch.ask("series", **{"match[]": substituted(selector, watch.values)})
@@ -94,5 +94,5 @@ def test_where_nothing_is_known_nothing_is_claimed(watch: Watched) -> None:
     values = {**watch.values, "site": "nowhere", "job": "nobody", "instance": "nowhere", "asset_id": "none"}
     claimed = [asked.name for asked in EVERY if watch.answer(substituted(asked.question, values))]
     assert all(
-        name.startswith(("overview/Critical alerts", "overview/Warnings", "overview/Alerts")) for name in claimed
+        name.startswith(("overview/Critical alerts", "overview/Warnings", "overview/Firing alerts")) for name in claimed
     )

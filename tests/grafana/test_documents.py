@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from grafana.source.__main__ import written
-from tests.grafana.boards import BOARDS, FOLDER, PATHS, ROOT, panels
+from tests.alerts.promql import read
+from tests.grafana.boards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
 
 NAMES = ["agent", "background-jobs", "freshness", "overview", "usage"]
 VARIABLES = ["datasource", "job", "instance", "site"]
@@ -30,11 +31,30 @@ def test_there_are_five() -> None:
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_file_is_the_same_everywhere(name: str) -> None:
     """Keys are in order, the uid is stable, and nothing comes from the database of some Grafana."""
-    store = BOARDS[name]
+    board = BOARDS[name]
     text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    assert text == json.dumps(store, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    assert store["uid"] == f"tableau-{name}"
-    assert not {"id", "version", "iteration", "gnetId", "__inputs"} & store.keys()
+    assert text == json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert board["uid"] == f"tableau-{name}"
+    assert not {"id", "version", "iteration", "gnetId", "__inputs"} & board.keys()
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_firing_alerts_are_annotated(name: str) -> None:
+    """Graphs show when alerts of the selected sites fired, and of the alerts without a site."""
+    (layer,) = BOARDS[name]["annotations"]["list"]
+    assert layer["enable"]
+    assert layer["datasource"]["uid"] == "${datasource}"
+    (selector,) = read(substituted(layer["expr"], ALL)).selectors
+    assert selector.metric == "ALERTS"
+    assert {"alertname", "alertstate", "severity", "site"} <= set(selector.labels)
+    assert layer["expr"].count('site=~"$site|"') == 1
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_dashboard_is_editable_and_tagged(name: str) -> None:
+    """A user finds the dashboards by the tag tableau and may change a copy."""
+    assert BOARDS[name]["editable"] is True
+    assert BOARDS[name]["tags"] == ["tableau"]
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -81,10 +81,10 @@ def test_an_answer_without_end_is_found(question: str, label: str) -> None:
     assert label in set(many(question))
 
 
-@pytest.mark.parametrize("store", BOARDS)
-def test_lines_are_few(store: str) -> None:
+@pytest.mark.parametrize("board", BOARDS)
+def test_lines_are_few(board: str) -> None:
     """What is drawn over time is named by labels of few values: there is nothing to disentangle."""
-    for panel in panels(store):
+    for panel in panels(board):
         if panel["type"] == "timeseries":
             shown = {label for asked in EVERY if asked.panel is panel for label in asked.shown()}
             assert shown <= FEW - {"site", "job_type"} | {"asset_name", "action"}

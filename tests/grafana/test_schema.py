@@ -13,6 +13,23 @@ from tests.grafana.boards import BOARDS, panels
 FOLDER = Path(__file__).parent / "schema"
 # What a panel gives Grafana beyond what every panel has; a figure has no field settings of its own kind.
 FIELD_SETTINGS = {"timeseries", "table"}
+# The keys of an annotation that Grafana's type has and those of Prometheus' data source beside them.
+ANNOTATION = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["datasource", "enable", "expr", "iconColor", "name"],
+    "properties": {
+        "datasource": {"const": {"type": "prometheus", "uid": "${datasource}"}},
+        "enable": {"type": "boolean"},
+        "expr": {"type": "string", "minLength": 1},
+        "iconColor": {"type": "string"},
+        "name": {"type": "string"},
+        "step": {"type": "string"},
+        "tagKeys": {"type": "string"},
+        "textFormat": {"type": "string"},
+        "titleFormat": {"type": "string"},
+    },
+}
 # The types of Prometheus' data source are under another licence: its few keys are written here.
 QUESTION = {
     "type": "object",
@@ -42,10 +59,12 @@ def faults(of: Draft7Validator, document: object, where: str) -> Iterator[str]:
         yield from (f"{where}/{'/'.join(map(str, reason.absolute_path))}: {reason.message[:200]}" for reason in reasons)
 
 
-def board_faults(store: Mapping[str, Any]) -> list[str]:
+def board_faults(board: Mapping[str, Any]) -> list[str]:
     """Return what of a dashboard Grafana's types do not know."""
-    found = list(faults(schema("dashboard"), store, "dashboard"))
-    for panel in store["panels"]:
+    found = list(faults(schema("dashboard"), {**board, "annotations": {"list": []}}, "dashboard"))
+    for annotation in board["annotations"]["list"]:
+        found += faults(Draft7Validator(ANNOTATION), annotation, "annotations")
+    for panel in board["panels"]:
         if panel["type"] == "row":
             continue
         found += faults(schema(f"{panel['type']}-options"), panel["options"], panel["title"])
@@ -92,9 +111,9 @@ def test_overrides_set_what_a_column_or_line_has(name: str) -> None:
 )
 def test_what_is_not_of_grafanas_types_is_found(path: tuple[str | int, ...], value: object) -> None:
     """A key that is misspelt or a value of another kind is a fault."""
-    store = json.loads(json.dumps(BOARDS["overview"]))
-    place = store
+    board = json.loads(json.dumps(BOARDS["overview"]))
+    place = board
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
-    assert board_faults(store)
+    assert board_faults(board)

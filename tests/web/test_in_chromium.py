@@ -38,7 +38,7 @@ def test_search(visitor: Visitor) -> None:
     visitor.show()
     assert visitor.names() == ["Payroll"]
     expect(visitor.page.locator("#found")).to_contain_text("1 to 1 of 1 asset, out of 11")
-    visitor.page.get_by_role("link", name="Everything").click()
+    visitor.page.get_by_role("link", name="Show all").click()
     assert len(visitor.names()) == 11
 
 
@@ -101,13 +101,13 @@ def test_detail(visitor: Visitor, endpoint: FakeEndpoint) -> None:
     for text in ("Critical", "workbook on site default", "25", "12 hours", "24 hours", "ada", "TableauAssetStale"):
         expect(main).to_contain_text(text)
     expect(main.locator("dd", has_text="Finance/EMEA/Month End")).to_be_visible()
-    read_whole = main.locator("dt", has_text="Sources read whole").locator("~ dd.more")
+    read_whole = main.locator("dt", has_text="Last complete reads").locator("~ dd.more")
     expect(read_whole).to_have_text(
         ["Metadata API 2 h ago 2026-07-27 08:00 UTC", "refresh jobs 40 s ago 2026-07-27 09:59 UTC"]
     )
     assert visitor.page.locator("svg.strip rect").count() == 8
     assert visitor.page.locator("svg.strip path").count() == 1
-    visitor.page.get_by_text("The refreshes as a table").click()
+    visitor.page.get_by_text("Table of refreshes").click()
     expect(visitor.page.locator("details td[data-label=Outcome]").nth(0)).to_have_text("success")
     visitor.page.get_by_role("link", name="Ledger").click()
     expect(main.get_by_role("list").get_by_role("link")).to_have_text(["Sales", "Costs", "Payroll"])
@@ -118,7 +118,7 @@ def test_usage(visitor: Visitor) -> None:
     visitor.go("/usage")
     assert visitor.page.locator("#requests ~ div rect.bar").count() == 192
     assert visitor.page.locator("polyline.line").get_attribute("points", timeout=1000) or ""
-    visitor.page.get_by_text("The hours as a table").click()
+    visitor.page.get_by_text("Table of hours").click()
     rows = visitor.page.locator("details tbody tr")
     assert rows.count() == 192
     expect(rows.first).to_contain_text("2026-07-27 10:00")
@@ -126,7 +126,7 @@ def test_usage(visitor: Visitor) -> None:
     visitor.page.get_by_label("Site").select_option("hr")
     visitor.page.get_by_label("Days").select_option("1")
     visitor.show()
-    visitor.page.get_by_text("The hours as a table").click()
+    visitor.page.get_by_text("Table of hours").click()
     assert rows.count() == 24
     expect(rows.first).to_contain_text("814")
 
@@ -209,7 +209,7 @@ def test_without_scripts(browser: Browser, served: str) -> None:
         visitor.page.get_by_label("Search").press("Enter")
         assert visitor.names() == ["Ledger"]
         visitor.page.get_by_role("link", name="Ledger").click()
-        visitor.page.get_by_text("The refreshes as a table").click()
+        visitor.page.get_by_text("Table of refreshes").click()
         expect(visitor.page.locator("details tbody tr").first).to_be_visible()
         visitor.is_content()
 
@@ -224,9 +224,9 @@ def test_no_page_has_a_script(visitor: Visitor) -> None:
 @pytest.mark.parametrize(
     ("pages", "texts"),
     [
-        (PageData(), ["is switched off"]),
-        (some_pages(told=False), ["is too old to be shown", "No poll has counted requests yet"]),
-        (some_pages([]), ["There are no assets.", "Nothing was opened in 30 days."]),
+        (PageData(), ["is disabled"]),
+        (some_pages(told=False), ["older data is not shown", "No poll has counted requests yet"]),
+        (some_pages([]), ["There are no assets.", "No content was opened within 30 days."]),
     ],
     ids=["nothing watched", "nothing told", "nothing there"],
 )

@@ -123,7 +123,7 @@ def test_every_status_is_measured() -> None:
     ("rule", "fault"),
     [
         (".assets td { padding-left: 0.6rem }", '"Type" and "workbook" overlap'),
-        ("main > h1 { margin-bottom: -2rem }", '"Assets" and "The source rest does not answer'),
+        ("main > h1 { margin-bottom: -2rem }", '"Assets" and "The source rest is down'),
         (".listing { width: 200vw }", "the page is 792 wide, the screen 390"),
         (".filters { grid-template-columns: 5rem }", '"ascending" is cut in order'),
         (".assets { width: 200vw }", "SECTION.scrolls is cut at its side"),

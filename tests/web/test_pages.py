@@ -69,8 +69,8 @@ def test_wrong_parameters(path: str) -> None:
         ("/assets?sort=colour", "sort cannot be “colour”; it is one of name, type,"),
         ("/assets?status=Fine", "status cannot be “Fine”"),
         ("/assets?page=2", "page cannot be 2; there is one page."),
-        ("/assets?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
-        ("/assets.csv?alert=TableauAssetStale", "alert cannot be chosen: the agent evaluates no alert rules now."),
+        ("/assets?alert=TableauAssetStale", "alert is not available: the agent evaluates no alert rules."),
+        ("/assets.csv?alert=TableauAssetStale", "alert is not available: the agent evaluates no alert rules."),
         ("/assets?format=xml", "format cannot be “xml”; it is one of html, csv, json."),
         ("/usage?days=9", "days cannot be “9”; it is one of 1, 2, 8."),
         ("/usage?site=elsewhere", "There is no such site"),
@@ -99,7 +99,7 @@ def test_no_such_asset(path: str) -> None:
     """An asset that is not shown now is a page of status 404."""
     answer = ask(APP, "GET", path)
     assert answer.status == 404
-    assert b"No such asset is shown now" in answer.body
+    assert b"There is no such asset" in answer.body
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_no_such_asset(path: str) -> None:
         ({"freshness_source": "updated_at"}, "<dd>at least 3</dd>"),
         ({"connection": None}, "<dd>at least 3</dd>"),
         ({"last_refresh_at": None}, '<dd><span class="none">unknown</span></dd>'),
-        ({"connection": "live"}, '<dd><span class="none">none: it is live</span></dd>'),
+        ({"connection": "live"}, '<dd><span class="none">none, it is a live connection</span></dd>'),
     ],
 )
 def test_hours_of_an_asset_are_no_more_than_is_known(changes: Mapping[str, Any], hours: str) -> None:
@@ -230,7 +230,7 @@ def test_what_is_old_is_said() -> None:
     """A source that does not answer is named on every page, with how old its word is."""
     for path in ("/assets", "/usage", "/assets/workbook/w-1"):
         text = ask(APP, "GET", path).body.decode()
-        assert "The source rest does not answer: what is shown was read at 2026-07-27 08:00 UTC, 2 h ago" in text
+        assert "The source rest is down: the data shown was read at 2026-07-27 08:00 UTC, 2 h ago" in text
 
 
 def _rows(body: bytes) -> list[dict[str, str]]:

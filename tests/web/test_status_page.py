@@ -175,7 +175,7 @@ def test_the_page_links_to_the_endpoints(render: Callable[[Status], Outline]) ->
         "a column is missing",
         "timed out",
         "file busy",
-        "not taken web: unknown key",
+        "failed web: unknown key",
         "The agent is not healthy: 3 problems",
         "default Metadata API 2026-07-27T08:00:00Z 2 h ago",
         "marketing flow runs 2026-07-27T09:59:20Z 40 s ago",
@@ -203,7 +203,7 @@ def test_the_newest_poll_comes_first(render: Callable[[Status], Outline]) -> Non
         ),
         (
             (SourceStatus("repository", True, tried_at=NOW, answered_at=NOW, polling_since=NOW, stuck=True),),
-            "The agent is not healthy: 1 problem The poll of the source repository is stuck; it began at 2026-07-27 ",
+            "The agent is not healthy: 1 problem The poll of the source repository is stuck; it started at 2026-07-27 ",
         ),
     ],
 )
@@ -219,11 +219,11 @@ def test_an_agent_that_knows_nothing_yet_has_a_page(render: Callable[[Status], O
     """Before the first poll the page says of everything that it is unknown, never a zero."""
     text = render(Status("0.1.0", NOW, NOW, (), (), (), ArchiveStatus("history.duckdb"))).text
     assert "No source is configured." in text
-    assert "No poll has been tried yet." in text
-    assert "Requests unknown" in text
+    assert "No poll yet." in text
+    assert "Archived requests unknown" in text
     assert "Newest request never" in text
     assert "Possibly lost unknown Incidents unknown" in text
-    assert "Sources of freshness" not in text
+    assert "Freshness sources" not in text
 
 
 def test_every_trouble_is_named() -> None:
@@ -231,7 +231,7 @@ def test_every_trouble_is_named() -> None:
     assert troubles(a_status()) == [
         "The source rest is down",
         "The collector logins failed",
-        "The last configuration was not taken",
+        "The last configuration reload failed",
     ]
 
 
@@ -256,7 +256,7 @@ BUSY = "the file is held"
                 "history_error": BUSY,
                 "collectors": (failing("assets", BUSY, "history"), failing("logins", BUSY, "history")),
             },
-            ["The history is not written"],
+            ["The history file cannot be written"],
         ),
         (
             {"collectors": (failing("http_requests", "no right"), failing("views", "no right", "http_requests"))},
@@ -281,10 +281,10 @@ def test_what_follows_from_something_else_is_no_trouble(changes: dict[str, Any],
 
 
 def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline]) -> None:
-    """In the table it names what it follows; why the history is not written stands with the archive."""
+    """In the table it names what it follows; the write error is shown with the archive."""
     text = render(healthy(history_error=BUSY, collectors=(failing("logins", "why it is held", "history"),))).text
     assert "failed" in text
-    assert "follows history" in text
+    assert "caused by history" in text
     assert "why it is held" not in text
     assert f"Not written {BUSY}" in text
 
@@ -307,7 +307,10 @@ def test_alerts_about_what_is_named_are_no_troubles(changes: dict[str, Any], fol
 @pytest.mark.parametrize(
     ("alert", "trouble"),
     [
-        (FiringAlert("TableauArchiveLagging", "warning", (), NOW), ["The alert TableauArchiveLagging fires (warning)"]),
+        (
+            FiringAlert("TableauArchiveLagging", "warning", (), NOW),
+            ["The alert TableauArchiveLagging is firing (warning)"],
+        ),
         (FiringAlert("TableauRestUnreachable", "critical", (("source", "rest"),), NOW), []),
         (FiringAlert("TableauCollectorFailing", "warning", (("collector", "logins"),), NOW), []),
         (FiringAlert("TableauCollectorColumnMissing", "info", (("collector", "users"),), NOW), []),
@@ -333,10 +336,10 @@ def aged(*ages: float | None) -> PageData:
     ("pages", "text", "colour"),
     [
         (aged(1), "No asset is past its SLA.", "good"),
-        (aged(1, None), "No asset is known to be past its SLA. The data of 1 asset is of unknown age.", "idle"),
+        (aged(1, None), "No asset is known to be past its SLA. The data age of 1 asset is unknown.", "idle"),
         (aged(13), "1 asset is past its SLA: 1 warning .", "warn"),
         (aged(13, 25, 26), "3 assets are past their SLA: 2 critical , 1 warning .", "bad"),
-        (aged(25, None, None), "1 asset is past its SLA: 1 critical . The data of 2 assets is of unknown age.", "bad"),
+        (aged(25, None, None), "1 asset is past its SLA: 1 critical . The data age of 2 assets is unknown.", "bad"),
         (some_pages([]), "No asset has an SLA.", "idle"),
     ],
 )
@@ -355,7 +358,7 @@ def test_green_is_of_a_healthy_agent_alone() -> None:
     assert verdicts(rendered(healthy(sources=(SourceStatus("repository"),)), aged(1))) == ["idle", "idle"]
     unknown = rendered(healthy(), PageData())
     assert verdicts(unknown) == ["good"]
-    assert "Nothing is known of assets now." in unknown.text
+    assert "There is no data on assets." in unknown.text
 
 
 def test_counts_lead_to_the_assets() -> None:
@@ -374,9 +377,9 @@ def test_alerts_are_grouped_by_name_and_severity() -> None:
     ]
     outline = rendered(healthy(), some_pages(firing=firing))
     for text in (
-        "critical TableauAssetStale \N{MULTIPLICATION SIGN} 1 · 1 asset the first since 2026-07-27 09:00 UTC",
-        "warning TableauAssetStale \N{MULTIPLICATION SIGN} 2 · 2 assets the first since 2026-07-27 08:00 UTC",
-        "warning TableauArchiveLagging \N{MULTIPLICATION SIGN} 1 the first since 2026-07-27 09:59 UTC",
+        "critical TableauAssetStale \N{MULTIPLICATION SIGN} 1 · 1 asset since 2026-07-27 09:00 UTC",
+        "warning TableauAssetStale \N{MULTIPLICATION SIGN} 2 · 2 assets since 2026-07-27 08:00 UTC",
+        "warning TableauArchiveLagging \N{MULTIPLICATION SIGN} 1 since 2026-07-27 09:59 UTC",
     ):
         assert text in outline.text
     assert outline.text.index("critical TableauAssetStale") < outline.text.index("warning TableauArchiveLagging")
@@ -400,14 +403,14 @@ def test_alerts_lead_to_their_runbooks() -> None:
     ("firing", "text"),
     [
         (None, "Unknown: the agent evaluates alert rules only where alertmanager is configured."),
-        ((), "No alert fires."),
+        ((), "No firing alerts."),
     ],
 )
 def test_alerts_that_are_not_evaluated_are_unknown(firing: tuple[()] | None, text: str) -> None:
     """That no alert fires is said only where the agent evaluates alert rules."""
     outline = rendered(healthy(), some_pages(firing=firing))
     assert text in outline.text
-    assert ("No alert fires." in outline.text) == (firing is not None)
+    assert ("No firing alerts." in outline.text) == (firing is not None)
 
 
 def test_sources_of_freshness_are_listed_the_oldest_first() -> None:
@@ -416,7 +419,7 @@ def test_sources_of_freshness_are_listed_the_oldest_first() -> None:
     text = rendered(healthy(freshness_sources=many)).text
     assert text.index(f"site {SOURCES_LISTED + 2} refresh jobs") < text.index(f"site {SOURCES_LISTED + 1} refresh jobs")
     assert "site 02" not in text
-    assert "and 3 more, read later than these" in text
+    assert "and 3 more, read more recently" in text
 
 
 def test_a_source_that_was_never_tried_waits() -> None:

@@ -14,7 +14,7 @@ from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
 from tests.web.shown import EVERYTHING, some_pages
 
 LISTS = ["most", "views", "unused30", "unused90"]
-ONLY_A_REPOSITORY = "The agent reads requests only from the repository of Tableau Server, and none is configured"
+ONLY_A_REPOSITORY = "Requests are read only from the repository of Tableau Server, and none is configured"
 DAY = 86_400.0
 
 
@@ -44,7 +44,7 @@ def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
     pages = some_pages(watched=EVERYTHING - {"requests"})
     page = shown(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
-    assert notice.startswith("The collector http_requests is switched off")
+    assert notice.startswith("The collector http_requests is disabled")
     assert "Table of content" not in page
     assert shown(pages, f"/usage.csv?of=content&list={of_content}").count("\r\n") == 1
 
@@ -56,7 +56,7 @@ def test_without_a_repository(of_content: str) -> None:
     page = shown(pages, f"/usage?list={of_content}", ["rest"])
     (notice,) = notices(page)
     assert notice.startswith(ONLY_A_REPOSITORY)
-    assert "switched off" not in page
+    assert "disabled" not in page
     for of in ("hours", "content"):
         assert shown(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
 
@@ -67,10 +67,10 @@ def test_without_a_repository(of_content: str) -> None:
         (
             7.0,
             90,
-            "What was not opened for 90 days can be told from 2026-10-18 on: openings are known since 2026-07-20",
+            "What was not opened for 90 days is known from 2026-10-18 on: opens are counted since 2026-07-20",
         ),
-        (29.9, 30, "What was not opened for 30 days can be told from 2026-07-27 on"),
-        (31.0, 90, "What was not opened for 90 days can be told from"),
+        (29.9, 30, "What was not opened for 30 days is known from 2026-07-27 on"),
+        (31.0, 90, "What was not opened for 90 days is known from"),
     ],
 )
 def test_unused_for_longer_than_anything_is_known(days: float, asked: int, line: str) -> None:
@@ -96,7 +96,7 @@ def test_no_opening_was_ever_seen() -> None:
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, usage=replace(pages.usage, loads_since=None))
-    assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opening has been seen yet")
+    assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opened view has been seen yet")
     assert shown(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
 
 
@@ -107,7 +107,7 @@ def test_the_history_was_not_asked(of_content: str, missing: str) -> None:
     pages = replace(known_for(30), **lacking)
     page = shown(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
-    assert notice.startswith("The history was not asked yet what was opened")
+    assert notice.startswith("Opened content has not been read from the history yet")
     assert "Table of content" not in page
     other = "most" if missing == "views" else "views"
     assert "Table of content" in shown(pages, f"/usage?list={other}")
@@ -136,4 +136,4 @@ def test_what_came_later_is_missing(interval: float | None, age: float, late: bo
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, exact_interval=interval, usage=replace(pages.usage, counted_at=NOW - age))
-    assert ("what came later is missing" in shown(pages, "/usage")) == late
+    assert ("later requests are missing" in shown(pages, "/usage")) == late

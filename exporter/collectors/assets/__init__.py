@@ -1,4 +1,4 @@
-"""Assets: how fresh the data of each workbook, published data source and flow is, and its SLA."""
+"""Assets: data freshness of each workbook, published data source and flow, and its SLA."""
 
 from exporter.collector import Collector, State, StateFromRest, StateHistory
 from exporter.collectors.assets.from_rest import assets_of
@@ -12,7 +12,7 @@ from exporter.collectors.assets.status import judge
 
 COLLECTOR = Collector(
     "assets",
-    "How fresh the data of each workbook, published data source and flow is, and what was promised of it.",
+    "Data freshness of each workbook, published data source and flow, and its SLA.",
     states=(
         State(
             Asset,

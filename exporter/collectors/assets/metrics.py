@@ -28,56 +28,54 @@ _TASKS = "repository: tasks; rest: tasks/extractRefreshes, tasks/runFlow"
 
 HOURS = _gauge(
     "hours_since_refresh",
-    "Hours since the stalest data of the asset was refreshed, not shown of live connections; from the repository or the"
-    " APIs at every poll, evaluated anew at every rendering.",
+    "Hours since the stalest data of the asset was refreshed, absent for live connections; from the repository or the"
+    " APIs at every poll, evaluated at every rendering.",
     _FRESHNESS,
 )
 LAST_REFRESH = _gauge(
     "last_refresh_timestamp_seconds",
-    "When the stalest data of the asset was refreshed, not shown of live connections; from the repository or the APIs"
-    " at every poll.",
+    "Last refresh of the asset's stalest data, absent for live connections; from the repository or the APIs at every"
+    " poll.",
     _FRESHNESS,
 )
 SLA = _gauge(
     "sla_hours",
-    "How old the data of the asset may become by the rules of the configuration, not shown of live connections; at"
+    "Maximum data age of the asset (SLA) by the freshness rules of the configuration, absent for live connections; at"
     " every poll.",
     _CONTENT,
     "severity",
 )
 NEXT_REFRESH = _gauge(
     "next_refresh_timestamp_seconds",
-    "When the asset's earliest active schedule runs next; from the repository or the REST API at every poll.",
+    "Next run of the asset's earliest active schedule; from the repository or the REST API at every poll.",
     f"{_TASKS}, schedules",
 )
 DUE = _gauge(
     "refresh_due_timestamp_seconds",
-    "Until when a refresh that the asset's schedule announced must have ended, with the grace of the configuration; at"
-    " every poll.",
+    "Deadline of the asset's scheduled refresh, including the grace period of the configuration; at every poll.",
     f"{_TASKS}, schedules",
 )
 INTERVAL = _gauge(
     "refresh_interval_seconds",
-    "After how long the asset is refreshed again: the median of the pauses of 30 days that began at this time of the"
-    " week, or of the last 20; learned from the history at every exact poll.",
+    "Typical refresh interval of the asset: the median of the intervals of the last 30 days that began at this time"
+    " of the week, or of the last 20; from the history at every exact poll.",
     "history: background_jobs, asset_refreshes",
 )
 FAILURES = _gauge(
     "refresh_consecutive_failures",
-    "How often in a row the asset's refresh has failed, of several tasks the most; from the repository or the REST API"
+    "Consecutive failures of the asset's refresh, the maximum of several tasks; from the repository or the REST API"
     " at every poll.",
     _TASKS,
 )
 SUSPENDED = _gauge(
     "refresh_suspended",
-    "Whether Tableau has suspended a refresh of the asset after too many failures; from the repository or the REST API"
-    " at every poll, absent where neither says.",
+    "Whether Tableau suspended a refresh of the asset after too many failures; from the repository or the REST API at"
+    " every poll, absent where unknown.",
     _TASKS,
 )
 INFO = _gauge(
     "info",
-    "What else is known of the asset: whose it is, how it is connected, and what its freshness is taken from; at every"
-    " poll.",
+    "Owner, connection and freshness source of the asset; at every poll.",
     f"{_CONTENT}, users",
     "content_owner",
     "connection",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from exporter.collectors._arrow import texts
-from exporter.freshness import Promises
+from exporter.freshness import SlaLookup
 from exporter.inventory import TAG_SEPARATOR
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Tiers = tuple[float | None, float | None]
 
 
-def sla_hours(rows: "pa.Table", sites: Iterable[str], promises: Promises) -> Sequence[Tiers]:
+def sla_hours(rows: "pa.Table", sites: Iterable[str], promises: SlaLookup) -> Sequence[Tiers]:
     """Return the hours of warning and critical of each asset; a live one has no SLA."""
     live = [connection == "live" for connection in texts(rows, "connection")]
     matched = _fields(rows, sites)

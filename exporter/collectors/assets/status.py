@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from exporter.collectors._arrow import MICROSECONDS, Instants, instants, texts
 from exporter.collectors.assets.metrics import HOUR
 from exporter.collectors.assets.sla import sla_hours
-from exporter.freshness import Promises
+from exporter.freshness import SlaLookup
 
 HEALTHY, WARNING, CRITICAL, LIVE, UNKNOWN = STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 """The statuses of an asset. Unknown: it has data, and the time of its refresh is unknown."""
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 """The columns of ``freshness_audit``, in order; instants are UTC."""
 
 
-def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
+def judge(rows: pa.Table, promises: SlaLookup, now: float) -> pa.Table:
     """Return a row of ``freshness_audit`` for each asset, in the same order; ``now`` in Unix seconds.
 
     An asset is stale if it is older than its SLA by any measure. ``sla_hours`` is the critical SLA, NULL where there is

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 CONTENT = Family(
     "tableau_content",
     "gauge",
-    "How many workbooks, published data sources, flows, views and projects a site has, neither deleted nor archived;"
-    " from the repository at every exact poll.",
+    "Workbooks, published data sources, flows, views and projects of the site, neither deleted nor archived; from the"
+    " repository at every exact poll.",
     ("site", "asset_type"),
     "repository: workbooks, datasources, flows, views, projects",
 )
@@ -24,7 +24,7 @@ CONTENT = Family(
 BYTES = Family(
     "tableau_content_bytes",
     "gauge",
-    "The size of the workbooks, published data sources and flows of a site, neither deleted nor archived; from the"
+    "Size of the workbooks, published data sources and flows of the site, neither deleted nor archived; from the"
     " repository at every exact poll.",
     ("site", "asset_type"),
     "repository: workbooks, datasources, flows",

@@ -42,8 +42,8 @@ def bundled(folder: Path) -> None:
 def pages(folder: Path, found: dict[str, Any]) -> dict[str, Path]:
     """Write a page for each dashboard."""
     written = {}
-    for name, store in found["boards"].items():
-        drawn = json.dumps({**found, "boards": None, "store": store, "note": NOTE}).replace("</", "<\\/")
+    for name, board in found["boards"].items():
+        drawn = json.dumps({**found, "boards": None, "board": board, "note": NOTE}).replace("</", "<\\/")
         written[name] = folder / f"{name}.html"
         written[name].write_text(PAGE.format(style=STYLE, drawn=drawn), encoding="utf-8")
     return written

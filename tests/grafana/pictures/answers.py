@@ -13,7 +13,7 @@ from tests.grafana.watched import Watched, watched
 
 INTERVAL_SECONDS = 5
 LINE_POINTS = 200
-# An asset with a promise, a schedule and an owner; the stalest of them.
+# The stalest asset that has an SLA, a schedule and an owner.
 ONE = """
     topk(1, tableau_asset_hours_since_refresh and on (asset_id) tableau_asset_sla_hours
         and on (asset_id) tableau_asset_refresh_due_timestamp_seconds

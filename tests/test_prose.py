@@ -1,0 +1,160 @@
+"""The words that users read: plain English with the field's terms.
+
+``AVOID`` lists words that stood in place of the field's. HELP, log events, dashboards, alerts, pages and documents have
+none of them, except where English needs one. docs/decisions/ and CHANGELOG.md are records, and not covered.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter import collectors
+from exporter.alerting.rules import NOT_EVALUATED, RULES
+from tests.alerts.shipped import ALERTS
+from tests.grafana.boards import BOARDS
+
+ROOT = Path(__file__).parents[1]
+AVOID: Mapping[str, str] = {
+    r"tells?|telling|told": "report, notify, send",
+    r"says?|saying|said": "report, log, document",
+    r"takes?|taking|taken|took|takers?": "read, fetch, collect, accept",
+    r"showing|showers?": "publish, render",
+    r"looks?|looked|looking": "query, check, resolve",
+    r"asks?|asked|asking": "query, request",
+    r"befall|befalls|befallen|befell": "incident, event",
+    r"manner|put to work": "options, build",
+    r"promises?|promised|promising": "SLA, threshold, guarantee",
+    r"hours old|usual pauses?": "data age, typical refresh interval",
+    r"half of the (?:views|jobs|requests)|9 of 10|99 of 100|nine of ten|one in ten": "p50, p90, p99",
+    r"people|who was here": "users, active users",
+    r"requests that fail|views load within": "error rate, view load time (p90)",
+    r"worst first|not well|all well": "most overdue, firing alerts, health",
+    r"defects?": "unexpected error (bug)",
+    r"whoever|whatever|what is|what has|one that": "the noun",
+    r"mend|mends|mended|mending": "fix, recover",
+    r"is silent|silent (?:for|source)": "down",
+}
+"""What to avoid, as regular expressions, and what to write instead."""
+
+ENGLISH = (
+    r"(?:it|that|query|read|run|poll)s? (?:takes?|took) (?:\d|a second|minutes|under)",
+    r"how long it took|does a read take minutes|however long it takes",
+    r"took its place|looks? like a (?:failover|refresh)|ask the owner|look it up",
+    r"the list of workbooks has 999 entries and promises 1000",
+)
+"""Where English, or a quoted message, needs one of them."""
+
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+DOCUMENTS += sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/runbooks/*.md")])
+DOCUMENTS_TO_DO = {"history.md", "configuration.md", "migration-notebook.md", "migration-text-files.md"}
+LOG_EVENTS_TO_DO = {
+    "notifying failed for a reason that is a defect of this program",
+    "looking for alerts failed for a reason that is a defect of this program",
+    "an alert could not be looked for, and stays as it is",
+    "an alert could not be described, and is told without a description",
+    "the configuration was not reloaded, for a reason that is a defect of this program",
+    "a poll failed for a reason that is a defect of this program",
+    "requests are read exactly less often: it takes long",
+    "the REST API was silent during a poll",
+    "the APIs tell everything again",
+}
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+_AVOIDED = re.compile(rf"\b(?:{'|'.join(AVOID)})\b", re.IGNORECASE)
+_ENGLISH = re.compile("|".join(ENGLISH), re.IGNORECASE)
+_CODE = re.compile(r"```.*?```|(?m:^(?: {4}|\t)\S.*$)|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
+_GENERATED = re.compile(r"<!-- [^>\n]*written by make soak -->.*?<!-- end of [^>]*-->", re.DOTALL)
+_TEMPLATE = re.compile(r"{%.*?%}|{{.*?}}|<(?:style|script)\b.*?</|<[^>]*>", re.DOTALL)
+
+
+def avoided(text: str) -> list[str]:
+    """Return the words of a text that are to be avoided, with their surroundings."""
+    plain = _ENGLISH.sub(" ", " ".join(text.split()))
+    return [plain[max(0, found.start() - 40) : found.end() + 20] for found in _AVOIDED.finditer(plain)]
+
+
+def log_events() -> Iterator[tuple[str, str]]:
+    """Yield each log event: the constant parts of the first argument of ``log.<level>(...)``, with its place."""
+    for path in sorted((ROOT / "exporter").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", _constant(node.args[0]) if node.args else ""
+
+
+def _constant(node: ast.expr) -> str:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+
+
+def dashboard_texts(json: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield the texts of a dashboard that are shown."""
+    if isinstance(json, list):
+        for each in json:
+            yield from dashboard_texts(each)
+    elif isinstance(json, dict):
+        for key, value in json.items():
+            if isinstance(value, str) and key in {"title", "description", "legendFormat", "noValue", "text", "label"}:
+                yield value
+            elif key == "renameByName":
+                yield from value.values()
+            else:
+                yield from dashboard_texts(value)
+
+
+@pytest.mark.parametrize("family", collectors.families(), ids=lambda family: family.name)
+def test_help_is_plain(family: Any) -> None:  # noqa: ANN401 - a family of any type
+    """HELP has none of the words to avoid."""
+    assert avoided(family.help) == []
+
+
+def test_log_events_are_plain() -> None:
+    """Log events have none of the words to avoid."""
+    events = list(log_events())
+    assert len(events) > 50
+    assert [(place, event) for place, event in events if avoided(event) and event not in LOG_EVENTS_TO_DO] == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_dashboards_are_plain(name: str) -> None:
+    """Titles, descriptions, headings and legends of a dashboard have none of the words to avoid."""
+    texts = list(dashboard_texts(BOARDS[name]))
+    assert len(texts) > 20
+    assert [found for text in texts for found in avoided(text)] == []
+
+
+def test_alerts_are_plain() -> None:
+    """Summaries and descriptions of alerts, Prometheus' and the agent's, have none of the words to avoid."""
+    texts = [rule["annotations"][name] for rule in ALERTS for name in ("summary", "description")]
+    texts += [text for rule in (*RULES, NOT_EVALUATED) for text in (rule.summary, rule.description)]
+    assert [found for text in texts for found in avoided(text)] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if path.name not in DOCUMENTS_TO_DO], ids=lambda path: path.name
+)
+def test_documents_are_plain(path: Path) -> None:
+    """A document has none of the words to avoid outside code and quoted output."""
+    text = _CODE.sub(" ", _GENERATED.sub(" ", path.read_text(encoding="utf-8")))
+    assert avoided(text) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "exporter/web/templates").glob("*.html")), ids=lambda path: path.name)
+def test_pages_are_plain(path: Path) -> None:
+    """The texts of a page have none of the words to avoid."""
+    assert avoided(_TEMPLATE.sub(" ", path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("word", ["told", "9 of 10", "whoever", "Worst first", "is older than was promised", "mended"])
+def test_a_word_to_avoid_is_found(word: str) -> None:
+    """A text with one of the words fails, in any case, and across lines."""
+    assert avoided(f"Of this\n{word.replace(' ', chr(10))} it speaks.")
+
+
+def test_the_alerts_of_prometheus_are_read() -> None:
+    """The alerts are those of the file: none is missed."""
+    rules = yaml.safe_load((ROOT / "alerts/tableau.rules.yml").read_text(encoding="utf-8"))
+    assert len(ALERTS) == sum("alert" in rule for group in rules["groups"] for rule in group["rules"])
