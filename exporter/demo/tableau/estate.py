@@ -1,4 +1,4 @@
-"""Where the facts come from: a company as it was built, one that lives on, the repository itself, or mere counting."""
+"""Sources of facts: a company as it was built, a live one, the repository itself, or a generated one."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ def utc_now() -> datetime:
 
 
 class Estate:
-    """What the server tells; ``source`` is asked at each call and returns the same object while nothing changed.
+    """The facts that the server reports; ``source`` is called for each request, and may return the same object again.
 
     ``oddities`` may be replaced at any time; they are on at first.
     """
@@ -30,7 +30,7 @@ class Estate:
         self._odd: tuple[Facts, Oddities, Facts] | None = None
 
     def facts(self) -> Facts:
-        """Return what is so now, with its oddities; the same object while nothing changed."""
+        """Return the current facts, with their oddities; the same object while nothing changed."""
         facts, oddities = self._source(), self.oddities
         if self._odd is None or self._odd[0] is not facts or self._odd[1] != oddities:
             self._odd = facts, oddities, odd(facts, oddities)
@@ -75,6 +75,6 @@ class Estate:
         jobs: int = 1_000,
         now: datetime | None = None,
     ) -> "Estate":
-        """Tell of so many assets, see ``large.py``; what is right about each follows from its number."""
+        """Report so many assets, see ``large.py``; the facts of each follow from its number."""
         at = (now or utc_now()).replace(microsecond=0)
         return cls.still(large(workbooks, datasources, flows=flows, sites=sites, people=people, jobs=jobs, now=at))

@@ -14,7 +14,7 @@ LARGEST_SIZE = 1_000
 
 
 class Listing(NamedTuple):
-    """One kind of list: its element, what is in it, how an item looks, and the fields that can be asked for."""
+    """One kind of list: its element, its items, how an item is written, and the fields that can be requested."""
 
     element: str
     items: Callable[[Site], Sequence[Any]]
@@ -69,7 +69,7 @@ LISTINGS = {
     ),
 }
 
-# How one thing looks to those who ask for it by its id, where that differs from its entry in the list.
+# How an item is written for a request by its id, where that differs from its entry in the list.
 SINGLE: Mapping[str, Callable[[Style, Any], str]] = {
     "job": Style.single_job,
     "jobs": Style.single_job,
@@ -87,7 +87,7 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class Page(NamedTuple):
-    """Which page is asked for."""
+    """The requested page."""
 
     number: int
     size: int
@@ -123,7 +123,7 @@ class Page(NamedTuple):
 
 
 def promised(kind: str, oddities: Oddities) -> int:
-    """Return how many entries more than it sends a list promises."""
+    """Return by how many entries the reported total of a list exceeds those sent."""
     return oddities.promised_linked_tasks if kind == "linked_tasks" else int(kind in oddities.promised)
 
 
@@ -144,7 +144,7 @@ def chosen(listing: Listing, items: Sequence[Any], query: Mapping[str, str]) -> 
 
 
 def told_of_people(query: Mapping[str, str]) -> frozenset[str]:
-    """Return the attributes of people that a list is asked for: without ``fields`` displayed names are not told."""
+    """Return the attributes of people that a list is asked for: without ``fields`` displayed names are left out."""
     found = frozenset[str]()
     for name in query.get("fields", "_default_").split(","):
         named = {"_default_": PERSON, "_all_": EVERYTHING}.get(name, frozenset({name.removeprefix("user.")}))

@@ -30,7 +30,7 @@ try:
 except ModuleNotFoundError as missing:
     raise DemoError(f"the demo needs graphql-core, which comes with the extra 'demo': {INSTALL}") from missing
 
-# How many nodes a page has whose size is not asked for.
+# The default page size.
 DEFAULT_PAGE = 100
 FEATURE_DISABLED = (
     "Can't run the query because the Metadata API has not been enabled yet. Run the 'tsm maintenance metadata-services"
@@ -70,7 +70,7 @@ def disabled() -> bytes:
 
 
 def throttled() -> bytes:
-    """Answer a client that asks too often."""
+    """Answer a client that sends too many requests."""
     return _encoded({"data": None, "errors": [_error(RATE_EXCEEDED, "RATE_EXCEEDED", "ERROR")]})
 
 
@@ -90,7 +90,7 @@ def answer(site: Site, body: bytes, traps: Traps) -> bytes:
     if document is None:
         return _invalid(errors)
     graph = Graph(site, traps)
-    # What a trap lets be null against the schema is answered by one that does not mind.
+    # Fields that a failure mode makes null against the schema need a schema without NonNull.
     minds = not (traps.metadata_backfill or traps.metadata_nameless)
     result = execute_sync(_schema(minds=minds), document, context_value=graph, variable_values=variables)
     if result.errors:
@@ -99,7 +99,7 @@ def answer(site: Site, body: bytes, traps: Traps) -> bytes:
 
 
 def _beside(graph: Graph) -> Mapping[str, object]:
-    """Return the errors that stand beside data."""
+    """Return the errors beside data."""
     traps, errors = graph.traps, graph.errors
     if traps.metadata_partial or traps.metadata_backfill:
         errors.append(_error(BACKFILL_RUNNING, "BACKFILL_RUNNING"))
@@ -157,7 +157,7 @@ def _resolver(kind: str, name: str, told: Callable[[Graph, Any], Any], *, option
 
 
 def _third(info: "GraphQLResolveInfo[Any]") -> bool:
-    """Tell whether a field stands in, or below, every third asset of its page."""
+    """Return whether a field is in, or below, every third asset of its page."""
     return next(key for key in info.path.as_list() if isinstance(key, int)) % 3 == 2
 
 

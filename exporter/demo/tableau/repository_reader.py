@@ -1,4 +1,4 @@
-"""The living repository, read for what the REST API tells of it: both say the same of the same things."""
+"""Reads the live repository for the simulated APIs, so that both report the same."""
 
 import threading
 import time
@@ -14,12 +14,12 @@ from exporter.repository.connection import Connection, connect
 # Tables that grow are read on from here; the others are small, and read anew.
 GROWING = "background_jobs"
 PAUSE_SECONDS = 1.0
-# Rows are written before their transaction ends: what changed shortly before the last look is looked at again.
+# Rows are written before their transaction ends: changes shortly before the last read are read again.
 OVERLAP = timedelta(minutes=2)
 
 
 class Reading:
-    """Reads what changed, at most once a second, and tells all of it."""
+    """Reads the changes, at most once a second, and returns all facts."""
 
     def __init__(self, parameters: Mapping[str, str | int], version: str) -> None:
         self._parameters = {**parameters, "connect_timeout": 5}
