@@ -208,7 +208,7 @@ class Session:
     def _out_of_scope(self, error: SessionLost, endpoint: str) -> OutOfScope:
         why = "not within the scopes of the connected app" if self._signing.by_assertion else "refused to this token"
         again = "at the next poll" if endpoint in ASSETS else "after an hour or a reload"
-        line = f"{error}: {endpoint} is {why}, though the session is alive; asked again {again}"
+        line = f"{error}: {endpoint} is {why}, though the session is alive; retried {again}"
         self.connection.refusals.remember(endpoint, line)
         return OutOfScope(line)
 
