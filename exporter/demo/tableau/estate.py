@@ -7,9 +7,9 @@ from random import Random
 from exporter.demo.company import Company
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.large import large
-from exporter.demo.tableau.memory_estate import Life
+from exporter.demo.tableau.memory_estate import LiveCompany
 from exporter.demo.tableau.oddities import Oddities, odd
-from exporter.demo.tableau.repository_facts import tell
+from exporter.demo.tableau.repository_facts import to_facts
 from exporter.demo.tableau.repository_reader import Reading
 
 
@@ -49,14 +49,14 @@ class Estate:
     @classmethod
     def of(cls, company: Company) -> "Estate":
         """Tell of a company as it was built: the same as its simulated repository, and just as still."""
-        return cls.still(tell(company.tables))
+        return cls.still(to_facts(company.tables))
 
     @classmethod
     def living(
         cls, company: Company, random: Random | None = None, clock: Callable[[], datetime] = utc_now
     ) -> "Estate":
         """Tell of a company whose extracts are refreshed meanwhile, without any repository."""
-        return cls(Life(company, random or Random(), clock).facts)
+        return cls(LiveCompany(company, random or Random(), clock).facts)
 
     @classmethod
     def reading(cls, parameters: Mapping[str, str | int], version: str) -> "Estate":

@@ -18,7 +18,7 @@ class Listing(NamedTuple):
 
     element: str
     items: Callable[[Site], Sequence[Any]]
-    look: Callable[[Style, Any], str]
+    write: Callable[[Style, Any], str]
     fields: Mapping[str, str]
     paged: bool = True
 
@@ -93,7 +93,7 @@ class Page(NamedTuple):
     size: int
 
     @classmethod
-    def asked(cls, query: Mapping[str, str]) -> "Page":
+    def parse(cls, query: Mapping[str, str]) -> "Page":
         """Read it from the query."""
         number, size = query.get("pageNumber", "1"), query.get("pageSize", str(DEFAULT_SIZE))
         if not number.isdecimal() or number == "0":
@@ -122,7 +122,7 @@ class Page(NamedTuple):
         return Refusal("400006", "Bad Request", f"Invalid page number '{self.number}': it is beyond the last one.")
 
 
-def promised(kind: str, oddities: Oddities) -> int:
+def excess(kind: str, oddities: Oddities) -> int:
     """Return by how many entries the reported total of a list exceeds those sent."""
     return oddities.promised_linked_tasks if kind == "linked_tasks" else int(kind in oddities.promised)
 
@@ -137,13 +137,13 @@ def chosen(listing: Listing, items: Sequence[Any], query: Mapping[str, str]) -> 
     for clause in reversed(query["sort"].split(",") if query.get("sort") else []):
         field, _, order = clause.partition(":")
         attribute = _attribute(listing, field, "sort")
-        told = [item for item in items if getattr(item, attribute) is not None]
-        untold = [item for item in items if getattr(item, attribute) is None]
-        items = sorted(told, key=lambda item: getattr(item, attribute), reverse=order == "desc") + untold
+        known = [item for item in items if getattr(item, attribute) is not None]
+        unknown = [item for item in items if getattr(item, attribute) is None]
+        items = sorted(known, key=lambda item: getattr(item, attribute), reverse=order == "desc") + unknown
     return items
 
 
-def told_of_people(query: Mapping[str, str]) -> frozenset[str]:
+def person_fields(query: Mapping[str, str]) -> frozenset[str]:
     """Return the attributes of people that a list is asked for: without ``fields`` displayed names are left out."""
     found = frozenset[str]()
     for name in query.get("fields", "_default_").split(","):

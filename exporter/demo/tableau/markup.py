@@ -56,14 +56,14 @@ SITE = {
 class Style:
     """Options of all elements: see the failure modes of the same names; ``fresh`` replaces every updatedAt.
 
-    ``told_of_people`` are attributes and the element domain.
+    ``person_fields`` are attributes and the element domain.
     """
 
     cloud: bool = False
     fractional: bool = False
     fresh: datetime | None = None
     oddities: Oddities = ODD
-    told_of_people: frozenset[str] = ALONE
+    person_fields: frozenset[str] = ALONE
 
     def at(self, instant: datetime) -> str:
         """Write an instant as Tableau does."""
@@ -112,9 +112,9 @@ class Style:
             "locale": "",
             "language": "en",
         }
-        told = {name: value for name, value in attributes.items() if name in self.told_of_people}
-        inside = [element("domain", {"name": item.domain})] if "domain" in self.told_of_people else []
-        return element("user", told, *inside)
+        sent = {name: value for name, value in attributes.items() if name in self.person_fields}
+        inside = [element("domain", {"name": item.domain})] if "domain" in self.person_fields else []
+        return element("user", sent, *inside)
 
     def site(self, item: Site) -> str:
         """Write a site."""

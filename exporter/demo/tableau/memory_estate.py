@@ -10,7 +10,7 @@ from exporter.demo.company import Company
 from exporter.demo.live_traffic import SECONDS_PER_REFRESH
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.repository_facts import tell
+from exporter.demo.tableau.repository_facts import to_facts
 
 # The facts change at most so often.
 PAUSE = timedelta(seconds=1)
@@ -38,7 +38,7 @@ class Rows:
         self.tables[table][key] |= values
 
 
-class Life:
+class LiveCompany:
     """Moves on at each call; ``clock`` returns naive UTC."""
 
     def __init__(self, company: Company, random: Random, clock: Callable[[], datetime]) -> None:
@@ -77,4 +77,4 @@ class Life:
         self._last = now
 
     def _tell(self) -> Facts:
-        return tell({table: rows.values() for table, rows in self._rows.tables.items()})
+        return to_facts({table: rows.values() for table, rows in self._rows.tables.items()})

@@ -141,7 +141,7 @@ def _fields(schema: GraphQLSchema, kind: str) -> Mapping[str, GraphQLField]:
     return schema.type_map[kind].fields  # type: ignore[attr-defined, no-any-return]
 
 
-def _resolver(kind: str, name: str, told: Callable[[Graph, Any], Any], *, optional: bool) -> Callable[..., Any]:
+def _resolver(kind: str, name: str, value_of: Callable[[Graph, Any], Any], *, optional: bool) -> Callable[..., Any]:
     nameable = kind == "PublishedDatasource" and name in {"luid", "name"}
 
     def resolve(source: Any, info: "GraphQLResolveInfo[Any]") -> Any:  # noqa: ANN401 - of any type of the schema
@@ -151,7 +151,7 @@ def _resolver(kind: str, name: str, told: Callable[[Graph, Any], Any], *, option
             return None
         if traps.metadata_nulls and optional and _third(info):
             return None
-        return told(graph, source)
+        return value_of(graph, source)
 
     return resolve
 
@@ -195,12 +195,12 @@ def _chosen(graph: Graph, name: str, arguments: Mapping[str, Any]) -> Sequence[A
     if graph.traps.metadata_partial:
         items = [item for number, item in enumerate(items) if number % 3 != 2]
     for key, wanted in (arguments.get("filter") or {}).items():
-        told = CONTENT[key.removesuffix("Within")]
+        value_of = CONTENT[key.removesuffix("Within")]
         values = wanted if isinstance(wanted, list) else [wanted]
-        items = [item for item in items if told(graph, item) in values]
+        items = [item for item in items if value_of(graph, item) in values]
     if order := arguments.get("orderBy"):
-        told = CONTENT[ORDERS[order["field"]]]
-        items = sorted(items, key=lambda item: str(told(graph, item)), reverse=order["direction"] == "DESC")
+        value_of = CONTENT[ORDERS[order["field"]]]
+        items = sorted(items, key=lambda item: str(value_of(graph, item)), reverse=order["direction"] == "DESC")
     return items
 
 
@@ -221,8 +221,8 @@ def _cursor(position: int) -> str:
 
 
 def _invalid(messages: Sequence[str]) -> bytes:
-    told = ({"message": f"Validation error: {message}"} for message in messages)
-    return _encoded({"errors": [{**one, "extensions": {"classification": "ValidationError"}} for one in told]})
+    errors = ({"message": f"Validation error: {message}"} for message in messages)
+    return _encoded({"errors": [{**one, "extensions": {"classification": "ValidationError"}} for one in errors]})
 
 
 def _error(message: str, code: str, severity: str = "WARNING", **more: object) -> dict[str, object]:

@@ -30,7 +30,7 @@ COLUMNS = {
 }
 
 
-def tell(tables: Tables) -> Facts:
+def to_facts(tables: Tables) -> Facts:
     """Tell everything, site by site."""
     index = _Index(tables)
     jobs = tasks_jobs.Work(tables, index.assets)
@@ -81,7 +81,7 @@ class _Index:
         self.assets: tasks_jobs.Assets = {}
         for table in ("users", "projects", "workbooks", "datasources", "flows"):
             for row in tables[table]:
-                if shown(table, row):
+                if is_listed(table, row):
                     self._add(table, row)
 
     def _add(self, table: str, row: Row) -> None:
@@ -156,7 +156,7 @@ class _Index:
         return str(self._users[row["owner_id"]]["luid"])
 
 
-def shown(table: str, row: Row) -> bool:
+def is_listed(table: str, row: Row) -> bool:
     """Return whether the lists of the REST API have this row: neither deleted nor archived ones."""
     if table == "datasources" and row.get("connectable") is False:
         return False

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.repository_facts import COLUMNS, tell
+from exporter.demo.tableau.repository_facts import COLUMNS, to_facts
 from exporter.demo.workgroup import quoted, schema
 from exporter.repository.connection import Connection, connect
 
@@ -47,7 +47,7 @@ class Reading:
             if not self._facts:
                 raise
             return
-        self._facts = tell({**tables, GROWING: self._jobs.values()})
+        self._facts = to_facts({**tables, GROWING: self._jobs.values()})
 
     def _read_on(self, connection: Connection) -> None:
         changed = self._rows(connection, GROWING, "WHERE updated_at > %s ORDER BY id", self._since)

@@ -128,8 +128,8 @@ class Rest:
 
     def _once(self, facts: Facts, key: object, render: Callable[[], bytes]) -> bytes:
         """Render what was not rendered yet; when the facts change, or it gets too much, begin anew."""
-        rendered, told = self._rendered
-        if told is not facts or len(rendered) > REMEMBERED:
+        rendered, rendered_facts = self._rendered
+        if rendered_facts is not facts or len(rendered) > REMEMBERED:
             self._rendered = rendered, _ = {}, facts
         if key not in rendered:
             rendered[key] = render()
@@ -142,8 +142,8 @@ class Rest:
         found = next((item for item in listing.items(site) if item.luid == call.id), None)
         if found is None:
             raise errors.not_found(f"The {call.kind.removesuffix('s')}")
-        look = lists.SINGLE.get(call.kind, listing.look)
-        return xml_writer.document(look(style, found))
+        write = lists.SINGLE.get(call.kind, listing.write)
+        return xml_writer.document(write(style, found))
 
     def _list(self, call: Call, listing: lists.Listing, site: Site, style: markup.Style, url: str) -> bytes:
         traps, oddities = self._traps, style.oddities
@@ -158,21 +158,21 @@ class Rest:
             return xml_writer.document(xml_writer.element(listing.element, {}))
         pagination = ""
         if call.kind == "flow_runs" and oddities.flow_runs_without_pages:
-            lists.Page.asked(call.query).alone()
+            lists.Page.parse(call.query).alone()
         elif listing.paged:
-            page = lists.Page.asked(call.query)
+            page = lists.Page.parse(call.query)
             shift = hit(traps.skipped) - hit(traps.duplicated)
             total = len(items) - (shift if page.number > 1 else 0)
-            total += lists.promised(call.kind, oddities) + hit(traps.wrong_count)
+            total += lists.excess(call.kind, oddities) + hit(traps.wrong_count)
             items = page.cut(items, shift)
             attributes = {"pageNumber": page.number, "pageSize": page.size, "totalAvailable": total}
             pagination = "" if hit(traps.no_total) else xml_writer.element("pagination", {**attributes})
         if hit(traps.short_page):
             items = items[:-1]
         if call.kind == "users":
-            style = replace(style, told_of_people=lists.told_of_people(call.query))
-        told = "".join([listing.look(style, item) for item in items])
-        answer = xml_writer.document(pagination, xml_writer.element(listing.element, {}, told))
+            style = replace(style, person_fields=lists.person_fields(call.query))
+        items_xml = "".join([listing.write(style, item) for item in items])
+        answer = xml_writer.document(pagination, xml_writer.element(listing.element, {}, items_xml))
         return xml_writer.prefixed(answer) if "fields" in call.query and oddities.prefixed else answer
 
     def _metadata(self, call: Call, site: Site, facts: Facts) -> Answer:
