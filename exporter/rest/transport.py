@@ -44,8 +44,8 @@ class PollState:
     """Why nothing more can be read: the session was lost twice."""
 
 
-class Connection:
-    """The HTTP connection to one Tableau. Each error is one of ours, with one line."""
+class Transport:
+    """Sends requests to one Tableau. Each error is one of ours, with one line."""
 
     def __init__(
         self,
