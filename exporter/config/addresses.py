@@ -1,4 +1,4 @@
-"""Where things are on the network: ``host:port``, ``[::1]:8060``, the folder of a Unix socket, the URL of a service.
+"""Network addresses: ``host:port``, ``[::1]:8060``, the folder of a Unix socket, the URL of a service.
 
 No message repeats the text: people paste passwords into addresses.
 """

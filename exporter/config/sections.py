@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from exporter.config import value_types as values
+from exporter.config import value_types
 from exporter.config.addresses import Endpoint
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 def _root_certificate(path: Path, info: ValidationInfo) -> Path:
     if str(path) != SYSTEM_CERTIFICATES:
-        return values.readable(path)
+        return value_types.readable(path)
     if info.data.get("sslmode", "verify-full") != "verify-full":
         raise ValueError("is system, which needs sslmode verify-full")
     return path
@@ -32,21 +32,21 @@ def _root_certificate(path: Path, info: ValidationInfo) -> Path:
 class Repository(Section):
     """Tableau's PostgreSQL."""
 
-    hosts: values.Hosts
-    database: values.Text = "workgroup"
-    user: values.Text = "readonly"
-    password: values.SecretText | None = None
-    password_file: values.SecretFile | None = None
+    hosts: value_types.Hosts
+    database: value_types.Text = "workgroup"
+    user: value_types.Text = "readonly"
+    password: value_types.SecretText | None = None
+    password_file: value_types.SecretFile | None = None
     sslmode: SslMode = "verify-full"
     sslrootcert: Annotated[Path, AfterValidator(_root_certificate)] | None = None
-    sslcert: values.ReadableFile | None = None
-    sslkey: values.ReadableFile | None = None
-    connect_timeout: values.Timeout = 5.0
-    poll_interval: values.Interval = 60.0
-    exact_interval: values.Interval = 300.0
-    statement_timeout: values.Timeout = 30.0
+    sslcert: value_types.ReadableFile | None = None
+    sslkey: value_types.ReadableFile | None = None
+    connect_timeout: value_types.Timeout = 5.0
+    poll_interval: value_types.Interval = 60.0
+    exact_interval: value_types.Interval = 300.0
+    statement_timeout: value_types.Timeout = 30.0
 
-    _no_twin = field_validator("password_file")(values.no_twin)
+    _no_twin = field_validator("password_file")(value_types.no_twin)
 
     @field_validator("sslkey")
     @classmethod
@@ -57,41 +57,43 @@ class Repository(Section):
 
     def read_password(self) -> str | None:
         """Return the password as it is now, None where none is configured."""
-        return values.read_secret(self.password, self.password_file, "repository.password_file")
+        return value_types.read_secret(self.password, self.password_file, "repository.password_file")
 
 
 class ConnectedApp(Section):
     """A connected app of Tableau: the agent signs a short-lived token for a user with its secret."""
 
-    client_id: values.Text
-    secret_id: values.Text
-    secret_value: values.SecretText | None = None
-    secret_value_file: values.SecretFile | None = Field(default=None, validate_default=True)
-    user: values.Text
+    client_id: value_types.Text
+    secret_id: value_types.Text
+    secret_value: value_types.SecretText | None = None
+    secret_value_file: value_types.SecretFile | None = Field(default=None, validate_default=True)
+    user: value_types.Text
 
-    _no_twin = field_validator("secret_value_file")(values.no_twin)
-    _one_twin = field_validator("secret_value_file")(values.one_twin)
+    _no_twin = field_validator("secret_value_file")(value_types.no_twin)
+    _one_twin = field_validator("secret_value_file")(value_types.one_twin)
 
     def read_secret_value(self) -> str | None:
         """Return the secret as it is now."""
-        return values.read_secret(self.secret_value, self.secret_value_file, "rest.connected_app.secret_value_file")
+        return value_types.read_secret(
+            self.secret_value, self.secret_value_file, "rest.connected_app.secret_value_file"
+        )
 
 
 class Rest(Section):
     """Tableau's REST API, by a token or a connected app. Empty ``sites`` are every site that may be seen."""
 
-    url: values.Url
-    sites: Annotated[values.Texts, AfterValidator(values.each_once)] = ()
+    url: value_types.Url
+    sites: Annotated[value_types.Texts, AfterValidator(value_types.each_once)] = ()
     connected_app: ConnectedApp | None = None
-    token_name: values.Text | None = Field(default=None, validate_default=True)
-    token_value: values.SecretText | None = None
-    token_value_file: values.SecretFile | None = Field(default=None, validate_default=True)
-    ca_file: values.ReadableFile | None = None
-    timeout: values.Timeout = 60.0
-    poll_interval: values.Interval = 300.0
+    token_name: value_types.Text | None = Field(default=None, validate_default=True)
+    token_value: value_types.SecretText | None = None
+    token_value_file: value_types.SecretFile | None = Field(default=None, validate_default=True)
+    ca_file: value_types.ReadableFile | None = None
+    timeout: value_types.Timeout = 60.0
+    poll_interval: value_types.Interval = 300.0
     job_lookups_per_day: int = Field(default=5000, ge=0)
 
-    _no_twin = field_validator("token_value_file")(values.no_twin)
+    _no_twin = field_validator("token_value_file")(value_types.no_twin)
 
     @field_validator("token_name", "token_value", "token_value_file")
     @classmethod
@@ -110,19 +112,19 @@ class Rest(Section):
     @field_validator("token_value_file")
     @classmethod
     def _one_twin(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        return values.one_twin(file, info) if info.data.get("connected_app", "") is None else file
+        return value_types.one_twin(file, info) if info.data.get("connected_app", "") is None else file
 
     def read_token_value(self) -> str | None:
         """Return the token as it is now, None where a connected app is used."""
-        return values.read_secret(self.token_value, self.token_value_file, "rest.token_value_file")
+        return value_types.read_secret(self.token_value, self.token_value_file, "rest.token_value_file")
 
 
 class History(Section):
     """The DuckDB file. Without ``retention`` it keeps everything."""
 
-    path: values.HistoryPath = Path("history.duckdb")
-    retention: Annotated[values.Duration, values.between("1d")] | None = None
-    memory_limit: Annotated[values.Size, values.at_least("32MB")] = 256_000_000
+    path: value_types.HistoryPath = Path("history.duckdb")
+    retention: Annotated[value_types.Duration, value_types.between("1d")] | None = None
+    memory_limit: Annotated[value_types.Size, value_types.at_least("32MB")] = 256_000_000
     threads: int = Field(default=1, ge=1, le=256)
 
 
@@ -131,7 +133,7 @@ class Privacy(Section):
 
     users: Literal["name", "pseudonym", "none"] = "name"
     addresses: Literal["full", "truncated", "none"] = "full"
-    query_strings: values.Texts = (":embed",)
+    query_strings: value_types.Texts = (":embed",)
     key_file: Path | None = None
 
 
@@ -145,24 +147,24 @@ class Limits(Section):
 class BasicAuth(Section):
     """A user and a password for HTTP."""
 
-    username: values.Text
-    password: values.SecretText | None = None
-    password_file: values.SecretFile | None = Field(default=None, validate_default=True)
+    username: value_types.Text
+    password: value_types.SecretText | None = None
+    password_file: value_types.SecretFile | None = Field(default=None, validate_default=True)
 
-    _no_twin = field_validator("password_file")(values.no_twin)
-    _one_twin = field_validator("password_file")(values.one_twin)
+    _no_twin = field_validator("password_file")(value_types.no_twin)
+    _one_twin = field_validator("password_file")(value_types.one_twin)
 
     def read_password(self) -> str | None:
         """Return the password as it is now."""
-        return values.read_secret(self.password, self.password_file, "alertmanager.basic_auth.password_file")
+        return value_types.read_secret(self.password, self.password_file, "alertmanager.basic_auth.password_file")
 
 
 class Tls(Section):
     """Certificates of a client: whom it trusts and who it is."""
 
-    ca_file: values.ReadableFile | None = None
-    cert_file: values.ReadableFile | None = None
-    key_file: values.ReadableFile | None = None
+    ca_file: value_types.ReadableFile | None = None
+    cert_file: value_types.ReadableFile | None = None
+    key_file: value_types.ReadableFile | None = None
 
     @field_validator("key_file")
     @classmethod
@@ -175,18 +177,18 @@ class Tls(Section):
 class Alertmanager(Section):
     """Where direct notifications go: every one to every URL."""
 
-    urls: Annotated[values.Urls, AfterValidator(values.each_once)]
+    urls: Annotated[value_types.Urls, AfterValidator(value_types.each_once)]
     basic_auth: BasicAuth | None = None
-    bearer_token: values.SecretText | None = None
-    bearer_token_file: values.SecretFile | None = None
+    bearer_token: value_types.SecretText | None = None
+    bearer_token_file: value_types.SecretFile | None = None
     tls: Tls = Tls()
-    timeout: values.Timeout = 10.0
-    runbook_url: values.Url | None = None
-    dashboard_url: values.Url | None = None
-    labels: values.Labels = Field(default_factory=dict)
+    timeout: value_types.Timeout = 10.0
+    runbook_url: value_types.Url | None = None
+    dashboard_url: value_types.Url | None = None
+    labels: value_types.Labels = Field(default_factory=dict)
     owner_email_label: bool = False
 
-    _no_twin = field_validator("bearer_token_file")(values.no_twin)
+    _no_twin = field_validator("bearer_token_file")(value_types.no_twin)
 
     @field_validator("bearer_token", "bearer_token_file")
     @classmethod
@@ -197,15 +199,15 @@ class Alertmanager(Section):
 
     def read_bearer_token(self) -> str | None:
         """Return the token as it is now, None where none is configured."""
-        return values.read_secret(self.bearer_token, self.bearer_token_file, "alertmanager.bearer_token_file")
+        return value_types.read_secret(self.bearer_token, self.bearer_token_file, "alertmanager.bearer_token_file")
 
 
 class Web(Section):
     """Where the agent listens. ``config_file`` is in the format of Prometheus' exporter-toolkit."""
 
-    listen_address: values.ListenAddress = Endpoint("127.0.0.1", 10071)
-    config_file: values.ReadableFile | None = None
-    allowed_hosts: Annotated[values.HostNames, AfterValidator(values.each_once)] = ()
+    listen_address: value_types.ListenAddress = Endpoint("127.0.0.1", 10071)
+    config_file: value_types.ReadableFile | None = None
+    allowed_hosts: Annotated[value_types.HostNames, AfterValidator(value_types.each_once)] = ()
 
     @property
     def listen_addresses(self) -> tuple[Endpoint, ...]:
@@ -216,5 +218,7 @@ class Web(Section):
 class Log(Section):
     """How much is logged to stderr, and in which form."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], values.from_synonyms({"warn": "warning"})] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], value_types.from_synonyms({"warn": "warning"})] = (
+        "info"
+    )
     format: Literal["logfmt", "json"] = "logfmt"

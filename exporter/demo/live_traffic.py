@@ -36,8 +36,8 @@ class Movement(NamedTuple):
     jobs: int = 0
 
 
-class Living:
-    """Living traffic: ``step`` does what is due at an instant, ``start`` does so in a thread until ``stop``.
+class LiveTraffic:
+    """LiveTraffic traffic: ``step`` does what is due at an instant, ``start`` does so in a thread until ``stop``.
 
     ``clock`` returns naive UTC. A database that goes away is connected to again; what it missed is not made up for.
     """

@@ -12,7 +12,7 @@ import yaml
 from exporter.demo.company import Company
 from exporter.demo.simulation import Simulation, utc_now
 from exporter.demo.tableau.estate import Estate
-from exporter.demo.tableau.memory_estate import Life
+from exporter.demo.tableau.memory_estate import LiveCompany
 from exporter.demo.tableau.server import TableauServer
 
 # One personal access token carries one session: the agent has one, visitors have another.
@@ -52,7 +52,7 @@ def cloud() -> Iterator[Simulated]:
     """Simulate Tableau Cloud: a company in memory, and its APIs."""
     company = Company.build(1, utc_now())
     tokens = _tokens()
-    life = Life(company, Random(), utc_now)
+    life = LiveCompany(company, Random(), utc_now)
     with TableauServer(Estate(life.facts), tokens=tokens, cloud=True) as tableau:
         yield Simulated(company, tableau, tokens, life.fix)
 

@@ -10,7 +10,7 @@ from typing import Self
 from exporter.demo import traffic, workgroup
 from exporter.demo.company import Company
 from exporter.demo.draft import Scale
-from exporter.demo.live_traffic import Living
+from exporter.demo.live_traffic import LiveTraffic
 from exporter.demo.postgres import Postgres
 from exporter.demo.workgroup import quoted
 from exporter.repository.connection import connect
@@ -56,7 +56,7 @@ class Simulation:
         self._days = days
         self._requests_per_day = requests_per_day
         self._owned = postgres is None
-        self._living: list[Living] = []
+        self._living: list[LiveTraffic] = []
 
     @property
     def host(self) -> str:
@@ -76,9 +76,9 @@ class Simulation:
         """Return connection parameters of the superuser, for code that acts as Tableau itself."""
         return self.postgres.admin(self.database)
 
-    def live(self, *, seed: int | None = None) -> Living:
+    def live(self, *, seed: int | None = None) -> LiveTraffic:
         """Start living traffic; it ends with the simulation, or by its own ``stop()``."""
-        living = Living(self.company, self.admin(), self.version, Random(seed), utc_now)
+        living = LiveTraffic(self.company, self.admin(), self.version, Random(seed), utc_now)
         living.start()
         self._living.append(living)
         return living

@@ -37,7 +37,7 @@ class AbortableConnections:
         self._closed: list[_Handle] | None = None
 
     def watch(self, connected: socket.socket) -> "_Handle":
-        """Remember a connection under a second descriptor: TLS takes the first one away."""
+        """Keep a connection under a second descriptor: TLS detaches the first one."""
         handle = _Handle(connected)
         self._handles.add(handle)
         return handle

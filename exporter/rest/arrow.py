@@ -17,7 +17,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class TableBuilder:
-    """A table that grows."""
+    """Builds a table from pages of rows."""
 
     def __init__(self, row: type) -> None:
         self._schema = schema(row)
@@ -31,7 +31,7 @@ class TableBuilder:
             self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def table(self) -> pa.Table:
-        """Return what was added."""
+        """Return the table of all rows."""
         return pa.Table.from_batches(self._batches, schema=self._schema).combine_chunks()
 
 

@@ -66,12 +66,12 @@ class RestClient:
     @property
     def address(self) -> str:
         """The URL of Tableau."""
-        return self._session.connection.address
+        return self._session.transport.address
 
     @property
     def server_version(self) -> str | None:
         """Tableau's version, None before its first answer."""
-        return self._session.connection.server_version
+        return self._session.transport.server_version
 
     @property
     def token_stats(self) -> TokenStats:
@@ -81,7 +81,7 @@ class RestClient:
     @property
     def silent(self) -> bool:
         """Whether a request of the last poll had no answer: an outage may have begun or ended in its midst."""
-        return self._session.connection.poll.unanswered
+        return self._session.transport.poll.unanswered
 
     @property
     def looked_up(self) -> int:
@@ -104,7 +104,7 @@ class RestClient:
         for result, error in self._results(known, budget):
             held.append(result)
             first = first or error
-            if self._session.connection.poll.answered:
+            if self._session.transport.poll.answered:
                 yield from held
                 held.clear()
         if held and first is not None:
@@ -113,7 +113,7 @@ class RestClient:
     def _results(self, known: pa.Table, budget: int) -> Iterator[tuple[SiteResult, SourceError | None]]:
         memory = KnownRefreshes(known, budget)
         self._budget = memory.budget
-        self._session.connection.begin()
+        self._session.transport.begin()
         self._reader.begin(memory)
         try:
             found = self._sites.find()
@@ -125,7 +125,7 @@ class RestClient:
             error = found.refused.get(site)
             if error is None and unreachable >= UNREACHABLE_SITES:
                 error = problem
-            error = error or self._session.connection.poll.lost
+            error = error or self._session.transport.poll.lost
             if error is None:
                 try:
                     inventory = self._inventory(site, memory, found.pop_notes)

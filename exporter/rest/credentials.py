@@ -20,15 +20,15 @@ SCOPES = (
     "tableau:tasks:read",
     "tableau:users:read",
 )
-# Flow tasks have a scope of their own since Tableau Server 2025.3. Nothing published says whether a server that does
-# not know a scope refuses the sign-in; should one do so, it is asked once more with those that are older.
+# Flow tasks have a scope of their own since Tableau Server 2025.3. It is not documented whether a server that does
+# not know a scope refuses the sign-in; if it does, the sign-in is repeated with the older scopes.
 OLDER_SCOPES = tuple(scope for scope in SCOPES if scope != "tableau:flow_tasks:read")
 LIFE_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Token:
-    """A personal access token. It carries one session: whoever signs in with it ends the session before."""
+    """A personal access token. It carries one session: each sign-in with it ends the session before."""
 
     name: str
     value: str = field(repr=False)
@@ -46,10 +46,10 @@ class ConnectedApp:
 
 @dataclass(frozen=True)
 class RestOptions:
-    """Where and as whom.
+    """Connection options.
 
-    ``sites`` are content URLs, ``default`` is the Default site; without any, every site that may be seen is read.
-    ``credentials`` is asked at every sign-in, so that rotated ones are picked up; it may raise ExporterError.
+    ``sites`` are content URLs, ``default`` is the Default site; without any, every visible site is read.
+    ``credentials`` is called at every sign-in, so that rotated ones are used at once; it may raise ExporterError.
     ``timeout`` bounds a whole request in seconds, however slowly it trickles.
     """
 
@@ -61,7 +61,7 @@ class RestOptions:
 
 
 def content_url(site: str) -> str:
-    """Return what the REST API calls a site: nothing is the Default site."""
+    """Return the content URL of a site: it is empty for the Default site."""
     return "" if site == DEFAULT_SITE else site
 
 
@@ -72,7 +72,7 @@ def spelling(site: str) -> str:
 
 
 def label(url: str | None) -> str:
-    """Return what everything else calls it."""
+    """Return the label of a content URL."""
     return url or DEFAULT_SITE
 
 

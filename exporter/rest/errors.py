@@ -37,7 +37,7 @@ RAISED = (
 )
 _BAD_REQUEST, _NOT_FOUND = "400", "404"
 _FORBIDDEN = ("403", "405")
-_FOREIGN = "answers with what is not of Tableau's REST API; check rest.url"
+_NOT_TABLEAU = "answers with what is not of Tableau's REST API; check rest.url"
 # OpenSSL's texts for an answer that is not TLS.
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
@@ -111,7 +111,7 @@ def translated(error: Exception, place: str, redactor: Redactor) -> SourceError:
         return SessionLost(f"{place}: {redactor.redact(_text_of(error))}")
     if isinstance(error, ServerResponseError):
         if not str(error.code).isdecimal():
-            return NotTableau(f"{place}: {_FOREIGN}")
+            return NotTableau(f"{place}: {_NOT_TABLEAU}")
         text = f"{place}: {redactor.redact(_text_of(error))}"
         kinds = {_BAD_REQUEST: BadRequest, _NOT_FOUND: NotFound, **dict.fromkeys(_FORBIDDEN, Forbidden)}
         return kinds.get(str(error.code)[:3], SourceError)(text)
@@ -122,7 +122,7 @@ def translated(error: Exception, place: str, redactor: Redactor) -> SourceError:
     if isinstance(error, EndpointUnavailableError):
         return Forbidden(f"{place}: {redactor.redact(error)}")
     if isinstance(error, NonXMLResponseError):
-        return NotTableau(f"{place}: {_FOREIGN}")
+        return NotTableau(f"{place}: {_NOT_TABLEAU}")
     return SourceIncomplete(f"{place}: an answer that cannot be read ({type(error).__name__}); check rest.url")
 
 

@@ -168,7 +168,7 @@ class HTTPSession(requests.Session):
         self._sockets.waited += seconds
         if seconds > LONGEST_WAIT_SECONDS or self._sockets.waited > MOST_WAITED_SECONDS:
             raise SourceUnreachable(
-                f"{self._place()}: too many requests, asks to wait {seconds:.0f} s: asked again at the next poll;"
+                f"{self._place()}: too many requests, Retry-After is {seconds:.0f} s: retried at the next poll;"
                 " raise rest.poll_interval if this goes on"
             )
         self._pause(seconds)

@@ -104,7 +104,7 @@ def fetch_refreshes(session: Session, wanted: JobFilter, budget: LookupBudget, n
 
 
 def _finished(session: Session, now: datetime) -> tuple[Sequence[Job], str]:
-    """Return the jobs that succeeded lately, the newest first, and a line on what is missing of the list."""
+    """Return the jobs that succeeded lately, the newest first, and a line on missing ones."""
     since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     filters = (tsc.Filter(names.CreatedAt, operators.GreaterThan, since),)

@@ -144,7 +144,7 @@ def pages(
     seen = set[str | None]()
     while True:
         number += 1
-        plain = endpoint in session.connection.without_options
+        plain = endpoint in session.transport.without_options
         parameters = ((), (), ()) if plain else (sort, filters, fields)
         options = _options(number, *parameters, descending=descending)
         try:
@@ -155,7 +155,7 @@ def pages(
                 return
             if plain or not (sort or filters or fields):
                 raise
-            session.connection.without_options.add(endpoint)
+            session.transport.without_options.add(endpoint)
             number -= 1
             continue
         if answer.total is None:

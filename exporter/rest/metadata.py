@@ -160,7 +160,7 @@ class MetadataReader:
                 size, ceiling = max(SMALLEST_PAGE, size // 2), size
                 continue
             self._sizes[key] = size
-            # In this list, not back to what was too much for it.
+            # In this list, not back to a size that was too much for it.
             if ceiling > PAGE_SIZE or 2 * size <= ceiling * 3 // 4:
                 size = min(2 * size, PAGE_SIZE)
             nodes, total = connection.get("nodes"), connection.get("totalCount")

@@ -63,9 +63,9 @@ SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
 
 def probe(session: Session, sites: Sites) -> Iterator[ProbeResult]:
     """Sign in and try what a poll reads. Raises SourceError where no sign-in succeeds."""
-    session.connection.begin()
+    session.transport.begin()
     found = sites.find()
-    version, sites_read = session.connection.server_version, len(found.names) - len(found.refused)
+    version, sites_read = session.transport.server_version, len(found.names) - len(found.refused)
     yield True, f"Tableau {version} answers, {sites_read} sites are read"
     for note in found.notes:
         yield None, note

@@ -1,7 +1,7 @@
-"""The XML of the REST API, read as it streams past: no tree is built, and dates keep what tableauserverclient drops.
+"""XML responses of the REST API, parsed as a stream without a tree; dates that tableauserverclient drops are kept.
 
-Names come from strangers. A document type is refused, for entities are a way to fill memory; control characters, which
-XML forbids, are replaced and not taken for the end of the answer.
+Names come from outside. A document type is refused, for entities are a way to fill memory; control characters, which
+XML forbids, are replaced and do not end the response.
 """
 
 import re
@@ -30,7 +30,7 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 @dataclass(slots=True)
 class Entry:
-    """One element of a list: its attributes, those of the elements inside that were asked for, and its tags.
+    """One element of a list: its attributes, those of the requested elements inside, and its tags.
 
     ``inside`` has the first element of a name, ``every`` all of them in their order.
     """
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """A page: its entries, and what its ``pagination`` says, None where there is none.
+    """A page: its entries, and the numbers of its ``pagination``, None where there is none.
 
     ``lists`` are the elements that stand right below the root: a list that is empty is still there.
     """
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Shape:
-    """What to take of an answer: the elements that are entries, and which elements inside, at which depth below."""
+    """The parts of an answer to read: the elements that are entries, and the elements inside, each at its depth."""
 
     items: frozenset[str]
     inside: Mapping[str, int] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def read(content: bytes, wanted: Shape, place: str) -> Answer:
 
 
 class _NotOfTableau(Exception):
-    """It is XML, and not of Tableau."""
+    """XML that is not Tableau's."""
 
 
 class _Reader:

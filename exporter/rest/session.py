@@ -15,12 +15,12 @@ from tableauserverclient.server.endpoint.exceptions import FailedSignInError
 
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused
 from exporter.rest import response_xml
-from exporter.rest.connection import Connection
 from exporter.rest.credentials import RestOptions, content_url, label
 from exporter.rest.errors import BadRequest, Forbidden, OutOfScope, SessionLost
 from exporter.rest.refusals import ASSETS, SWITCH
 from exporter.rest.sign_in import SignIn, SignInRefused
 from exporter.rest.token_stats import TokenStats, TokenTracker
+from exporter.rest.transport import Transport
 
 _SESSION_ENDED = "401002"
 
@@ -42,17 +42,17 @@ class Session:
         token_stats: TokenStats | None = None,
         moved: Callable[[], None] = lambda: None,
     ) -> None:
-        self.connection = Connection(options, clock, sleep, stopping, moved)
+        self.transport = Transport(options, clock, sleep, stopping, moved)
         self._site: str | None = None
         self._has_switched = False
         self._allowed: set[str] = set()
         self._token = TokenTracker(clock, token_stats)
-        self._signing = SignIn(options, self.place, self.connection.redactor, self._token, clock)
+        self._signing = SignIn(options, self.place, self.transport.redactor, self._token, clock)
 
     @property
     def place(self) -> str:
         """The beginning of every line: Tableau, and the proxy on the way."""
-        return self.connection.place
+        return self.transport.place
 
     @property
     def token_stats(self) -> TokenStats:
@@ -67,7 +67,7 @@ class Session:
     @property
     def switches(self) -> bool:
         """Whether a switch to another site is worth trying; otherwise each site costs a sign-in."""
-        return self.connection.refusals.reason(SWITCH) is None
+        return self.transport.refusals.reason(SWITCH) is None
 
     def enter(self, site: str) -> None:
         """Be signed in, and on this site. Raises Forbidden where the site is not there or not for us."""
@@ -87,32 +87,32 @@ class Session:
         refused_alive = False
         while True:
             try:
-                result = self.connection.send(request)
+                result = self.transport.send(request)
             except SessionLost as error:
                 refused_alive = self._recover(error, again=refused_alive)
             else:
-                self._allowed.add(self.connection.refusals.endpoint)
+                self._allowed.add(self.transport.refusals.endpoint)
                 return result
 
     def read(self, request: Callable[[tsc.Server], Any], wanted: response_xml.Shape) -> response_xml.Answer:
         """Make a request of the REST API and read its answer."""
         response = self.call(request)
-        place = f"{self.place}: {self.connection.refusals.endpoint}"
+        place = f"{self.place}: {self.transport.refusals.endpoint}"
         answer = response_xml.read(response.content, wanted, place)
-        self.connection.poll.answered = True
+        self.transport.poll.answered = True
         return answer
 
     def close(self) -> None:
         """Sign out."""
         site, self._site = self._site, None
-        self.connection.close(signed_in=site is not None)
+        self.transport.close(signed_in=site is not None)
 
     def _sign_in(self, site: str) -> None:
         """Begin a session at a site."""
         self._renew_credentials()
         self._forget()
         try:
-            self._signing.at(self.connection.server, site)
+            self._signing.at(self.transport.server, site)
         except SignInRefused:
             self._token.refused()
             raise
@@ -120,12 +120,12 @@ class Session:
 
     def _sign_in_elsewhere(self, site: str) -> None:
         """Go to another site by a sign-in there; where that is refused, the session stays where it is."""
-        server, before = self.connection.server, self.connection.server.auth_token
+        server, before = self.transport.server, self.transport.server.auth_token
         self._renew_credentials()
         try:
             self._signing.at(server, site)
         except SignInRefused as error:
-            self.connection.redactor.add(before)
+            self.transport.redactor.add(before)
             raise Forbidden(error.answer) from None
         except SourceError:
             # It may have succeeded, which would have ended the session.
@@ -133,20 +133,20 @@ class Session:
             raise
         self._entered()
         if self._signing.by_assertion and before:
-            self.connection.sign_out(before)
+            self.transport.sign_out(before)
 
     def _renew_credentials(self) -> None:
         if self._signing.renew_credentials():
             # What others were refused does not hold for these.
-            self.connection.refusals.forget()
+            self.transport.refusals.forget()
 
     def _entered(self) -> None:
-        server = self.connection.server
-        self.connection.redactor.add(server.auth_token)
-        self.connection.poll.answered = True
+        server = self.transport.server
+        self.transport.redactor.add(server.auth_token)
+        self.transport.poll.answered = True
         self._allowed.clear()
         self._site = server._site_url or ""  # noqa: SLF001 - its property raises for the Default site of some servers
-        self.connection.refusals.site = self._site
+        self.transport.refusals.site = self._site
 
     def _change_site(self, site: str) -> None:
         """Go to another site: by a switch, or by a sign-in there where Tableau switches none.
@@ -163,7 +163,7 @@ class Session:
             if self._has_switched and not self._signing.by_assertion:
                 raise
             self._sign_in_elsewhere(site)
-            self.connection.refusals.remember(SWITCH, str(error))
+            self.transport.refusals.remember(SWITCH, str(error))
         else:
             self._has_switched = True
 
@@ -185,7 +185,7 @@ class Session:
         except FailedSignInError as error:
             if error.code == _SESSION_ENDED:
                 raise
-            text = self.connection.redactor.redact(f"{error.code}: {error.summary}")
+            text = self.transport.redactor.redact(f"{error.code}: {error.summary}")
             raise Forbidden(f"{self.place}: {text}") from None
 
     def _recover(self, error: SessionLost, *, again: bool) -> bool:
@@ -194,27 +194,27 @@ class Session:
         Raises where the session was lost in this poll before, and where it lives and the request is refused ``again``.
         An endpoint that the session was allowed before is worth one sign-in in a poll; that is no session lost.
         """
-        endpoint = self.connection.refusals.endpoint
-        if not self.connection.is_session_alive(endpoint):
+        endpoint = self.transport.refusals.endpoint
+        if not self.transport.is_session_alive(endpoint):
             self._renew(error)
             return False
         if again:
             raise self._out_of_scope(error, endpoint)
-        if endpoint in self._allowed and not self.connection.poll.reopened:
-            self.connection.poll.reopened = True
+        if endpoint in self._allowed and not self.transport.poll.reopened:
+            self.transport.poll.reopened = True
             self._sign_in(label(self._site))
         return True
 
     def _out_of_scope(self, error: SessionLost, endpoint: str) -> OutOfScope:
         why = "not within the scopes of the connected app" if self._signing.by_assertion else "refused to this token"
         again = "at the next poll" if endpoint in ASSETS else "after an hour or a reload"
-        line = f"{error}: {endpoint} is {why}, though the session is alive; asked again {again}"
-        self.connection.refusals.remember(endpoint, line)
+        line = f"{error}: {endpoint} is {why}, though the session is alive; retried {again}"
+        self.transport.refusals.remember(endpoint, line)
         return OutOfScope(line)
 
     def _renew(self, error: SessionLost) -> None:
         """Sign in again where the session was; raise where that was done in this poll already."""
-        poll = self.connection.poll
+        poll = self.transport.poll
         collided = self._token.lost(again=poll.renewed, shared=not self._signing.by_assertion)
         if poll.renewed:
             raise self._lost_twice(error)
@@ -237,10 +237,10 @@ class Session:
             name = self.token_stats.name
             why = f"another program signs in with the same token ({name}): give each program a token of its own"
         lost = SourceRefused(f"{error}: the session was lost twice in one poll; {why}")
-        self.connection.poll.lost = lost
+        self.transport.poll.lost = lost
         return lost
 
     def _forget(self) -> None:
         """Drop a session that is not ours any more."""
         self._site = None
-        self.connection.forget_session()
+        self.transport.forget_session()

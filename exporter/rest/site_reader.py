@@ -191,7 +191,7 @@ class SiteReader:
     def _fetch_refreshes(
         self, site: str, known: KnownRefreshes, titles: set[str] | None, report: Report
     ) -> pa.Table | None:
-        """Fetch the jobs of assets that the Metadata API does not describe; return those that were looked up lately."""
+        """Fetch the jobs of assets that the Metadata API does not describe; return those that were fetched lately."""
         fetched, without_asset = self._found.setdefault(site, {}), self._without_asset.setdefault(site, set())
         wanted = jobs.JobFilter(known.job_ids, fetched, without_asset, titles)
         fetch = partial(jobs.fetch_refreshes, self._session, wanted, known.budget, self._now())

@@ -89,7 +89,7 @@ class Sites:
         try:
             listed = collect(self._session, _SITES)
         except SourceError as error:
-            if self._session.connection.poll.lost:
+            if self._session.transport.poll.lost:
                 raise
             if self._listed:
                 return SiteList(self._in_order(self._listed), notes=[f"sites as last listed: {error}"])

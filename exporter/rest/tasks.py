@@ -78,13 +78,13 @@ def _runs(session: Session, since: datetime | None) -> Answer:
     """Read the runs; a server that does not know the filter is requested in full."""
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     options = tsc.RequestOptions(pagenumber=1, pagesize=PAGE_SIZE)
-    if since is not None and "flow_runs" not in session.connection.without_options:
+    if since is not None and "flow_runs" not in session.transport.without_options:
         text = since.replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
         options.filter.add(tsc.Filter(names.StartedAt, operators.GreaterThan, text))
         try:
             return page(session, "flow_runs", _RUNS, options)
         except BadRequest:
-            session.connection.without_options.add("flow_runs")
+            session.transport.without_options.add("flow_runs")
             options.filter.clear()
     return page(session, "flow_runs", _RUNS, options)
 

@@ -1,4 +1,4 @@
-"""Living traffic, driven step by step."""
+"""LiveTraffic traffic, driven step by step."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 
 from exporter.demo.draft import SMALL
 from exporter.demo.jobs import SUSPENDED
-from exporter.demo.live_traffic import Living, Movement
+from exporter.demo.live_traffic import LiveTraffic, Movement
 from exporter.demo.postgres import Postgres
 from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation
@@ -32,7 +32,7 @@ def world(request: pytest.FixtureRequest, postgres18: Postgres, now: datetime) -
 @pytest.fixture(scope="module")
 def lived(world: Simulation) -> tuple[Simulation, Movement]:
     """The repository after some minutes of life, and all that has moved."""
-    living = Living(world.company, world.admin(), world.version, Random(1), lambda: world.now)
+    living = LiveTraffic(world.company, world.admin(), world.version, Random(1), lambda: world.now)
     moves = [living.step(world.now + timedelta(seconds=number)) for number in range(1, STEPS + 1)]
     living.stop()
     return world, Movement(*map(sum, zip(*moves, strict=True)))
@@ -95,7 +95,7 @@ def test_the_same_seed_lives_the_same_life(world: Simulation) -> None:
     begin = world.now + timedelta(hours=1)
     lives = []
     for _ in range(2):
-        living = Living(world.company, world.admin(), world.version, Random(7), lambda: begin)
+        living = LiveTraffic(world.company, world.admin(), world.version, Random(7), lambda: begin)
         lives.append([living.step(begin + timedelta(seconds=number)) for number in range(20)])
         living.stop()
     assert lives[0] == lives[1]
@@ -111,7 +111,7 @@ def test_a_broken_refresh_can_be_mended(kind: str, world: Simulation) -> None:
         if task["obj_type"] == "Workbook" and told(task) == kind and task["type"] == "RefreshExtractTask"
     )
     (luid,) = [row["luid"] for row in world.company.tables["workbooks"] if row["id"] == task["obj_id"]]
-    living = Living(world.company, world.admin(), world.version, Random(1), lambda: begin)
+    living = LiveTraffic(world.company, world.admin(), world.version, Random(1), lambda: begin)
     assert living.fix(str(luid))
     for number in range(5):
         living.step(begin + timedelta(seconds=number))
@@ -124,7 +124,7 @@ def test_a_broken_refresh_can_be_mended(kind: str, world: Simulation) -> None:
 
 def test_what_is_well_is_not_mended(world: Simulation) -> None:
     """Nobody sees to a refresh that does its work, or to what has none."""
-    living = Living(world.company, world.admin(), world.version, Random(1), lambda: world.now)
+    living = LiveTraffic(world.company, world.admin(), world.version, Random(1), lambda: world.now)
     tables = world.company.tables
     healthy = next(task for task in tables["tasks"] if told(task) == "well" and task["obj_type"] == "FlowRunSpec")
     (flow_id,) = [row["flow_id"] for row in tables["flow_run_specs"] if row["id"] == healthy["obj_id"]]

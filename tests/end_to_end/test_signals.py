@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from exporter.demo.live_traffic import Living
+from exporter.demo.live_traffic import LiveTraffic
 from exporter.demo.simulation import Simulation
 from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
@@ -223,14 +223,16 @@ def test_a_rotated_password_is_picked_up(mortal: Simulation, agents: Agents, tmp
 
 
 @pytest.fixture
-def living(changing: Simulation) -> Iterator[Living]:
+def living(changing: Simulation) -> Iterator[LiveTraffic]:
     """Traffic, for the length of a test."""
     living = changing.live(seed=1)
     yield living
     living.stop()
 
 
-def test_counters_do_not_fall_when_the_agent_is_killed(changing: Simulation, living: Living, agents: Agents) -> None:
+def test_counters_do_not_fall_when_the_agent_is_killed(
+    changing: Simulation, living: LiveTraffic, agents: Agents
+) -> None:
     """Killed at any moment and started again, scraped all along: nothing falls, nothing is missed or doubled."""
     agent = agents(changing.parameters()).start()
     moments = random.Random(2)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from exporter.errors import SourceRefused, SourceUnreachable
-from exporter.rest import connection
+from exporter.rest import transport
 from exporter.rest.client import SiteResult
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HEAD, HTML, Answer, Override, Tableau, at, element, error
@@ -319,7 +319,7 @@ def test_a_source_is_closed_and_used_again(rig: Rig) -> None:
 
 def test_an_agent_that_ends_signs_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session ends with the agent, and the agent does not wait long for that."""
-    monkeypatch.setattr(connection, "SIGN_OUT_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "SIGN_OUT_SECONDS", 0.3)
     rest = rig.rest()
     rig.poll(rest)
     rig.stopping = True

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
-from exporter.rest import connection, http_session
+from exporter.rest import http_session, transport
 from tests.rest.conftest import Rig
 from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
 
@@ -87,9 +87,9 @@ def test_a_429_may_name_a_date(rig: Rig) -> None:
 
 
 def test_a_429_is_waited_for_within_bounds(rig: Rig) -> None:
-    """Whoever asks to wait for an hour is asked at the next poll; whoever asks for ever is given up."""
+    """A Retry-After of an hour ends the poll, and so do endless ones."""
     with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "3600"}))):
-        assert "asks to wait 3600 s" in rig.failure()
+        assert "Retry-After is 3600 s: retried at the next poll" in rig.failure()
     assert rig.slept == []
     with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "1"}))):
         rig.failure()
@@ -125,7 +125,7 @@ def test_headers_that_trickle_are_cut_off(rig: Rig) -> None:
 
 def test_an_answer_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of more bytes than any list has is not read into memory, packed or not."""
-    monkeypatch.setattr(connection, "Limits", lambda seconds, _: http_session.Limits(seconds, 1_000_000))
+    monkeypatch.setattr(transport, "Limits", lambda seconds, _: http_session.Limits(seconds, 1_000_000))
     bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
     with rig.tableau.doing(at("/workbooks", bomb)):
         assert "more than 1 MB" in rig.failure()

@@ -1,4 +1,4 @@
-"""Calls as they come in and answers as they go out, and which kind of call a path is."""
+"""Requests as they come in, responses as they go out, and the kind of call of each path."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ ROUTES = (
 
 
 class Call(NamedTuple):
-    """A request; ``kind`` is empty when nobody knows the path."""
+    """A request; ``kind`` is empty for an unknown path."""
 
     kind: str
     version: str
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 def understood(method: str, target: str, token: str | None, body: bytes) -> Call:
-    """Find out what a request asks for."""
+    """Parse a request into its kind, site, key and parameters."""
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     path = parts.path.rstrip("/")
@@ -68,8 +68,8 @@ def understood(method: str, target: str, token: str | None, body: bytes) -> Call
         if found and versioned:
             named = found.groupdict()
             key = named.get("id")
-            told = named.get("kind") or kind
+            found_kind = named.get("kind") or kind
             return Call(
-                told, versioned["version"], named.get("site"), unquote(key) if key else None, query, token, body
+                found_kind, versioned["version"], named.get("site"), unquote(key) if key else None, query, token, body
             )
     return Call("", versioned["version"] if versioned else "", None, None, query, token, body)

@@ -1,6 +1,6 @@
 """What the server refuses, with Tableau's own codes and words."""
 
-from exporter.demo.tableau import markup
+from exporter.demo.tableau import xml_writer
 
 
 class Refusal(Exception):
@@ -16,10 +16,10 @@ class Refusal(Exception):
     @property
     def body(self) -> bytes:
         """The answer in XML."""
-        inside = markup.element("summary", {}, markup.text(self.summary)) + markup.element(
-            "detail", {}, markup.text(self.detail)
+        inside = xml_writer.element("summary", {}, xml_writer.text(self.summary)) + xml_writer.element(
+            "detail", {}, xml_writer.text(self.detail)
         )
-        return markup.document(markup.element("error", {"code": self.code}, inside))
+        return xml_writer.document(xml_writer.element("error", {"code": self.code}, inside))
 
 
 def bad_credentials() -> Refusal:

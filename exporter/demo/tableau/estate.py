@@ -1,4 +1,4 @@
-"""Where the facts come from: a company as it was built, one that lives on, the repository itself, or mere counting."""
+"""Sources of facts: a company as it was built, a live one, the repository itself, or a generated one."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -7,9 +7,9 @@ from random import Random
 from exporter.demo.company import Company
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.large import large
-from exporter.demo.tableau.memory_estate import Life
+from exporter.demo.tableau.memory_estate import LiveCompany
 from exporter.demo.tableau.oddities import Oddities, odd
-from exporter.demo.tableau.repository_facts import tell
+from exporter.demo.tableau.repository_facts import to_facts
 from exporter.demo.tableau.repository_reader import Reading
 
 
@@ -19,7 +19,7 @@ def utc_now() -> datetime:
 
 
 class Estate:
-    """What the server tells; ``source`` is asked at each call and returns the same object while nothing changed.
+    """The facts that the server reports; ``source`` is called for each request, and may return the same object again.
 
     ``oddities`` may be replaced at any time; they are on at first.
     """
@@ -30,7 +30,7 @@ class Estate:
         self._odd: tuple[Facts, Oddities, Facts] | None = None
 
     def facts(self) -> Facts:
-        """Return what is so now, with its oddities; the same object while nothing changed."""
+        """Return the current facts, with their oddities; the same object while nothing changed."""
         facts, oddities = self._source(), self.oddities
         if self._odd is None or self._odd[0] is not facts or self._odd[1] != oddities:
             self._odd = facts, oddities, odd(facts, oddities)
@@ -49,14 +49,14 @@ class Estate:
     @classmethod
     def of(cls, company: Company) -> "Estate":
         """Tell of a company as it was built: the same as its simulated repository, and just as still."""
-        return cls.still(tell(company.tables))
+        return cls.still(to_facts(company.tables))
 
     @classmethod
     def living(
         cls, company: Company, random: Random | None = None, clock: Callable[[], datetime] = utc_now
     ) -> "Estate":
         """Tell of a company whose extracts are refreshed meanwhile, without any repository."""
-        return cls(Life(company, random or Random(), clock).facts)
+        return cls(LiveCompany(company, random or Random(), clock).facts)
 
     @classmethod
     def reading(cls, parameters: Mapping[str, str | int], version: str) -> "Estate":
@@ -75,6 +75,6 @@ class Estate:
         jobs: int = 1_000,
         now: datetime | None = None,
     ) -> "Estate":
-        """Tell of so many assets, see ``large.py``; what is right about each follows from its number."""
+        """Report so many assets, see ``large.py``; the facts of each follow from its number."""
         at = (now or utc_now()).replace(microsecond=0)
         return cls.still(large(workbooks, datasources, flows=flows, sites=sites, people=people, jobs=jobs, now=at))

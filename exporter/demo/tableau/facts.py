@@ -1,4 +1,4 @@
-"""What the server knows, site by site, in the words of the REST and Metadata APIs. Instants are naive UTC."""
+"""The facts of each site, in the terms of the REST and Metadata APIs. Instants are naive UTC."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ class Person(NamedTuple):
 
 
 class Project(NamedTuple):
-    """A project; ``parent`` is the LUID of the one it stands in."""
+    """A project; ``parent`` is the LUID of the project above."""
 
     luid: str
     name: str
@@ -30,7 +30,7 @@ class Project(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What the Metadata API says of a data source's extract; of an embedded one, also which published one it reads."""
+    """The extract of a data source in the Metadata API; of an embedded one, also which published one it reads."""
 
     has_extracts: bool
     refreshed_at: datetime | None = None
@@ -121,7 +121,7 @@ class VirtualConnection(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job of the backgrounder; ``kind`` and ``asset`` are told only to those who ask for it by its id."""
+    """A job of the backgrounder; ``kind`` and ``asset`` are only sent for a request by its id."""
 
     luid: str
     type: str
@@ -152,7 +152,7 @@ class FlowRun(NamedTuple):
 
 
 class Site(NamedTuple):
-    """All that is told of one site; ``url`` is its content URL, empty for the Default site."""
+    """All facts of one site; ``url`` is its content URL, empty for the Default site."""
 
     luid: str
     name: str

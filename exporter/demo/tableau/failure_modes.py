@@ -1,17 +1,17 @@
-"""Everything that can go wrong, as switches: this is the one place that says what each of them does.
+"""Failure modes of the simulated Tableau, as switches; each is described here and nowhere else.
 
-A *kind* is what a call asks for: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
+A *kind* is the kind of a call: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
 projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, virtual_connections,
 metadata. ``{"*"}`` is every kind.
 
-What is odd about every Tableau is no trap: see ``oddities``.
-A *next* counts down with each call that it hit, so that the trap ends by itself.
+Quirks of every Tableau are no failures: see ``oddities``.
+A *next* counts down with each call that it hit, so that the failure ends by itself.
 """
 
 import threading
 from dataclasses import dataclass, field, fields
 
-# What the counting and the slow traps leave alone unless ``affected`` names it.
+# Kinds that the counting and the slow switches spare unless ``affected`` names it.
 SIGNING = frozenset({"serverinfo", "signin", "signout", "switchsite"})
 
 
@@ -20,18 +20,18 @@ class Traps:
     """The switches; all are off at first, and ``reset`` turns all of them off again."""
 
     only_sites: set[str] = field(default_factory=set)
-    """Content URLs: the traps of lists and calls hit these sites alone; empty: every site."""
+    """Content URLs: the switches of lists and calls affect these sites alone; empty: every site."""
     affected: set[str] = field(default_factory=set)
-    """Kinds that the counting and the slow traps hit; empty: all but signing in and out and serverinfo."""
+    """Kinds that the counting and the slow switches affect; empty: all but signing in and out and serverinfo."""
 
     html_login_page: set[str] = field(default_factory=set)
-    """Kinds that answer 200 with a well-formed HTML page that asks for a name and a password."""
+    """Kinds that answer 200 with a well-formed HTML page with a login form."""
     truncated: set[str] = field(default_factory=set)
     """Kinds whose XML or JSON stops in the middle, under the right Content-Length."""
     short_page: set[str] = field(default_factory=set)
     """Kinds whose pages lack their last item, which totalAvailable still counts."""
     no_total: set[str] = field(default_factory=set)
-    """Kinds whose lists say nothing of pages and totals."""
+    """Kinds whose lists have no pagination element."""
     emptied: set[str] = field(default_factory=set)
     """Kinds whose lists are empty, with a totalAvailable of 0."""
     duplicated: set[str] = field(default_factory=set)
@@ -64,12 +64,12 @@ class Traps:
     switching: str | None = None
     """``works``, ``refused``, or ``ignored``: answered, while the session stays on its site. None: Cloud refuses."""
     rival_every: int = 0
-    """Somebody else signs in with the same token after every so many calls, which ends our session; 0: nobody does."""
+    """Another client signs in with the same token after every so many calls, which ends our session; 0: none does."""
 
     throttle_next: int = 0
     """So many calls are answered 429."""
     retry_after: str | None = None
-    """The Retry-After of a 429 and of a failure, as it stands in the header; None: there is none."""
+    """The Retry-After of a 429 and of a failure, as in the header; None: there is none."""
     fail_next: int = 0
     """So many calls are answered with ``fail_status`` and a page that is no XML."""
     fail_status: int = 503
@@ -83,11 +83,11 @@ class Traps:
     """Answers come byte by byte, so far apart, and then with blanks for ever; 0: they do not."""
 
     metadata: str = "on"
-    """``missing`` answers 404, as a server that never had the API; ``disabled`` says FEATURE_DISABLED."""
+    """``missing`` answers 404, as a server that never had the API; ``disabled`` answers FEATURE_DISABLED."""
     metadata_partial: bool = False
-    """Every third asset is missing, and ``errors`` beside the data say why."""
+    """Every third asset is missing, with ``errors`` beside the data."""
     metadata_node_limit: int = 20_000
-    """Objects in one answer; the rest is missing, and ``errors`` say so."""
+    """Objects in one answer; the rest is missing, with ``errors``."""
     metadata_page_limit: int = 1_000
     """The largest ``first``: more than that is cut to it, and ``errors`` warn."""
     metadata_seconds: float = 0
@@ -101,13 +101,13 @@ class Traps:
     metadata_nameless: bool = False
     """Data sources above a workbook have neither LUID nor name."""
     metadata_shifting: bool = False
-    """An asset is on no page when more than one page is asked for, unless the query names an order."""
+    """An asset is on no page when more than one page is requested, unless the query names an order."""
     metadata_permissions: bool = False
-    """The error PERMISSIONS_MODE_SWITCHED stands beside data that is complete."""
+    """The error PERMISSIONS_MODE_SWITCHED comes beside complete data."""
     metadata_old: bool = False
     """The schema has no virtual connections, as before 2022.1: a query that names them is refused."""
     metadata_nulls: bool = False
-    """Every field that the schema lets be null is null in every third asset, and in what stands below it."""
+    """Every field that the schema lets be null is null in every third asset, and below it."""
 
     updated_at_lies: bool = False
     """Every updatedAt is now, however old the extract is."""
@@ -126,12 +126,12 @@ class Traps:
             setattr(self, entry.name, getattr(fresh, entry.name))
 
     def of_lists(self) -> tuple[set[str], ...]:
-        """Return the traps that change what a list says."""
+        """Return the switches that change a list."""
         moved = self.duplicated, self.skipped
         return self.short_page, self.no_total, self.emptied, self.empty_element, self.wrong_count, *moved
 
     def of_metadata(self) -> tuple[object, ...]:
-        """Return the traps that change what the Metadata API says."""
+        """Return the switches that change an answer of the Metadata API."""
         return tuple(getattr(self, entry.name) for entry in fields(self) if entry.name.startswith("metadata"))
 
     def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
@@ -143,12 +143,12 @@ class Traps:
         return not self.only_sites or site in self.only_sites
 
     def touches(self, kind: str, site: str | None) -> bool:
-        """Tell whether a call is among those that the counting and the slow traps hit."""
+        """Return whether the counting and the slow switches affect a call."""
         chosen = kind in self.affected or "*" in self.affected if self.affected else kind not in SIGNING
         return chosen and self.reaches(site)
 
     def take(self, name: str) -> bool:
-        """Count one call down; tell whether it is hit."""
+        """Count one call down; return whether it is affected."""
         with self._lock:
             left = int(getattr(self, name))
             if left:

@@ -1,4 +1,4 @@
-"""How answers look on the wire, and the pages of those who answer in a server's place."""
+"""HTTP responses as bytes, and the pages of programs that answer in a server's place."""
 
 import functools
 import zlib

@@ -1,4 +1,4 @@
-"""The JSON Web Tokens of connected apps: what a real server checks of them before it signs somebody in."""
+"""JSON Web Tokens of connected apps: the checks of a real server before a sign-in."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ class App(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What a token that was found good says."""
+    """The claims of a valid token."""
 
     user: str
     scopes: frozenset[str]

@@ -14,11 +14,11 @@ LARGEST_SIZE = 1_000
 
 
 class Listing(NamedTuple):
-    """One kind of list: its element, what is in it, how an item looks, and the fields that can be asked for."""
+    """One kind of list: its element, its items, how an item is written, and the fields that can be requested."""
 
     element: str
     items: Callable[[Site], Sequence[Any]]
-    look: Callable[[Style, Any], str]
+    write: Callable[[Style, Any], str]
     fields: Mapping[str, str]
     paged: bool = True
 
@@ -69,7 +69,7 @@ LISTINGS = {
     ),
 }
 
-# How one thing looks to those who ask for it by its id, where that differs from its entry in the list.
+# How an item is written for a request by its id, where that differs from its entry in the list.
 SINGLE: Mapping[str, Callable[[Style, Any], str]] = {
     "job": Style.single_job,
     "jobs": Style.single_job,
@@ -87,13 +87,13 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class Page(NamedTuple):
-    """Which page is asked for."""
+    """The requested page."""
 
     number: int
     size: int
 
     @classmethod
-    def asked(cls, query: Mapping[str, str]) -> "Page":
+    def parse(cls, query: Mapping[str, str]) -> "Page":
         """Read it from the query."""
         number, size = query.get("pageNumber", "1"), query.get("pageSize", str(DEFAULT_SIZE))
         if not number.isdecimal() or number == "0":
@@ -122,8 +122,8 @@ class Page(NamedTuple):
         return Refusal("400006", "Bad Request", f"Invalid page number '{self.number}': it is beyond the last one.")
 
 
-def promised(kind: str, oddities: Oddities) -> int:
-    """Return how many entries more than it sends a list promises."""
+def excess(kind: str, oddities: Oddities) -> int:
+    """Return by how many entries the reported total of a list exceeds those sent."""
     return oddities.promised_linked_tasks if kind == "linked_tasks" else int(kind in oddities.promised)
 
 
@@ -137,14 +137,14 @@ def chosen(listing: Listing, items: Sequence[Any], query: Mapping[str, str]) -> 
     for clause in reversed(query["sort"].split(",") if query.get("sort") else []):
         field, _, order = clause.partition(":")
         attribute = _attribute(listing, field, "sort")
-        told = [item for item in items if getattr(item, attribute) is not None]
-        untold = [item for item in items if getattr(item, attribute) is None]
-        items = sorted(told, key=lambda item: getattr(item, attribute), reverse=order == "desc") + untold
+        known = [item for item in items if getattr(item, attribute) is not None]
+        unknown = [item for item in items if getattr(item, attribute) is None]
+        items = sorted(known, key=lambda item: getattr(item, attribute), reverse=order == "desc") + unknown
     return items
 
 
-def told_of_people(query: Mapping[str, str]) -> frozenset[str]:
-    """Return the attributes of people that a list is asked for: without ``fields`` displayed names are not told."""
+def person_fields(query: Mapping[str, str]) -> frozenset[str]:
+    """Return the attributes of people that a list is asked for: without ``fields`` displayed names are left out."""
     found = frozenset[str]()
     for name in query.get("fields", "_default_").split(","):
         named = {"_default_": PERSON, "_all_": EVERYTHING}.get(name, frozenset({name.removeprefix("user.")}))

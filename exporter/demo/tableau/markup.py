@@ -1,7 +1,5 @@
-"""How things look in an answer of the REST API: attributes and elements, escaped, in Tableau's namespace."""
+"""Elements of the REST API's responses: sites, content, people, tasks and jobs as XML."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,20 +16,9 @@ from exporter.demo.tableau.facts import (
     VirtualConnection,
 )
 from exporter.demo.tableau.oddities import Oddities
+from exporter.demo.tableau.xml_writer import element, text
 
-NAMESPACE = "http://tableau.com/api"
-HEAD = (
-    '<?xml version="1.0" encoding="UTF-8"?>'
-    f'<tsResponse xmlns="{NAMESPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-    f' xsi:schemaLocation="{NAMESPACE} https://help.tableau.com/samples/en-us/rest_api/ts-api_3_26.xsd">'
-)
-TAIL = "</tsResponse>"
-ELEMENT = re.compile(rb"<(/?)(?=[a-zA-Z])")
-
-ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
-)
-# What is told of a person in a list, and what of one who is asked for alone; the rest of a list must be asked for.
+# The attributes of a user in a list, and those of a single one; further ones of a list must be requested.
 PERSON = frozenset({"id", "name", "siteRole", "lastLogin", "externalAuthUserId"})
 ALONE = PERSON | {"fullName", "authSetting", "domain"}
 EVERYTHING = ALONE | {"email", "locale", "language"}
@@ -65,40 +52,18 @@ SITE = {
 }
 
 
-def text(value: object) -> str:
-    """Escape a value for an attribute or for the text of an element."""
-    return str(value).translate(ESCAPES)
-
-
-def document(*parts: str) -> bytes:
-    """Wrap elements into an answer."""
-    return "".join((HEAD, *parts, TAIL)).encode()
-
-
-def element(name: str, attributes: Mapping[str, object], *inside: str) -> str:
-    """Write one element; attributes that are None are left out."""
-    told = "".join(f' {key}="{text(value)}"' for key, value in attributes.items() if value is not None)
-    within = "".join(inside)
-    return f"<{name}{told}>{within}</{name}>" if within else f"<{name}{told}/>"
-
-
-def prefixed(answer: bytes) -> bytes:
-    """Write an answer with a prefix before each of its elements, as Tableau writes some."""
-    return ELEMENT.sub(rb"<\1ns0:", answer).replace(b" xmlns=", b" xmlns:ns0=", 1)
-
-
 @dataclass(frozen=True)
 class Style:
-    """What changes the looks of everything: see the traps of the same names; ``fresh`` replaces every updatedAt.
+    """Options of all elements: see the failure modes of the same names; ``fresh`` replaces every updatedAt.
 
-    ``told_of_people`` are attributes and the element domain.
+    ``person_fields`` are attributes and the element domain.
     """
 
     cloud: bool = False
     fractional: bool = False
     fresh: datetime | None = None
     oddities: Oddities = ODD
-    told_of_people: frozenset[str] = ALONE
+    person_fields: frozenset[str] = ALONE
 
     def at(self, instant: datetime) -> str:
         """Write an instant as Tableau does."""
@@ -147,9 +112,9 @@ class Style:
             "locale": "",
             "language": "en",
         }
-        told = {name: value for name, value in attributes.items() if name in self.told_of_people}
-        inside = [element("domain", {"name": item.domain})] if "domain" in self.told_of_people else []
-        return element("user", told, *inside)
+        sent = {name: value for name, value in attributes.items() if name in self.person_fields}
+        inside = [element("domain", {"name": item.domain})] if "domain" in self.person_fields else []
+        return element("user", sent, *inside)
 
     def site(self, item: Site) -> str:
         """Write a site."""
@@ -230,7 +195,7 @@ class Style:
         return element("virtualConnection", attributes)
 
     def job(self, item: Job) -> str:
-        """Write a job as the list has it: what it works on is not told."""
+        """Write a job as the list has it: without the content it works on."""
         titled = not self.oddities.untitled_jobs or item.luid[-1] not in UNTITLED
         attributes = {
             "id": item.luid,
@@ -246,7 +211,7 @@ class Style:
         return element("backgroundJob", attributes)
 
     def single_job(self, item: Job) -> str:
-        """Write a job as those get it who ask for it by its id: with the content it works on."""
+        """Write a job for a request by its id: with the content it works on."""
         attributes = {
             "id": item.luid,
             "mode": "Asynchronous",
@@ -267,7 +232,7 @@ class Style:
         return element("job", attributes)
 
     def single_flow_run(self, item: FlowRun) -> str:
-        """Write the run of a flow as those get it who ask for it by its id."""
+        """Write the run of a flow for a request by its id."""
         return self.flow_run(item, "flowRun")
 
     def flow_run(self, item: FlowRun, name: str = "flowRuns") -> str:
@@ -300,12 +265,12 @@ EXTRA = {
 }
 
 
-def _truth(value: bool) -> str:  # noqa: FBT001 - what is written
+def _truth(value: bool) -> str:  # noqa: FBT001 - the value
     return "true" if value else "false"
 
 
 def _page(kind: str, luid: str) -> str:
-    """Write the address of a page: by a number that nothing else tells."""
+    """Write the address of a page: by a number that no other API reports."""
     return f"https://tableau.example.com/#/{kind}/{int(luid[-6:], 16)}"
 
 

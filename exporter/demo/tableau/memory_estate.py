@@ -1,4 +1,4 @@
-"""A company that lives in memory alone: its backgrounder works, and what it tells follows."""
+"""A live company in memory alone: its backgrounder runs, and the facts follow."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from exporter.demo.company import Company
 from exporter.demo.live_traffic import SECONDS_PER_REFRESH
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.repository_facts import tell
+from exporter.demo.tableau.repository_facts import to_facts
 
-# What is told changes at most so often.
+# The facts change at most so often.
 PAUSE = timedelta(seconds=1)
 # What a computer that slept makes up for.
 LONGEST_STEP = timedelta(seconds=30)
@@ -38,8 +38,8 @@ class Rows:
         self.tables[table][key] |= values
 
 
-class Life:
-    """Moves on whenever it is asked; ``clock`` returns naive UTC."""
+class LiveCompany:
+    """Moves on at each call; ``clock`` returns naive UTC."""
 
     def __init__(self, company: Company, random: Random, clock: Callable[[], datetime]) -> None:
         self._rows = Rows(company)
@@ -51,7 +51,7 @@ class Life:
         self._lock = threading.Lock()
 
     def facts(self) -> Facts:
-        """Do what was due since the last time, and tell."""
+        """Do everything that was due since the last call, and return the facts."""
         with self._lock:
             now = self._clock()
             if now >= self._last + PAUSE:
@@ -77,4 +77,4 @@ class Life:
         self._last = now
 
     def _tell(self) -> Facts:
-        return tell({table: rows.values() for table, rows in self._rows.tables.items()})
+        return to_facts({table: rows.values() for table, rows in self._rows.tables.items()})

@@ -30,7 +30,7 @@ try:
 except ModuleNotFoundError as missing:
     raise DemoError(f"the demo needs graphql-core, which comes with the extra 'demo': {INSTALL}") from missing
 
-# How many nodes a page has whose size is not asked for.
+# The default page size.
 DEFAULT_PAGE = 100
 FEATURE_DISABLED = (
     "Can't run the query because the Metadata API has not been enabled yet. Run the 'tsm maintenance metadata-services"
@@ -70,7 +70,7 @@ def disabled() -> bytes:
 
 
 def throttled() -> bytes:
-    """Answer a client that asks too often."""
+    """Answer a client that sends too many requests."""
     return _encoded({"data": None, "errors": [_error(RATE_EXCEEDED, "RATE_EXCEEDED", "ERROR")]})
 
 
@@ -90,7 +90,7 @@ def answer(site: Site, body: bytes, traps: Traps) -> bytes:
     if document is None:
         return _invalid(errors)
     graph = Graph(site, traps)
-    # What a trap lets be null against the schema is answered by one that does not mind.
+    # Fields that a failure mode makes null against the schema need a schema without NonNull.
     minds = not (traps.metadata_backfill or traps.metadata_nameless)
     result = execute_sync(_schema(minds=minds), document, context_value=graph, variable_values=variables)
     if result.errors:
@@ -99,7 +99,7 @@ def answer(site: Site, body: bytes, traps: Traps) -> bytes:
 
 
 def _beside(graph: Graph) -> Mapping[str, object]:
-    """Return the errors that stand beside data."""
+    """Return the errors beside data."""
     traps, errors = graph.traps, graph.errors
     if traps.metadata_partial or traps.metadata_backfill:
         errors.append(_error(BACKFILL_RUNNING, "BACKFILL_RUNNING"))
@@ -141,7 +141,7 @@ def _fields(schema: GraphQLSchema, kind: str) -> Mapping[str, GraphQLField]:
     return schema.type_map[kind].fields  # type: ignore[attr-defined, no-any-return]
 
 
-def _resolver(kind: str, name: str, told: Callable[[Graph, Any], Any], *, optional: bool) -> Callable[..., Any]:
+def _resolver(kind: str, name: str, value_of: Callable[[Graph, Any], Any], *, optional: bool) -> Callable[..., Any]:
     nameable = kind == "PublishedDatasource" and name in {"luid", "name"}
 
     def resolve(source: Any, info: "GraphQLResolveInfo[Any]") -> Any:  # noqa: ANN401 - of any type of the schema
@@ -151,13 +151,13 @@ def _resolver(kind: str, name: str, told: Callable[[Graph, Any], Any], *, option
             return None
         if traps.metadata_nulls and optional and _third(info):
             return None
-        return told(graph, source)
+        return value_of(graph, source)
 
     return resolve
 
 
 def _third(info: "GraphQLResolveInfo[Any]") -> bool:
-    """Tell whether a field stands in, or below, every third asset of its page."""
+    """Return whether a field is in, or below, every third asset of its page."""
     return next(key for key in info.path.as_list() if isinstance(key, int)) % 3 == 2
 
 
@@ -195,12 +195,12 @@ def _chosen(graph: Graph, name: str, arguments: Mapping[str, Any]) -> Sequence[A
     if graph.traps.metadata_partial:
         items = [item for number, item in enumerate(items) if number % 3 != 2]
     for key, wanted in (arguments.get("filter") or {}).items():
-        told = CONTENT[key.removesuffix("Within")]
+        value_of = CONTENT[key.removesuffix("Within")]
         values = wanted if isinstance(wanted, list) else [wanted]
-        items = [item for item in items if told(graph, item) in values]
+        items = [item for item in items if value_of(graph, item) in values]
     if order := arguments.get("orderBy"):
-        told = CONTENT[ORDERS[order["field"]]]
-        items = sorted(items, key=lambda item: str(told(graph, item)), reverse=order["direction"] == "DESC")
+        value_of = CONTENT[ORDERS[order["field"]]]
+        items = sorted(items, key=lambda item: str(value_of(graph, item)), reverse=order["direction"] == "DESC")
     return items
 
 
@@ -221,8 +221,8 @@ def _cursor(position: int) -> str:
 
 
 def _invalid(messages: Sequence[str]) -> bytes:
-    told = ({"message": f"Validation error: {message}"} for message in messages)
-    return _encoded({"errors": [{**one, "extensions": {"classification": "ValidationError"}} for one in told]})
+    errors = ({"message": f"Validation error: {message}"} for message in messages)
+    return _encoded({"errors": [{**one, "extensions": {"classification": "ValidationError"}} for one in errors]})
 
 
 def _error(message: str, code: str, severity: str = "WARNING", **more: object) -> dict[str, object]:

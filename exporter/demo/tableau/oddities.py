@@ -20,7 +20,7 @@ from exporter.demo.tableau.facts import (
     VirtualConnection,
 )
 
-# Content that is made odd stands at the end of its list; a list that is shorter than this stays as it is.
+# Content that is made odd is at the end of its list; a list that is shorter than this stays as it is.
 ROOM = 4
 NAMESPACE = uuid.UUID("0c6f5d0e-4a55-4f0e-9d3f-5d8f7f6c2a10")
 
@@ -62,7 +62,7 @@ class Oddities:
     untitled_jobs: bool = True
     """Some jobs of the list have neither title nor subtitle (job_get); off: all have both, as the XSD allows."""
     prefixed: bool = True
-    """A list that is asked for fields comes with the prefix ns0 (the assets that end in all_fields)."""
+    """A list that is requested with fields comes with the prefix ns0 (the assets that end in all_fields)."""
     promised: frozenset[str] = frozenset({"users", "projects"})
     """Kinds whose totalAvailable counts one entry more than there is, on every page."""
     promised_linked_tasks: int = 4
@@ -79,7 +79,7 @@ class Oddities:
 
 
 def odd(facts: Facts, oddities: Oddities) -> Facts:
-    """Return the facts with what is odd about them."""
+    """Return the facts with their oddities."""
     return tuple(_odd_site(site, oddities) for site in facts)
 
 

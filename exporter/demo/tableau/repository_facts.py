@@ -1,4 +1,4 @@
-"""From rows of the repository to what the APIs tell of them: the same LUIDs, names, places, owners and instants."""
+"""Facts of the APIs from rows of the repository: the same LUIDs, names, places, owners and instants."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, S
 
 Tables = Mapping[str, Iterable[Row]]
 
-# The columns that are read here and in ``work``; those that a version of the repository lacks are taken for empty.
+# The columns that are read here and in ``work``; those that a version of the repository lacks count as empty.
 COLUMNS = {
     "sites": ("id", "luid", "name", "url_namespace"),
     "users": ("id", "luid", "site_id", "system_user_id", "site_role_id", "login_at"),
@@ -30,7 +30,7 @@ COLUMNS = {
 }
 
 
-def tell(tables: Tables) -> Facts:
+def to_facts(tables: Tables) -> Facts:
     """Tell everything, site by site."""
     index = _Index(tables)
     jobs = tasks_jobs.Work(tables, index.assets)
@@ -57,7 +57,7 @@ def _site(row: Row, index: "_Index", jobs: tasks_jobs.Work) -> Site:
 
 
 class _Index:
-    """The rows by what they are looked up by."""
+    """The rows by their keys."""
 
     def __init__(self, tables: Tables) -> None:
         self._accounts = {row["id"]: row for row in tables["system_users"]}
@@ -81,7 +81,7 @@ class _Index:
         self.assets: tasks_jobs.Assets = {}
         for table in ("users", "projects", "workbooks", "datasources", "flows"):
             for row in tables[table]:
-                if shown(table, row):
+                if is_listed(table, row):
                     self._add(table, row)
 
     def _add(self, table: str, row: Row) -> None:
@@ -156,8 +156,8 @@ class _Index:
         return str(self._users[row["owner_id"]]["luid"])
 
 
-def shown(table: str, row: Row) -> bool:
-    """Tell whether the lists of the REST API have this row: neither the recycle bin nor what is put away."""
+def is_listed(table: str, row: Row) -> bool:
+    """Return whether the lists of the REST API have this row: neither deleted nor archived ones."""
     if table == "datasources" and row.get("connectable") is False:
         return False
     return not row.get("is_deleted") and not (table in {"datasources", "flows"} and row.get("state") == "archived")

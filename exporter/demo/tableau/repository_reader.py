@@ -1,4 +1,4 @@
-"""The living repository, read for what the REST API tells of it: both say the same of the same things."""
+"""Reads the live repository for the simulated APIs, so that both report the same."""
 
 import threading
 import time
@@ -7,19 +7,19 @@ from datetime import datetime, timedelta
 
 from exporter.demo.rows import Row
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.repository_facts import COLUMNS, tell
+from exporter.demo.tableau.repository_facts import COLUMNS, to_facts
 from exporter.demo.workgroup import quoted, schema
 from exporter.repository.connection import Connection, connect
 
 # Tables that grow are read on from here; the others are small, and read anew.
 GROWING = "background_jobs"
 PAUSE_SECONDS = 1.0
-# Rows are written before their transaction ends: what changed shortly before the last look is looked at again.
+# Rows are written before their transaction ends: changes shortly before the last read are read again.
 OVERLAP = timedelta(minutes=2)
 
 
 class Reading:
-    """Reads what changed, at most once a second, and tells all of it."""
+    """Reads the changes, at most once a second, and returns all facts."""
 
     def __init__(self, parameters: Mapping[str, str | int], version: str) -> None:
         self._parameters = {**parameters, "connect_timeout": 5}
@@ -47,7 +47,7 @@ class Reading:
             if not self._facts:
                 raise
             return
-        self._facts = tell({**tables, GROWING: self._jobs.values()})
+        self._facts = to_facts({**tables, GROWING: self._jobs.values()})
 
     def _read_on(self, connection: Connection) -> None:
         changed = self._rows(connection, GROWING, "WHERE updated_at > %s ORDER BY id", self._since)

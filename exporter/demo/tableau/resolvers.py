@@ -1,4 +1,4 @@
-"""How each field of the Metadata API's schema follows from the facts: one function a field, by type and name."""
+"""Resolvers of the Metadata API's schema: one function for each field, by type and name."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ Table = tuple[str, datetime | None, VirtualConnection]
 
 
 class Graph:
-    """What is asked about one site while one query is answered; counts the objects of the lists of its answer."""
+    """The state of one query on one site; counts the objects of the lists of its answer."""
 
     def __init__(self, site: Site, traps: Traps) -> None:
         self.site = site
@@ -30,7 +30,7 @@ class Graph:
         self._connections = {connection.luid: connection for connection in site.virtual_connections}
 
     def counted(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield items while the limit of nodes lasts; what stands below one is counted before the next."""
+        """Yield items while the limit of nodes lasts; the nodes below one are counted before the next."""
         for item in items:
             self._left -= 1
             if self._left < 0:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from exporter.demo.tableau import errors, lists, markup, metadata
+from exporter.demo.tableau import errors, lists, markup, metadata, xml_writer
 from exporter.demo.tableau.calls import JSON, Answer, Call
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
@@ -19,7 +19,7 @@ REMEMBERED = 2_000
 
 
 class About(NamedTuple):
-    """What the server says of itself."""
+    """The versions of the server."""
 
     product_version: str
     api_version: str
@@ -45,7 +45,7 @@ class Rest:
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
 
     def site_of(self, call: Call) -> str | None:
-        """Name the content URL of the site that a call is about, as far as its session tells."""
+        """Name the content URL of the site that a call is about, as far as its session is known."""
         try:
             return self._sessions.find(call.token).site if call.token else None
         except Refusal:
@@ -98,10 +98,10 @@ class Rest:
     def _about(self) -> Answer:
         version = self.about.product_version
         inside = (
-            markup.element("productVersion", {"build": f"{version.replace('.', '')}.26.0101.0000"}, version),
-            markup.element("restApiVersion", {}, self.about.api_version),
+            xml_writer.element("productVersion", {"build": f"{version.replace('.', '')}.26.0101.0000"}, version),
+            xml_writer.element("restApiVersion", {}, self.about.api_version),
         )
-        return Answer(200, markup.document(markup.element("serverInfo", {}, *inside)))
+        return Answer(200, xml_writer.document(xml_writer.element("serverInfo", {}, *inside)))
 
     def _style(self) -> markup.Style:
         now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
@@ -116,9 +116,9 @@ class Rest:
             found = next((site for site in seen if getattr(site, attribute) == call.id), None)
             if found is None:
                 raise errors.not_found("The site")
-            return markup.document(style.site(found))
+            return xml_writer.document(style.site(found))
         listing = lists.Listing("sites", lambda _: seen, markup.Style.site, {"name": "name", "contentUrl": "url"})
-        return self._list(call, listing, seen[0], style, session.site) if seen else markup.document("<sites/>")
+        return self._list(call, listing, seen[0], style, session.site) if seen else xml_writer.document("<sites/>")
 
     def _cached(self, call: Call, site: Site, facts: Facts) -> bytes:
         style, traps = self._style(), self._traps
@@ -128,8 +128,8 @@ class Rest:
 
     def _once(self, facts: Facts, key: object, render: Callable[[], bytes]) -> bytes:
         """Render what was not rendered yet; when the facts change, or it gets too much, begin anew."""
-        rendered, told = self._rendered
-        if told is not facts or len(rendered) > REMEMBERED:
+        rendered, rendered_facts = self._rendered
+        if rendered_facts is not facts or len(rendered) > REMEMBERED:
             self._rendered = rendered, _ = {}, facts
         if key not in rendered:
             rendered[key] = render()
@@ -142,8 +142,8 @@ class Rest:
         found = next((item for item in listing.items(site) if item.luid == call.id), None)
         if found is None:
             raise errors.not_found(f"The {call.kind.removesuffix('s')}")
-        look = lists.SINGLE.get(call.kind, listing.look)
-        return markup.document(look(style, found))
+        write = lists.SINGLE.get(call.kind, listing.write)
+        return xml_writer.document(write(style, found))
 
     def _list(self, call: Call, listing: lists.Listing, site: Site, style: markup.Style, url: str) -> bytes:
         traps, oddities = self._traps, style.oddities
@@ -155,25 +155,25 @@ class Rest:
         if hit(traps.emptied):
             items = []
         if hit(traps.empty_element):
-            return markup.document(markup.element(listing.element, {}))
+            return xml_writer.document(xml_writer.element(listing.element, {}))
         pagination = ""
         if call.kind == "flow_runs" and oddities.flow_runs_without_pages:
-            lists.Page.asked(call.query).alone()
+            lists.Page.parse(call.query).alone()
         elif listing.paged:
-            page = lists.Page.asked(call.query)
+            page = lists.Page.parse(call.query)
             shift = hit(traps.skipped) - hit(traps.duplicated)
             total = len(items) - (shift if page.number > 1 else 0)
-            total += lists.promised(call.kind, oddities) + hit(traps.wrong_count)
+            total += lists.excess(call.kind, oddities) + hit(traps.wrong_count)
             items = page.cut(items, shift)
             attributes = {"pageNumber": page.number, "pageSize": page.size, "totalAvailable": total}
-            pagination = "" if hit(traps.no_total) else markup.element("pagination", {**attributes})
+            pagination = "" if hit(traps.no_total) else xml_writer.element("pagination", {**attributes})
         if hit(traps.short_page):
             items = items[:-1]
         if call.kind == "users":
-            style = replace(style, told_of_people=lists.told_of_people(call.query))
-        told = "".join([listing.look(style, item) for item in items])
-        answer = markup.document(pagination, markup.element(listing.element, {}, told))
-        return markup.prefixed(answer) if "fields" in call.query and oddities.prefixed else answer
+            style = replace(style, person_fields=lists.person_fields(call.query))
+        items_xml = "".join([listing.write(style, item) for item in items])
+        answer = xml_writer.document(pagination, xml_writer.element(listing.element, {}, items_xml))
+        return xml_writer.prefixed(answer) if "fields" in call.query and oddities.prefixed else answer
 
     def _metadata(self, call: Call, site: Site, facts: Facts) -> Answer:
         traps = self._traps

@@ -1,4 +1,4 @@
-"""The server: HTTP on a thread for each connection, and the traps that are set on the wire."""
+"""The server: HTTP on a thread for each connection, and the failures on the wire."""
 
 import ssl
 import sys
@@ -82,15 +82,15 @@ class TableauServer:
         return [seen.site or "" for seen in self.seen if seen.kind == "signin" and seen.status == 200]
 
     def facts(self) -> Facts:
-        """Return what the estate tells now; another estate may be put in its place at any time."""
+        """Return the current facts of the estate; another estate may be put in its place at any time."""
         return self.estate.facts()
 
     def oddities(self) -> Oddities:
-        """Return what is odd about the estate now."""
+        """Return the current oddities of the estate."""
         return self.estate.oddities
 
     def collide(self, name: str | None = None) -> None:
-        """Let somebody else sign in with a token (with every token): our session ends."""
+        """Let another client sign in with a token (with every token): our session ends."""
         self.sessions.end_all(name)
 
     def __enter__(self) -> Self:
@@ -106,7 +106,7 @@ class TableauServer:
         self._http.server_close()
 
     def respond(self, call: Call, site: str | None) -> Answer:
-        """Answer a call, under the traps that replace its answer."""
+        """Answer a call, under the failure modes that replace its answer."""
         traps = self.traps
         if traps.hits(traps.html_login_page, call.kind, site):
             return Answer(200, http_responses.LOGIN_PAGE, HTML)
@@ -126,7 +126,7 @@ class TableauServer:
         return self.rest.answer(call)
 
     def _broken(self, call: Call, site: str | None) -> Answer | None:
-        """Return what stands in an answer's place as long as a trap is set."""
+        """Return the replacement of an answer as long as a failure mode is set."""
         traps = self.traps
         if (call.kind not in SIGNING and site in traps.sites_failing) or traps.hits(traps.failing, call.kind, site):
             return Answer(500, http_responses.BUSY_PAGE, HTML)
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         if self.server.tls is not None:
-            # Here, in the connection's own thread: a client that is slow to shake hands keeps nobody else waiting.
+            # Here, in the connection's own thread: a client that is slow to shake hands keeps no other client waiting.
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 

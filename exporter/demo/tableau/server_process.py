@@ -11,8 +11,8 @@ from exporter.errors import DemoError
 @contextmanager
 def serving(**options: int | str) -> Iterator[str]:
     """Start a server with the options of ``python -m exporter.demo.tableau``; yield its URL."""
-    told = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "exporter.demo.tableau", *told]
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "exporter.demo.tableau", *flags]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
     with process:
         url = process.stdout.readline().strip() if process.stdout else ""

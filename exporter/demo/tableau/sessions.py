@@ -1,4 +1,4 @@
-"""Who is signed in. A personal access token has one session: whoever signs in with it next ends the one before."""
+"""Sessions. A personal access token has one session: the next sign-in with it ends the one before."""
 
 import secrets
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from exporter.demo.tableau import errors, jwt, markup
+from exporter.demo.tableau import errors, jwt, xml_writer
 from exporter.demo.tableau.facts import Facts, Person, Site
 from exporter.demo.tableau.failure_modes import Traps
 
@@ -58,7 +58,7 @@ class Sessions:
         self.known_scopes: frozenset[str] | None = None
         """The scopes that the server knows: a token of a connected app with another one cannot sign in; None: all."""
         self.tells_expiry = True
-        """Whether a sign-in is answered with the time that is left, which older servers do not tell."""
+        """Whether a sign-in is answered with the time that is left, which older servers do not send."""
         self._cloud = cloud
         self._apps = apps
         self._traps = traps
@@ -69,7 +69,7 @@ class Sessions:
         self._used: set[str] = set()
 
     def sign_in(self, body: bytes, facts: Facts) -> tuple[Session, bytes]:
-        """Sign in with what a request says; return the session and the answer."""
+        """Sign in with the credentials of a request; return the session and the answer."""
         credentials = _parsed(body).find("{*}credentials")
         if credentials is None:
             raise errors.Refusal("400000", "Bad Request", "The request has no credentials.")
@@ -169,10 +169,10 @@ class Sessions:
         if self.tells_expiry:
             attributes["estimatedTimeToExpiration"] = f"{left // 3600}:{left % 3600 // 60:02d}:{left % 60:02d}"
         inside = (
-            markup.element("site", {"id": site.luid, "contentUrl": site.url}),
-            markup.element("user", {"id": session.user}),
+            xml_writer.element("site", {"id": site.luid, "contentUrl": site.url}),
+            xml_writer.element("user", {"id": session.user}),
         )
-        return markup.document(markup.element("credentials", attributes, *inside))
+        return xml_writer.document(xml_writer.element("credentials", attributes, *inside))
 
 
 def _acting(site: Site, name: str) -> Person | None:

@@ -1,4 +1,4 @@
-"""Schedules, tasks, jobs and the runs of flows, as the REST API tells them."""
+"""Schedules, tasks, jobs and the runs of flows, as in the REST API."""
 
 import uuid
 from collections import defaultdict
@@ -126,7 +126,7 @@ class Work:
         number = row["task_id"] or (row["correlation_id"] if is_refresh(str(row["job_type"])) else None)
         task = self._tasks.get(number)
         if task is None:
-            # Started by hand: only title and subtitle tell what it was.
+            # Started by hand: only title and subtitle identify its content.
             table = TABLES.get(str(row["subtitle"]))
             luid = self._names.get((table, str(row["title"]), row["site_id"])) if table else None
             return (str(row["subtitle"]).lower(), luid) if luid else (None, None)

@@ -44,8 +44,8 @@ class PollState:
     """Why nothing more can be read: the session was lost twice."""
 
 
-class Connection:
-    """The HTTP connection to one Tableau. Each error is one of ours, with one line."""
+class Transport:
+    """Sends requests to one Tableau. Each error is one of ours, with one line."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Connection:
             self._server._clear_auth()  # noqa: SLF001 - signing out would send a token that is known to be dead
 
     def close(self, *, signed_in: bool) -> None:
-        """Sign out, also where the agent ends: a session that nobody uses any more is not left behind."""
+        """Sign out, also where the agent ends: an unused session is not left behind."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -164,7 +164,7 @@ class Connection:
         if not isinstance(found, NotTableau | NotFound):
             return found
         if status == TOO_MANY_REQUESTS:
-            return SourceUnreachable(f"{self.place}: too many requests: asked again at the next poll")
+            return SourceUnreachable(f"{self.place}: too many requests: retried at the next poll")
         if self.refusals.endpoint == METADATA and status == _UNAUTHORIZED:
             return SessionLost(f"{self.place}: {_UNAUTHORIZED}: the Metadata API does not know the session")
         if self.refusals.endpoint == METADATA and status == _NOT_FOUND:
