@@ -21,7 +21,7 @@ from exporter.config.sections import Rest as RestSection
 from exporter.errors import ConfigurationError, Fault
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.state_store import CERTIFICATE, StateStore
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
@@ -140,7 +140,7 @@ class Agent:
             self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
-        self._merged_states = merged_states(self._known, promises(configuration.freshness.promises()))
+        self._merged_states = merged_states(self._known, sla_lookup(configuration.freshness.promises()))
         self._standing = Standing(
             self._known, self._file, self._store, self._merged_states, self._changed.set, tempo or EvaluationOptions()
         )
@@ -264,7 +264,7 @@ class Agent:
         """Have the assets that are shown already judged by these promises."""
         freshness = configuration.freshness
         for merged in self._merged_states.values():
-            merged.set_sla(promises(freshness.promises()), freshness.schedule_grace)
+            merged.set_sla(sla_lookup(freshness.promises()), freshness.schedule_grace)
 
     def _poll_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret

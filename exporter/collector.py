@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from exporter.freshness import Dues, Promises
+from exporter.freshness import Dues, SlaLookup
 from exporter.metrics import Block, Family
 
 if typing.TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Context:
     """
 
     sites: Mapping[int, str]
-    promises: Promises
+    sla: SlaLookup
     learned: "pa.Table | None" = None
     dues: Dues = field(default_factory=Dues)
     now: float = 0.0
@@ -156,7 +156,7 @@ class Context:
 Expose = Callable[["pa.Table", Context], Sequence[Block]]
 FromInventory = Callable[["Inventory"], "pa.Table"]
 Merge = Callable[[Sequence["pa.Table"]], "pa.Table"]
-Audit = Callable[["pa.Table", Promises, float], "pa.Table"]
+Audit = Callable[["pa.Table", SlaLookup, float], "pa.Table"]
 
 
 @dataclass(frozen=True)

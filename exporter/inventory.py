@@ -1,4 +1,4 @@
-"""What Tableau's REST and Metadata APIs say of one site, as columns: read by rest, judged by the collectors.
+"""One site as Tableau's REST and Metadata APIs report it, as columns: read by rest, used by the collectors.
 
 An ``asset_id`` is a LUID, an ``asset_type`` is workbook, datasource or flow, instants are UTC without a zone.
 """
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TAG_SEPARATOR = "\x1f"
-"""What stands between the tags of an asset, or the sources that it uses: nobody types it."""
+"""Separator of the tags of an asset, or of the sources that it uses: a control character."""
 
 
 @dataclass(frozen=True)
 class Content:
     """A workbook, a published data source or a flow as the lists of the REST API have it.
 
-    ``has_extracts`` is what a data source's entry says of it; ``project_name`` helps where the project itself is not
+    ``has_extracts`` is known of data sources; ``project_name`` is used where the project itself is not
     listed. ``created_at`` and ``updated_at`` are changes of anything, not refreshes.
     """
 
@@ -45,7 +45,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody of the site; ``name`` is the login name, ``full_name`` the displayed one."""
+    """A user of the site; ``name`` is the login name, ``full_name`` the displayed one."""
 
     owner_id: str
     name: str | None
@@ -92,7 +92,7 @@ REFRESHES = pa.schema(
 
 @dataclass(frozen=True)
 class Task:
-    """A scheduled refresh. ``suspended`` is None where the API does not say."""
+    """A scheduled refresh. ``suspended`` is None where the API does not report it."""
 
     asset_type: str
     asset_id: str
@@ -104,7 +104,7 @@ class Task:
 
 @dataclass(frozen=True)
 class AssetFreshness:
-    """What is known of an asset's own extracts and of the published data sources it uses, from this poll or earlier.
+    """Extracts of an asset, and the published data sources it uses, from this poll or earlier ones.
 
     ``extracts`` is the number of its own extracts, None where no source has described the asset whole yet; ``has_live``
     says whether it also reads live data, None where it was not even described in part. ``refreshed_at`` is the last
@@ -156,7 +156,7 @@ def remembered_of(remembered: Mapping[str, pa.Table], site: str, content: pa.Tab
 
 
 SOURCES_OF_FRESHNESS = ("metadata", "job", "flow_run", "task")
-"""What reports refreshes beside the lists of assets: the Metadata API, refresh jobs, flow runs, scheduled tasks."""
+"""The sources of refreshes beside the lists of assets: the Metadata API, refresh jobs, flow runs, scheduled tasks."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from exporter.collector import Collector, StateKey, asset_state
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
 from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.metrics import Block
@@ -118,7 +118,7 @@ def put_to_work(configuration: Configuration, standing: Standing, before: Workin
         chosen,
         standing.store,
         time.time,
-        promises(configuration.freshness.promises()),
+        sla_lookup(configuration.freshness.promises()),
         {key: merged for key, merged in standing.merged_states.items() if key[0] in chosen},
         standing.on_change,
         standing.answers,

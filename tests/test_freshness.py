@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from exporter.freshness import Dues, promises
+from exporter.freshness import Dues, sla_lookup
 
 
 class Rule(NamedTuple):
@@ -31,7 +31,7 @@ ASSET = {
 
 def asked(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
     """Ask for the promise of an asset."""
-    return promises((*rules, DEFAULT))({**ASSET, **values})
+    return sla_lookup((*rules, DEFAULT))({**ASSET, **values})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_hours_have_fractions() -> None:
 
 def test_without_rules_nothing_is_promised() -> None:
     """Not even by default."""
-    assert promises(())(ASSET) == (None, None)
+    assert sla_lookup(())(ASSET) == (None, None)
 
 
 def test_what_is_not_known_is_empty() -> None:
@@ -103,8 +103,8 @@ def test_the_configurations_promises_have_the_same_shape() -> None:
     from exporter.config.freshness import Freshness
 
     rules = Freshness.model_validate({"rules": [{"match": {"tag": "no-sla"}, "critical": "never"}]}).promises()
-    assert promises(rules)(ASSET) == (12.0, None)
-    assert promises(rules)({**ASSET, "tags": []}) == (12.0, 24.0)
+    assert sla_lookup(rules)(ASSET) == (12.0, None)
+    assert sla_lookup(rules)({**ASSET, "tags": []}) == (12.0, 24.0)
 
 
 NAN = math.nan

@@ -15,7 +15,7 @@ from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.rows import Asset
 from exporter.config import Configuration
 from exporter.errors import HistoryError, SourceError
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
 from exporter.history.people import Pseudonyms
@@ -98,7 +98,7 @@ def read(
     if not rows.num_rows and not audit.failures:
         audit.failures.append("no assets were found: check the rights of the agent's user or token")
     progress(f"judging {rows.num_rows:,} assets")
-    audit.rows = worst_first(judge(rows, promises(configuration.freshness.promises()), now))
+    audit.rows = worst_first(judge(rows, sla_lookup(configuration.freshness.promises()), now))
     return audit
 
 

@@ -7,7 +7,7 @@ from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Collector, State, StateKey
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
-from exporter.freshness import Promises
+from exporter.freshness import SlaLookup
 from exporter.history.history import History
 from exporter.history.schema import REQUESTS
 from exporter.history.writer import Writer
@@ -30,7 +30,7 @@ class PollContext:
     collectors: Mapping[str, Collector]
     store: StateStore
     clock: Callable[[], float]
-    promises: Promises = no_sla
+    sla: SlaLookup = no_sla
     merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
     answers: PageAnswers = field(default_factory=PageAnswers)
@@ -56,7 +56,7 @@ def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
     for key, merged in context.merged_states.items():
         to_audit, rows = context.state(key).audit, merged.rows(now)
         if to_audit is not None and rows is not None:
-            writer.audit(to_audit(rows, context.promises, now))
+            writer.audit(to_audit(rows, context.sla, now))
 
 
 def _archive_status(history: History) -> ArchiveStatus:

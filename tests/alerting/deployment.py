@@ -9,7 +9,7 @@ from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, N
 from exporter.collectors import discover
 from exporter.config.freshness import Promise
 from exporter.exposition.state_store import StateStore
-from exporter.freshness import promises
+from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -43,7 +43,7 @@ class Deployment:
         self.urls = urls
         self.options = options or NotificationOptions()
         self.privacy = privacy or Privacy()
-        self.promises = promises([Promise({}, warning, critical)])
+        self.promises = sla_lookup([Promise({}, warning, critical)])
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from exporter.collectors._columns import texts
-from exporter.freshness import Promises
+from exporter.freshness import SlaLookup
 from exporter.inventory import TAG_SEPARATOR
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 Tiers = tuple[float | None, float | None]
 
 
-def promised(rows: "pa.Table", sites: Iterable[str], promises: Promises) -> Sequence[Tiers]:
+def promised(rows: "pa.Table", sites: Iterable[str], sla: SlaLookup) -> Sequence[Tiers]:
     """Return the hours of warning and critical of each asset; nothing is promised of what is live."""
     live = [connection == "live" for connection in texts(rows, "connection")]
     described = _described(rows, sites)
-    return [(None, None) if skipped else promises(asset) for skipped, asset in zip(live, described, strict=True)]
+    return [(None, None) if skipped else sla(asset) for skipped, asset in zip(live, described, strict=True)]
 
 
 def _described(rows: "pa.Table", sites: Iterable[str]) -> Iterator[dict[str, str | list[str]]]:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from exporter.collectors._columns import MICROSECONDS, Instants, instants, texts
 from exporter.collectors.assets.describing import promised
 from exporter.collectors.assets.samples import HOUR
-from exporter.freshness import Promises
+from exporter.freshness import SlaLookup
 
 HEALTHY, WARNING, CRITICAL, LIVE, UNKNOWN = STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 """What an asset may be found to be: Unknown has data, of which nobody says when it was refreshed."""
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 """The columns of ``freshness_audit``, in order; instants are UTC."""
 
 
-def judge(rows: pa.Table, promises: Promises, now: float) -> pa.Table:
+def judge(rows: pa.Table, promises: SlaLookup, now: float) -> pa.Table:
     """Return a row of ``freshness_audit`` for each asset, in the same order; ``now`` in Unix seconds.
 
     Stale is what is older than was promised by any measure. ``sla_hours`` is the critical promise, NULL where there is

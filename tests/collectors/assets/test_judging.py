@@ -12,15 +12,15 @@ from exporter.collector import Context
 from exporter.collectors.assets import COLLECTOR
 from exporter.collectors.assets.judging import SCHEMA, STATUSES, judge
 from exporter.config.freshness import Promise
-from exporter.freshness import Promises, promises
+from exporter.freshness import SlaLookup, sla_lookup
 from tests.collectors.assets.test_samples import NOON, assets
 from tests.collectors.repositories import SITES, samples
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
-PROMISED: Promises = lambda _: (12.0, 24.0)  # noqa: E731
+PROMISED: SlaLookup = lambda _: (12.0, 24.0)  # noqa: E731
 
 
-def judged(*rows: Mapping[str, Any], by: Promises = PROMISED, now: float = NOON) -> list[dict[str, Any]]:
+def judged(*rows: Mapping[str, Any], by: SlaLookup = PROMISED, now: float = NOON) -> list[dict[str, Any]]:
     """Judge assets at noon, of which a warning is promised after 12 hours, the critical after 24."""
     found: list[dict[str, Any]] = judge(assets(*rows), by, now).to_pylist()
     return found
@@ -129,7 +129,7 @@ def test_never_sets_no_promise(tiers: tuple[float | None, float | None], status:
 def test_the_rules_of_the_configuration_are_obeyed() -> None:
     """First match by site, project, type, name, tag and owner."""
     hour = 3600.0
-    rules = promises(
+    rules = sla_lookup(
         [
             Promise({"site": ("marketing",), "tag": ("no-sla",)}, None, None),
             Promise({"project": ("Finance*",), "name": ("Sales",)}, 2 * hour, 4 * hour),
@@ -162,7 +162,7 @@ def test_the_audit_agrees_with_the_metrics() -> None:
         for connection in [chance.choice(["live", "extract", "mixed"])]
     ]
     (state,) = COLLECTOR.states
-    tiers: Promises = lambda asset: (len(asset["name"]) * 5.0, len(asset["name"]) * 10.0)  # noqa: E731
+    tiers: SlaLookup = lambda asset: (len(asset["name"]) * 5.0, len(asset["name"]) * 10.0)  # noqa: E731
     blocks = list(state.expose(assets(*rows), Context(SITES, tiers)))
     hours = {labels[3]: value for labels, value in samples(blocks, "tableau_asset_hours_since_refresh", NOON).items()}
     sla = {labels[3]: value for labels, value in samples(blocks, "tableau_asset_sla_hours", NOON).items()}
