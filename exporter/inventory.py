@@ -61,7 +61,7 @@ class Described:
     For a published data source it is the source itself. An asset has at least one row; one without any data source has
     a row without extracts. ``refreshed_at`` is the later of the full and the incremental refresh, ``made_at`` the last
     update of the extract, its creation included. ``source_id`` is the published data source that a workbook uses, whose
-    own rows say the rest; None for what is the asset's own. ``whole`` is false where errors stood beside the answer or
+    own rows have the rest; None for the asset's own. ``whole`` is false where errors stood beside the answer or
     a list was no list: what is there is true, what is missing means nothing.
     """
 
@@ -107,7 +107,7 @@ class AssetFreshness:
     """Extracts of an asset, and the published data sources it uses, from this poll or earlier ones.
 
     ``extracts`` is the number of its own extracts, None where no source has described the asset whole yet; ``has_live``
-    says whether it also reads live data, None where it was not even described in part. ``refreshed_at`` is the last
+    is whether it also reads live data, None where it was not even described in part. ``refreshed_at`` is the last
     successful refresh of the stalest own extract (of a flow its last successful run), ``refreshed_by`` metadata, job or
     partial: the Metadata API left something out, so the asset may be staler. ``made_at`` is when an extract was made
     that was never refreshed. ``uses`` are LUIDs of published data sources, in order, separated by TAG_SEPARATOR.
@@ -163,9 +163,9 @@ SOURCES_OF_FRESHNESS = ("metadata", "job", "flow_run", "task")
 class Inventory:
     """One site: a table of each of the rows above; what could not be read is None.
 
-    ``looked_up`` are the refreshes whose asset was fetched job by job just now, to be remembered. ``notes`` say what is
+    ``looked_up`` are the refreshes whose asset was fetched job by job just now, to be remembered. ``notes`` are what is
     missing and why, a line each; ``gaps`` are those of them that leave freshness unknown although its source is
-    switched on. ``read_whole`` says of each source of freshness that the site needs whether it was read to its end.
+    switched on. ``read_whole`` is, for each freshness source that the site needs, whether it was read completely.
     ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
     ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
     are those of now, None before they have been made.

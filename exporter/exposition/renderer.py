@@ -68,9 +68,9 @@ def names_of(family: Family) -> frozenset[str]:
     return frozenset(stem + suffix for suffix in _SUFFIXES.get(family.type, _OF_OTHERS))
 
 
-def clashing(families: Iterable[Family], *, taken: Family) -> frozenset[str]:
-    """Return the names of the families that come too late: one before, or ``taken``, has a name of theirs."""
-    late, seen = set(), set(names_of(taken))
+def clashing(families: Iterable[Family], *, reserved: Family) -> frozenset[str]:
+    """Return the names of the families that are left out: an earlier one, or ``reserved``, has a name of theirs."""
+    late, seen = set(), set(names_of(reserved))
     for family in families:
         names = names_of(family)
         if seen.isdisjoint(names):
@@ -129,7 +129,7 @@ class Before:
         """Return the same for the next rendering."""
         gone = (self.families.keys() | self.away.keys()) - families.keys()
         away = {name: self.exposed(name).without((), seconds) for name in gone}
-        return Before(families, {name: shown for name, shown in away.items() if shown.counts})
+        return Before(families, {name: exposed for name, exposed in away.items() if exposed.counts})
 
 
 @dataclass(frozen=True)
@@ -228,15 +228,15 @@ class Renderer:
             renderer = FamilyRenderer(self._before, self.limits.series_per_family, pool, instant)
             families = self._families(renderer, [*blocks, *self._process()])
             self._before = self._before.after(families, instant.seconds)
-            shown = [families[name] for name in sorted(families) if families[name].body]
-            return Exposition(tuple(each.pieces(self._collectors.get(each.family.name)) for each in shown))
+            rendered = [families[name] for name in sorted(families) if families[name].body]
+            return Exposition(tuple(each.pieces(self._collectors.get(each.family.name)) for each in rendered))
 
     def _families(self, renderer: FamilyRenderer, blocks: Iterable[AnyBlock]) -> Mapping[str, Rendered]:
         """Render each family, again those that all together leave less room than the last time, and what this cost."""
         grouped: dict[str, list[AnyBlock]] = {}
         for block in blocks:
             grouped.setdefault(block.family.name, []).append(block)
-        for name in clashing((group[0].family for group in grouped.values()), taken=SERIES_DROPPED):
+        for name in clashing((group[0].family for group in grouped.values()), reserved=SERIES_DROPPED):
             self._account(name, Counter({CLASH: series_of(grouped.pop(name))}))
         families = {name: renderer.rendered(group, self._limit(group[0].family)) for name, group in grouped.items()}
         self._height = self._highest(families.values())
@@ -250,7 +250,7 @@ class Renderer:
         return families
 
     def _limit(self, family: Family) -> int:
-        """Return how many series of a family may be shown."""
+        """Return how many series of a family may be exposed."""
         limit = self.limits.series_per_family
         return limit if is_own(family) else min(limit, self._height)
 

@@ -168,7 +168,7 @@ class Samples:
 
 
 def rows_of(block: AnyBlock) -> int:
-    """Return how many rows a block has, or one where its labels cannot tell."""
+    """Return how many rows a block has, or one where its labels fail."""
     try:
         return len(block.labels)
     except Exception:  # noqa: BLE001 - the caller counts a fault, and must not fail itself
