@@ -71,7 +71,7 @@ class Agent:
     def __init__(self, folder: Path, url: str, urls: Sequence[str], share: float) -> None:
         self.now = time.time()
         found = {"assets": discover()["assets"]}
-        promised = promises(share)
+        promised = sla_lookup(share)
         store = StateStore(["rest"], version="0", library="0", started_at=self.now)
         standing = Standing(
             found, HistoryFile(folder / "history.duckdb"), store, merged_states(found, promised), lambda: None
@@ -98,7 +98,7 @@ class Agent:
         return time.process_time() - begun
 
 
-def promises(share: float) -> SlaLookup:
+def sla_lookup(share: float) -> SlaLookup:
     """Promise next to nothing to a share of all assets, by their names, and leave the others without promise."""
 
     def promised(asset: Mapping[str, Any]) -> Tiers:

@@ -146,7 +146,7 @@ class Context:
     """
 
     sites: Mapping[int, str]
-    promises: SlaLookup
+    sla: SlaLookup
     learned: "pa.Table | None" = None
     dues: Dues = field(default_factory=Dues)
     now: float = 0.0

@@ -1,4 +1,4 @@
-"""What Tableau's REST and Metadata APIs say of one site, as columns: read by rest, judged by the collectors.
+"""One site as Tableau's REST and Metadata APIs report it, as columns: read by rest, used by the collectors.
 
 An ``asset_id`` is a LUID, an ``asset_type`` is workbook, datasource or flow, instants are UTC without a zone.
 """
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TAG_SEPARATOR = "\x1f"
-"""What stands between the tags of an asset, or the sources that it uses: nobody types it."""
+"""Separator of the tags of an asset, or of the sources that it uses: a control character."""
 
 
 @dataclass(frozen=True)
 class Content:
     """A workbook, a published data source or a flow as the lists of the REST API have it.
 
-    ``has_extracts`` is what a data source's entry says of it; ``project_name`` helps where the project itself is not
+    ``has_extracts`` is known of data sources; ``project_name`` is used where the project itself is not
     listed. ``created_at`` and ``updated_at`` are changes of anything, not refreshes.
     """
 
@@ -45,7 +45,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody of the site; ``name`` is the login name, ``full_name`` the displayed one."""
+    """A user of the site; ``name`` is the login name, ``full_name`` the displayed one."""
 
     owner_id: str
     name: str | None
@@ -61,7 +61,7 @@ class Described:
     For a published data source it is the source itself. An asset has at least one row; one without any data source has
     a row without extracts. ``refreshed_at`` is the later of the full and the incremental refresh, ``made_at`` the last
     update of the extract, its creation included. ``source_id`` is the published data source that a workbook uses, whose
-    own rows say the rest; None for what is the asset's own. ``whole`` is false where errors stood beside the answer or
+    own rows have the rest; None for the asset's own. ``whole`` is false where errors stood beside the answer or
     a list was no list: what is there is true, what is missing means nothing.
     """
 
@@ -92,7 +92,7 @@ REFRESHES = pa.schema(
 
 @dataclass(frozen=True)
 class Task:
-    """A scheduled refresh. ``suspended`` is None where the API does not say."""
+    """A scheduled refresh. ``suspended`` is None where the API does not report it."""
 
     asset_type: str
     asset_id: str
@@ -104,10 +104,10 @@ class Task:
 
 @dataclass(frozen=True)
 class AssetFreshness:
-    """What is known of an asset's own extracts and of the published data sources it uses, from this poll or earlier.
+    """Extracts of an asset, and the published data sources it uses, from this poll or earlier ones.
 
     ``extracts`` is the number of its own extracts, None where no source has described the asset whole yet; ``has_live``
-    says whether it also reads live data, None where it was not even described in part. ``refreshed_at`` is the last
+    is whether it also reads live data, None where it was not even described in part. ``refreshed_at`` is the last
     successful refresh of the stalest own extract (of a flow its last successful run), ``refreshed_by`` metadata, job or
     partial: the Metadata API left something out, so the asset may be staler. ``made_at`` is when an extract was made
     that was never refreshed. ``uses`` are LUIDs of published data sources, in order, separated by TAG_SEPARATOR.
@@ -156,16 +156,16 @@ def remembered_of(remembered: Mapping[str, pa.Table], site: str, content: pa.Tab
 
 
 SOURCES_OF_FRESHNESS = ("metadata", "job", "flow_run", "task")
-"""What reports refreshes beside the lists of assets: the Metadata API, refresh jobs, flow runs, scheduled tasks."""
+"""The sources of refreshes beside the lists of assets: the Metadata API, refresh jobs, flow runs, scheduled tasks."""
 
 
 @dataclass(frozen=True)
 class Inventory:
     """One site: a table of each of the rows above; what could not be read is None.
 
-    ``looked_up`` are the refreshes whose asset was fetched job by job just now, to be remembered. ``notes`` say what is
+    ``looked_up`` are the refreshes whose asset was fetched job by job just now, to be remembered. ``notes`` are what is
     missing and why, a line each; ``gaps`` are those of them that leave freshness unknown although its source is
-    switched on. ``read_whole`` says of each source of freshness that the site needs whether it was read to its end.
+    switched on. ``read_whole`` is, for each freshness source that the site needs, whether it was read completely.
     ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
     ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
     are those of now, None before they have been made.

@@ -21,7 +21,7 @@ _LABEL_ESCAPES = (("\\", r"\\"), ('"', r"\""), ("\n", r"\n"))
 
 @dataclass(frozen=True)
 class Family:
-    """A metric family: what it is called, what it counts, and where that comes from."""
+    """A metric family: name, type, HELP, labels, and the source of its samples."""
 
     name: str
     type: Literal["counter", "gauge", "histogram"]

@@ -1,11 +1,11 @@
-"""The poll of a source that is under way, and a mark of its progress: cheap enough for every batch, and no clock."""
+"""The current poll of a source, and a mark of its progress: cheap enough for every batch, without a clock."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Poll:
-    """One poll under way; ``started_at`` in Unix seconds."""
+    """A poll that is running; ``started_at`` in Unix seconds."""
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
@@ -23,7 +23,7 @@ class Progress:
 
     @contextmanager
     def poll(self, now: float) -> Iterator[None]:
-        """Poll for the length of the block."""
+        """Make the block the current poll."""
         self.current = Poll(now)
         try:
             yield

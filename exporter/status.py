@@ -1,4 +1,4 @@
-"""What the agent knows about itself, as plain values: made by the poller, shown by the exposition and the status page.
+"""Status of the agent as plain values: set by the pollers, published by the exposition and the status page.
 
 Instants are Unix seconds, spans are seconds, texts are one line and free of secrets.
 """
@@ -18,16 +18,16 @@ class SourceStatus:
     answered_at: float | None = None
     error: str | None = None
     polling_since: float | None = None
-    """When the poll that is under way began; None between polls."""
+    """When the current poll began; None between polls."""
     stuck: bool = False
     """Whether that poll makes no progress."""
 
 
 @dataclass(frozen=True)
 class CollectorStatus:
-    """The last run of one collector; ``note`` names what its source lacks.
+    """The last run of one collector; ``note`` names missing columns.
 
-    ``causes`` are what alone made it fail: the source, the history, another collector. Empty where it failed by itself.
+    ``causes`` are the source, the history or the collector that made it fail; empty where the fault is its own.
     """
 
     name: str
@@ -42,7 +42,7 @@ class CollectorStatus:
 
 @dataclass(frozen=True)
 class PollStatus:
-    """One poll as the poll log tells it."""
+    """One poll, as in the poll log."""
 
     started_at: float
     seconds: float
@@ -54,7 +54,7 @@ class PollStatus:
 
 @dataclass(frozen=True)
 class ArchiveStatus:
-    """Where the history stands; what is None was not read yet."""
+    """State of the history; None before it was read."""
 
     path: str
     file_bytes: int | None = None
@@ -69,7 +69,7 @@ class ArchiveStatus:
 
 @dataclass(frozen=True)
 class FiringAlert:
-    """An alert that fires: what it is called, how bad it is, about which asset, and since when."""
+    """A firing alert: name, severity, labels, and since when."""
 
     name: str
     severity: str
@@ -77,11 +77,11 @@ class FiringAlert:
     """All labels, sorted by name."""
     since: float
     runbook_url: str = ""
-    """Where its runbook is; empty where the configuration names no runbooks."""
+    """The address of its runbook; empty where none is configured."""
 
     @property
     def rule(self) -> str:
-        """Alert and severity: the two name one rule."""
+        """Name and severity: the rule."""
         return f"{self.name} {self.severity}"
 
     def label(self, name: str) -> str:
@@ -91,7 +91,7 @@ class FiringAlert:
 
 @dataclass(frozen=True)
 class FreshnessSource:
-    """When a source of freshness (metadata, job, flow_run, task) was last read whole for a site."""
+    """When a freshness source (metadata, job, flow_run, task) was last read completely for a site."""
 
     site: str
     source: str
@@ -100,7 +100,7 @@ class FreshnessSource:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything the status page shows."""
+    """The content of the status page."""
 
     version: str
     now: float

@@ -476,7 +476,7 @@ PROTECTIONS = (
         "a column of a name that is taken has another here",
         (27,),
         "poller/columns.py",
-        "while kept[name].lower() in taken:",
+        "while kept[name].lower() in used:",
         "while not name:",
         ("archive/test_befallen.py::test_the_columns_change[ours]",),
     ),

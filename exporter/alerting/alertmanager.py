@@ -1,6 +1,6 @@
-"""One Alertmanager, by its API v2. Whatever it answers, or whoever answers in its place: one line, and no secret.
+"""Client of one Alertmanager's API v2. Every failure is one line without secrets.
 
-Each request has a connection and a deadline of its own, however slowly its answer trickles; no redirect is followed.
+Each request has a connection and a deadline of its own, however slow its response; no redirect is followed.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ import httpx
 from exporter import __version__
 from exporter.alerting.batches import Sent, batches, deliver
 from exporter.alerting.notification import Notification
-from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Answer, connection_error, line
+from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Response, connection_error, line
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
 from exporter.value_count import ValueCount
 
 __all__ = ["Alertmanager", "Authorization", "Login", "Sent"]
 
-# The answer to an alert is empty or a reason, the status holds the whole configuration.
+# The response to an alert is empty or a reason, the status has the whole configuration.
 REASON_BYTES, STATUS_BYTES = 65_536, 8_000_000
 ALERTS_PATH, STATUS_PATH = "/api/v2/alerts", "/api/v2/status"
 
-# Of the time that a request may take: a connection, and again its TLS. What is cut off from outside in the midst of a
-# handshake is not closed by httpcore.
+# Share of the timeout of a request for the connection, and again for TLS: httpcore does not close what is cancelled in
+# the middle of a handshake.
 _CONNECTING = 0.45
 _HEADERS = {
     "User-Agent": f"tableau-exporter/{__version__}",
@@ -46,7 +46,7 @@ Authorization = tuple[str, str] | str | None
 
 @dataclass(frozen=True)
 class Login:
-    """Where and as whom. ``authorization`` is asked at each request, and may raise ExporterError.
+    """URL, credentials and TLS. ``authorization`` is called for each request, and may raise ExporterError.
 
     ``timeout`` bounds a whole request in seconds.
     """
@@ -58,18 +58,18 @@ class Login:
     key_file: Path | None = None
     timeout: float = 10.0
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Put on every alert that is sent; none of them has such a name."""
+    """Added to every alert that is sent; none of them has such a name."""
 
 
 @dataclass(frozen=True)
-class _Proof:
-    """The header that says who asks, and what of it must never be seen."""
+class _Credentials:
+    """The authorization header, and the secrets in it."""
 
     headers: dict[str, str] = field(repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-class _BrokenOff(NotificationFailed):
+class _ConnectionClosed(NotificationFailed):
     """The connection ended before its answer did."""
 
 
@@ -91,20 +91,20 @@ class Lookups(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - inherited
-        """Wait for nobody; whoever asks again is served."""
+        """Do not wait for lookups; the executor can be used again."""
 
 
 def _run(future: Future[Any], call: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:
     try:
         found = call(*args, **named)
-    except BaseException as error:  # noqa: BLE001 - as any executor does: whoever waits is told
+    except BaseException as error:  # noqa: BLE001 - set on the future, as any executor does
         future.set_exception(error)
     else:
         future.set_result(found)
 
 
 class Alertmanager:
-    """An Alertmanager that is told of alerts."""
+    """A client that sends alerts."""
 
     def __init__(self, login: Login) -> None:
         self.url = login.url
@@ -113,7 +113,7 @@ class Alertmanager:
         self._lookups = Lookups()
 
     def send(self, alerts: Sequence[Notification]) -> Sent:
-        """Tell of alerts, each of them once, until one cannot be told."""
+        """Send notifications, each of them once, until a request fails."""
         sent = Sent()
         try:
             for batch in batches(alerts, self._login.labels):
@@ -124,59 +124,61 @@ class Alertmanager:
 
     def version(self) -> str:
         """Return its version. Raises NotificationFailed."""
-        answer = self._ask("GET", STATUS_PATH, None, STATUS_BYTES)
-        if answer.status != httpx.codes.OK:
-            raise self._failed(answer.no)
+        response = self._request("GET", STATUS_PATH, None, STATUS_BYTES)
+        if response.status != httpx.codes.OK:
+            raise self._failed(response.error)
         try:
-            version = answer.json["versionInfo"]["version"]  # type: ignore[index] # what it is not is caught
+            version = response.json["versionInfo"]["version"]  # type: ignore[index] # what it is not is caught
         except (ValueError, TypeError, LookupError):
             raise self._failed(FOREIGN) from None
-        return line(version, answer.secrets)
+        return line(version, response.secrets)
 
     def close(self) -> None:
-        """Forget the certificates: there are no connections between requests."""
+        """Release the certificates: there are no connections between requests."""
         self._context = None
 
     def _post(self, body: bytes) -> str | None:
         """Post a batch; return why it is refused."""
-        answer = self._answer_to(body)
-        if answer.is_yes:
+        response = self._post_batch(body)
+        if response.is_accepted:
             return None
-        # What stands before Alertmanager may dislike a word in this batch, or everything: an empty batch tells the two.
-        if not answer.is_refusal and (answer.status == TOO_MANY or not self._answer_to(b"[]").is_yes):
-            raise self._failed(answer.no)
-        return answer.error_text or f"HTTP {answer.status}"
+        # A proxy may refuse a word in this batch, or everything: an empty batch distinguishes the two.
+        if not response.is_refusal and (response.status == TOO_MANY or not self._post_batch(b"[]").is_accepted):
+            raise self._failed(response.error)
+        return response.error_text or f"HTTP {response.status}"
 
-    def _answer_to(self, body: bytes) -> Answer:
+    def _post_batch(self, body: bytes) -> Response:
         try:
-            return self._ask("POST", ALERTS_PATH, body, REASON_BYTES)
-        except _BrokenOff:
-            # Who refuses before he has read it all may be gone before his reason is read: looking has nothing to read.
+            return self._request("POST", ALERTS_PATH, body, REASON_BYTES)
+        except _ConnectionClosed:
+            # A server that refuses before it has read the body may close before its reason is read: a GET has no body.
             self.version()
             raise
 
-    def _ask(self, method: str, path: str, body: bytes | None, bound: int) -> Answer:
-        """Ask once. After a failure the certificates are read anew; who asks is read anew each time."""
-        proof, kind = self._proof(), NotificationFailed
+    def _request(self, method: str, path: str, body: bytes | None, bound: int) -> Response:
+        """Make one request. After a failure the certificates are read again; credentials are read each time."""
+        credentials, kind = self._credentials(), NotificationFailed
         try:
             if self._context is None:
-                self._context = self._trust()
-            return asyncio.run(self._asked(method, path, body, bound, proof))
+                self._context = self._tls_context()
+            return asyncio.run(self._send_request(method, path, body, bound, credentials))
         except (TimeoutError, httpx.TimeoutException):
             limit = f"{self._login.timeout:g} s"
             reason = f"no whole answer within {limit}: check that it runs, or raise alertmanager.timeout"
         except (httpx.HTTPError, OSError) as error:
-            reason = connection_error(error, proof.secrets, secure=self.url.startswith("https:"))
-            kind = _BrokenOff if isinstance(error, BROKEN_OFF) else NotificationFailed
+            reason = connection_error(error, credentials.secrets, secure=self.url.startswith("https:"))
+            kind = _ConnectionClosed if isinstance(error, BROKEN_OFF) else NotificationFailed
         except ProxyUnusable as error:
             reason = str(error)
         except (httpx.InvalidURL, ImportError, ValueError):
-            # Without their text, which may hold the password of a proxy. Some kinds of proxies cannot be imported.
+            # Without their text, which may have the password of a proxy. Some kinds of proxies cannot be imported.
             reason = "cannot be asked: check alertmanager.urls and the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
         self._context = None
         raise self._failed(reason, kind)
 
-    async def _asked(self, method: str, path: str, body: bytes | None, bound: int, proof: _Proof) -> Answer:
+    async def _send_request(
+        self, method: str, path: str, body: bytes | None, bound: int, credentials: _Credentials
+    ) -> Response:
         context = self._context or ssl.create_default_context()
         seconds, proxy = self._login.timeout, proxy_for(self.url)
         asyncio.get_running_loop().set_default_executor(self._lookups)
@@ -185,13 +187,15 @@ class Alertmanager:
             async with httpx.AsyncClient(
                 verify=context, timeout=bounds, proxy=proxy.url if proxy else None, trust_env=False
             ) as client:
-                headers = {**_HEADERS, **proof.headers}
+                headers = {**_HEADERS, **credentials.headers}
                 async with client.stream(method, self.url + path, content=body, headers=headers) as response:
                     text = await self._read(response, bound)
-                    return Answer(response.status_code, response.headers.get("Location", ""), text, proof.secrets)
+                    return Response(
+                        response.status_code, response.headers.get("Location", ""), text, credentials.secrets
+                    )
 
     async def _read(self, response: httpx.Response, bound: int) -> bytes:
-        """Read an answer as it came; no further than its bound."""
+        """Read a response without decoding it, no further than its bound."""
         text, values = b"", ValueCount()
         async for chunk in response.aiter_raw():
             text += chunk
@@ -202,23 +206,23 @@ class Alertmanager:
                 break
         return text[:bound]
 
-    def _proof(self) -> _Proof:
+    def _credentials(self) -> _Credentials:
         try:
             authorization = self._login.authorization()
         except ExporterError as error:
             raise self._failed(str(error)) from None
         if authorization is None:
-            return _Proof({}, passwords())
+            return _Credentials({}, passwords())
         if isinstance(authorization, tuple):
             user, password = authorization
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-            return _Proof({"Authorization": f"Basic {pair}"}, (password, pair, *passwords()))
+            return _Credentials({"Authorization": f"Basic {pair}"}, (password, pair, *passwords()))
         if not authorization.isascii() or not authorization.isprintable() or authorization != authorization.strip():
             raise self._failed("alertmanager.bearer_token has characters that no token has; look for a line too many")
-        return _Proof({"Authorization": f"Bearer {authorization}"}, (authorization, *passwords()))
+        return _Credentials({"Authorization": f"Bearer {authorization}"}, (authorization, *passwords()))
 
-    def _trust(self) -> ssl.SSLContext:
-        """Trust whom the operating system trusts, and who else was named; show the certificate of the agent."""
+    def _tls_context(self) -> ssl.SSLContext:
+        """Return a context with the system's and the configured CAs, and the agent's client certificate."""
         login = self._login
         context = ssl.create_default_context()
         try:

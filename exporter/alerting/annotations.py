@@ -84,9 +84,9 @@ class Annotator:
     def annotations(self, rule: Rule, labels: Pairs, value: float) -> dict[str, str]:
         """Return the annotations of an alert."""
         of = dict(labels)
-        error_text = self._of_asset(of, value) if rule.about_asset else {}
+        of_asset = self._of_asset(of, value) if rule.about_asset else {}
         words = _Placeholders(
-            of | _figures(value) | {"owner": error_text.get("owner") or of.get("content_owner", "unknown")},
+            of | _figures(value) | {"owner": of_asset.get("owner") or of.get("content_owner", "unknown")},
             {
                 "sla": lambda: _sla_text(self.known.sla(asset_key(of))),
                 "silent": lambda: _silent(of.get("site", ""), self.known.silent_sources(asset_key(of))),
@@ -95,17 +95,17 @@ class Annotator:
         runbook = {"runbook_url": runbook_of(self.runbook_url, rule.alert)}
         dashboard = {"dashboard_url": f"{self.dashboard_url}{_dashboard(rule, of)}"} if self.dashboard_url else {}
         texts = {"summary": rule.summary.format_map(words), "description": rule.description.format_map(words)}
-        return bounded_annotations(texts | error_text | runbook | dashboard)
+        return bounded_annotations(texts | of_asset | runbook | dashboard)
 
     def _of_asset(self, labels: Mapping[str, str], value: float) -> dict[str, str]:
         key, known = asset_key(labels), self.known
         owner = known.owners.owner(key)
-        error_text = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
+        of_asset = {"owner": str(owner), "owner_email": owner.email, "error": self.errors.get(key, "")}
         if labels["alertname"] == "TableauAssetStale":
-            promised = known.sla(key).get(labels["severity"])
-            error_text |= {"hours": f"{value:.1f}", "promised": "" if promised is None else f"{promised:g}"}
-        error_text["downstream"], error_text["downstream_owners"] = known.owners.users(key)
-        return {name: text for name, text in error_text.items() if text}
+            sla = known.sla(key).get(labels["severity"])
+            of_asset |= {"hours": f"{value:.1f}", "promised": "" if sla is None else f"{sla:g}"}
+        of_asset["downstream"], of_asset["downstream_owners"] = known.owners.users(key)
+        return {name: text for name, text in of_asset.items() if text}
 
 
 def runbook_of(runbook_url: str | None, alert: str) -> str:
@@ -151,10 +151,8 @@ def _figures(value: float) -> dict[str, str]:
     return {"hours": f"{value:.1f}", "count": f"{value:.0f}", "span": span(value)}
 
 
-def _sla_text(promised: Mapping[str, float]) -> str:
-    hours = {
-        severity: f"{promised[severity]:g}" if severity in promised else "no" for severity in ("critical", "warning")
-    }
+def _sla_text(sla: Mapping[str, float]) -> str:
+    hours = {severity: f"{sla[severity]:g}" if severity in sla else "no" for severity in ("critical", "warning")}
     return f"{hours['critical']} hours (critical) and {hours['warning']} hours (warning)"
 
 

@@ -1,7 +1,7 @@
-"""Alerts as batches, and a refused batch as halves: down to the alerts that cannot be taken.
+"""Batches of alerts; a refused batch is halved, down to the alerts that are refused.
 
-An Alertmanager that refuses a batch may have taken a part of it; what is sent again is the same alert, not another.
-Whoever refuses everything is not asked about each alert: that is no refusal of alerts.
+An Alertmanager that refuses a batch may have accepted a part of it; an alert that is sent again is deduplicated. One
+that refuses everything does not get each alert by itself: that is no refusal of alerts.
 """
 
 from collections import deque
@@ -12,31 +12,31 @@ from exporter.alerting.notification import Notification
 
 ALERTS = 256
 BYTES = 1_000_000
-# Where nothing of a batch was taken by the fourth halving, some single alerts decide whether it is worth while.
+# Where nothing of a batch was accepted by the fourth halving, some single alerts decide whether to go on.
 FRUITLESS = 15
 SAMPLES = 8
 REFUSALS = 128
-"""How many refusals of one batch and its parts are heard."""
+"""Bound of the refusals of one batch and its parts."""
 
 Batch = Sequence[tuple[Notification, bytes]]
 Post = Callable[[bytes], str | None]
-"""Posts a body; returns why it is refused, None where everything was taken."""
+"""Posts a body; returns why it is refused, None where everything was accepted."""
 
 
 @dataclass
 class Sent:
-    """What became of alerts: a refused one with the reason. After a failure those that are in none were not told."""
+    """Result of sending: refused alerts have a reason. After a failure, alerts in no list were not sent."""
 
     accepted: list[Notification] = field(default_factory=list)
     refused: list[tuple[Notification, str]] = field(default_factory=list)
     doubtful: list[Notification] = field(default_factory=list)
-    """What was refused together with others, and not alone."""
+    """Alerts that were refused together with others, and not alone."""
     refusals: int = 0
     """How many requests were refused."""
     fruitless: str | None = None
-    """Why a batch was given up of which nothing was taken, whole, in part or alone."""
+    """Why a batch was given up of which nothing was accepted, whole, in part or alone."""
     failure: str | None = None
-    """Why no more could be told, in one line."""
+    """Why no more could be sent, in one line."""
 
 
 def batches(alerts: Sequence[Notification], labels: Mapping[str, str] | None = None) -> Iterator[Batch]:
@@ -58,14 +58,14 @@ def batches(alerts: Sequence[Notification], labels: Mapping[str, str] | None = N
 
 
 def deliver(batch: Batch, post: Post, sent: Sent) -> None:
-    """Post a batch, and the halves of what is refused of it: the largest first, for most of them are taken."""
-    waiting, taken, refusals = deque([batch]), False, 0
+    """Post a batch, and the halves of refused parts: the largest first, for most of them are accepted."""
+    waiting, accepted, refusals = deque([batch]), False, 0
     while waiting:
         part = waiting.popleft()
         reason = post(b"[" + b",".join(written for _, written in part) + b"]")
         if reason is None:
             sent.accepted.extend(alert for alert, _ in part)
-            taken = True
+            accepted = True
             continue
         refusals += 1
         sent.refusals += 1
@@ -74,18 +74,18 @@ def deliver(batch: Batch, post: Post, sent: Sent) -> None:
         else:
             middle = len(part) // 2
             waiting.extend((part[:middle], part[middle:]))
-        if refusals == FRUITLESS and not taken:
-            waiting = deque(_drawn(list(waiting)))
-        if waiting and (refusals == REFUSALS or (refusals == FRUITLESS + SAMPLES and not taken)):
+        if refusals == FRUITLESS and not accepted:
+            waiting = deque(_sampled(list(waiting)))
+        if waiting and (refusals == REFUSALS or (refusals == FRUITLESS + SAMPLES and not accepted)):
             sent.doubtful.extend(alert for left in waiting for alert, _ in left)
-            sent.fruitless = None if taken else reason
+            sent.fruitless = None if accepted else reason
             return
 
 
-def _drawn(parts: Sequence[Batch]) -> Iterator[Batch]:
+def _sampled(parts: Sequence[Batch]) -> Iterator[Batch]:
     """Yield the same with one alert of each of some parts before all others."""
     some, others = parts[:SAMPLES], parts[SAMPLES:]
-    # Not the first of each: those who are refused may stand at regular places.
+    # Not the first of each: refused alerts may be at regular positions.
     places = [number % len(part) for number, part in enumerate(some)]
     yield from (part[place : place + 1] for part, place in zip(some, places, strict=True))
     for part, place in zip(some, places, strict=True):

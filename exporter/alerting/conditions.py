@@ -1,6 +1,6 @@
-"""When each alert's condition holds: the expressions of alerts/tableau.rules.yml on what the agent itself knows.
+"""Conditions of the alerting rules: the expressions of alerts/tableau.rules.yml on the agent's own metrics.
 
-Labels are those that Prometheus' alerts have, so that Alertmanager takes the two for one.
+Labels are those of Prometheus' alerts, so that Alertmanager deduplicates the two.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from exporter.metrics import Family
 QUARTER_HOUR = 900.0
 
 REFRESH_FAILURES = 3
-HABIT_INTERVALS = 3
-HABIT_LEAST_SECONDS = 3600
+USUAL_INTERVALS = 3
+USUAL_LEAST_SECONDS = 3600
 COLLISION_COUNT = 2
 POLL_SECONDS = 3600
 FILE_BUSY_COUNT = 3
@@ -28,17 +28,17 @@ CERTIFICATE_SECONDS = 604_800
 PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
 CLOCK_AHEAD_SECONDS = 3600
-"""A reading that seems to be further ahead was dated by a clock that was wrong."""
+"""A poll whose time is further ahead was dated by a wrong clock."""
 
-SUFFERED = ("file_unwritable", "file_replaced", "file_damaged", "log_quarantined")
+FILE_INCIDENTS = ("file_unwritable", "file_replaced", "file_damaged", "log_quarantined")
 COUNTED = (families.REST_COLLISIONS, families.POSSIBLY_LOST, families.INCIDENTS, families.NOTIFICATIONS_FAILED)
-"""The counters whose growth is asked for."""
+"""The counters whose increase is a condition."""
 
 Find = Callable[[MetricSnapshot], RuleResult]
 
 
 def unreachable(source: str, *, beside: bool | None = None) -> Find:
-    """Find a source that does not answer; ``beside`` asks for the repository being polled too, or not."""
+    """Find a source that is down; ``beside`` requires that the repository is polled too, or that it is not."""
 
     def find(view: MetricSnapshot) -> RuleResult:
         found = view.sources.up.get(source) is False
@@ -50,7 +50,7 @@ def unreachable(source: str, *, beside: bool | None = None) -> Find:
 
 
 def token_refused(view: MetricSnapshot) -> RuleResult:
-    """Find a token that was not taken."""
+    """Find a token that Tableau refused."""
     return _single(view.value(families.REST_TOKEN_ACCEPTED), lambda accepted: accepted == 0)
 
 
@@ -60,7 +60,7 @@ def token_shared(view: MetricSnapshot) -> RuleResult:
 
 
 def collector_failing(view: MetricSnapshot) -> RuleResult:
-    """Find collectors that give nothing although their sources answer."""
+    """Find collectors that fail although their sources are up."""
     if _repository_silent(view):
         return RuleResult({})
     followers = view.sources.from_rest if view.sources.up.get("rest") is False else ()
@@ -70,7 +70,7 @@ def collector_failing(view: MetricSnapshot) -> RuleResult:
 
 
 def column_missing(view: MetricSnapshot) -> RuleResult:
-    """Find what collectors do without."""
+    """Find columns that collectors lack."""
     return RuleResult(dict(view.samples(families.COLLECTOR_MISSING)))
 
 
@@ -91,17 +91,17 @@ def certificate_expiring(view: MetricSnapshot) -> RuleResult:
 
 
 def notifications_failing(view: MetricSnapshot) -> RuleResult:
-    """Find Alertmanagers that did not take what they were told."""
+    """Find Alertmanagers that did not accept notifications."""
     return _grown(view, families.NOTIFICATIONS_FAILED, 0, span=QUARTER_HOUR)
 
 
 def stale_critical(view: MetricSnapshot) -> RuleResult:
-    """Find what is older than its critical promise."""
+    """Find assets past their critical threshold."""
     return view.of_assets(lambda assets: assets.where(_hours(view, assets) > assets.critical, _hours(view, assets)))
 
 
 def stale_warning(view: MetricSnapshot) -> RuleResult:
-    """Find what is older than its warning promise alone."""
+    """Find assets past their warning threshold alone."""
 
     def found(assets: Assets) -> RuleResult:
         hours = _hours(view, assets)
@@ -111,7 +111,7 @@ def stale_warning(view: MetricSnapshot) -> RuleResult:
 
 
 def refresh_failing(view: MetricSnapshot) -> RuleResult:
-    """Find what has failed several times in a row, and is not suspended yet."""
+    """Find assets whose refresh failed several times in a row and is not suspended yet."""
 
     def found(assets: Assets) -> RuleResult:
         failures = assets.columns["failures"]
@@ -121,61 +121,61 @@ def refresh_failing(view: MetricSnapshot) -> RuleResult:
 
 
 def refresh_suspended(view: MetricSnapshot) -> RuleResult:
-    """Find what Tableau has suspended."""
+    """Find assets whose refresh Tableau has suspended."""
     return view.of_assets(lambda assets: assets.where(assets.columns["suspended"] == 1, assets.columns["suspended"]))
 
 
 def refresh_late(view: MetricSnapshot) -> RuleResult:
-    """Find what was not refreshed when its schedule said."""
+    """Find assets that were not refreshed on schedule."""
     return view.of_assets(
         lambda assets: assets.where(view.now - assets.columns["due"] > 0, view.now - assets.columns["due"])
     )
 
 
 def unusually_late(view: MetricSnapshot) -> RuleResult:
-    """Find what has no schedule that is known, and is older than usual."""
+    """Find assets without a known schedule that are older than usual."""
 
     def found(assets: Assets) -> RuleResult:
         seconds, columns = _seconds(view, assets), assets.columns
-        late = seconds > _habit(assets)
+        late = seconds > _usual_limit(assets)
         return assets.where(late & np.isnan(columns["due"]) & ~(columns["suspended"] == 1), seconds)
 
     return view.of_assets(found)
 
 
 def changed_nothing(view: MetricSnapshot) -> RuleResult:
-    """Find what is refreshed in time and without failure, and stays older than usual."""
+    """Find assets that are refreshed on schedule without failure, and stay older than usual."""
 
     def found(assets: Assets) -> RuleResult:
         seconds, columns = _seconds(view, assets), assets.columns
         well = (columns["due"] >= view.now) & (columns["failures"] == 0)
-        return assets.where((seconds > _habit(assets)) & well, seconds)
+        return assets.where((seconds > _usual_limit(assets)) & well, seconds)
 
     return view.of_assets(found)
 
 
 def freshness_source_silent(view: MetricSnapshot) -> RuleResult:
-    """Find freshness sources that have been silent for too long, by site; unknown while none is published."""
+    """Find freshness sources that were not read completely for too long, by site; unknown while none is published."""
     firing_series = {pairs: view.now - at for pairs, at in silent_sources(view).items()}
     unknown = "rest" in view.sources.up and not view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
     return RuleResult(firing_series, always if unknown else never)
 
 
 def silent_sources(view: MetricSnapshot) -> dict[Pairs, float]:
-    """Return since when (Unix seconds) the freshness sources of ``freshness_source_silent`` have been silent."""
+    """Return the last success (Unix seconds) of the freshness sources of ``freshness_source_silent``."""
     samples = view.samples(families.FRESHNESS_SOURCE_LAST_SUCCESS)
     return {pairs: at for pairs, at in samples if at < view.now - FRESHNESS_SOURCE_SECONDS}
 
 
 def archive_lagging(view: MetricSnapshot) -> RuleResult:
-    """Find an archive that stands still although the repository answers."""
+    """Find an archive that makes no progress although the repository is up."""
     if _repository_silent(view):
         return RuleResult({})
     return _single(_lag(view), lambda seconds: seconds > ARCHIVE_LAG_SECONDS)
 
 
 def purge_risk(view: MetricSnapshot) -> RuleResult:
-    """Find an archive that has stood still for long, measured by how long the repository keeps requests."""
+    """Find an archive without progress for a large part of the repository's retention."""
     retention = view.past.retention
     if retention is None:
         return RuleResult({})
@@ -183,22 +183,22 @@ def purge_risk(view: MetricSnapshot) -> RuleResult:
 
 
 def possibly_lost(view: MetricSnapshot) -> RuleResult:
-    """Find requests that may have been removed before they were read."""
+    """Find requests that were possibly removed before they were read."""
     return _grown(view, families.POSSIBLY_LOST, 0)
 
 
 def file_busy(view: MetricSnapshot) -> RuleResult:
-    """Find a history file that somebody keeps open."""
+    """Find a history file that another process keeps open."""
     return _grown(view, families.INCIDENTS, FILE_BUSY_COUNT, lambda kind: kind == "file_busy")
 
 
 def file_suffered(view: MetricSnapshot) -> RuleResult:
-    """Find a history file that something befell."""
-    return _grown(view, families.INCIDENTS, 0, lambda kind: kind in SUFFERED)
+    """Find incidents of the history file."""
+    return _grown(view, families.INCIDENTS, 0, lambda kind: kind in FILE_INCIDENTS)
 
 
 def record_samples(past: SampleWindow, view: MetricSnapshot) -> None:
-    """Let what is asked for later be remembered."""
+    """Record the samples that later evaluations need."""
     for family in COUNTED:
         past.record(family.name, view.samples(family), view.now)
     last, oldest = _last_poll(view), view.value(families.REPOSITORY_OLDEST)
@@ -217,7 +217,7 @@ def _grown(
     wanted: Callable[[str], bool] = lambda _kind: True,
     span: float = HOUR,
 ) -> RuleResult:
-    """Return the series that grew within the span by so much, or at all."""
+    """Return the series that increased within the span by so much, or at all."""
     found: dict[Pairs, float] = {}
     for pairs, _ in view.samples(family):
         increase = view.past.increase(family.name, pairs, view.now, span)
@@ -248,5 +248,5 @@ def _hours(view: MetricSnapshot, assets: Assets) -> Numbers:
     return _seconds(view, assets) / HOUR
 
 
-def _habit(assets: Assets) -> Numbers:
-    return np.maximum(HABIT_INTERVALS * assets.columns["interval"], HABIT_LEAST_SECONDS)
+def _usual_limit(assets: Assets) -> Numbers:
+    return np.maximum(USUAL_INTERVALS * assets.columns["interval"], USUAL_LEAST_SECONDS)

@@ -221,13 +221,13 @@ class RuleManager:
 
     def _blocks(self) -> list[Block]:
         """Return the metrics of notifications."""
-        shown = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.store.states.firing()))]
+        blocks = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.store.states.firing()))]
         if self._history.known:
             totals = self._history.totals
             for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
                 counts = [self.store.total(family, url, totals) for url in self.urls]
-                shown.append(Block(family, Labels(family.labels, [self.urls]), counts))
-        return shown
+                blocks.append(Block(family, Labels(family.labels, [self.urls]), counts))
+        return blocks
 
     def _read_deliveries(self) -> None:
         deliveries = []

@@ -90,7 +90,7 @@ def bounded_labels(labels: Mapping[str, str]) -> Pairs:
 
 
 def bounded_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Return annotations that are safe to show, each of bounded length; empty ones are left out."""
+    """Return annotations that are safe to display, each of bounded length; empty ones are left out."""
     return {name: _annotation(value) for name, value in annotations.items() if value}
 
 

@@ -11,25 +11,25 @@ import httpx
 
 from exporter.texts import WITHHELD, quotes, safe_uris
 
-# A batch of which something cannot be taken: 422 is a newer Alertmanager's word, 413 that of what stands before it.
+# A batch that is refused in part or whole: 422 is from a newer Alertmanager, 413 from a proxy.
 _REFUSED, _TOO_LARGE, TOO_MANY = frozenset({400, 422}), 413, 429
 FOREIGN = (
     "answers with what is not of Alertmanager's API v2: check alertmanager.urls,"
     " and whether a login page stands before it"
 )
 
-LONGEST_TEXT = 300
+MAX_TEXT = 300
 # The connection ended before the answer did.
 BROKEN_OFF = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# What OpenSSL says of an answer that is not TLS.
+# OpenSSL's reasons for a response that is not TLS.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "HTTP_REQUEST", "PACKET_LENGTH")
 _ASKS_FOR_CERTIFICATE = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA", "HANDSHAKE_FAILURE")
 _URLS = "check alertmanager.urls"
 _RUNS = f"{_URLS} and that it runs"
 _ANOTHER = f"{_URLS}: http or https, and whether it is an Alertmanager that answers"
-_LOGS = "look at the logs of Alertmanager and of what stands before it"
-_BETWEEN = "look at what stands between"
+_LOGS = "check the logs of Alertmanager and of a proxy before it"
+_BETWEEN = "check the network and proxies between"
 _PROXY = "check the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
 _PROOF = "check alertmanager.basic_auth or alertmanager.bearer_token"
 _NO_API = f"{_URLS}: its API v2 is not there; where Alertmanager has a path prefix, the URL must have it too"
@@ -40,13 +40,13 @@ _ADVICE = {
     405: _NO_API,
     407: _PROXY,
     410: _NO_API,
-    429: "too many requests: look at what stands before it",
+    429: "too many requests: check the proxy before it",
 }
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer; its body has a bound."""
+class Response:
+    """A response with a bounded body."""
 
     status: int
     location: str = field(repr=False)
@@ -54,25 +54,25 @@ class Answer:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
-    def no(self) -> str:
-        """What it means, where it is no yes."""
+    def error(self) -> str:
+        """The error, where it was not accepted."""
         if self.is_success:
             return FOREIGN
-        return answer_error(self.status, line(self.location, self.secrets), self.error_text)
+        return response_error(self.status, line(self.location, self.secrets), self.error_text)
 
     @property
     def error_text(self) -> str:
-        """What it says in Alertmanager's way, as a line; nothing in any other, for that may quote what was sent."""
+        """Alertmanager's error message as a line; empty for any other body, which may quote the request."""
         try:
-            error_text = self.json
+            body = self.json
         except ValueError:
             return ""
-        message = error_text.get("message") if isinstance(error_text, dict) else error_text
+        message = body.get("message") if isinstance(body, dict) else body
         return safe_uris(line(message, self.secrets)) if isinstance(message, str) else ""
 
     @property
     def json(self) -> object:
-        """What it holds; raises ValueError where that is no JSON."""
+        """The parsed body; raises ValueError where it is no JSON."""
         try:
             return json.loads(self.body)
         except RecursionError:
@@ -80,7 +80,7 @@ class Answer:
 
     @property
     def is_json(self) -> bool:
-        """Whether it holds JSON."""
+        """Whether the body is JSON."""
         try:
             _ = self.json
         except ValueError:
@@ -88,32 +88,32 @@ class Answer:
         return True
 
     @property
-    def is_yes(self) -> bool:
-        """Whether it is that of an Alertmanager that took everything."""
+    def is_accepted(self) -> bool:
+        """Whether an Alertmanager accepted everything."""
         return self.is_success and (not self.body.strip() or self.is_json)
 
     @property
     def is_success(self) -> bool:
-        """Whether its status is a success, whoever answers."""
+        """Whether its status is a success, of Alertmanager or not."""
         return 200 <= self.status < 300
 
     @property
     def is_refusal(self) -> bool:
-        """Whether something of the batch cannot be taken, by the word of an Alertmanager, or all of it at once."""
+        """Whether Alertmanager refuses some alerts of the batch, or the batch is too large."""
         return self.status == _TOO_LARGE or (self.status in _REFUSED and self.is_json)
 
 
 def line(text: object, secrets: Iterable[str] = ()) -> str:
-    """Return a stranger's text as one printable line of bounded length; nothing of one that quotes a secret."""
-    error_text = str(text)
-    if quotes(error_text, secrets, str.casefold):
+    """Return a foreign text as one printable line of bounded length; nothing of one that quotes a secret."""
+    foreign = str(text)
+    if quotes(foreign, secrets, str.casefold):
         return WITHHELD
-    error_text = " ".join("".join(sign if sign.isprintable() else " " for sign in error_text).split())
-    return error_text if len(error_text) <= LONGEST_TEXT else f"{error_text[:LONGEST_TEXT]}..."
+    foreign = " ".join("".join(sign if sign.isprintable() else " " for sign in foreign).split())
+    return foreign if len(foreign) <= MAX_TEXT else f"{foreign[:MAX_TEXT]}..."
 
 
-def answer_error(status: int, location: str, text: str) -> str:
-    """Explain an answer that is no yes; ``text`` is what it says, as a line."""
+def response_error(status: int, location: str, text: str) -> str:
+    """Return the error of a response; ``text`` is its message, as a line."""
     if status in REDIRECTS:
         return f"redirects to {_place(location)}, which is not followed: set alertmanager.urls to where it leads"
     advice = _ADVICE.get(status, _LOGS if status >= 500 else _ANOTHER)
@@ -121,13 +121,13 @@ def answer_error(status: int, location: str, text: str) -> str:
 
 
 def connection_error(error: Exception, secrets: Iterable[str], *, secure: bool) -> str:
-    """Explain why there is no answer; ``secure`` is whether TLS was asked for."""
+    """Return the error of a request without response; ``secure`` is whether it was HTTPS."""
     text = "no HTTP" if _is_foreign(error) else line(_reason(error), secrets) or type(error).__name__
     advice = _tls_advice(error, text)
     if advice is not None:
         return f"{text}: {advice}"
     if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.CloseError):
-        # Whoever sends a long request to somebody who misses a certificate may never read that he does.
+        # A server that requires a client certificate may close before that error is read.
         proof = ", and whether it asks for a certificate (alertmanager.tls.cert_file)" if secure else ""
         return f"the connection ended before its answer did ({text}): {_BETWEEN}{proof}"
     if isinstance(error, httpx.ProxyError):
@@ -138,26 +138,26 @@ def connection_error(error: Exception, secrets: Iterable[str], *, secure: bool) 
 
 
 def _is_foreign(error: Exception) -> bool:
-    """Tell whether the text of an error holds bytes of the answer, cut anywhere and escaped in a way of its own."""
+    """Whether the text of an error has bytes of the response."""
     ended = ("Server disconnected", "peer closed connection")
     return isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith(ended)
 
 
 def _reason(error: BaseException) -> object:
-    """Return the innermost reason that the system gives: it is wrapped several times."""
+    """Return the innermost error of the operating system: it is wrapped several times."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, BaseExceptionGroup):
             inner = inner.exceptions[0]
         if isinstance(inner, OSError) and inner.strerror and not isinstance(inner, ssl.SSLError):
-            # asyncio has words of its own for a refused connection.
+            # asyncio has its own text for a refused connection.
             return os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror
         inner = inner.__cause__ or inner.__context__
     return error
 
 
 def _tls_advice(error: BaseException, text: str) -> str | None:
-    """Return what to do about a failure of TLS, None for any other."""
+    """Return advice for a TLS error, None for any other."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
@@ -171,7 +171,7 @@ def _tls_advice(error: BaseException, text: str) -> str | None:
 
 
 def _place(location: str) -> str:
-    """Return where a redirect leads, without what may be secret in it."""
+    """Return the origin of a redirect, without path and credentials."""
     try:
         there = urlsplit(location)
         host, port = there.hostname, there.port

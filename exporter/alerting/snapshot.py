@@ -136,7 +136,7 @@ class MetricSnapshot:
             return None
         size = len(info.labels)
         site, project, asset_type, asset_id, asset_name, owner, _, source = info.labels.columns
-        promised = {
+        sla = {
             block.labels.columns[-1][0]: block
             for block in self._blocks.get(assets.SLA.name, ())
             if size and len(block.labels)
@@ -144,8 +144,8 @@ class MetricSnapshot:
         return Assets(
             (site, project, asset_type, asset_id, asset_name, owner),
             {name: self._numbers(self._one(family), size) for name, family in _COLUMNS.items()},
-            self._numbers(promised.get("warning"), size),
-            self._numbers(promised.get("critical"), size),
+            self._numbers(sla.get("warning"), size),
+            self._numbers(sla.get("critical"), size),
             self._frozen(source),
             self.sources.complete,
             source,

@@ -44,7 +44,7 @@ class AlertStore:
     _queried: set[AssetKey] = field(default_factory=set)
     _sent: Counter[str] = field(default_factory=Counter)
     _failed: Counter[str] = field(default_factory=Counter)
-    _shown: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    _published: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _restored: bool = False
     _tried_at: float = -math.inf
     _written_at: float = -math.inf
@@ -101,10 +101,10 @@ class AlertStore:
         written = int(totals.counter(family.name, url))
         waiting = self._sent if family is NOTIFICATIONS_SENT else self._failed
         total = written + (waiting[url] if self._error is not None else 0)
-        before, shown = self._shown.get((family.name, url), (written, total))
+        before, published = self._published.get((family.name, url), (written, total))
         if written >= before:
-            total = max(total, shown)
-        self._shown[family.name, url] = written, total
+            total = max(total, published)
+        self._published[family.name, url] = written, total
         return total
 
     def write(self, history: History, now: float, tasks: Tasks, *, at_once: bool = False) -> None:
@@ -119,7 +119,7 @@ class AlertStore:
                 if self.past.changed:
                     alert_tables.keep_past(connection, self.past.rows())
                 alert_tables.count(connection, self._sent, self._failed)
-                self._read_errors(tasks(), lambda asked: alert_tables.errors(connection, asked, instant(now)))
+                self._read_errors(tasks(), lambda queried: alert_tables.errors(connection, queried, instant(now)))
         except HistoryError as failure:
             self._written_at = now
             self._failed_to_write(history, failure)
@@ -139,11 +139,11 @@ class AlertStore:
         return news or counted
 
     def _read_errors(
-        self, tasks: Mapping[AssetKey, Sequence[int]], ask: Callable[[Sequence[int]], Mapping[int, str]]
+        self, tasks: Mapping[AssetKey, Sequence[int]], query: Callable[[Sequence[int]], Mapping[int, str]]
     ) -> None:
         """Read Tableau's error messages for the refreshes of these assets, each once; forget the others."""
         new = {key: each for key, each in tasks.items() if key not in self._queried}
-        found = ask([task for each in new.values() for task in each]) if new else {}
+        found = query([task for each in new.values() for task in each]) if new else {}
         texts = {key: next((found[task] for task in each if task in found), "") for key, each in new.items()}
         errors = {key: text for key, text in self.errors.items() if key in tasks}
         self._queried = set(tasks)

@@ -1,6 +1,6 @@
-"""What Prometheus reads: blocks of samples in, the bytes of ``/metrics`` in every form out.
+"""The exposition: blocks of samples in, the bytes of ``/metrics`` in every format out.
 
-One bad sample, block or family never spoils a scrape: it is left out, counted and reported.
+One bad sample, block or family never fails a scrape: it is left out, counted and logged.
 """
 
 from exporter.exposition.encoding import Exposition

@@ -1,4 +1,4 @@
-"""An exposition in every form it may be asked for, made of pieces that are compressed once and kept.
+"""An exposition in every format and encoding, made of pieces that are compressed once and kept.
 
 A compressed piece ends on a byte boundary and refers to nothing before it, so that pieces joined are one gzip member,
 which every client reads (docs/decisions/0005-exposition.md). Both formats share them; the plain bytes, many times as
@@ -31,7 +31,7 @@ _LAST_BLOCK = b"\x03\x00"
 
 @dataclass(frozen=True)
 class Piece:
-    """Some bytes as a piece of a deflate stream: their number, what tells them from others, and their CRC-32."""
+    """Some bytes as a piece of a deflate stream: their number, their digest, and their CRC-32."""
 
     size: int
     digest: bytes
@@ -40,16 +40,16 @@ class Piece:
 
     @classmethod
     def of(cls, plain: "bytes | pa.Buffer", last: "Piece | None" = None) -> "Piece":
-        """Compress some bytes, or take what stood there last where that is the same."""
+        """Compress some bytes, or reuse the last piece where its bytes are the same."""
         view = memoryview(plain)
-        told = hashlib.sha256(view).digest()
-        if last is not None and (last.size, last.digest) == (view.nbytes, told):
+        digest = hashlib.sha256(view).digest()
+        if last is not None and (last.size, last.digest) == (view.nbytes, digest):
             return last
         stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-        return cls(view.nbytes, told, stream.compress(view) + stream.flush(zlib.Z_SYNC_FLUSH), zlib.crc32(view))
+        return cls(view.nbytes, digest, stream.compress(view) + stream.flush(zlib.Z_SYNC_FLUSH), zlib.crc32(view))
 
     def parts(self) -> Iterator[bytes]:
-        """Yield the bytes that it stands for, a part at a time."""
+        """Yield the plain bytes, a part at a time."""
         stream, rest = zlib.decompressobj(-zlib.MAX_WBITS), self.deflated
         while part := stream.decompress(rest, _PART):
             yield part
@@ -105,10 +105,10 @@ class EncodedFamily:
     collector: str | None = None
 
     def of_collectors(self, collectors: Collection[str]) -> "EncodedFamily | None":
-        """Return what of it these collectors have, None for nothing: the very pieces, nothing is compressed again.
+        """Return the part of it that these collectors have, None for nothing; its pieces are not compressed again.
 
-        Families of the agent are for every collector, but for lines that are labelled with one: these are few, and
-        are picked out.
+        Families of the agent belong to every collector, except for lines with a label ``collector``: these are few,
+        and are filtered.
         """
         if self.collector is not None:
             return self if self.collector in collectors else None

@@ -1,4 +1,4 @@
-"""What the history shows: its counters and histograms as blocks, its people as windows, its marks as gauges."""
+"""Metrics of the history: counters and histograms of archived events, and instants as gauges."""
 
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
@@ -13,7 +13,7 @@ MODES = ("fast", "exact", "full")
 
 
 def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_bytes: int | None) -> Iterator[AnyBlock]:
-    """Yield the blocks of everything that the history counts."""
+    """Yield the blocks of all counters, histograms and gauges of the history."""
     for collector in collectors.values():
         folds = (*(collector.events.folds if collector.events else ()), *collector.folds)
         for fold in folds:

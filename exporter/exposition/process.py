@@ -11,7 +11,7 @@ from exporter.metrics import Block, Family, Labels
 
 
 class Process:
-    """What the operating system says of this process; nothing where there is no ``/proc``."""
+    """The operating system's metrics of this process; none without ``/proc``."""
 
     def __init__(self, proc: str = "/proc") -> None:
         self._collector = ProcessCollector(proc=proc, registry=None)

@@ -46,7 +46,7 @@ class SeriesLimits:
 
 
 def is_own(family: Family) -> bool:
-    """Tell whether a family speaks of the agent itself."""
+    """Whether a family is about the agent itself."""
     return family.source in _OWN
 
 
@@ -68,9 +68,9 @@ def names_of(family: Family) -> frozenset[str]:
     return frozenset(stem + suffix for suffix in _SUFFIXES.get(family.type, _OF_OTHERS))
 
 
-def clashing(families: Iterable[Family], *, taken: Family) -> frozenset[str]:
-    """Return the names of the families that come too late: one before, or ``taken``, has a name of theirs."""
-    late, seen = set(), set(names_of(taken))
+def clashing(families: Iterable[Family], *, reserved: Family) -> frozenset[str]:
+    """Return the names of the families that are left out: an earlier one, or ``reserved``, has a name of theirs."""
+    late, seen = set(), set(names_of(reserved))
     for family in families:
         names = names_of(family)
         if seen.isdisjoint(names):
@@ -82,7 +82,7 @@ def clashing(families: Iterable[Family], *, taken: Family) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A family as it was rendered. ``series`` is how many it would have without any limit."""
+    """A rendered family. ``series`` is their number without any limit."""
 
     blocks: Sequence[AnyBlock]
     limit: int
@@ -94,54 +94,54 @@ class Rendered:
 
     @property
     def family(self) -> Family:
-        """What was rendered."""
+        """The family."""
         return self.blocks[0].family
 
     def serves(self, blocks: Sequence[AnyBlock], limit: int) -> bool:
-        """Tell whether rendering these blocks would give the same again."""
+        """Whether rendering these blocks would give the same again."""
         if len(blocks) != len(self.blocks) or not all(map(operator.is_, blocks, self.blocks)):
             return False
         timeless = not any(isinstance(block, Block) and callable(block.values) for block in blocks)
         return timeless and DECREASED not in self.left_out and self.is_cut_at(limit)
 
     def is_cut_at(self, limit: int) -> bool:
-        """Tell whether this limit would leave as many series."""
+        """Whether this limit leaves as many series."""
         return min(self.series, limit) == min(self.series, self.limit)
 
     def pieces(self, collector: str | None) -> EncodedFamily:
-        """Return what is served of it, once it is compressed; ``collector`` declares the family."""
+        """Return its pieces, once they are compressed; ``collector`` declares the family."""
         return EncodedFamily(self.family, self.heads, tuple(piece.result() for piece in self.body), collector)
 
 
 @dataclass(frozen=True)
 class Before:
-    """The families of the last rendering, and what was shown of those that were there before it, and may come back."""
+    """The families of the last rendering, and the counters of earlier ones, which may come back."""
 
     families: Mapping[str, Rendered]
     away: Mapping[str, ExposedCounts]
 
     def exposed(self, name: str) -> ExposedCounts:
-        """Return what was shown of a family."""
+        """Return the exposed counters of a family."""
         last = self.families.get(name)
         return last.exposed if last else self.away.get(name, NOTHING_EXPOSED)
 
     def after(self, families: Mapping[str, Rendered], seconds: float) -> "Before":
-        """Return the same for the rendering after this one."""
+        """Return the same for the next rendering."""
         gone = (self.families.keys() | self.away.keys()) - families.keys()
         away = {name: self.exposed(name).without((), seconds) for name in gone}
-        return Before(families, {name: shown for name, shown in away.items() if shown.counts})
+        return Before(families, {name: exposed for name, exposed in away.items() if exposed.counts})
 
 
 @dataclass(frozen=True)
 class Instant:
-    """When a rendering is: Unix seconds, and the seconds of a clock that nobody sets."""
+    """The time of a rendering: Unix seconds, and seconds of a monotonic clock."""
 
     now: float
     seconds: float
 
 
-class Press:
-    """Renders families at one instant, after what was shown before."""
+class FamilyRenderer:
+    """Renders families at one instant, after the last rendering."""
 
     def __init__(self, before: Before, family_limit: int, pool: Executor, instant: Instant) -> None:
         self._before = before
@@ -151,7 +151,7 @@ class Press:
         self._waiting: deque[Future[Piece]] = deque()
 
     def rendered(self, blocks: Sequence[AnyBlock], limit: int) -> Rendered:
-        """Render a family, or take what is left of the last rendering."""
+        """Render a family, or reuse the last rendering."""
         family = blocks[0].family
         last = self._before.families.get(family.name)
         if last and last.serves(blocks, limit):
@@ -175,7 +175,7 @@ class Press:
         return samples
 
     def _body(self, samples: Samples, limit: int, last: Sequence[Future[Piece]]) -> Sequence[Future[Piece]]:
-        """Have the lines compressed, but never let many wait for it."""
+        """Compress the lines in the pool, with a bound of those that wait."""
         body = []
         for plain, before in zip(samples.bodies(limit), chain(last, repeat(None))):  # noqa: B905 - the second is endless
             while len(self._waiting) >= _WAITING:
@@ -186,11 +186,11 @@ class Press:
 
 
 class Renderer:
-    """Renders all families, and counts over the life of the process what had to be left out.
+    """Renders all families, and counts over the life of the process the series that were left out.
 
-    A block must not change after it was handed over. ``limits`` may be set anew between renderings; a histogram has a
+    A block must not change after it was handed over. ``limits`` may be replaced between renderings; a histogram has a
     series for each bucket and two more. ``collectors`` maps a family's name to the collector that declares it.
-    ``clock`` gives seconds, and is never set: it times how long a counter that fell is kept back.
+    ``clock`` is monotonic, in seconds: it times how long a decreased counter is held back.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Renderer:
     def dropped(self) -> Mapping[str, int]:
         """How many series of each family were left out so far.
 
-        A series that stays away is counted once: what counts is by how much a rendering leaves out more than the last.
+        A series that stays left out is counted once: each rendering adds what it leaves out more than the last.
         """
         return dict(self._dropped)
 
@@ -225,32 +225,32 @@ class Renderer:
         # Arrow and zlib let go of the interpreter: a piece is compressed while the next one is written.
         with self._lock, ThreadPoolExecutor(1, "compression") as pool:
             instant = Instant(now, self._clock())
-            press = Press(self._before, self.limits.series_per_family, pool, instant)
-            families = self._families(press, [*blocks, *self._process()])
+            renderer = FamilyRenderer(self._before, self.limits.series_per_family, pool, instant)
+            families = self._families(renderer, [*blocks, *self._process()])
             self._before = self._before.after(families, instant.seconds)
-            shown = [families[name] for name in sorted(families) if families[name].body]
-            return Exposition(tuple(each.pieces(self._collectors.get(each.family.name)) for each in shown))
+            rendered = [families[name] for name in sorted(families) if families[name].body]
+            return Exposition(tuple(each.pieces(self._collectors.get(each.family.name)) for each in rendered))
 
-    def _families(self, press: Press, blocks: Iterable[AnyBlock]) -> Mapping[str, Rendered]:
+    def _families(self, renderer: FamilyRenderer, blocks: Iterable[AnyBlock]) -> Mapping[str, Rendered]:
         """Render each family, again those that all together leave less room than the last time, and what this cost."""
         grouped: dict[str, list[AnyBlock]] = {}
         for block in blocks:
             grouped.setdefault(block.family.name, []).append(block)
-        for name in clashing((group[0].family for group in grouped.values()), taken=SERIES_DROPPED):
+        for name in clashing((group[0].family for group in grouped.values()), reserved=SERIES_DROPPED):
             self._account(name, Counter({CLASH: series_of(grouped.pop(name))}))
-        families = {name: press.rendered(group, self._limit(group[0].family)) for name, group in grouped.items()}
+        families = {name: renderer.rendered(group, self._limit(group[0].family)) for name, group in grouped.items()}
         self._height = self._highest(families.values())
         for name, rendered in families.items():
             if not rendered.is_cut_at(limit := self._limit(rendered.family)):
-                families[name] = press.rendered(grouped[name], limit)
+                families[name] = renderer.rendered(grouped[name], limit)
         for name, rendered in families.items():
             self._account(name, rendered.left_out)
-        # What tells of the limits is itself not bound by them: it has a series for each family.
-        families[SERIES_DROPPED.name] = press.rendered([self._dropped_block()], NO_LIMIT)
+        # The metric of dropped series is not bound by the limits: it has a series for each family.
+        families[SERIES_DROPPED.name] = renderer.rendered([self._dropped_block()], NO_LIMIT)
         return families
 
     def _limit(self, family: Family) -> int:
-        """Return how many series of a family may be shown."""
+        """Return how many series of a family may be exposed."""
         limit = self.limits.series_per_family
         return limit if is_own(family) else min(limit, self._height)
 
@@ -261,7 +261,7 @@ class Renderer:
         return height([size for is_own, size in sizes if not is_own], self.limits.series - own)
 
     def _account(self, name: str, left_out: Counter[str]) -> None:
-        """Count and report what was left out anew; what lasts is said once."""
+        """Count and log the series that are left out; each reason is logged once while it lasts."""
         before = self._left_out.get(name, Counter())
         for reason, count in left_out.items():
             if reason not in before:

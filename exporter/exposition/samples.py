@@ -1,6 +1,6 @@
-"""The samples of one family, gathered from its blocks as columns; what no scrape may contain is left out and counted.
+"""The samples of one family as columns; invalid ones are left out and counted by reason.
 
-This is the one place where samples are examined. What is wrong costs its sample, its row or its block, nothing else.
+This is the one place where samples are validated. A fault costs its sample, its row or its block, nothing else.
 """
 
 from collections import Counter
@@ -28,12 +28,12 @@ ROWS_AT_ONCE = 16_384
 
 
 class BadBlockError(ValueError):
-    """A block that cannot be rendered, for a reason that is said."""
+    """A block that cannot be rendered; the text is the reason."""
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A block whose faults are known: labels, what is written behind them, and what must not fall."""
+    """A validated block: texts of labels, texts of values, and counts that must not decrease."""
 
     texts: pa.StringArray
     written: pa.StringArray
@@ -53,16 +53,16 @@ class Samples:
         self._texts = self._written = pa.array([], pa.string())
 
     def add(self, block: AnyBlock, now: float) -> None:
-        """Take the samples of a block; a block that is wrong as a whole is left out as a whole."""
+        """Add the samples of a block; an invalid block is left out as a whole."""
         try:
             self._blocks.append(self._rows(block, now))
         except BadBlockError as error:
             self.left_out[str(error)] += rows_of(block)
-        except Exception as error:  # noqa: BLE001 - whatever a block does, the others are served; the renderer reports it
+        except Exception as error:  # noqa: BLE001 - the other blocks are served; the renderer logs it
             self.left_out[f"{type(error).__name__}: {error}"] += rows_of(block)
 
     def settle(self, before: ExposedCounts, seconds: float) -> None:
-        """Leave out what stands there already and what fell, once all blocks are added (seconds: see falling)."""
+        """Leave out duplicates and decreased counters, once all blocks are added (seconds: see counter_guard)."""
         try:
             self._settle(before, seconds)
         except Exception as error:  # noqa: BLE001 - such as labels of more bytes than a column can have
@@ -82,7 +82,7 @@ class Samples:
 
     @property
     def series(self) -> int:
-        """How many series may be shown."""
+        """The number of valid series."""
         return len(self._texts) * self.series_a_row
 
     def over(self, limit: int) -> int:
@@ -100,7 +100,7 @@ class Samples:
         return min(len(self._texts), limit // self.series_a_row)
 
     def _rows(self, block: AnyBlock, now: float) -> _Rows:
-        """Return what a block says once it is known to suit its family."""
+        """Return a block as texts once it is validated against its family."""
         if block.family != self.family:
             raise BadBlockError("another family has the same name")
         if fault := fault_of(self.family):
@@ -138,7 +138,7 @@ class Samples:
         return kept[firsts]
 
     def _never_falling(self, texts: pa.StringArray, kept: Places, before: ExposedCounts, seconds: float) -> Places:
-        """Return the places of series that are no lower than they were, or are so for long; remember what is shown."""
+        """Return the places of series that did not decrease, or did so long ago; remember what is exposed."""
         values = [count for block in self._blocks for count in block.counts]
         counts: dict[str, Counts] = {}
         away: dict[str, float] = {}
@@ -168,10 +168,10 @@ class Samples:
 
 
 def rows_of(block: AnyBlock) -> int:
-    """Return how many rows a block has, or one where its labels cannot tell."""
+    """Return how many rows a block has, or one where its labels fail."""
     try:
         return len(block.labels)
-    except Exception:  # noqa: BLE001 - whoever asks counts a fault, and must not become one
+    except Exception:  # noqa: BLE001 - the caller counts a fault, and must not fail itself
         return 1
 
 

@@ -61,7 +61,7 @@ def fault_of(family: Family) -> str | None:
     if not _NAME.fullmatch(family.name):
         return "its name is not one of Prometheus"
     if not all(map(_LABEL.fullmatch, family.labels)) or len(set(family.labels)) < len(family.labels):
-        return "its labels are not named as Prometheus asks"
+        return "its labels are not valid label names"
     if family.type != "histogram":
         return None
     if "le" in family.labels:
@@ -122,7 +122,7 @@ def series_a_row(family: Family) -> int:
 
 
 def histogram_lines(block: HistogramBlock, texts: Sequence[str | None]) -> tuple[pa.StringArray, Counter[str]]:
-    """Return the lines of each row, null where they may not be shown, and the series left out by reason."""
+    """Return the lines of each row, null where invalid, and the series left out by reason."""
     buckets, series = bucket_texts(block.family), series_a_row(block.family)
     left_out: Counter[str] = Counter()
     rows: list[str | None] = []

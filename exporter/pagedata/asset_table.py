@@ -1,7 +1,6 @@
-"""The assets as the pages ask for them: columns made once after each poll, so that a page is a few sweeps over numbers.
+"""The assets as columns, built once after each poll, so that a page is a few vector operations.
 
-Rows are in the order in which the families of assets are shown. What depends on the time of day is evaluated for an
-instant by ``at``.
+Rows are in the order of the asset metrics. Values that depend on the time are evaluated for an instant by ``at``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Texts:
-    """A column of texts: the distinct ones in the order of the alphabet, and which of them each row has.
+    """A column of texts, dictionary encoded: the distinct ones in alphabetical order, and the index of each row.
 
     ``folded`` are the distinct ones without the difference of small and capital letters, as a column of Arrow: its
     sweeps let other threads work meanwhile.
@@ -42,7 +41,7 @@ class Texts:
 
     @classmethod
     def of(cls, column: Sequence[str]) -> "Texts":
-        """Take a column."""
+        """Encode a column."""
         encoded = pa.array(column, pa.string()).dictionary_encode()
         folded = pa.array([text.casefold() for text in encoded.dictionary.to_pylist()], pa.string())
         order = pc.sort_indices(
@@ -71,14 +70,14 @@ class Texts:
         return self._where(pc.or_(pc.equal(self.folded, wanted), pc.starts_with(self.folded, f"{wanted}/")))
 
     def _where(self, fits: pa.BooleanArray) -> Mask:
-        """Return which rows have a text that fits, of which it is said for each distinct one."""
+        """Return which rows have a matching text; ``fits`` is by distinct text."""
         found: Mask = fits.to_numpy(zero_copy_only=False)[self.numbers]
         return found
 
 
 @dataclass(frozen=True)
 class AssetTable:
-    """Every asset that is shown; what is not a number is not known. Instants are Unix seconds."""
+    """Every published asset; NaN is unknown. Instants are Unix seconds."""
 
     site: Texts
     project: Texts
@@ -127,12 +126,12 @@ class AssetTable:
     @cached_property
     def has_sla(self) -> Mask:
         """Which assets have an SLA."""
-        promised: Mask = ~(np.isnan(self.warning) & np.isnan(self.critical))
-        return promised
+        sla: Mask = ~(np.isnan(self.warning) & np.isnan(self.critical))
+        return sla
 
     @cached_property
     def unsure(self) -> Mask:
-        """Which assets may be staler than their hours say: not all that they read is known."""
+        """Which assets may be staler than their hours: not all of their sources are known."""
         unknown = self.connection.equal("") & ~self.asset_type.equal("flow")
         return unknown | self.freshness_source.equal("updated_at")
 
@@ -142,7 +141,7 @@ class AssetTable:
         return text.split(TAG_SEPARATOR) if text else []
 
     def at(self, now: float) -> "Judged":
-        """Return what depends on the time of day."""
+        """Return what depends on the time."""
         refreshed = np.where(self.live, np.nan, self.refreshed)
         hours = np.maximum((now - refreshed) / metrics.HOUR, 0.0)
         tiers = np.column_stack([self.warning, self.critical])
@@ -167,9 +166,7 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
     found = [block for block in blocks if isinstance(block, Block)]
     info = next(block for block in found if block.family == metrics.INFO)
     site, project, asset_type, asset_id, asset_name, owner, connection, source = info.labels.columns
-    promised = {
-        block.labels.columns[-1][0]: block for block in found if block.family == metrics.SLA and len(block.labels)
-    }
+    sla = {block.labels.columns[-1][0]: block for block in found if block.family == metrics.SLA and len(block.labels)}
     size = len(asset_id)
     table = AssetTable(
         Texts.of(site),
@@ -181,8 +178,8 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         Texts.of(connection),
         Texts.of(source),
         _numbers(_one(found, metrics.LAST_REFRESH), size),
-        _numbers(promised.get("warning"), size),
-        _numbers(promised.get("critical"), size),
+        _numbers(sla.get("warning"), size),
+        _numbers(sla.get("critical"), size),
         _numbers(_one(found, metrics.NEXT_REFRESH), size),
         _numbers(_one(found, metrics.INTERVAL), size),
         _numbers(_one(found, metrics.FAILURES), size),
@@ -190,7 +187,7 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         rows.column("uses"),
         downstream(rows),
     )
-    _ = table.places, table.by_name, table.live, table.has_sla, table.unsure  # made here, not by the first who asks
+    _ = table.places, table.by_name, table.live, table.has_sla, table.unsure  # computed here, not by the first request
     return table
 
 

@@ -112,7 +112,7 @@ class TableWrite:
     def possibly_lost(self) -> int:
         """Upper bound of requests created and deleted between polls: by their ids, and by the server's statistics.
 
-        Ids that restarted say nothing; the statistics go on through a TRUNCATE. Nor do known rows: an interrupted read
+        Restarted ids prove nothing; the statistics go on through a TRUNCATE. Nor do known rows: an interrupted read
         has left them, or they were put back.
         """
         by_ids, accounted = self.plan.possibly_lost, self._accounted

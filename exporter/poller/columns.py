@@ -33,13 +33,13 @@ def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str,
 
 def kept_names(columns: Iterable[str]) -> Mapping[str, str]:
     """Return the name of each column in the history, which has reserved names and ignores case."""
-    taken = set(_RESERVED)
+    used = set(_RESERVED)
     kept = {}
     for name in sorted(columns, key=lambda name: name not in REQUEST_COLUMNS):
         kept[name] = name
-        while kept[name].lower() in taken:
+        while kept[name].lower() in used:
             kept[name] += "_"
-        taken.add(kept[name].lower())
+        used.add(kept[name].lower())
     return kept
 
 

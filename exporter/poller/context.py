@@ -30,7 +30,7 @@ class PollContext:
     collectors: Mapping[str, Collector]
     store: StateStore
     clock: Callable[[], float]
-    promises: SlaLookup = no_sla
+    sla: SlaLookup = no_sla
     merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
     answers: PageAnswers = field(default_factory=PageAnswers)
@@ -56,7 +56,7 @@ def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
     for key, merged in context.merged_states.items():
         to_audit, rows = context.state(key).audit, merged.rows(now)
         if to_audit is not None and rows is not None:
-            writer.audit(to_audit(rows, context.promises, now))
+            writer.audit(to_audit(rows, context.sla, now))
 
 
 def _archive_status(history: History) -> ArchiveStatus:

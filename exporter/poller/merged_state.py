@@ -28,12 +28,12 @@ class Part:
 class MergedState:
     """One state of several sources. Pollers set parts from threads of their own; the renderer reads blocks."""
 
-    def __init__(self, state: State, promises: SlaLookup, grace_seconds: float) -> None:
+    def __init__(self, state: State, sla: SlaLookup, grace_seconds: float) -> None:
         self._state = state
         self._lock = threading.Lock()
         self._parts: dict[tuple[str, str], Part] = {}
         self._learned: dict[str, pa.Table] = {}
-        self._context = Context({}, promises, dues=Dues(grace_seconds))
+        self._context = Context({}, sla, dues=Dues(grace_seconds))
         self._merged: tuple[Part, ...] = ()
         self._rows: pa.Table | None = None
         self._blocks: Sequence[AnyBlock] = ()
@@ -62,11 +62,11 @@ class MergedState:
         with self._lock:
             self._parts = {key: part for key, part in self._parts.items() if key[0] != source}
 
-    def set_sla(self, promises: SlaLookup, grace_seconds: float) -> None:
+    def set_sla(self, sla: SlaLookup, grace_seconds: float) -> None:
         """Replace the SLAs, as a reload does; they are published with the next part."""
         with self._lock:
             self._context.dues.grace_seconds = grace_seconds
-            self._context = replace(self._context, promises=promises)
+            self._context = replace(self._context, sla=sla)
 
     def at(self, now: float) -> Sequence[AnyBlock]:
         """Return the blocks to publish at an instant."""
@@ -103,11 +103,11 @@ class MergedState:
 
 
 def merged_states(
-    collectors: Mapping[str, Collector], promises: SlaLookup, grace_seconds: float = HOUR
+    collectors: Mapping[str, Collector], sla: SlaLookup, grace_seconds: float = HOUR
 ) -> dict[StateKey, MergedState]:
     """Return a merged state for each state that has more than one source."""
     return {
-        (name, index): MergedState(state, promises, grace_seconds)
+        (name, index): MergedState(state, sla, grace_seconds)
         for name, collector in collectors.items()
         for index, state in enumerate(collector.states)
         if state.rest

@@ -75,7 +75,7 @@ def plan(
     """Choose how to read a table."""
     if position is None or position.horizon is None:
         return Plan("full")
-    # A signal that an older agent did not store says nothing.
+    # A signal that an older agent did not store is ignored.
     changed = [name for name, value in asdict(snapshot.identity).items() if position.identity.get(name, value) != value]
     went_back = snapshot.xmax < position.xmax
     incidents = [

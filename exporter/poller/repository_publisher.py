@@ -146,7 +146,7 @@ class RepositoryPublisher:
                     merged.learn(SOURCE, learned.get(key), now)
                     continue
                 state = self._context.state(key)
-                blocks = state.expose(rows, Context(ids.sites, self._context.promises, learned.get(key)))
+                blocks = state.expose(rows, Context(ids.sites, self._context.sla, learned.get(key)))
                 lifetime = self._lifetime(state.every, now)
                 self._store.set_state(f"{key[0]}/{key[1]}", TimedBlocks(tuple(blocks), now, lifetime))
 

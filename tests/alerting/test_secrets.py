@@ -81,7 +81,7 @@ def test_no_secret_is_seen(
             except NotificationFailed as error:
                 said += [str(error), repr(error), repr(error.__cause__)]
         assert stranger.asked[0].headers["authorization"].split()[1] in (TOKEN, PAIR)
-    said += [repr(login), repr(alertmanager), repr(alertmanager._proof())]
+    said += [repr(login), repr(alertmanager), repr(alertmanager._credentials())]
     said += [record.getMessage() + str(record.exc_text) for record in caplog.records]
     text = "\n".join([*said, *capsys.readouterr()])
     for secret in (PASSWORD, TOKEN, PAIR, "canary-of"):

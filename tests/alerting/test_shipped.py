@@ -31,8 +31,8 @@ OF_PROMETHEUS = {
 }
 THRESHOLDS = {
     "refresh_failures": conditions.REFRESH_FAILURES,
-    "habit_intervals": conditions.HABIT_INTERVALS,
-    "habit_least_seconds": conditions.HABIT_LEAST_SECONDS,
+    "habit_intervals": conditions.USUAL_INTERVALS,
+    "habit_least_seconds": conditions.USUAL_LEAST_SECONDS,
     "collision_count": conditions.COLLISION_COUNT,
     "file_busy_count": conditions.FILE_BUSY_COUNT,
     "freshness_source_seconds": conditions.FRESHNESS_SOURCE_SECONDS,

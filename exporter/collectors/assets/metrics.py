@@ -121,7 +121,7 @@ def _dues(rows: "pa.Table", announced: Instants, refreshed: Instants, context: C
 
 def _sla(rows: "pa.Table", labels: Labels, context: Context) -> Iterable[Block]:
     """Return the SLA of every asset that is not live: for each severity the assets that have one."""
-    tiers = sla_hours(rows, labels.columns[0], context.promises)
+    tiers = sla_hours(rows, labels.columns[0], context.sla)
     for position, severity in enumerate(SEVERITIES):
         hours = [pair[position] for pair in tiers]
         yield Block(SLA, labels.extended(("severity",), [[severity] * len(hours)]), hours)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 Tiers = tuple[float | None, float | None]
 
 
-def sla_hours(rows: "pa.Table", sites: Iterable[str], promises: SlaLookup) -> Sequence[Tiers]:
+def sla_hours(rows: "pa.Table", sites: Iterable[str], sla: SlaLookup) -> Sequence[Tiers]:
     """Return the hours of warning and critical of each asset; a live one has no SLA."""
     live = [connection == "live" for connection in texts(rows, "connection")]
     matched = _fields(rows, sites)
-    return [(None, None) if skipped else promises(asset) for skipped, asset in zip(live, matched, strict=True)]
+    return [(None, None) if skipped else sla(asset) for skipped, asset in zip(live, matched, strict=True)]
 
 
 def _fields(rows: "pa.Table", sites: Iterable[str]) -> Iterator[dict[str, str | list[str]]]:
