@@ -304,7 +304,7 @@ def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str) -> Non
         (["--format=xml", "--table=freshness_audit", "--output=x"], "'xml' is not one of 'csv', 'delta', 'parquet'"),
         (["--format=delta", "--table=audits", "--output=x"], "'audits' is not one of 'http_requests', 'usage'"),
         (["--format=delta", "--table=freshness_audit"], "Missing option '--output'"),
-        (["--format=csv", "--table=usage", "--output=x", "--since=yesterday"], "'yesterday' does not match the format"),
+        (["--format=csv", "--table=usage", "--output=x", "--since=yesterday"], "must be an instant such as 2025-01-01"),
     ],
 )
 def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:

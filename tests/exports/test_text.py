@@ -353,10 +353,10 @@ def test_an_object_store_has_no_text(past: Past) -> None:
         (['--delimiter="'], "is one character"),
         (["--delimiter="], "is one character"),
         (["--until=2025-01-01"], "--until"),
-        (["--table=counters"], "the files of --format=text are"),
+        (["--table=counters"], "the files of the format text are"),
         (["--format=csv", "--table=logins", "--delimiter=;"], "--delimiter: only"),
-        (["--format=csv", "--table=Extracts_To_Workbooks"], "only --format=text knows it"),
-        (["--format=csv"], "--table is missing"),
+        (["--format=csv", "--table=Extracts_To_Workbooks"], "only the format text knows it"),
+        (["--format=csv"], "--table: is missing"),
     ],
     ids=lambda value: ascii(value) if isinstance(value, list) else "",
 )

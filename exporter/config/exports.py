@@ -1,0 +1,113 @@
+"""What the agent itself exports, where to, and how often: by the same names as the flags of ``history export``."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from exporter.config import schema, values
+from exporter.config.sections import Section
+from exporter.exports import FORMATS, TABLES, TEXT_FILES, arguments
+from exporter.texts import safe_uri
+from exporter.units import parse_instant
+
+PUBLISHED_FORMAT = "hyper"
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"must be one of {', '.join(FORMATS)}")
+    return name
+
+
+Format = Annotated[values.Text, AfterValidator(_known_format)]
+Outputs = Annotated[tuple[values.Text, ...], values.from_list(), Field(min_length=1), AfterValidator(values.each_once)]
+Instant = Annotated[datetime, values.from_text(parse_instant)]
+Timezone = Annotated[str, values.from_text(arguments.parse_timezone)]
+Delimiter = Annotated[str, values.from_text(arguments.parse_delimiter)]
+
+
+class Publish(Section):
+    """The data source that a ``.hyper`` file is published as, at ``rest.url``, with a token of its own."""
+
+    site: values.Text = "default"
+    project: values.Text
+    name: values.Text
+    token_name: values.Text
+    token_value: values.SecretText | None = None
+    token_value_file: values.SecretFile | None = Field(default=None, validate_default=True)
+
+    _no_twin = field_validator("token_value_file")(values.no_twin)
+    _one_twin = field_validator("token_value_file")(values.one_twin)
+
+    def read_token_value(self) -> str | None:
+        """Return the token as it is now."""
+        return values.read_secret(self.token_value, self.token_value_file, "exports[].publish.token_value_file")
+
+
+class Export(Section):
+    """One table, or every file of the format text, to one output or several."""
+
+    format: Format
+    table: values.Text | None = Field(default=None, validate_default=True)
+    output: Outputs
+    every: values.Interval
+    since: Instant | None = None
+    timezone: Timezone | None = None
+    delimiter: Delimiter | None = None
+    publish: Publish | None = None
+
+    @field_validator("table")
+    @classmethod
+    def _table_of_format(cls, table: str | None, info: ValidationInfo) -> str | None:
+        if "format" in info.data:
+            try:
+                arguments.check_table(info.data["format"], table)
+            except ValueError as error:
+                meant = "" if table in TEXT_FILES else schema.suggestion(table or "", TABLES)
+                raise ValueError(f"{error}{meant}") from None
+        return table
+
+    @field_validator("output")
+    @classmethod
+    def _output_of_format(cls, output: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for target in output:
+            arguments.check_target(info.data.get("format", ""), target)
+        return output
+
+    @field_validator("since")
+    @classmethod
+    def _since_of_table(cls, since: datetime | None, info: ValidationInfo) -> datetime | None:
+        table = TABLES.get(info.data.get("table") or "")
+        if table is not None and table.at is None:
+            raise ValueError("bounds nothing: the table has no time")
+        return since
+
+    @field_validator("timezone", "delimiter", "publish")
+    @classmethod
+    def _for_format(cls, value: object, info: ValidationInfo) -> object:
+        wanted = PUBLISHED_FORMAT if info.field_name == "publish" else "text"
+        if value is not None and info.data.get("format", wanted) != wanted:
+            raise ValueError(f"is for the format {wanted} alone")
+        return value
+
+    @property
+    def names(self) -> tuple[tuple[str, str, str], ...]:
+        """Each table, with the format and the output, as the metrics name them: without credentials."""
+        tables = arguments.tables_of(self.format, self.table)
+        return tuple((table, self.format, safe_uri(target)) for target in self.output for table in tables)
+
+
+def _each_table_once(exports: tuple[Export, ...]) -> tuple[Export, ...]:
+    """Refuse two exports of one table to one output: the two would have the same series."""
+    first: dict[tuple[str, str, str], int] = {}
+    for index, export in enumerate(exports):
+        for name in export.names:
+            if first.setdefault(name, index) != index:
+                raise ValueError(
+                    f"write the same table to the same output, in places {first[name]} and {index} (from 0)"
+                )
+    return exports
+
+
+Exports = Annotated[tuple[Export, ...], AfterValidator(_each_table_once)]
