@@ -24,13 +24,20 @@ FILE_BUSY_COUNT = 3
 FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
 CERTIFICATE_SECONDS = 604_800
+EXPORT_SECONDS = 3600
 PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
 CLOCK_AHEAD_SECONDS = 3600
 """A reading that seems to be further ahead was dated by a clock that was wrong."""
 
 SUFFERED = ("file_unwritable", "file_replaced", "file_damaged", "log_quarantined")
-COUNTED = (families.REST_COLLISIONS, families.POSSIBLY_LOST, families.INCIDENTS, families.NOTIFICATIONS_FAILED)
+COUNTED = (
+    families.REST_COLLISIONS,
+    families.POSSIBLY_LOST,
+    families.INCIDENTS,
+    families.NOTIFICATIONS_FAILED,
+    families.EXPORT_FAILURES,
+)
 """The counters whose growth is asked for."""
 
 Find = Callable[[View], Found]
@@ -91,6 +98,13 @@ def certificate_expiring(view: View) -> Found:
 def notifications_failing(view: View) -> Found:
     """Find Alertmanagers that did not take what they were told."""
     return _grown(view, families.NOTIFICATIONS_FAILED, 0, span=QUARTER_HOUR)
+
+
+def export_failing(view: View) -> Found:
+    """Find exports that fail, and have not succeeded for an hour."""
+    succeeded = {pairs: view.now - at for pairs, at in view.samples(families.EXPORT_LAST_SUCCESS)}
+    failing = _grown(view, families.EXPORT_FAILURES, 0).holding
+    return Found({pairs: count for pairs, count in failing.items() if succeeded.get(pairs, np.inf) >= EXPORT_SECONDS})
 
 
 def stale_critical(view: View) -> Found:

@@ -173,6 +173,16 @@ RULES: Sequence[Rule] = (
         "{count} times within a quarter of an hour it did not take an alert: it is down, refuses the password or"
         " the token, or takes a certificate or a label for wrong. The log of the exporter has the reason.",
     ),
+    Rule(
+        "TableauExportFailing",
+        "warning",
+        15 * MINUTE,
+        conditions.export_failing,
+        "The export of {table} to {destination} fails.",
+        "{count} attempts to write {format} failed within an hour, and none succeeded: the destination does not answer"
+        " or cannot be written, its credentials have expired, or the history cannot be read. The agent tries again;"
+        " nothing is lost. Its status page has the reason.",
+    ),
     Rule("TableauAssetStale", "critical", 5 * MINUTE, conditions.stale_critical, *_STALE, keep_seconds=5 * MINUTE),
     Rule("TableauAssetStale", "warning", 5 * MINUTE, conditions.stale_warning, *_STALE, keep_seconds=5 * MINUTE),
     _asset(

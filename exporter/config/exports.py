@@ -92,6 +92,12 @@ class Export(Section):
         return value
 
     @property
+    def form(self) -> dict[str, str]:
+        """How values are written, as far as that is configured."""
+        form = {"timezone": self.timezone, "delimiter": self.delimiter}
+        return {name: value for name, value in form.items() if value is not None}
+
+    @property
     def names(self) -> tuple[tuple[str, str, str], ...]:
         """Each table, with the format and the output, as the metrics name them: without credentials."""
         tables = arguments.tables_of(self.format, self.table)

@@ -20,6 +20,7 @@ from exporter.progress import Progress
 from exporter.status import (
     ArchiveStatus,
     CollectorStatus,
+    ExportStatus,
     FiringAlert,
     FreshnessSource,
     PollStatus,
@@ -83,6 +84,7 @@ class Board:
         self._recalled: dict[tuple[str, str], Recalled] = {}
         self._use: Use | None = None
         self._firing: tuple[FiringAlert, ...] | None = None
+        self._exports: tuple[ExportStatus, ...] = ()
         self._reload = Reload(started_at)
         self._started_at = started_at
         self._version = version
@@ -196,6 +198,11 @@ class Board:
         with self._lock:
             return self._firing
 
+    def pin_exports(self, exports: Sequence[ExportStatus]) -> None:
+        """Replace the status of the agent's own exports."""
+        with self._lock:
+            self._exports = tuple(exports)
+
     def pin_poll(self, poll: PollStatus) -> None:
         """Add to the list of the last polls."""
         with self._lock:
@@ -235,6 +242,7 @@ class Board:
                 self._reload.error,
                 _freshness_sources(self._states, now),
                 next(iter(self._history_errors.values()), None),
+                self._exports,
             )
 
     def blocks(self, now: float) -> Iterator[AnyBlock]:
@@ -245,7 +253,7 @@ class Board:
                 _of_all_sources(self._collectors.values()),
                 dict(self._missing),
             )
-            states, archive, reload = dict(self._states), self._archive, self._reload
+            states, archive, reload, exports = dict(self._states), self._archive, self._reload, self._exports
         shown, faults = _shown(states, now)
         self._say(faults)
         yield self._build
@@ -254,6 +262,7 @@ class Board:
         yield from _collector_blocks(tuple(_unshown(status, faults) for status in collectors), missing)
         yield single(families.RELOAD_SUCCESSFUL, int(reload.error is None))
         yield single(families.RELOAD_TIMESTAMP, reload.loaded_at)
+        yield from _export_blocks(exports)
         yield from archive
         yield from shown
 
@@ -346,6 +355,15 @@ def _collector_blocks(collectors: Sequence[CollectorStatus], missing: dict[str, 
     if lacking:
         names, columns = zip(*lacking, strict=True)
         yield Block(families.COLLECTOR_MISSING, Labels(("collector", "column"), (names, columns)), [1] * len(lacking))
+
+
+def _export_blocks(exports: Sequence[ExportStatus]) -> Iterator[Block]:
+    if exports:
+        names = [[getattr(status, label) for status in exports] for label in families.EXPORT_ROWS.labels]
+        labels = Labels(families.EXPORT_ROWS.labels, names)
+        yield Block(families.EXPORT_LAST_SUCCESS, labels, [status.succeeded_at for status in exports])
+        yield Block(families.EXPORT_ROWS, labels, [status.rows for status in exports])
+        yield Block(families.EXPORT_FAILURES, labels, [status.failures for status in exports])
 
 
 def _by(family: Family, label: str, values: dict[str, float | int | None]) -> Block:

@@ -1,0 +1,139 @@
+"""An export in its own process: what it does, how it ends, and that nothing of it is left."""
+
+import threading
+import time
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from exporter import export_process
+from exporter.child_process import spawn
+from exporter.export_process import Order, Result, Stopped, run
+from exporter.exports import DAILY_TEXT_FILES
+from tests.history.past import Past
+
+RUNNING = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of two days."""
+    path = tmp_path_factory.mktemp("history") / "history.duckdb"
+    Past(path).live(2)
+    return path
+
+
+@pytest.fixture
+def order(history: Path, tmp_path: Path) -> Order:
+    """The requests of a history, to a folder."""
+    return Order(str(history), "64MB", 1, "parquet", "http_requests", str(tmp_path))
+
+
+def of(order: Order, **changes: object) -> Order:
+    """Return an order with some changes."""
+    return Order(**{**vars(order), **changes})
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that is exported to by processes in which something goes wrong."""
+    monkeypatch.setattr(export_process, "_MODULE", "tests.odd_exports")
+    return tmp_path
+
+
+def test_an_export_is_that_of_the_command(order: Order) -> None:
+    """What is new is written, with the number of its rows; a second export of the same writes nothing."""
+    (first,) = run(order, RUNNING)
+    (second,) = run(order, RUNNING)
+    count = ds.dataset(order.target, partitioning="hive", exclude_invalid_files=True).count_rows()
+    assert (first.ok, first.table, first.rows, second.rows) == (True, "http_requests", count, 0)
+    assert count > 0
+    assert "rows appended to" in first.message
+
+
+def test_every_file_of_text_has_a_result(order: Order, tmp_path: Path) -> None:
+    """Also those that the history lacks something for; bounds and form reach the export as they are configured."""
+    form = {"delimiter": ";", "timezone": "Asia/Kolkata"}
+    text = of(order, format="text", table=None, since="2999-01-01T00:00:00", form=form)
+    found = {result.table: result for result in run(text, RUNNING)}
+    assert set(found) == set(DAILY_TEXT_FILES)
+    assert (found["http_requests"].ok, found["http_requests"].rows) == (True, 0)
+    assert (tmp_path / "http_requests.txt").read_text().count(";") > 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"history": "/nowhere/history.duckdb"}, "/nowhere/history.duckdb: no such file; look at history.path"),
+        ({"target": "s3://me:hunter2@lake/x"}, "credentials come from the environment variables"),
+    ],
+)
+def test_a_fault_is_a_result(order: Order, changes: dict[str, object], reason: str) -> None:
+    """In one line, without a secret."""
+    (result,) = run(of(order, **changes), RUNNING)
+    assert not result.ok
+    assert reason in result.message
+    assert "\n" not in result.message
+    assert "hunter2" not in result.message
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("dies", "the process of the export ended by SIGKILL: most likely for want of memory"),
+        ("stumbles", "unexpected error (bug): ZeroDivisionError in export_from, line "),
+    ],
+)
+def test_an_odd_end_is_a_failure(order: Order, odd: Path, table: str, message: str) -> None:
+    """Of this export alone; what an exception quotes is shown without credentials."""
+    (result,) = run(of(order, table=table, target=str(odd)), RUNNING)
+    assert (result.ok, result.table, result.rows) == (False, None, 0)
+    assert result.message.startswith(message)
+    assert "hunter2" not in result.message
+
+
+def test_a_hanging_export_is_ended(order: Order, odd: Path) -> None:
+    """It keeps the others from their turn no longer than a lock is heeded."""
+    (result,) = run(of(order, table="hangs", target=str(odd)), RUNNING, stuck_seconds=0.5)
+    assert result == Result(ok=False, message="made no progress for 500 ms, and was ended")
+
+
+def test_a_stop_ends_an_export_in_order(order: Order, odd: Path) -> None:
+    """The agent waits for what was taken to be given back."""
+    stopped = threading.Event()
+
+    def stop() -> None:
+        while not (odd / "begun").exists():
+            time.sleep(0.01)
+        stopped.set()
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(Stopped):
+        list(run(of(order, table="hangs", target=str(odd)), stopped))
+    assert (odd / "released").exists()
+
+
+def test_an_export_ends_with_its_agent(order: Order, odd: Path) -> None:
+    """However the agent ended: the pipe between the two is closed then."""
+    with spawn("tests.odd_exports", vars(of(order, table="hangs", target=str(odd)))) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"{}\n"
+        while not (odd / "begun").exists():
+            time.sleep(0.01)
+        process.stdin.close()
+        assert process.wait(60) == 1
+    assert (odd / "released").exists()
+
+
+def test_the_environment_of_an_export(order: Order, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the variables of the object stores, and none of the agent's configuration: they hold secrets."""
+    monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__PASSWORD", "hunter2")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION"):
+        monkeypatch.setenv(name, "x")
+    (result,) = run(of(order, table="environment", target=str(odd)), RUNNING)
+    shown = set(result.message.split())
+    assert shown >= {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
+    assert not [name for name in shown if name.startswith("TABLEAU")]
+    assert result.rows == 3
