@@ -23,7 +23,7 @@ from exporter.texts import safe_uri
 
 log = structlog.get_logger()
 
-# A failed export is tried again after a minute at first, later after some four: pause() says how.
+# A failed export is tried again after a minute or two, later after up to four: pause() says how.
 RETRY_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 

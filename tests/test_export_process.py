@@ -1,5 +1,6 @@
 """An export in its own process: what it does, how it ends, and that nothing of it is left."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -99,19 +100,33 @@ def test_a_hanging_export_is_ended(order: Order, odd: Path) -> None:
     assert result == Result(ok=False, message="made no progress for 500 ms, and was ended")
 
 
-def test_a_stop_ends_an_export_in_order(order: Order, odd: Path) -> None:
-    """The agent waits for what was taken to be given back."""
+def stopped_at_work(order: Order, folder: Path) -> None:
+    """Stop an export as soon as it has begun."""
     stopped = threading.Event()
 
     def stop() -> None:
-        while not (odd / "begun").exists():
+        while not (folder / "begun").exists():
             time.sleep(0.01)
         stopped.set()
 
     threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(Stopped):
-        list(run(of(order, table="hangs", target=str(odd)), stopped))
+        list(run(order, stopped))
+
+
+def test_a_stop_ends_an_export_in_order(order: Order, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent waits for what was taken to be given back."""
+    monkeypatch.setattr(export_process, "GRACE_SECONDS", 60.0)
+    stopped_at_work(of(order, table="hangs", target=str(odd)), odd)
     assert (odd / "released").exists()
+
+
+def test_a_stop_kills_an_export_that_does_not_heed_it(order: Order, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that waits for a store without an end hears no signal."""
+    monkeypatch.setattr(export_process, "GRACE_SECONDS", 0.1)
+    stopped_at_work(of(order, table="is deaf", target=str(odd)), odd)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((odd / "begun").read_text()), 0)
 
 
 def test_an_export_ends_with_its_agent(order: Order, odd: Path) -> None:

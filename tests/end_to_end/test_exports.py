@@ -80,3 +80,4 @@ def test_an_agent_exports_while_it_polls(changing: Simulation, living: Living, a
     assert agent.stop() == 0
     assert ids(parquet) == archived
     assert ids(csv) == archived
+    assert [path.stat().st_mode & 0o777 for path in (share, share / "http_requests.csv")] == [0o750, 0o640]
