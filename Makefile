@@ -97,7 +97,7 @@ LIKE_DEV = --constraints requirements/dev.txt
 
 lock: | $(VENV)/pyvenv.cfg
 	@test -x $(BIN)/uv || $(PIP_INSTALL) -r requirements/dev.txt
-	$(LOCK) pyproject.toml --extra demo --extra delta --extra hyper --group build --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra demo --extra delta --group build --group dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt

@@ -405,7 +405,15 @@ def test_killed_at_random(past: Past) -> None:
 
 def run(past: Past, step: int) -> int:
     """Export in a process that is killed at a step; return how it ended."""
-    command = [sys.executable, "-m", "tests.exports.killed", str(past.file.path), str(Path("out").resolve()), str(step)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.exports.killed",
+        "text",
+        str(past.file.path),
+        str(Path("out").resolve()),
+        str(step),
+    ]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
