@@ -206,6 +206,11 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
 @instant_option("--until", "Leave out what is of that instant or later; nothing can be appended to this export.")
 @click.option("--rewrite", is_flag=True, help="Begin each output anew.")
 @click.option(
+    "--publish",
+    is_flag=True,
+    help="Of hyper: publish the first output's file too, as exports[].publish of the table says.",
+)
+@click.option(
     "--timezone",
     metavar="ZONE",
     callback=zone_of,
@@ -223,6 +228,7 @@ def export(
     until: datetime | None,
     *,
     rewrite: bool,
+    publish: bool,
     **form: str | None,
 ) -> int:
     """Bring files, or a table elsewhere, up to date.
@@ -233,13 +239,18 @@ def export(
     run; every other table is replaced whole. What a store of objects asks for is taken from the environment:
     AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and their like.
     """
-    from exporter import upkeep
+    from exporter import publishing, upkeep
 
     given = {name: value for name, value in form.items() if value is not None}
     _check_text(format_, table, given, until)
+    if publish and format_ != "hyper":
+        raise click.UsageError("--publish: only the format hyper is published")
+    publication = publishing.configured(options(config_file), table or "", targets) if publish else None
     with progress_bar(f"exporting {table or format_}") as progress:
         request = upkeep.ExportRequest(format_, table, targets, since, until, rewrite, progress, given)
         found = list(upkeep.export(options(config_file), request))
+    if publication is not None and found[0].ok:
+        found.append(publishing.publish(publication))
     return show_findings(found)
 
 

@@ -7,6 +7,7 @@ from exporter.alerting import alertmanager
 from exporter.alerting.notifier import Manner
 from exporter.collector import Collector
 from exporter.config import Configuration
+from exporter.config.exports import Publish
 from exporter.config.sections import Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.limits import SeriesLimits
@@ -21,6 +22,7 @@ from exporter.web.access import Access, load_access
 # minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
+PUBLISHING_SECONDS = 600.0
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
@@ -64,6 +66,18 @@ def rest_login(settings: Rest) -> rest.Login:
         return rest.Token(settings.token_name or "", settings.read_token_value() or "")
 
     return rest.Login(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
+
+
+def publishing_login(settings: Rest, publish: Publish) -> rest.Login:
+    """Return how to reach the site that is published to, by a token for this alone: each serves one session."""
+
+    def credentials() -> rest.Token:
+        return rest.Token(publish.token_name, publish.read_token_value() or "")
+
+    # A file takes longer on its way than what a poll asks for.
+    seconds = max(settings.timeout, PUBLISHING_SECONDS)
+    setting = "exports[].publish.token_name"
+    return rest.Login(settings.url, (publish.site,), credentials, settings.ca_file, seconds, setting)
 
 
 def manner(configuration: Configuration) -> Manner:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from exporter.errors import OutputUnwritable
+from exporter.exports.stores import local_path
+from exporter.texts import safe_uri
 
 _REWRITE: Final = "--rewrite begins it anew"
 
@@ -323,6 +325,15 @@ def file_of(path: Path, table: str, suffix: str) -> Path:
         message = f"{path}: {error.strerror}; look at --output, and at the rights to write there"
         raise OutputUnwritable(message) from None
     return path / f"{table}{suffix}"
+
+
+def local_file(target: str, table: str, suffix: str) -> Path:
+    """Return the file that a target stands for, which must be a local one. Raises OutputUnwritable."""
+    path = local_path(target)
+    if path is None:
+        message = f"{safe_uri(target)}: a {suffix} file is written in a folder, not in an object store"
+        raise OutputUnwritable(message)
+    return file_of(path, table, suffix)
 
 
 @contextlib.contextmanager

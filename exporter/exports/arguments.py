@@ -13,6 +13,7 @@ S3 = frozenset({"s3", "s3a"})
 AZURE = frozenset({"az", "abfs", "abfss"})
 GOOGLE = frozenset({"gs", "gcs"})
 LOCAL_FORMATS = frozenset({"text", "hyper"})
+HYPER_SUFFIX = ".hyper"
 SCHEMES = "there are s3://, abfss://, az://, gs:// and file://"
 
 

@@ -25,12 +25,11 @@ from tableauhyperapi import (
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import ONE_OFF, Options, Rows
-from exporter.exports.appending import Renewal, file_of, refusals, renewing
+from exporter.exports.appending import Renewal, local_file, refusals, renewing
+from exporter.exports.arguments import HYPER_SUFFIX
 from exporter.exports.nested import json_texts
-from exporter.exports.stores import local_path
-from exporter.texts import one_line, safe_uri
+from exporter.texts import one_line
 
-SUFFIX = ".hyper"
 TABLE = TableName("Extract", "Extract")
 SETTINGS = {
     # Its log would be a file in the current folder.
@@ -57,7 +56,7 @@ _ROW_GROUP = 20_000
 
 def export(rows: Rows, target: str, options: Options) -> int:
     """Bring a file, or the file of the table in a folder, up to date. Raises OutputUnwritable."""
-    path = path_of(target, options.table)
+    path = local_file(target, options.table, HYPER_SUFFIX)
     layout = {"until": options.until.isoformat() if options.until else None}
     replaced = options.kind.order is None
     with renewing(path, options.history, layout, whole=replaced, rewrite=options.rewrite) as renewal:
@@ -76,15 +75,6 @@ def export(rows: Rows, target: str, options: Options) -> int:
             return 0
         renewal.commit(reached)
     return table.written
-
-
-def path_of(target: str, table: str) -> Path:
-    """Return the file that a target stands for. Raises OutputUnwritable."""
-    path = local_path(target)
-    if path is None:
-        message = f"{safe_uri(target)}: a .hyper file is written in a folder, not in an object store"
-        raise OutputUnwritable(message)
-    return file_of(path, table, SUFFIX)
 
 
 class _Table:

@@ -39,6 +39,8 @@ class Login:
     credentials: Callable[[], Token | ConnectedApp]
     ca_file: Path | None = None
     timeout: float = 60.0
+    setting: str = "rest.token_name"
+    """The key that names the token: what is to be looked at where Tableau refuses it."""
 
 
 def content_url(site: str) -> str:

@@ -40,7 +40,7 @@ from exporter.rest.wire import ANSWER_BYTES, TOO_MANY_REQUESTS, Bounds, Wire, tr
 # How long the end of the agent may wait for Tableau's good-bye.
 LEAVING_SECONDS = 5.0
 _SESSION_ENDED = "401002"
-_UNAUTHORIZED, _NOT_FOUND = 401, 404
+_UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 401, 404, 413
 
 # What any session may ask for, to find out whether it is alive: the endpoint and the element of its answer.
 _ALLOWED = (("sites/*", answers.shape("site")), ("workbooks", answers.shape("workbook")))
@@ -286,6 +286,10 @@ class Session:
             return told
         if status == TOO_MANY_REQUESTS:
             return SourceUnreachable(f"{self.place}: too many requests: asked again at the next poll")
+        if status == _TOO_LARGE:
+            return SourceRefused(
+                f"{self.place}: {_TOO_LARGE}: Tableau, or a proxy before it, takes no request so large"
+            )
         if self._refusals.endpoint == METADATA and status == _UNAUTHORIZED:
             return SessionLost(f"{self.place}: {_UNAUTHORIZED}: the Metadata API does not know the session")
         if self._refusals.endpoint == METADATA and status == _NOT_FOUND:
