@@ -18,9 +18,11 @@ from datetime import datetime
 from pathlib import Path
 from select import POLLIN, poll
 from types import FrameType
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
+from exporter import publishing
 from exporter.child_process import received, spawn
+from exporter.config.exports import Publish
 from exporter.errors import ExporterError
 from exporter.history.file import Limits
 from exporter.texts import one_line, safe_uris, span
@@ -51,6 +53,8 @@ class Order:
     target: str
     since: str | None = None
     form: Mapping[str, str] = field(default_factory=dict)
+    publication: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Where the file is published: ``publish``, the keys of the entry, and of ``rest`` the url, ca_file and timeout."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,23 @@ def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
         progress=lambda _done, _total: answer(),
         form=order.form,
     )
+    results = []
     for verdict in export_from(file, request):
         rows = verdict.rows if isinstance(verdict, Exported) else 0
-        yield Result(verdict.ok is not False, one_line(verdict.message), verdict.subject, rows)
+        results.append(Result(verdict.ok is not False, one_line(verdict.message), verdict.subject, rows))
+        yield results[-1]
+    if order.publication is not None and all(result.ok for result in results):
+        yield from _publish(order, order.publication, answer)
+
+
+def _publish(order: Order, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
+    """Publish the file that was exported; what became of it is of note where it failed."""
+    publish = Publish.model_validate(given["publish"])
+    ca_file = Path(given["ca_file"]) if given["ca_file"] else None
+    destination = publishing.destination_of(publish, given["url"], ca_file, given["timeout"])
+    verdict = publishing.publish(publishing.Publication(order.table or "", order.target, destination), answer)
+    if verdict.ok is False:
+        yield Result(ok=False, message=verdict.message, table=order.table)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

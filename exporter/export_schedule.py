@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
 from exporter import parts
 from exporter.config import Configuration
+from exporter.config.exports import Export
 from exporter.export_process import Order, Result, Stopped, run
 from exporter.exports.arguments import tables_of
 from exporter.poller.loop import pause
@@ -67,12 +69,23 @@ def jobs(configuration: Configuration) -> tuple[Job, ...]:
                 target,
                 export.since.isoformat() if export.since else None,
                 export.form,
+                # Once, however many outputs there are.
+                _publication(configuration, export) if target == export.output[0] else None,
             ),
             export.every,
         )
         for export in configuration.exports
         for target in export.output
     )
+
+
+def _publication(configuration: Configuration, export: Export) -> dict[str, Any] | None:
+    """Return where an export is published, in plain values."""
+    server = configuration.rest
+    if export.publish is None or server is None:
+        return None
+    ca_file = str(server.ca_file) if server.ca_file else None
+    return {"publish": export.publish.plain(), "url": server.url, "ca_file": ca_file, "timeout": server.timeout}
 
 
 @dataclass

@@ -68,16 +68,16 @@ def rest_login(settings: Rest) -> rest.Login:
     return rest.Login(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def publishing_login(settings: Rest, publish: Publish) -> rest.Login:
+def publishing_login(url: str, ca_file: Path | None, timeout: float, publish: Publish) -> rest.Login:
     """Return how to reach the site that is published to, by a token for this alone: each serves one session."""
 
     def credentials() -> rest.Token:
         return rest.Token(publish.token_name, publish.read_token_value() or "")
 
     # A file takes longer on its way than what a poll asks for.
-    seconds = max(settings.timeout, PUBLISHING_SECONDS)
+    seconds = max(timeout, PUBLISHING_SECONDS)
     setting = "exports[].publish.token_name"
-    return rest.Login(settings.url, (publish.site,), credentials, settings.ca_file, seconds, setting)
+    return rest.Login(url, (publish.site,), credentials, ca_file, seconds, setting)
 
 
 def manner(configuration: Configuration) -> Manner:

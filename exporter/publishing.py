@@ -1,10 +1,12 @@
 """Publishing what was exported, as the configuration says: a file of Hyper becomes a data source of Tableau."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from exporter import collectors, parts
 from exporter.config import RunOptions
+from exporter.config.exports import Publish
 from exporter.errors import ConfigurationError, Fault, OutputUnwritable, SourceError
 from exporter.exports.appending import local_file
 from exporter.exports.arguments import HYPER_SUFFIX
@@ -39,15 +41,21 @@ def configured(options: RunOptions, table: str, targets: Sequence[str]) -> Publi
         )
         raise ConfigurationError([Fault("exports", f"{problem}: --publish needs one")])
     publish = found[0].publish
-    login = parts.publishing_login(configuration.rest, publish)
-    return Publication(table, targets[0], rest.Destination(login, publish.project, publish.name))
+    settings = configuration.rest
+    destination = destination_of(publish, settings.url, settings.ca_file, settings.timeout)
+    return Publication(table, targets[0], destination)
 
 
-def publish(publication: Publication) -> Verdict:
-    """Publish a file, and return what became of it."""
+def destination_of(publish: Publish, url: str, ca_file: Path | None, timeout: float) -> rest.Destination:
+    """Return where an entry publishes, on the server of ``rest``."""
+    return rest.Destination(parts.publishing_login(url, ca_file, timeout, publish), publish.project, publish.name)
+
+
+def publish(publication: Publication, moved: Callable[[], None] = lambda: None) -> Verdict:
+    """Publish a file, and return what became of it; ``moved`` is called with each answer of the server."""
     try:
         file = local_file(publication.target, publication.table, HYPER_SUFFIX)
-        rest.publish(publication.destination, file)
+        rest.publish(publication.destination, file, moved)
     except (SourceError, OutputUnwritable) as error:
         return Verdict(ok=False, subject=publication.table, message=f"not published: {one_line(error)}")
     message = f"{file} published as {publication.destination}"

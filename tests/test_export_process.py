@@ -10,9 +10,13 @@ import pytest
 
 from exporter import export_process
 from exporter.child_process import spawn
+from exporter.demo.tableau.estate import Estate
+from exporter.demo.tableau.server import TableauServer
 from exporter.export_process import Order, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
+from tests.components import require
 from tests.history.past import Past
+from tests.rest.test_publishing import FACTS, TOKENS, VALUE
 
 RUNNING = threading.Event()
 
@@ -51,6 +55,31 @@ def test_an_export_is_that_of_the_command(order: Order) -> None:
     assert (first.ok, first.table, first.rows, second.rows) == (True, "http_requests", count, 0)
     assert count > 0
     assert "rows appended to" in first.message
+
+
+def test_a_file_is_published(order: Order, tmp_path: Path) -> None:
+    """As the entry says, by the token that the process reads by itself; what was refused is a failure of the table."""
+    require("hyperd")
+    token = tmp_path / "token"
+    token.write_text(VALUE + "\n")
+    publish = {"site": "default", "project": "Finance", "name": "Requests", "token_name": "publisher"}
+    with TableauServer(Estate.still(FACTS), tokens=TOKENS) as server:
+        publication = {
+            "publish": {**publish, "token_value_file": str(token)},
+            "url": server.url,
+            "ca_file": None,
+            "timeout": 20.0,
+        }
+        hyper = of(order, format="hyper", publication=publication)
+        (result,) = run(hyper, RUNNING)
+        assert result.ok, result
+        (found,) = server.rest.publishing.published.values()
+        assert found.content == (tmp_path / "http_requests.hyper").read_bytes()
+        server.traps.forbidden = {"publish"}
+        exported, refused = run(hyper, RUNNING)
+    assert (exported.ok, refused.ok, refused.table) == (True, False, "http_requests")
+    assert "not published: rest http://127.0.0.1:" in refused.message
+    assert VALUE not in repr((hyper, exported, refused))
 
 
 def test_every_file_of_text_has_a_result(order: Order, tmp_path: Path) -> None:

@@ -234,3 +234,31 @@ def test_each_output_is_a_job_of_its_own(tmp_path: Path) -> None:
     assert second == replace(first, order=replace(first.order, target="/b"))
     assert third == Job(Order("/data/h.duckdb", "64MB", 2, "delta", "usage", "s3://lake/usage"), HOUR)
     assert replace(third, order=replace(third.order, target="s3://me:x@lake/usage")).destination == "s3://lake/usage"
+
+
+def test_a_file_is_published_once(tmp_path: Path) -> None:
+    """Of several outputs the first; what the process is given has no other secret, and none of it is in its repr."""
+    path, ca_file = tmp_path / "tableau-exporter.yml", tmp_path / "ca.pem"
+    ca_file.touch()
+    path.write_text(
+        f"rest: {{url: 'https://tableau', token_name: a, token_value: agents, ca_file: {ca_file}, timeout: 20s}}\n"
+        "exports:\n"
+        "- {format: hyper, table: usage, output: [/a, /b], every: 1d,"
+        " publish: {project: Finance, name: Usage, token_name: p, token_value: publishers}}\n"
+    )
+    path.chmod(0o600)
+    first, second = jobs(load(path, {}, (), explicit=True))
+    assert first.order.publication == {
+        "publish": {
+            "site": "default",
+            "project": "Finance",
+            "name": "Usage",
+            "token_name": "p",
+            "token_value": "publishers",
+        },
+        "url": "https://tableau",
+        "ca_file": str(ca_file),
+        "timeout": 20.0,
+    }
+    assert second.order.publication is None
+    assert "publishers" not in repr(first)

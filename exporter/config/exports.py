@@ -40,6 +40,13 @@ class Publish(Section):
     _no_twin = field_validator("token_value_file")(values.no_twin)
     _one_twin = field_validator("token_value_file")(values.one_twin)
 
+    def plain(self) -> dict[str, str]:
+        """Return the keys of another process, which reads the file of the token by itself."""
+        kept = {name: getattr(self, name) for name in ("site", "project", "name", "token_name")}
+        if self.token_value is not None:
+            return {**kept, "token_value": self.token_value.get_secret_value()}
+        return {**kept, "token_value_file": str(self.token_value_file)}
+
     def read_token_value(self) -> str | None:
         """Return the token as it is now."""
         return values.read_secret(self.token_value, self.token_value_file, "exports[].publish.token_value_file")

@@ -27,12 +27,17 @@ class Destination:
         return f"{self.project}/{self.name} on the site {self.login.sites[0]}"
 
 
-def publish(destination: Destination, file: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+def publish(
+    destination: Destination,
+    file: Path,
+    moved: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Publish a file; a large one is uploaded in pieces, which count when the last call names them.
 
-    Raises SourceError.
+    ``moved`` is called with each answer. Raises SourceError.
     """
-    session = Session(destination.login, sleep=sleep)
+    session = Session(destination.login, sleep=sleep, moved=moved)
     try:
         session.begin()
         session.enter(destination.login.sites[0])
