@@ -153,6 +153,23 @@ NOTIFICATIONS_FAILED = _counter(
     "alertmanager",
 )
 NOTIFICATIONS_FIRING = _gauge("notifications_firing", "Firing alerts that the agent raises itself, every 15 seconds.")
+_OF_EXPORTS = ("table", "format", "destination")
+EXPORT_LAST_SUCCESS = _gauge(
+    "export_last_success_timestamp_seconds",
+    "When the agent last exported the table to the destination with success since it started, by the agent at every"
+    " export.",
+    *_OF_EXPORTS,
+)
+EXPORT_ROWS = _counter(
+    "export_rows_total",
+    "Rows written by the agent's successful exports since it started, by the agent at every export.",
+    *_OF_EXPORTS,
+)
+EXPORT_FAILURES = _counter(
+    "export_failures_total",
+    "Exports by the agent that failed since it started, each attempt, by the agent at every export.",
+    *_OF_EXPORTS,
+)
 SERIES_DROPPED = _counter(
     "series_dropped_total",
     "Series dropped from the exposition because of a limit or because they are invalid, at every rendering.",
@@ -191,5 +208,8 @@ FAMILIES = (
     NOTIFICATIONS_SENT,
     NOTIFICATIONS_FAILED,
     NOTIFICATIONS_FIRING,
+    EXPORT_LAST_SUCCESS,
+    EXPORT_ROWS,
+    EXPORT_FAILURES,
     SERIES_DROPPED,
 )

@@ -7,7 +7,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from exporter.alerting.evaluator import EvaluationOptions
 from exporter.config import Configuration, RunOptions
 from exporter.config.sections import Rest as RestSection
 from exporter.errors import ConfigurationError, Fault
+from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.state_store import CERTIFICATE, StateStore
 from exporter.freshness import sla_lookup
@@ -28,7 +29,7 @@ from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
 from exporter.poller.memory import release_memory
 from exporter.poller.merged_state import merged_states
 from exporter.poller.watchdog import Watchdog
-from exporter.status import Status
+from exporter.status import ExportStatus, Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
@@ -147,6 +148,8 @@ class Agent:
         self._page_maker = PageDataBuilder(self._standing.answers, self._store.firing, self._standing.assets_and_blocks)
         self._working = put_to_work(configuration, self._standing)
         self._promise(configuration)
+        self._exports = Exports(self._publish_exports)
+        self._exports.replace(jobs(configuration))
         self._watchdog = Watchdog(
             self._store.status.progress, parts.stuck_after(configuration), on_change=self._changed.set
         )
@@ -155,6 +158,7 @@ class Agent:
             threading.Thread(target=self._poll_forever, name="poller"),
             threading.Thread(target=self._poll_rest_forever, name="rest poller"),
             threading.Thread(target=self._notify_forever, name="notifier"),
+            threading.Thread(target=self._exports.run, args=(self._store.status.first_polls_done,), name="exports"),
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
         )
 
@@ -178,8 +182,9 @@ class Agent:
         threading.Thread(target=self._watchdog.run, args=(self._ended,), name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Finish the poll that runs, read exactly once more, close the file, and end."""
+        """Finish the poll that runs, read exactly once more, end the export that runs, close the file, and end."""
         self._stopping.set()
+        self._exports.stop()
         self._working.stop()
         self._changed.set()
         for thread in self._threads:
@@ -230,6 +235,7 @@ class Agent:
             self._watchdog.limits = parts.stuck_after(configuration)
             before, self._working = self._working, working
             self._promise(configuration)
+            self._exports.replace(jobs(configuration))
             before.stop()
             if _asked(old.rest) != _asked(configuration.rest):
                 for merged in self._merged_states.values():
@@ -259,6 +265,10 @@ class Agent:
         faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
         if faults:
             raise ConfigurationError(faults)
+
+    def _publish_exports(self, exports: Sequence[ExportStatus]) -> None:
+        self._store.status.set_exports(exports)
+        self._changed.set()
 
     def _promise(self, configuration: Configuration) -> None:
         """Have the assets that are shown already judged by these promises."""

@@ -147,7 +147,7 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
 def check(config_file: Path, *, send_test_alert: bool) -> int:
     """Look for everything that keeps the agent from working.
 
-    That is the configuration, the sources, rights, the Alertmanagers and the history file.
+    That is the configuration, the sources, rights, the Alertmanagers, the history file and the exports.
     """
     from exporter import doctor
 

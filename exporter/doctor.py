@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from exporter import collectors, parts
+from exporter import collectors, exports, parts
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
@@ -17,6 +17,8 @@ from exporter.config import Configuration, RunOptions
 from exporter.config.sections import SYSTEM_CERTIFICATES
 from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
+from exporter.export_schedule import Job, jobs
+from exporter.exports.stores import local_path
 from exporter.history.file import FREE_BYTES_NEEDED, is_database
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.repository.client import Repository
@@ -37,7 +39,7 @@ class Finding:
 
 
 def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path = MOUNTINFO) -> Iterator[Finding]:
-    """Look at the configuration, the sources, the Alertmanagers and the history file; nothing is changed.
+    """Look at the configuration, the sources, the Alertmanagers, the history file and the exports; nothing is changed.
 
     On request each Alertmanager is sent a test alert.
     """
@@ -60,6 +62,8 @@ def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path
         yield from _rest(configuration.rest)
     yield from _alertmanagers(configuration, send_test_alert=send_test_alert)
     yield from _history(configuration.history.path, mountinfo)
+    for job in jobs(configuration):
+        yield _export(job)
 
 
 def file_faults(configuration: Configuration) -> list[Fault]:
@@ -222,6 +226,22 @@ def _find(session: Session, events: Events) -> str | None:
     for relation in events.reads:
         catalog.resolve(relation)
     return None
+
+
+def _export(job: Job) -> Finding:
+    """Load the library of a format, and look at a local output; an object store is not asked."""
+    subject = f"export {job.order.format} of {', '.join(job.tables)} to {job.destination}"
+    try:
+        exports.load(job.order.format)
+        path = local_path(job.order.target)
+    except ExporterError as error:
+        return Finding(ok=False, subject=subject, message=str(error))
+    if path is None:
+        return Finding(ok=True, subject=subject, message="its library is installed; the store itself is not asked")
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        return Finding(ok=False, subject=subject, message=f"{there}: not writable for this user; change its owner")
+    return Finding(ok=True, subject=subject, message=f"{there}: is writable")
 
 
 def _no_history(path: Path) -> str | None:

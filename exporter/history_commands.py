@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from exporter.exports import FORMATS, TABLES, TEXT_FILES
+from exporter.exports.arguments import check_table, parse_delimiter, parse_timezone
 from exporter.terminal import Command, Once, config_file_option, options, progress_bar, seconds_of, show_findings
-from exporter.units import parse_duration
+from exporter.units import parse_duration, parse_instant
 
 if TYPE_CHECKING:
     from exporter.imports.zones import Zone
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # The agent waits ten seconds for a file that another process has open, and then counts file_busy.
 QUERY_SECONDS = "8s"
 QUERY_ROWS = 100_000
-INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
+
+Parsed = TypeVar("Parsed")
 
 
 @click.group()
@@ -28,12 +29,17 @@ def history() -> None:
     """Look after the history file: each of these may be run beside the agent."""
 
 
-def instant_of(_ctx: click.Context, _param: click.Parameter, value: datetime | None) -> datetime | None:
-    """Take an instant as UTC unless it says otherwise."""
+def instant_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
+    """Read an instant."""
+    return None if text is None else parsed(parse_instant, text)
+
+
+def parsed(parse: Callable[[str], Parsed], text: str) -> Parsed:
+    """Read the text of a flag with a parser that raises ValueError."""
     try:
-        return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
-    except OverflowError:
-        raise click.BadParameter("is beyond the years 1 to 9999 in UTC") from None
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def time_limit_of(ctx: click.Context, param: click.Parameter, text: str) -> float:
@@ -46,7 +52,7 @@ def time_limit_of(ctx: click.Context, param: click.Parameter, text: str) -> floa
 
 def instant_option(flag: str, meaning: str) -> Callable[[Command], Command]:
     """Add a flag that takes an instant, in UTC unless it says otherwise."""
-    return click.option(flag, metavar="INSTANT", type=click.DateTime(INSTANTS), callback=instant_of, help=meaning)
+    return click.option(flag, metavar="INSTANT", callback=instant_of, help=meaning)
 
 
 @history.command(cls=Once)
@@ -158,31 +164,25 @@ def prune(config_file: Path, older_than: float | None, before: datetime | None, 
 
 
 def zone_of(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Take the name of a time zone that is known here."""
-    try:
-        return value if value is None else ZoneInfo(value).key
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise click.BadParameter(f"{value!r} is no time zone of the IANA database, such as Europe/Berlin") from None
+    """Read the name of a time zone."""
+    return None if value is None else parsed(parse_timezone, value)
 
 
 def delimiter_of(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Take one character that is neither a quote nor the end of a line."""
-    if value is not None and (len(value) != 1 or value in '"\r\n\0'):
-        raise click.BadParameter("is one character, neither a quote nor the end of a line")
-    return value
+    """Read the character between two values."""
+    return None if value is None else parsed(parse_delimiter, value)
 
 
 def _check_text(format_: str, table: str | None, form: Mapping[str, str], until: datetime | None) -> None:
     """Refuse what only text knows where it is another format, and what text does not know."""
-    if format_ == "text":
-        if until is not None:
-            raise click.UsageError("--until: the files of --format=text are appended to, and have no end")
-        if table is not None and table not in TEXT_FILES:
-            raise click.UsageError(f"--table: the files of --format=text are {', '.join(TEXT_FILES)}")
-    elif form:
-        raise click.UsageError(f"--{next(iter(form))}: only --format=text knows it")
-    elif table not in TABLES:
-        raise click.UsageError(f"--table={table}: only --format=text knows it" if table else "--table is missing")
+    if format_ == "text" and until is not None:
+        raise click.UsageError("--until: the files of --format=text are appended to, and have no end")
+    if format_ != "text" and form:
+        raise click.UsageError(f"--{next(iter(form))}: only the format text knows it")
+    try:
+        check_table(format_, table)
+    except ValueError as error:
+        raise click.UsageError(f"--table: {error}") from None
 
 
 @history.command(cls=Once)
@@ -206,6 +206,11 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
 @instant_option("--until", "Leave out what is of that instant or later; nothing can be appended to this export.")
 @click.option("--rewrite", is_flag=True, help="Begin each output anew.")
 @click.option(
+    "--publish",
+    is_flag=True,
+    help="Of hyper: publish the first output's file too, as exports[].publish of the table says.",
+)
+@click.option(
     "--timezone",
     metavar="ZONE",
     callback=zone_of,
@@ -223,6 +228,7 @@ def export(
     until: datetime | None,
     *,
     rewrite: bool,
+    publish: bool,
     **form: str | None,
 ) -> int:
     """Bring files, or a table elsewhere, up to date.
@@ -233,13 +239,18 @@ def export(
     run; every other table is replaced whole. What a store of objects asks for is taken from the environment:
     AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and their like.
     """
-    from exporter import upkeep
+    from exporter import publishing, upkeep
 
     given = {name: value for name, value in form.items() if value is not None}
     _check_text(format_, table, given, until)
+    if publish and format_ != "hyper":
+        raise click.UsageError("--publish: only the format hyper is published")
+    publication = publishing.configured(options(config_file), table or "", targets) if publish else None
     with progress_bar(f"exporting {table or format_}") as progress:
         request = upkeep.ExportRequest(format_, table, targets, since, until, rewrite, progress, given)
         found = list(upkeep.export(options(config_file), request))
+    if publication is not None and found[0].ok:
+        found.append(publishing.publish(publication))
     return show_findings(found)
 
 

@@ -7,6 +7,7 @@ from exporter.alerting import alertmanager
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
 from exporter.config import Configuration
+from exporter.config.exports import Publish
 from exporter.config.sections import Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
@@ -21,6 +22,7 @@ from exporter.web.web_config import Access, load_access
 # minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
+PUBLISHING_SECONDS = 600.0
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
@@ -64,6 +66,18 @@ def rest_login(settings: Rest) -> rest.RestOptions:
         return rest.Token(settings.token_name or "", settings.read_token_value() or "")
 
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
+
+
+def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: Publish) -> rest.RestOptions:
+    """Return how to reach the site that is published to, by a token for this alone: each serves one session."""
+
+    def credentials() -> rest.Token:
+        return rest.Token(publish.token_name, publish.read_token_value() or "")
+
+    # An upload takes longer than the requests of a poll.
+    seconds = max(timeout, PUBLISHING_SECONDS)
+    setting = "exports[].publish.token_name"
+    return rest.RestOptions(url, (publish.site,), credentials, ca_file, seconds, setting)
 
 
 def options(configuration: Configuration) -> NotificationOptions:

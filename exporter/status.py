@@ -99,6 +99,20 @@ class FreshnessSource:
 
 
 @dataclass(frozen=True)
+class ExportStatus:
+    """One table that the agent exports to one destination, since the agent started."""
+
+    table: str
+    format: str
+    destination: str
+    rows: int = 0
+    failures: int = 0
+    succeeded_at: float | None = None
+    error: str | None = None
+    """Why the last export failed; None where it did not."""
+
+
+@dataclass(frozen=True)
 class Status:
     """The content of the status page."""
 
@@ -114,3 +128,4 @@ class Status:
     freshness_sources: tuple[FreshnessSource, ...] = ()
     history_error: str | None = None
     """Why the last poll could not write the history."""
+    exports: tuple[ExportStatus, ...] = ()

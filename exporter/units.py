@@ -1,10 +1,11 @@
-"""Durations and sizes as people write them.
+"""Durations, sizes and instants as people write them.
 
 A number without a unit is refused, never guessed at. No message repeats the text: it may have been a secret that was
 written into the wrong key.
 """
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 
 _DURATION_UNITS = {
@@ -28,6 +29,7 @@ _DURATION_PART = re.compile(rf"({_NUMBER})(ms|[ywdhms])")
 _SIZE = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
 _LONGEST = 100 * _DURATION_UNITS["y"]
 _LARGEST = 1024**5
+_INSTANTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
 
 
 def parse_duration(text: str) -> float:
@@ -62,3 +64,20 @@ def parse_size(text: str) -> int:
     if size > _LARGEST:
         raise ValueError("must be 1024TiB or smaller")
     return size
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the instant (UTC, naive) that ``2025-01-01`` or ``2025-01-01T06:00:00+01:00`` stands for.
+
+    Without an offset it is UTC. Raises ValueError.
+    """
+    for form in _INSTANTS:
+        try:
+            read = datetime.strptime(text.strip(), form)  # noqa: DTZ007 - what has no offset is UTC
+        except ValueError:
+            continue
+        try:
+            return read.astimezone(UTC).replace(tzinfo=None) if read.tzinfo else read
+        except OverflowError:
+            raise ValueError("is beyond the years 1 to 9999 in UTC") from None
+    raise ValueError("must be an instant such as 2025-01-01, 2025-01-01T06:00:00 or 2025-01-01T06:00:00+01:00")

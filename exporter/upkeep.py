@@ -97,10 +97,21 @@ class ExportRequest:
     form: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Exported(Verdict):
+    """What became of one table; ``rows`` is how many were written."""
+
+    rows: int = 0
+
+
 def export(options: RunOptions, request: ExportRequest) -> Iterator[Verdict]:
+    """Bring each target up to date, from the history of the configuration."""
+    yield from export_from(history_to_read(options), request)
+
+
+def export_from(file: HistoryFile, request: ExportRequest) -> Iterator[Verdict]:
     """Bring each target up to date; the file is let go while they are written. A fault of one is none of another."""
     write = exports.load(request.format)
-    file = history_to_read(options)
     if request.format == "text":
         for name in [request.table] if request.table else exports.DAILY_TEXT_FILES:
             yield from _export_text(write, file, name, request)
@@ -157,7 +168,8 @@ def _export(
             continue
         done = "appended to" if source.order else "written to"
         reach = f", which has all up to {rows.newest} UTC" if source.order else ""
-        yield Verdict(ok=True, subject=table.table, message=f"{count:,} rows {done} {safe_uri(target)}{reach}")
+        message = f"{count:,} rows {done} {safe_uri(target)}{reach}"
+        yield Exported(ok=True, subject=table.table, message=message, rows=count)
 
 
 def history_to_read(options: RunOptions) -> HistoryFile:
@@ -214,7 +226,12 @@ def _configuration(options: RunOptions) -> Configuration:
 
 def configured(configuration: Configuration) -> HistoryFile:
     """Return the history that the configuration names. Raises HistoryUnwritable where there is none."""
-    return _opened(configuration.history.path, parts.limits(configuration), "; look at history.path")
+    return opened(configuration.history.path, parts.limits(configuration))
+
+
+def opened(path: Path, limits: Limits) -> HistoryFile:
+    """Return the history at a path of the configuration. Raises HistoryUnwritable where there is none."""
+    return _opened(path, limits, "; look at history.path")
 
 
 def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:

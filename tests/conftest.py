@@ -10,13 +10,14 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.hyper_server import hyper_server, one_hyperd
 from tests.reliability import Reliability, Tally
 from tests.servers import postgres, postgres15, postgres18
 
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres
 
-__all__ = ["postgres", "postgres15", "postgres18"]
+__all__ = ["hyper_server", "one_hyperd", "postgres", "postgres15", "postgres18"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

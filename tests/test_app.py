@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import threading
 import time
 from dataclasses import replace
@@ -262,3 +263,25 @@ def test_each_family_is_declared_by_one_collector() -> None:
     declared = [family.name for each in collectors.discover().values() for family in each.all_families()]
     assert sorted(declared) == sorted(collectors.declared_by())
     assert not collectors.declared_by().keys() & {family.name for family in agent_families.FAMILIES}
+
+
+def test_a_reload_changes_the_exports(tmp_path: Path) -> None:
+    """Each configured export has its counters from the start; what a reload removes is shown no more."""
+    names = {"REPOSITORY__HOSTS": "127.0.0.1:1", "WEB__LISTEN_ADDRESS": "127.0.0.1:0"}
+    export = "[{format: csv, table: %s, output: 's3://lake/x', every: 1h}]"
+    agent = made(tmp_path, **names, EXPORTS=export % "logins")
+    agent._render()
+    assert _exports(agent) == {"failures_total": "logins", "rows_total": "logins"}
+    agent._options = RunOptions(
+        tmp_path / "none.yml", environ={**agent._options.environ, "TABLEAU_EXPORTER_EXPORTS": export % "usage"}
+    )
+    agent.reload()
+    agent._render()
+    assert _exports(agent) == {"failures_total": "usage", "rows_total": "usage"}
+    assert [(status.table, status.format) for status in agent.status().exports] == [("usage", "csv")]
+
+
+def _exports(agent: app.Agent) -> dict[str, str]:
+    """Return the table of each series of exports that is 0."""
+    pattern = r'(?m)^tableau_export_(\w+)\{table="(\w+)",format="csv",destination="s3://lake/x"\} 0$'
+    return dict(re.findall(pattern, agent.exposition().text.decode()))

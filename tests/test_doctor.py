@@ -20,11 +20,14 @@ from exporter.config import RunOptions
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
+from exporter.errors import ExporterError
+from exporter.exports import Export
 from tests.alertmanager import running
 from tests.pgbouncer import pgbouncer
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"
+NO_DELTA = "--format=delta needs deltalake: pip install 'tableau-exporter[delta]'"
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,36 @@ def test_where_the_history_really_is(tmp_path: Path) -> None:
             f"{link}: is on a network file system (nfs4): locks and fsync are not reliable there, and DuckDB needs"
             " both: put history.path on a local disk"
         ),
+    ]
+
+
+def test_exports_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A format without its library and a folder that may not be written are faults; an object store is not asked."""
+
+    def load(name: str) -> Export:
+        if name == "delta":
+            raise ExporterError(NO_DELTA)
+        return lambda _rows, _target, _options: 0
+
+    monkeypatch.setattr("exporter.exports.load", load)
+    (tmp_path / "file").touch()
+    closed = tmp_path / "closed"
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != closed)
+    closed.mkdir()
+    entries = [
+        {"format": "delta", "table": "usage", "output": "s3://lake/usage", "every": "1h"},
+        {"format": "csv", "table": "usage", "output": ["s3://lake/usage", f"{tmp_path}/new/er"], "every": "1h"},
+        {"format": "text", "table": "logins", "output": f"{closed}/below", "every": "1h"},
+    ]
+    environ = {"HISTORY__PATH": f"{tmp_path}/history.duckdb", "REPOSITORY__HOSTS": "127.0.0.1:1"}
+    environ["EXPORTS"] = json.dumps(entries)
+    options = RunOptions(environ={f"TABLEAU_EXPORTER_{name}": text for name, text in environ.items()})
+    found = [finding for finding in doctor.check(options) if finding.subject.startswith("export ")]
+    assert [(finding.ok, finding.subject, finding.message) for finding in found] == [
+        (False, "export delta of usage to s3://lake/usage", NO_DELTA),
+        (True, "export csv of usage to s3://lake/usage", "its library is installed; the store itself is not asked"),
+        (True, f"export csv of usage to {tmp_path}/new/er", f"{tmp_path}: is writable"),
+        (False, f"export text of logins to {closed}/below", f"{closed}: not writable for this user; change its owner"),
     ]
 
 

@@ -1,10 +1,10 @@
-"""Durations and sizes: with a unit or not at all."""
+"""Durations and sizes: with a unit or not at all; instants."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.units import parse_duration, parse_size
+from exporter.units import parse_duration, parse_instant, parse_size
 
 SECONDS = {"y": 31_536_000, "w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001}
 
@@ -111,3 +111,25 @@ def test_what_is_no_size_says_why(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r".") as error:
         parse_size(text)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2025-01-01", "2025-01-01T00:00:00"),
+        (" 2025-01-01T06:07:08 ", "2025-01-01T06:07:08"),
+        ("2025-01-01T06:00:00+01:00", "2025-01-01T05:00:00"),
+        ("2025-01-01T06:00:00Z", "2025-01-01T06:00:00"),
+    ],
+)
+def test_an_instant_is_of_utc_unless_it_has_an_offset(text: str, instant: str) -> None:
+    """It is naive, as those of the history are."""
+    assert parse_instant(text).isoformat() == instant
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-13-01", "01.01.2025", "9999-12-31T23:59:59-01:00"])
+def test_what_is_no_instant_is_refused(text: str) -> None:
+    """Without the text: it may be a secret in the wrong place."""
+    with pytest.raises(ValueError, match=r"must be an instant|beyond the years") as error:
+        parse_instant(text)
+    assert not text or text not in str(error.value)

@@ -280,7 +280,7 @@ def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str) -> None:
+def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hyperd: object) -> None:
     """What it lacks is archived again: an export that would double it is refused, one that begins anew is not."""
     past = Past(path)
     backup = path.read_bytes()
@@ -301,10 +301,13 @@ def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "there_is"),
     [
-        (["--format=xml", "--table=freshness_audit", "--output=x"], "'xml' is not one of 'csv', 'delta', 'parquet'"),
+        (
+            ["--format=xml", "--table=freshness_audit", "--output=x"],
+            "'xml' is not one of 'csv', 'delta', 'hyper', 'parquet'",
+        ),
         (["--format=delta", "--table=audits", "--output=x"], "'audits' is not one of 'http_requests', 'usage'"),
         (["--format=delta", "--table=freshness_audit"], "Missing option '--output'"),
-        (["--format=csv", "--table=usage", "--output=x", "--since=yesterday"], "'yesterday' does not match the format"),
+        (["--format=csv", "--table=usage", "--output=x", "--since=yesterday"], "must be an instant such as 2025-01-01"),
     ],
 )
 def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
@@ -314,7 +317,7 @@ def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
     assert there_is in result.stderr
 
 
-@pytest.mark.parametrize("format_", [name for name in FORMATS if name != "text"])
+@pytest.mark.parametrize("format_", ["csv", "delta", "parquet"])
 def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
     """Twice the same: nothing of it is there twice, and a table that is replaced has what the history has."""
     audit(Past(path), TODAY.replace(tzinfo=UTC), {})
@@ -355,7 +358,9 @@ def test_exporting_a_span(path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_polls_go_on_while_an_export_runs(path: Path, monkeypatch: pytest.MonkeyPatch, format_: str) -> None:
+def test_polls_go_on_while_an_export_runs(
+    path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, one_hyperd: object
+) -> None:
     """Before each slice an agent without any patience archives a poll: all of them succeed, and are exported next."""
     monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 5)
     past, polls = Past(path), list[int]()

@@ -25,13 +25,20 @@ FILE_BUSY_COUNT = 3
 FRESHNESS_SOURCE_SECONDS = 10_800
 ARCHIVE_LAG_SECONDS = 900
 CERTIFICATE_SECONDS = 604_800
+EXPORT_SECONDS = 3600
 PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
 CLOCK_AHEAD_SECONDS = 3600
 """A poll whose time is further ahead was dated by a wrong clock."""
 
 FILE_INCIDENTS = ("file_unwritable", "file_replaced", "file_damaged", "log_quarantined")
-COUNTED = (families.REST_COLLISIONS, families.POSSIBLY_LOST, families.INCIDENTS, families.NOTIFICATIONS_FAILED)
+COUNTED = (
+    families.REST_COLLISIONS,
+    families.POSSIBLY_LOST,
+    families.INCIDENTS,
+    families.NOTIFICATIONS_FAILED,
+    families.EXPORT_FAILURES,
+)
 """The counters whose increase is a condition."""
 
 Find = Callable[[MetricSnapshot], RuleResult]
@@ -93,6 +100,15 @@ def certificate_expiring(view: MetricSnapshot) -> RuleResult:
 def notifications_failing(view: MetricSnapshot) -> RuleResult:
     """Find Alertmanagers that did not accept notifications."""
     return _grown(view, families.NOTIFICATIONS_FAILED, 0, span=QUARTER_HOUR)
+
+
+def export_failing(view: MetricSnapshot) -> RuleResult:
+    """Find exports that fail, and have not succeeded for an hour."""
+    succeeded = {pairs: view.now - at for pairs, at in view.samples(families.EXPORT_LAST_SUCCESS)}
+    failing = _grown(view, families.EXPORT_FAILURES, 0).firing_series
+    return RuleResult(
+        {pairs: count for pairs, count in failing.items() if succeeded.get(pairs, np.inf) >= EXPORT_SECONDS}
+    )
 
 
 def stale_critical(view: MetricSnapshot) -> RuleResult:

@@ -16,6 +16,7 @@ OF_ALERTS = frozenset(
     {
         *("alertname", "severity", "site", "project", "asset_type", "asset_id", "asset_name", "content_owner"),
         *("owner_email", "source", "collector", "column", "kind", "alertmanager", "rule"),
+        *("table", "format", "destination"),
     }
 )
 """The labels that may identify one of the agent's alerts."""

@@ -187,6 +187,16 @@ RULES: Sequence[Rule] = (
         *_STALE,
         keep_firing_for_seconds=5 * MINUTE,
     ),
+    Rule(
+        "TableauExportFailing",
+        "warning",
+        15 * MINUTE,
+        conditions.export_failing,
+        "The export of {table} to {destination} fails.",
+        "{count} attempts to write {format} failed within an hour, and none succeeded: the destination does not answer"
+        " or cannot be written, its credentials have expired, or the history cannot be read. The agent tries again;"
+        " nothing is lost. Its status page has the reason.",
+    ),
     _asset(
         "TableauAssetRefreshFailing",
         conditions.refresh_failing,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo
 from exporter import proxies
 from exporter.config import keys
 from exporter.config.addresses import crosses_network_in_clear
+from exporter.config.exports import Exports
 from exporter.config.freshness import Freshness
 from exporter.config.sections import Alertmanager, History, Limits, Log, Privacy, Repository, Rest, Section, Web
 
@@ -47,6 +48,7 @@ class Configuration(Section):
     freshness: Freshness = Freshness()
     collectors: dict[Annotated[str, AfterValidator(_known_collector)], bool] = Field(default_factory=dict)
     limits: Limits = Limits()
+    exports: Exports = ()
     alertmanager: Alertmanager | None = None
     web: Web = Web()
     log: Log = Log()
@@ -76,6 +78,7 @@ class Configuration(Section):
             self.rest and self.rest.connected_app and self.rest.connected_app.read_secret_value(),
             alertmanager and alertmanager.read_bearer_token(),
             alertmanager and alertmanager.basic_auth and alertmanager.basic_auth.read_password(),
+            *(export.publish and export.publish.read_token_value() for export in self.exports),
             *proxies.passwords(),
         )
         return tuple(text for text in texts if text)

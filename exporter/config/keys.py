@@ -41,7 +41,7 @@ def is_structured(kind_of_value: object) -> bool:
 
 def holds_secret(root: type[BaseModel], document: Mapping[str, object]) -> bool:
     """Whether a secret is written in the document itself."""
-    return any(_stands_in(document, path) for path in paths(root) if _is_secret(kind(root, path)))
+    return _holds_secret(root, document)
 
 
 def suggestion(word: str, words: Collection[str], prefix: str = "") -> str:
@@ -76,9 +76,8 @@ def _is_secret(kind_of_value: object) -> bool:
     return isinstance(kind_of_value, type) and issubclass(kind_of_value, SecretStr)
 
 
-def _stands_in(document: object, path: Path) -> bool:
-    for part in path:
-        if not isinstance(document, Mapping) or part not in document:
-            return False
-        document = document[part]
-    return True
+def _holds_secret(kind_of_value: object, value: object) -> bool:
+    if _is_secret(kind_of_value):
+        return True
+    below = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    return any(_holds_secret(_bare(_step(kind_of_value, part)), inner) for part, inner in below)

@@ -66,7 +66,7 @@ def load(
     document = sources.merge(inside, outside)
     faults = [*of_file, *faults]
     if sections is None:
-        faults += _without_source(document, path)
+        faults += [*_without_source(document, path), *_without_server(document)]
     else:
         document = {name: section for name, section in document.items() if name in sections}
     circumstances = ValidationContext(collector_names, exposed=_is_exposed(path, inside))
@@ -103,6 +103,14 @@ def _without_source(document: Mapping[str, object], path: Path | None) -> list[F
     return [
         Fault(str(path), f"no such file: write one, or set {sources.PREFIX}REPOSITORY__HOSTS and what else is needed")
     ]
+
+
+def _without_server(document: Mapping[str, object]) -> list[Fault]:
+    exports = document.get("exports")
+    if "rest" in document or not isinstance(exports, list):
+        return []
+    publishing = (i for i, export in enumerate(exports) if isinstance(export, Mapping) and "publish" in export)
+    return [Fault(f"exports.{i}.publish", "needs rest.url: the server that is published to") for i in publishing]
 
 
 def _is_exposed(path: Path | None, document: Mapping[str, object]) -> bool:

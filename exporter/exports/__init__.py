@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from exporter.history.slices import Slice
 
-FORMATS: Mapping[str, str] = {"csv": "csv_files", "delta": "delta", "parquet": "parquet", "text": "text"}
+FORMATS: Mapping[str, str] = {
+    "csv": "csv_files",
+    "delta": "delta",
+    "hyper": "hyper",
+    "parquet": "parquet",
+    "text": "text",
+}
 """The module of each format."""
 
 

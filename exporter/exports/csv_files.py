@@ -4,7 +4,6 @@ NULL is nothing between two delimiters, an empty text is ``""``. Instants are IS
 what a spreadsheet may take for a formula is not changed, for programs read this.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from pyarrow import csv
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import ONE_OFF, Options, Rows, datasets
-from exporter.exports.appending import appending
+from exporter.exports.appending import appending, file_of
+from exporter.exports.nested import json_texts
 from exporter.exports.stores import local_path, open_store
 
 SUFFIX = ".csv"
@@ -27,10 +27,7 @@ def export(rows: Rows, target: str, options: Options) -> int:
     if path is None:
         form = datasets.Form(SUFFIX, encode, lambda part: {"": part} if part.num_rows else {})
         return datasets.export(rows, open_store(target), options, form)
-    if path.suffix.lower() != SUFFIX:
-        _make(path)
-        path /= f"{options.table}{SUFFIX}"
-    return _append(rows, path, options)
+    return _append(rows, file_of(path, options.table, SUFFIX), options)
 
 
 def _append(rows: Rows, path: Path, options: Options) -> int:
@@ -71,23 +68,10 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column as CSV can have it."""
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, format=_ISO)
-    if pa.types.is_nested(column.type):
-        maps = "strict" if pa.types.is_map(column.type) else None
-        listed = column.to_pylist(maps_as_pydicts=maps)
-        values = [None if value is None else json.dumps(value, default=str) for value in listed]
-        return pa.chunked_array([pa.array(values, pa.string())])
-    return column
+    return json_texts(column) if pa.types.is_nested(column.type) else column
 
 
 def _arranged(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Return the columns that the file was begun with: one that was added since is in a file that is begun anew."""
     nothing = pa.nulls(rows.num_rows, pa.string())
     return pa.table({name: rows[name] if name in rows.column_names else nothing for name in columns})
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{folder}: {error.strerror}; look at --output, and at the rights to write there"
-        raise OutputUnwritable(message) from None

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pyarrow import fs
 
 from exporter.errors import OutputUnwritable
+from exporter.exports.arguments import AZURE, GOOGLE, S3, SCHEMES, has_credentials
 from exporter.proxies import proxy_for
 from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris
 
@@ -205,18 +206,17 @@ def _file_system(target: str, shown: str, environ: Mapping[str, str]) -> tuple[f
         raise OutputUnwritable(f"--output: {UNSHOWN}: give a folder or a URI such as s3://bucket/folder")
     parts = urlsplit(target)
     base = f"{parts.hostname or ''}{unquote(parts.path)}"
-    is_azure = parts.scheme in {"az", "abfs", "abfss"}
-    if parts.query or parts.password or (parts.username and not is_azure):
+    if has_credentials(target):
         message = f"{shown}: credentials come from the environment variables of the store, not from --output"
         raise OutputUnwritable(message)
-    if parts.scheme in {"s3", "s3a"}:
+    if parts.scheme in S3:
         return _s3(environ), base
-    if is_azure:
+    if parts.scheme in AZURE:
         container = parts.username or parts.netloc
         return _azure(parts.hostname if parts.username else None, shown, environ), container + unquote(parts.path)
-    if parts.scheme in {"gs", "gcs"}:
+    if parts.scheme in GOOGLE:
         return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=60)), base
-    raise OutputUnwritable(f"{shown}: unknown scheme; there are s3://, abfss://, az://, gs:// and file://")
+    raise OutputUnwritable(f"{shown}: unknown scheme; {SCHEMES}")
 
 
 def _s3(environ: Mapping[str, str]) -> fs.FileSystem:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from exporter import agent_families as families
 from exporter.metrics import Block, Family, Labels, single
 from exporter.progress import Progress
-from exporter.status import ArchiveStatus, CollectorStatus, FreshnessSource, PollStatus, SourceStatus, Status
+from exporter.status import (
+    ArchiveStatus,
+    CollectorStatus,
+    ExportStatus,
+    FreshnessSource,
+    PollStatus,
+    SourceStatus,
+    Status,
+)
 
 MAX_POLLS = 20
 
@@ -37,6 +45,7 @@ class StatusStore:
         self._polls: deque[PollStatus] = deque(maxlen=MAX_POLLS)
         self._ended: set[str] = set()
         self._succeeded: set[str] = set()
+        self._exports: tuple[ExportStatus, ...] = ()
         self._reload = Reload(started_at)
         self._started_at = started_at
         self._version = version
@@ -112,6 +121,11 @@ class StatusStore:
         with self._lock:
             self._polls.appendleft(poll)
 
+    def set_exports(self, exports: Sequence[ExportStatus]) -> None:
+        """Replace the status of the scheduled exports."""
+        with self._lock:
+            self._exports = tuple(exports)
+
     def set_reload(self, now: float, error: str | None) -> None:
         """Set the result of a reload of the configuration."""
         with self._lock:
@@ -144,12 +158,13 @@ class StatusStore:
                 self._reload.error,
                 freshness_sources,
                 next(iter(self._history_errors.values()), None),
+                self._exports,
             )
 
     def blocks(self, failed: Collection[str]) -> Iterator[Block]:
         """Yield the agent's own metrics; ``failed`` are collectors with a state that cannot be exposed."""
         with self._lock:
-            sources, reload = tuple(self._sources.values()), self._reload
+            sources, reload, exports = tuple(self._sources.values()), self._reload, self._exports
             collectors, missing = _of_all_sources(self._collectors.values()), dict(self._missing)
         yield self._build
         yield from _source_blocks(sources)
@@ -160,6 +175,7 @@ class StatusStore:
             yield Block(families.COLLECTOR_MISSING, labels, [1] * len(missing_columns))
         yield single(families.RELOAD_SUCCESSFUL, int(reload.error is None))
         yield single(families.RELOAD_TIMESTAMP, reload.loaded_at)
+        yield from _export_blocks(exports)
 
 
 def _of_all_sources(statuses: Iterable[CollectorStatus]) -> tuple[CollectorStatus, ...]:
@@ -214,6 +230,15 @@ def _collector_blocks(collectors: Sequence[CollectorStatus]) -> Iterator[Block]:
     yield _by(families.COLLECTOR_SUCCESS, {status.name: int(status.success) for status in collectors})
     yield _by(families.COLLECTOR_DURATION, {status.name: status.duration_seconds for status in collectors})
     yield _by(families.COLLECTOR_LAST_SUCCESS, {status.name: status.succeeded_at for status in collectors})
+
+
+def _export_blocks(exports: Sequence[ExportStatus]) -> Iterator[Block]:
+    if exports:
+        names = [[getattr(status, label) for status in exports] for label in families.EXPORT_ROWS.labels]
+        labels = Labels(families.EXPORT_ROWS.labels, names)
+        yield Block(families.EXPORT_LAST_SUCCESS, labels, [status.succeeded_at for status in exports])
+        yield Block(families.EXPORT_ROWS, labels, [status.rows for status in exports])
+        yield Block(families.EXPORT_FAILURES, labels, [status.failures for status in exports])
 
 
 def _by(family: Family, values: Mapping[str, float | int | None]) -> Block:

@@ -11,13 +11,13 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from exporter.child_process import received, spawn
 from exporter.errors import ExporterError, QueryFailed
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query import Answer, Column, ask
@@ -57,14 +57,7 @@ def run(file: HistoryFile, sql: str, bounds: Bounds) -> Answer:
     limits = file.limits
     memory = parse_size(limits.memory)
     order = Order(str(file.path), sql, bounds.rows, bounds.seconds, memory, limits.threads, limits.patience_seconds)
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("TABLEAU_EXPORTER_")}
-    with subprocess.Popen(  # noqa: S603 - this program itself
-        [sys.executable, "-P", "-m", _MODULE],
-        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with spawn(_MODULE, asdict(order)) as process:
         try:
             return _answered(process, order)
         finally:
@@ -72,10 +65,7 @@ def run(file: HistoryFile, sql: str, bounds: Bounds) -> Answer:
 
 
 def _answered(process: "subprocess.Popen[bytes]", order: Order) -> Answer:
-    given, out = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
-    with suppress(BrokenPipeError):
-        given.write(json.dumps(asdict(order)).encode() + b"\n")
-        given.flush()
+    out = cast("BinaryIO", process.stdout)
     head, *rows = out.read().split(b"\n")
     code = process.wait()
     if code == DONE:
@@ -96,8 +86,8 @@ def _ended(number: int, seconds: float) -> str:
 
 def main(given: BinaryIO, out: BinaryIO) -> int:
     """Run the query that is given in one line; write its answer, or one line that says why there is none."""
-    order = Order(**json.loads(given.readline()))
-    threading.Thread(target=_end_with, args=[given], daemon=True).start()
+    # Without the command that waits for it nobody would read the answer.
+    order = Order(**received(given, lambda: os._exit(REFUSED)))  # type: ignore[arg-type]
     try:
         _forbid_files()
         found = _found(order)
@@ -149,12 +139,6 @@ def _limit_memory(more: int) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[5])
         most = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def _end_with(given: BinaryIO) -> None:
-    """End when the command that waits for this process is gone: nobody would read the answer."""
-    given.read()
-    os._exit(REFUSED)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class RestOptions:
     credentials: Callable[[], Token | ConnectedApp]
     ca_file: Path | None = None
     timeout: float = 60.0
+    setting: str = "rest.token_name"
+    """The key that names the token, for the line about a refused one."""
 
 
 def content_url(site: str) -> str:

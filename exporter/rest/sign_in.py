@@ -144,7 +144,7 @@ class SignIn:
             why = (
                 "it has expired or was revoked, make a new one; check also"
                 if worked
-                else "check rest.token_name and its value, and"
+                else f"check {self._options.setting} and its value, and"
             )
             what = f"the token {name} is refused: {why}"
         else:

@@ -20,7 +20,7 @@ from exporter.rest.sign_in import connect
 
 # How long the end of the agent may wait for the sign-out.
 SIGN_OUT_SECONDS = 5.0
-_UNAUTHORIZED, _NOT_FOUND = 401, 404
+_UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 401, 404, 413
 
 # Requests that any session may make, to check whether it is alive: the endpoint and the element of its answer.
 _ALLOWED = (("sites/*", response_xml.shape("site")), ("workbooks", response_xml.shape("workbook")))
@@ -165,6 +165,10 @@ class Transport:
             return found
         if status == TOO_MANY_REQUESTS:
             return SourceUnreachable(f"{self.place}: too many requests: retried at the next poll")
+        if status == _TOO_LARGE:
+            return SourceRefused(
+                f"{self.place}: {_TOO_LARGE}: Tableau, or a proxy before it, takes no request so large"
+            )
         if self.refusals.endpoint == METADATA and status == _UNAUTHORIZED:
             return SessionLost(f"{self.place}: {_UNAUTHORIZED}: the Metadata API does not know the session")
         if self.refusals.endpoint == METADATA and status == _NOT_FOUND:

@@ -14,10 +14,12 @@ from exporter.web.templating import encoded, minute, source_state
 SOURCES_LISTED = 20
 """How many sources of freshness are listed, those that were read longest ago first."""
 HISTORY = "history"
+EXPORTS = "exports"
 _FOLLOW: Mapping[str, Collection[str]] = {
     "repository": (),
     "rest": ("TableauRestTokenRefused", "TableauFreshnessSourceSilent"),
     HISTORY: ("TableauHistoryFileBusy", "TableauHistoryIncident", "TableauArchiveLagging"),
+    EXPORTS: ("TableauExportFailing",),
 }
 """Alerts that only follow from a source that is down, or a history that is not written."""
 _SEVERITIES = ("critical", "warning", "info")
@@ -93,11 +95,13 @@ def troubles(status: Status, firing: Iterable[FiringAlert] = ()) -> list[str]:
     found = [f"The source {name} is down" for name in down]
     found += [f"The poll of the source {name} is stuck; it started at {since} UTC" for name, since in stuck.items()]
     found += _failed_by_themselves(status.collectors)
+    failing = [export for export in status.exports if export.error is not None]
+    found += [f"The export of {export.table} to {export.destination} ({export.format}) failed" for export in failing]
     if status.history_error is not None:
         found.append("The history file cannot be written")
     if status.config_error is not None:
         found.append("The last configuration reload failed")
-    broken = [*down, HISTORY] if status.history_error is not None else down
+    broken = [*down, *[HISTORY] * (status.history_error is not None), *[EXPORTS] * bool(failing)]
     follow = {name for cause in broken for name in _FOLLOW.get(cause, ())}
     rules = {
         alert.rule: f"The alert {alert.name} is firing ({alert.severity})"

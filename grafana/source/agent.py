@@ -5,6 +5,7 @@ from grafana.source.panels import GREEN, RED_ABOVE_0, Label, Line, Value, stat, 
 
 NO_REPOSITORY = "No repository"
 NO_REST = "No REST API"
+NO_EXPORTS = "The agent exports nothing"
 LAST_POLL = "max by (job, instance) (tableau_history_last_poll_timestamp_seconds{@here})"
 OLDEST = "tableau_repository_oldest_request_timestamp_seconds{@here}"
 YES_NO = {1: ("yes", "green"), 0: ("no", "red")}
@@ -314,6 +315,62 @@ REST = Row(
     ),
 )
 
+EXPORTS = Row(
+    "Exports",
+    (
+        timeseries(
+            "Exported rows",
+            "Rows per second that the agent exported by itself, by table and destination.",
+            "short",
+            (
+                Line(
+                    """
+                        sum by (table, format, destination) (
+                            rate(tableau_export_rows_total{@here}[$__rate_interval])
+                        )
+                    """,
+                    "{{table}} to {{destination}}",
+                ),
+            ),
+            no_value=NO_EXPORTS,
+            width=12,
+        ),
+        table(
+            "Exports",
+            """
+                Each export of the agent's own: when it last succeeded, and how many attempts failed within the time
+                that is shown.
+            """,
+            (
+                Label("table", "Table", 140),
+                Label("format", "Format", 80),
+                Label("destination", "Destination"),
+                Value(
+                    """
+                        1000 * max by (table, format, destination) (
+                            tableau_export_last_success_timestamp_seconds{@here}
+                        )
+                    """,
+                    "Last success",
+                    "dateTimeFromNow",
+                    width=140,
+                ),
+                Value(
+                    grown("tableau_export_failures_total", "table, format, destination"),
+                    "Failed",
+                    "none",
+                    ((None, "text"), (1, "orange")),
+                    decimals=0,
+                    width=80,
+                ),
+            ),
+            sort_by="Failed",
+            no_value=NO_EXPORTS,
+            width=12,
+        ),
+    ),
+)
+
 PROCESS = Row(
     "Process",
     (
@@ -409,5 +466,5 @@ DASHBOARD = Dashboard(
     "agent",
     "Agent",
     "Health of the agent: sources, archive lag and time until data loss, collectors, notifications, resources.",
-    (HEALTH, ARCHIVE, COLLECTORS, REST, PROCESS),
+    (HEALTH, ARCHIVE, COLLECTORS, REST, EXPORTS, PROCESS),
 )

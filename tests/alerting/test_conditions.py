@@ -104,3 +104,29 @@ def test_a_certificate_expires_within_a_week(days: float | None, holds: bool) ->
         bool(conditions.certificate_expiring(MetricSnapshot(blocks, NOW, SampleWindow(), SourceStates())).firing_series)
         == holds
     )
+
+
+@pytest.mark.parametrize(
+    ("failures", "succeeded_ago", "holds"),
+    [((0, 2), None, True), ((0, 2), 3600, True), ((0, 2), 3599, False), ((2, 2), None, False)],
+)
+def test_an_export_fails(failures: tuple[int, int], succeeded_ago: float | None, *, holds: bool) -> None:
+    """Attempts of the last hour failed, and none succeeded in it; one that waits for its turn does not fail."""
+    past, labels = SampleWindow(), {"table": "usage", "format": "csv", "destination": "/share"}
+    succeeded_at = None if succeeded_ago is None else NOW - succeeded_ago
+    views = [
+        MetricSnapshot(
+            [
+                single(families.EXPORT_FAILURES, count, **labels),
+                single(families.EXPORT_LAST_SUCCESS, succeeded_at, **labels),
+            ],
+            at,
+            past,
+            SourceStates(),
+        )
+        for at, count in zip((NOW - 300, NOW), failures, strict=True)
+    ]
+    for view in views:
+        conditions.record_samples(past, view)
+    found = conditions.export_failing(views[-1]).firing_series
+    assert found == ({tuple(sorted(labels.items())): 2.0} if holds else {})

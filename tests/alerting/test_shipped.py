@@ -37,6 +37,7 @@ THRESHOLDS = {
     "file_busy_count": conditions.FILE_BUSY_COUNT,
     "freshness_source_seconds": conditions.FRESHNESS_SOURCE_SECONDS,
     "certificate_seconds": conditions.CERTIFICATE_SECONDS,
+    "export_seconds": conditions.EXPORT_SECONDS,
     "archive_lag_seconds": conditions.ARCHIVE_LAG_SECONDS,
     "purge_risk_ratio": conditions.PURGE_RISK_RATIO,
     "clock_ahead_seconds": conditions.CLOCK_AHEAD_SECONDS,
@@ -128,7 +129,7 @@ def test_the_same_dashboard(rule: Rule) -> None:
 def test_labels_that_alerts_have_are_not_configured() -> None:
     """Whatever tells one alert from another cannot be put on all of them."""
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
-    others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS)
+    others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS, families.EXPORT_FAILURES)
     told_apart = {name for family in (*of, *others) for name in family.labels}
     assert told_apart | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
 

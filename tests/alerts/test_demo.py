@@ -45,6 +45,7 @@ NEVER = {
     "TableauConfigReloadFailed",
     "TableauExporterCertificateExpiring",
     "TableauSeriesDropped",
+    "TableauExportFailing",
     "TableauArchiveLagging",
     "TableauArchivePurgeRisk",
     "TableauArchiveRequestsPossiblyLost",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.exports import FORMATS, TEXT_FILES
 from tests.config.conftest import FaultsOf
 
 SOURCE = "repository: {hosts: [db]}\n"
@@ -14,6 +15,7 @@ DURATION = "must be a duration such as 500ms, 30s, 5m, 1h30m, 12h, 730d, 2w or 1
 NO_UNIT = "has no unit: write 30s, 5m, 12h or 730d"
 LISTEN = "must be host:port, such as 127.0.0.1:10071, [::1]:10071, or :10071 for every address"
 APP = "client_id: a, secret_id: b, secret_value: hunter2, user: c"
+CREDENTIALS = "must carry no user, password or query: credentials come from the environment of the agent"
 TWO_PROOFS = "stands beside basic_auth: give one of the two"
 
 BAD: dict[str, tuple[str, list[str]]] = {
@@ -288,6 +290,101 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "client key without a certificate": (
         SOURCE + "alertmanager: {urls: [http://a], tls: {key_file: tableau-exporter.yml}}",
         ["alertmanager.tls.key_file: has no certificate: give cert_file too"],
+    ),
+    "exports that are no list": (SOURCE + "exports: {format: csv}", ["exports: must be a list"]),
+    "empty export": (
+        SOURCE + "exports: [{}]",
+        ["exports.0.format: is missing", "exports.0.output: is missing", "exports.0.every: is missing"],
+    ),
+    "format of an export": (
+        SOURCE + "exports: [{format: xml, table: usage, output: x, every: 1h}]",
+        [f"exports.0.format: must be one of {', '.join(FORMATS)}"],
+    ),
+    "export without a table": (
+        SOURCE + "exports: [{format: csv, output: x, every: 1h}]",
+        ["exports.0.table: is missing"],
+    ),
+    "unknown tables": (
+        SOURCE + "exports: [{format: csv, table: usages, output: x, every: 1h},"
+        " {format: text, table: zzzz, output: x, every: 1h},"
+        " {format: csv, table: Extracts_To_Workbooks, output: x, every: 1h}]",
+        [
+            "exports.0.table: is no table of the history, did you mean usage?",
+            f"exports.1.table: the files of the format text are {', '.join(TEXT_FILES)}",
+            "exports.2.table: only the format text knows it",
+        ],
+    ),
+    "no output": (
+        SOURCE + "exports: [{format: csv, table: usage, output: [], every: 1h}]",
+        ["exports.0.output: must not be empty"],
+    ),
+    "an output twice": (
+        SOURCE + "exports: [{format: csv, table: usage, output: [x, y, x], every: 1h}]",
+        ["exports.0.output: says the same twice, in places 0 and 2 (from 0)"],
+    ),
+    "credentials in outputs": (
+        SOURCE + "exports: [{format: csv, table: usage, output: 's3://me:hunter2@lake/x', every: 1h},"
+        " {format: csv, table: usage, output: 's3://hunter2@lake/x', every: 1h},"
+        " {format: csv, table: usage, output: 'az://lake/x?sig=hunter2', every: 1h},"
+        " {format: csv, table: usage, output: 's3://me:hun/ter2@lake/x', every: 1h}]",
+        [
+            *(f"exports.{index}.output: {CREDENTIALS}" for index in range(3)),
+            "exports.3.output: must be a folder or a URI such as s3://bucket/folder",
+        ],
+    ),
+    "outputs that cannot be written": (
+        SOURCE + "exports: [{format: text, output: 's3://lake/x', every: 1h},"
+        " {format: csv, table: usage, output: 'ftp://lake/x', every: 1h}]",
+        [
+            "exports.0.output: must be a folder: text is not written to an object store",
+            "exports.1.output: has an unknown scheme; there are s3://, abfss://, az://, gs:// and file://",
+        ],
+    ),
+    "export too often": (
+        SOURCE + "exports: [{format: csv, table: usage, output: x, every: 10ms}]",
+        ["exports.0.every: must be 1s or longer"],
+    ),
+    "instants": (
+        SOURCE + "exports: [{format: csv, table: usage, output: x, every: 1h, since: yesterday},"
+        " {format: csv, table: counters, output: x, every: 1h, since: 2025-01-01}]",
+        [
+            "exports.0.since: must be an instant such as 2025-01-01, 2025-01-01T06:00:00 or 2025-01-01T06:00:00+01:00",
+            "exports.1.since: bounds nothing: the table has no time",
+        ],
+    ),
+    "keys of text": (
+        SOURCE + "exports: [{format: csv, table: usage, output: x, every: 1h, timezone: UTC, delimiter: ;},"
+        " {format: text, output: x, every: 1h, timezone: Europe, delimiter: '||'}]",
+        [
+            "exports.0.timezone: is for the format text alone",
+            "exports.0.delimiter: is for the format text alone",
+            "exports.1.timezone: is no time zone of the IANA database, such as Europe/Berlin",
+            "exports.1.delimiter: is one character, neither a quote nor the end of a line",
+        ],
+    ),
+    "publish": (
+        SOURCE + "exports: [{format: csv, table: usage, output: x, every: 1h, publish: {token_name: a, sites: b}}]",
+        [
+            "exports.0.publish: needs rest.url: the server that is published to",
+            "exports.0.publish.project: is missing",
+            "exports.0.publish.name: is missing",
+            "exports.0.publish.token_value_file: is missing: give token_value or token_value_file",
+            "exports.0.publish.sites: unknown key, did you mean site?",
+        ],
+    ),
+    "publish of another format": (
+        """
+            rest: {url: https://tableau, token_name: a, token_value: b}
+            exports:
+            - {format: csv, table: usage, output: x, every: 1h,
+               publish: {project: a, name: b, token_name: c, token_value: hunter2}}
+        """,
+        ["exports.0.publish: is for the format hyper alone"],
+    ),
+    "the same export twice": (
+        SOURCE
+        + "exports: [{format: text, table: logins, output: x, every: 1h}, {format: text, output: [y, x], every: 1d}]",
+        ["exports: write the same table to the same output, in places 0 and 1 (from 0)"],
     ),
     "web.listen_address": (SOURCE + "web: {listen_address: 10071}", [f"web.listen_address: {LISTEN}"]),
     "web.config_file": (

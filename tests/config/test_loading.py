@@ -45,6 +45,7 @@ def test_the_example_of_the_documentation_loads(read: Load, example: str) -> Non
     assert configuration.history.memory_limit == 256_000_000
     assert configuration.privacy.query_strings == (":embed",)
     assert configuration.collectors == {"views": True}
+    assert [export.format for export in configuration.exports] == ["parquet", "text"]
     assert configuration.alertmanager is not None
     assert configuration.alertmanager.urls == ("http://alertmanager:9093",)
     assert configuration.alertmanager.owner_email_label is False
@@ -86,6 +87,7 @@ def test_the_example_shows_the_defaults(read: Load) -> None:
     assert configuration.freshness.schedule_grace == 3_600.0
     assert (configuration.limits.series_per_family, configuration.limits.series) == (200_000, 2_000_000)
     assert (configuration.log.level, configuration.log.format) == ("info", "logfmt")
+    assert configuration.exports == ()
     assert configuration.warnings == ()
 
 
@@ -186,7 +188,10 @@ def test_a_secret_given_twice_in_the_environment_is_a_fault(faults_of: FaultsOf,
             {"TABLEAU_EXPORTER_repository__user": "me"},
             "TABLEAU_EXPORTER_repository__user: unknown key",
         ),
-        ({"TABLEAU_EXPORTER_PORT": "10071"}, "TABLEAU_EXPORTER_PORT: unknown key"),
+        (
+            {"TABLEAU_EXPORTER_PORT": "10071"},
+            "TABLEAU_EXPORTER_PORT: unknown key, did you mean TABLEAU_EXPORTER_EXPORTS?",
+        ),
         (
             {"TABLEAU_EXPORTER_COLLECTORS__VEWS": "true"},
             "collectors.vews: unknown collector, did you mean views? (set by TABLEAU_EXPORTER_COLLECTORS__VEWS)",
@@ -273,3 +278,22 @@ def test_a_connected_app_stands_for_the_token(read: Load) -> None:
     rest = read("rest: {url: https://tableau, token_name: a, token_value: b}").rest
     assert rest is not None
     assert (rest.job_lookups_per_day, rest.sites, rest.connected_app) == (5000, (), None)
+
+
+def test_exports_are_read_from_the_file_and_from_the_environment(read: Load) -> None:
+    """One output or several, with commas or without; a list of the environment replaces the file's."""
+    text = """
+repository: {hosts: [db]}
+exports:
+- {format: text, output: ["/srv/a, b", /srv/c], every: 1d, since: 2025-01-01T00:00:00+01:00, timezone: Europe/Berlin,
+   delimiter: "\t"}
+- {format: csv, table: usage, output: "abfss://lake@account.dfs.core.windows.net/x", every: 90s}
+"""
+    daily, usage = read(text).exports
+    assert (daily.output, daily.every, str(daily.since)) == (("/srv/a, b", "/srv/c"), 86_400.0, "2024-12-31 23:00:00")
+    assert (daily.table, daily.timezone, daily.delimiter) == (None, "Europe/Berlin", "\t")
+    assert ("Extracts_To_Workbooks", "text", "/srv/c") in daily.names
+    assert len(daily.names) == 2 * 7
+    assert usage.names == (("usage", "csv", "abfss://account.dfs.core.windows.net/x"),)
+    given = read(text, {"TABLEAU_EXPORTER_EXPORTS": "[{format: csv, table: users, output: x, every: 1h}]"})
+    assert [export.table for export in given.exports] == ["users"]

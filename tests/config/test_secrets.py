@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import Configuration, RunOptions
+from exporter.config import Configuration, RunOptions, load
+from exporter.config.exports import PUBLISHED_FORMAT
 from exporter.config.value_types import read_secret
 from exporter.errors import ConfigurationError
-from tests.config.conftest import Load
+from exporter.exports import FORMATS
+from tests.config.conftest import COLLECTORS, Load
 
 ALL = """
 repository: {hosts: [db], password: hunter2-a}
@@ -21,10 +23,22 @@ alertmanager: {urls: [https://a], basic_auth: {username: me, password: hunter2-c
 CONNECTED = """
 rest: {url: https://tableau, connected_app: {client_id: a, secret_id: b, secret_value: hunter2-e, user: me}}
 """
+PUBLISHING = """
+rest: {url: https://tableau, token_name: me, token_value: hunter2-b}
+exports:
+- {format: hyper, table: usage, output: x, every: 1d,
+   publish: {project: a, name: b, token_name: c, token_value: hunter2-f}}
+"""
 TOKEN = "repository: {hosts: [db]}\nalertmanager: {urls: [https://a], bearer_token: hunter2-d}\n"
 
 
-@pytest.mark.parametrize("text", [ALL, CONNECTED, TOKEN])
+@pytest.fixture(autouse=True)
+def publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A format that can be published."""
+    monkeypatch.setattr("exporter.config.exports.FORMATS", {**FORMATS, PUBLISHED_FORMAT: PUBLISHED_FORMAT})
+
+
+@pytest.mark.parametrize("text", [ALL, CONNECTED, TOKEN, PUBLISHING])
 def test_a_secret_prints_as_such(read: Load, text: str) -> None:
     """No way of showing a configuration shows a secret."""
     configuration = read(text)
@@ -38,8 +52,20 @@ def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
     """The log is told of each secret, wherever it is configured."""
     assert read(ALL).secrets() == ("hunter2-a", "hunter2-b", "hunter2-c")
     assert read(CONNECTED).secrets() == ("hunter2-e",)
+    assert read(PUBLISHING).secrets() == ("hunter2-b", "hunter2-f")
     assert read(TOKEN).secrets() == ("hunter2-d",)
     assert read("repository: {hosts: [db]}").secrets() == ()
+
+
+def test_a_secret_in_an_entry_of_a_list_is_warned_of(tmp_path: Path) -> None:
+    """Others may read it there as anywhere in the file."""
+    path = tmp_path / "tableau-exporter.yml"
+    (tmp_path / "secret").write_text("hunter2")
+    inside = PUBLISHING.replace("token_value: hunter2-b", f"token_value_file: {tmp_path / 'secret'}")
+    for text, times in ((inside, 1), (inside.replace("value: hunter2-f", f"value_file: {tmp_path / 'secret'}"), 0)):
+        path.write_text(text)
+        path.chmod(0o644)
+        assert len(load(path, {}, COLLECTORS, explicit=True).warnings) == times
 
 
 def test_the_passwords_of_proxies_can_be_hidden_from_the_log(read: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +102,9 @@ def test_the_environment_is_not_shown() -> None:
         "rest: {url: https://tableau, token_name: x, token_value: hunter2, token_valu: hunter2}",
         "rest: {url: https://tableau, connected_app: {secret_value: hunter2, secret_value_file: hunter2}}",
         "rest: {url: https://tableau, token_name: x, token_value: y, sites: [hunter2, hunter2]}",
+        "exports: [{format: hunter2, table: hunter2, output: hunter2, every: hunter2, since: hunter2}]",
+        "exports: [{format: text, timezone: hunter2, delimiter: hunter2, output: [hunter2, hunter2]}]",
+        "exports: [{format: csv, output: 's3://hunter2:hun/ter2@lake/x', publish: {token_value: hunter2}}]",
     ],
 )
 def test_no_fault_repeats_a_value(read: Load, text: str) -> None:

@@ -48,6 +48,9 @@ LACKS = {
 NOTHING_TO_SHOW = {
     "tableau_exporter_poll_started_timestamp_seconds",
     "tableau_exporter_web_certificate_expiry_timestamp_seconds",
+    "tableau_export_failures_total",
+    "tableau_export_last_success_timestamp_seconds",
+    "tableau_export_rows_total",
     "tableau_notifications_failed_total",
     "tableau_notifications_firing",
     "tableau_notifications_sent_total",

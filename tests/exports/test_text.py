@@ -353,10 +353,10 @@ def test_an_object_store_has_no_text(past: Past) -> None:
         (['--delimiter="'], "is one character"),
         (["--delimiter="], "is one character"),
         (["--until=2025-01-01"], "--until"),
-        (["--table=counters"], "the files of --format=text are"),
+        (["--table=counters"], "the files of the format text are"),
         (["--format=csv", "--table=logins", "--delimiter=;"], "--delimiter: only"),
-        (["--format=csv", "--table=Extracts_To_Workbooks"], "only --format=text knows it"),
-        (["--format=csv"], "--table is missing"),
+        (["--format=csv", "--table=Extracts_To_Workbooks"], "only the format text knows it"),
+        (["--format=csv"], "--table: is missing"),
     ],
     ids=lambda value: ascii(value) if isinstance(value, list) else "",
 )
@@ -405,7 +405,15 @@ def test_killed_at_random(past: Past) -> None:
 
 def run(past: Past, step: int) -> int:
     """Export in a process that is killed at a step; return how it ended."""
-    command = [sys.executable, "-m", "tests.exports.killed", str(past.file.path), str(Path("out").resolve()), str(step)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.exports.killed",
+        "text",
+        str(past.file.path),
+        str(Path("out").resolve()),
+        str(step),
+    ]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

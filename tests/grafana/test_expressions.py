@@ -26,6 +26,8 @@ FEW = {
     "collector",
 }
 FEW |= {"asset_type", "site_role", "alertmanager", "version", "python", "duckdb", "job_type", "job"}
+# As many as are configured.
+FEW |= {"format", "destination"}
 # One asset, chosen; four kinds of exports, named; agents, as many as there are.
 BOUNDED = re.compile(r"topk\(|asset_id=\"\$asset_id\"|action=~\"exportcrosstab\|sheetimage\|viewData\|vud\"")
 

@@ -129,7 +129,9 @@ def watched(
             connection.execute(b"REVOKE SELECT ON domains FROM readonly")
         (folder / "alertmanager").mkdir()
         alertmanager = stack.enter_context(running(folder / "alertmanager"))
-        agent = Agent(folder, simulation.parameters(), **_settings(server.url, f"http://{alertmanager}"))
+        exports = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 10s}}]"
+        settings = _settings(server.url, f"http://{alertmanager}")
+        agent = Agent(folder, simulation.parameters(), EXPORTS=exports, **settings)
         # Whose alerts fire after seconds, as those of the demo.
         agent.module = "tests.alerting.quick"
         authority = agent.certify()

@@ -10,7 +10,15 @@ from starlette.types import ASGIApp
 
 from exporter.errors import ConfigurationError
 from exporter.pagedata.builder import PageData
-from exporter.status import ArchiveStatus, CollectorStatus, FreshnessSource, PollStatus, SourceStatus, Status
+from exporter.status import (
+    ArchiveStatus,
+    CollectorStatus,
+    ExportStatus,
+    FreshnessSource,
+    PollStatus,
+    SourceStatus,
+    Status,
+)
 from exporter.web.server import WebServer
 
 Started = Callable[[WebServer], WebServer]
@@ -62,6 +70,10 @@ def a_status() -> Status:
             FreshnessSource("default", "metadata", NOW - 7_200),
             FreshnessSource("default", "job", NOW - 40),
             FreshnessSource("marketing", "flow_run", NOW - 40),
+        ),
+        exports=(
+            ExportStatus("http_requests", "parquet", "s3://lake/requests", 81_234, 0, NOW - 600),
+            ExportStatus("logins", "csv", "/share", 0, 3, None, "the disk is full"),
         ),
     )
 

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from exporter.pagedata.builder import PageData
-from exporter.status import ArchiveStatus, CollectorStatus, FiringAlert, FreshnessSource, SourceStatus, Status
+from exporter.status import (
+    ArchiveStatus,
+    CollectorStatus,
+    ExportStatus,
+    FiringAlert,
+    FreshnessSource,
+    SourceStatus,
+    Status,
+)
 from exporter.web.status_page import SOURCES_LISTED, StatusPage, troubles
 from exporter.web.templating import ago, environment, instant, size, source_state
 from tests.web.fakes import NOW, a_status
@@ -149,7 +157,7 @@ def test_the_stylesheet_fetches_nothing() -> None:
 def test_tables_tell_what_their_cells_mean(render: Callable[[Status], Outline]) -> None:
     """Every table has a caption, every heading a scope, every cell of a body the name of its column."""
     outline = render(a_status())
-    assert len(outline.all_of("caption")) == len(outline.all_of("table")) == 4
+    assert len(outline.all_of("caption")) == len(outline.all_of("table")) == 5
     assert all(attributes.get("scope") in {"col", "row"} for attributes in outline.all_of("th"))
     assert all("data-label" in attributes for attributes in outline.all_of("td"))
 
@@ -176,9 +184,11 @@ def test_the_page_links_to_the_endpoints(render: Callable[[Status], Outline]) ->
         "timed out",
         "file busy",
         "failed web: unknown key",
-        "The agent is not healthy: 3 problems",
+        "The agent is not healthy: 4 problems",
         "default Metadata API 2026-07-27T08:00:00Z 2 h ago",
         "marketing flow runs 2026-07-27T09:59:20Z 40 s ago",
+        "http_requests success parquet s3://lake/requests 2026-07-27T09:50:00Z 10 min ago 81,234",
+        "logins failed csv /share never 0 the disk is full",
     ],
 )
 def test_the_page_shows(render: Callable[[Status], Outline], text: str) -> None:
@@ -224,6 +234,7 @@ def test_an_agent_that_knows_nothing_yet_has_a_page(render: Callable[[Status], O
     assert "Newest request never" in text
     assert "Possibly lost unknown Incidents unknown" in text
     assert "Freshness sources" not in text
+    assert "Exports" not in text
 
 
 def test_every_trouble_is_named() -> None:
@@ -231,6 +242,7 @@ def test_every_trouble_is_named() -> None:
     assert troubles(a_status()) == [
         "The source rest is down",
         "The collector logins failed",
+        "The export of logins to /share (csv) failed",
         "The last configuration reload failed",
     ]
 
@@ -294,8 +306,9 @@ def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline])
     [
         ({"sources": DOWN[1:]}, ["TableauRestTokenRefused", "TableauFreshnessSourceSilent"]),
         ({"history_error": BUSY}, ["TableauHistoryFileBusy", "TableauHistoryIncident", "TableauArchiveLagging"]),
+        ({"exports": (ExportStatus("logins", "csv", "/share", error="denied"),)}, ["TableauExportFailing"]),
     ],
-    ids=["rest", "history"],
+    ids=["rest", "history", "exports"],
 )
 def test_alerts_about_what_is_named_are_no_troubles(changes: dict[str, Any], follow: list[str]) -> None:
     """An alert about nothing but what is down is not named beside it, and is where that is well."""

@@ -110,7 +110,7 @@ def _have_tasks_read(asset_types: pa.ChunkedArray, inventory: Inventory) -> pa.C
 
 def _projects(rows: pa.Table, projects: pa.Table | None) -> pa.Array:
     """Return the full path of each asset's project; where projects are not listed, the name in the asset's entry."""
-    paths = _paths(projects) if projects is not None else {}
+    paths = project_paths(projects) if projects is not None else {}
     columns = (rows.column(name).to_pylist() for name in ("project_id", "project_name"))
     return pa.array(
         [paths.get(number, name or number) if number else name for number, name in zip(*columns, strict=True)],
@@ -118,7 +118,8 @@ def _projects(rows: pa.Table, projects: pa.Table | None) -> pa.Array:
     )
 
 
-def _paths(projects: pa.Table) -> Mapping[str, str]:
+def project_paths(projects: pa.Table) -> Mapping[str, str]:
+    """Return the full path of each project by its id."""
     columns: Sequence[list[str]] = [projects.column(name).to_pylist() for name in ("project_id", "name", "parent_id")]
     known = {number: (name or number, parent) for number, name, parent in zip(*columns, strict=True)}
     return {number: "/".join(reversed(_walk(number, known))) for number in known}

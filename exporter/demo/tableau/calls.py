@@ -23,6 +23,9 @@ ROUTES = (
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/extractRefreshes(/(?P<id>[^/]+))?$"), "tasks"),
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/runFlow(/(?P<id>[^/]+))?$"), "flow_tasks"),
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/tasks/linked(/(?P<id>[^/]+))?$"), "linked_tasks"),
+    ("POST", re.compile(r"^/sites/(?P<site>[^/]+)/fileUploads$"), "upload"),
+    ("PUT", re.compile(r"^/sites/(?P<site>[^/]+)/fileUploads/(?P<id>[^/]+)$"), "append"),
+    ("POST", re.compile(r"^/sites/(?P<site>[^/]+)/datasources$"), "publish"),
     ("GET", re.compile(r"^/sites/(?P<site>[^/]+)/virtualconnections$", re.IGNORECASE), "virtual_connections"),
     (
         "GET",

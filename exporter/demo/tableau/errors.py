@@ -52,6 +52,26 @@ def not_found(what: str) -> Refusal:
     return Refusal("404000", "Resource Not Found", f"{what} could not be found.")
 
 
+def no_project(luid: str | None) -> Refusal:
+    """Say that there is no such project to publish to."""
+    return Refusal("404005", "Resource Not Found", f"Project '{luid}' could not be found.")
+
+
+def no_upload() -> Refusal:
+    """Say that no upload was begun under this number."""
+    return Refusal("404009", "Resource Not Found", "The file upload could not be found.")
+
+
+def not_published(file: str) -> Refusal:
+    """Say that a file is no data source."""
+    return Refusal("400011", "Bad Request", f"There was a problem publishing the file '{file}'.")
+
+
+def conflict(name: str) -> Refusal:
+    """Say that there is a data source of that name, which was not to be overwritten."""
+    return Refusal("409006", "Resource Conflict", f"A data source '{name}' already exists.")
+
+
 def unknown_version(version: str) -> Refusal:
     """Say that this version of the API is not spoken here."""
     return Refusal("404001", "Resource Not Found", f"The API version {version} is not supported by this server.")

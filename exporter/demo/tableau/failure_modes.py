@@ -2,7 +2,7 @@
 
 A *kind* is the kind of a call: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
 projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, virtual_connections,
-metadata. ``{"*"}`` is every kind.
+metadata, upload, append, publish. ``{"*"}`` is every kind.
 
 Quirks of every Tableau are no failures: see ``oddities``.
 A *next* counts down with each call that it hit, so that the failure ends by itself.
@@ -54,6 +54,9 @@ class Traps:
     """Kinds that answer 200 with the element of their list alone, empty and without a count: ``<users/>``, ``{}``."""
     wrong_count: set[str] = field(default_factory=set)
     """Kinds whose totalAvailable counts one entry more than there is, at every reading."""
+
+    largest_body: int = 65 * 1024 * 1024
+    """Requests with a larger body are answered 413 with a page of HTML, as proxies and Tableau's own gateway do."""
 
     sites_failing: set[str] = field(default_factory=set)
     """Content URLs whose every call (not the sign-in) answers 500."""

@@ -16,6 +16,7 @@ MISSING_PAGE = b"<html><head><title>404</title></head><body><p>There is no such 
 GARBAGE = b"\x00\xff\xfe neither XML nor JSON \x1f\x8b"
 BUSY_PAGE = b"<html><head><title>503</title></head><body><p>The service is unavailable<br></p></body></html>"
 
+TOO_LARGE_PAGE = b"<html><head><title>413</title></head><body><h1>Request Entity Too Large<br></h1></body></html>"
 
 BOMB_ELEMENTS = 60_000_000
 

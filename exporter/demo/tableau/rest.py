@@ -12,6 +12,7 @@ from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
 from exporter.demo.tableau.failure_modes import Traps
 from exporter.demo.tableau.oddities import Oddities
+from exporter.demo.tableau.publishing import Publishing
 from exporter.demo.tableau.sessions import Session, Sessions
 
 # Pages that are kept, at most.
@@ -41,6 +42,7 @@ class Rest:
         self._facts = facts
         self._oddities = oddities
         self._sessions = sessions
+        self.publishing = Publishing()
         self._traps = traps
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
 
@@ -89,6 +91,8 @@ class Rest:
         site = next(site for site in facts if site.url == session.site)
         if call.site is not None and call.site != site.luid:
             raise errors.forbidden("see another site than the one signed in to")
+        if call.kind in {"upload", "append", "publish"}:
+            return self.publishing.answer(call, session, site)
         if call.kind == "metadata":
             return self._metadata(call, site, facts)
         if call.kind == "schedules" and self.about.cloud:

@@ -128,6 +128,8 @@ class TableauServer:
     def _broken(self, call: Call, site: str | None) -> Answer | None:
         """Return the replacement of an answer as long as a failure mode is set."""
         traps = self.traps
+        if len(call.body) > traps.largest_body:
+            return Answer(413, http_responses.TOO_LARGE_PAGE, HTML)
         if (call.kind not in SIGNING and site in traps.sites_failing) or traps.hits(traps.failing, call.kind, site):
             return Answer(500, http_responses.BUSY_PAGE, HTML)
         if traps.hits(traps.nulls, call.kind, site):
@@ -191,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
         self._serve()
 
     def log_message(self, *_: object) -> None:
