@@ -101,6 +101,7 @@ lock: | $(VENV)/pyvenv.cfg
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt
+	$(LOCK) pyproject.toml --extra delta $(LIKE_DEV) --output-file requirements/delta.txt
 	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt
 
 clean:
