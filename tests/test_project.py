@@ -13,7 +13,7 @@ from exporter.demo import shipped
 from tests.components import require
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("build", "run", "delta", "demo", "dev")
+LOCKS = ("build", "run", "delta", "demo", "dev", "interop")
 PINNED = re.compile(
     r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
 )
@@ -41,7 +41,7 @@ def declared(lock: str) -> list[Requirement]:
     product, groups = document["project"]["dependencies"], document["dependency-groups"]
     extras = document["project"]["optional-dependencies"]
     demo, delta = product + extras["demo"], product + extras["delta"]
-    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta}
+    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta, "interop": groups["interop"]}
     wanted["dev"] = demo + extras["delta"] + groups["build"] + groups["dev"]
     return [Requirement(text) for text in wanted[lock]]
 
@@ -105,7 +105,7 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "lock", "clean"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "interop", "lock", "clean"])
 def test_make_knows_the_target(target: str) -> None:
     """Each documented target of the Makefile can be planned."""
     command = ["make", "--dry-run", target]
