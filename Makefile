@@ -7,6 +7,8 @@
 # make dashboards write grafana/dashboards/ from grafana/source/
 # make pictures   draw the pictures of the dashboards in docs/images/; needs npm and chromium
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
+# make interop  read an export with DuckDB, pyarrow, Polars and Spark (needs Java 17; pyspark is 400 MB) and compare;
+#             ARGS="--requests 1000000"
 # make lock   renew the pinned requirements from pyproject.toml; ARGS=--upgrade takes the newest versions
 # make clean  remove everything that make made
 
@@ -21,7 +23,7 @@ SOURCES := exporter tests grafana $(wildcard benchmarks)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutate check dashboards pictures bench lock clean components
+.PHONY: help demo test soak mutate check dashboards pictures bench interop lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -62,6 +64,9 @@ pictures: $(VENV)/dev.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
 
+interop: $(VENV)/interop.stamp
+	$(BIN)/python -m benchmarks.interop $(ARGS)
+
 components:
 	@.ci/components
 
@@ -90,6 +95,12 @@ $(VENV)/bench.stamp: requirements/bench.txt | $(VENV)/dev.stamp
 	@$(PIP_INSTALL) -r requirements/bench.txt
 	@touch $@
 
+# pyspark is published as source alone: it is packed here, with the setuptools of build.txt.
+$(VENV)/interop.stamp: requirements/interop.txt | $(VENV)/dev.stamp
+	@echo "installing the readers of an export into $(VENV)"
+	@$(PIP_INSTALL) --no-build-isolation -r requirements/interop.txt
+	@touch $@
+
 # dev.txt first: the others take its versions. The files name no index and no host, whatever this machine uses.
 LOCK = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
     --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
@@ -100,7 +111,9 @@ lock: | $(VENV)/pyvenv.cfg
 	$(LOCK) pyproject.toml --extra demo --extra delta --group build --group dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo $(LIKE_DEV) --output-file requirements/demo.txt
 	$(LOCK) pyproject.toml --extra demo --group bench $(LIKE_DEV) --output-file requirements/bench.txt
+	$(LOCK) --group interop $(LIKE_DEV) --output-file requirements/interop.txt
 	$(LOCK) pyproject.toml $(LIKE_DEV) --output-file requirements/run.txt
+	$(LOCK) pyproject.toml --extra delta $(LIKE_DEV) --output-file requirements/delta.txt
 	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt
 
 clean:

@@ -3,11 +3,12 @@
 A command imports what it needs when it is called, so that the others start fast.
 """
 
+import contextlib
 import errno
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,11 +160,22 @@ class Auditing(Once):
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
         """Read the arguments; wrong usage ends with 64."""
-        try:
+        with _wrong_usage_of_audit():
             return super().make_context(*arguments, **extra)
-        except click.UsageError as error:
-            error.show()
-            raise click.exceptions.Exit(WRONG_USAGE_OF_AUDIT) from None
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; arguments that do not go together are wrong usage too."""
+        with _wrong_usage_of_audit():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _wrong_usage_of_audit() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        error.show()
+        raise click.exceptions.Exit(WRONG_USAGE_OF_AUDIT) from None
 
 
 @main.command(cls=Auditing)
@@ -171,13 +183,15 @@ class Auditing(Once):
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "csv", "delta"]),
     default="table",
     show_default=True,
-    help="A table for people, one JSON array, or CSV with a line of names.",
+    help="A table for people, one JSON array, CSV with a line of names, or rows appended to a Delta table.",
 )
 @click.option(
-    "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
+    "--output",
+    metavar="FILE|URI",
+    help="Write there instead, whole or not at all; of a Delta table its folder or URI (s3://, abfss://, ...).",
 )
 @click.option(
     "--site", "sites", metavar="SITE", multiple=True, help="Audit this site alone; may be given several times."
@@ -194,7 +208,7 @@ def audit(
     *,
     config_file: Path,
     format_: str,
-    output: Path | None,
+    output: str | None,
     sites: Sequence[str],
     statuses: Sequence[str],
     limit: int | None,
@@ -211,6 +225,8 @@ def audit(
       2    something is critical
       64   wrong usage
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
+    if format_ == "delta" and not output:
+        raise click.UsageError("--format=delta needs --output=URI, the Delta table to append to")
     from exporter.audit import command
 
     return command.run(options(config_file), format_, output, command.Choice(sites, statuses, limit))

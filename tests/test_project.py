@@ -13,7 +13,7 @@ from exporter.demo import fast_rules
 from tests.components import require
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("build", "run", "demo", "dev")
+LOCKS = ("build", "run", "delta", "demo", "dev", "interop")
 PINNED = re.compile(
     r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)$"
 )
@@ -39,8 +39,10 @@ def declared(lock: str) -> list[Requirement]:
     """Return the ranges of pyproject.toml that a requirements file must satisfy."""
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     product, groups = document["project"]["dependencies"], document["dependency-groups"]
-    demo = product + document["project"]["optional-dependencies"]["demo"]
-    wanted = {"build": groups["build"], "run": product, "demo": demo, "dev": demo + groups["build"] + groups["dev"]}
+    extras = document["project"]["optional-dependencies"]
+    demo, delta = product + extras["demo"], product + extras["delta"]
+    wanted = {"build": groups["build"], "run": product, "demo": demo, "delta": delta, "interop": groups["interop"]}
+    wanted["dev"] = demo + extras["delta"] + groups["build"] + groups["dev"]
     return [Requirement(text) for text in wanted[lock]]
 
 
@@ -79,7 +81,7 @@ def test_the_rules_are_installed_where_the_demo_looks(name: str) -> None:
     assert fast_rules.shipped_file(name) == ROOT / "alerts" / name
 
 
-@pytest.mark.parametrize("lock", ["build", "run", "demo"])
+@pytest.mark.parametrize("lock", ["build", "run", "delta", "demo"])
 def test_everything_is_tested_at_the_version_that_is_shipped(lock: str) -> None:
     """Each smaller requirements file is a part of dev.txt."""
     assert pins(lock).items() <= pins("dev").items()
@@ -103,7 +105,7 @@ def test_the_readme_names_the_two_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "lock", "clean"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "interop", "lock", "clean"])
 def test_make_knows_the_target(target: str) -> None:
     """Each documented target of the Makefile can be planned."""
     command = ["make", "--dry-run", target]

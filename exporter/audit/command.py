@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.text import Text
 
-from exporter import collectors, logs
+from exporter import collectors, exports, logs
+from exporter.audit.delta_table import append, subject_of
 from exporter.audit.formats import FORMATS, as_terminal
 from exporter.audit.reading import Progress, Sites, read, rest_sites
 from exporter.config import RunOptions
@@ -21,6 +22,8 @@ from exporter.output import to_stdout, whole
 from exporter.texts import one_line
 
 HEALTHY, FAILED, CRITICAL = 0, 1, 2
+TABLES = frozenset({"delta"})
+"""Formats that are appended to a table at --output."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Choice:
 
 
 def run(
-    options: RunOptions, format_: str, output: Path | None, choice: Choice | None = None, sites: Sites = rest_sites
+    options: RunOptions, format_: str, output: str | None, choice: Choice | None = None, sites: Sites = rest_sites
 ) -> int:
     """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
 
@@ -48,14 +51,18 @@ def run(
     at all, is 1 where nothing is critical. One that is switched off is a note.
     """
     configuration = options.load(collectors.discover())
+    export = exports.load(format_) if format_ in TABLES else None
     redactor = logs.configure("error", configuration.log.format)
     for secret in configuration.secrets():
         redactor.hide(secret)
     choice = choice or Choice()
     with _progress() as progress:
         audit = read(configuration, time.time(), progress, sites, chosen=choice.sites)
-    if audit.rows.num_rows or not audit.failures:
-        _show(choice.printed(audit.rows), format_, output)
+    rows = choice.printed(audit.rows)
+    if export is not None and output is not None:
+        append(export, rows, output, subject_of(configuration, choice.sites))
+    elif audit.rows.num_rows or not audit.failures:
+        _show(rows, format_, Path(output) if output is not None else None)
     for note in audit.notes:
         click.echo(f"note: {one_line(note)}", err=True)
     for failure in audit.failures:

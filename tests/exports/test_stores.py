@@ -14,10 +14,12 @@ import pytest
 from deltalake import DeltaTable
 from moto.server import ThreadedMotoServer
 
+from exporter.audit.delta_table import append
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, csv_files, delta, parquet, stores
 from exporter.exports.stores import Store, deltalake_options, open_store
 from tests.exports.requests import HISTORY, OURS, Requests, ids
+from tests.history.test_auditing import judged
 
 BUCKET = "lake"
 PROXIES = ("http_proxy", "HTTP_PROXY")
@@ -108,6 +110,16 @@ def test_delta_is_appended_once() -> None:
     table = DeltaTable(TARGET, storage_options=deltalake_options(TARGET))
     assert sorted(table.to_pyarrow_table()["id"].to_pylist()) == ids(6)
     assert table.version() == 1
+
+
+def test_an_audit_is_appended_to_a_delta_table() -> None:
+    """A job without a history appends each of its audits, once."""
+    first = judged({"asset_id": "a"}, {"asset_id": "b"})
+    append(delta.export, first, TARGET, "everything")
+    with pytest.raises(OutputUnwritable, match=f"^{TARGET}: it has this audit or a later one"):
+        append(delta.export, first, TARGET, "everything")
+    table = DeltaTable(TARGET, storage_options=deltalake_options(TARGET))
+    assert sorted(table.to_pyarrow_table()["asset_id"].to_pylist()) == ["a", "b"]
 
 
 def test_an_upload_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
