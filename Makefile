@@ -1,6 +1,6 @@
 # make demo   install what it needs and run the whole system on an empty machine; ARGS="--for 60s" goes to the command
 # make test   install what it needs, check the code and run every test; ARGS="-k archive" goes to pytest
-# make soak   the faults and attacks of docs/reliability.md, then outages of Alertmanagers and first archives, some hours
+# make soak   the faults and attacks of docs/reliability.md, outages of Alertmanagers, text files, first archives, some hours
 #             long; writes the tables; ARGS goes to the first
 # make mutate take each of the archive's protections out once and see whether a test notices; ARGS="--only 12 --jobs 4"
 # make check  format, lint, types, import layers
@@ -43,6 +43,7 @@ soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest -m attack --reliability=docs/reliability.md
 	SOAK=true $(BIN)/python -m pytest tests/poller/test_supplements.py
 	SOAK=true $(BIN)/python -m pytest tests/alerting/test_outages.py
+	SOAK=true $(BIN)/python -m pytest tests/exports/test_text.py tests/test_importing_many.py
 	SOAK=true $(BIN)/python -m pytest -s tests/end_to_end/test_many_scrapes.py
 	SOAK=true $(BIN)/python -m pytest -s tests/end_to_end/test_first_archive.py
 

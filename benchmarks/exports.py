@@ -1,5 +1,7 @@
 """A history of as many requests as asked for, exported in every format beside DuckDB's own COPY of the same file.
 
+The text file of these requests is imported again, into another history.
+
     python -m benchmarks.exports WAY HISTORY FOLDER
 
 does one of them in a process of its own, and prints what it took.
@@ -66,20 +68,20 @@ ROWS = """
 NAMES = """
     INSERT INTO workbooks BY NAME
         SELECT DATE '2025-01-01' AS day, n AS id, 1 + n % 5 AS site_id, 'Workbook ' || n // 5 AS name,
-            'Workbook' || n // 5 AS repository_url, 1 + n % 900 AS owner_id FROM range(1500) AS rows(n);
+            'Workbook' || n // 5 AS repository_url, 1 + n % 900 AS owner_id FROM range(50000) AS rows(n);
     INSERT INTO views BY NAME
         SELECT DATE '2025-01-01' AS day, n AS id, 1 + n // 7 % 5 AS site_id, n // 7 AS workbook_id,
             'Sheet ' || n % 7 AS name, 'Workbook' || n // 35 || '/Sheet' || n % 7 AS view_url
-        FROM range(10500) AS rows(n);
+        FROM range(350000) AS rows(n);
     INSERT INTO users BY NAME
         SELECT DATE '2025-01-01' AS day, n AS id, 1 AS site_id, 'user' || n AS name, 'User ' || n AS friendly_name
-        FROM range(1000) AS rows(n);
+        FROM range(20000) AS rows(n);
     INSERT INTO extracts BY NAME
         SELECT DATE '2025-01-01' AS day, n AS id, 1 + n % 5 AS site_id, n AS workbook_id, md5(n::VARCHAR) AS descriptor
-        FROM range(1500) AS rows(n);
+        FROM range(50000) AS rows(n);
     INSERT INTO data_connections BY NAME
         SELECT DATE '2025-01-01' AS day, n AS id, 1 + n % 5 AS site_id, n AS owner_id, 'Workbook' AS owner_type,
-            'postgres' AS dbclass, 'warehouse' AS dbname, 'db.example.com' AS server FROM range(1500) AS rows(n);
+            'postgres' AS dbclass, 'warehouse' AS dbname, 'db.example.com' AS server FROM range(50000) AS rows(n);
 """
 
 
@@ -106,13 +108,13 @@ def copy(path: Path, folder: Path) -> None:
         connection.execute(COPY.format(folder=folder))
 
 
-def export(format_: str) -> Callable[[Path, Path], None]:
+def export(format_: str, table: str = "http_requests") -> Callable[[Path, Path], None]:
     """Return our way of a format, with the limits of the command."""
 
     def run(path: Path, folder: Path) -> None:
-        kind = exports.TABLES["http_requests"]
-        rows = Slices(HistoryFile(path, Limits(), read_only=True), Source("http_requests", kind.order, kind.at))
-        exports.load(format_)(rows, str(folder), exports.Options(rows.history, "http_requests"))
+        kind = exports.TABLES[table]
+        rows = Slices(HistoryFile(path, Limits(), read_only=True), Source(table, kind.order, kind.at, kind.base))
+        exports.load(format_)(rows, str(folder), exports.Options(rows.history, table))
 
     return run
 
@@ -129,12 +131,24 @@ def text(name: str) -> Callable[[Path, Path], None]:
     return run
 
 
+def import_text(path: Path, folder: Path) -> None:
+    """Import the text file of the same requests into a history of its own."""
+    folder.mkdir()
+    begun = folder / path.name
+    History(HistoryFile(begun), discover(), Privacy()).prepare(datetime.now(UTC))
+    os.environ["TABLEAU_EXPORTER_HISTORY__PATH"] = str(begun)
+    cli.main(["history", "import", str(path.with_name("http_requests.txt"))], standalone_mode=False)
+
+
 COPIED = "DuckDB COPY, parquet"
+IMPORTED = "import of text"
 WAYS: Mapping[str, Callable[[Path, Path], None]] = {
     COPIED: copy,
     **{name: export(name) for name in ("parquet", "csv", "delta")},
+    **{f"{name}, usage": export(name, "usage") for name in ("parquet", "csv", "delta")},
     "text": text("http_requests"),
     "text, usage": text("usage"),
+    IMPORTED: import_text,
 }
 
 
@@ -144,6 +158,8 @@ def measure(rows: int, runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder) / "history.duckdb"
         fill(history, rows)
+        text("http_requests")(history, history.with_name("http_requests"))
+        (history.with_name("http_requests") / "http_requests.txt").rename(history.with_name("http_requests.txt"))
         for _ in range(runs):
             for name in WAYS:
                 with tempfile.TemporaryDirectory() as target:

@@ -135,7 +135,9 @@ def _export_text(write: exports.Export, file: HistoryFile, name: str, request: E
         message = f"{lacks}: let the agent poll with the collectors content, users and logins"
         yield Verdict(ok=False, subject=name, message=message)
         return
-    added = [exports.Added(one.key, one.columns, Slices(file, one.source).whole()) for one in item.lookups]
+    added = [
+        exports.Added(one.key, one.columns, Slices(file, one.source).whole(), one.leads_to) for one in item.lookups
+    ]
     since = request.since if item.at else None
     is_appended = item.order is not None
     source = Source(name, item.order, item.at, item.base, since, archived_again=is_appended, query=item.query)

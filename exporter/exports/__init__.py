@@ -139,6 +139,8 @@ class Added:
     key: str
     columns: Sequence[str]
     rows: "pa.Table"
+    leads_to: str | None = None
+    """The column of ``rows`` that is the key of what is added after this."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Added, Options, Rows, TextOptions
+from exporter.exports import Options, Rows, TextOptions
 from exporter.exports.appending import appending
 from exporter.exports.stores import local_path
 from exporter.texts import safe_uri
@@ -75,7 +75,9 @@ class _Lines:
         self._delimiter = options.form.delimiter
         self._separator = pa.scalar(self._delimiter, _TEXT)
         # What is added is made into text once, however many rows it is added to.
-        self._added = [self._prepared(added) for added in options.added]
+        self._added = [
+            (added, self._joined(added.rows, added.columns) if added.columns else None) for added in options.added
+        ]
 
     def header(self) -> bytes:
         """Return the first line."""
@@ -84,17 +86,23 @@ class _Lines:
 
     def of(self, rows: pa.Table) -> Iterator[memoryview]:
         """Yield rows as lines, some thousands at a time."""
+        places = list(self._places(rows)) if rows.num_rows else []
         for begin in range(0, rows.num_rows, _BATCH_ROWS):
-            batch = rows.slice(begin, _BATCH_ROWS)
-            parts = [self._joined(batch, self._options.columns)]
-            for key, keys, lines, nothing in self._added:
-                found = pc.index_in(batch[key].combine_chunks(), value_set=keys, skip_nulls=True)
-                parts.append(pc.fill_null(lines.take(found), nothing))
+            parts = [self._joined(rows.slice(begin, _BATCH_ROWS), self._options.columns)]
+            for lines, nothing, found in places:
+                parts.append(pc.fill_null(lines.take(found.slice(begin, _BATCH_ROWS)), nothing))
             yield _bytes(pc.binary_join_element_wise(*parts, self._separator))
 
-    def _prepared(self, added: Added) -> tuple[str, pa.Array, pa.Array, pa.Scalar]:
-        nothing = pa.scalar(self._delimiter * (len(added.columns) - 1), _TEXT)
-        return added.key, added.rows[added.key].combine_chunks(), self._joined(added.rows, added.columns), nothing
+    def _places(self, rows: pa.Table) -> Iterator[tuple[pa.Array, pa.Scalar, pa.Array]]:
+        """Yield the lines that are added, what stands where there is none, and which of them each row gets."""
+        known: dict[str, pa.Array] = {}
+        for added, lines in self._added:
+            keys = known[added.key] if added.key in known else rows[added.key].combine_chunks()
+            found = pc.index_in(keys, value_set=added.rows[added.key].combine_chunks(), skip_nulls=True)
+            if added.leads_to:
+                known[added.leads_to] = added.rows[added.leads_to].combine_chunks().take(found)
+            if lines is not None:
+                yield lines, pa.scalar(self._delimiter * (len(added.columns) - 1), _TEXT), found
 
     def _joined(self, rows: pa.Table, columns: Sequence[str]) -> pa.Array:
         cells = [self._cells(name, rows[name].combine_chunks()) for name in columns]

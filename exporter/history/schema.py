@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from exporter.collector import Collector, Column, columns_of
-from exporter.history import alerting, ledger, refreshes, usage
+from exporter.history import alerting, ledger, refreshes, usage, usage_view
 from exporter.history.opening import NAMED
 
 # The columns of http_requests since Tableau 2020.2, without user_cookie; others are added as they are met.
@@ -242,7 +242,7 @@ def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     for table in NAMED:
         connection.execute(_LATEST.format(table=table))
     connection.execute(WORKBOOK_DATASOURCES)
-    connection.execute(USAGE)
+    usage_view.create(connection)
 
 
 _LATEST = """
@@ -310,41 +310,4 @@ WORKBOOK_DATASOURCES = """
     FROM uses
     WHERE since < until
     GROUP BY site_id, workbook_id, datasource_id
-"""
-
-
-# A sheet's address is unique only within its site, and may be given again after its view was removed: the newest holds.
-USAGE = """
-    CREATE OR REPLACE VIEW usage AS
-    WITH
-        sheets AS (
-            SELECT site_id, view_url, max_by(name, (day, id)) AS name, max_by(workbook_id, (day, id)) AS workbook_id
-            FROM latest_views
-            GROUP BY site_id, view_url
-        ),
-        books AS (
-            SELECT site_id, repository_url, max_by(id, (day, id)) AS id
-            FROM latest_workbooks
-            GROUP BY site_id, repository_url
-        )
-    SELECT
-        requests.*,
-        sites.name AS site_name,
-        coalesce(nullif(sites.url_namespace, ''), CASE WHEN sites.id IS NOT NULL THEN 'default' END) AS site,
-        people.name AS user_name,
-        people.friendly_name AS user_friendly_name,
-        workbooks.name AS workbook_name,
-        sheets.name AS view_name,
-        projects.path AS project_name,
-        owners.name AS owner_name,
-        owners.friendly_name AS owner_friendly_name
-    FROM http_requests AS requests
-    LEFT JOIN latest_sites AS sites ON sites.id = requests.site_id
-    LEFT JOIN latest_users AS people ON people.id = requests.user_id
-    LEFT JOIN sheets
-        ON sheets.site_id = requests.site_id AND sheets.view_url = requests.workbook || '/' || requests.view
-    LEFT JOIN books ON books.site_id = requests.site_id AND books.repository_url = requests.workbook
-    LEFT JOIN latest_workbooks AS workbooks ON workbooks.id = coalesce(sheets.workbook_id, books.id)
-    LEFT JOIN latest_projects AS projects ON projects.id = workbooks.project_id
-    LEFT JOIN latest_users AS owners ON owners.id = workbooks.owner_id
 """

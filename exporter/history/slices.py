@@ -3,7 +3,7 @@
 Between two slices nobody holds the file, however slowly they are taken, and no more than one is in memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -11,7 +11,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from exporter.errors import HistoryError, HistoryReplaced
+from exporter.history import usage_view
 from exporter.history.file import HistoryFile
+from exporter.history.registering import registered
 from exporter.history.schema import ARCHIVED_AT, quoted
 from exporter.history.shortening import refuse_other_versions
 
@@ -63,6 +65,7 @@ class Slices:
         """
         self._file, self._source, self._progress = file, source, progress
         self._base = quoted(source.base or source.table)
+        self._names: Mapping[str, pa.Table] | None = None
         with file.open() as connection:
             refuse_other_versions(connection, file.path)
             described = connection.sql(f"SELECT * FROM {source.relation} LIMIT 0")
@@ -130,10 +133,24 @@ class Slices:
         raise HistoryReplaced(message)
 
     def _read(self, condition: str, parameters: Sequence[datetime]) -> pa.Table:
-        query = f"SELECT {self._columns} FROM {self._source.relation} WHERE {condition}"
-        with self._file.open() as connection:
+        names = self._found_names()
+        relation = f"({usage_view.named(self._base)})" if names else self._source.relation
+        query = f"SELECT {self._columns} FROM {relation} WHERE {condition}"
+        with self._file.open() as connection, registered(connection, **names):
             rows = connection.sql(query, params=list(parameters)).to_arrow_table()
         return rows.cast(self.schema)
+
+    def _found_names(self) -> Mapping[str, pa.Table]:
+        """Return what the view joins requests with, found once for all slices; nothing for every other table."""
+        if self._source.query or self._source.table != usage_view.VIEW:
+            return {}
+        if self._names is None:
+            self._names = {name: self._queried(query) for name, query in usage_view.NAMES.items()}
+        return self._names
+
+    def _queried(self, query: str) -> pa.Table:
+        with self._file.open() as connection:
+            return connection.sql(query).to_arrow_table()
 
     def _ends(self, after: datetime | None, newest: datetime, *, first: bool) -> list[tuple[datetime, int]]:
         """Return the last position of each slice, and how many rows it has; all rows of a position are in one.

@@ -21,8 +21,9 @@ from exporter.history.registering import registered
 from exporter.imports import FINGERPRINT, OTHERWISE
 
 SLICE_ROWS = 25_000
-# What does not fit waits on the disk, beside the rows themselves.
+# What does not fit waits on the disk, beside the rows themselves. While a slice is archived the history has the room.
 _MEMORY = "128MB"
+_MEMORY_MEANWHILE = "16MB"
 _ENDING = ".import"
 _LOCK = ".import.lock"
 _SPILLED = ".tmp"
@@ -50,7 +51,8 @@ class Stage:
     def slices(self) -> Iterator[pa.Table]:
         """Yield the requests in order of their time, each once that stands there again; of one instant in one slice."""
         for condition, parameters in self._conditions():
-            yield self._connection.sql(
+            self._limit(_MEMORY)
+            rows = self._connection.sql(
                 f"""
                 SELECT * EXCLUDE ({FINGERPRINT})
                 FROM staged
@@ -59,10 +61,18 @@ class Stage:
                 """,
                 params=parameters,
             ).to_arrow_table()
+            self._limit(_MEMORY_MEANWHILE)
+            yield rows
+            del rows  # before the next is read: there is room for one
+
+    def _limit(self, memory: str) -> None:
+        """Let go of the blocks in memory that are above a limit."""
+        self._connection.execute(f"SET memory_limit = '{memory}'")
 
     def _conditions(self) -> Iterator[tuple[str, list[object]]]:
         if not self.rows:
             return
+        self._connection.execute("CHECKPOINT")
         ends = self._connection.execute(
             f"""
             SELECT created_at::VARCHAR

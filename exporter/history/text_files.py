@@ -27,8 +27,9 @@ from exporter.history.text_columns import (
 )
 
 SHEET_KEY = "sheet key"
+BOOK_KEY = "workbook key"
 USER_KEY = "user key"
-"""Columns that are not written: what a request's sheet and its user are found by."""
+"""Columns that are not written: what a request's sheet, the sheet's workbook, and the request's user are found by."""
 
 _LISTED = "removed_on IS NULL AND NOT coalesce(is_deleted, false)"
 
@@ -40,6 +41,8 @@ class Lookup:
     key: str
     columns: Sequence[str]
     query: str
+    leads_to: str | None = None
+    """The column that is the key of lookups after this one."""
 
     @property
     def source(self) -> Source:
@@ -208,39 +211,41 @@ _EXTRACT_COLUMNS = {
     **_of("Conn DS", "parts.of_source", CONNECTION),
     **_of("Extract", "parts.extract", EXTRACT),
 }
-_WORKBOOK_COLUMNS = {
-    **_EXTRACT_COLUMNS,
-    "F_WB_ID": "books.id",
-    **_of("WB", "books", WORKBOOK),
-    **_of("Views", "sheets", VIEW),
-    **_of("WB Owner", "owner", OWNER),
-}
-_WITH_WORKBOOKS = """parts
+_BOOK_COLUMNS = {**_EXTRACT_COLUMNS, "F_WB_ID": "books.id", **_of("WB", "books", WORKBOOK)}
+_VIEW_COLUMNS = _of("Views", "sheets", VIEW)
+_OWNER_COLUMNS = _of("WB Owner", "owner", OWNER)
+_WORKBOOK_COLUMNS = {**_BOOK_COLUMNS, **_VIEW_COLUMNS, **_OWNER_COLUMNS}
+_OWNED_BOOKS = "LEFT JOIN people AS owner ON owner.id = books.owner_id"
+_WITH_WORKBOOKS = f"""parts
 FULL JOIN books ON books.id = parts.used_by.id
 LEFT JOIN sheets ON sheets.workbook_id = books.id
-LEFT JOIN people AS owner ON owner.id = books.owner_id"""
+{_OWNED_BOOKS}"""
 # A sheet's address may be given again after its view was removed: what is listed comes first, then the newest.
-_OF_EACH_SHEET = f"""{_WITH_WORKBOOKS}
-WHERE sheets.id IS NOT NULL
+_OF_EACH_SHEET = """sheets
 QUALIFY 1 = row_number() OVER (
     PARTITION BY sheets.site_id, sheets.view_url
-    ORDER BY
-        sheets.removed_on NULLS FIRST,
-        sheets.day DESC,
-        sheets.id DESC,
-        parts.extract.id,
-        parts.of_workbook.id,
-        parts.of_source.id
+    ORDER BY sheets.removed_on NULLS FIRST, sheets.day DESC, sheets.id DESC
 )"""
+_OF_EACH_BOOK = """books
+LEFT JOIN (
+    FROM parts
+    WHERE used_by.id IS NOT NULL
+    QUALIFY 1 = row_number() OVER (PARTITION BY used_by.id ORDER BY extract.id, of_workbook.id, of_source.id)
+) AS parts ON parts.used_by.id = books.id"""
+_SHEET = {SHEET_KEY: "sheets.site_id || '/' || sheets.view_url"}
+_BOOK = {BOOK_KEY: "books.id"}
 
-_SHEETS = Lookup(
-    SHEET_KEY,
-    list(_WORKBOOK_COLUMNS),
-    _select(
-        {SHEET_KEY: "sheets.site_id || '/' || sheets.view_url", **_WORKBOOK_COLUMNS},
-        _OF_EACH_SHEET,
-        f"{_EVER}, {_EXTRACTS}",
+# There are many more sheets than workbooks: what a workbook has is in memory once for all of its sheets.
+_SHEETS = (
+    Lookup(
+        SHEET_KEY,
+        (),
+        _select({**_SHEET, BOOK_KEY: "sheets.workbook_id"}, _OF_EACH_SHEET, _EVER),
+        BOOK_KEY,
     ),
+    Lookup(BOOK_KEY, list(_BOOK_COLUMNS), _select({**_BOOK, **_BOOK_COLUMNS}, _OF_EACH_BOOK, f"{_EVER}, {_EXTRACTS}")),
+    Lookup(SHEET_KEY, list(_VIEW_COLUMNS), _select({**_SHEET, **_VIEW_COLUMNS}, _OF_EACH_SHEET, _EVER)),
+    Lookup(BOOK_KEY, list(_OWNER_COLUMNS), _select({**_BOOK, **_OWNER_COLUMNS}, f"books {_OWNED_BOOKS}", _EVER)),
 )
 _HTTP_USER: Columns = {
     **{f"{name} (http User)": f"people.{name}" for name in USERS},
@@ -277,7 +282,7 @@ TEXT_FILES: Mapping[str, TextFile] = {
         "http_requests",
         "created_at",
         frozenset(_COMPLETION),
-        (_SHEETS, _HTTP_USERS),
+        (*_SHEETS, _HTTP_USERS),
     ),
 }
 """The files by the name of each, without its suffix."""

@@ -25,7 +25,7 @@ from exporter.imports.lines import Lines, open_text
 from exporter.imports.records import Assembler, Record
 from exporter.imports.zones import Instant, instant
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 5_000
 _CREATED, _COMPLETED = (COLUMNS.index(name) for name in TIMES)
 _FINGERPRINT_BYTES = 16
 _NO_TIME = "is no time: {}"

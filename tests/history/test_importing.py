@@ -304,6 +304,18 @@ def test_one_import_at_a_time(past: Past) -> None:
     assert not spilled.exists()
 
 
+def test_what_waits_leaves_memory_to_the_history(past: Past) -> None:
+    """While a slice is archived, the stage keeps little in memory, however much it holds and was just read."""
+    texts = pa.array([f"{number:064b}" * 30 for number in range(12_000)])
+    instants = pa.array([BEGIN] * 12_000, pa.timestamp("us"))
+    with staging.staging(past.file) as stage:
+        stage.add(pa.table({"created_at": instants, "http_user_agent": texts}))
+        for rows in stage.slices():
+            held = stage._connection.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()[0][0]
+            assert rows.nbytes > 23_000_000
+            assert held <= 16_000_000
+
+
 def test_our_own_parquet(past: Past, tmp_path: Path) -> None:
     """Rows with an id are recognised by it, those without by their content; nothing is cleaned away twice."""
     past.poll(NOW, numbered([PERSONAL, request(2)]))

@@ -9,9 +9,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from exporter.collectors import discover
 from exporter.collectors.assets.status import SCHEMA
 from exporter.errors import HistoryBusy, HistoryError, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
+from exporter.history.history import History
+from exporter.history.redaction import Privacy
 from exporter.history.schema import AUDIT
 from exporter.history.slices import Slices, Source
 from tests.history.past import Past
@@ -91,6 +94,68 @@ def test_a_view_is_read_in_the_order_of_its_table(tmp_path: Path, monkeypatch: p
     assert len(found) > 3
     assert sorted(row for slice_ in found for row in slice_.rows["id"].to_pylist()) == list(range(90))
     assert "workbook_name" in found[0].rows.column_names
+
+
+NAMED = """
+    INSERT INTO sites BY NAME FROM (VALUES
+        (DATE '2025-01-01', 1, 'Old', 'sales'), (DATE '2025-01-03', 1, 'Sales', 'sales'),
+        (DATE '2025-01-01', 2, 'Main', '')
+    ) AS rows(day, id, name, url_namespace);
+    INSERT INTO users BY NAME FROM (VALUES
+        (DATE '2025-01-01', 7, 'ann', 'Ann'), (DATE '2025-01-02', 7, 'ann.b', 'Ann B'),
+        (DATE '2025-01-01', 8, 'bob', NULL)
+    ) AS rows(day, id, name, friendly_name);
+    INSERT INTO projects BY NAME FROM (VALUES (DATE '2025-01-01', 3, 'A/B')) AS rows(day, id, path);
+    INSERT INTO workbooks BY NAME FROM (VALUES
+        (DATE '2025-01-01', 20, 1, 'First', 'Book', 7, 3), (DATE '2025-01-04', 20, 1, 'Renamed', 'Book', 8, 3),
+        (DATE '2025-01-01', 21, 2, 'Another', 'Book', 7, 3), (DATE '2025-01-05', 22, 1, 'Again', 'Book', 7, 99)
+    ) AS rows(day, id, site_id, name, repository_url, owner_id, project_id);
+    INSERT INTO views BY NAME FROM (VALUES
+        (DATE '2025-01-01', 30, 1, 20, 'Map', 'Book/Map'), (DATE '2025-01-06', 31, 1, 22, 'New map', 'Book/Map'),
+        (DATE '2025-01-01', 32, 2, 21, 'Map', 'Book/Map'), (DATE '2025-01-01', 33, 1, NULL, 'Lost', 'Book/Lost')
+    ) AS rows(day, id, site_id, workbook_id, name, view_url);
+    INSERT INTO removals VALUES ('views', 31, '2025-01-07'), ('users', 8, '2025-01-07');
+    UPDATE http_requests SET
+        site_id = [1, 2, 3, NULL][1 + id % 4],
+        user_id = [7, 8, 9, NULL][1 + id % 5 % 4],
+        workbook = ['Book', 'Book', 'Gone', NULL][1 + id % 7 % 4],
+        "view" = ['Map', 'Lost', 'Nowhere', NULL][1 + id % 3];
+    UPDATE http_requests SET completed_at = 'infinity' WHERE id = 5;
+"""
+
+
+def test_an_export_has_the_names_of_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that changed, were given again, were removed or are not known: those that ``usage`` has, row by row."""
+    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 20)
+    past = Past(tmp_path / "history.duckdb")
+    History(past.file, discover(), Privacy()).prepare(NOON)
+    past.live(days=9)
+    with duckdb.connect(str(past.file.path)) as connection:
+        connection.execute(NAMED)
+        expected = connection.sql(
+            "SELECT * REPLACE (CASE WHEN isfinite(completed_at) THEN completed_at END AS completed_at)"
+            " FROM usage ORDER BY id"
+        ).to_arrow_table()
+    found = pa.concat_tables(
+        slice_.rows
+        for slice_ in slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None)
+    )
+    assert found.sort_by("id").to_pylist() == expected.to_pylist()
+    assert found.schema.names == expected.schema.names
+    added = found.select(found.schema.names[-9:]).to_pylist()
+    assert all({row[name] for row in added} - {None} for name in added[0])
+
+
+def test_names_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find the newest of all views again for each slice would keep the agent waiting: the file is open meanwhile."""
+    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 20)
+    past = Past(tmp_path / "history.duckdb")
+    History(past.file, discover(), Privacy()).prepare(NOON)
+    past.live(days=9)
+    for slice_ in slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None):
+        assert len(slice_.rows)
+        with duckdb.connect(str(past.file.path)) as connection:
+            connection.execute("DROP VIEW IF EXISTS latest_views")
 
 
 def test_every_row_comes_once(past: Past) -> None:
