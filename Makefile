@@ -36,7 +36,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/tableau-exporter demo $(ARGS)
 
 test: components check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest -m fault --reliability=docs/reliability.md $(ARGS)

@@ -17,6 +17,32 @@ from tests.servers import postgres, postgres15, postgres18
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres
 
+# Files that take longest, the longest first: begun last, one of them would go on alone while other workers have ended.
+LONGEST = (
+    "poller/test_supplements.py",
+    "test_container.py",
+    "archive/test_kills.py",
+    "test_upkeep.py",
+    "poller/test_rest_poller.py",
+    "end_to_end/test_signals.py",
+    "end_to_end/test_canaries.py",
+    "archive/test_befallen.py",
+    "exports/test_text.py",
+    "test_history_reports.py",
+    "history/test_pruning.py",
+    "history/test_backfill.py",
+    "history/test_opening.py",
+    "archive/test_order.py",
+    "archive/test_hostile_values.py",
+    "archive/test_clock.py",
+    "alerting/test_evaluator.py",
+    "web/test_layout.py",
+    "alerts/test_demo.py",
+    "demo/test_alerts.py",
+    "web/test_in_chromium.py",
+    "history/test_compaction.py",
+)
+
 __all__ = ["hyper_server", "one_hyperd", "postgres", "postgres15", "postgres18"]
 
 
@@ -31,6 +57,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
             raise pytest.UsageError("--reliability counts in one process: leave out -n")
         config.pluginmanager.register(Reliability(Path(document)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; Makefile's --no-loadscope-reorder keeps the order for the workers."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONGEST)}
+    if missing := [str(path) for path in places if not path.exists()]:
+        raise pytest.UsageError(f"LONGEST of tests/conftest.py names what is not there: {', '.join(missing)}")
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture
