@@ -187,7 +187,13 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
 
 @history.command(cls=Once)
 @config_file_option
-@click.option("--format", "format_", type=click.Choice(list(FORMATS)), required=True, help="Delta needs extra [delta].")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(list(FORMATS)),
+    required=True,
+    help="Delta needs the extra [delta], hyper [hyper].",
+)
 @click.option(
     "--table",
     type=click.Choice([*TABLES, *(name for name in TEXT_FILES if name not in TABLES)]),

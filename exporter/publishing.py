@@ -55,6 +55,8 @@ def publish(publication: Publication, moved: Callable[[], None] = lambda: None) 
     """Publish a file, and return what became of it; ``moved`` is called with each answer of the server."""
     try:
         file = local_file(publication.target, publication.table, HYPER_SUFFIX)
+        if not file.is_file():
+            return Verdict(ok=None, subject=publication.table, message=f"{file}: not there yet, nothing is published")
         rest.publish(publication.destination, file, moved)
     except (SourceError, OutputUnwritable) as error:
         return Verdict(ok=False, subject=publication.table, message=f"not published: {one_line(error)}")

@@ -77,6 +77,8 @@ def test_a_file_is_published(order: Order, tmp_path: Path) -> None:
         assert found.content == (tmp_path / "http_requests.hyper").read_bytes()
         server.traps.forbidden = {"publish"}
         exported, refused = run(hyper, RUNNING)
+        empty = of(hyper, table="freshness_audit")
+        assert [result.ok for result in run(empty, RUNNING)] == [True]
     assert (exported.ok, refused.ok, refused.table) == (True, False, "http_requests")
     assert "not published: rest http://127.0.0.1:" in refused.message
     assert VALUE not in repr((hyper, exported, refused))

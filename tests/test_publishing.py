@@ -83,6 +83,8 @@ def test_a_refusal(past: Past, server: TableauServer, one_hyperd: "HyperProcess"
     assert last.startswith("fault  http_requests: not published: rest http://127.0.0.1:")
     assert "sees no project Nowhere on this site" in last
     assert VALUE not in result.output
+    configure(server.url, {"table": "http_requests", "output": "out", "publish": {**PUBLISH, "token_value": "another"}})
+    assert "the token publisher is refused: check exports[].publish.token_name and its value" in export().stdout
 
 
 def test_which_entry_publishes(past: Past, server: TableauServer, one_hyperd: "HyperProcess") -> None:

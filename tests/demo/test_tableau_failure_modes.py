@@ -422,6 +422,15 @@ def test_a_bomb_is_small_on_the_wire(tableau: TableauServer, kind: str, first: b
     assert found >= BOMB_ELEMENTS
 
 
+def test_a_body_may_be_too_large(tableau: TableauServer) -> None:
+    """A gateway answers with a page of its own; what is small passes."""
+    with signed_in(tableau) as server:
+        tableau.traps.largest_body = 1_000_000
+        upload = server.fileuploads.initiate()
+        with pytest.raises(NonXMLResponseError, match="413"):
+            server.fileuploads.append(upload, b"x" * 1_000_001, "multipart/mixed")
+
+
 def test_every_trap_is_shown_here() -> None:
     """A switch that no test turns on is a switch that may do nothing."""
     here = Path(__file__)

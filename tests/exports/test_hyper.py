@@ -144,7 +144,8 @@ def test_every_table_is_what_the_history_has(tmp_path: Path, one_hyperd: "HyperP
     History(past.file, discover(), Privacy()).prepare(NOON)
     for day in range(3):
         past.poll(NOON.replace(day=1 + day), requests(100 * day, 20, NOON.replace(day=1 + day)))
-    for table, kind in TABLES.items():
+    # A view of the latest has the columns of its table.
+    for table, kind in ((name, kind) for name, kind in TABLES.items() if not name.startswith("latest_")):
         rows = Slices(past.file, Source(table, kind.order, kind.at, kind.base))
         export(rows, str(tmp_path), Options(rows.history, table))
         with duckdb.connect(str(past.file.path), read_only=True) as connection:
