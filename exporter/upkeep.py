@@ -214,7 +214,7 @@ def _configuration(options: RunOptions) -> Configuration:
 
 def configured(configuration: Configuration) -> HistoryFile:
     """Return the history that the configuration names. Raises HistoryUnwritable where there is none."""
-    return _opened(configuration.history.path, parts.limits(configuration), "; look at history.path")
+    return _opened(configuration.history.path, parts.limits(configuration), "; look at history.path and --config.file")
 
 
 def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:
