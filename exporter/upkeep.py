@@ -233,7 +233,7 @@ def configured(configuration: Configuration) -> HistoryFile:
 
 def opened(path: Path, limits: Limits) -> HistoryFile:
     """Return the history at a path of the configuration. Raises HistoryUnwritable where there is none."""
-    return _opened(path, limits, "; look at history.path")
+    return _opened(path, limits, "; look at history.path and --config.file")
 
 
 def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:

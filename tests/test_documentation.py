@@ -178,6 +178,7 @@ def _declared_default(key: str) -> object:
         ("README.md: minimal configuration", "repository"),
         ("README.md: cloud configuration", "rest"),
         ("docs/installation.md: systemd configuration", "repository"),
+        ("docs/migration-text-files.md: configuration", "repository"),
     ],
 )
 def test_examples_of_the_configuration_are_taken(mark: str, section: str, tmp_path: Path) -> None:
@@ -474,7 +475,7 @@ def test_the_queries_of_the_document_are_run(watched: Watched, tmp_path: Path) -
     (tmp_path / "question.sql").write_text("FROM marks;")
     program = f"{shlex.quote(sys.executable)} -m exporter"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TABLEAU_EXPORTER_HISTORY__PATH": str(watched.history)}
-    for document, count in (("docs/history.md", 4), ("README.md", 2)):
+    for document, count in (("docs/history.md", 4), ("README.md", 3)):
         text = (ROOT / document).read_text()
         commands = re.findall(r"(?m)^    (tableau-exporter history (?:query|info)(?:.*\\\n)*.*)$", text)
         assert len(commands) == count

@@ -1,8 +1,9 @@
 """``history import`` as it is typed: exit codes, lines, rejects, and what is refused."""
 
 import os
+import re
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -20,6 +21,7 @@ from tests.history.past import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
 from tests.imports.test_records import quoted
+from tests.test_documentation import ROOT
 
 
 @pytest.fixture
@@ -206,7 +208,7 @@ def test_no_history(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(1)]))
     result = history("import", str(file))
-    assert (result.exit_code, result.stderr) == (1, f"{path}: no such file; look at history.path\n")
+    assert (result.exit_code, result.stderr) == (1, f"{path}: no such file; look at history.path and --config.file\n")
 
 
 def _import_and_be_killed(environ: dict[str, str], file: Path, slices: int) -> None:
@@ -233,3 +235,18 @@ def test_killed_and_run_again(path: Path, tmp_path: Path, slices: int) -> None:
     assert archived(path) == [f"S{number:06d}" for number in range(60)]
     assert history("verify").exit_code == 0
     assert not list(tmp_path.glob("history.duckdb.import")) + list(tmp_path.glob("*.part"))
+
+
+def test_the_commands_of_the_migration(path: Path, tmp_path: Path) -> None:
+    """Those of docs/migration-text-files.md recognise what is archived, in a file whose times are two hours ahead."""
+    Past(path).poll(BEGIN + timedelta(hours=1), numbered([request(1), request(2)]))
+    (tmp_path / "http_requests.txt").write_text(written([request(0), request(1), request(2)], hours=2))
+    text = (ROOT / "docs/migration-text-files.md").read_text()
+    commands = re.findall(r"(?m)^ +tableau-exporter (history import .*?)(?: +#.*)?$", text)
+    assert len(commands) == 2
+    for command, done in zip(commands, ("would be imported", "imported"), strict=True):
+        result = history(*command.split()[1:])
+        at = request(0)["created_at"]
+        told = f"ok     http_requests.txt: 1 requests {done}, from {at} to {at} UTC; 2 are archived already\n"
+        assert (result.exit_code, result.stdout) == (0, told)
+    assert archived(path) == ["S000000", "S000001", "S000002"]
