@@ -286,7 +286,7 @@ def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline])
     assert "failed" in text
     assert "caused by history" in text
     assert "why it is held" not in text
-    assert f"Not written {BUSY}" in text
+    assert f"Write error {BUSY}" in text
 
 
 @pytest.mark.parametrize(
