@@ -12,7 +12,7 @@ from exporter.collectors.assets.judging import CRITICAL, STATUSES, UNKNOWN, WARN
 from exporter.exposition.pages import Pages
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only
-from exporter.web.environment import encoded, minute, source_state
+from exporter.web.environment import encoded, minute, root_of, source_state
 
 SOURCES_LISTED = 20
 """How many sources of freshness are listed, those that were read longest ago first."""
@@ -73,6 +73,7 @@ class StatusPage:
         sla = sla_of(pages, status.now)
         values = {
             "status": status,
+            "root": root_of("/"),
             "polls": sorted(status.polls, key=lambda poll: poll.started_at, reverse=True),
             "troubles": found,
             "waiting": is_waiting,
