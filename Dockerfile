@@ -1,9 +1,9 @@
-# Any base will do that has Python 3.11 or newer with venv, and useradd.
+# Any base with Python 3.11 or newer, venv and useradd.
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
-# An environment of its own: on Debian the system's Python takes no packages from pip.
+# A virtual environment: Debian's Python does not allow packages from pip.
 RUN python3 -m venv /opt/tableau-exporter
 COPY requirements/build.txt requirements/run.txt requirements/
 RUN /opt/tableau-exporter/bin/pip install --no-cache-dir --disable-pip-version-check \
@@ -29,11 +29,11 @@ ENV PATH=/opt/tableau-exporter/bin:$PATH \
     TABLEAU_EXPORTER_HISTORY__PATH=/data/history.duckdb \
     TABLEAU_EXPORTER_WEB__LISTEN_ADDRESS=0.0.0.0:10071
 USER 10071:10071
-# The configuration's default name is found here when it is mounted; without one, the environment alone configures.
+# The default configuration file is here if it is mounted; otherwise only environment variables configure.
 WORKDIR /etc/tableau-exporter
 VOLUME /data
 EXPOSE 10071
-# At the configured address, with TLS and users too. Flags of `run` that change the address belong here as well.
+# At the configured address, also with TLS and users. Add flags of `run` that change the address.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s \
     CMD ["/opt/tableau-exporter/bin/tableau-exporter", "healthcheck"]
 ENTRYPOINT ["tableau-exporter"]

@@ -66,7 +66,7 @@ LOG_EVENTS_TO_DO = {
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 _AVOIDED = re.compile(rf"\b(?:{'|'.join(AVOID)})\b", re.IGNORECASE)
 _ENGLISH = re.compile("|".join(ENGLISH), re.IGNORECASE)
-_CODE = re.compile(r"```.*?```|(?m:^(?: {4}|\t)\S.*$)|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
+_CODE = re.compile(r"```.*?```|(?m:^(?: {4}|\t)\S[^\n]*$)|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 _GENERATED = re.compile(r"<!-- [^>\n]*written by make soak -->.*?<!-- end of [^>]*-->", re.DOTALL)
 _TEMPLATE = re.compile(r"{%.*?%}|{{.*?}}|<(?:style|script)\b.*?</|<[^>]*>", re.DOTALL)
 

@@ -24,11 +24,11 @@ _FOLDED_ROWS = 1_000
 # A longer name moves its own line alone.
 _WIDEST = 40
 _STYLES = {CRITICAL: "bold red", WARNING: "yellow", UNKNOWN: "magenta", HEALTHY: "green", LIVE: "dim"}
-# The table for people leaves out what only programs ask for.
+# The table for humans omits columns for programs.
 _SHOWN = {
     "status": "status",
     "hours": "hours_since_refresh",
-    "promised": "sla_hours",
+    "SLA": "sla_hours",
     "type": "asset_type",
     "name": "asset_name",
     "project": "project_name",
@@ -36,7 +36,7 @@ _SHOWN = {
     "owner": "owner_id",
     "last refresh (UTC)": "last_refresh_utc",
     "connection": "connection",
-    "taken from": "freshness_source",
+    "freshness source": "freshness_source",
 }
 
 
@@ -53,7 +53,7 @@ def as_csv(rows: pa.Table) -> Iterator[str]:
 
 
 def as_text(rows: pa.Table) -> Iterator[str]:
-    """Yield a table for people where no terminal is: no cell is cut."""
+    """Yield a plain table where there is no terminal: no cell is cut."""
     cells = [list(_SHOWN), *([_cell(row[name]) for name in _SHOWN.values()] for row in _rows(rows))]
     yield from (f"{line}\n" for line in columns(cells, _WIDEST))
 
@@ -83,7 +83,7 @@ def as_rich(rows: pa.Table) -> Table:
     """Return a table for a terminal: the status in colour, no name taken for markup."""
     table = Table(box=None, pad_edge=False)
     for head in _SHOWN:
-        table.add_column(head, justify="right" if head in {"hours", "promised"} else "left", overflow="fold")
+        table.add_column(head, justify="right" if head in {"hours", "SLA"} else "left", overflow="fold")
     for row in _rows(rows):
         status, *others = (_cell(row[name]) for name in _SHOWN.values())
         table.add_row(Text(status, style=_STYLES[status]), *map(Text, others))

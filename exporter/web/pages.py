@@ -18,7 +18,7 @@ from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
 from exporter.web.status_page import StatusPage
 from exporter.web.streaming import LimitedStreamingResponse
-from exporter.web.templating import encoded, source_state
+from exporter.web.templating import encoded, root_of, source_state
 
 _AT_ONCE, _WAITING, _FILES = 2, 16, 16
 
@@ -98,7 +98,7 @@ class PageRoutes:
         choice, page = asset_query.Choice.of(parameters), parameters.page()
         pages, status = self._source.pages(), self._source.status()
         values = assets.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
-        return self._page("assets.html", status, pages, values)
+        return self._page("assets.html", status, pages, {**values, **_root(request)})
 
     def assets_file(self, form: str, request: Request) -> Response:
         """Send all assets that match, as CSV or JSON."""
@@ -119,16 +119,18 @@ class PageRoutes:
         place = None if pages.assets is None else pages.assets.places.get(key)
         if pages.assets is None or place is None:
             line = "There is no such asset; it may have been deleted, or have another id."
-            values = {"title": "No such asset", "line": line, "back": assets.PATH}
+            values = {"title": "No such asset", "line": line, "back": assets.PATH, **_root(request)}
             return self._page("wrong.html", status, pages, values, HTTPStatus.NOT_FOUND)
-        return self._page("asset.html", status, pages, asset.described(pages, pages.assets, place, status))
+        values = {**asset.described(pages, pages.assets, place, status), **_root(request)}
+        return self._page("asset.html", status, pages, values)
 
     def usage(self, request: Request) -> Response:
         """Render the usage page."""
         parameters = Parameters(request.query_params, usage.PARAMETERS)
         pages, status = self._source.pages(), self._source.status()
         asked = usage.Asked.of(parameters, usage.sites_of(pages))
-        return self._page("usage.html", status, pages, usage.shown(pages, asked, parameters.page(), status))
+        values = {**usage.shown(pages, asked, parameters.page(), status), **_root(request)}
+        return self._page("usage.html", status, pages, values)
 
     def usage_file(self, form: str, request: Request) -> Response:
         """Send the hours, or a list of workbooks, as CSV or JSON."""
@@ -140,7 +142,7 @@ class PageRoutes:
             rows = usage.hours_rows(pages.usage, asked) if pages.usage else iter(())
             return download("usage", form, usage.HOURS_HEAD, rows)
         content = asked.content(pages)
-        listed = usage.content_rows(content, asked) if content else iter(())
+        listed = usage.content_rows(pages, content, asked) if content else iter(())
         return download("content", form, usage.CONTENT_HEAD, listed)
 
     def _page(
@@ -159,5 +161,16 @@ class PageRoutes:
     def _wrong(self, request: Request, line: str) -> Response:
         if request.url.path.endswith(".json"):
             return refusal(line)
-        values = {"title": "Invalid request", "line": line, "back": request.url.path.removesuffix(".csv")}
+        values = {
+            "title": "Invalid request",
+            "line": line,
+            "back": request.url.path.removesuffix(".csv"),
+            **_root(request),
+        }
         return self._page("wrong.html", self._source.status(), self._source.pages(), values, HTTPStatus.BAD_REQUEST)
+
+
+def _root(request: Request) -> Mapping[str, str]:
+    """Return the way from the page to the root, by the path as it was sent: a slash within an id is escaped there."""
+    sent: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    return {"root": root_of(sent.decode("latin-1"))}

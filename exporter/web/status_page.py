@@ -9,7 +9,7 @@ from exporter.collectors.assets.status import CRITICAL, STATUSES, UNKNOWN, WARNI
 from exporter.pagedata.builder import PageData
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
 from exporter.web.assets import only
-from exporter.web.templating import encoded, minute, source_state
+from exporter.web.templating import encoded, minute, root_of, source_state
 
 SOURCES_LISTED = 20
 """How many sources of freshness are listed, those that were read longest ago first."""
@@ -72,6 +72,7 @@ class StatusPage:
         sla = sla_of(pages, status.now)
         values = {
             "status": status,
+            "root": root_of("/"),
             "polls": sorted(status.polls, key=lambda poll: poll.started_at, reverse=True),
             "troubles": found,
             "waiting": is_waiting,

@@ -9,7 +9,8 @@ from mimetypes import guess_type
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,7 +40,7 @@ def environment(address: Callable[[str], str]) -> Environment:
         "instant": instant, "minute": minute, "ago": ago, "span": span, "size": size, "number": number, "hours": hours,
         "state": source_state, "freshness_source": freshness_source,
     }  # fmt: skip
-    made.globals |= {"static": address, "asset_path": asset_path}
+    made.globals |= {"static": address, "asset_path": asset_path, "to": to}
     for name in made.list_templates():
         made.get_template(name)  # a template that is wrong is no surprise of later
     return made
@@ -48,6 +49,17 @@ def environment(address: Callable[[str], str]) -> Environment:
 def encoded(environment: Environment, template: str, values: Mapping[str, Any]) -> bytes:
     """Render a page as UTF-8; unencodable characters become question marks."""
     return environment.get_template(template).render(values).encode(errors="replace")
+
+
+@pass_context
+def to(context: Context, address: str) -> str:
+    """Return an address of the agent relative to the page, so that the pages work below any path of a proxy."""
+    return f"{context['root']}{address.removeprefix('/')}"
+
+
+def root_of(path: str) -> str:
+    """Return the way from a page back to the root, by the path of its request as the client sent it."""
+    return "../" * (path.count("/") - 1) or "./"
 
 
 def asset_path(asset_type: str, asset_id: str) -> str:

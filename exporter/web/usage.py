@@ -34,6 +34,7 @@ LATE_INTERVALS, LATE_SECONDS = 3, 1800.0
 HOURS_HEAD = ("hour_utc", "requests", "active_people")
 CONTENT_HEAD = (
     "site", "luid", "name", "workbook", "created_utc", "loads_7d", "loads_30d", "loads_90d", "last_opened_day",
+    "project", "content_owner",
 )  # fmt: skip
 
 
@@ -231,19 +232,22 @@ def hours_rows(use: HourlyUsage, asked: Asked) -> Iterator[Sequence[Cell]]:
     return ((at(hour), requests, count) for hour, requests, count in rows)
 
 
-def content_rows(content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
+def content_rows(pages: Pages, content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
     """Return a list of workbooks, all of it, as rows of CONTENT_HEAD."""
+    return (_content_row(*_listed(pages, content, place)[:3]) for place in places_of(content, asked).tolist())
+
+
+def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
     return (
-        (
-            content.site[place] or None,
-            content.asset_id[place] or None,
-            content.name[place] or None,
-            content.workbook[place] or None,
-            at(content.created_at[place]),
-            *(int(content.loads[days][place]) for days in (7, 30, 90)),
-            (at(content.last_day[place]) or "")[:10] or None,
-        )
-        for place in places_of(content, asked).tolist()
+        opened.site or None,
+        opened.asset_id or None,
+        opened.name or None,
+        opened.workbook or None,
+        at(opened.created_at),
+        *(opened.loads[days] for days in (7, 30, 90)),
+        (at(opened.last_day) or "")[:10] or None,
+        project or None,
+        owner or None,
     )
 
 

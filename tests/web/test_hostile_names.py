@@ -1,5 +1,6 @@
 """Names of workbooks, projects, people and views that want to be more than text, in a real browser."""
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -139,4 +140,5 @@ def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[
 
 def _stays(address: str) -> bool:
     """Tell whether an address leads to a path of the agent, or within the page."""
-    return address.startswith("#") or (address.startswith("/") and not address.startswith(("//", "/\\")))
+    way = re.match(r"(?:\./|(?:\.\./)+)", address)
+    return address.startswith("#") or (way is not None and not address[way.end() :].startswith(("/", "\\")))

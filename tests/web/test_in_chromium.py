@@ -225,7 +225,7 @@ def test_no_page_has_a_script(visitor: Visitor) -> None:
     ("pages", "texts"),
     [
         (PageData(), ["is disabled"]),
-        (some_pages(told=False), ["older data is not shown", "No poll has counted requests yet"]),
+        (some_pages(told=False), ["older data is not shown", "No requests have been counted yet"]),
         (some_pages([]), ["There are no assets.", "No content was opened within 30 days."]),
     ],
     ids=["nothing watched", "nothing told", "nothing there"],

@@ -27,6 +27,22 @@ PAGES = {
     "all-views": "/usage?list=views",
     "gone": "/assets/workbook/gone",
 }
+# Words of ordinary length that stand on two lines; longer ones may have to be broken.
+_BROKEN_WORDS = r"""() => {
+    const broken = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode;
+        if (node.parentElement.closest('svg')) continue;
+        for (const word of node.data.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]{2,24}(?![\p{L}\p{N}])/gu)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const boxes = [...range.getClientRects()].filter(box => box.width > 0.5);
+            if (new Set(boxes.map(box => Math.round(box.top))).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
 _ADD_RULE = "rule => (sheet => sheet.insertRule(rule, sheet.cssRules.length))(document.styleSheets[1])"
 UNBROKEN, WORDS = "Wm" * 150, "Regional revenue and margin by month, restated " * 6
 NAMES = ("Sales", UNBROKEN, WORDS.strip(), "销售额" * 90, "مبيعات المنطقة " * 18, *hostile_names(14))
@@ -108,6 +124,29 @@ def test_readable(
     with Visitor(browser, served, scheme) as visitor:
         visitor.page.goto(path)
         assert everywhere(visitor.page) == []
+
+
+def broken_words(page: Page) -> list[str]:
+    """Return the words that stand on two lines, on screens of each width."""
+    found = list[str]()
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        found += [f"{width}: {word}" for word in page.evaluate(_BROKEN_WORDS)]
+    return found
+
+
+@pytest.mark.parametrize("path", ["/", "/assets", "/assets/workbook/w-2", "/usage"])
+def test_no_word_is_broken(visitor: Visitor, path: str) -> None:
+    """A line ends between two words, on a screen of any width."""
+    visitor.page.goto(path)
+    assert broken_words(visitor.page) == []
+
+
+def test_a_broken_word_is_noticed(visitor: Visitor) -> None:
+    """A column that is too narrow for its words is a fault."""
+    visitor.page.goto("/assets")
+    visitor.page.evaluate(_ADD_RULE, "td { word-break: break-all }")
+    assert broken_words(visitor.page)
 
 
 def test_every_status_is_measured() -> None:

@@ -1,10 +1,13 @@
 """The pages over HTTP: what is wrong, what is a file, what HEAD says, and to whom."""
 
 import csv
+import html
 import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -91,7 +94,30 @@ def test_wrong_values(path: str, line: str) -> None:
     assert answer.status == 400
     text = answer.body.decode()
     assert line in text
-    assert f'href="{path.split("?", maxsplit=1)[0].removesuffix(".csv")}"' in text
+    back = path.split("?", maxsplit=1)[0].removesuffix(".csv")
+    assert f'href="{"../" * (back.count("/") - 1) or "./"}{back.removeprefix("/")}"' in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/assets",
+        "/assets?q=traffic&page=1",
+        "/usage",
+        "/assets/workbook/w-1",
+        "/assets/workbook/a%2Fb",
+        "/assets?sort=x",
+    ],
+)
+def test_a_page_works_below_a_path_of_a_proxy(path: str) -> None:
+    """Every address of a page is relative: below the path at which a proxy serves the agent it stays there."""
+    text = ask(APP, "GET", path).body.decode()
+    found = [html.unescape(each) for each in re.findall(r'(?:href|action|src)="([^"]*)"', text) if each[0] != "#"]
+    below = "https://proxy.example/monitoring/tableau"
+    assert len(found) > 8
+    assert [each for each in found if not urljoin(below + path, each).startswith(f"{below}/")] == []
+    assert {urljoin(below + path, each) for each in found} >= {f"{below}/", f"{below}/assets", f"{below}/metrics"}
 
 
 @pytest.mark.parametrize("path", ["/assets/workbook/none", "/assets/flow/w-1", "/assets/workbook/"])
@@ -158,6 +184,10 @@ def test_content_as_a_file() -> None:
     """Each list of content is a file: the most opened first, the longest unopened first."""
     most = _rows(ask(APP, "GET", "/usage.csv?of=content").body)
     assert [row["name"] for row in most][:2] == ["Sales", "Costs"]
+    page = ask(APP, "GET", "/usage").body.decode()
+    for row in most[:2]:
+        assert f'data-label="Project">{row["project"]}</td>' in page
+        assert f'data-label="Owner">{row["content_owner"]}</td>' in page
     unused = _rows(ask(APP, "GET", "/usage.csv?of=content&list=unused30").body)
     assert [row["name"] for row in unused] == ["Unheard"]
     assert _rows(ask(APP, "GET", "/usage.csv?of=content&list=views").body) == most

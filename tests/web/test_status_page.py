@@ -144,7 +144,7 @@ def test_the_page_needs_nothing_that_the_policy_forbids(render: Callable[[Status
     assert not tags & {"script", "style", "form", "iframe", "object", "base"}
     for _, attributes in outline.elements:
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
-        assert all(re.match(r"(/$|/[^/]|#content$)", attributes.get(name) or "/x") for name in ("href", "src"))
+        assert all(re.match(r"(\./$|\./[^/]|#content$)", attributes.get(name) or "./x") for name in ("href", "src"))
 
 
 def test_the_stylesheet_fetches_nothing() -> None:
@@ -165,7 +165,7 @@ def test_tables_tell_what_their_cells_mean(render: Callable[[Status], Outline]) 
 def test_the_page_links_to_the_endpoints(render: Callable[[Status], Outline]) -> None:
     """The exposition and both probes are one click away."""
     links = {attributes.get("href") for attributes in render(a_status()).all_of("a")}
-    assert {"/metrics", "/-/healthy", "/-/ready"} <= links
+    assert {"./metrics", "./-/healthy", "./-/ready"} <= links
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_collector_that_follows_says_whom(render: Callable[[Status], Outline])
     assert "failed" in text
     assert "caused by history" in text
     assert "why it is held" not in text
-    assert f"Not written {BUSY}" in text
+    assert f"Write error {BUSY}" in text
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_green_is_of_a_healthy_agent_alone() -> None:
 def test_counts_lead_to_the_assets() -> None:
     """Each count of assets past their SLA, or of unknown age, leads to these assets."""
     links = {link.get("href") for link in rendered(healthy(), some_pages(an_estate())).all_of("a")}
-    assert {"/assets?status=Critical", "/assets?status=Warning", "/assets?status=Unknown"} <= links
+    assert {"./assets?status=Critical", "./assets?status=Warning", "./assets?status=Unknown"} <= links
 
 
 def test_alerts_are_grouped_by_name_and_severity() -> None:
@@ -397,8 +397,8 @@ def test_alerts_are_grouped_by_name_and_severity() -> None:
         assert text in outline.text
     assert outline.text.index("critical TableauAssetStale") < outline.text.index("warning TableauArchiveLagging")
     links = [link.get("href") for link in outline.all_of("a")]
-    assert "/assets?alert=TableauAssetStale+critical" in links
-    assert "/assets?alert=TableauAssetStale+warning" in links
+    assert "./assets?alert=TableauAssetStale+critical" in links
+    assert "./assets?alert=TableauAssetStale+warning" in links
 
 
 def test_alerts_lead_to_their_runbooks() -> None:
