@@ -232,7 +232,7 @@ def hours_rows(use: HourlyUsage, asked: Asked) -> Iterator[Sequence[Cell]]:
     return ((at(hour), requests, count) for hour, requests, count in rows)
 
 
-def content_rows(pages: Pages, content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
+def content_rows(pages: PageData, content: Content, asked: Asked) -> Iterator[Sequence[Cell]]:
     """Return a list of workbooks, all of it, as rows of CONTENT_HEAD."""
     return (_content_row(*_listed(pages, content, place)[:3]) for place in places_of(content, asked).tolist())
 

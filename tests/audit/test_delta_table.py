@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 from deltalake import DeltaTable, write_deltalake
-from exporter.collectors.assets.status import SCHEMA
 
 from exporter.audit.delta_table import append, subject_of
 from exporter.cli import main
+from exporter.collectors.assets.status import SCHEMA
 from exporter.config import Configuration, load
 from exporter.demo.simulation import Simulation
 from exporter.errors import OutputUnwritable
