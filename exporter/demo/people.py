@@ -42,7 +42,7 @@ SITE_ROLES = (
     ("Explorer", "Explorer", 25),
     ("Viewer", "Viewer", 44),
     ("Unlicensed", "Unlicensed", 7),
-    ("ChildProcess", "ChildProcess", 0),
+    ("Guest", "Guest", 0),
 )
 
 
@@ -53,10 +53,10 @@ def people(draft: Draft) -> None:
     _roles(draft)
     for name, short_name, family in (("local", "local", "local"), ("corp.example.com", "CORP", "ActiveDirectory")):
         draft.add("domains", {"name": name, "short_name": short_name, "active": True, "family": family})
-    for name, display_name in (("_system", "System"), ("guest", "ChildProcess")):
+    for name, display_name in (("_system", "System"), ("guest", "Guest")):
         account = _account(draft, name, display_name, domain=1)
         for site_row in draft.tables["sites"]:
-            _seat(draft, account, site_row, role="ChildProcess")
+            _seat(draft, account, site_row, role="Guest")
     # Twice the same login name: only the domain differs.
     _everywhere(draft, _account(draft, "jsmith", "Jo Smith", domain=1))
     _everywhere(draft, _account(draft, "jsmith", "John Smith", domain=2))
@@ -146,7 +146,7 @@ def _everywhere(draft: Draft, account: Row) -> None:
 def _seat(draft: Draft, account: Row, site: Row, role: str | None = None) -> None:
     name = role or draft.random.choices([name for name, *_ in SITE_ROLES], [weight for *_, weight in SITE_ROLES])[0]
     roles = {row["name"]: row["id"] for row in draft.tables["site_roles"]}
-    silent = name in {"Unlicensed", "ChildProcess"} or draft.random.random() < 0.05
+    silent = name in {"Unlicensed", "Guest"} or draft.random.random() < 0.05
     login_at = None if silent else draft.ago(0, 1) if draft.random.random() < 0.5 else draft.ago(1, 90)
     draft.add(
         "users",
