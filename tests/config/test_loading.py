@@ -295,5 +295,5 @@ exports:
     assert ("Extracts_To_Workbooks", "text", "/srv/c") in daily.names
     assert len(daily.names) == 2 * 7
     assert usage.names == (("usage", "csv", "abfss://account.dfs.core.windows.net/x"),)
-    given = read(text, {"TABLEAU_EXPORTER_EXPORTS": "[{format: csv, table: users, output: x, every: 1h}]"})
-    assert [export.table for export in given.exports] == ["users"]
+    given = read(text, {"TABLEAU_EXPORTER_EXPORTS": "[{format: csv, table: users, output: 'x, y', every: 1h}]"})
+    assert [(export.table, export.output) for export in given.exports] == [("users", ("x, y",))]
