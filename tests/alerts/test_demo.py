@@ -110,6 +110,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
     rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
     # Nobody listens there.
     rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
+    rest["EXPORTS"] = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 1h}}]"
     with simulation, TableauServer(Estate.of(simulation.company)) as server, ExitStack() as stack:
         agent = Agent(folder, simulation.parameters(), REST__URL=server.url, **rest)
         authority = agent.certify()
