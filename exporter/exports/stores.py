@@ -23,6 +23,7 @@ from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris
 # An export that was killed leaves its lock; one that lives renews it with every slice.
 LOCK_SECONDS = 900.0
 _LONGEST = 300
+_AZURE = ("az", "abfs", "abfss")
 _REQUEST_ID = re.compile(r" ?\(Request ID: [^)]*\)")
 
 
@@ -205,7 +206,7 @@ def _file_system(target: str, shown: str, environ: Mapping[str, str]) -> tuple[f
         raise OutputUnwritable(f"--output: {UNSHOWN}: give a folder or a URI such as s3://bucket/folder")
     parts = urlsplit(target)
     base = f"{parts.hostname or ''}{unquote(parts.path)}"
-    is_azure = parts.scheme in {"az", "abfs", "abfss"}
+    is_azure = parts.scheme in _AZURE
     if parts.query or parts.password or (parts.username and not is_azure):
         message = f"{shown}: credentials come from the environment variables of the store, not from --output"
         raise OutputUnwritable(message)
@@ -239,8 +240,12 @@ def _s3_endpoint(environ: Mapping[str, str]) -> str | None:
 
 def deltalake_options(target: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return what the library deltalake does not find in the environment: plain http, and no proxy."""
-    endpoint = _s3_endpoint(environ)
-    if endpoint is None or not target.startswith(("s3://", "s3a://")):
+    endpoint = None
+    if target.startswith(("s3://", "s3a://")):
+        endpoint = _s3_endpoint(environ)
+    elif target.startswith(tuple(f"{scheme}://" for scheme in _AZURE)):
+        endpoint = environ.get("AZURE_STORAGE_ENDPOINT")
+    if not endpoint:
         return {}
     options = {"endpoint": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
     if proxy_for(endpoint) is None:
