@@ -2,6 +2,7 @@
 # make test   install what it needs, check the code and run every test; ARGS="-k archive" goes to pytest
 # make soak   the faults and attacks of docs/reliability.md, outages of Alertmanagers, text files, first archives, some hours
 #             long; writes the tables; ARGS goes to the first
+# make azurite the exports to Azure's storage, against its emulator from npm
 # make mutate take each of the archive's protections out once and see whether a test notices; ARGS="--only 12 --jobs 4"
 # make check  format, lint, types, import layers
 # make dashboards write grafana/dashboards/ from grafana/source/
@@ -23,7 +24,7 @@ SOURCES := exporter tests grafana $(wildcard benchmarks)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutate check dashboards pictures bench interop lock clean components
+.PHONY: help demo test soak azurite mutate check dashboards pictures bench interop lock clean components
 
 # Requirements are pinned with hashes; nothing is fetched that they do not name.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --require-hashes
@@ -46,6 +47,10 @@ soak: components $(VENV)/dev.stamp
 	SOAK=true $(BIN)/python -m pytest tests/exports/test_text.py tests/test_importing_many.py
 	SOAK=true $(BIN)/python -m pytest -s tests/end_to_end/test_many_scrapes.py
 	SOAK=true $(BIN)/python -m pytest -s tests/end_to_end/test_first_archive.py
+
+azurite: $(VENV)/dev.stamp
+	npm ci --silent --no-audit --no-fund --ignore-scripts --prefix tests/azurite
+	AZURITE=true $(BIN)/python -m pytest tests/exports/test_azure.py $(ARGS)
 
 mutate: components $(VENV)/dev.stamp
 	$(BIN)/python -m tests.taking_out $(ARGS)
@@ -118,5 +123,5 @@ lock: | $(VENV)/pyvenv.cfg
 	$(LOCK) --group build $(LIKE_DEV) --output-file requirements/build.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) tests/azurite/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,6 +27,8 @@ PROGRAM = "tableau-exporter"
 WRONG_USAGE_OF_AUDIT = 64
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
+# What DuckDB makes of Ctrl-C during a query, instead of KeyboardInterrupt.
+QUERY_INTERRUPTED = "Query interrupted"
 # Of assets; their module loads much.
 STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 
@@ -54,6 +56,8 @@ class Program(click.Group):
         except Exception as error:  # the last line of defence
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of a pipe has gone
+            if str(error) == QUERY_INTERRUPTED:
+                return INTERRUPTED
             return _confess(error)
         return code
 

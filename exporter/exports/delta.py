@@ -6,7 +6,8 @@ without an order is overwritten in one commit, and so is one that is begun anew.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import quote, unquote
@@ -101,7 +102,9 @@ class _Outgoing:
         self.missing = [name for name in mandatory if name not in schema.names]
         self._schema = pa.schema([(field.name, _spark(field.type)) for field in schema])
         self.count = 0
-        self.error: Exception | None = None
+        self.stopped = False
+        """Whether nothing of it is wanted any more."""
+        self.error: BaseException | None = None
 
     def reader(self) -> pa.RecordBatchReader:
         """Return them as a stream."""
@@ -116,12 +119,14 @@ class _Outgoing:
                     yield batch
                     del batch
                 del rows  # before the next are read: there is room for one slice
-        except Exception as error:
+        except BaseException as error:
             self.error = error
             raise
 
     def _check(self, batch: pa.RecordBatch) -> None:
         """Refuse NULL where the table forbids it: beside a column that is new the library forgets that it does."""
+        if self.stopped:
+            raise KeyboardInterrupt
         empty = [name for name in self._mandatory if batch.column(name).null_count]
         if empty:
             raise OutputUnwritable(f"{safe_uri(self._target)}: {_forbidden(empty)}")
@@ -155,14 +160,17 @@ def _write(
     if table is None or anew:
         mode = "error" if table is None else "overwrite"
     try:
-        write_deltalake(
-            target if table is None else table,
-            outgoing.reader(),
-            mode=mode,
-            storage_options=deltalake_options(target),
-            writer_properties=_WRITER,
-            schema_mode="overwrite" if mode == "overwrite" else "merge",
-            commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=retries),
+        _interruptibly(
+            outgoing,
+            lambda: write_deltalake(
+                target if table is None else table,
+                outgoing.reader(),
+                mode=mode,
+                storage_options=deltalake_options(target),
+                writer_properties=_WRITER,
+                schema_mode="overwrite" if mode == "overwrite" else "merge",
+                commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=retries),
+            ),
         )
     except CommitFailedError:
         return False
@@ -175,6 +183,16 @@ def _write(
             return False
         raise _refused(target, error, outgoing.missing) from None
     return True
+
+
+def _interruptibly(outgoing: _Outgoing, write: Callable[[], None]) -> None:
+    """Write in a thread: in the main one the library would hear of Ctrl-C only after its commit."""
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(write).result()
+        except KeyboardInterrupt:
+            outgoing.stopped = True
+            raise
 
 
 def _is_refusal(error: Exception) -> bool:

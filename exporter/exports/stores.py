@@ -239,8 +239,12 @@ def _s3_endpoint(environ: Mapping[str, str]) -> str | None:
 
 def deltalake_options(target: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return what the library deltalake does not find in the environment: plain http, and no proxy."""
-    endpoint = _s3_endpoint(environ)
-    if endpoint is None or not target.startswith(("s3://", "s3a://")):
+    endpoint = None
+    if target.startswith(("s3://", "s3a://")):
+        endpoint = _s3_endpoint(environ)
+    elif target.startswith(tuple(f"{scheme}://" for scheme in AZURE)):
+        endpoint = environ.get("AZURE_STORAGE_ENDPOINT")
+    if not endpoint:
         return {}
     options = {"endpoint": endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
     if proxy_for(endpoint) is None:

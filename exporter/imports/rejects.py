@@ -41,11 +41,15 @@ class Rejects:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Put the file in place, or leave nothing behind. Raises OutputUnwritable."""
-        if kind is None:
-            self._keep()
-        elif self._file is not None:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
+        kept = False
+        try:
+            if kind is None:
+                self._keep()
+                kept = True
+        finally:
+            if self._file is not None and not kept:
+                self._file.close()
+                self._part.unlink(missing_ok=True)
 
     def add(self, source: Path, reject: Reject) -> None:
         """Write one down. Raises OutputUnwritable."""
