@@ -100,7 +100,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(poller, "_store", rendered_between)
     assert not poller.poll()
     assert between == [False]
-    monkeypatch.setattr(agent._page_maker, "make", fail)
+    monkeypatch.setattr(agent._page_maker, "build", fail)
     with pytest.raises(ValueError, match="no page"):
         agent._render()
     assert agent.ready()
