@@ -12,7 +12,7 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
-from exporter import agent_families, app, collectors, logs
+from exporter import app, collectors, logs, self_metrics
 from exporter.collectors import users
 from exporter.collectors.content import samples as content
 from exporter.config import RunOptions
@@ -261,4 +261,4 @@ def test_each_family_is_declared_by_one_collector() -> None:
     """What a choice of collectors leaves out is certain: no family belongs to two, and none to one and the agent."""
     declared = [family.name for each in collectors.discover().values() for family in each.all_families()]
     assert sorted(declared) == sorted(collectors.declared_by())
-    assert not collectors.declared_by().keys() & {family.name for family in agent_families.FAMILIES}
+    assert not collectors.declared_by().keys() & {family.name for family in self_metrics.FAMILIES}

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from exporter import agent_families
+from exporter import self_metrics
 from exporter.collector import Collector
 from exporter.metrics import Family
 
@@ -22,7 +22,7 @@ def declared_by() -> dict[str, str]:
 def families() -> tuple[Family, ...]:
     """Return every family that the agent may show: the collectors' and its own."""
     declared = [family for collector in discover().values() for family in collector.all_families()]
-    return (*declared, *agent_families.FAMILIES)
+    return (*declared, *self_metrics.FAMILIES)
 
 
 def _load(name: str) -> Collector:
