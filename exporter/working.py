@@ -13,7 +13,8 @@ from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
 from exporter.alerting.store import AlertStore
-from exporter.collector import Collector, StateKey, asset_state
+from exporter.collector import Collector, StateKey
+from exporter.collectors import asset_state
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
 from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks

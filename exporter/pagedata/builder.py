@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.collector import Collector, requests_collector
+from exporter.collector import Collector
+from exporter.collectors import requests_collector
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block

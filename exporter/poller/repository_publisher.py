@@ -8,7 +8,8 @@ from typing import Literal
 import pyarrow as pa
 import structlog
 
-from exporter.collector import Context, StateKey, requests_collector
+from exporter.collector import Context, StateKey
+from exporter.collectors import requests_collector
 from exporter.errors import SourceError
 from exporter.exposition.history_metrics import MODES
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS, TimedBlocks
