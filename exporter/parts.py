@@ -66,7 +66,7 @@ def rest_login(settings: Rest) -> rest.Login:
     return rest.Login(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def options(configuration: Configuration) -> NotificationOptions:
+def notification_options(configuration: Configuration) -> NotificationOptions:
     """Return how alerts are told; what Tableau wrote may name people, who are named only where that is allowed."""
     settings = configuration.alertmanager
     if settings is None:
@@ -77,7 +77,7 @@ def options(configuration: Configuration) -> NotificationOptions:
     )
 
 
-def alertmanagers(configuration: Configuration) -> list[alertmanager.Login]:
+def alertmanagers(configuration: Configuration) -> list[alertmanager.AlertmanagerOptions]:
     """Return how to reach each Alertmanager; what proves who tells it is read anew at every request."""
     settings = configuration.alertmanager
     if settings is None:
@@ -89,7 +89,7 @@ def alertmanagers(configuration: Configuration) -> list[alertmanager.Login]:
 
     tls = settings.tls
     return [
-        alertmanager.Login(
+        alertmanager.AlertmanagerOptions(
             url, authorization, tls.ca_file, tls.cert_file, tls.key_file, settings.timeout, settings.labels
         )
         for url in settings.urls

@@ -173,4 +173,4 @@ def _notifier(
     )
     # It is used by one of the two at a time: this one begins when that one has ended.
     store = before.rule_manager.store if before and before.rule_manager else AlertStore(standing.tempo.rules)
-    return RuleManager(receivers, history, context, parts.options(configuration), time.time, store)
+    return RuleManager(receivers, history, context, parts.notification_options(configuration), time.time, store)
