@@ -47,7 +47,7 @@ def failure(stranger: Stranger, *, timeout: float = 60.0, sends: int = 1) -> str
         (reply(429, "slow"), "HTTP 429: too many requests"),
         (reply(500, '"disk\\nfull"'), "HTTP 500: disk full: check the logs of Alertmanager"),
         (reply(500, '{"message": "disk full"}'), "HTTP 500: disk full: check the logs of Alertmanager"),
-        (reply(500, '"see https://me:canary@a/b?c=canary"'), "HTTP 500: see https://a/b: look at the logs"),
+        (reply(500, '"see https://me:canary@a/b?c=canary"'), "HTTP 500: see https://a/b: check the logs"),
         (reply(500, '{"error": "of a stranger"}'), "HTTP 500: check the logs of Alertmanager"),
         (reply(503, HTML), "HTTP 503: check the logs of Alertmanager"),
         (reply(200, HTML), FOREIGN),
@@ -70,7 +70,7 @@ def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (reply(200, "x", missing=10), "the connection ended before its answer did: look at"),
+        (reply(200, "x", missing=10), "the connection ended before its answer did: check"),
         (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "http or https, and whether it is an Alertmanager that answers"),
         (raw(b""), "http or https, and whether it is an Alertmanager that answers"),
         (raw(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 300_000), "whether it is an Alertmanager that answers"),
@@ -167,8 +167,8 @@ def test_an_answer_is_bounded() -> None:
                 connection.sendall(b"word " * 10_000)
 
         stranger.answer = endless
-        assert "HTTP 500: look at the logs" in failure(stranger)
-        with pytest.raises(NotificationFailed, match=r"HTTP 500: look at the logs"):
+        assert "HTTP 500: check the logs" in failure(stranger)
+        with pytest.raises(NotificationFailed, match=r"HTTP 500: check the logs"):
             Alertmanager(AlertmanagerOptions(stranger.url)).version()
     with Stranger(reply(500, f'"{"word " * 1000}"')) as stranger:
         assert "HTTP 500: word word" in failure(stranger)
@@ -346,7 +346,7 @@ def test_a_netrc_speaks_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_short_password_withholds_no_other_word() -> None:
     """Only an answer that has a short password as a word is withheld."""
     login = ("me", "ro")
-    for said, shown in (("from ro", "its words are withheld"), ("role readonly", "HTTP 500: role readonly: look")):
+    for said, shown in (("from ro", "its words are withheld"), ("role readonly", "HTTP 500: role readonly: check")):
         with Stranger(reply(500, f'"{said}"')) as stranger:
             line = Alertmanager(AlertmanagerOptions(stranger.url, lambda: login)).send([alert()]).failure or ""
         assert shown in line
