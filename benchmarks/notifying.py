@@ -23,7 +23,7 @@ import httpx
 
 from benchmarks import rest
 from exporter.alerting.alertmanager import Alertmanager
-from exporter.alerting.alertmanager import Login as Way
+from exporter.alerting.alertmanager import AlertmanagerOptions as Way
 from exporter.alerting.batches import Sent, batches
 from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
 from exporter.alerting.notification import Notification

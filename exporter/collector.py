@@ -219,14 +219,13 @@ class Count:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A histogram aggregated from events: its labels and the observed seconds as expressions over ``rows``."""
+    """A histogram aggregated from events: its labels and the observed seconds as expressions; ``busiest`` as above."""
 
     family: Family
     by: Mapping[str, str]
     seconds: str
     where: str = "true"
     busiest: int | None = None
-    """How many series are published, those with the highest counts; all are counted."""
 
 
 Fold = Count | Distribution
@@ -251,23 +250,8 @@ class Events:
     """Whether open rows are kept apart in the history until they are final: only requests are."""
 
 
-class LastSeen(typing.Protocol):
-    """When each person made the last request to each site, as columns; ``seen_at`` in Unix seconds."""
-
-    @property
-    def sites(self) -> Any:  # noqa: ANN401 - a numpy array of objects
-        """Labels of sites."""
-
-    @property
-    def people(self) -> Any:  # noqa: ANN401 - a numpy array of numbers
-        """Numbers of people."""
-
-    @property
-    def seen_at(self) -> Any:  # noqa: ANN401 - a numpy array of floats
-        """Instants."""
-
-
-ExposeLastSeen = Callable[[LastSeen, Sequence[str]], Sequence[Block]]
+ExposeLastSeen = Callable[[Any, Sequence[str]], Sequence[Block]]
+"""From the last request of each person (columns ``sites``, ``people``, ``seen_at``) and the labels of all sites."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +265,7 @@ class Collector:
     folds: tuple[Fold, ...] = ()
     """Counters aggregated from the requests that another collector archives."""
     expose_last_seen: ExposeLastSeen | None = None
-    """Blocks made of the last request of each person, and of the labels of all sites; people are counted for it."""
+    """Makes blocks of the last request of each person; people are counted where a collector has it."""
     families: tuple[Family, ...] = ()
     """Families whose samples are made of neither states nor events."""
     enabled: bool = True
@@ -317,19 +301,3 @@ class Collector:
 
 StateKey = tuple[str, int]
 """A state: its collector's name and its index among the collector's states."""
-
-
-def requests_collector(collectors: Mapping[str, Collector]) -> str | None:
-    """Return the name of the collector that archives requests; None where it is disabled."""
-    return next((name for name, collector in collectors.items() if collector.archives_requests), None)
-
-
-def counts_people(collectors: Mapping[str, Collector]) -> bool:
-    """Whether a collector needs the last request of each person."""
-    return any(collector.expose_last_seen for collector in collectors.values())
-
-
-def asset_state(collectors: Mapping[str, Collector]) -> StateKey | None:
-    """Return the state of assets; None where it is disabled."""
-    states = ((name, index, state) for name, each in collectors.items() for index, state in enumerate(each.states))
-    return next(((name, index) for name, index, state in states if state.audit), None)

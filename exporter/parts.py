@@ -80,7 +80,7 @@ def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: 
     return rest.RestOptions(url, (publish.site,), credentials, ca_file, seconds, setting)
 
 
-def options(configuration: Configuration) -> NotificationOptions:
+def notification_options(configuration: Configuration) -> NotificationOptions:
     """Return how alerts are told; what Tableau wrote may name people, who are named only where that is allowed."""
     settings = configuration.alertmanager
     if settings is None:
@@ -91,7 +91,7 @@ def options(configuration: Configuration) -> NotificationOptions:
     )
 
 
-def alertmanagers(configuration: Configuration) -> list[alertmanager.Login]:
+def alertmanagers(configuration: Configuration) -> list[alertmanager.AlertmanagerOptions]:
     """Return how to reach each Alertmanager; what proves who tells it is read anew at every request."""
     settings = configuration.alertmanager
     if settings is None:
@@ -103,7 +103,7 @@ def alertmanagers(configuration: Configuration) -> list[alertmanager.Login]:
 
     tls = settings.tls
     return [
-        alertmanager.Login(
+        alertmanager.AlertmanagerOptions(
             url, authorization, tls.ca_file, tls.cert_file, tls.key_file, settings.timeout, settings.labels
         )
         for url in settings.urls

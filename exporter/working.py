@@ -13,7 +13,8 @@ from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
 from exporter.alerting.store import AlertStore
-from exporter.collector import Collector, StateKey, asset_state
+from exporter.collector import Collector, StateKey
+from exporter.collectors import asset_state
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
 from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
@@ -175,4 +176,4 @@ def _notifier(
     )
     # It is used by one of the two at a time: this one begins when that one has ended.
     store = before.rule_manager.store if before and before.rule_manager else AlertStore(standing.tempo.rules)
-    return RuleManager(receivers, history, context, parts.options(configuration), time.time, store)
+    return RuleManager(receivers, history, context, parts.notification_options(configuration), time.time, store)

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
-from exporter import agent_families, app, collectors, logs
+from exporter import app, collectors, logs, self_metrics
 from exporter.collectors import users
 from exporter.collectors.content import metrics as content
 from exporter.config import RunOptions
@@ -101,7 +101,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(poller, "_store", rendered_between)
     assert not poller.poll()
     assert between == [False]
-    monkeypatch.setattr(agent._page_maker, "make", fail)
+    monkeypatch.setattr(agent._page_maker, "build", fail)
     with pytest.raises(ValueError, match="no page"):
         agent._render()
     assert agent.ready()
@@ -262,7 +262,7 @@ def test_each_family_is_declared_by_one_collector() -> None:
     """What a choice of collectors leaves out is certain: no family belongs to two, and none to one and the agent."""
     declared = [family.name for each in collectors.discover().values() for family in each.all_families()]
     assert sorted(declared) == sorted(collectors.declared_by())
-    assert not collectors.declared_by().keys() & {family.name for family in agent_families.FAMILIES}
+    assert not collectors.declared_by().keys() & {family.name for family in self_metrics.FAMILIES}
 
 
 def test_a_reload_changes_the_exports(tmp_path: Path) -> None:

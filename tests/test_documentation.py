@@ -22,7 +22,6 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 
 from exporter import collectors, exports
-from exporter.agent_families import INCIDENT_KINDS
 from exporter.cli import main
 from exporter.config import Configuration, keys, load
 from exporter.config.exports import Export, Publish
@@ -36,6 +35,7 @@ from exporter.history.opening import OUR_VIEWS
 from exporter.history.query import ask
 from exporter.history.redaction import Privacy
 from exporter.history.sandbox import parse
+from exporter.self_metrics import INCIDENT_KINDS
 from exporter.web import assets, usage
 from exporter.web.web_config import load_access
 from tests.components import require

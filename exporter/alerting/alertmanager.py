@@ -24,7 +24,7 @@ from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
 from exporter.value_count import ValueCount
 
-__all__ = ["Alertmanager", "Authorization", "Login", "Sent"]
+__all__ = ["Alertmanager", "AlertmanagerOptions", "Authorization", "Sent"]
 
 # The response to an alert is empty or a reason, the status has the whole configuration.
 REASON_BYTES, STATUS_BYTES = 65_536, 8_000_000
@@ -45,7 +45,7 @@ Authorization = tuple[str, str] | str | None
 
 
 @dataclass(frozen=True)
-class Login:
+class AlertmanagerOptions:
     """URL, credentials and TLS. ``authorization`` is called for each request, and may raise ExporterError.
 
     ``timeout`` bounds a whole request in seconds.
@@ -106,9 +106,9 @@ def _run(future: Future[Any], call: Callable[..., Any], args: tuple[Any, ...], n
 class Alertmanager:
     """A client that sends alerts."""
 
-    def __init__(self, login: Login) -> None:
-        self.url = login.url
-        self._login = login
+    def __init__(self, options: AlertmanagerOptions) -> None:
+        self.url = options.url
+        self._options = options
         self._context: ssl.SSLContext | None = None
         self._lookups = Lookups()
 
@@ -116,7 +116,7 @@ class Alertmanager:
         """Send notifications, each of them once, until a request fails."""
         sent = Sent()
         try:
-            for batch in batches(alerts, self._login.labels):
+            for batch in batches(alerts, self._options.labels):
                 deliver(batch, self._post, sent)
         except NotificationFailed as error:
             sent.failure = str(error)
@@ -163,7 +163,7 @@ class Alertmanager:
                 self._context = self._tls_context()
             return asyncio.run(self._send_request(method, path, body, bound, credentials))
         except (TimeoutError, httpx.TimeoutException):
-            limit = f"{self._login.timeout:g} s"
+            limit = f"{self._options.timeout:g} s"
             reason = f"no whole answer within {limit}: check that it runs, or raise alertmanager.timeout"
         except (httpx.HTTPError, OSError) as error:
             reason = connection_error(error, credentials.secrets, secure=self.url.startswith("https:"))
@@ -180,7 +180,7 @@ class Alertmanager:
         self, method: str, path: str, body: bytes | None, bound: int, credentials: _Credentials
     ) -> Response:
         context = self._context or ssl.create_default_context()
-        seconds, proxy = self._login.timeout, proxy_for(self.url)
+        seconds, proxy = self._options.timeout, proxy_for(self.url)
         asyncio.get_running_loop().set_default_executor(self._lookups)
         async with asyncio.timeout(seconds):
             bounds = httpx.Timeout(None, connect=seconds * _CONNECTING)
@@ -208,7 +208,7 @@ class Alertmanager:
 
     def _credentials(self) -> _Credentials:
         try:
-            authorization = self._login.authorization()
+            authorization = self._options.authorization()
         except ExporterError as error:
             raise self._failed(str(error)) from None
         if authorization is None:
@@ -223,18 +223,18 @@ class Alertmanager:
 
     def _tls_context(self) -> ssl.SSLContext:
         """Return a context with the system's and the configured CAs, and the agent's client certificate."""
-        login = self._login
+        options = self._options
         context = ssl.create_default_context()
         try:
-            if login.ca_file is not None:
-                context.load_verify_locations(login.ca_file)
+            if options.ca_file is not None:
+                context.load_verify_locations(options.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise self._failed(f"alertmanager.tls.ca_file {login.ca_file}: {error}: give PEM certificates") from None
+            raise self._failed(f"alertmanager.tls.ca_file {options.ca_file}: {error}: give PEM certificates") from None
         try:
-            if login.cert_file is not None:
-                context.load_cert_chain(login.cert_file, login.key_file, password="")
+            if options.cert_file is not None:
+                context.load_cert_chain(options.cert_file, options.key_file, password="")
         except (OSError, ssl.SSLError, ValueError) as error:
-            path = f"alertmanager.tls.cert_file {login.cert_file}"
+            path = f"alertmanager.tls.cert_file {options.cert_file}"
             raise self._failed(f"{path}: {error}: give a PEM certificate and its key, not encrypted") from None
         return context
 

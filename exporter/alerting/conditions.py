@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.alerting.notification import Pairs
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResult, always, never

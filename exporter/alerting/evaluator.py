@@ -13,7 +13,7 @@ from typing import TypeVar
 import pyarrow as pa
 import structlog
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.annotations import Annotator, AssetContext, asset_key, runbook_of, summary_alone
 from exporter.alerting.notification import Notification, Pairs

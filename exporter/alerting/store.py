@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporter.agent_families import NOTIFICATIONS_SENT
 from exporter.alerting.annotations import error_text
 from exporter.alerting.notification import Notification
 from exporter.alerting.notifier import Delivery
@@ -22,6 +21,7 @@ from exporter.history.alerting import Alert
 from exporter.history.history import History
 from exporter.history.totals import Totals, instant
 from exporter.metrics import Family
+from exporter.self_metrics import NOTIFICATIONS_SENT
 
 WRITER = "notifier"
 # Counters are written with the next change of an alert, or once a minute; a file that failed is tried again as often,

@@ -2,9 +2,10 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 
-from exporter import agent_families
-from exporter.collector import Collector
+from exporter import self_metrics
+from exporter.collector import Collector, StateKey
 from exporter.metrics import Family
 
 
@@ -22,7 +23,23 @@ def declared_by() -> dict[str, str]:
 def families() -> tuple[Family, ...]:
     """Return every family that the agent may expose: the collectors' and its own."""
     declared = [family for collector in discover().values() for family in collector.all_families()]
-    return (*declared, *agent_families.FAMILIES)
+    return (*declared, *self_metrics.FAMILIES)
+
+
+def requests_collector(collectors: Mapping[str, Collector]) -> str | None:
+    """Return the name of the collector that archives requests; None where it is disabled."""
+    return next((name for name, collector in collectors.items() if collector.archives_requests), None)
+
+
+def counts_people(collectors: Mapping[str, Collector]) -> bool:
+    """Whether a collector needs the last request of each person."""
+    return any(collector.expose_last_seen for collector in collectors.values())
+
+
+def asset_state(collectors: Mapping[str, Collector]) -> StateKey | None:
+    """Return the state of assets; None where it is disabled."""
+    states = ((name, index, state) for name, each in collectors.items() for index, state in enumerate(each.states))
+    return next(((name, index) for name, index, state in states if state.audit), None)
 
 
 def _load(name: str) -> Collector:

@@ -1,12 +1,12 @@
 """Active users: distinct users over trailing windows, from the last request of each user in the history."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.collector import Collector, LastSeen
+from exporter.collector import Collector
 from exporter.metrics import Block, Family, Labels
 
 WINDOWS = {"5m": 300.0, "1h": 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0}
@@ -31,6 +31,22 @@ SERVER_ACTIVE = Family(
 )
 
 Array = npt.NDArray[Any]
+
+
+class LastSeen(Protocol):
+    """When each person made the last request to each site, as columns; ``seen_at`` in Unix seconds."""
+
+    @property
+    def sites(self) -> Array:
+        """Labels of sites."""
+
+    @property
+    def people(self) -> Array:
+        """Numbers of people."""
+
+    @property
+    def seen_at(self) -> Array:
+        """Instants."""
 
 
 def expose(seen: LastSeen, all_sites: Sequence[str]) -> Sequence[Block]:

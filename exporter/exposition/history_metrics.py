@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from heapq import nlargest
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.collector import Collector
 from exporter.exposition.state_store import AnyBlock
 from exporter.history.totals import Totals

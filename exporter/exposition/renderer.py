@@ -17,13 +17,13 @@ from itertools import chain, repeat
 
 import structlog
 
-from exporter.agent_families import SERIES_DROPPED
 from exporter.exposition.counter_guard import DECREASED, NOTHING_EXPOSED, ExposedCounts
 from exporter.exposition.encoding import EncodedFamily, Exposition, Piece
 from exporter.exposition.process import Process
 from exporter.exposition.samples import AnyBlock, Samples, series_of
 from exporter.exposition.text_format import openmetrics_head, text_head
 from exporter.metrics import Block, Family, Labels
+from exporter.self_metrics import SERIES_DROPPED
 
 OVER_THE_FAMILY_LIMIT = "the family has more series than limits.series_per_family allows"
 OVER_THE_LIMIT = "all families have more series than limits.series allows"

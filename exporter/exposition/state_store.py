@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.exposition.status_store import StatusStore
 from exporter.log_once import LogOnce
 from exporter.metrics import Block, HistogramBlock

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.metrics import Block, Family, Labels, single
 from exporter.progress import Progress
 from exporter.status import (

@@ -13,11 +13,11 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
-from exporter.agent_families import NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT
 from exporter.collectors.assets.refresh_jobs import IS_REFRESH, TASK
 from exporter.history.folding import add
 from exporter.history.registering import registered
 from exporter.history.totals import instant, naive
+from exporter.self_metrics import NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT
 
 _TEXTS, _INSTANT = pa.map_(pa.string(), pa.string()), pa.timestamp("us")
 _ALERTS = pa.schema(

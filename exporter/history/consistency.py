@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS
 from exporter.collector import Distribution, Events
 from exporter.history.ledger import UNCOUNTED
 from exporter.history.pruning import DAY
 from exporter.history.schema import AUDIT, IMPORTED, NOT_COUNTED, REQUESTS
+from exporter.self_metrics import HISTORY_PRUNED, HISTORY_ROWS
 
 # So many keys at a time are compared with each other.
 WINDOW_ROWS = 1_000_000

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import duckdb
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.history.compaction import share_of_free_blocks
 from exporter.history.file import HistoryFile
 from exporter.history.positions import Position, read_positions

@@ -8,7 +8,6 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
-from exporter.agent_families import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Events, Fold, columns_of
 from exporter.history import archive, refreshes, usage
 from exporter.history.archive import Appended, Instants
@@ -22,6 +21,7 @@ from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.registering import registered
 from exporter.history.schema import AUDIT
 from exporter.history.totals import mark, naive
+from exporter.self_metrics import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 
 _MICROSECOND = timedelta(microseconds=1)
 

@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.agent_families import EXACT_INTERVAL
-from exporter.collector import Collector, requests_collector
+from exporter.collector import Collector
+from exporter.collectors import requests_collector
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
 from exporter.pagedata.answers import HistoryAnswer, HourlyUsage, PageAnswers
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
+from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from exporter.collector import Collector, Events, Fold, StateKey, columns_of, counts_people
+from exporter.collector import Collector, Events, Fold, StateKey, columns_of
+from exporter.collectors import counts_people
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
 from exporter.history.counting import Lookups
 from exporter.history.history import History

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.agent_families import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.collector import Collector, State, StateKey
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
@@ -14,6 +13,7 @@ from exporter.history.writer import Writer
 from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
 from exporter.poller.merged_state import MergedState
+from exporter.self_metrics import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.status import ArchiveStatus
 
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 import pyarrow as pa
 import structlog
 
-from exporter.collector import StateKey, counts_people, requests_collector
+from exporter.collector import StateKey
+from exporter.collectors import counts_people, requests_collector
 from exporter.errors import HistoryBusy, HistoryError
 from exporter.history.totals import instant
 from exporter.history.writer import Writer

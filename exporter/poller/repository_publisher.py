@@ -8,13 +8,8 @@ from typing import Literal
 import pyarrow as pa
 import structlog
 
-from exporter.agent_families import (
-    EXACT_INTERVAL,
-    READING_SECONDS,
-    REPOSITORY_BYTES,
-    REPOSITORY_OLDEST,
-)
-from exporter.collector import Context, StateKey, requests_collector
+from exporter.collector import Context, StateKey
+from exporter.collectors import requests_collector
 from exporter.errors import SourceError
 from exporter.exposition.history_metrics import MODES
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS, TimedBlocks
@@ -24,6 +19,12 @@ from exporter.poller.collect import SOURCE, IdMaps, PollResult
 from exporter.poller.context import PollContext, publish_archive
 from exporter.poller.merged_state import Part
 from exporter.poller.runs import Runs
+from exporter.self_metrics import (
+    EXACT_INTERVAL,
+    READING_SECONDS,
+    REPOSITORY_BYTES,
+    REPOSITORY_OLDEST,
+)
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()

@@ -6,13 +6,6 @@ from datetime import UTC
 
 import structlog
 
-from exporter.agent_families import (
-    FRESHNESS_SOURCE_LAST_SUCCESS,
-    REST_COLLISIONS,
-    REST_SESSIONS_LOST,
-    REST_SIGN_INS,
-    REST_TOKEN_ACCEPTED,
-)
 from exporter.errors import HistoryError, SourceError
 from exporter.exposition.state_store import FRESHNESS_SOURCES, TimedBlocks
 from exporter.history.refreshes import Read
@@ -22,6 +15,13 @@ from exporter.poller.context import PollContext
 from exporter.poller.rest_result import RestPollResult
 from exporter.poller.runs import HISTORY, Runs
 from exporter.rest.client import RestClient
+from exporter.self_metrics import (
+    FRESHNESS_SOURCE_LAST_SUCCESS,
+    REST_COLLISIONS,
+    REST_SESSIONS_LOST,
+    REST_SIGN_INS,
+    REST_TOKEN_ACCEPTED,
+)
 from exporter.status import CollectorStatus, PollStatus, SourceStatus
 
 log = structlog.get_logger()

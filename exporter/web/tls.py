@@ -14,8 +14,8 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from exporter.agent_families import WEB_CERTIFICATE_EXPIRY
 from exporter.metrics import Block, single
+from exporter.self_metrics import WEB_CERTIFICATE_EXPIRY
 
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 CLIENT_AUTHENTICATION = {

@@ -13,7 +13,7 @@ import pytest
 import trustme
 import yaml
 
-from exporter.alerting.alertmanager import Authorization, Login
+from exporter.alerting.alertmanager import AlertmanagerOptions, Authorization
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from tests.alertmanager import QUIET, running
 
@@ -55,11 +55,11 @@ class Secured:
     url: str
     folder: Path
 
-    def login(self, authorization: Authorization = ("exporter", PASSWORD), **changes: Any) -> Login:
+    def login(self, authorization: Authorization = ("exporter", PASSWORD), **changes: Any) -> AlertmanagerOptions:
         """Return a login that it takes, or one that differs in something."""
         files = {name: self.folder / f"client.{name}" for name in ("crt", "key")}
         tls = {"ca_file": self.folder / "ca.crt", "cert_file": files["crt"], "key_file": files["key"], **changes}
-        return Login(self.url, lambda: authorization, **tls)
+        return AlertmanagerOptions(self.url, lambda: authorization, **tls)
 
 
 @pytest.fixture(scope="package")

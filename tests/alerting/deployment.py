@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
 from exporter.collectors import discover
 from exporter.config.freshness import SlaRule
@@ -65,7 +65,7 @@ class Deployment:
         present = EvaluationContext(
             store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
         )
-        receivers = [Alertmanager(Login(url)) for url in self.urls]
+        receivers = [Alertmanager(AlertmanagerOptions(url)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, history, present, self.options, lambda: self.now)
         self._polled_at = -POLL_SECONDS
 

@@ -194,7 +194,7 @@ def _look(rig: Rig, shown: Shown, question: Mapping[str, Any]) -> None:
         receiver = notifier.receiver
         assert isinstance(receiver, Alertmanager)
         seconds = HURRY_SECONDS if notifier.url in question["hanging"] else TIMEOUT_SECONDS
-        receiver._login = replace(receiver._login, timeout=seconds)
+        receiver._options = replace(receiver._options, timeout=seconds)
     statement = question["kills_at_statement"]
     duckdb.connect = ending(_connect, statement, _end) if statement else _connect
     rig.step()

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.evaluator import EVALUATION_SECONDS, EvaluationContext, NotificationOptions, RuleManager
 from exporter.alerting.rules import RULES, Rule
 from exporter.alerting.snapshot import SourceStates
@@ -61,7 +61,7 @@ class Rig:
     def reload(self) -> None:
         """Go on with the same memory and perhaps other Alertmanagers, as an agent does that was told to reload."""
         present = EvaluationContext(self._blocks, self._assets, self._sources, self._show, self._show_firing)
-        receivers = [Alertmanager(Login(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
+        receivers = [Alertmanager(AlertmanagerOptions(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, self.history, present, self.options, lambda: self.now, self.store)
 
     def _blocks(self, now: float) -> Iterable[AnyBlock]:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trustme
 
-from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Authorization
 from exporter.alerting.notification import MAX_ANNOTATION, Notification, bounded_annotations, bounded_labels
 from exporter.errors import ConfigurationError, Fault, NotificationFailed
 from exporter.metrics import Labels
@@ -32,7 +32,7 @@ HOSTILE = {
 def test_alerts_arrive(plain: str, test_name: str) -> None:
     """Everything is accepted, and what Alertmanager holds is what was sent."""
     alerts = [alert(test=test_name, number=str(number)) for number in range(300)]
-    sent = Alertmanager(Login(plain)).send(alerts)
+    sent = Alertmanager(AlertmanagerOptions(plain)).send(alerts)
     assert (sent.accepted, sent.refused) == (alerts, [])
     there = held(plain, "test", test_name)
     assert {one["labels"]["number"] for one in there} == {str(number) for number in range(300)}
@@ -42,14 +42,14 @@ def test_alerts_arrive(plain: str, test_name: str) -> None:
 def test_labels_of_a_deployment_are_on_every_alert(plain: str, test_name: str) -> None:
     """What the configuration adds arrives with each alert, which is the same alert to whoever sent it."""
     alerts = [alert(test=test_name, number=str(number)) for number in range(300)]
-    assert Alertmanager(Login(plain, labels={"deployment": "eu"})).send(alerts).accepted == alerts
+    assert Alertmanager(AlertmanagerOptions(plain, labels={"deployment": "eu"})).send(alerts).accepted == alerts
     there = held(plain, "test", test_name)
     assert [one["labels"]["deployment"] for one in there] == ["eu"] * 300
 
 
 def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
     """An alert that has ended is held no longer, and to end one that nobody knows is accepted."""
-    alertmanager, firing = Alertmanager(Login(plain)), alert(test=test_name)
+    alertmanager, firing = Alertmanager(AlertmanagerOptions(plain)), alert(test=test_name)
     alertmanager.send([firing])
     assert len(held(plain, "test", test_name)) == 1
     ended = Notification(firing.labels, firing.annotations, firing.starts_at - 10, time.time() - 1)
@@ -61,7 +61,7 @@ def test_an_end_in_the_past_resolves(plain: str, test_name: str) -> None:
 def test_hostile_names_arrive_as_prometheus_has_them(kind: str, plain: str, test_name: str) -> None:
     """A label that comes from Tableau is to Alertmanager what it is to Prometheus, which reads the exposition."""
     name = HOSTILE[kind]
-    Alertmanager(Login(plain)).send([alert(test=test_name, asset_name=name)])
+    Alertmanager(AlertmanagerOptions(plain)).send([alert(test=test_name, asset_name=name)])
     (there,) = held(plain, "test", test_name)
     exposed = Labels(["asset_name"], [[there["labels"]["asset_name"]]]).text
     assert exposed == Labels(["asset_name"], [[name]]).text
@@ -71,7 +71,7 @@ def test_texts_are_bounded(plain: str, test_name: str) -> None:
     """An error text of ten thousand characters, and a name of as many, arrive cut."""
     now, labels = time.time(), bounded_labels({"alertname": "A", "test": test_name, "asset_name": "n" * 10_000})
     long = Notification(labels, bounded_annotations({"error": "Ж\n" * 5_000}), now, now + 60)
-    assert Alertmanager(Login(plain)).send([long]).accepted == [long]
+    assert Alertmanager(AlertmanagerOptions(plain)).send([long]).accepted == [long]
     (there,) = held(plain, "test", test_name)
     assert there["labels"] == dict(labels)
     assert len(there["annotations"]["error"]) == MAX_ANNOTATION
@@ -84,7 +84,9 @@ def test_the_invalid_are_named_and_the_valid_are_taken(plain: str, test_name: st
     ends_first = Notification(bounded_labels({"alertname": "A", "test": test_name}), {}, now, now - 60)
     misnamed = Notification((("alertname", "B"), ("bad-name", "x"), ("test", test_name)), {}, now, now + 60)
     nameless = Notification((), {}, now, now + 60)
-    sent = Alertmanager(Login(plain)).send([*good[:7], ends_first, *good[7:20], misnamed, nameless, *good[20:]])
+    sent = Alertmanager(AlertmanagerOptions(plain)).send(
+        [*good[:7], ends_first, *good[7:20], misnamed, nameless, *good[20:]]
+    )
     assert {one.labels for one in sent.accepted} == {one.labels for one in good}
     assert len(sent.accepted) == len(good)
     reasons = {one.labels: reason for one, reason in sent.refused}
@@ -104,13 +106,13 @@ def test_an_empty_batch_is_taken(plain: str) -> None:
 
 def test_nothing_to_say_is_said_to_nobody() -> None:
     """Without alerts nobody is asked."""
-    assert Alertmanager(Login("http://127.0.0.1:1")).send([]).accepted == []
+    assert Alertmanager(AlertmanagerOptions("http://127.0.0.1:1")).send([]).accepted == []
 
 
 def test_its_version_is_read(plain: str) -> None:
     """Whoever looks sees what answers."""
     expected = httpx.get(f"{plain}/api/v2/status").json()["versionInfo"]["version"]
-    assert Alertmanager(Login(plain)).version() == expected
+    assert Alertmanager(AlertmanagerOptions(plain)).version() == expected
 
 
 def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
@@ -129,7 +131,7 @@ def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
     assert [one["labels"]["test"] for one in there if one["labels"].get("test") == test_name] == [test_name]
 
 
-def failure(login: Login) -> str:
+def failure(login: AlertmanagerOptions) -> str:
     """Return the line of a failure; looking and sending fail alike."""
     alertmanager = Alertmanager(login)
     with pytest.raises(NotificationFailed) as caught:
@@ -158,7 +160,7 @@ def test_certificates_are_checked(secured: Secured, tmp_path: Path) -> None:
     """Nobody is trusted who was not named; a name that is not the certificate's is refused."""
     advice = "check alertmanager.tls.ca_file, the host's name and whether its certificate expired"
     assert failure(secured.login(ca_file=None)).endswith(advice)
-    elsewhere = Login(secured.url.replace("localhost", "127.0.0.1"), ca_file=secured.folder / "ca.crt")
+    elsewhere = AlertmanagerOptions(secured.url.replace("localhost", "127.0.0.1"), ca_file=secured.folder / "ca.crt")
     assert failure(elsewhere).endswith(advice)
 
 
@@ -201,7 +203,7 @@ def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
     current: list[Authorization] = [("exporter", "old"), ("exporter", PASSWORD)]
     login = secured.login()
     alertmanager = Alertmanager(
-        Login(login.url, lambda: current.pop(0), login.ca_file, login.cert_file, login.key_file)
+        AlertmanagerOptions(login.url, lambda: current.pop(0), login.ca_file, login.cert_file, login.key_file)
     )
     with pytest.raises(NotificationFailed, match="HTTP 401"):
         alertmanager.version()
@@ -210,7 +212,7 @@ def test_secrets_are_asked_for_at_each_request(secured: Secured) -> None:
     def unreadable() -> Authorization:
         raise ConfigurationError([Fault("alertmanager.bearer_token_file", "cannot be read: Permission denied")])
 
-    line = failure(Login(secured.url, unreadable))
+    line = failure(AlertmanagerOptions(secured.url, unreadable))
     assert line == f"alertmanager {secured.url}: alertmanager.bearer_token_file: cannot be read: Permission denied"
 
 
@@ -218,22 +220,26 @@ def test_a_path_that_is_missing(secured: Secured) -> None:
     """Where Alertmanager stands below a path, the line says that the path belongs into the URL."""
     login = secured.login()
     url = urllib.parse.urlsplit(secured.url)._replace(path="").geturl()
-    line = failure(Login(url, login.authorization, login.ca_file, login.cert_file, login.key_file))
+    line = failure(AlertmanagerOptions(url, login.authorization, login.ca_file, login.cert_file, login.key_file))
     assert "HTTP 404" in line
     assert line.endswith("where Alertmanager has a path prefix, the URL must have it too")
 
 
 def test_the_wrong_scheme(secured: Secured, plain: str) -> None:
     """Plain http where TLS is spoken, and the reverse, are not told as anything else."""
-    assert "check alertmanager.urls: http or https" in failure(Login(secured.url.replace("https:", "http:")))
-    assert "it may speak plain http there; check alertmanager.urls" in failure(Login(plain.replace("http:", "https:")))
+    assert "check alertmanager.urls: http or https" in failure(
+        AlertmanagerOptions(secured.url.replace("https:", "http:"))
+    )
+    assert "it may speak plain http there; check alertmanager.urls" in failure(
+        AlertmanagerOptions(plain.replace("http:", "https:"))
+    )
 
 
 def test_what_failed_in_part_tells_the_rest(plain: str, test_name: str) -> None:
     """What was accepted before a failure is told with it: it is known to have arrived."""
     good = [alert(test=test_name, number=str(number)) for number in range(300)]
     proofs: list[Authorization] = [None, "not a\ntoken"]
-    sent = Alertmanager(Login(plain, lambda: proofs.pop(0))).send(good)
+    sent = Alertmanager(AlertmanagerOptions(plain, lambda: proofs.pop(0))).send(good)
     assert "has characters that no token has" in (sent.failure or "")
     assert sent.accepted == good[:256]
     assert sent.refused == []

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.annotations import Annotator, AssetContext
 from exporter.alerting.rules import RULES, Rule

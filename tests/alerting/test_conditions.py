@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never

@@ -354,7 +354,7 @@ def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[Recordin
     assert told["TableauArchivePurgeRisk"] == {"summary": "Soon.", "description": "1.0 s"}
     (line,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert line["event"] == "alert sent without annotations: unexpected error (bug)"
-    assert line["alert"] == said.rule.name
+    assert line["rule"] == said.rule.name
 
 
 def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
@@ -370,7 +370,7 @@ def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertm
     open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
     assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
     assert open_now["TableauAlertNotEvaluated"]["rule"] == "any alert"
-    assert [entry["alert"] for entry in logs if entry["log_level"] == "error"] == ["any alert"]
+    assert [entry["rule"] for entry in logs if entry["log_level"] == "error"] == ["any alert"]
     rig.blocks = shown
     rig.go(10 * MINUTE)
     assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
@@ -384,7 +384,7 @@ def test_growth_that_cannot_be_remembered(
     def broken(_past: SampleWindow, _view: MetricSnapshot) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(conditions, "take_up", broken)
+    monkeypatch.setattr(conditions, "record_samples", broken)
     fire(rig, said)
     rig.go(MINUTE)
     told = {(one.name, dict(one.labels).get("rule")) for one in receivers[0].told}

@@ -7,16 +7,16 @@ import threading
 
 import pytest
 
-from exporter.alerting.alertmanager import Alertmanager, Login, Lookups
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Lookups
 from tests.alerting.conftest import alert
 
 # A resolver that never comes back: only a program that does not wait for it can end.
 HANGING = """
 import socket, threading
 socket.getaddrinfo = lambda *_a, **_k: threading.Event().wait()
-from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from tests.alerting.conftest import alert
-alertmanager = Alertmanager(Login("http://am.invalid:9093", timeout=0.5))
+alertmanager = Alertmanager(AlertmanagerOptions("http://am.invalid:9093", timeout=0.5))
 for _ in range(3):
     print(alertmanager.send([alert()]).failure, flush=True)
 print(sum(thread.name == "lookup" for thread in threading.enumerate()))
@@ -50,6 +50,6 @@ def test_a_resolver_that_answers_late() -> None:
 
 def test_names_are_looked_up(plain: str) -> None:
     """An Alertmanager that is named, not numbered, is told again and again."""
-    alertmanager = Alertmanager(Login(plain.replace("127.0.0.1", "localhost")))
+    alertmanager = Alertmanager(AlertmanagerOptions(plain.replace("127.0.0.1", "localhost")))
     for _ in range(3):
         assert len(alertmanager.send([alert()]).accepted) == 1

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import MAX_LOG_LINES, REFUSALS, Delivery, Notifier, Outbox
 from tests.alerting.stranger import Answer, Asked, Stranger, reply
@@ -26,7 +26,7 @@ class Round:
         self.now = NOW
         self.stranger = stranger
         self.receipts: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        self.notifier = Notifier(Alertmanager(Login(stranger.url)), lambda: self.now, self.receipts)
+        self.notifier = Notifier(Alertmanager(AlertmanagerOptions(stranger.url)), lambda: self.now, self.receipts)
         self.notifier.outbox = Outbox(messages)
 
     def go(self, seconds: float = LOOK) -> list[list[Labels]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult

@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from exporter.agent_families import HISTORY_ROWS
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.history.redaction import Privacy
 from exporter.metrics import Block
+from exporter.self_metrics import HISTORY_ROWS
 from tests.alerting.deployment import HOUR, Deployment
 from tests.alerting.receiver import RecordingAlertmanager, Told
 from tests.components import require

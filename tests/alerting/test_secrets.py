@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.alerting.alertmanager import Alertmanager, Authorization, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Authorization
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import PASSWORD, alert
 from tests.alerting.stranger import Answer, Asked, Stranger, raw, reply, reset
@@ -73,7 +73,7 @@ def test_no_secret_is_seen(
     caplog.set_level(logging.INFO)
     said = []
     with Stranger(answer) as stranger:
-        login = Login(stranger.url, lambda: authorization)
+        login = AlertmanagerOptions(stranger.url, lambda: authorization)
         alertmanager = Alertmanager(login)
         for act in (alertmanager.version, lambda: alertmanager.send([alert()])):
             try:
@@ -109,7 +109,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
     said = f"quoted {escape(GUISED)}"
     for body in (said, json.dumps(said), json.dumps({"message": said}), " " * (65_536 - 16) + said):
         with Stranger(reply(status, body)) as stranger:
-            alertmanager = Alertmanager(Login(stranger.url, lambda: ("exporter", GUISED)))
+            alertmanager = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED)))
             text = repr(alertmanager.send([alert()]))
             with pytest.raises(NotificationFailed) as caught:
                 alertmanager.version()
@@ -122,7 +122,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
 def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
     """Bytes of an answer that is none are not shown: they may be cut and escaped in any way."""
     with Stranger(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
-        sent = Alertmanager(Login(stranger.url, lambda: ("exporter", GUISED))).send([alert()])
+        sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED))).send([alert()])
     assert "no HTTP: check alertmanager.urls" in (sent.failure or "")
     assert "canary" not in repr(sent) + caplog.text
 
@@ -132,7 +132,7 @@ def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
 def test_what_cannot_stand_in_a_header_is_not_sent(token: str) -> None:
     """A token with a line too many is a line of ours, without the token."""
     with Stranger(reply()) as stranger:
-        sent = Alertmanager(Login(stranger.url, lambda: token)).send([alert()])
+        sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: token)).send([alert()])
         assert stranger.asked == []
     assert "has characters that no token has" in (sent.failure or "")
     assert "canary" not in repr(sent)
@@ -142,5 +142,5 @@ def test_nothing_is_sent_where_nothing_is_configured() -> None:
     """Without a user and without a token there is no header of either."""
     with Stranger(reply()) as stranger:
         with contextlib.suppress(NotificationFailed):
-            Alertmanager(Login(stranger.url)).version()
+            Alertmanager(AlertmanagerOptions(stranger.url)).version()
         assert "authorization" not in stranger.asked[0].headers

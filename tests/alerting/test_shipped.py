@@ -6,7 +6,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from exporter import agent_families as families
+from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.annotations import ASSET_SOURCES, Annotator, AssetContext
 from exporter.alerting.notification import OF_ALERTS

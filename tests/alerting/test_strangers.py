@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.alerting import alertmanager as wire
-from exporter.alerting.alertmanager import Alertmanager, Login
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import alert
@@ -22,7 +22,9 @@ OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 
 def failure(stranger: Stranger, *, timeout: float = 60.0, sends: int = 1) -> str:
     """Return the line with which sending fails."""
-    sent = Alertmanager(Login(stranger.url, timeout=timeout)).send([alert(number=str(n)) for n in range(sends)])
+    sent = Alertmanager(AlertmanagerOptions(stranger.url, timeout=timeout)).send(
+        [alert(number=str(n)) for n in range(sends)]
+    )
     line = sent.failure or ""
     assert line.startswith(f"alertmanager {stranger.url}: ")
     assert line.isprintable()
@@ -45,7 +47,7 @@ def failure(stranger: Stranger, *, timeout: float = 60.0, sends: int = 1) -> str
         (reply(429, "slow"), "HTTP 429: too many requests"),
         (reply(500, '"disk\\nfull"'), "HTTP 500: disk full: check the logs of Alertmanager"),
         (reply(500, '{"message": "disk full"}'), "HTTP 500: disk full: check the logs of Alertmanager"),
-        (reply(500, '"see https://me:canary@a/b?c=canary"'), "HTTP 500: see https://a/b: look at the logs"),
+        (reply(500, '"see https://me:canary@a/b?c=canary"'), "HTTP 500: see https://a/b: check the logs"),
         (reply(500, '{"error": "of a stranger"}'), "HTTP 500: check the logs of Alertmanager"),
         (reply(503, HTML), "HTTP 503: check the logs of Alertmanager"),
         (reply(200, HTML), FOREIGN),
@@ -68,7 +70,7 @@ def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (reply(200, "x", missing=10), "the connection ended before its answer did: look at"),
+        (reply(200, "x", missing=10), "the connection ended before its answer did: check"),
         (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "http or https, and whether it is an Alertmanager that answers"),
         (raw(b""), "http or https, and whether it is an Alertmanager that answers"),
         (raw(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 300_000), "whether it is an Alertmanager that answers"),
@@ -97,7 +99,7 @@ def test_what_is_a_yes(answer: Answer) -> None:
     """An empty answer is a yes, as is JSON."""
     with Stranger(answer) as stranger:
         told = alert()
-        assert Alertmanager(Login(stranger.url)).send([told]).accepted == [told]
+        assert Alertmanager(AlertmanagerOptions(stranger.url)).send([told]).accepted == [told]
 
 
 @pytest.mark.attack("peers")
@@ -141,7 +143,7 @@ def test_a_handshake_that_never_ends_is_cut_off() -> None:
         for scheme in ("http", "https"):
             url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
             with pytest.raises(NotificationFailed, match=r"no whole answer within 0\.4 s"):
-                Alertmanager(Login(url, timeout=0.4)).version()
+                Alertmanager(AlertmanagerOptions(url, timeout=0.4)).version()
 
 
 @pytest.mark.attack("bombs")
@@ -151,7 +153,7 @@ def test_values_are_bounded() -> None:
         Stranger(reply(200, b'{"versionInfo": [' + b"[]," * 2_000_000)) as stranger,
         pytest.raises(NotificationFailed, match=r": an answer of more than 1,000,000 values was not read to its end$"),
     ):
-        Alertmanager(Login(stranger.url)).version()
+        Alertmanager(AlertmanagerOptions(stranger.url)).version()
 
 
 @pytest.mark.attack("peers")
@@ -165,9 +167,9 @@ def test_an_answer_is_bounded() -> None:
                 connection.sendall(b"word " * 10_000)
 
         stranger.answer = endless
-        assert "HTTP 500: look at the logs" in failure(stranger)
-        with pytest.raises(NotificationFailed, match=r"HTTP 500: look at the logs"):
-            Alertmanager(Login(stranger.url)).version()
+        assert "HTTP 500: check the logs" in failure(stranger)
+        with pytest.raises(NotificationFailed, match=r"HTTP 500: check the logs"):
+            Alertmanager(AlertmanagerOptions(stranger.url)).version()
     with Stranger(reply(500, f'"{"word " * 1000}"')) as stranger:
         assert "HTTP 500: word word" in failure(stranger)
 
@@ -182,11 +184,11 @@ def test_what_is_refused_is_told_in_halves() -> None:
     alerts = [alert(number=str(number)) for number in range(8)]
     for status, answer in ((413, HTML), (400, '"wrong"'), (422, '{"code": 602, "message": "wrong"}')):
         with Stranger(in_turn(reply(status, answer), reply(status, answer), reply())) as stranger:
-            sent = Alertmanager(Login(stranger.url)).send(alerts)
+            sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
             assert len(stranger.asked) == 5
         assert (in_order(sent.accepted), sent.refused) == (alerts, [])
         with Stranger(reply(status, answer)) as stranger:
-            sent = Alertmanager(Login(stranger.url)).send(alerts)
+            sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
             assert len(stranger.asked) == 15
         assert sent.refused == [(one, "HTTP 413" if status == 413 else "wrong") for one in alerts]
 
@@ -213,7 +215,7 @@ def test_a_word_that_a_firewall_dislikes_keeps_no_other_from_being_told(status: 
     alerts = [alert(number=str(number)) for number in range(600)]
     alerts[7] = alert(number="7", asset_name="<script>")
     with Stranger(picky(status, HTML, b"<script>")) as stranger:
-        sent = Alertmanager(Login(stranger.url)).send(alerts)
+        sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
         assert len(stranger.asked) < 40
     assert sent.failure is None
     assert [one for one, _ in sent.refused] == [alerts[7]]
@@ -224,7 +226,7 @@ def test_who_is_gone_in_between_has_refused_nothing() -> None:
     """A server that ends after it answered is a failure of the whole: no alert is blamed."""
     alerts = [alert(number=str(number)) for number in range(300)]
     with Stranger(in_turn(reply(), reply(503))) as stranger:
-        sent = Alertmanager(Login(stranger.url)).send(alerts)
+        sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
     assert "HTTP 503" in (sent.failure or "")
     assert (sent.accepted, sent.refused) == (alerts[:256], [])
 
@@ -235,13 +237,13 @@ def test_who_is_gone_in_between_has_refused_nothing() -> None:
 def test_whoever_has_no_version_is_no_alertmanager(answer: str) -> None:
     """A page, JSON of something else, JSON of any depth: not an Alertmanager."""
     with Stranger(reply(200, answer)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
-        Alertmanager(Login(stranger.url)).version()
+        Alertmanager(AlertmanagerOptions(stranger.url)).version()
 
 
 def test_a_version_is_one_short_line() -> None:
     """What a stranger calls its version cannot fill a screen or move a cursor."""
     with Stranger(reply(200, '{"versionInfo": {"version": "0\\n\\u001b[31m' + "x" * 5_000 + '"}}')) as stranger:
-        version = Alertmanager(Login(stranger.url)).version()
+        version = Alertmanager(AlertmanagerOptions(stranger.url)).version()
     assert version.isprintable()
     assert len(version) < 400
 
@@ -250,9 +252,9 @@ def test_a_status_too_large_is_no_status(monkeypatch: pytest.MonkeyPatch) -> Non
     """A status of more bytes than any configuration has is not read into memory."""
     monkeypatch.setattr(wire, "STATUS_BYTES", 1000)
     with Stranger(reply(200, STATUS + " " * 2000)) as stranger:
-        assert Alertmanager(Login(stranger.url)).version() == "0.25.0"
+        assert Alertmanager(AlertmanagerOptions(stranger.url)).version() == "0.25.0"
     with Stranger(reply(200, " " * 2000 + STATUS)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
-        Alertmanager(Login(stranger.url)).version()
+        Alertmanager(AlertmanagerOptions(stranger.url)).version()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +263,7 @@ def test_a_status_too_large_is_no_status(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_nobody_is_there(url: str) -> None:
     """A port that refuses, a name that is unknown, a name that can be none."""
-    line = Alertmanager(Login(url)).send([alert()]).failure or ""
+    line = Alertmanager(AlertmanagerOptions(url)).send([alert()]).failure or ""
     assert line.startswith(f"alertmanager {url}: ")
     assert "check alertmanager.urls" in line
 
@@ -280,9 +282,9 @@ def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, proxy.url.replace("//", "//me:canary@"))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         told = alert()
-        assert Alertmanager(Login("http://alertmanager.invalid/x")).send([told]).accepted == [told]
+        assert Alertmanager(AlertmanagerOptions("http://alertmanager.invalid/x")).send([told]).accepted == [told]
         assert [asked.path for asked in proxy.asked] == ["http://alertmanager.invalid/x/api/v2/alerts"]
-        assert Alertmanager(Login(direct.url)).send([told]).accepted == [told]
+        assert Alertmanager(AlertmanagerOptions(direct.url)).send([told]).accepted == [told]
         assert len(proxy.asked) == 1
 
 
@@ -295,7 +297,7 @@ def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("NO_PROXY", entries)
         told = alert()
         for url in ("http://alertmanager.invalid", direct.url):
-            sent = Alertmanager(Login(url, lambda: ("me", "canary"))).send([told])
+            sent = Alertmanager(AlertmanagerOptions(url, lambda: ("me", "canary"))).send([told])
             assert (sent.failure, sent.accepted) == (None, [told])
         assert len(proxy.asked) == len(direct.asked) == 1
 
@@ -306,7 +308,7 @@ def test_a_failure_names_the_proxy(answer: Answer | None, monkeypatch: pytest.Mo
     with Stranger(answer or reply()) as proxy:
         place = proxy.url if answer else "http://127.0.0.1:1"
         monkeypatch.setenv("HTTP_PROXY", place.replace("//", "//me:canary@"))
-        line = Alertmanager(Login("http://alertmanager.invalid")).send([alert()]).failure or ""
+        line = Alertmanager(AlertmanagerOptions("http://alertmanager.invalid")).send([alert()]).failure or ""
     assert line.startswith(f"alertmanager http://alertmanager.invalid: through the proxy {place}: ")
     assert "canary" not in line
 
@@ -327,7 +329,7 @@ def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> No
     """A proxy that does not answer, or of a kind that cannot be used, is a line without its password."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("NO_PROXY", "")
-    line = Alertmanager(Login("http://alertmanager.invalid")).send([alert()]).failure
+    line = Alertmanager(AlertmanagerOptions("http://alertmanager.invalid")).send([alert()]).failure
     assert line
     assert "canary" not in line
 
@@ -337,14 +339,14 @@ def test_a_netrc_speaks_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with Stranger(reply()) as stranger:
-        Alertmanager(Login(stranger.url)).send([alert()])
+        Alertmanager(AlertmanagerOptions(stranger.url)).send([alert()])
         assert "authorization" not in stranger.asked[0].headers
 
 
 def test_a_short_password_withholds_no_other_word() -> None:
     """Only an answer that has a short password as a word is withheld."""
     login = ("me", "ro")
-    for said, shown in (("from ro", "its words are withheld"), ("role readonly", "HTTP 500: role readonly: look")):
+    for said, shown in (("from ro", "its words are withheld"), ("role readonly", "HTTP 500: role readonly: check")):
         with Stranger(reply(500, f'"{said}"')) as stranger:
-            line = Alertmanager(Login(stranger.url, lambda: login)).send([alert()]).failure or ""
+            line = Alertmanager(AlertmanagerOptions(stranger.url, lambda: login)).send([alert()]).failure or ""
         assert shown in line

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from exporter.agent_families import EXACT_INTERVAL
 from exporter.errors import SourceError
 from exporter.metrics import Block, Family
 from exporter.poller.table_reader import TableRead, TableReader
+from exporter.self_metrics import EXACT_INTERVAL
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter import agent_families, collectors
+from exporter import collectors, self_metrics
 from exporter.collector import Collector, columns_of
 from exporter.collectors import discover, families
 from exporter.metrics import Family
@@ -46,7 +46,7 @@ def test_each_family_is_listed_once() -> None:
     names = Counter(family.name for family in families())
     assert names.most_common(1)[0][1] == 1
     assert {"tableau_content", "tableau_asset_hours_since_refresh", "tableau_up"} <= names.keys()
-    assert len(families()) > len(agent_families.FAMILIES) + 20
+    assert len(families()) > len(self_metrics.FAMILIES) + 20
 
 
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)

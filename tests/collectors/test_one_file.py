@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from exporter import collectors, parts
 from exporter.cli import main
-from exporter.collector import Collector, asset_state, counts_people, requests_collector
+from exporter.collector import Collector
+from exporter.collectors import asset_state, counts_people, requests_collector
 from exporter.config import load
 from exporter.exposition import Renderer
 from exporter.exposition.state_store import StateStore

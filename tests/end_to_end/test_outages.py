@@ -60,7 +60,7 @@ def test_a_poll_that_is_stuck_is_seen_and_logged(server: Simulation, agents: Age
     agent.until(lambda: agent.value(STARTED, source="repository") is not None, "the poll is in the metrics")
     line = next(line for line in agent.logged().splitlines() if "a poll is stuck" in line)
     assert "source=repository" in line
-    assert "exporter.poller.repository_poller.Poller.poll:" in line
+    assert "exporter.poller.repository_poller.RepositoryPoller.poll:" in line
     server.postgres.resume()
     agent.until(lambda: "moves again" in agent.logged(), "the watchdog reports that it moves")
     agent.until(lambda: agent.value(STARTED, source="repository") is None, "no poll is under way")

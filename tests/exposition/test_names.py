@@ -4,10 +4,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter import collectors
-from exporter.agent_families import SERIES_DROPPED
 from exporter.exposition import Renderer
 from exporter.exposition.renderer import CLASH, clashing
 from exporter.metrics import Block, Family, HistogramBlock, Labels
+from exporter.self_metrics import SERIES_DROPPED
 from tests.exposition.reading import read_openmetrics, read_text, series
 
 HISTOGRAM = Family("tableau_seconds", "histogram", "Seconds.", ("site",), buckets=(0.5,))

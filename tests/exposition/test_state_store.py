@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.agent_families import FRESHNESS_SOURCE_LAST_SUCCESS
 from exporter.exposition import Renderer
 from exporter.exposition.state_store import FRESHNESS_SOURCES, StateStore, TimedBlocks
 from exporter.metrics import Block, Family, Labels, single
+from exporter.self_metrics import FRESHNESS_SOURCE_LAST_SUCCESS
 from exporter.status import CollectorStatus, FreshnessSource
 from tests.exposition.reading import read_openmetrics, series
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from exporter.agent_families import EXACT_INTERVAL
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
@@ -12,6 +11,7 @@ from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
 from exporter.pagedata.answers import HistoryAnswer, PageAnswers
 from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
+from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
 from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages

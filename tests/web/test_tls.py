@@ -11,7 +11,7 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
-from exporter.agent_families import WEB_CERTIFICATE_EXPIRY
+from exporter.self_metrics import WEB_CERTIFICATE_EXPIRY
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry, Tls, TlsFiles

@@ -1,4 +1,4 @@
-"""The families that speak of the agent itself: its sources, its collectors, its history."""
+"""Metric families about the agent itself: its sources, its collectors, its history, its notifications."""
 
 from exporter.metrics import Family
 
