@@ -303,7 +303,8 @@ def test_named_metrics_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "test", "soak", "azurite", "mutate", "check", "dashboards", "pictures", "bench", "interop", "lock"]
+    "target",
+    ["demo", "test", "soak", "azurite", "mutate", "check", "dashboards", "pictures", "bench", "interop", "lock"],
 )
 def test_make_targets_that_documents_name_exist(target: str) -> None:
     """Every target that a document names stands in the Makefile."""
@@ -311,7 +312,19 @@ def test_make_targets_that_documents_name_exist(target: str) -> None:
     named = {
         name for path in DOCUMENTS for name in re.findall(r"(?:^|`|    )make ([a-z]+)", path.read_text(), re.MULTILINE)
     }
-    assert named <= {"demo", "test", "soak", "azurite", "mutate", "check", "dashboards", "pictures", "bench", "interop", "lock"}
+    assert named <= {
+        "demo",
+        "test",
+        "soak",
+        "azurite",
+        "mutate",
+        "check",
+        "dashboards",
+        "pictures",
+        "bench",
+        "interop",
+        "lock",
+    }
 
 
 def test_the_readme_shows_the_result() -> None:
