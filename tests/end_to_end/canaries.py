@@ -21,7 +21,9 @@ from exporter.config.value_types import Secret
 # What must be escaped in a URL, in HTML, in JSON and in Python; a header of HTTP takes it all.
 _MIDDLE = "/?#&%+=@:\"'\\<"
 # Called like secrets, and none.
-NAMES = {"rest.token_name", "rest.connected_app.secret_id"}
+NAMES = {"rest.token_name", "rest.connected_app.secret_id", "exports.publish.token_name"}
+# No format that is installed can be published: a variant with this key would be refused.
+UNUSABLE = {"exports.publish.token_value"}
 _CALLED_SECRET = re.compile(r"passw|secret|token|credential|api_key|bearer|private|signature")
 
 
