@@ -84,7 +84,7 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
     assert found is not None
     # Where it was seen to before Prometheus raised it too, only the agent tells the end: two minutes after it.
     demo.until(
-        lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, was " in demo.said(),
+        lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, data age was " in demo.said(),
         "it is resolved",
         LATER_SECONDS + PATIENCE_SECONDS,
     )
