@@ -68,7 +68,7 @@ def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
                 for fault in error.faults:
                     log.error("the configuration was not reloaded", fault=str(fault))  # noqa: TRY400 - no defect
             except Exception:
-                log.exception("the configuration was not reloaded, for a reason that is a defect of this program")
+                log.exception("the configuration was not reloaded: unexpected error (bug)")
         log.info("ending", signal=signal.Signals(number).name)
     finally:
         agent.stop()
