@@ -253,8 +253,8 @@ def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
 
 DAY_SECONDS = 86_400.0
 ONLY_A_REPOSITORY = (
-    "The agent reads requests only from the repository of Tableau Server, and none is configured: requests, active"
-    " users and opened content are unknown."
+    "Requests are read only from the repository of Tableau Server, and none is configured: there is no data on"
+    " requests, active users and opened content."
 )
 
 NOT_ASKED = (

@@ -22,8 +22,6 @@ from exporter.config.value_types import Secret
 _MIDDLE = "/?#&%+=@:\"'\\<"
 # Called like secrets, and none.
 NAMES = {"rest.token_name", "rest.connected_app.secret_id", "exports.publish.token_name"}
-# No format that is installed can be published: a variant with this key would be refused.
-UNUSABLE = {"exports.publish.token_value"}
 _CALLED_SECRET = re.compile(r"passw|secret|token|credential|api_key|bearer|private|signature")
 
 

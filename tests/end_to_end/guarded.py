@@ -42,6 +42,7 @@ COMPANIONS: Mapping[str, Mapping[str, str]] = {
     "rest.token_value": {"token_name": "agent"},
     "rest.connected_app.secret_value": {"client_id": "client", "secret_id": "secret-id", "user": "agent"},
     "alertmanager.basic_auth.password": {"username": "exporter"},
+    "exports.publish.token_value": {"project": "default", "name": "requests", "token_name": "publisher"},
 }
 """What else a section needs."""
 
@@ -74,16 +75,28 @@ class Variant:
     @property
     def secrets(self) -> Secrets:
         """The same by what they are shown to."""
-        repository, rest, alertmanager = self.canaries.values()
+        repository, rest, alertmanager, _ = self.canaries.values()
         return Secrets(repository, rest, alertmanager, PROXY)
 
 
 VARIANTS = {
     "tokens": Variant(
-        ("repository.password", "rest.token_value", "alertmanager.basic_auth.password"), in_files=False, log="logfmt"
+        (
+            "repository.password",
+            "rest.token_value",
+            "alertmanager.basic_auth.password",
+            "exports.publish.token_value",
+        ),
+        in_files=False,
+        log="logfmt",
     ),
     "files": Variant(
-        ("repository.password", "rest.connected_app.secret_value", "alertmanager.bearer_token"),
+        (
+            "repository.password",
+            "rest.connected_app.secret_value",
+            "alertmanager.bearer_token",
+            "exports.publish.token_value",
+        ),
         in_files=True,
         log="json",
     ),
@@ -185,13 +198,17 @@ class GuardedAgent:
             "rest": {"url": peers.rest, "timeout": "5s", **every},
             "alertmanager": {"urls": [peers.alertmanager], "timeout": "5s"},
             "web": {"config_file": str(self._web)},
+            "exports": [
+                {"format": "hyper", "table": "poll_log", "output": str(self._home), "every": "1h", "publish": {}}
+            ],
             "log": {"level": "debug", "format": self._variant.log},
         }
         for key, canary in self._variant.canaries.items():
             *path, name = key.split(".")
             section = document
             for part in path:
-                section = section.setdefault(part, {})
+                # Of lists the one entry.
+                section = section[part][0] if part == "exports" else section.setdefault(part, {})
             section |= COMPANIONS.get(key, {})
             if self._variant.in_files:
                 file = self._files / key

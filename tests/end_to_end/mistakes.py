@@ -28,7 +28,7 @@ def malformed(user: str, password: str) -> Iterator[bytes]:
 
 def misplaced(values: Mapping[str, str]) -> dict[str, object]:
     """Return sections in which each secret stands where it does not belong, and as what it is not."""
-    repository, rest, alertmanager = values.values()
+    repository, rest, alertmanager, publishing = values.values()
     return {
         "repository": {
             "hosts": [f"readonly:{repository}@127.0.0.1:1", repository],
@@ -49,6 +49,16 @@ def misplaced(values: Mapping[str, str]) -> dict[str, object]:
             "bearer_token": [alertmanager],
             "basic_auth": {"username": "me", "password": {"": alertmanager}, "passwrod": alertmanager},
         },
+        "exports": [
+            {
+                "format": publishing,
+                "table": publishing,
+                "output": f"s3://me:{publishing}@bucket/folder",
+                "every": publishing,
+                "publish": {"token_value": {"": publishing}, "token_value_file": publishing, "tokenvalue": publishing},
+            },
+            publishing,
+        ],
     }
 
 
