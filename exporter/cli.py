@@ -65,7 +65,7 @@ class Program(click.Group):
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
-    """Watch Tableau: a Prometheus exporter and alerting agent.
+    """Prometheus exporter and alerting agent for Tableau Server and Tableau Cloud.
 
     \b
     Exit codes:
@@ -195,7 +195,7 @@ def _wrong_usage_of_audit() -> Iterator[None]:
 @click.option(
     "--output",
     metavar="FILE|URI",
-    help="Write there instead, whole or not at all; of a Delta table its folder or URI (s3://, abfss://, ...).",
+    help="File to write instead of standard output; of a Delta table its folder or URI (s3://, abfss://, ...).",
 )
 @click.option(
     "--site", "sites", metavar="SITE", multiple=True, help="Audit this site alone; may be given several times."
@@ -207,7 +207,9 @@ def _wrong_usage_of_audit() -> Iterator[None]:
     multiple=True,
     help="Print assets of this status alone; may be given several times.",
 )
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="Print only the N most overdue.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), help="Print only the first N, by status and hours since refresh."
+)
 def audit(
     *,
     config_file: Path,
@@ -260,7 +262,7 @@ def metrics(format_: str) -> None:
 
 @main.command()
 @click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End after this time, such as 60s.")
-@click.option("--keep", is_flag=True, help="Leave the demo's folder behind.")
+@click.option("--keep", is_flag=True, help="Keep the demo's folder.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")
 @click.option("--cloud", is_flag=True, help="Simulate Tableau Cloud: the REST API alone, no repository.")
 @click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and print each notification.")

@@ -81,10 +81,18 @@ def info(config_file: Path, format_: str) -> int:
     help="A table, CSV, or one JSON array of objects.  [default: table on a terminal, else csv]",
 )
 @click.option(
-    "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File to write instead of standard output, replaced whole.",
 )
 @click.option(
-    "--limit", "most_rows", type=click.IntRange(1, 10_000_000), default=QUERY_ROWS, show_default=True, help="Rows."
+    "--limit",
+    "most_rows",
+    type=click.IntRange(1, 10_000_000),
+    default=QUERY_ROWS,
+    show_default=True,
+    help="At most this many rows.",
 )
 @click.option(
     "--timeout",
@@ -129,11 +137,11 @@ def verify(config_file: Path, file: Path | None) -> int:
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where the backups are; for them alone.",
+    help="Existing folder for backups alone.",
 )
 @click.option("--keep", type=click.IntRange(1), default=7, show_default=True, help="Number of backups to keep.")
 @click.option(
-    "--with-key", is_flag=True, help="Copy the key of the pseudonyms too: with both, pseudonyms can be undone."
+    "--with-key", is_flag=True, help="Copy the key of the pseudonyms too: with both, users can be identified."
 )
 def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int:
     """Make a verified copy while the agent runs.
@@ -154,7 +162,7 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     callback=seconds_of,
     help="Remove rows older than this, such as 730d.  [history.retention]",
 )
-@instant_option("--before", "Remove rows older than this, such as 2025-01-01 (UTC).")
+@instant_option("--before", "Remove rows before this instant (UTC), such as 2025-01-01.")
 @click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
 def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
     """Remove old requests, jobs and logins; counters and positions stay."""
@@ -210,8 +218,8 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
     required=True,
     help="A folder, or a URI such as s3://bucket/folder; may be given again.",
 )
-@instant_option("--since", "Leave older rows out of a first export, such as 2025-01-01 (UTC).")
-@instant_option("--until", "Leave out rows of this instant and later; nothing can be appended to this export.")
+@instant_option("--since", "Leave rows before this instant (UTC) out of a first export, such as 2025-01-01.")
+@instant_option("--until", "Leave out rows of this instant (UTC) and later; nothing can be appended to such an export.")
 @click.option("--rewrite", is_flag=True, help="Begin each output anew.")
 @click.option(
     "--publish",
@@ -239,12 +247,12 @@ def export(
     publish: bool,
     **form: str | None,
 ) -> int:
-    """Bring files, or a table elsewhere, up to date.
+    """Export tables of the history to files, folders or object stores, each row once.
 
     Text is the files of the older text-file tool, all of them without a table: docs/migration-text-files.md.
 
-    New requests, jobs, logins and audits are appended, each row once to each output, however often this is run; every
-    other table is replaced. Credentials of object stores are read from the environment:
+    Requests, jobs, logins and audits are appended, each row once to each output, however often this is run; every other
+    table is replaced. Credentials of object stores are read from the environment:
     AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and others.
     """
     from exporter import publishing, upkeep
@@ -324,7 +332,7 @@ def families_of(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A file, or a folder that is there, for a file a day.  [default: stdout]",
+    help="A file, or an existing folder for a file a day.  [default: stdout]",
 )
 def backfill(
     config_file: Path,
