@@ -65,15 +65,15 @@ class Program(click.Group):
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name=PROGRAM)
 def main() -> None:
-    """Watch Tableau: a Prometheus exporter and alerting agent.
+    """Prometheus exporter and alerting agent for Tableau Server and Tableau Cloud.
 
     \b
     Exit codes:
-      0    it ended as it should
-      1    a fault, told in one line on stderr
+      0    success
+      1    an error, one line on stderr
       2    wrong usage; of audit: something is critical
       64   wrong usage of audit
-      70   an internal error: a defect of this program
+      70   an unexpected error (bug)
       130  interrupted from the keyboard
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
     # numpy comes later, and would start a thread a core for a linear algebra that nobody here asks for.
@@ -130,9 +130,9 @@ def run(
 @click.option("--web.listen-address", "listen_address", metavar="HOST:PORT", help="Overrides web.listen_address.")
 @click.option("--web.config.file", "web_config_file", metavar="FILE", help="Overrides web.config_file.")
 def healthcheck(config_file: Path, listen_address: str | None, web_config_file: str | None) -> int:
-    """Ask the agent on this machine whether it runs: 0 or 1.
+    """Check whether the agent on this machine is healthy: 0 or 1.
 
-    It is asked at the address of the configuration, by TLS where that has it, and through no proxy. For containers.
+    For containers. The request goes to the address of the configuration, by TLS if configured, and through no proxy.
     """
     from exporter.web.health import check_health
     from exporter.web.web_config import load_access
@@ -148,11 +148,11 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
 
 @main.command()
 @config_file_option
-@click.option("--send-test-alert", is_flag=True, help="Send an alert that says so to each Alertmanager.")
+@click.option("--send-test-alert", is_flag=True, help="Send a test alert to each Alertmanager.")
 def check(config_file: Path, *, send_test_alert: bool) -> int:
-    """Look for everything that keeps the agent from working.
+    """Check the configuration and everything that it names.
 
-    That is the configuration, the sources, rights, the Alertmanagers, the history file and the exports.
+    These are the sources, rights, the Alertmanagers, the history file and the exports.
     """
     from exporter import doctor
 
@@ -190,12 +190,12 @@ def _wrong_usage_of_audit() -> Iterator[None]:
     type=click.Choice(["table", "json", "csv", "delta"]),
     default="table",
     show_default=True,
-    help="A table for people, one JSON array, CSV with a line of names, or rows appended to a Delta table.",
+    help="A table to read, one JSON array, CSV with a header, or rows appended to a Delta table.",
 )
 @click.option(
     "--output",
     metavar="FILE|URI",
-    help="Write there instead, whole or not at all; of a Delta table its folder or URI (s3://, abfss://, ...).",
+    help="File to write instead of standard output; of a Delta table its folder or URI (s3://, abfss://, ...).",
 )
 @click.option(
     "--site", "sites", metavar="SITE", multiple=True, help="Audit this site alone; may be given several times."
@@ -207,7 +207,9 @@ def _wrong_usage_of_audit() -> Iterator[None]:
     multiple=True,
     help="Print assets of this status alone; may be given several times.",
 )
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="Print the worst N alone.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), help="Print only the first N, by status and hours since refresh."
+)
 def audit(
     *,
     config_file: Path,
@@ -217,9 +219,9 @@ def audit(
     statuses: Sequence[str],
     limit: int | None,
 ) -> int:
-    """Judge the freshness of every asset now, once; no agent is needed, a history is used where there is one.
+    """Audit the freshness of every asset now, once; no agent is needed, a history is used where there is one.
 
-    The exit code is that of everything that was audited, whatever of it is printed.
+    The exit code is that of all audited assets, also of those that are not printed.
 
     \b
     Exit codes:
@@ -259,13 +261,13 @@ def metrics(format_: str) -> None:
 
 
 @main.command()
-@click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End by itself after, say, 60s.")
-@click.option("--keep", is_flag=True, help="Leave the demo's folder behind.")
+@click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End after this time, such as 60s.")
+@click.option("--keep", is_flag=True, help="Keep the demo's folder.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")
 @click.option("--cloud", is_flag=True, help="Simulate Tableau Cloud: the REST API alone, no repository.")
-@click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and show alerts go through.")
+@click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and print each notification.")
 def demo(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
-    """Show the whole system on an empty machine: a simulated Tableau, living traffic, and the real agent on it."""
+    """Run the whole system on an empty machine: a simulated Tableau with live traffic, and the real agent."""
     from exporter.demo import command
 
     return command.run(seconds, port, keep=keep, cloud=cloud, alerts=alerts)

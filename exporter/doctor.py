@@ -159,7 +159,7 @@ def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]
             raise NotificationFailed(sent.failure)
         for _, reason in sent.refused:
             raise NotificationFailed(f"refuses the test alert: {reason}")
-        yield "has taken the test alert TableauTestAlert, which ends by itself in a minute"
+        yield "accepted the test alert TableauTestAlert, which resolves by itself in a minute"
 
 
 def _test_alert(now: float) -> Notification:
@@ -237,7 +237,7 @@ def _export(job: Job) -> Finding:
     except ExporterError as error:
         return Finding(ok=False, subject=subject, message=str(error))
     if path is None:
-        return Finding(ok=True, subject=subject, message="its library is installed; the store itself is not asked")
+        return Finding(ok=True, subject=subject, message="its library is installed; the store itself is not checked")
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
         return Finding(ok=False, subject=subject, message=f"{there}: not writable for this user; change its owner")

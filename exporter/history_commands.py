@@ -26,7 +26,7 @@ Parsed = TypeVar("Parsed")
 
 @click.group()
 def history() -> None:
-    """Look after the history file: each of these may be run beside the agent."""
+    """Query, back up, check, prune, export and import the history; also while the agent runs."""
 
 
 def instant_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> datetime | None:
@@ -63,10 +63,10 @@ def instant_option(flag: str, meaning: str) -> Callable[[Command], Command]:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="What to print.",
+    help="Output format.",
 )
 def info(config_file: Path, format_: str) -> int:
-    """Print what the history holds: size, span, rows, gaps, possible losses, positions, last polls."""
+    """Print the contents of the history: size, span, rows, gaps, possible losses, positions, last polls."""
     from exporter import history_reports
 
     return history_reports.info(options(config_file), format_)
@@ -81,10 +81,18 @@ def info(config_file: Path, format_: str) -> int:
     help="A table, CSV, or one JSON array of objects.  [default: table on a terminal, else csv]",
 )
 @click.option(
-    "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write there instead, whole or not at all."
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File to write instead of standard output, replaced whole.",
 )
 @click.option(
-    "--limit", "most_rows", type=click.IntRange(1, 10_000_000), default=QUERY_ROWS, show_default=True, help="Rows."
+    "--limit",
+    "most_rows",
+    type=click.IntRange(1, 10_000_000),
+    default=QUERY_ROWS,
+    show_default=True,
+    help="At most this many rows.",
 )
 @click.option(
     "--timeout",
@@ -93,11 +101,11 @@ def info(config_file: Path, format_: str) -> int:
     callback=time_limit_of,
     default=QUERY_SECONDS,
     show_default=True,
-    help="Stop after, say, 30s. Beyond 10s the agent cannot write meanwhile, and counts file_busy.",
+    help="Timeout. Beyond 10s the agent cannot write meanwhile, and counts file_busy.",
 )
 @click.argument("sql")
 def query(config_file: Path, format_: str | None, output: Path | None, most_rows: int, seconds: float, sql: str) -> int:
-    """Run one SQL statement that reads, also while the agent runs; '-' reads it from standard input.
+    """Run one read-only SQL statement, also while the agent runs; '-' reads it from standard input.
 
     It reaches the tables and views of the history (docs/history.md) and nothing else: no file, no extension, no
     setting, no write. Times are UTC.
@@ -114,7 +122,7 @@ def query(config_file: Path, format_: str | None, output: Path | None, most_rows
 def verify(config_file: Path, file: Path | None) -> int:
     """Check that the history is whole, to its last block.
 
-    With FILE it is that copy which is checked, and no configuration is needed.
+    With FILE that copy is checked, and no configuration is needed.
     """
     from exporter import upkeep
 
@@ -129,10 +137,12 @@ def verify(config_file: Path, file: Path | None) -> int:
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     required=True,
-    help="Where the backups are; for them alone.",
+    help="Existing folder for backups alone.",
 )
-@click.option("--keep", type=click.IntRange(1), default=7, show_default=True, help="How many backups to keep.")
-@click.option("--with-key", is_flag=True, help="Copy the key of the pseudonyms too: whoever has both can undo them.")
+@click.option("--keep", type=click.IntRange(1), default=7, show_default=True, help="Number of backups to keep.")
+@click.option(
+    "--with-key", is_flag=True, help="Copy the key of the pseudonyms too: with both, users can be identified."
+)
 def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int:
     """Make a verified copy while the agent runs.
 
@@ -150,9 +160,9 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     "--older-than",
     metavar="DURATION",
     callback=seconds_of,
-    help="Remove what is older than, say, 730d.  [history.retention]",
+    help="Remove rows older than this, such as 730d.  [history.retention]",
 )
-@instant_option("--before", "Remove what is older than, say, 2025-01-01 (UTC).")
+@instant_option("--before", "Remove rows before this instant (UTC), such as 2025-01-01.")
 @click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
 def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
     """Remove old requests, jobs and logins; counters and positions stay."""
@@ -198,7 +208,7 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
     "--table",
     type=click.Choice([*TABLES, *(name for name in TEXT_FILES if name not in TABLES)]),
     metavar="TABLE",
-    help="Table or view of the history, such as http_requests or usage: docs/history.md has all. Of text one file.",
+    help="Table or view of the history, such as http_requests or usage (docs/history.md). Of text one file.",
 )
 @click.option(
     "--output",
@@ -208,13 +218,13 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
     required=True,
     help="A folder, or a URI such as s3://bucket/folder; may be given again.",
 )
-@instant_option("--since", "Leave out of a first export what is older than, say, 2025-01-01 (UTC).")
-@instant_option("--until", "Leave out what is of that instant or later; nothing can be appended to this export.")
+@instant_option("--since", "Leave rows before this instant (UTC) out of a first export, such as 2025-01-01.")
+@instant_option("--until", "Leave out rows of this instant (UTC) and later; nothing can be appended to such an export.")
 @click.option("--rewrite", is_flag=True, help="Begin each output anew.")
 @click.option(
     "--publish",
     is_flag=True,
-    help="Of hyper: publish the first output's file too, as exports[].publish of the table says.",
+    help="Of hyper: publish the first output's file too, by exports[].publish of the table.",
 )
 @click.option(
     "--timezone",
@@ -223,7 +233,7 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
     help="Of text: the zone of its times, such as Europe/Berlin.  [default: UTC]",
 )
 @click.option(
-    "--delimiter", metavar="C", callback=delimiter_of, help="Of text: what is between two values.  [default: |]"
+    "--delimiter", metavar="C", callback=delimiter_of, help="Of text: the delimiter between values.  [default: |]"
 )
 def export(
     config_file: Path,
@@ -237,13 +247,13 @@ def export(
     publish: bool,
     **form: str | None,
 ) -> int:
-    """Bring files, or a table elsewhere, up to date.
+    """Export tables of the history to files, folders or object stores, each row once.
 
     Text is the files of the older text-file tool, all of them without a table: docs/migration-text-files.md.
 
-    Of requests, jobs, logins and audits what is new is appended, each row once to each output, however often this is
-    run; every other table is replaced whole. What a store of objects asks for is taken from the environment:
-    AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and their like.
+    Requests, jobs, logins and audits are appended, each row once to each output, however often this is run; every other
+    table is replaced. Credentials of object stores are read from the environment:
+    AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and others.
     """
     from exporter import publishing, upkeep
 
@@ -322,7 +332,7 @@ def families_of(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A file, or a folder that is there, for a file a day.  [default: stdout]",
+    help="A file, or an existing folder for a file a day.  [default: stdout]",
 )
 def backfill(
     config_file: Path,
@@ -333,7 +343,7 @@ def backfill(
     labels: "Labels",
     output: Path | None,
 ) -> None:
-    """Write the past as OpenMetrics, for promtool tsdb create-blocks-from openmetrics.
+    """Write past samples as OpenMetrics, for promtool tsdb create-blocks-from openmetrics.
 
     The series are those of /metrics: requests, active users, background jobs, freshness of assets.
     """
@@ -387,7 +397,7 @@ def source_delimiter_of(_ctx: click.Context, _param: click.Parameter, text: str 
     "--rejects",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Where lines go that cannot be read.  [default: FILE.rejects beside each]",
+    help="File for lines that cannot be read.  [default: FILE.rejects beside each]",
 )
 @click.option("--count", "counted", is_flag=True, help="Count the requests in the metrics too, as if they came now.")
 @click.option("--dry-run", is_flag=True, help="Report what would be imported, and write nothing.")
@@ -401,9 +411,9 @@ def import_(
     counted: bool,
     dry_run: bool,
 ) -> int:
-    """Import http_requests.txt of the older text-file tool, each request once; run twice, nothing is there twice.
+    """Import http_requests.txt of the older text-file tool, each request once, also when run again.
 
-    A FILE may also be Parquet of http_requests, or a folder of it. What is archived already is recognised by its
+    A FILE may also be Parquet of http_requests, or a folder of it. Archived requests are recognised by their
     content. It may be run beside the agent, and be interrupted: run it again.
     """
     from exporter import importing, imports

@@ -32,7 +32,7 @@ class Once(click.Command):
         single = [flag for flag in order if isinstance(flag, click.Option) and not (flag.multiple or flag.is_flag)]
         for flag in single:
             if single.count(flag) > 1:
-                raise click.UsageError(f"{flag.opts[0]} is given twice: it takes one value", ctx)
+                raise click.UsageError(f"{flag.opts[0]} is given twice: it accepts one value", ctx)
         return super().parse_args(ctx, args)
 
 
@@ -68,7 +68,7 @@ def config_file_option(command: Command) -> Command:
         type=click.Path(path_type=Path),
         default="tableau-exporter.yml",
         show_default=True,
-        help="Configuration file; not needed where the environment says everything.",
+        help="Configuration file; not needed where the environment has every key.",
     )(command)
 
 

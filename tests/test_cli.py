@@ -218,7 +218,7 @@ def test_a_flag_of_one_value_is_given_once(words: str) -> None:
     result = call(*words.split())
     assert (result.exit_code, result.stdout) == (2, "")
     flag = words.rpartition(" ")[2].partition("=")[0]
-    assert f"{flag} is given twice: it takes one value" in result.stderr
+    assert f"{flag} is given twice: it accepts one value" in result.stderr
 
 
 def test_several_addresses_are_one_configuration(folder: Path) -> None:

@@ -151,7 +151,7 @@ def test_exports_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = [finding for finding in doctor.check(options) if finding.subject.startswith("export ")]
     assert [(finding.ok, finding.subject, finding.message) for finding in found] == [
         (False, "export delta of usage to s3://lake/usage", NO_DELTA),
-        (True, "export csv of usage to s3://lake/usage", "its library is installed; the store itself is not asked"),
+        (True, "export csv of usage to s3://lake/usage", "its library is installed; the store itself is not checked"),
         (True, f"export csv of usage to {tmp_path}/new/er", f"{tmp_path}: is writable"),
         (False, f"export text of logins to {closed}/below", f"{closed}: not writable for this user; change its owner"),
     ]
@@ -325,7 +325,7 @@ def test_a_test_alert_is_sent_on_request(simulation: Simulation, tmp_path: Path)
         checked = check(tmp_path, simulation, "--send-test-alert", ALERTMANAGER__URLS=urls)
         (alert,) = held(address)
     assert checked.returncode == 1
-    assert f"ok     alertmanager http://{address}: has taken the test alert TableauTestAlert" in checked.stdout
+    assert f"ok     alertmanager http://{address}: accepted the test alert TableauTestAlert" in checked.stdout
     assert checked.stdout.count("fault  alertmanager http://127.0.0.1:1: ") == 1
     assert alert["labels"] == {"alertname": "TableauTestAlert", "severity": "info"}
     assert "test" in alert["annotations"]["summary"]

@@ -281,6 +281,18 @@ def test_named_files_exist(path: Path) -> None:
     assert {span for span in spans - MADE_BY_READERS if not (ROOT / span).exists()} == set()
 
 
+def test_the_architecture_names_files_that_exist() -> None:
+    """Each walk of docs/architecture.md names files of the package, step by step, and the picture names no others."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    (picture,) = blocks("docs/architecture.md", "mermaid")
+    steps = [re.findall(r"(?m)^\| (\d+) \| `exporter/[\w/]+\.py` \|", walk) for walk in text.split("\n## ")[1:]]
+    assert [numbers == [str(step + 1) for step in range(len(numbers))] for numbers in steps] == [True, True, True]
+    assert min(map(len, steps)) > 8
+    named = set(re.findall(r"`exporter/([\w/]+\.py)`", text))
+    assert {name for name in named if not (ROOT / "exporter" / name).is_file()} == set()
+    assert set(re.findall(r"[\w/]+/\w+\.py", picture)) - named == set()
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
 def test_commands_and_flags_exist(path: Path) -> None:
     """Every command of tableau-exporter that a document shows is one, with flags that it has."""

@@ -118,7 +118,7 @@ def test_the_limit_of_time(path: Path) -> None:
     result = history("query", "--timeout=100ms", "SELECT sleep_ms(3600000)")
     assert (result.exit_code, result.stdout) == (1, "")
     assert (
-        result.stderr == "stopped after 100 ms, so that the agent can write: ask for less, or give a longer --timeout\n"
+        result.stderr == "stopped after 100 ms, so that the agent can write: query less, or give a longer --timeout\n"
     )
     for wrong in ("0s", "8"):
         assert history("query", f"--timeout={wrong}", "SELECT 1").exit_code == 2
@@ -145,7 +145,7 @@ def test_mistakes(path: Path) -> None:
     assert 'Table with name usag does not exist! Did you mean "usage"?' in result.stderr
     assert history("query", "DELETE FROM http_requests").exit_code == 1
     path.unlink()
-    assert history("query", "SELECT 1").stderr == f"{path}: no such file; look at history.path and --config.file\n"
+    assert history("query", "SELECT 1").stderr == f"{path}: no such file; check history.path and --config.file\n"
 
 
 def test_the_file_is_let_go_before_anything_is_written(path: Path) -> None:

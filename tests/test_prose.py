@@ -1,7 +1,8 @@
 """The words that users read: plain English with the field's terms.
 
-``AVOID`` lists words that stood in place of the field's. HELP, log events, dashboards, alerts, pages and documents have
-none of them, except where English needs one. docs/decisions/ and CHANGELOG.md are records, and not covered.
+``AVOID`` lists words that stood in place of the field's. HELP, messages, help texts of commands, dashboards, alerts,
+pages and documents have none of them, except where English needs one. docs/decisions/ and CHANGELOG.md are records,
+and the texts of the simulated Tableau are Tableau's: they are not covered.
 """
 
 import ast
@@ -10,11 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
 from exporter import collectors
 from exporter.alerting.rules import NOT_EVALUATED, RULES
+from exporter.cli import main
+from exporter.demo.banner import banner
 from tests.alerts.shipped import ALERTS
 from tests.grafana.boards import BOARDS
 
@@ -51,23 +55,11 @@ ENGLISH = (
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS += sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/runbooks/*.md")])
-DOCUMENTS_TO_DO = {"history.md", "configuration.md", "migration-notebook.md", "migration-text-files.md"}
-LOG_EVENTS_TO_DO = {
-    "notifying failed for a reason that is a defect of this program",
-    "looking for alerts failed for a reason that is a defect of this program",
-    "an alert could not be looked for, and stays as it is",
-    "an alert could not be described, and is told without a description",
-    "the configuration was not reloaded, for a reason that is a defect of this program",
-    "a poll failed for a reason that is a defect of this program",
-    "requests are read exactly less often: it takes long",
-    "the REST API was silent during a poll",
-    "the APIs tell everything again",
-}
-LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 _AVOIDED = re.compile(rf"\b(?:{'|'.join(AVOID)})\b", re.IGNORECASE)
 _ENGLISH = re.compile("|".join(ENGLISH), re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|(?m:^(?: {4}|\t)\S[^\n]*$)|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 _GENERATED = re.compile(r"<!-- [^>\n]*written by make soak -->.*?<!-- end of [^>]*-->", re.DOTALL)
+_SQL = re.compile(r"\b(?:SELECT|FROM|JOIN|WHERE|NULL|CREATE|ORDER BY)\b")
 _TEMPLATE = re.compile(r"{%.*?%}|{{.*?}}|<(?:style|script)\b.*?</|<[^>]*>", re.DOTALL)
 
 
@@ -77,17 +69,26 @@ def avoided(text: str) -> list[str]:
     return [plain[max(0, found.start() - 40) : found.end() + 20] for found in _AVOIDED.finditer(plain)]
 
 
-def log_events() -> Iterator[tuple[str, str]]:
-    """Yield each log event: the constant parts of the first argument of ``log.<level>(...)``, with its place."""
-    for path in sorted((ROOT / "exporter").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
-                yield f"{path.relative_to(ROOT)}:{node.lineno}", _constant(node.args[0]) if node.args else ""
+def messages() -> Iterator[tuple[str, str]]:
+    """Yield the texts of the program that may be logged or printed, with their places: neither docstrings nor SQL."""
+    for path in sorted({*(ROOT / "exporter").rglob("*.py")} - {*(ROOT / "exporter/demo/tableau").rglob("*.py")}):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstrings:
+                continue
+            if " " in node.value.strip() and not _SQL.search(node.value):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
 
 
-def _constant(node: ast.expr) -> str:
-    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-    return "".join(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+def commands(command: click.Command, name: str = "tableau-exporter") -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and those below it."""
+    yield name, command
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from commands(each, f"{name} {each.name}")
+
+
+COMMANDS = dict(commands(main))
 
 
 def dashboard_texts(json: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
@@ -111,11 +112,26 @@ def test_help_is_plain(family: Any) -> None:  # noqa: ANN401 - a family of any t
     assert avoided(family.help) == []
 
 
-def test_log_events_are_plain() -> None:
-    """Log events have none of the words to avoid."""
-    events = list(log_events())
-    assert len(events) > 50
-    assert [(place, event) for place, event in events if avoided(event) and event not in LOG_EVENTS_TO_DO] == []
+def test_messages_are_plain() -> None:
+    """Log events, errors, findings and results have none of the words to avoid."""
+    texts = list(messages())
+    assert len(texts) > 1000
+    assert [(place, text) for place, text in texts if avoided(text)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_texts_are_plain(name: str) -> None:
+    """The help of a command and of its flags has none of the words to avoid."""
+    assert avoided(COMMANDS[name].get_help(click.Context(COMMANDS[name], info_name=name))) == []
+
+
+@pytest.mark.parametrize("cloud", [False, True])
+def test_the_banner_is_plain(cloud: bool) -> None:
+    """The demo's banner has none of the words to avoid."""
+    alerts = {"Prometheus": "http://127.0.0.1:9090/"}
+    here = Path("demo")
+    text = banner(cloud=cloud, people=9, port=1, tableau="there", history=here, audit=here, alerts=alerts)
+    assert avoided(text) == []
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -133,9 +149,7 @@ def test_alerts_are_plain() -> None:
     assert [found for text in texts for found in avoided(text)] == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in DOCUMENTS if path.name not in DOCUMENTS_TO_DO], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_are_plain(path: Path) -> None:
     """A document has none of the words to avoid outside code and quoted output."""
     text = _CODE.sub(" ", _GENERATED.sub(" ", path.read_text(encoding="utf-8")))

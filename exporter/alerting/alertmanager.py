@@ -172,7 +172,9 @@ class Alertmanager:
             reason = str(error)
         except (httpx.InvalidURL, ImportError, ValueError):
             # Without their text, which may have the password of a proxy. Some kinds of proxies cannot be imported.
-            reason = "cannot be asked: check alertmanager.urls and the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
+            reason = (
+                "no request was possible: check alertmanager.urls and the proxy (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
+            )
         self._context = None
         raise self._failed(reason, kind)
 
@@ -218,7 +220,7 @@ class Alertmanager:
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
             return _Credentials({"Authorization": f"Basic {pair}"}, (password, pair, *passwords()))
         if not authorization.isascii() or not authorization.isprintable() or authorization != authorization.strip():
-            raise self._failed("alertmanager.bearer_token has characters that no token has; look for a line too many")
+            raise self._failed("alertmanager.bearer_token has characters that no token has; remove extra lines")
         return _Credentials({"Authorization": f"Bearer {authorization}"}, (authorization, *passwords()))
 
     def _tls_context(self) -> ssl.SSLContext:

@@ -14,8 +14,7 @@ from exporter.texts import WITHHELD, quotes, safe_uris
 # A batch that is refused in part or whole: 422 is from a newer Alertmanager, 413 from a proxy.
 _REFUSED, _TOO_LARGE, TOO_MANY = frozenset({400, 422}), 413, 429
 FOREIGN = (
-    "answers with what is not of Alertmanager's API v2: check alertmanager.urls,"
-    " and whether a login page stands before it"
+    "the response is not from Alertmanager's API v2: check alertmanager.urls, and whether a login page stands before it"
 )
 
 MAX_TEXT = 300
@@ -128,7 +127,7 @@ def connection_error(error: Exception, secrets: Iterable[str], *, secure: bool) 
         return f"{text}: {advice}"
     if isinstance(error, httpx.ReadError | httpx.WriteError | httpx.CloseError):
         # A server that requires a client certificate may close before that error is read.
-        proof = ", and whether it asks for a certificate (alertmanager.tls.cert_file)" if secure else ""
+        proof = ", and whether it requires a certificate (alertmanager.tls.cert_file)" if secure else ""
         return f"the connection ended before its answer did ({text}): {_BETWEEN}{proof}"
     if isinstance(error, httpx.ProxyError):
         return f"{text}: {_PROXY}"
@@ -166,7 +165,7 @@ def _tls_advice(error: BaseException, text: str) -> str | None:
     if any(sign in text for sign in _NOT_TLS):
         return f"it may speak plain http there; {_URLS}"
     if any(sign in text for sign in _ASKS_FOR_CERTIFICATE):
-        return "it asks for a certificate that it trusts: check alertmanager.tls.cert_file"
+        return "it requires a certificate that it trusts: check alertmanager.tls.cert_file"
     return "check alertmanager.tls.ca_file, the host's name and whether its certificate expired"
 
 
@@ -176,7 +175,7 @@ def _place(location: str) -> str:
         there = urlsplit(location)
         host, port = there.hostname, there.port
     except ValueError:
-        return "what is no URL"
+        return "an invalid URL"
     if not host:
         return "another path"
     return line(f"{there.scheme or 'http'}://{host}{f':{port}' if port else ''}")

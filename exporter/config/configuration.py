@@ -117,6 +117,6 @@ def _of_freshness(freshness: Freshness) -> Iterator[str]:
     for index, rule in enumerate(freshness.sla_rules()):
         if rule.warning is not None and rule.critical is not None and rule.warning > rule.critical:
             yield (
-                f"freshness.rules.{index}: takes one tier from the default, "
+                f"freshness.rules.{index}: has one tier of the default, "
                 "and its warning comes after its critical; set both"
             )

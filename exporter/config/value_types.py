@@ -86,7 +86,7 @@ def each_once(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse a list with duplicates."""
     again = next((index for index, text in enumerate(texts) if text in texts[:index]), None)
     if again is not None:
-        raise ValueError(f"says the same twice, in places {texts.index(texts[again])} and {again} (from 0)")
+        raise ValueError(f"has the same entry twice, at places {texts.index(texts[again])} and {again} (from 0)")
     return texts
 
 
@@ -105,7 +105,9 @@ def history_path(path: Path) -> Path:
     if str(path) in {"", "."}:
         raise ValueError("must not be empty: name a file")
     if re.match(r":|[A-Za-z0-9_]+:", str(path)):
-        raise ValueError(f"{path} is no file for DuckDB, which takes what ends with : for another store: name a file")
+        raise ValueError(
+            f"{path} is no file for DuckDB, which reads a text that ends with : as another store: name a file"
+        )
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -7,14 +7,14 @@ from pathlib import Path
 from exporter.demo.fast_rules import INTERVAL_SECONDS
 
 HEAD = """
-tableau-exporter demo: a simulated {kind} of {people} people, and the real agent watching it
+tableau-exporter demo: a simulated {kind} with {users} users, polled by the real agent
 
   status page   http://127.0.0.1:{port}/
   metrics       http://127.0.0.1:{port}/metrics
   Tableau       {tableau}
   history       {history}
 {pages}
-Look at:
+Try:
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_asset_hours_since_refresh' | sort -k2 -n -t'}}' | tail
   curl -s http://127.0.0.1:{port}/metrics | grep -o 'freshness_source="[a-z_]*"' | sort | uniq -c
   {python} -m exporter audit --config.file {audit}
@@ -23,7 +23,7 @@ SERVER = """\
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_active_users'
   {python} -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('FROM usage LIMIT 5'))"
 
-Requests arrive and extracts are refreshed while you look. Ctrl-C ends it and cleans up.
+Requests arrive and extracts are refreshed meanwhile. Ctrl-C ends the demo and removes its files.
 """
 ALERTS = """
 Alerts come from the rules in alerts/ and are routed as in its example for Alertmanager. To keep waits short, in the
@@ -35,8 +35,8 @@ stale now are notified within a minute, here below; then the refresh of one is f
 CLOUD = """\
   curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_up'
 
-There is no repository: all of it comes from the REST and Metadata APIs. Extracts are refreshed while you look.
-Ctrl-C ends it and cleans up.
+There is no repository: all of it comes from the REST and Metadata APIs. Extracts are refreshed meanwhile.
+Ctrl-C ends the demo and removes its files.
 """
 
 
@@ -54,7 +54,7 @@ def banner(
     text = f"{HEAD}{CLOUD if cloud else SERVER}{ALERTS if alerts else ''}"
     return text.format(
         kind="Tableau Cloud" if cloud else "Tableau Server",
-        people=people,
+        users=people,
         port=port,
         tableau=tableau,
         history=history,

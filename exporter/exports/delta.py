@@ -203,11 +203,11 @@ def _is_refusal(error: Exception) -> bool:
 def _refused(target: str, error: Exception, missing: Sequence[str] = ()) -> OutputUnwritable:
     said = safe_uris(one_line(_COLOUR.sub("", str(error))))
     sentence = _WITHHELD if _quotes(said, target) else _SENTENCE.split(said, maxsplit=1)[0][:_LONGEST]
-    advice = "look at --output, and at the rights to write there"
+    advice = "check --output and the rights to write there"
     if _UNFIT in said:
-        advice = _forbidden(missing) if missing else "look at the constraints of the table: our rows break one"
+        advice = _forbidden(missing) if missing else "check the constraints of the table: our rows break one"
     elif _UNCAST in said:
-        advice = "look at the types of the table's columns, or name another --output"
+        advice = "check the types of the table's columns, or name another --output"
     return OutputUnwritable(f"{safe_uri(target)}: {sentence}; {advice}")
 
 

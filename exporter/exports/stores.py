@@ -99,7 +99,7 @@ class Store:
     def _refused(self, error: Exception, reason: str | None) -> OutputUnwritable:
         said = reason or _said(error)
         where = "" if self._is_local else "the environment variables of the store, "
-        return OutputUnwritable(f"{self.shown}: {said}; look at --output, {where}and the rights to write there")
+        return OutputUnwritable(f"{self.shown}: {said}; check --output, {where}and the rights to write there")
 
 
 class Lock:
@@ -131,7 +131,7 @@ class _FolderLock(Lock):
             raise OutputUnwritable(f"{self._shown}: another export writes it; try again") from None
         except OSError as error:
             self.release()
-            message = f"{self._shown}: {error.strerror}; look at --output, and the rights to write there"
+            message = f"{self._shown}: {error.strerror}; check --output and the rights to write there"
             raise OutputUnwritable(message) from None
 
     def release(self) -> None:
@@ -165,7 +165,7 @@ class _ObjectLock(Lock):
     def renew(self) -> None:
         passed = time.monotonic() - self._renewed
         if passed > LOCK_SECONDS / 2 or self._own not in self._store.written_at(self._folder):
-            message = f"{self._store.shown}: a write took too long, and another export may have begun; try again"
+            message = f"{self._store.shown}: a write lasted too long, and another export may have begun; try again"
             raise OutputUnwritable(message)
         self._write()
 
@@ -197,7 +197,7 @@ def open_store(target: str, environ: Mapping[str, str] = os.environ) -> Store:
     try:
         files, base = _file_system(target, shown, environ)
     except (OSError, ValueError) as error:
-        raise OutputUnwritable(f"{shown}: {_said(error)}; look at the environment variables of the store") from None
+        raise OutputUnwritable(f"{shown}: {_said(error)}; check the environment variables of the store") from None
     return Store(files, base, shown, is_local=False)
 
 

@@ -29,7 +29,7 @@ OVER_THE_FAMILY_LIMIT = "the family has more series than limits.series_per_famil
 OVER_THE_LIMIT = "all families have more series than limits.series allows"
 NO_LIMIT = sys.maxsize
 _OWN = frozenset({"the agent", "the operating system"})
-CLASH = "another family takes one of its names"
+CLASH = "another family has one of its names"
 # ``_created`` is not written, yet it belongs to its family, and parsers know that.
 _SUFFIXES = {"gauge": ("",), "counter": ("", "_total", "_created")}
 _OF_OTHERS = ("", "_bucket", "_count", "_sum", "_created")

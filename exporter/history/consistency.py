@@ -79,9 +79,9 @@ def polls(events: Events, ask: Ask) -> Found:
     )
     faults = []
     if logged != archived:
-        faults.append(f"the polls tell of {logged:,} new rows, {archived:,} were archived")
+        faults.append(f"the poll log has {logged:,} new rows, {archived:,} were archived")
     if negative:
-        faults.append(f"{negative} polls tell of fewer rows than none")
+        faults.append(f"{negative} polls have a negative number of rows")
     return Found(faults, f"{logged:,} new rows in all polls")
 
 

@@ -79,9 +79,9 @@ def _answered(process: "subprocess.Popen[bytes]", order: Order) -> Answer:
 def _ended(number: int, seconds: float) -> str:
     """Return why the process did not end by itself."""
     if number == signal.SIGALRM:
-        return f"stopped after {span(seconds)}, so that the agent can write: ask for less, or give a longer --timeout"
+        return f"stopped after {span(seconds)}, so that the agent can write: query less, or give a longer --timeout"
     name = signal.Signals(number).name
-    return f"DuckDB was ended by {name}, most likely for want of memory: ask for less, or raise history.memory_limit"
+    return f"DuckDB was ended by {name}, most likely for want of memory: query less, or raise history.memory_limit"
 
 
 def main(given: BinaryIO, out: BinaryIO) -> int:

@@ -78,7 +78,7 @@ class Slices:
             """The last position; None where there is no row, or no order."""
             begun = connection.execute("SELECT marked_at FROM marks WHERE name = 'begun'").fetchall()
         if not begun:
-            message = f"{file.path}: it does not say when it was begun; it was changed by hand"
+            message = f"{file.path}: the instant when it was begun is missing; it was changed by hand"
             raise HistoryError(message)
         self.history: str = begun[0][0].isoformat()
         """What tells this history from every other."""
@@ -127,8 +127,8 @@ class Slices:
             if connection.execute(f"SELECT {known}", [after]).fetchall()[0][0]:
                 return
         message = (
-            f"{self._file.path}: lacks what was exported last, of {after} UTC: a backup was put back, and what is"
-            " archived again would be exported twice; --rewrite begins the output anew"
+            f"{self._file.path}: lacks what was exported last, of {after} UTC: a backup was put back, and rows"
+            " that are archived again would be exported twice; --rewrite begins the output anew"
         )
         raise HistoryReplaced(message)
 

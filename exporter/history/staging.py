@@ -107,7 +107,7 @@ def staging(file: HistoryFile) -> Iterator[Stage]:
             with _connected(path, file) as connection:
                 yield Stage(connection)
         except duckdb.Error as error:
-            message = f"{path}: {first_line(error)}; what is imported stays: make room, and run it again"
+            message = f"{path}: {first_line(error)}; imported requests stay: make room, and run it again"
             raise HistoryUnwritable(message) from None
         finally:
             _clear(path)

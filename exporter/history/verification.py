@@ -54,7 +54,7 @@ def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
 
 def _version(ask: Ask) -> Verdict:
     if not ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'"):
-        return Verdict(ok=False, subject="file", message="it is no history: look at history.path", damaged=True)
+        return Verdict(ok=False, subject="file", message="it is no history: check history.path", damaged=True)
     version = int(ask("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
     if version > len(STEPS):
         message = f"its tables are of version {version}, newer than this program's {len(STEPS)}: use the newer program"

@@ -145,7 +145,7 @@ class RestPublisher:
         """Log that polls take too long when that begins and when it ends, not how long each of them takes."""
         if seconds > self._interval:
             if self._faults.is_new(SLOW):
-                message = "a poll takes longer than rest.poll_interval: make it longer, or name fewer rest.sites"
+                message = "a poll lasts longer than rest.poll_interval: make it longer, or name fewer rest.sites"
                 log.warning(message, seconds=round(seconds, 1))
         elif self._faults.is_over(SLOW):
             log.info("a poll ends within rest.poll_interval again", seconds=round(seconds, 1))

@@ -37,7 +37,7 @@ RAISED = (
 )
 _BAD_REQUEST, _NOT_FOUND = "400", "404"
 _FORBIDDEN = ("403", "405")
-_NOT_TABLEAU = "answers with what is not of Tableau's REST API; check rest.url"
+_NOT_TABLEAU = "the response is not from Tableau's REST API; check rest.url"
 # OpenSSL's texts for an answer that is not TLS.
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
@@ -116,7 +116,7 @@ def translated(error: Exception, place: str, redactor: Redactor) -> SourceError:
         kinds = {_BAD_REQUEST: BadRequest, _NOT_FOUND: NotFound, **dict.fromkeys(_FORBIDDEN, Forbidden)}
         return kinds.get(str(error.code)[:3], SourceError)(text)
     if isinstance(error, InternalServerError):
-        return SourceUnreachable(f"{place}: answers with HTTP {error.code}; look at Tableau's own state and logs")
+        return SourceUnreachable(f"{place}: answers with HTTP {error.code}; check Tableau's own state and logs")
     if isinstance(error, RedirectError):
         return SourceRefused(f"{place}: {redactor.redact(error)}; set rest.url to where Tableau itself answers")
     if isinstance(error, EndpointUnavailableError):

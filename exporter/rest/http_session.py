@@ -198,7 +198,7 @@ class HTTPSession(requests.Session):
             there = urlsplit(urljoin(url, location))
             _port(there)
         except ValueError:
-            raise SourceRefused(f"{self._place()}: answers with a redirect to what is no URL; check rest.url") from None
+            raise SourceRefused(f"{self._place()}: answers with a redirect to an invalid URL; check rest.url") from None
         if (there.scheme, there.hostname, _port(there)) == (
             self._origin.scheme,
             self._origin.hostname,
@@ -210,8 +210,8 @@ class HTTPSession(requests.Session):
         quoting = self._redactor.found_in(location)
         where = "an address that quotes a secret" if quoting else f"{there.scheme}://{there.hostname}"
         raise SourceRefused(
-            f"{self._place()}: answers with a redirect to {where}, which is not followed because it would take the"
-            " token along; set rest.url to where Tableau itself answers"
+            f"{self._place()}: answers with a redirect to {where}, which is not followed because it would receive"
+            " the token; set rest.url to where Tableau itself answers"
         )
 
     def _place(self) -> str:

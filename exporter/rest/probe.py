@@ -52,7 +52,7 @@ SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
     "projects": (_whole(PROJECTS), "paths of nested projects"),
     "users": (_whole(PEOPLE), "owners"),
     "the Metadata API": (metadata.probe, "when extracts were refreshed, and what a workbook uses"),
-    "jobs": (_jobs, "refreshes where the Metadata API is silent"),
+    "jobs": (_jobs, "refreshes where the Metadata API is down"),
     "extract refresh tasks": (tasks.extract_tasks, "next runs, failures and suspensions of extracts"),
     "flow runs": (_runs, "when flows ran"),
     "flow tasks": (tasks.flow_tasks, "next runs, failures and suspensions of flows"),

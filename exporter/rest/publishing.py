@@ -45,10 +45,10 @@ def publish(
         item = tsc.DatasourceItem(project, name=destination.name)
         session.call(lambda server: server.datasources.publish(item, file, tsc.Server.PublishMode.Overwrite))
     except BadRequest as error:
-        advice = "look at the quota of the site, and at the logs of Tableau"
+        advice = "check the quota of the site, and the logs of Tableau"
         raise SourceRefused(f"{error}; {advice}") from None
     except (Forbidden, SessionLost) as error:
-        advice = f"look whether the user of the token may publish to {destination}"
+        advice = f"check whether the user of the token may publish to {destination}"
         raise SourceRefused(f"{error}; {advice}") from None
     finally:
         session.close()
@@ -62,6 +62,6 @@ def _project(session: Session, destination: Destination) -> str:
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} projects have the path" if found else "the user of the token sees no project"
-    advice = "rename one" if found else "look at exports[].publish.project"
+    advice = "rename one" if found else "check exports[].publish.project"
     missing = f" ({listed.missing})" if listed.missing and not found else ""
     raise SourceRefused(f"{session.place}: {what} {destination.project} on this site{missing}; {advice}")

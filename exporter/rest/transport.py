@@ -167,7 +167,7 @@ class Transport:
             return SourceUnreachable(f"{self.place}: too many requests: retried at the next poll")
         if status == _TOO_LARGE:
             return SourceRefused(
-                f"{self.place}: {_TOO_LARGE}: Tableau, or a proxy before it, takes no request so large"
+                f"{self.place}: {_TOO_LARGE}: Tableau, or a proxy before it, accepts no request of this size"
             )
         if self.refusals.endpoint == METADATA and status == _UNAUTHORIZED:
             return SessionLost(f"{self.place}: {_UNAUTHORIZED}: the Metadata API does not know the session")

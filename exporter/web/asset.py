@@ -63,7 +63,7 @@ def _downstream(table: AssetTable, judged: Judged, row: Row) -> Sequence[Row]:
 def _strip(refreshes: Sequence[Refresh]) -> Sequence[Any]:
     kinds = [OUTCOMES.get(refresh.outcome, "unknown") for refresh in refreshes]
     titles = [
-        f"{minute(refresh.ended_at)} UTC: {kind}" + (f", took {span(refresh.seconds)}" if refresh.seconds else "")
+        f"{minute(refresh.ended_at)} UTC: {kind}" + (f", {span(refresh.seconds)}" if refresh.seconds else "")
         for refresh, kind in zip(refreshes, kinds, strict=True)
     ]
     return strip([refresh.seconds for refresh in refreshes], kinds, titles)

@@ -60,7 +60,7 @@ class Choice:
         """Parse the parameters of a page. Raises WrongParameter."""
         q = parameters.text("q")
         if len(_words(q)) > WORDS:
-            raise WrongParameter(f"q has more than {WORDS} words; look for fewer.")
+            raise WrongParameter(f"q has more than {WORDS} words; search for fewer.")
         return cls(
             q,
             parameters.text("site"),

@@ -125,7 +125,7 @@ class FairQueue:
 
 def busy() -> Response:
     """Answer that there was no seat."""
-    line = "Too much is being asked for at once; ask again in a few seconds.\n"
+    line = "Too many requests at once; try again in a few seconds.\n"
     return PlainTextResponse(line, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(_RETRY_SECONDS)})
 
 

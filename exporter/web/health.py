@@ -30,10 +30,10 @@ def check_health(host: str, port: int, tls: Tls | None) -> str:
     finally:
         connection.close()
     if status is None:
-        return f"{place}: asks for a certificate"
+        return f"{place}: requires a certificate"
     if status not in {_OK, _UNAUTHORIZED}:
-        raise WebError(f"{place}: HTTP {status}: look at the agent's log, and whether it is the agent that answers")
-    return f"{place}: {'healthy' if status == _OK else 'asks for a user'}"
+        raise WebError(f"{place}: HTTP {status}: check the agent's log, and whether it is the agent that answers")
+    return f"{place}: {'healthy' if status == _OK else 'requires a user'}"
 
 
 def _connection(host: str, port: int, *, secure: bool) -> http.client.HTTPConnection:

@@ -25,7 +25,7 @@ class Parameters:
             if name not in known:
                 raise WrongParameter(f"There is no parameter {quoted(name)} here; there {_listed(known)}.")
             if len(value) > LONGEST:
-                raise WrongParameter(f"{name} is longer than {LONGEST} characters; ask for less.")
+                raise WrongParameter(f"{name} is longer than {LONGEST} characters; use fewer.")
             if value.strip():
                 self._given.setdefault(name, []).append(value.strip())
         for name, values in self._given.items():

@@ -35,7 +35,7 @@ _SWITCH_SECONDS = 0.0005
 _ADVICE = {
     errno.EADDRINUSE: "the address is in use; stop the other program or choose another port",
     errno.EACCES: "this is not permitted; choose a port above 1023",
-    errno.EADDRNOTAVAIL: "this machine has no such address; choose one that it has",
+    errno.EADDRNOTAVAIL: "this machine has no such address; choose another",
 }
 
 

@@ -135,7 +135,7 @@ def _client_authentication(name: str) -> str:
     name = name or "NoClientCert"
     if name not in CLIENT_AUTHENTICATION:
         known = ", ".join(CLIENT_AUTHENTICATION)
-        raise ValueError(f"must be one of {known}: a client certificate is verified or not asked for")
+        raise ValueError(f"must be one of {known}: a client certificate is verified or not requested")
     return name
 
 

@@ -15,7 +15,7 @@ from tests.alerting.conftest import alert
 from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset
 
 HTML = "<!DOCTYPE html><html><body>Sign in to go on</body></html>"
-FOREIGN = "answers with what is not of Alertmanager's API v2"
+FOREIGN = "the response is not from Alertmanager's API v2"
 STATUS = '{"versionInfo": {"version": "0.25.0"}}'
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 
@@ -110,7 +110,7 @@ def test_what_is_a_yes(answer: Answer) -> None:
         ("{there}/api/v2/alerts?token=canary", "{there}"),
         ("http://me:canary@{host}/", "http://{host}"),
         ("/elsewhere", "another path"),
-        ("http://[x/", "what is no URL"),
+        ("http://[x/", "an invalid URL"),
         ("", "another path"),
     ],
 )

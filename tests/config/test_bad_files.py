@@ -162,7 +162,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "a site given twice": (
         "rest: {url: https://tableau, token_name: a, token_value: b, sites: [hunter2, b, hunter2]}",
-        ["rest.sites: says the same twice, in places 0 and 2 (from 0)"],
+        ["rest.sites: has the same entry twice, at places 0 and 2 (from 0)"],
     ),
     "fewer look-ups than none": (
         "rest: {url: https://tableau, token_name: a, token_value: b, job_lookups_per_day: -1}",
@@ -244,7 +244,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "an alertmanager twice": (
         SOURCE + "alertmanager: {urls: ['http://a', 'http://b', 'http://a/']}",
-        ["alertmanager.urls: says the same twice, in places 0 and 2 (from 0)"],
+        ["alertmanager.urls: has the same entry twice, at places 0 and 2 (from 0)"],
     ),
     "alertmanager.runbook_url": (
         SOURCE + "alertmanager: {urls: [http://a], runbook_url: docs/runbooks}",
@@ -320,7 +320,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ),
     "an output twice": (
         SOURCE + "exports: [{format: csv, table: usage, output: [x, y, x], every: 1h}]",
-        ["exports.0.output: says the same twice, in places 0 and 2 (from 0)"],
+        ["exports.0.output: has the same entry twice, at places 0 and 2 (from 0)"],
     ),
     "credentials in outputs": (
         SOURCE + "exports: [{format: csv, table: usage, output: 's3://me:hunter2@lake/x', every: 1h},"

@@ -31,7 +31,7 @@ CLEAR = "alertmanager.urls: plain http sends the password or token in the clear;
         (SOURCE + "alertmanager: {urls: http://a, basic_auth: {username: a, password: b}}", (CLEAR,)),
         (
             SOURCE + "freshness: {rules: [{match: {name: a}, critical: 4h}]}",
-            ("freshness.rules.0: takes one tier from the default, and its warning comes after its critical; set both",),
+            ("freshness.rules.0: has one tier of the default, and its warning comes after its critical; set both",),
         ),
     ],
 )

@@ -20,7 +20,7 @@ Agents = Callable[..., Agent]
 NAME, VALUE = next(iter(TOKENS.items()))
 SERVED = ["--workbooks=5", "--datasources=5", "--jobs=5", "--people=3", "--sites=1"]
 # How long a poll takes is this machine's doing.
-SLOW = "a poll takes longer than rest.poll_interval"
+SLOW = "a poll lasts longer than rest.poll_interval"
 EVERY_TABLE = "SELECT ON ALL TABLES IN SCHEMA public"
 
 

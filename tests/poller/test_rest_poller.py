@@ -322,7 +322,7 @@ def test_polls_that_take_long_are_one_line(rig: RestRig, monkeypatch: pytest.Mon
         for _ in range(5):
             rig.poll()
     said = [(log["log_level"], log["event"].partition(" rest.")[0]) for log in logs if "poll_interval" in log["event"]]
-    assert said == [("warning", "a poll takes longer than"), ("info", "a poll ends within")]
+    assert said == [("warning", "a poll lasts longer than"), ("info", "a poll ends within")]
 
 
 def warned(logs: list[Any]) -> list[str]:

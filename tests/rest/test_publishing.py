@@ -131,7 +131,7 @@ def test_the_sessions_of_others(server: TableauServer, file: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("Finance/APAC", "sees no project Finance/APAC on this site; look at exports[].publish.project"),
+        ("Finance/APAC", "sees no project Finance/APAC on this site; check exports[].publish.project"),
         ("Finance*", "sees no project Finance*"),
         ("Twice/Here", "2 projects have the path Twice/Here on this site; rename one"),
     ],
@@ -163,7 +163,7 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
     [
         ("forbidden", "403004: Forbidden: .* may publish to Finance/EMEA/Usage on the site default"),
         ("missing", "404000: Resource Not Found: .* may publish to Finance/EMEA/Usage"),
-        ("failing", "answers with HTTP 500; look at Tableau's own state and logs"),
+        ("failing", "answers with HTTP 500; check Tableau's own state and logs"),
         ("html_login_page", "an answer that cannot be read"),
         ("garbage", "an answer that cannot be read"),
     ],
@@ -177,7 +177,7 @@ def test_calls_that_are_refused(server: TableauServer, file: Path, trap: str, sa
 def test_a_file_that_is_too_large(server: TableauServer, file: Path) -> None:
     """A proxy that takes no body so large is told from a Tableau that does not answer."""
     server.traps.largest_body = MEGABYTE
-    assert "413: Tableau, or a proxy before it, takes no request so large" in fails(server, file)
+    assert "413: Tableau, or a proxy before it, accepts no request of this size" in fails(server, file)
 
 
 def test_a_file_that_tableau_does_not_take(server: TableauServer, file: Path) -> None:
@@ -185,4 +185,4 @@ def test_a_file_that_tableau_does_not_take(server: TableauServer, file: Path) ->
     file.write_bytes(b"no such file")
     line = fails(server, file)
     assert "400011: Bad Request: There was a problem publishing the file 'Usage.hyper'" in line
-    assert "look at the quota of the site, and at the logs of Tableau" in line
+    assert "check the quota of the site, and the logs of Tableau" in line

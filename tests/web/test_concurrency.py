@@ -141,7 +141,7 @@ def test_nine_words_are_too_many() -> None:
     for path in ("/assets", "/assets.csv"):
         answer = ask(app, "GET", f"{path}?q={words}+i")
         assert answer.status == HTTPStatus.BAD_REQUEST
-        assert b"q has more than 8 words; look for fewer." in answer.body
+        assert b"q has more than 8 words; search for fewer." in answer.body
 
 
 def test_a_fair_queue_goes_round_and_serves_the_newest_first() -> None:

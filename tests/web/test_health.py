@@ -59,11 +59,11 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
         ("", "", "healthy"),
         ("0.0.0.0", "", "healthy"),
         ("::1", "", "healthy"),
-        ("127.0.0.1", USERS, "asks for a user"),
+        ("127.0.0.1", USERS, "requires a user"),
         ("127.0.0.1", TLS + "}\n", "healthy"),
-        ("127.0.0.1", f"{TLS}}}\n{USERS}", "asks for a user"),
-        ("127.0.0.1", MUTUAL + "}\n", "asks for a certificate"),
-        ("127.0.0.1", MUTUAL + ", max_version: TLS12}\n", "asks for a certificate"),
+        ("127.0.0.1", f"{TLS}}}\n{USERS}", "requires a user"),
+        ("127.0.0.1", MUTUAL + "}\n", "requires a certificate"),
+        ("127.0.0.1", MUTUAL + ", max_version: TLS12}\n", "requires a certificate"),
     ],
     # The hash of a password is another in every process, and those that run the tests must agree on their names.
     ids=[

@@ -11,7 +11,7 @@ from exporter.web.query_params import Paging, Parameters, WrongParameter, addres
     [
         ("colour=red", "There is no parameter “colour” here; there are q, sort, page."),
         ("q=a&q=b", "q is given twice; give it once."),
-        (f"q={'x' * 301}", "q is longer than 300 characters; ask for less."),
+        (f"q={'x' * 301}", "q is longer than 300 characters; use fewer."),
         ("sort=colour", "sort cannot be “colour”; it is one of name, hours."),
         ("sort=%0A%1b", "sort cannot be"),
         ("page=0", "page cannot be “0”; it is a number from 1 on."),

@@ -86,7 +86,7 @@ def test_an_address_in_use_is_one_clear_line(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("host", "port", "reason"),
     [
-        ("192.0.2.1", 0, "this machine has no such address; choose one that it has"),
+        ("192.0.2.1", 0, "this machine has no such address; choose another"),
         ("no such host", 0, "the host name cannot be resolved; give an address of this machine"),
         ("127.0.0.1", 65_536, "a port is a number from 0 to 65535"),
         ("127.0.0.1", -1, "a port is a number from 0 to 65535"),
