@@ -19,8 +19,9 @@ from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.export_schedule import Job, jobs
 from exporter.exports.stores import local_path
-from exporter.history.file import FREE_BYTES_NEEDED, is_database
+from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
+from exporter.output import is_database
 from exporter.repository.client import Repository
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session

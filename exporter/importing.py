@@ -47,8 +47,10 @@ def import_files(
     ``progress`` is called with how much is done of how much, in thousandths of a file.
     """
     readers = [(path, imports.open_reader(path, chosen.reading)) for path in paths]
-    importer = _importer(options, chosen)
     common = Rejects(chosen.rejects, written=not chosen.dry_run) if chosen.rejects else None
+    for path in paths:
+        (common or Rejects.beside(path, written=not chosen.dry_run)).check(paths)
+    importer = _importer(options, chosen)
     with common or contextlib.nullcontext():
         for number, (path, reader) in enumerate(readers):
             own = None if common else Rejects.beside(path, written=not chosen.dry_run)

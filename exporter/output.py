@@ -10,15 +10,20 @@ from typing import BinaryIO
 
 from exporter.errors import OutputUnwritable
 
+NO_OUTPUT = "it is a DuckDB file, such as a history, and is not replaced"
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing; it takes the place of what is there when the block has ended well.
 
-    What is no file, such as a pipe or a terminal, is written as it is. Raises OutputUnwritable.
+    What is no file, such as a pipe or a terminal, is written as it is. A database of DuckDB is never replaced: it may
+    be the history, or a backup. Raises OutputUnwritable.
     """
     real = Path(os.path.realpath(path))
     try:
+        if real.is_file() and is_database(real):
+            raise OutputUnwritable(f"{path}: {NO_OUTPUT}; name another file")
         if real.exists() and not real.is_file():
             with real.open("wb") as file:
                 yield file
@@ -28,6 +33,12 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         message = f"{path}: {error.strerror}; name another file, or make its folder writable"
         raise OutputUnwritable(message) from None
+
+
+def is_database(path: Path) -> bool:
+    """Whether a file begins as DuckDB's files do: eight bytes of a checksum, then its mark. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
 
 
 def to_stdout(pieces: Iterable[bytes]) -> None:

@@ -76,6 +76,28 @@ def test_rejects(path: Path, tmp_path: Path) -> None:
     assert other.read_bytes() == rejects.read_bytes() * 2
 
 
+def test_rejects_replace_nothing_that_counts(path: Path, tmp_path: Path) -> None:
+    """The history, a file that is imported, and what is no file are refused before anything is done."""
+    file, corrected, before = tmp_path / "http_requests.txt", tmp_path / "http_requests.txt.rejects", path.read_bytes()
+    file.write_text(written([request(1)]) + BROKEN)
+    corrected.write_text(written([request(2)]))
+    os.mkfifo(tmp_path / "pipe")
+    for refused, reason, sources in (
+        (path, "it is a DuckDB file, such as a history, and is not replaced", [file]),
+        (file, "it is imported, and is not replaced", [file]),
+        (corrected, "it is imported, and is not replaced", [file, corrected]),
+        (tmp_path / "pipe", "is no file", [file]),
+        (tmp_path, "is no file", [file]),
+    ):
+        flags = [] if refused == corrected else [f"--rejects={refused}"]
+        result = history("import", *flags, *map(str, sources))
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"{refused}: {reason}; name another file with --rejects\n"
+    assert path.read_bytes() == before
+    assert file.read_text() == written([request(1)]) + BROKEN
+    assert corrected.read_text() == written([request(2)])
+
+
 def test_a_dry_run(path: Path, tmp_path: Path) -> None:
     """What would become of a file is reported, and nothing is written: no history, no rejects."""
     before, file = path.read_bytes(), tmp_path / "http_requests.txt"

@@ -4,6 +4,7 @@ import os
 import threading
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from exporter.errors import OutputUnwritable
@@ -70,3 +71,15 @@ def test_where_nothing_can_be_written(tmp_path: Path, place: str) -> None:
     """It is told before anything is made."""
     with pytest.raises(OutputUnwritable, match="name another file"), whole(tmp_path / place):
         pytest.fail("there is nothing to write to")
+
+
+def test_a_database_is_never_replaced(tmp_path: Path) -> None:
+    """Whoever names the history as the output, also by a link, keeps it."""
+    path, link = tmp_path / "history.duckdb", tmp_path / "link"
+    duckdb.connect(str(path)).close()
+    link.symlink_to(path)
+    before = path.read_bytes()
+    for output in (path, link):
+        with pytest.raises(OutputUnwritable, match=f"{output.name}: it is a DuckDB file"), whole(output):
+            pytest.fail("the history would be gone")
+    assert path.read_bytes() == before

@@ -308,12 +308,6 @@ class HistoryFile:
         return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
 
 
-def is_database(path: Path) -> bool:
-    """Whether a file begins as DuckDB's files do: eight bytes of a checksum, then its mark. Raises OSError."""
-    with path.open("rb") as file:
-        return file.read(12)[8:] == b"DUCK"
-
-
 def settings(file: HistoryFile) -> Settings:
     """Return the settings of every opening: DuckDB is a guest, and reaches its file alone; it spills beside that."""
     return {

@@ -5,7 +5,7 @@ It holds what nobody has redacted, so only its owner may read it.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 
 from exporter.errors import OutputUnwritable
 from exporter.imports import Reject
+from exporter.output import NO_OUTPUT, is_database
 from exporter.texts import one_line
 
 SUFFIX = ".rejects"
@@ -33,6 +34,19 @@ class Rejects:
     def beside(cls, source: Path, *, written: bool = True) -> "Rejects":
         """Return those of a file that is imported, which stand beside it."""
         return cls(source.with_name(source.name + SUFFIX), written=written)
+
+    def check(self, sources: Sequence[Path]) -> None:
+        """Refuse to replace what is imported, a database, or what is no file. Raises OutputUnwritable."""
+        with self._faults():
+            if not self.written or not self.path.exists():
+                return
+            for source in sources:
+                if self.path.samefile(source):
+                    raise self._refusal("it is imported, and is not replaced")
+            if not self.path.is_file():
+                raise self._refusal("is no file")
+            if is_database(self.path):
+                raise self._refusal(NO_OUTPUT)
 
     def __enter__(self) -> Self:
         return self
@@ -83,5 +97,7 @@ class Rejects:
         try:
             yield
         except OSError as error:
-            message = f"{self.path}: {error.strerror}; name another file with --rejects"
-            raise OutputUnwritable(message) from None
+            raise self._refusal(error.strerror) from None
+
+    def _refusal(self, reason: str | None) -> OutputUnwritable:
+        return OutputUnwritable(f"{self.path}: {reason}; name another file with --rejects")
