@@ -154,9 +154,9 @@ def check(config_file: Path, *, send_test_alert: bool) -> int:
 
     That is the configuration, the sources, rights, the Alertmanagers, the history file and the exports.
     """
-    from exporter import doctor
+    from exporter.check import check as findings
 
-    return show_findings(doctor.check(options(config_file), send_test_alert=send_test_alert))
+    return show_findings(findings(options(config_file), send_test_alert=send_test_alert))
 
 
 class Auditing(Once):
@@ -275,12 +275,13 @@ main.add_command(history)
 
 
 def _check_configuration(chosen: "RunOptions") -> int:
-    from exporter import collectors, doctor
+    from exporter import collectors
+    from exporter.check import file_faults
 
     configuration = chosen.load(tuple(collectors.discover()))
     for warning in configuration.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if faults := doctor.file_faults(configuration):
+    if faults := file_faults(configuration):
         raise ConfigurationError(faults)
     click.echo("the configuration is valid")
     return 0

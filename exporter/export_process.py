@@ -25,8 +25,8 @@ from exporter.child_process import received, spawn
 from exporter.config.exports import Publish
 from exporter.errors import ExporterError
 from exporter.history.file import Limits
+from exporter.maintenance import Exported, ExportRequest, export_from, opened
 from exporter.texts import one_line, safe_uris, span
-from exporter.upkeep import Exported, ExportRequest, export_from, opened
 
 DONE, REFUSED = 0, 1
 _MODULE = "exporter.export_process"

@@ -116,9 +116,9 @@ def verify(config_file: Path, file: Path | None) -> int:
 
     With FILE it is that copy which is checked, and no configuration is needed.
     """
-    from exporter import upkeep
+    from exporter import maintenance
 
-    return show_findings(upkeep.verify_history(options(config_file), file))
+    return show_findings(maintenance.verify_history(options(config_file), file))
 
 
 @history.command(cls=Once)
@@ -139,9 +139,9 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     A copy with a fault is called .faulty, or .damaged where it cannot be read. None without a fault is removed for
     it, and the exit code is 1.
     """
-    from exporter import upkeep
+    from exporter import maintenance
 
-    return show_findings(upkeep.back_up(options(config_file), folder, keep, with_key=with_key))
+    return show_findings(maintenance.back_up(options(config_file), folder, keep, with_key=with_key))
 
 
 @history.command(cls=Once)
@@ -156,11 +156,11 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
 @click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
 def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
     """Remove old requests, jobs and logins; counters and positions stay."""
-    from exporter import upkeep
+    from exporter import maintenance
 
     if older_than is not None and before is not None:
         raise click.UsageError("give --older-than or --before, not both")
-    return show_findings(upkeep.prune(options(config_file), older_than, before, rewrite=compact))
+    return show_findings(maintenance.prune(options(config_file), older_than, before, rewrite=compact))
 
 
 def zone_of(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -245,7 +245,7 @@ def export(
     run; every other table is replaced whole. What a store of objects asks for is taken from the environment:
     AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and their like.
     """
-    from exporter import publishing, upkeep
+    from exporter import maintenance, publishing
 
     given = {name: value for name, value in form.items() if value is not None}
     _check_text(format_, table, given, until)
@@ -253,8 +253,8 @@ def export(
         raise click.UsageError("--publish: only the format hyper is published")
     publication = publishing.configured(options(config_file), table or "", targets) if publish else None
     with progress_bar(f"exporting {table or format_}") as progress:
-        request = upkeep.ExportRequest(format_, table, targets, since, until, rewrite, progress, given)
-        found = list(upkeep.export(options(config_file), request))
+        request = maintenance.ExportRequest(format_, table, targets, since, until, rewrite, progress, given)
+        found = list(maintenance.export(options(config_file), request))
     if publication is not None and found[0].ok:
         found.append(publishing.publish(publication))
     return show_findings(found)

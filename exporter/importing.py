@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from exporter import collectors, imports, parts
+from exporter import collectors, component_options, imports
 from exporter.collector import Fold
 from exporter.config import Configuration, RunOptions
 from exporter.history.cleaner import Cleaner
@@ -22,7 +22,7 @@ from exporter.history.schema import REQUESTS
 from exporter.history.shortening import newest_request
 from exporter.history.verification import Verdict
 from exporter.imports.rejects import Rejects
-from exporter.upkeep import archived_events, check_owner, configured
+from exporter.maintenance import archived_events, check_owner, configured
 
 _WHOLE = 1000
 _SECTIONS = ("history", "privacy", "collectors")
@@ -75,7 +75,7 @@ def _importer(options: RunOptions, chosen: ImportOptions) -> Importer:
         check_owner(file.path)
     now = datetime.now(UTC)
     before = _retained_since(file, configuration.history.retention, now)
-    privacy = parts.privacy(configuration)
+    privacy = component_options.privacy(configuration)
     (events,) = (item for item in archived_events() if item.table == REQUESTS)
     return Importer(
         file,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter import collectors, parts
+from exporter import collectors, component_options
 from exporter.config import RunOptions
 from exporter.config.exports import Publish
 from exporter.errors import ConfigurationError, Fault, OutputUnwritable, SourceError
@@ -48,7 +48,9 @@ def configured(options: RunOptions, table: str, targets: Sequence[str]) -> Publi
 
 def destination_of(publish: Publish, url: str, ca_file: Path | None, timeout: float) -> rest.Destination:
     """Return where an entry publishes, on the server of ``rest``."""
-    return rest.Destination(parts.publishing_options(url, ca_file, timeout, publish), publish.project, publish.name)
+    return rest.Destination(
+        component_options.publishing_options(url, ca_file, timeout, publish), publish.project, publish.name
+    )
 
 
 def publish(publication: Publication, moved: Callable[[], None] = lambda: None) -> Verdict:

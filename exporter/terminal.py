@@ -37,7 +37,7 @@ class Once(click.Command):
 
 
 class Finding(Protocol):
-    """What the doctor found; ``ok`` is None for a note."""
+    """One finding of a check; ``ok`` is None for a note."""
 
     @property
     def ok(self) -> bool | None:

@@ -1099,7 +1099,7 @@ PROTECTIONS = (
     Protection(
         "only the owner of the file prunes it",
         (),
-        "upkeep.py",
+        "maintenance.py",
         "    check_owner(file.path)\n",
         "",
         ("test_upkeep.py::test_a_history_of_somebody_else",),

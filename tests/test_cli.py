@@ -338,7 +338,7 @@ def test_a_command_ends_with_the_code_it_returns() -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """A finding as the doctor has them."""
+    """A finding of a check."""
 
     ok: bool | None
     subject: str

@@ -1,4 +1,4 @@
-"""What the commands of ``history`` do with the file that the configuration names; each tells what it found or did."""
+"""Maintenance of the history file: the implementation of ``tableau-exporter history``; each reports what it did."""
 
 import os
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exporter import collectors, exports, parts
+from exporter import collectors, component_options, exports
 from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryReplaced, HistoryUnwritable, OutputUnwritable
@@ -228,7 +228,7 @@ def _configuration(options: RunOptions) -> Configuration:
 
 def configured(configuration: Configuration) -> HistoryFile:
     """Return the history that the configuration names. Raises HistoryUnwritable where there is none."""
-    return opened(configuration.history.path, parts.limits(configuration))
+    return opened(configuration.history.path, component_options.limits(configuration))
 
 
 def opened(path: Path, limits: Limits) -> HistoryFile:

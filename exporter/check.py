@@ -1,4 +1,4 @@
-"""What keeps the agent from working: everything that can be found out by looking once, each with what to do."""
+"""The checks of ``tableau-exporter check``: every fault that one pass can find, each with its fix."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from exporter import collectors, exports, parts
+from exporter import collectors, component_options, exports
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
@@ -76,7 +76,7 @@ def file_faults(configuration: Configuration) -> list[Fault]:
 
 def _access(configuration: Configuration) -> Sequence[Fault]:
     try:
-        parts.access(configuration)
+        component_options.access(configuration)
     except ConfigurationError as error:
         return error.faults
     return ()
@@ -112,21 +112,21 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
 
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
-    enabled = parts.enabled(configuration, collectors.discover())
+    enabled = component_options.enabled(configuration, collectors.discover())
     relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
-        with Repository(parts.login(configuration)).session() as session:
+        with Repository(component_options.login(configuration)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.load_catalog(relations)
             for name, collector in enabled.items():
-                yield _collector(session, name, collector, parts.login(configuration).user)
+                yield _collector(session, name, collector, component_options.login(configuration).user)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error).removeprefix("repository "))
 
 
 def _rest(settings: RestSettings) -> Iterator[Finding]:
-    rest = RestClient(parts.rest_login(settings))
+    rest = RestClient(component_options.rest_login(settings))
     try:
         for ok, message in rest.probe():
             yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
@@ -137,7 +137,7 @@ def _rest(settings: RestSettings) -> Iterator[Finding]:
 
 
 def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> Iterator[Finding]:
-    logins = parts.alertmanagers(configuration)
+    logins = component_options.alertmanagers(configuration)
     if send_test_alert and not logins:
         message = "none is configured, no test alert was sent; set alertmanager.urls"
         yield Finding(ok=False, subject="alertmanager", message=message)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from exporter import doctor
+from exporter.check import check as findings_of
 from exporter.config import RunOptions
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
@@ -32,15 +32,15 @@ NO_DELTA = "--format=delta needs deltalake: pip install 'tableau-exporter[delta]
 
 @pytest.fixture(scope="module")
 def simulation(postgres18: Postgres) -> Iterator[Simulation]:
-    """A repository that the tests of the doctor may break."""
-    with Simulation(postgres=postgres18, database="doctor", scale=SMALL, days=0.1, requests_per_day=100) as simulation:
+    """A repository that the tests of the checks may break."""
+    with Simulation(postgres=postgres18, database="checks", scale=SMALL, days=0.1, requests_per_day=100) as simulation:
         yield simulation
 
 
 def check(
     folder: Path, simulation: Simulation | None, *flags: str, **settings: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the doctor on a configuration from the environment alone."""
+    """Run the checks on a configuration from the environment alone."""
     keys = {"HISTORY__PATH": str(folder / "history.duckdb")}
     if simulation is not None:
         parameters = simulation.parameters()
@@ -114,7 +114,7 @@ def test_where_the_history_really_is(tmp_path: Path) -> None:
     link = tmp_path / "link.duckdb"
     link.symlink_to(tmp_path / "history.duckdb")
     environ = {"TABLEAU_EXPORTER_HISTORY__PATH": str(link), "TABLEAU_EXPORTER_REPOSITORY__HOSTS": "127.0.0.1:1"}
-    found = doctor.check(
+    found = findings_of(
         RunOptions(environ={**environ, "TABLEAU_EXPORTER_REPOSITORY__PASSWORD": PASSWORD}), mountinfo=mounts
     )
     notes = [finding.message for finding in found if finding.ok is None and finding.subject == "history"]
@@ -148,7 +148,7 @@ def test_exports_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     environ = {"HISTORY__PATH": f"{tmp_path}/history.duckdb", "REPOSITORY__HOSTS": "127.0.0.1:1"}
     environ["EXPORTS"] = json.dumps(entries)
     options = RunOptions(environ={f"TABLEAU_EXPORTER_{name}": text for name, text in environ.items()})
-    found = [finding for finding in doctor.check(options) if finding.subject.startswith("export ")]
+    found = [finding for finding in findings_of(options) if finding.subject.startswith("export ")]
     assert [(finding.ok, finding.subject, finding.message) for finding in found] == [
         (False, "export delta of usage to s3://lake/usage", NO_DELTA),
         (True, "export csv of usage to s3://lake/usage", "its library is installed; the store itself is not asked"),

@@ -1,4 +1,4 @@
-"""One configuration at work: what polls and what notifies. A reload stops it and puts another in its place."""
+"""The pollers and the notifier of one configuration. A reload builds new ones, which share the state of the agent."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from exporter import parts
+from exporter import component_options
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
@@ -34,8 +34,8 @@ NEVER = float("inf")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What outlasts a reload; ``on_change`` is called when there is something new to show."""
+class AgentState:
+    """State that outlasts a reload; ``on_change`` is called when there is something new to publish."""
 
     known: Mapping[str, Collector]
     file: HistoryFile
@@ -78,14 +78,14 @@ class Standing:
         key = asset_state(self.known)
         return self.merged_states.get(key) if key else None
 
-    def show_notifications(self, blocks: Iterable[Block], now: float) -> None:
-        """Show how notifying goes."""
+    def set_notification_metrics(self, blocks: Iterable[Block], now: float) -> None:
+        """Publish the metrics of the notifier."""
         self.store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now, NEVER))
 
 
 @dataclass(frozen=True)
-class Working:
-    """The pollers and the notifier of one configuration; None is what it does not ask for."""
+class Workers:
+    """The pollers and the notifier of one configuration; None is what it does not configure."""
 
     poller: RepositoryPoller | None
     rest_poller: RestPoller | None
@@ -95,39 +95,39 @@ class Working:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """Have its polls end, and its notifications."""
+        """Ask the pollers and the notifier to stop."""
         self.stopped.set()
         for poller in (self.poller, self.rest_poller):
             if poller is not None:
                 poller.stop()
 
 
-def put_to_work(configuration: Configuration, standing: Standing, before: Working | None = None) -> Working:
-    """Make what a configuration asks for; nothing begins yet. Raises ConfigurationError."""
-    chosen = parts.enabled(configuration, standing.known)
+def build_workers(configuration: Configuration, state: AgentState, before: Workers | None = None) -> Workers:
+    """Build the workers of a configuration; none is started yet. Raises ConfigurationError."""
+    chosen = component_options.enabled(configuration, state.known)
     retention = configuration.history.retention
     history = History(
-        standing.file,
+        state.file,
         chosen,
-        parts.privacy(configuration),
+        component_options.privacy(configuration),
         configuration.pseudonym_key_file,
         timedelta(seconds=retention) if retention else None,
     )
-    history.pseudonyms = parts.pseudonyms(configuration)
+    history.pseudonyms = component_options.pseudonyms(configuration)
     shared = PollContext(
         history,
         chosen,
-        standing.store,
+        state.store,
         time.time,
         sla_lookup(configuration.freshness.sla_rules()),
-        {key: merged for key, merged in standing.merged_states.items() if key[0] in chosen},
-        standing.on_change,
-        standing.answers,
+        {key: merged for key, merged in state.merged_states.items() if key[0] in chosen},
+        state.on_change,
+        state.answers,
     )
-    return Working(
+    return Workers(
         _poller(configuration, shared),
         _rest_poller(configuration, shared, before),
-        _notifier(configuration, history, standing, chosen, before),
+        _notifier(configuration, history, state, chosen, before),
         history,
         chosen,
     )
@@ -138,20 +138,20 @@ def _poller(configuration: Configuration, shared: PollContext) -> RepositoryPoll
     if settings is None:
         return None
     schedule = Schedule(settings.poll_interval, settings.exact_interval)
-    return RepositoryPoller(Repository(parts.login(configuration)), shared, schedule)
+    return RepositoryPoller(Repository(component_options.login(configuration)), shared, schedule)
 
 
-def _rest_poller(configuration: Configuration, shared: PollContext, before: Working | None) -> RestPoller | None:
+def _rest_poller(configuration: Configuration, shared: PollContext, before: Workers | None) -> RestPoller | None:
     settings = configuration.rest
     if settings is None:
         return None
     stopped = threading.Event()
-    # What is known of the token outlasts a reload.
-    life = before.rest_poller.life if before and before.rest_poller else None
+    # The statistics of the token outlast a reload.
+    token_stats = before.rest_poller.life if before and before.rest_poller else None
     rest = RestClient(
-        parts.rest_login(settings),
+        component_options.rest_login(settings),
         stopping=stopped.is_set,
-        token_stats=life,
+        token_stats=token_stats,
         moved=shared.store.status.progress["rest"].moved,
     )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
@@ -160,20 +160,24 @@ def _rest_poller(configuration: Configuration, shared: PollContext, before: Work
 def _notifier(
     configuration: Configuration,
     history: History,
-    standing: Standing,
+    state: AgentState,
     chosen: Mapping[str, Collector],
-    before: Working | None,
+    before: Workers | None,
 ) -> RuleManager | None:
     if configuration.alertmanager is None:
         return None
-    receivers: Sequence[Alertmanager] = [Alertmanager(login) for login in parts.alertmanagers(configuration)]
+    receivers: Sequence[Alertmanager] = [
+        Alertmanager(login) for login in component_options.alertmanagers(configuration)
+    ]
     context = EvaluationContext(
-        standing.store.blocks,
-        standing.assets,
-        lambda: standing.sources(chosen),
-        standing.show_notifications,
-        standing.store.set_firing,
+        state.store.blocks,
+        state.assets,
+        lambda: state.sources(chosen),
+        state.set_notification_metrics,
+        state.store.set_firing,
     )
-    # It is used by one of the two at a time: this one begins when that one has ended.
-    store = before.rule_manager.store if before and before.rule_manager else AlertStore(standing.tempo.rules)
-    return RuleManager(receivers, history, context, parts.notification_options(configuration), time.time, store)
+    # Only one of the two managers uses it at a time: the new one starts when the old one has stopped.
+    store = before.rule_manager.store if before and before.rule_manager else AlertStore(state.tempo.rules)
+    return RuleManager(
+        receivers, history, context, component_options.notification_options(configuration), time.time, store
+    )

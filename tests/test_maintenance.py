@@ -228,7 +228,7 @@ def test_compacting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file with much room in it is written anew; one with little is left as it is, and this is said."""
     assert "written anew" in history("prune", "--before=2020-01-01", "--compact").stdout
     assert (history("verify").exit_code, left(path)) == (0, 15)
-    monkeypatch.setattr("exporter.upkeep.FREE_SHARE", 1.0)
+    monkeypatch.setattr("exporter.maintenance.FREE_SHARE", 1.0)
     result = history("prune", "--before=2020-01-01", "--compact")
     assert result.exit_code == 0
     assert "nothing older than 2020-01-01" in result.stdout

@@ -1,4 +1,4 @@
-"""The configuration, said to the parts: each gets what is meant for it, and secrets as they are when they are used."""
+"""Constructor arguments from the configuration: each component gets its own, and secrets as they are when used."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter import collectors, parts
+from exporter import collectors, component_options
 from exporter.config import Configuration, load
 
 KNOWN = collectors.discover()
@@ -24,7 +24,7 @@ def test_each_alertmanager_has_a_login(tmp_path: Path) -> None:
     for name in ("ca", "crt", "key"):
         (tmp_path / name).touch()
     tls = f"{{ca_file: {tmp_path}/ca, cert_file: {tmp_path}/crt, key_file: {tmp_path}/key}}"
-    one, two = parts.alertmanagers(
+    one, two = component_options.alertmanagers(
         configured(
             tmp_path,
             "alertmanager: {urls: ['http://a/', 'https://b/x'], timeout: 3s, labels: {deployment: eu}, "
@@ -56,12 +56,12 @@ def test_a_poll_is_stuck_after_three_timeouts(
         login = {"url": "https://t", "token_name": "t", "token_value": "v"}
         document["rest"] = {**login, "timeout": rest}
     path.write_text(yaml.safe_dump(document))
-    assert parts.stuck_after(load(path, {}, KNOWN, explicit=True)) == expected
+    assert component_options.stuck_after(load(path, {}, KNOWN, explicit=True)) == expected
 
 
 def test_without_alertmanagers_nobody_is_told(tmp_path: Path) -> None:
     """The section may be left out."""
-    assert parts.alertmanagers(configured(tmp_path, "")) == []
+    assert component_options.alertmanagers(configured(tmp_path, "")) == []
 
 
 def test_secrets_of_alertmanagers_are_read_at_each_use(tmp_path: Path) -> None:
@@ -69,12 +69,14 @@ def test_secrets_of_alertmanagers_are_read_at_each_use(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("old\n")
     basic = f"basic_auth: {{username: me, password_file: {file}}}"
-    (user,) = parts.alertmanagers(configured(tmp_path, f"alertmanager: {{urls: [https://a], {basic}}}"))
-    (token,) = parts.alertmanagers(
+    (user,) = component_options.alertmanagers(configured(tmp_path, f"alertmanager: {{urls: [https://a], {basic}}}"))
+    (token,) = component_options.alertmanagers(
         configured(tmp_path, f"alertmanager: {{urls: [https://a], bearer_token_file: {file}}}")
     )
     assert (user.authorization(), token.authorization()) == (("me", "old"), "old")
     file.write_text("new\n")
     assert (user.authorization(), token.authorization()) == (("me", "new"), "new")
-    (token,) = parts.alertmanagers(configured(tmp_path, "alertmanager: {urls: [https://a], bearer_token: here}"))
+    (token,) = component_options.alertmanagers(
+        configured(tmp_path, "alertmanager: {urls: [https://a], bearer_token: here}")
+    )
     assert token.authorization() == "here"

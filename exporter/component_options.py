@@ -1,4 +1,4 @@
-"""What the configuration says, as the parts it is said to: below this, nothing knows that there is a configuration."""
+"""Constructor arguments of the components, from Configuration: nothing below knows that there is a configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,15 +18,15 @@ from exporter.repository.client import Address, RepositoryOptions
 from exporter.rest import credentials as rest
 from exporter.web.web_config import Access, load_access
 
-# A statement or a request may take one timeout. Waiting for the history file and for silent hosts takes up to half a
-# minute, however short the timeouts are.
+# A statement or a request lasts one timeout at most. Waiting for the history file and for silent hosts lasts up to
+# half a minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
 PUBLISHING_SECONDS = 600.0
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
-    """Return the collectors that are switched on, and that a source of this configuration tells of."""
+    """Return the collectors that are enabled, and that a source of this configuration can feed."""
     return {
         name: collector
         for name, collector in known.items()
@@ -57,7 +57,7 @@ def login(configuration: Configuration) -> RepositoryOptions:
 
 
 def rest_login(settings: Rest) -> rest.RestOptions:
-    """Return how to reach the REST API; what proves who asks is read anew at every sign-in."""
+    """Return how to reach the REST API; the credentials are read anew at every sign-in."""
 
     def credentials() -> rest.Token | rest.ConnectedApp:
         app = settings.connected_app
@@ -81,7 +81,7 @@ def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: 
 
 
 def notification_options(configuration: Configuration) -> NotificationOptions:
-    """Return how alerts are told; what Tableau wrote may name people, who are named only where that is allowed."""
+    """Return what notifications contain; Tableau's error texts may name people: sent only where that is allowed."""
     settings = configuration.alertmanager
     if settings is None:
         return NotificationOptions()
@@ -92,7 +92,7 @@ def notification_options(configuration: Configuration) -> NotificationOptions:
 
 
 def alertmanagers(configuration: Configuration) -> list[alertmanager.AlertmanagerOptions]:
-    """Return how to reach each Alertmanager; what proves who tells it is read anew at every request."""
+    """Return how to reach each Alertmanager; the credentials are read anew at every request."""
     settings = configuration.alertmanager
     if settings is None:
         return []
@@ -111,13 +111,13 @@ def alertmanagers(configuration: Configuration) -> list[alertmanager.Alertmanage
 
 
 def privacy(configuration: Configuration) -> Privacy:
-    """Return what may be stored of people and addresses."""
+    """Return the rules for what is stored of people and addresses."""
     settings = configuration.privacy
     return Privacy(settings.users, settings.addresses, tuple(settings.query_strings))
 
 
 def pseudonyms(configuration: Configuration) -> Pseudonyms | None:
-    """Return what makes pseudonyms, with the same key after a reload. Raises ConfigurationError."""
+    """Return the maker of pseudonyms, with the same key after a reload. Raises ConfigurationError."""
     if configuration.privacy.users == "name":
         return None
     try:
@@ -127,7 +127,7 @@ def pseudonyms(configuration: Configuration) -> Pseudonyms | None:
 
 
 def limits(configuration: Configuration) -> Limits:
-    """Return what DuckDB may take of its host."""
+    """Return the limits of DuckDB's memory and threads."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
 
@@ -147,12 +147,12 @@ def stuck_after(configuration: Configuration) -> Mapping[str, float]:
 
 
 def series_limits(configuration: Configuration) -> SeriesLimits:
-    """Return how many series are shown."""
+    """Return the limits on exposed series."""
     return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
 def access(configuration: Configuration) -> Access:
-    """Return who may see the pages. Raises ConfigurationError."""
+    """Return the access rules of the web server. Raises ConfigurationError."""
     path = configuration.web.config_file
     try:
         found = load_access(path) if path else Access()
@@ -162,3 +162,24 @@ def access(configuration: Configuration) -> Access:
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
     found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
     return found
+
+
+def rest_sites(configuration: Configuration) -> tuple[str, tuple[str, ...]] | None:
+    """Return the server and the sites that are read over REST."""
+    rest = configuration.rest
+    return (rest.url, rest.sites) if rest else None
+
+
+def refuse_restart(old: Configuration, new: Configuration) -> None:
+    """Refuse changes of what is opened once. Raises ConfigurationError."""
+    pairs = {
+        "history.path": (old.history.path, new.history.path),
+        "web.listen_address": (old.web.listen_address, new.web.listen_address),
+        "web.config_file": (old.web.config_file is None, new.web.config_file is None),
+        "repository": (old.repository is None, new.repository is None),
+        "rest": (old.rest is None, new.rest is None),
+    }
+    refusal = "cannot change while the agent runs; restart it"
+    faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
+    if faults:
+        raise ConfigurationError(faults)
