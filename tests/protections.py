@@ -1102,7 +1102,7 @@ PROTECTIONS = (
         "maintenance.py",
         "    check_owner(file.path)\n",
         "",
-        ("test_upkeep.py::test_a_history_of_somebody_else",),
+        ("test_maintenance.py::test_a_history_of_somebody_else",),
     ),
     Protection(
         "verify compares the days",

@@ -123,7 +123,7 @@ def test_every_format_is_offered() -> None:
     """The command offers the formats that there are."""
     from click import Choice
 
-    from exporter.cli import audit
+    from exporter.cli.audit import audit
 
     (choice,) = [option.type for option in audit.params if option.name == "format_"]
     assert isinstance(choice, Choice)

@@ -1,4 +1,4 @@
-"""What the commands share: their flags, and how findings are shown on a terminal and elsewhere."""
+"""Shared by the commands: common flags, and the output of findings and progress."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Once(click.Command):
-    """A command that refuses a flag given twice where it takes one value: the first would vanish."""
+    """A command that refuses a flag given twice that has one value: the first would vanish."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. Raises click.UsageError."""
@@ -41,15 +41,15 @@ class Finding(Protocol):
 
     @property
     def ok(self) -> bool | None:
-        """Whether it is as it should be."""
+        """False for a fault, None for a note."""
 
     @property
     def subject(self) -> str:
-        """What was looked at."""
+        """The object of the check."""
 
     @property
     def message(self) -> str:
-        """What was seen, and what to do about it."""
+        """The result, and the fix of a fault."""
 
 
 def seconds_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
@@ -68,12 +68,12 @@ def config_file_option(command: Command) -> Command:
         type=click.Path(path_type=Path),
         default="tableau-exporter.yml",
         show_default=True,
-        help="Configuration file; not needed where the environment says everything.",
+        help="Configuration file; not needed where the environment sets everything.",
     )(command)
 
 
 def options(config_file: Path, overrides: dict[str, str] | None = None) -> "RunOptions":
-    """Return where the configuration of a command comes from."""
+    """Return the sources of the configuration of a command."""
     from exporter.config import RunOptions
 
     source = click.get_current_context().get_parameter_source("config_file")
@@ -85,15 +85,15 @@ def options(config_file: Path, overrides: dict[str, str] | None = None) -> "RunO
     )
 
 
-def show_findings(findings: Iterable[Finding]) -> int:
+def print_findings(findings: Iterable[Finding]) -> int:
     """Print findings, as a table on a terminal and line by line elsewhere; return the exit code."""
-    shown = as_table(findings) if sys.stdout.isatty() else as_lines(findings)
-    return FAULT if any(finding.ok is False for finding in shown) else 0
+    printed = as_table(findings) if sys.stdout.isatty() else as_lines(findings)
+    return FAULT if any(finding.ok is False for finding in printed) else 0
 
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how much is done of how much, on a terminal alone; what it yields is called with both."""
+    """Show a progress bar on a terminal; yield a function of done and total."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -108,11 +108,11 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def as_lines(findings: Iterable[Finding]) -> list[Finding]:
     """Print each finding as soon as it is there."""
-    shown = []
+    printed = []
     for finding in findings:
         click.echo(f"{_MARKS[finding.ok]:<5}  {one_line(finding.subject)}: {one_line(finding.message)}")
-        shown.append(finding)
-    return shown
+        printed.append(finding)
+    return printed
 
 
 def as_table(findings: Iterable[Finding]) -> list[Finding]:
@@ -123,9 +123,9 @@ def as_table(findings: Iterable[Finding]) -> list[Finding]:
 
     console, table = Console(), Table("", "what", "finding", box=None)
     with console.status("checking"):
-        shown = list(findings)
-    for finding in shown:
+        printed = list(findings)
+    for finding in printed:
         mark = Text(_MARKS[finding.ok], style=_COLOURS[finding.ok])
         table.add_row(mark, Text(one_line(finding.subject)), Text(one_line(finding.message)))
     console.print(table)
-    return shown
+    return printed

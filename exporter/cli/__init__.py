@@ -3,34 +3,31 @@
 A command imports what it needs when it is called, so that the others start fast.
 """
 
-import contextlib
 import errno
 import logging
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from exporter import __version__
+from exporter.cli.audit import audit
+from exporter.cli.common import FAULT, Once, config_file_option, options, print_findings, seconds_of
+from exporter.cli.history import history
 from exporter.errors import ConfigurationError, ExporterError
-from exporter.history_commands import history
-from exporter.terminal import FAULT, Once, config_file_option, options, seconds_of, show_findings
 from exporter.texts import columns, one_line
 
 if TYPE_CHECKING:
     from exporter.config import RunOptions
 
 PROGRAM = "tableau-exporter"
-WRONG_USAGE_OF_AUDIT = 64
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
 # What DuckDB makes of Ctrl-C during a query, instead of KeyboardInterrupt.
 QUERY_INTERRUPTED = "Query interrupted"
-# Of assets; their module loads much.
-STATUSES = ("Healthy", "Warning", "Critical", "Live", "Unknown")
 
 
 class Program(click.Group):
@@ -70,7 +67,7 @@ def main() -> None:
     \b
     Exit codes:
       0    it ended as it should
-      1    a fault, told in one line on stderr
+      1    a fault, reported in one line on stderr
       2    wrong usage; of audit: something is critical
       64   wrong usage of audit
       70   an internal error: a defect of this program
@@ -148,92 +145,15 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
 
 @main.command()
 @config_file_option
-@click.option("--send-test-alert", is_flag=True, help="Send an alert that says so to each Alertmanager.")
+@click.option("--send-test-alert", is_flag=True, help="Send a test alert to each Alertmanager.")
 def check(config_file: Path, *, send_test_alert: bool) -> int:
-    """Look for everything that keeps the agent from working.
+    """Check for every fault that keeps the agent from working.
 
     That is the configuration, the sources, rights, the Alertmanagers, the history file and the exports.
     """
     from exporter.check import check as findings
 
-    return show_findings(findings(options(config_file), send_test_alert=send_test_alert))
-
-
-class Auditing(Once):
-    """A command whose code 2 says something else than wrong usage."""
-
-    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
-        """Read the arguments; wrong usage ends with 64."""
-        with _wrong_usage_of_audit():
-            return super().make_context(*arguments, **extra)
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; arguments that do not go together are wrong usage too."""
-        with _wrong_usage_of_audit():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _wrong_usage_of_audit() -> Iterator[None]:
-    try:
-        yield
-    except click.UsageError as error:
-        error.show()
-        raise click.exceptions.Exit(WRONG_USAGE_OF_AUDIT) from None
-
-
-@main.command(cls=Auditing)
-@config_file_option
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "json", "csv", "delta"]),
-    default="table",
-    show_default=True,
-    help="A table for people, one JSON array, CSV with a line of names, or rows appended to a Delta table.",
-)
-@click.option(
-    "--output",
-    metavar="FILE|URI",
-    help="Write there instead, whole or not at all; of a Delta table its folder or URI (s3://, abfss://, ...).",
-)
-@click.option(
-    "--site", "sites", metavar="SITE", multiple=True, help="Audit this site alone; may be given several times."
-)
-@click.option(
-    "--status",
-    "statuses",
-    type=click.Choice(STATUSES, case_sensitive=False),
-    multiple=True,
-    help="Print assets of this status alone; may be given several times.",
-)
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="Print the worst N alone.")
-def audit(
-    *,
-    config_file: Path,
-    format_: str,
-    output: str | None,
-    sites: Sequence[str],
-    statuses: Sequence[str],
-    limit: int | None,
-) -> int:
-    """Judge the freshness of every asset now, once; no agent is needed, a history is used where there is one.
-
-    The exit code is that of everything that was audited, whatever of it is printed.
-
-    \b
-    Exit codes:
-      0    everything was read and nothing is critical; there may be warnings
-      1    it failed, or the assets of a source or a site are missing; or nothing
-           is critical, and a source of freshness was throttled or answered in part
-      2    something is critical
-      64   wrong usage
-    """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
-    if format_ == "delta" and not output:
-        raise click.UsageError("--format=delta needs --output=URI, the Delta table to append to")
-    from exporter.audit import command
-
-    return command.run(options(config_file), format_, output, command.Choice(sites, statuses, limit))
+    return print_findings(findings(options(config_file), send_test_alert=send_test_alert))
 
 
 @main.command()
@@ -259,11 +179,13 @@ def metrics(format_: str) -> None:
 
 
 @main.command()
-@click.option("--for", "seconds", metavar="DURATION", callback=seconds_of, help="End by itself after, say, 60s.")
+@click.option(
+    "--for", "seconds", metavar="DURATION", callback=seconds_of, help="End by itself after a duration such as 60s."
+)
 @click.option("--keep", is_flag=True, help="Leave the demo's folder behind.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=10_071, show_default=True, help="Port of the agent.")
 @click.option("--cloud", is_flag=True, help="Simulate Tableau Cloud: the REST API alone, no repository.")
-@click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and show alerts go through.")
+@click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and send alerts through them.")
 def demo(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
     """Show the whole system on an empty machine: a simulated Tableau, living traffic, and the real agent on it."""
     from exporter.demo import command
@@ -271,6 +193,7 @@ def demo(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: b
     return command.run(seconds, port, keep=keep, cloud=cloud, alerts=alerts)
 
 
+main.add_command(audit)
 main.add_command(history)
 
 
