@@ -12,7 +12,7 @@ from exporter.config.sections import Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
-from exporter.history.people import Pseudonyms, load_key
+from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.repository.client import Address, RepositoryOptions
 from exporter.rest import credentials as rest

@@ -14,10 +14,10 @@ from exporter.collector import Fold
 from exporter.config import Configuration, RunOptions
 from exporter.history.cleaner import Cleaner
 from exporter.history.counting import Lookups
+from exporter.history.dimensions import site_label
 from exporter.history.file import HistoryFile
 from exporter.history.history import believed
 from exporter.history.importing import Folding, Imported, Importer
-from exporter.history.names import site_label
 from exporter.history.schema import REQUESTS
 from exporter.history.shortening import newest_request
 from exporter.history.verification import Verdict

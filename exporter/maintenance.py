@@ -14,11 +14,11 @@ from exporter.errors import ConfigurationError, Fault, HistoryReplaced, HistoryU
 from exporter.history import text_files
 from exporter.history.backup import Backups
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
+from exporter.history.export_reader import Slices, Source
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
 from exporter.history.key_backup import back_up_key
 from exporter.history.shortening import newest_request, prune_in_steps
-from exporter.history.slices import Slices, Source
 from exporter.history.verification import Verdict, verify
 from exporter.texts import safe_uri
 

@@ -12,10 +12,10 @@ from deltalake import DeltaTable
 
 from exporter.cli import main
 from exporter.exports import FORMATS, TABLES
+from exporter.history.export_reader import Slices
 from exporter.history.key_backup import back_up_key
-from exporter.history.slices import Slices
 from tests.history.past import Past, configured, requests
-from tests.history.test_auditing import audit
+from tests.history.test_freshness_audit import audit
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
 
@@ -362,7 +362,7 @@ def test_polls_go_on_while_an_export_runs(
     path: Path, monkeypatch: pytest.MonkeyPatch, format_: str, one_hyperd: object
 ) -> None:
     """Before each slice an agent without any patience archives a poll: all of them succeed, and are exported next."""
-    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 5)
+    monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 5)
     past, polls = Past(path), list[int]()
     read = Slices._read
 

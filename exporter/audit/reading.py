@@ -18,8 +18,8 @@ from exporter.errors import HistoryError, SourceError
 from exporter.freshness import sla_lookup
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
-from exporter.history.people import Pseudonyms
 from exporter.history.privacy import apply_privacy
+from exporter.history.pseudonyms import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
 from exporter.repository.client import Repository
 from exporter.rest.client import RestClient, SiteResult

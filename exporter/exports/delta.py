@@ -19,7 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, Rows
 from exporter.exports.stores import deltalake_options
-from exporter.history.slices import Slice
+from exporter.history.export_reader import Slice
 from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris, visible
 
 # Each time another has appended the same rows, or made the table, in the meantime.

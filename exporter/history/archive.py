@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from exporter.collector import Events, Fold
 from exporter.history import counting, usage
+from exporter.history.arrow import registered
 from exporter.history.counting import Lookups
-from exporter.history.recognition import mark_fresh
-from exporter.history.registering import registered
+from exporter.history.dedup import mark_new
 from exporter.history.schema import ARCHIVED_AT, REQUEST_COLUMNS, quoted
 from exporter.history.superseding import supersede
 
@@ -71,7 +71,7 @@ def append(
     """Archive rows that are final as they come (jobs, logins)."""
     total, stored = Appended(), []
     for rows in filter(len, ranges):
-        marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
+        marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
         with registered(connection, arriving=marked):
             new = _store(connection, events.table, _FRESH, archived_at)
         total += Appended(rows.num_rows, new, seen=new, reused_ids=reused)
@@ -98,7 +98,7 @@ def append_requests(
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
-        marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
+        marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
         marked = supersede(connection, events, marked)
         columns = ", ".join(_stored(name, hidden) for name in rows.column_names)
         with registered(connection, arriving=marked):

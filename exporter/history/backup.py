@@ -19,7 +19,7 @@ import duckdb
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged, HistoryUnwritable
 from exporter.history.file import HistoryFile
-from exporter.history.holding import alone, identity, patiently, write_through
+from exporter.history.locking import alone, identity, patiently, write_through
 from exporter.history.opening import LOGS
 from exporter.history.schema import table_columns
 from exporter.history.verification import Verdict, verify

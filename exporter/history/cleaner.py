@@ -9,11 +9,11 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import DUCKDB_TYPES
-from exporter.history.holding import Reserve
+from exporter.history.arrow import Stream
+from exporter.history.locking import Reserve
 from exporter.history.opening import Settings, confine
-from exporter.history.people import without_addresses
+from exporter.history.pseudonyms import without_addresses
 from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cleaning, parsed, pieces
-from exporter.history.registering import Stream
 from exporter.history.schema import REQUEST_COLUMNS
 
 # What an asset is read out of; and what the writing still needs to know who was there, and stores as NULL itself.

@@ -13,7 +13,7 @@ import duckdb
 
 from exporter.errors import HistoryError, HistoryUnwritable
 from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
-from exporter.history.holding import Reserve, alone, identity, is_held, patiently, write_through
+from exporter.history.locking import Reserve, alone, identity, is_held, patiently, write_through
 from exporter.history.opening import LOGS, Settings, confine, refuse_foreign_sql, text
 
 # Below this share of free blocks a rewriting is not worth its time.

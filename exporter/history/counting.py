@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from exporter.collector import Events, Fold
 from exporter.history import ledger, usage
+from exporter.history.arrow import registered
 from exporter.history.folding import fold, read_by
-from exporter.history.registering import registered
 from exporter.history.schema import REQUEST_COLUMNS
 from exporter.history.totals import earlier_clock
 

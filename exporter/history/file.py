@@ -14,8 +14,8 @@ import duckdb
 import structlog
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
-from exporter.history import recovery
-from exporter.history.holding import Reserve, identity, is_held, open_lock, patiently
+from exporter.history import wal
+from exporter.history.locking import Reserve, identity, is_held, open_lock, patiently
 from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
 
 log = structlog.get_logger()
@@ -217,7 +217,7 @@ class HistoryFile:
         try:
             return self._connect_in_time()
         except duckdb.Error as error:
-            if not recovery.blames_the_log(error):
+            if not wal.blames_the_log(error):
                 raise self._unwritable(error) from None
             if self.read_only or not self.repairs:
                 message = f"{self.path}: its log is damaged: {first_line(error)}; the agent sets it aside when it polls"
@@ -227,7 +227,7 @@ class HistoryFile:
     def _connect_without_log(self, refusal: duckdb.Error) -> duckdb.DuckDBPyConnection:
         """Open the file as it was at its last checkpoint, its log set aside."""
         try:
-            aside = recovery.set_aside(self.path)
+            aside = wal.set_aside(self.path)
         except OSError as error:
             message = (
                 f"{self.path}: its log is damaged and cannot be renamed: {error.strerror}; check the folder's rights"
@@ -236,7 +236,7 @@ class HistoryFile:
         try:
             connection = self._connect_in_time()
         except (duckdb.Error, HistoryError):
-            recovery.put_back(aside)
+            wal.put_back(aside)
             raise self._unwritable(refusal) from None
         names = ", ".join(name.name for name in aside.values())
         self.quarantined.append(f"{names}: {first_line(refusal)}")
@@ -297,7 +297,7 @@ class HistoryFile:
             return HistoryUnwritable(
                 f"{path}: {first_line(error)}; raise the limit of open files (LimitNOFILE, ulimit -n)"
             )
-        if recovery.blames_the_file(error):
+        if wal.blames_the_file(error):
             agents = self.repairs and not self.read_only
             then = "nothing is archived until a backup is put back, or the file is moved away"
             return HistoryDamaged(f"{path}: {first_line(error)}; {then if agents else 'it is damaged, and no backup'}")

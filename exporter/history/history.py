@@ -11,17 +11,17 @@ import pyarrow as pa
 from exporter.collector import Collector, Events
 from exporter.collectors import discover
 from exporter.history import archive
-from exporter.history.auditing import Auditor
 from exporter.history.cleaner import COUNTED, Cleaner
+from exporter.history.dimensions import known_sites, known_users
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.names import known_sites, known_users
-from exporter.history.people import Pseudonyms, load_key
+from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position, read_positions
+from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
 from exporter.history.totals import Totals, naive, read_totals
+from exporter.history.transaction import Transaction
 from exporter.history.write_failures import WriteFailures
-from exporter.history.writer import Writer
 
 PRUNE_STEP = timedelta(days=1)
 # A pruning costs more than the rest of a quiet poll: it waits until there is something to gain.
@@ -84,9 +84,9 @@ class History:
         return True
 
     @contextlib.contextmanager
-    def writing(
+    def transaction(
         self, now: datetime, columns: Mapping[str, str] | None = None, *, wait_seconds: float | None = None
-    ) -> Iterator[Writer]:
+    ) -> Iterator[Transaction]:
         """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive.
 
         Raises HistoryBusy where another thread uses the file for longer than ``wait_seconds``; None waits for its end.
@@ -94,14 +94,14 @@ class History:
         with self.file.taking_turn(wait_seconds):
             yield from self._write(now, columns or {})
 
-    def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Writer]:
+    def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Transaction]:
         self.prepare(now)
         # Whatever goes wrong, what is known of the file is read again before it is written again.
         self._prepared = False
         with self.file.open() as connection:
             changed = self._fit(connection, columns)
             with _transaction(connection):
-                yield Writer(connection, self._hidden(), self.events(), now, self._auditor)
+                yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
             if changed:
                 connection.execute("CHECKPOINT")
             if not self._many:
@@ -109,16 +109,16 @@ class History:
         self._prepared = True
 
     @contextlib.contextmanager
-    def asking(self, now: datetime) -> Iterator[Writer]:
+    def page_transaction(self, now: datetime) -> Iterator[Transaction]:
         """Open the file for a transaction of the pages, which changes nothing that anybody else counts on.
 
         What is known of the file stays as it is known, also when this fails.
         """
         with self.file.turn, self.file.open() as connection, _transaction(connection):
-            yield Writer(connection, self._hidden(), self.events(), now, self._auditor)
+            yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
 
     @contextlib.contextmanager
-    def writing_much(self) -> Iterator[None]:
+    def batch(self) -> Iterator[None]:
         """Write many transactions in a row: what the file holds is read again after the last."""
         self._many = True
         try:
@@ -129,7 +129,7 @@ class History:
                 self._many = self._prepared = False
 
     def clean(self, events: Events, rows: pa.Table) -> pa.Table:
-        """Make rows fit to be stored; nothing else may be given to a writer."""
+        """Make rows fit to be stored; nothing else may be given to a transaction."""
         return self._cleaner.clean(rows) if events.keeps_open else rows
 
     def _hidden(self) -> Collection[str]:

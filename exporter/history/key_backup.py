@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from exporter.errors import HistoryUnwritable
-from exporter.history.holding import write_whole
+from exporter.history.locking import write_whole
 
 
 def back_up_key(key: Path, folder: Path, stamp: str) -> Path:

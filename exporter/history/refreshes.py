@@ -12,7 +12,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from exporter.history.registering import registered
+from exporter.history.arrow import registered
 from exporter.inventory import FRESHNESS
 
 TABLE = "asset_refreshes"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from exporter.collector import Collector, Column, columns_of
-from exporter.history import alerting, ledger, refreshes, usage, usage_view
+from exporter.history import alert_store, ledger, refreshes, usage, usage_view
 from exporter.history.opening import NAMED
 
 # The columns of http_requests since Tableau 2020.2, without user_cookie; others are added as they are met.
@@ -161,7 +161,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _begun,
     _audits,
     refreshes.create,
-    alerting.create,
+    alert_store.create,
     usage.create,
     usage.create_waiting,
     refreshes.create_freshness,

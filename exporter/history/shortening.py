@@ -11,7 +11,7 @@ from exporter.errors import HistoryUnwritable
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.pruning import Pruned
 from exporter.history.schema import STEPS, table_columns
-from exporter.history.writer import Writer
+from exporter.history.transaction import Transaction
 
 
 def newest_request(file: HistoryFile) -> datetime | None:
@@ -52,6 +52,6 @@ def _step(file: HistoryFile, events: Sequence[Events], before: datetime, now: da
     with file.open() as connection:
         there = [item for item in events if table_columns(connection, item.table)]
         connection.execute("BEGIN")
-        pruned = Writer(connection, (), there, now).prune(before)
+        pruned = Transaction(connection, (), there, now).prune(before)
         connection.execute("COMMIT")
     return pruned

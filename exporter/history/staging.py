@@ -14,10 +14,10 @@ import duckdb
 import pyarrow as pa
 
 from exporter.errors import HistoryUnwritable
+from exporter.history.arrow import registered
 from exporter.history.file import HistoryFile, first_line, settings
-from exporter.history.holding import Reserve, alone
+from exporter.history.locking import Reserve, alone
 from exporter.history.opening import LOGS, Settings
-from exporter.history.registering import registered
 from exporter.imports import FINGERPRINT, OTHERWISE
 
 SLICE_ROWS = 25_000

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from exporter.collector import Events
 from exporter.history import ledger
+from exporter.history.arrow import registered
 from exporter.history.identity import identities, pair
-from exporter.history.registering import registered
 from exporter.history.schema import IMPORTED, NOT_COUNTED
 
 

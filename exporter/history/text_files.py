@@ -6,10 +6,10 @@ A reference file holds what Tableau lists now: neither what was removed nor what
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from exporter.history.export_reader import Source
 from exporter.history.file import HistoryFile
 from exporter.history.opening import NAMED
 from exporter.history.schema import ARCHIVED_AT, quoted
-from exporter.history.slices import Source
 from exporter.history.text_columns import (
     CONNECTION,
     DATASOURCE,

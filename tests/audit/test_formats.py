@@ -11,7 +11,7 @@ from rich.console import Console
 
 from exporter.audit.formats import FORMATS, as_csv, as_json, as_terminal, as_text
 from exporter.collectors.assets.status import SCHEMA
-from tests.history.test_auditing import AT, judged
+from tests.history.test_freshness_audit import AT, judged
 
 HOSTILE = 'a,"b"\r\n\x1b[31m\u202egpj\x07[red]x[/red]é日本'
 

@@ -137,10 +137,10 @@ def test_its_rows_are_published_kept_and_queried(known: Mapping[str, Collector],
     )
     key, rows = ("planted", 0), pa.table({"id": [1, 2], "name": ["a", "b"]})
     state = context.state(key)
-    with history.writing(instant(NOW)) as writer:
+    with history.transaction(instant(NOW)) as transaction:
         assert state.history.table
-        assert writer.keep(state.row, state.history.table, rows, instant(NOW)) == 2
-        learned = {key: writer.learn(state.history.context_sql or "", rows)}
+        assert transaction.keep(state.row, state.history.table, rows, instant(NOW)) == 2
+        learned = {key: transaction.learn(state.history.context_sql or "", rows)}
     history.totals = SimpleNamespace(**{**vars(history.totals), "seen": seen()})  # type: ignore[assignment] # people were there
     result = PollResult(states={key: rows})
     with result.runs.timed("http_requests"):

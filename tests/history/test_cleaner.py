@@ -58,5 +58,5 @@ def test_what_was_not_cleaned_is_refused(tmp_path: Path) -> None:
     assert events is not None
     rows = requests(1, 1, pa.string())
     people = pa.table({"user_id": pa.array([], pa.int64()), "person": pa.array([], pa.int64())})
-    with pytest.raises(ValueError, match="not cleaned"), history.writing(NOW) as writer:
-        writer.append_requests(events, [rows], Lookups({}, people), (), count_people=False)
+    with pytest.raises(ValueError, match="not cleaned"), history.transaction(NOW) as transaction:
+        transaction.append_requests(events, [rows], Lookups({}, people), (), count_people=False)

@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.holding import alone
+from exporter.history.locking import alone
 
 HOLD = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
 

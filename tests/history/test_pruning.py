@@ -166,8 +166,8 @@ def test_the_agent_finishes_a_day_before_the_next(past: Past, small_steps: int) 
     past.history.prepare(NOW)
     left = []
     while (before := past.history.prunable_before(NOW)) is not None:
-        with past.history.writing(NOW) as writer:
-            writer.prune(before)
+        with past.history.transaction(NOW) as transaction:
+            transaction.prune(before)
         left.append(ask(past, "SELECT count(*) FROM http_requests")[0][0])
     assert left[:5] == [73, 70, 63, 60, 53]
     assert ask(past, "SELECT min(created_at) FROM http_requests") == [(BEGIN + timedelta(days=5),)]
@@ -178,8 +178,8 @@ def test_the_agent_prunes_once_an_hour(past: Past) -> None:
     """What has just become too old waits until an hour of it has come together: a pruning is not for every poll."""
     past.history.prepare(NOW)
     while (before := past.history.prunable_before(NOW)) is not None:
-        with past.history.writing(NOW) as writer:
-            writer.prune(before)
+        with past.history.transaction(NOW) as transaction:
+            transaction.prune(before)
     past.poll(NOW, requests(900, 1, NOW))
     assert past.history.prunable_before(NOW + timedelta(minutes=59)) is None
     hour = timedelta(hours=1)
@@ -195,8 +195,8 @@ def test_a_clock_that_jumps_ahead(past: Past) -> None:
     while (before := past.history.prunable_before(future)) is not None:
         polls += 1
         assert polls < 100
-        with past.history.writing(future) as writer:
-            writer.prune(before)
+        with past.history.transaction(future) as transaction:
+            transaction.prune(before)
     assert ask(past, "SELECT count(*) FROM http_requests WHERE created_at >= '2025-01-07'") == [(20,)]
 
 

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import duckdb
 
 from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
-from exporter.history.auditing import REPEATED_AFTER
 from exporter.history.backfill.parts import Slice
 from exporter.history.backfill.scratch import put
 from exporter.history.backfill.steps import Steps
+from exporter.history.freshness_audit import REPEATED_AFTER
 from exporter.history.schema import AUDIT
 from exporter.metrics import Family
 

@@ -15,8 +15,8 @@ from exporter.history.backfill.past import Past
 from exporter.history.backfill.scratch import scratch
 from exporter.history.backfill.steps import Steps
 from exporter.history.counting import Lookups
+from exporter.history.dimensions import known_sites, known_users
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.names import known_sites, known_users
 from exporter.history.shortening import refuse_other_versions
 
 

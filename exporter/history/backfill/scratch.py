@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
+from exporter.history.arrow import registered
 from exporter.history.opening import CONFINED
-from exporter.history.registering import registered
 
 # Beside what the history itself may take; what is more goes to the disk.
 _MEMORY = "128MB"

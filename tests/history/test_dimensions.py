@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.collector import columns_of, volatile
-from exporter.history.names import keep
+from exporter.history.dimensions import keep
 
 FIRST, SECOND, THIRD = (date(2025, 11, day) for day in (18, 19, 20))
 

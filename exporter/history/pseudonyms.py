@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import HistoryUnwritable
-from exporter.history.holding import write_whole
+from exporter.history.locking import write_whole
 from exporter.history.redaction import ADDRESS_COLUMNS, Privacy
 
 KEY_BYTES = 32

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.collector import columns_of
 from exporter.collectors.background_jobs import Job
-from exporter.history.alerting import errors
+from exporter.history.alert_store import errors
 
 NOW = datetime(2025, 11, 19)  # noqa: DTZ001 - naive, as in the history
 FAILED = {

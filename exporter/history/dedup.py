@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Events
-from exporter.history.registering import registered
+from exporter.history.arrow import registered
 
 
-def mark_fresh(
+def mark_new(
     connection: duckdb.DuckDBPyConnection, events: Events, rows: pa.Table, pruned_before: datetime | None
 ) -> tuple[pa.Table, int]:
     """Mark each row as fresh or known; return with it how many new ones have an id that stood for another row."""

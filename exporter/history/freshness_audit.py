@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collectors.assets.status import SCHEMA
+from exporter.history.arrow import registered
 from exporter.history.pruning import prune_audits, prune_refreshes
-from exporter.history.registering import registered
 from exporter.history.schema import AUDIT
 from exporter.history.totals import mark, naive
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from exporter.errors import HistoryError, HistoryReplaced
 from exporter.history import usage_view
+from exporter.history.arrow import registered
 from exporter.history.file import HistoryFile
-from exporter.history.registering import registered
 from exporter.history.schema import ARCHIVED_AT, quoted
 from exporter.history.shortening import refuse_other_versions
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from exporter.collectors.assets.status import SCHEMA
-from exporter.history.auditing import COMPARED
 from exporter.history.file import HistoryFile
+from exporter.history.freshness_audit import COMPARED
 from exporter.history.history import History
 from exporter.history.schema import AUDIT, STEPS, _audits, prepare, table_columns
 from exporter.history.shortening import newest_request, prune_in_steps
@@ -55,8 +55,8 @@ def judged(*rows: Mapping[str, Any]) -> pa.Table:
 
 def audit(past: Past, now: datetime, *rows: Mapping[str, Any]) -> int:
     """Audit as a poll does; return how many rows that wrote."""
-    with past.history.writing(now) as writer:
-        return writer.audit(judged(*rows))
+    with past.history.transaction(now) as transaction:
+        return transaction.audit(judged(*rows))
 
 
 def again(past: Past) -> Past:
@@ -192,8 +192,8 @@ def test_a_transaction_that_came_to_nothing(past: Past) -> None:
     audit(past, NOON, {})
 
     def fail() -> None:
-        with past.history.writing(NOON + MINUTE) as writer:
-            writer.audit(judged({"status": "Critical"}))
+        with past.history.transaction(NOON + MINUTE) as transaction:
+            transaction.audit(judged({"status": "Critical"}))
             raise OSError(5, "failed")
 
     with pytest.raises(OSError, match="failed"):
@@ -269,7 +269,7 @@ def test_the_truth_of_many_polls(past: Past) -> None:
 def test_a_poll_reads_no_history(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first poll the rows of the past are not read again: the cost does not grow with them."""
     audit(past, NOON, {})
-    monkeypatch.setattr("exporter.history.auditing._read_last", lambda *_: pytest.fail("the past was read again"))
+    monkeypatch.setattr("exporter.history.freshness_audit._read_last", lambda *_: pytest.fail("read again"))
     assert audit(past, NOON + MINUTE, {"status": "Critical"}) == 1
     assert audit(past, NOON + DAY + HOUR, {"status": "Critical"}) == 1
 

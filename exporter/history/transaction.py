@@ -1,4 +1,4 @@
-"""What one transaction of the history can do: archive, keep names, move positions, count, prune."""
+"""A transaction of the history: archive rows, store dimensions, move positions, count, prune."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,14 +11,14 @@ import pyarrow as pa
 from exporter.collector import Events, Fold, columns_of
 from exporter.history import archive, refreshes, usage
 from exporter.history.archive import Appended, Instants
-from exporter.history.auditing import Auditor
+from exporter.history.arrow import registered
 from exporter.history.counting import USER, Lookups
+from exporter.history.dimensions import keep
 from exporter.history.folding import add
-from exporter.history.names import keep
+from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position, move
 from exporter.history.pruning import Pruned, prune
 from exporter.history.redaction import PARSED_COLUMNS
-from exporter.history.registering import registered
 from exporter.history.schema import AUDIT
 from exporter.history.totals import mark, naive
 from exporter.self_metrics import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
@@ -41,8 +41,8 @@ class Poll:
 
 
 @dataclass
-class Writer:
-    """The operations of one transaction of the history."""
+class Transaction:
+    """One open transaction of the history and its operations."""
 
     connection: duckdb.DuckDBPyConnection
     hidden: Collection[str]
@@ -53,7 +53,7 @@ class Writer:
 
     @cached_property
     def pruned_before(self) -> datetime | None:
-        """Everything older was removed, by whomever: read in this transaction, for the file may be pruned meanwhile."""
+        """Everything older was removed: read in this transaction, for another process may prune meanwhile."""
         marks = self.connection.execute("SELECT marked_at FROM marks WHERE name = 'pruned'").fetchall()
         return marks[0][0] if marks else None
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.errors import HistoryUnwritable
-from exporter.history.people import Pseudonyms, load_key, truncated, without_addresses
+from exporter.history.pseudonyms import Pseudonyms, load_key, truncated, without_addresses
 from exporter.history.redaction import Privacy
 
 ADDRESSES = {

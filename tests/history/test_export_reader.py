@@ -12,14 +12,14 @@ import pytest
 from exporter.collectors import discover
 from exporter.collectors.assets.status import SCHEMA
 from exporter.errors import HistoryBusy, HistoryError, HistoryUnwritable
+from exporter.history.export_reader import Slices, Source
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.schema import AUDIT
-from exporter.history.slices import Slices, Source
 from tests.history.past import Past
-from tests.history.test_auditing import AT, HOUR, NOON, audit
 from tests.history.test_file import held
+from tests.history.test_freshness_audit import AT, HOUR, NOON, audit
 
 HOURS = 10
 
@@ -37,7 +37,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def past(audited: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Past:
     """These audits, of which few are read at a time."""
-    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 7)
+    monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 7)
     path = tmp_path / "history.duckdb"
     path.write_bytes(audited)
     return Past(path)
@@ -87,7 +87,7 @@ def test_an_infinite_time_is_none(past: Past) -> None:
 
 def test_a_view_is_read_in_the_order_of_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each request is in one slice, with the columns that the view adds."""
-    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 20)
+    monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 20)
     past = Past(tmp_path / "history.duckdb")
     past.live(days=9)
     found = list(slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None))
@@ -126,7 +126,7 @@ NAMED = """
 
 def test_an_export_has_the_names_of_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that changed, were given again, were removed or are not known: those that ``usage`` has, row by row."""
-    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 20)
+    monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 20)
     past = Past(tmp_path / "history.duckdb")
     History(past.file, discover(), Privacy()).prepare(NOON)
     past.live(days=9)
@@ -148,7 +148,7 @@ def test_an_export_has_the_names_of_the_view(tmp_path: Path, monkeypatch: pytest
 
 def test_names_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To find the newest of all views again for each slice would keep the agent waiting: the file is open meanwhile."""
-    monkeypatch.setattr("exporter.history.slices.SLICE_ROWS", 20)
+    monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 20)
     past = Past(tmp_path / "history.duckdb")
     History(past.file, discover(), Privacy()).prepare(NOON)
     past.live(days=9)

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import Column
-from exporter.history.registering import registered
+from exporter.history.arrow import registered
 
 
 def keep(
