@@ -736,7 +736,7 @@ PROTECTIONS = (
         "a log that cannot be replayed is set aside",
         (38, 41),
         "history/file.py",
-        "if not recovery.blames_the_log(error):",
+        "if not wal.blames_the_log(error):",
         "if error:",
         (
             "archive/test_recovery.py::test_an_older_file_beside_a_newer_log",
