@@ -12,14 +12,14 @@ import pyarrow as pa
 from exporter import collectors, component_options, imports
 from exporter.collector import Fold
 from exporter.config import Configuration, RunOptions
+from exporter.history.aggregation import Lookups
 from exporter.history.cleaner import Cleaner
-from exporter.history.counting import Lookups
 from exporter.history.dimensions import site_label
 from exporter.history.file import HistoryFile
 from exporter.history.history import believed
 from exporter.history.importing import Folding, Imported, Importer
-from exporter.history.schema import REQUESTS
-from exporter.history.shortening import newest_request
+from exporter.history.pruning import newest_request
+from exporter.history.tables import REQUESTS
 from exporter.history.verification import Verdict
 from exporter.imports.rejects import Rejects
 from exporter.maintenance import archived_events, check_owner, configured

@@ -12,13 +12,12 @@ from exporter.collector import Events
 from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError, Fault, HistoryReplaced, HistoryUnwritable, OutputUnwritable
 from exporter.history import text_files
-from exporter.history.backup import Backups
+from exporter.history.backup import Backups, back_up_key
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.export_reader import Slices, Source
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
 from exporter.history.history import believed
-from exporter.history.key_backup import back_up_key
-from exporter.history.shortening import newest_request, prune_in_steps
+from exporter.history.pruning import newest_request, prune_in_steps
 from exporter.history.verification import Verdict, verify
 from exporter.texts import safe_uri
 
@@ -71,7 +70,7 @@ def prune(
     span = configuration.history.retention if older_than is None else older_than
     instant = _instant(newest_request(file), now, span, before)
     rows, steps = Counter[str](), 0
-    for pruned in prune_in_steps(file, archived_events(), instant, now):
+    for pruned in prune_in_steps(file, archived_events(), instant):
         rows.update(pruned.rows)
         instant, steps = pruned.before, steps + 1
     removed = ", ".join(f"{count:,} of {table}" for table, count in sorted(rows.items())) or "nothing"

@@ -12,8 +12,8 @@ from deltalake import DeltaTable
 
 from exporter.cli import main
 from exporter.exports import FORMATS, TABLES
+from exporter.history.backup import back_up_key
 from exporter.history.export_reader import Slices
-from exporter.history.key_backup import back_up_key
 from tests.history.past import Past, configured, requests
 from tests.history.test_freshness_audit import audit
 

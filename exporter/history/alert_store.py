@@ -14,8 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collectors.assets.refresh_jobs import IS_REFRESH, TASK
+from exporter.history.aggregation import add
 from exporter.history.arrow import registered
-from exporter.history.folding import add
 from exporter.history.totals import instant, naive
 from exporter.self_metrics import NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT
 

@@ -19,9 +19,9 @@ import duckdb
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged, HistoryUnwritable
 from exporter.history.file import HistoryFile
-from exporter.history.locking import alone, identity, patiently, write_through
+from exporter.history.locking import alone, identity, patiently, write_through, write_whole
 from exporter.history.opening import LOGS
-from exporter.history.schema import table_columns
+from exporter.history.tables import table_columns
 from exporter.history.verification import Verdict, verify
 
 PART = ".part"
@@ -238,3 +238,22 @@ def _some_bytes(source: int, target: int, count: int) -> int:
     while written < len(read):
         written += os.write(target, read[written:])
     return written
+
+
+def back_up_key(key: Path, folder: Path, stamp: str) -> Path:
+    """Copy a key of pseudonyms unless a copy of it exists; return the copy. No copy is ever replaced.
+
+    Raises HistoryUnwritable.
+    """
+    copies = [folder / key.name, *sorted(folder.glob(f"{key.stem}-*{key.suffix}"))]
+    try:
+        wanted = key.read_bytes()
+        for copy in copies:
+            if copy.is_file() and copy.read_bytes() == wanted:
+                return copy
+        copy = folder / (f"{key.stem}-{stamp}{key.suffix}" if os.path.lexists(copies[0]) else key.name)
+        write_whole(copy, wanted)
+    except OSError as error:
+        message = f"{folder / key.name}: {error.strerror}; the history was copied, its key was not"
+        raise HistoryUnwritable(message) from None
+    return copy

@@ -14,7 +14,7 @@ from exporter.history.locking import Reserve
 from exporter.history.opening import Settings, confine
 from exporter.history.pseudonyms import without_addresses
 from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cleaning, parsed, pieces
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 
 # What an asset is read out of; and what the writing still needs to know who was there, and stores as NULL itself.
 _LOOKED_AT = ("currentsheet", "http_request_uri")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from exporter.collector import Distribution, Events
-from exporter.history.ledger import UNCOUNTED
+from exporter.history.aggregation import UNCOUNTED
 from exporter.history.pruning import DAY
-from exporter.history.schema import AUDIT, IMPORTED, NOT_COUNTED, REQUESTS
+from exporter.history.tables import AUDIT, IMPORTED, NOT_COUNTED, REQUESTS
 from exporter.self_metrics import HISTORY_PRUNED, HISTORY_ROWS
 
 # So many keys at a time are compared with each other.

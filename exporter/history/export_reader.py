@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from exporter.errors import HistoryError, HistoryReplaced
-from exporter.history import usage_view
+from exporter.history import views
 from exporter.history.arrow import registered
 from exporter.history.file import HistoryFile
-from exporter.history.schema import ARCHIVED_AT, quoted
-from exporter.history.shortening import refuse_other_versions
+from exporter.history.schema import refuse_other_versions
+from exporter.history.tables import ARCHIVED_AT, quoted
 
 SLICE_ROWS = 100_000
 _TIMES = {"TIMESTAMP", "DATE"}
@@ -134,7 +134,7 @@ class Slices:
 
     def _read(self, condition: str, parameters: Sequence[datetime]) -> pa.Table:
         names = self._found_names()
-        relation = f"({usage_view.named(self._base)})" if names else self._source.relation
+        relation = f"({views.named(self._base)})" if names else self._source.relation
         query = f"SELECT {self._columns} FROM {relation} WHERE {condition}"
         with self._file.open() as connection, registered(connection, **names):
             rows = connection.sql(query, params=list(parameters)).to_arrow_table()
@@ -142,10 +142,10 @@ class Slices:
 
     def _found_names(self) -> Mapping[str, pa.Table]:
         """Return what the view joins requests with, found once for all slices; nothing for every other table."""
-        if self._source.query or self._source.table != usage_view.VIEW:
+        if self._source.query or self._source.table != views.VIEW:
             return {}
         if self._names is None:
-            self._names = {name: self._queried(query) for name, query in usage_view.NAMES.items()}
+            self._names = {name: self._queried(query) for name, query in views.NAMES.items()}
         return self._names
 
     def _queried(self, query: str) -> pa.Table:

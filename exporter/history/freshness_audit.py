@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from exporter.collectors.assets.status import SCHEMA
 from exporter.history.arrow import registered
 from exporter.history.pruning import prune_audits, prune_refreshes
-from exporter.history.schema import AUDIT
+from exporter.history.tables import AUDIT
 from exporter.history.totals import mark, naive
 
 # How long a row stands for its asset.

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import structlog
 
 from exporter.collector import Collector, Events
 from exporter.collectors import discover
+from exporter.errors import HistoryError
 from exporter.history import archive
 from exporter.history.cleaner import COUNTED, Cleaner
 from exporter.history.dimensions import known_sites, known_users
@@ -18,14 +20,36 @@ from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position, read_positions
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
-from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
+from exporter.history.schema import ensure_columns, prepare
+from exporter.history.tables import table_columns
 from exporter.history.totals import Totals, naive, read_totals
 from exporter.history.transaction import Transaction
-from exporter.history.write_failures import WriteFailures
+from exporter.history.views import create_views
+from exporter.log_once import Outage
 
 PRUNE_STEP = timedelta(days=1)
 # A pruning costs more than the rest of a quiet poll: it waits until there is something to gain.
 PRUNE_INTERVAL = timedelta(hours=1)
+
+
+log = structlog.get_logger()
+
+
+class WriteFailures:
+    """Every writer of one history reports to it how its last transaction ended."""
+
+    def __init__(self) -> None:
+        self._outage = Outage()
+
+    def failed(self, writer: str, failure: HistoryError) -> None:
+        """Report that a writer could not write."""
+        if self._outage.is_new(failure, writer):
+            log.warning("the history was not written; rows wait at their source until it is", error=str(failure))
+
+    def succeeded(self, writer: str) -> None:
+        """Report that a writer has written all that it had."""
+        if self._outage.is_over(writer):
+            log.info("the history is written again")
 
 
 class History:

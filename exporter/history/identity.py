@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 from exporter.imports.dialect import COLUMNS
 
 _CORE = ("session_id", "vizql_session", "controller", "action", "port", "worker", "site_id", "http_user_agent")

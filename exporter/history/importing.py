@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Events, Fold
-from exporter.history import counting, ledger, usage
+from exporter.history import aggregation, usage
+from exporter.history.aggregation import Lookups
 from exporter.history.arrow import registered
 from exporter.history.cleaner import COUNTED, Cleaner
-from exporter.history.counting import Lookups
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.identity import Identity, identities, pair
-from exporter.history.schema import ARCHIVED_AT
 from exporter.history.staging import staging
+from exporter.history.tables import ARCHIVED_AT
 from exporter.history.totals import mark, naive
 from exporter.history.transaction import Poll, Transaction
 from exporter.imports import OTHERWISE, Reader, Reject
@@ -209,9 +209,9 @@ def archive_imported(
             )
             connection.execute("INSERT INTO imports VALUES (?, ?)", [transaction.archived_at, counted is not None])
             if counted is None:
-                ledger.archived(connection, events.table, events.key[1], "arriving")
-                ledger.archived(connection, ledger.UNCOUNTED, events.key[1], "arriving")
-            oldest, newest = counting.span(connection, "arriving", naive(transaction.now))
+                aggregation.add_archived(connection, events.table, events.key[1], "arriving")
+                aggregation.add_archived(connection, aggregation.UNCOUNTED, events.key[1], "arriving")
+            oldest, newest = aggregation.span(connection, "arriving", naive(transaction.now))
         if counted is not None:
             _count(transaction, events, rows, counted)
         mark(connection, "archived", transaction.archived_at)
@@ -224,6 +224,6 @@ def archive_imported(
 def _count(transaction: Transaction, events: Events, rows: pa.Table, counted: Folding) -> None:
     connection = transaction.connection
     with registered(connection, arriving=rows, site_labels=counted.lookups.site_labels()):
-        counting.count(connection, events.table, events.key[1], "arriving", counted.folds)
+        aggregation.count(connection, events.table, events.key[1], "arriving", counted.folds)
         usage.count(connection, "arriving", counted.lookups.clocks(naive(transaction.now)))
     transaction.count_rows(events.table, rows.num_rows)

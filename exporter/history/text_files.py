@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from exporter.history.export_reader import Source
 from exporter.history.file import HistoryFile
 from exporter.history.opening import NAMED
-from exporter.history.schema import ARCHIVED_AT, quoted
+from exporter.history.tables import ARCHIVED_AT, quoted
 from exporter.history.text_columns import (
     CONNECTION,
     DATASOURCE,

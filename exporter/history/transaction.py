@@ -10,18 +10,17 @@ import pyarrow as pa
 
 from exporter.collector import Events, Fold, columns_of
 from exporter.history import archive, refreshes, usage
+from exporter.history.aggregation import USER, Lookups, add
 from exporter.history.archive import Appended, Instants
 from exporter.history.arrow import registered
-from exporter.history.counting import USER, Lookups
 from exporter.history.dimensions import keep
-from exporter.history.folding import add
 from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position, move
-from exporter.history.pruning import Pruned, prune
+from exporter.history.pruning import Pruned, prune, pruned_before
 from exporter.history.redaction import PARSED_COLUMNS
-from exporter.history.schema import AUDIT
+from exporter.history.tables import AUDIT
 from exporter.history.totals import mark, naive
-from exporter.self_metrics import HISTORY_PRUNED, HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.self_metrics import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -54,8 +53,7 @@ class Transaction:
     @cached_property
     def pruned_before(self) -> datetime | None:
         """Everything older was removed: read in this transaction, for another process may prune meanwhile."""
-        marks = self.connection.execute("SELECT marked_at FROM marks WHERE name = 'pruned'").fetchall()
-        return marks[0][0] if marks else None
+        return pruned_before(self.connection)
 
     @cached_property
     def archived_at(self) -> datetime:
@@ -176,20 +174,8 @@ class Transaction:
         move(self.connection, old, replace(new, polled_at=naive(self.now)))
 
     def prune(self, before: datetime) -> Pruned:
-        """Remove some of the events that are older; counters and positions stay.
-
-        What was begun by others is gone on with. What is still open is waited for: it is counted once it is final.
-        """
-        waiting = self.connection.execute("SELECT min(created_at) FROM http_requests_open").fetchall()[0][0]
-        before = min(before, waiting or before)
-        before = max(before, self.pruned_before or before)
-        mark(self.connection, "pruned", before)
-        pruned = prune(self.connection, self.events, before)
-        for table, rows in pruned.rows.items():
-            add(self.connection, HISTORY_PRUNED.name, [table], rows - pruned.uncounted.get(table, 0))
-        if pruned.finished:
-            mark(self.connection, "oldest", before)
-        return pruned
+        """Delete some of the events that are older; counters and positions stay."""
+        return prune(self.connection, self.events, before, self.pruned_before)
 
     def log(self, poll: Poll, position: Position | None) -> None:
         """Write a line of the poll log, and when this way of reading last succeeded."""

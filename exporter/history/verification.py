@@ -13,7 +13,8 @@ from exporter.errors import HistoryDamaged
 from exporter.history import consistency
 from exporter.history.consistency import Ask, Found, Row
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.schema import AUDIT, STEPS, quoted
+from exporter.history.schema import STEPS
+from exporter.history.tables import AUDIT, quoted
 
 # Eight row groups of DuckDB.
 CHUNK_ROWS = 8 * 122_880

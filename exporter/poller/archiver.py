@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from exporter.collector import POSTGRES_TYPES, Events, Fold
 from exporter.errors import PollInterrupted
+from exporter.history.aggregation import Lookups
 from exporter.history.archive import Appended
-from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.transaction import Poll, Transaction

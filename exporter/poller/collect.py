@@ -9,7 +9,7 @@ import pyarrow as pa
 from exporter.collector import Collector, Events, Fold, StateKey, columns_of
 from exporter.collectors import counts_people
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
-from exporter.history.counting import Lookups
+from exporter.history.aggregation import Lookups
 from exporter.history.dimensions import site_label
 from exporter.history.history import History
 from exporter.history.privacy import apply_privacy, person_ids

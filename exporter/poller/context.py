@@ -8,7 +8,7 @@ from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
 from exporter.freshness import SlaLookup
 from exporter.history.history import History
-from exporter.history.schema import REQUESTS
+from exporter.history.tables import REQUESTS
 from exporter.history.transaction import Transaction
 from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers

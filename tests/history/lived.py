@@ -19,9 +19,9 @@ from exporter.collectors.assets.status import judge
 from exporter.exposition import Renderer
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.timestamped import lines
+from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
 from exporter.history.backfill import Steps, extent, read
-from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position

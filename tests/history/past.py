@@ -10,8 +10,8 @@ import pytest
 
 from exporter.collector import Events, columns_of
 from exporter.collectors import discover
+from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
-from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from exporter.collectors import discover
+from exporter.history.aggregation import Lookups
 from exporter.history.cleaner import Cleaner
-from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 
 NOW = datetime(2025, 11, 19)  # noqa: DTZ001 - naive, as in the history
 

@@ -14,8 +14,9 @@ from exporter.collectors.assets.status import SCHEMA
 from exporter.history.file import HistoryFile
 from exporter.history.freshness_audit import COMPARED
 from exporter.history.history import History
-from exporter.history.schema import AUDIT, STEPS, _audits, prepare, table_columns
-from exporter.history.shortening import newest_request, prune_in_steps
+from exporter.history.pruning import newest_request, prune_in_steps
+from exporter.history.schema import STEPS, _audits, prepare
+from exporter.history.tables import AUDIT, table_columns
 from exporter.history.verification import verify
 from tests.history.past import EVENTS, Past
 from tests.history.test_pruning import assert_verified
@@ -299,7 +300,7 @@ def test_pruning_by_command(past: Past) -> None:
     for day in range(5):
         audit(past, NOON + day * DAY, {}, {"asset_id": "luid-2"})
     assert newest_request(past.file) == AT + 4 * DAY
-    steps = list(prune_in_steps(past.file, EVENTS, AT + 2 * DAY, NOON + 5 * DAY))
+    steps = list(prune_in_steps(past.file, EVENTS, AT + 2 * DAY))
     assert [dict(step.rows) for step in steps] == [{AUDIT: 4}]
     assert stamps(past) == [AT + day * DAY for day in (2, 3, 4)]
     assert audit(past, NOON + 4 * DAY + HOUR, {}) == 0

@@ -8,8 +8,7 @@ import pytest
 
 from exporter.errors import HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.pruning import Pruned
-from exporter.history.shortening import newest_request, prune_in_steps
+from exporter.history.pruning import Pruned, newest_request, prune_in_steps
 from exporter.history.verification import verify
 from tests.history.past import BEGIN, EVENTS, Past, requests
 
@@ -44,7 +43,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> int:
 def prune(past: Past, before: datetime) -> list[Pruned]:
     """Prune from outside the agent."""
     file = HistoryFile(past.file.path, Limits(patience_seconds=0.0), lambda _: None)
-    return list(prune_in_steps(file, EVENTS, before, NOW))
+    return list(prune_in_steps(file, EVENTS, before))
 
 
 def ask(past: Past, sql: str) -> list[tuple[object, ...]]:
@@ -89,7 +88,7 @@ def test_steps_are_small(past: Past, small_steps: int) -> None:
 def test_an_interrupted_pruning(past: Past, small_steps: int) -> None:
     """What a command leaves half done contradicts nothing, is told of, and is finished by whoever prunes next."""
     assert small_steps
-    steps = prune_in_steps(HistoryFile(past.file.path, Limits(), lambda _: None), EVENTS, BEFORE, NOW)
+    steps = prune_in_steps(HistoryFile(past.file.path, Limits(), lambda _: None), EVENTS, BEFORE)
     next(steps)
     next(steps)
     steps.close()

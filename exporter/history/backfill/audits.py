@@ -14,7 +14,7 @@ from exporter.history.backfill.parts import Slice
 from exporter.history.backfill.scratch import put
 from exporter.history.backfill.steps import Steps
 from exporter.history.freshness_audit import REPEATED_AFTER
-from exporter.history.schema import AUDIT
+from exporter.history.tables import AUDIT
 from exporter.metrics import Family
 
 # Three intervals of the REST API, as configured by default.

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import duckdb
 
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE, WINDOWS
+from exporter.history.aggregation import USER, seen_query
 from exporter.history.arrow import registered
 from exporter.history.backfill.parts import Slice
 from exporter.history.backfill.steps import Steps
-from exporter.history.counting import USER, seen_query
 from exporter.metrics import Family
 
 _LONGEST = timedelta(seconds=max(WINDOWS.values()))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.collector import Count, Distribution
-from exporter.history.folding import add, fold
+from exporter.history.aggregation import add, fold
 from exporter.history.schema import prepare
 from exporter.metrics import Family
 

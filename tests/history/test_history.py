@@ -3,7 +3,7 @@
 from structlog.testing import capture_logs
 
 from exporter.errors import HistoryBusy, HistoryUnwritable
-from exporter.history.write_failures import WriteFailures
+from exporter.history.history import WriteFailures
 
 
 def test_a_history_that_is_busy_is_one_line() -> None:
