@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 
 from exporter.errors import HistoryError, HistoryUnwritable
-from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
+from exporter.history.duckdb_errors import first_line
+from exporter.history.file import STORAGE_VERSION, HistoryFile, settings
 from exporter.history.locking import Reserve, alone, identity, is_held, patiently, write_through
 from exporter.history.opening import LOGS, Settings, confine, refuse_foreign_sql, text
 

@@ -15,19 +15,15 @@ import structlog
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import wal
+from exporter.history.duckdb_errors import first_line, history_error
 from exporter.history.locking import Reserve, identity, is_held, open_lock, patiently
-from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
+from exporter.history.opening import CONFINED, Settings, checked, refuse_other_bytes
 
 log = structlog.get_logger()
 
 # A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
-# How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
-_NO_ROOM = ("No space left on device", "failed to offload data block")
-_NEWER = "created with a newer version"
-_NO_DESCRIPTOR = "Too many open files"
-_NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 # Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
 HOLD_SECONDS = 1.0
 # Long enough for a reader who tries again and again to get in between two long openings.
@@ -88,7 +84,7 @@ class HistoryFile:
 
         Raises HistoryLocked, HistoryUnwritable.
         """
-        self._refuse_other_bytes()
+        refuse_other_bytes(self.path)
         path = self._lock_path
         try:
             descriptor = open_lock(path)
@@ -203,17 +199,8 @@ class HistoryFile:
             message = f"{self.path.parent}: less than {least} MB free; nothing is archived until there is more room"
             raise HistoryUnwritable(message)
 
-    def _refuse_other_bytes(self) -> None:
-        """Raise HistoryUnwritable for a path that DuckDB cannot be given."""
-        try:
-            str(self.path).encode()
-        except UnicodeEncodeError:
-            shown = str(self.path).encode(errors="backslashreplace").decode()
-            message = f"{shown}: is not UTF-8, which DuckDB needs; rename the file or folder, or set history.path"
-            raise HistoryUnwritable(message) from None
-
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        self._refuse_other_bytes()
+        refuse_other_bytes(self.path)
         try:
             return self._connect_in_time()
         except duckdb.Error as error:
@@ -262,7 +249,7 @@ class HistoryFile:
                 wait(first_line(error))
                 continue
             if before in {None, identity(self.path)}:
-                return _checked(connection, self.path)
+                return checked(connection, self.path)
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()
 
@@ -290,22 +277,7 @@ class HistoryFile:
             raise HistoryUnwritable(message) from None
 
     def _unwritable(self, error: duckdb.Error) -> HistoryError:
-        path = self.path
-        if _NEWER in str(error):
-            return HistoryUnwritable(f"{path}: a newer version of the program wrote it; go back to that version")
-        if _NO_DESCRIPTOR in str(error):
-            return HistoryUnwritable(
-                f"{path}: {first_line(error)}; raise the limit of open files (LimitNOFILE, ulimit -n)"
-            )
-        if wal.blames_the_file(error):
-            agents = self.repairs and not self.read_only
-            then = "nothing is archived until a backup is put back, or the file is moved away"
-            return HistoryDamaged(f"{path}: {first_line(error)}; {then if agents else 'it is damaged, and no backup'}")
-        if any(words in str(error) for words in _NO_ROOM):
-            return HistoryUnwritable(f"{path}: {first_line(error)}; nothing is archived until there is more room")
-        if any(words in str(error) for words in _NO_MEMORY):
-            return HistoryUnwritable(f"{path}: {first_line(error)}; raise history.memory_limit")
-        return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
+        return history_error(error, self.path, writes=self.repairs and not self.read_only)
 
 
 def is_database(path: Path) -> bool:
@@ -323,19 +295,3 @@ def settings(file: HistoryFile) -> Settings:
         **CONFINED,
         **({} if file.limits.spills else {"temp_directory": ""}),
     }
-
-
-def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises."""
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        refuse_foreign_sql(connection, path)
-    except (duckdb.Error, HistoryError):
-        connection.close()
-        raise
-    return connection
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of a driver's error."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from exporter.errors import HistoryUnwritable
 from exporter.history.arrow import registered
-from exporter.history.file import HistoryFile, first_line, settings
+from exporter.history.duckdb_errors import first_line
+from exporter.history.file import HistoryFile, settings
 from exporter.history.locking import Reserve, alone
 from exporter.history.opening import LOGS, Settings
 from exporter.imports import FINGERPRINT, OTHERWISE
