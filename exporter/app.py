@@ -45,8 +45,8 @@ def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
-    # The history says who looked at what: what this process makes is for its owner and group,
-    # or for fewer where the mask that it was started with says so.
+    # The history names users and the views they opened: files of this process are for its owner and group,
+    # or for fewer where the umask that it was started with forbids more.
     os.umask(os.umask(0o077) | 0o027)
     _raise_limit_of_files()
     agent = Agent(options, configuration, redactor, tempo)
@@ -67,7 +67,7 @@ def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
                 for fault in error.faults:
                     log.error("the configuration was not reloaded", fault=str(fault))  # noqa: TRY400 - no defect
             except Exception:
-                log.exception("the configuration was not reloaded, for a reason that is a defect of this program")
+                log.exception("the configuration was not reloaded: unexpected error (bug)")
         log.info("ending", signal=signal.Signals(number).name)
     finally:
         agent.stop()
@@ -93,7 +93,7 @@ def _next(signals: "queue.SimpleQueue[int]") -> int:
 
 
 def log_place(path: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """Log where the history really is, where its path does not say so."""
+    """Log the real place of the history where its path is a link or on a network."""
     if real := linked_to(path):
         log.info("history.path is behind a link", path=str(path), file=str(real))
     if kind := network_file_system(path, mountinfo):
@@ -162,7 +162,7 @@ class Agent:
         return self._web.port
 
     def start(self) -> None:
-        """Listen first, then poll: a repository that is down must not keep the agent from saying so."""
+        """Listen first, then poll: a repository that is down must not keep the agent from serving its status."""
         self._announce(self._configuration)
         self._workers.history.lock()
         log_place(self._configuration.history.path)
@@ -202,11 +202,11 @@ class Agent:
         return self._ready
 
     def status(self) -> Status:
-        """Return what the status page shows."""
+        """Return the content of the status page."""
         return self._store.summary(time.time(), str(self._options.config_file))
 
     def pages(self) -> PageData:
-        """Return what the other pages show, as it was made last."""
+        """Return the data of the other pages, as it was built last."""
         return self._pages
 
     def reload(self) -> None:
@@ -288,7 +288,7 @@ class Agent:
             try:
                 self._render()
             except Exception:
-                log.exception("a rendering failed; what was rendered before is still served")
+                log.exception("rendering failed: unexpected error (bug); the last rendering is still served")
 
     def _render(self) -> None:
         now, ready = time.time(), self._store.status.first_polls_done()

@@ -39,7 +39,7 @@ class Finding:
 
 
 def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path = MOUNTINFO) -> Iterator[Finding]:
-    """Look at the configuration, the sources, the Alertmanagers, the history file and the exports; nothing is changed.
+    """Check the configuration, the sources, the Alertmanagers, the history file and the exports; nothing is changed.
 
     On request each Alertmanager is sent a test alert.
     """
@@ -89,7 +89,7 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
     if repository := configuration.repository:
         system = str(repository.sslrootcert) == SYSTEM_CERTIFICATES
         authorities.append(("repository.sslrootcert", None if system else repository.sslrootcert))
-        # Without sslkey libpq takes a key of its own.
+        # Without sslkey libpq reads its default key.
         pairs.append(("repository.sslcert", repository.sslkey and repository.sslcert, repository.sslkey))
     if rest := configuration.rest:
         authorities.append(("rest.ca_file", rest.ca_file))
@@ -229,7 +229,7 @@ def _find(session: Session, events: Events) -> str | None:
 
 
 def _export(job: Job) -> Finding:
-    """Load the library of a format, and look at a local output; an object store is not asked."""
+    """Load the library of a format, and check a local output; an object store is not contacted."""
     subject = f"export {job.order.format} of {', '.join(job.tables)} to {job.destination}"
     try:
         exports.load(job.order.format)

@@ -41,7 +41,7 @@ class Job:
 
     @property
     def name(self) -> tuple[str, str | None, str]:
-        """What tells it from every other."""
+        """The identity of the job."""
         return self.order.format, self.order.table, self.order.target
 
     @property

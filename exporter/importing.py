@@ -42,7 +42,7 @@ class ImportOptions:
 def import_files(
     options: RunOptions, paths: Sequence[Path], chosen: ImportOptions, progress: Callable[[int, int], None]
 ) -> Iterator[Verdict]:
-    """Import files one after the other; what was imported stays, whatever becomes of the next.
+    """Import files one after the other; what was imported stays, even if the next fails.
 
     ``progress`` is called with how much is done of how much, in thousandths of a file.
     """

@@ -23,7 +23,7 @@ from exporter.texts import safe_uri
 
 # A request may be open for a day, and is counted when it is final: what is younger is not for pruning.
 YOUNGEST = timedelta(days=1)
-# An agent that reads a large past lets go for moments only: whoever typed a command waits for one of these.
+# An agent that reads a large past lets go for moments only: a command waits for one of these.
 PATIENCE_SECONDS = 60.0
 # A pruning is what makes room: it needs only a little for its log.
 PRUNING_FREE_BYTES = 10_000_000
@@ -60,7 +60,7 @@ def _back_up_key(key: Path, folder: Path, now: datetime) -> Verdict:
 def prune(
     options: RunOptions, older_than: float | None, before: datetime | None, *, rewrite: bool
 ) -> Iterator[Verdict]:
-    """Remove what is older than an instant, or than a span; by default as history.retention says."""
+    """Remove what is older than an instant, or than a span; by default history.retention."""
     configuration = _configuration(options)
     file = configured(configuration)
     file.limits = replace(file.limits, free_bytes=PRUNING_FREE_BYTES)
@@ -213,7 +213,7 @@ def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
 
 
 def check_owner(path: Path) -> None:
-    """Raise HistoryUnwritable for whoever is not the owner: a log that another left keeps the agent from writing."""
+    """Raise HistoryUnwritable unless this user owns the file: a log of another user keeps the agent from writing."""
     owner = path.stat().st_uid
     if owner != os.geteuid():
         message = f"{path}: belongs to the user {owner}, and only that one writes it: docs/history.md says how"

@@ -1,4 +1,4 @@
-"""Publishing what was exported, as the configuration says: a file of Hyper becomes a data source of Tableau."""
+"""Publishing what was exported, by the configuration: a file of Hyper becomes a data source of Tableau."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Publication:
 
 
 def configured(options: RunOptions, table: str, targets: Sequence[str]) -> Publication:
-    """Return what the entry of the table in ``exports`` says, for the first target. Raises ConfigurationError.
+    """Return the entry of the table in ``exports`` for the first target. Raises ConfigurationError.
 
     Where several entries publish the table, it is the one that has a target among its own.
     """

@@ -74,7 +74,7 @@ def audit(
 ) -> int:
     """Judge the freshness of every asset now, once; no agent is needed, a history is used where there is one.
 
-    The exit code is that of everything that was audited, whatever of it is printed.
+    The exit code is that of everything that was audited, not only of the rows printed.
 
     \b
     Exit codes:

@@ -1,4 +1,4 @@
-"""Delta Lake: rows are appended to a table of Spark's types, each once, whoever exports how often.
+"""Delta Lake: rows are appended to a table of Spark's types, each once, however often an export runs.
 
 The table remembers how far each history was exported, in the transaction that appends the rows: an application
 transaction whose version is the newest position in microseconds. Columns that the table lacks are added to it. A table
@@ -28,7 +28,7 @@ BATCH_ROWS = 20_000
 # A group of rows is in memory until it is written.
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
 
-# The library colours what it says, whoever reads it, and has more to say than a line takes: rows, lists of schemes.
+# The library always colours its messages, and they are longer than a line: rows, lists of schemes.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SENTENCE = re.compile(r"\.\s|\.?$")
 _LONGEST = 400
@@ -196,7 +196,7 @@ def _interruptibly(outgoing: _Outgoing, write: Callable[[], None]) -> None:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell what the library says from what it stumbles over: a value that does not fit has no class of its own."""
+    """Classify an error by its message: a value that does not fit has no class of its own."""
     return isinstance(error, DeltaError | OSError | ValueError) or type(error) is Exception
 
 

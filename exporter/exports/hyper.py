@@ -1,7 +1,7 @@
 """Hyper: a file that Tableau opens, with one table, ``"Extract"."Extract"``, for that is what every Tableau publishes.
 
 A version of the file is made by hyperd, the database server of the library, in a copy beside the one that is there, and
-takes its place when its rows were counted: on a full disk hyperd reports success, and its file is empty. So a reader
+replaces it when its rows were counted: on a full disk hyperd reports success, and its file is empty. So a reader
 holds a whole file, and what breaks off leaves the old one. hyperd is a process of its own for as long as it writes, and
 ends with this one. It reads the rows as Parquet, a slice at a time.
 """

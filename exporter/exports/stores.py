@@ -48,7 +48,7 @@ class Store:
         """Write a file, in the place of one that is there. Raises OutputUnwritable."""
         with self._faults():
             if self._is_local:
-                _write_whole(Path(self._path(name)), content)
+                _write_atomically(Path(self._path(name)), content)
                 return
             # One call: what breaks off in between is never published.
             with self._files.open_output_stream(self._path(name)) as stream:
@@ -269,12 +269,12 @@ def _azure(host: str | None, shown: str, environ: Mapping[str, str]) -> fs.FileS
 
 
 def _said(error: Exception) -> str:
-    """Return what a library says, without the number of a request and the credentials of a URI."""
+    """Return the message of a library, without the number of a request and the credentials of a URI."""
     text = getattr(error, "strerror", None) or _REQUEST_ID.sub("", one_line(error))
     return safe_uris(text)[:_LONGEST]
 
 
-def _write_whole(path: Path, content: bytes | memoryview) -> None:
+def _write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a name that no reader lists, and rename it."""
     new = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)

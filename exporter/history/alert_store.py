@@ -35,7 +35,7 @@ _ALERTS = pa.schema(
     }
 )
 _PAST = pa.schema({"family": pa.string(), "labels": pa.list_(pa.string()), "seen_at": _INSTANT, "value": pa.float64()})
-# Older failures say nothing about the current one.
+# Older failures do not explain the current one.
 _ERRORS = f"""
     SELECT {TASK} AS task, arg_max(notes, completed_at)
     FROM background_jobs

@@ -136,7 +136,7 @@ def promote(
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
     limit = f"TIMESTAMP '{lookups.earlier_clock(at.now) - OPEN_FOR}'"
-    # Our own clock may have been behind when a request was first seen: it decides only where the source says nothing.
+    # Our own clock may have been behind when a request was first seen: it decides only where the source has no clock.
     unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{at.now}')"
     same = _SAME_KEY.format(a="waiting", b="gone")
     with registered(connection, gone=gone, site_labels=lookups.site_labels()):

@@ -1,4 +1,4 @@
-"""Requests made fit to be stored, before the history is touched: redacted, complete, and with the asset each looked at.
+"""Requests made fit to be stored, before the history is touched: redacted, complete, and with the asset of each.
 
 This is a step of its own so that it runs beside the writing: rows in, rows out, nothing shared with the history file.
 """

@@ -1,4 +1,4 @@
-"""What must hold between the tables of a history: one function for each law, with the question that shows a breach.
+"""Invariants between the tables of a history: one function for each, with the query that finds violations.
 
 A question compares what was written in the same transaction, and is one statement: no poll can come in between.
 """
@@ -28,10 +28,10 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found: its faults, or what it says when there are none."""
+    """The result of a check: its faults, or a summary when there are none."""
 
     faults: Sequence[str] = ()
-    said: str = ""
+    summary: str = ""
     note: bool = False
 
 
@@ -67,7 +67,7 @@ def _ledger(ask: Ask, table: str) -> tuple[int, int]:
 
 
 def polls(events: Events, ask: Ask) -> Found:
-    """Add up the poll log: it tells of what was archived."""
+    """Add up the poll log: it counts what was archived."""
     ((logged, archived, negative),) = ask(
         """
         SELECT
@@ -140,7 +140,7 @@ def twice(events: Events, ask: Ask) -> Found:
         if found:
             key, at, times = found[0]
             return Found([f"{len(found)} keys stand more than once; the first: {first} {key} of {at}, {times} times"])
-    return Found(said=f"no {first} stands twice with the same {second}")
+    return Found(summary=f"no {first} stands twice with the same {second}")
 
 
 def _windows(events: Events, ask: Ask) -> Iterator[str]:
@@ -209,7 +209,7 @@ def bookkeeping(ask: Ask) -> Found:
 
 
 def positions(ask: Ask) -> Found:
-    """Compare each position with where the poll log says that it was moved to."""
+    """Compare each position with the last one in the poll log."""
     moved = ask(
         f"""
         SELECT positions.source
@@ -236,13 +236,13 @@ def positions(ask: Ask) -> Found:
 
 
 def audits(ask: Ask) -> Found:
-    """Compare the newest audit with its mark: what comes later than both is new to whoever has exported the rest."""
+    """Compare the newest audit with its mark: rows later than both are new to an export that has the rest."""
     ((rows, newest, marked),) = ask(
         f"SELECT count(*), max(audit_timestamp), (SELECT max(marked_at) FROM marks WHERE name = 'audited') FROM {AUDIT}"
     )
     if newest is not None and (marked is None or newest > marked):
         return Found([f"the newest is of {newest}, the mark of {marked}"])
-    return Found(said=f"{rows:,} rows")
+    return Found(summary=f"{rows:,} rows")
 
 
 def marks(ask: Ask) -> Found:

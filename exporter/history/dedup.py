@@ -1,4 +1,4 @@
-"""Which of the rows that arrive are in the history already: an anti-join by key, over as little as can match."""
+"""Deduplication of arriving rows: an anti-join by key with the stored rows, over as little as can match."""
 
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,8 @@
-"""Names kept by day: a new version of a row is stored when it differs from the last, at most one a day.
+"""Dimension tables (sites, users, workbooks, ...) by day.
 
-So a name can be looked up after its asset is gone, and a history that nothing happens to does not grow. What the source
-no longer lists is noted in ``removals`` until it is listed again.
+A new version of a row is stored when it differs from the last, at most one a day. So a name can be resolved after its
+asset is gone, and a history without changes does not grow. What the source no longer lists is noted in ``removals``
+until it is listed again.
 """
 
 from collections.abc import Sequence

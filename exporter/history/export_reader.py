@@ -1,6 +1,6 @@
 """A table of the history read for an export: slice by slice, each in an opening of its own.
 
-Between two slices nobody holds the file, however slowly they are taken, and no more than one is in memory.
+Between two slices the file is closed, however slowly they are read, and no more than one is in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ class Slices:
             message = f"{file.path}: it does not say when it was begun; it was changed by hand"
             raise HistoryError(message)
         self.history: str = begun[0][0].isoformat()
-        """What tells this history from every other."""
+        """The identity of this history."""
 
     def slices(
         self, after: datetime | None, until: datetime | None = None, *, first: bool | None = None
@@ -114,8 +114,8 @@ class Slices:
     def _refuse_lost(self, after: datetime) -> None:
         """Raise HistoryReplaced where what was exported last was lost, and is archived again in another place.
 
-        Once rows were pruned nobody can tell: they may be what is missing. What was imported may have given way to what
-        the repository delivered.
+        Once rows were pruned this cannot be known: the missing ones may be among them. Imported rows may have been
+        replaced by those of the repository.
         """
         if not self._source.archived_again:
             return
@@ -155,7 +155,7 @@ class Slices:
     def _ends(self, after: datetime | None, newest: datetime, *, first: bool) -> list[tuple[datetime, int]]:
         """Return the last position of each slice, and how many rows it has; all rows of a position are in one.
 
-        The last is the newest of all, whatever bounds there are: what is not in a first export is in none.
+        The last is the newest of all, even with bounds: what is not in a first export is in none.
         """
         bounds, parameters = self._bounds(first=first)
         order = self._source.order

@@ -16,12 +16,12 @@ import structlog
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import wal
 from exporter.history.duckdb_errors import first_line, history_error
-from exporter.history.locking import Reserve, identity, is_held, open_lock, patiently
+from exporter.history.locking import Reserve, identity, is_held, open_lock, retry
 from exporter.history.opening import CONFINED, Settings, checked, refuse_other_bytes
 
 log = structlog.get_logger()
 
-# A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
+# A storage version that DuckDB 1.5 reads, whichever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
 # Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
@@ -34,7 +34,7 @@ COMMANDS_GAP_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Limits:
-    """What DuckDB may take of its host: it is a guest there."""
+    """Limits of DuckDB on its host: memory, threads, waiting, disk."""
 
     memory: str = "256MB"
     threads: int = 1
@@ -53,14 +53,14 @@ class HistoryFile:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     read_only: bool = False
-    """Whether it is only looked at."""
+    """Whether it is opened for reading only."""
     repairs: bool = True
     """Whether a log that cannot be replayed is set aside: that is for the agent, who writes it down."""
     gap_seconds: float = _GAP_SECONDS
     quarantined: list[str] = field(default_factory=list)
     """What was set aside and is not yet written down as an incident."""
     turn: threading.RLock = field(default_factory=threading.RLock)
-    """Held while the file is open, and by whoever does several things with it in a row: each source has a thread."""
+    """Held while the file is open, and during several operations in a row: each source has a thread."""
     _lock: int | None = None
     _reserve: Reserve = field(default_factory=Reserve)
     _connection: duckdb.DuckDBPyConnection | None = None
@@ -102,7 +102,7 @@ class HistoryFile:
         self._reserve.keep()
 
     def _hold_lock(self) -> None:
-        """Take the lock again where it was removed: a second agent would find none. Raises as ``lock()`` does."""
+        """Acquire the lock again where it was removed: a second agent would find none. Raises as ``lock()`` does."""
         if self._lock is None:
             return
         try:
@@ -117,7 +117,7 @@ class HistoryFile:
         return self.path.with_name(self.path.name + ".lock")
 
     def unlock(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -183,7 +183,7 @@ class HistoryFile:
                 self._keep_reserve()
 
     def _keep_reserve(self) -> None:
-        """Keep the descriptors of an agent again; where too few are left, the next opening says so."""
+        """Keep the descriptors of an agent again; where too few are left, the next opening fails with a message."""
         if self._lock is not None:
             self._reserve.keep()
 
@@ -195,7 +195,7 @@ class HistoryFile:
             raise HistoryUnwritable(message) from None
         if free < self.limits.free_bytes:
             least = self.limits.free_bytes // 1_000_000
-            # How much exactly changes all the time, and would be said again each time.
+            # How much exactly changes all the time, and would be logged again each time.
             message = f"{self.path.parent}: less than {least} MB free; nothing is archived until there is more room"
             raise HistoryUnwritable(message)
 
@@ -235,8 +235,8 @@ class HistoryFile:
         return connection
 
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
-        """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
-        wait = patiently(self.path, self.limits.patience_seconds, self.sleep, self.clock)
+        """Open the file, waiting while another process holds it. Raises HistoryBusy, or what DuckDB raises."""
+        wait = retry(self.path, self.limits.patience_seconds, self.sleep, self.clock)
         if not self.read_only and not os.path.lexists(self.path):
             self._create()
         while True:

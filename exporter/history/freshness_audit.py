@@ -118,9 +118,9 @@ def _read_last(connection: duckdb.DuckDBPyConnection, last_at: datetime | None) 
 
 
 def _keyed(rows: pa.Table) -> pa.Table:
-    """Add what tells an asset from the others; one without a LUID is told by its name."""
-    told = (rows.column("site"), rows.column("asset_type"), pc.coalesce(rows["asset_id"], rows["asset_name"]))
-    key = pc.binary_join_element_wise(*told, SEPARATOR, null_handling="replace", null_replacement="")
+    """Add the key of each asset; the name stands in for a missing LUID."""
+    fields = (rows.column("site"), rows.column("asset_type"), pc.coalesce(rows["asset_id"], rows["asset_name"]))
+    key = pc.binary_join_element_wise(*fields, SEPARATOR, null_handling="replace", null_replacement="")
     return rows.append_column("key", key)
 
 

@@ -1,4 +1,4 @@
-"""The history as the poller uses it: open, write one transaction, close; then know what the exposition shows."""
+"""The history as the poller uses it: open, write one transaction, close; then read the totals that are exposed."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
@@ -89,7 +89,7 @@ class History:
         return self._privacy
 
     def lock(self) -> None:
-        """Make this agent the file's only one, and take its key. Raises HistoryLocked, HistoryUnwritable."""
+        """Make this agent the file's only one, and read its key. Raises HistoryLocked, HistoryUnwritable."""
         self.file.lock()
         if self._privacy.users != "name":
             self.pseudonyms = Pseudonyms(load_key(self._key_file))
@@ -120,7 +120,7 @@ class History:
 
     def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Transaction]:
         self.prepare(now)
-        # Whatever goes wrong, what is known of the file is read again before it is written again.
+        # After any error the state of the file is read again before it is written again.
         self._prepared = False
         with self.file.open() as connection:
             changed = self._fit(connection, columns)

@@ -1,7 +1,7 @@
 """Which requests are the same although not both have an id: by their content, each counted as often as it stands.
 
 Requests of the older tool's text files have no id. Two are the same where every column is equal; or, where the privacy
-options have taken something out of one of them since, or one was not completed yet, where all is equal that both have.
+options have removed something from one of them since, or one was not completed yet, where all is equal that both have.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from exporter.imports.dialect import COLUMNS
 _CORE = ("session_id", "vizql_session", "controller", "action", "port", "worker", "site_id", "http_user_agent")
 """What no privacy option changes; with created_at it is nearly always one request alone."""
 _SHEET = "array_to_string(string_split(currentsheet, '/')[:2], '/')"
-# A custom view, a person or a ticket behind these parts may have been taken out, and a dash stands for it.
+# A custom view, a person or a ticket behind these parts may have been removed, and a dash stands for it.
 _PLACE = "array_to_string(string_split(regexp_extract(http_request_uri, '^[^?#;&%]*'), '/')[:4], '/')"
 _PLACE_TAKEN_OUT = f"regexp_matches({_PLACE}, '(^|/)-($|/)') OR {_PLACE} ILIKE '%/user%'"
 
@@ -73,7 +73,7 @@ COMPARED = tuple(name for name in REQUEST_COLUMNS if name in COLUMNS and not nam
 
 
 def _text(column: str) -> str:
-    """Return a column as it is compared: files do not tell NULL, nothing and the word None apart."""
+    """Return a column as it is compared: files do not distinguish NULL, the empty text and the word None."""
     return f"nullif(nullif({column}::VARCHAR, ''), 'None')"
 
 

@@ -1,6 +1,6 @@
 """Requests that come from files, joined with what is archived: slice by slice, each in one transaction.
 
-They are in no counter, unless that is asked for: the table ``imports`` and a ledger of their own say which were not
+They are in no counter, unless that is requested: the table ``imports`` and days of their own record which were not
 counted.
 """
 
@@ -152,7 +152,7 @@ def _new(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> list[int]:
     new: list[int] = []
     for group in filter(None, groups):
         fresh = _fresh_by_key(group, archived) if group[0].numbered else group
-        # Two different ids are two requests, whatever else is equal.
+        # Two different ids are two requests, even if all else is equal.
         there = [row for row in archived if not (group[0].numbered and row.numbered)]
         found = pair(fresh, there)
         left = [row for row in fresh if row.number not in found]

@@ -113,7 +113,7 @@ class Info:
 
 
 def read_info(file: HistoryFile) -> Info:
-    """Read a history that is only looked at. Raises HistoryError."""
+    """Read a history that is not written. Raises HistoryError."""
     with file.open() as connection:
         refuse_other_versions(connection, file.path)
         marks = dict(connection.execute("SELECT name, marked_at FROM marks").fetchall())

@@ -1,4 +1,4 @@
-"""Who holds a file: how DuckDB says so, which file it is that stands at a path, and waiting for it with patience.
+"""Locks on the history file: DuckDB's errors of a held lock, the file's identity, retries, exclusive locks, fsync.
 
 And the descriptors that DuckDB needs to open it.
 """
@@ -14,7 +14,7 @@ import duckdb
 
 from exporter.errors import HistoryBusy, HistoryLocked, HistoryUnwritable
 
-# How DuckDB says that another process holds the file, on Unix and on Windows.
+# DuckDB's errors when another process holds the file, on Unix and on Windows.
 _HELD = ("Could not set lock", "used by another process")
 _RETRY_SECONDS = (0.02, 0.2)
 
@@ -66,7 +66,7 @@ def identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def write_through(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Wait until a file, or a folder's list of its files, stands on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -75,16 +75,16 @@ def write_through(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Make a file that only its owner may read, whole under its name or not there. Raises OSError."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-    write_through(part)
+    fsync(part)
     part.rename(path)
-    write_through(path.parent)
+    fsync(path.parent)
 
 
 def open_lock(path: Path) -> int:
@@ -93,7 +93,7 @@ def open_lock(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def alone(lock: Path, others: str) -> Iterator[None]:
+def exclusive(lock: Path, others: str) -> Iterator[None]:
     """Hold a file that is there only to be held: one process at a time. Raises HistoryLocked, HistoryUnwritable."""
     try:
         descriptor = open_lock(lock)
@@ -118,10 +118,10 @@ def _lock_at_once(descriptor: int, lock: Path, others: str) -> None:
         raise HistoryUnwritable(message) from None
 
 
-def patiently(
+def retry(
     path: Path, seconds: float, sleep: Callable[[float], None], clock: Callable[[], float]
 ) -> Callable[[str], None]:
-    """Return what waits a moment for whoever holds a file, again and again; it raises HistoryBusy in the end."""
+    """Return a function that waits before the next try to open a held file; HistoryBusy after the deadline."""
     deadline = clock() + seconds
 
     def wait(why: str) -> None:

@@ -47,7 +47,7 @@ def confine(connection: duckdb.DuckDBPyConnection, *databases: Path) -> None:
 
 
 def text(value: str) -> str:
-    """Return a text as SQL takes it."""
+    """Return a text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
 
 

@@ -1,6 +1,6 @@
-"""What is older than an instant is removed in steps, each of a bounded number of rows; the file is never held for long.
+"""Deletion of old rows in steps, each of a bounded number of rows, so that the file is never held for long.
 
-The steps may be taken by anybody in any order: what is removed is written down in the same transaction.
+Several processes may run steps in any order: each step records its deletions in the same transaction.
 """
 
 from collections.abc import Generator, Mapping, Sequence

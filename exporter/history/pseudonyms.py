@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import HistoryUnwritable
-from exporter.history.locking import write_whole
+from exporter.history.locking import write_atomically
 from exporter.history.redaction import ADDRESS_COLUMNS, Privacy
 
 KEY_BYTES = 32
@@ -40,7 +40,7 @@ def load_key(path: Path) -> bytes:
         if os.path.lexists(path) and path.stat().st_size:
             return _read_key(path)
         key = os.urandom(KEY_BYTES)
-        write_whole(path, key)
+        write_atomically(path, key)
     except OSError as error:
         message = f"{path}: {error.strerror}; make the folder writable or set privacy.key_file"
         raise HistoryUnwritable(message) from None

@@ -1,7 +1,7 @@
 """Refreshes of assets that the REST and Metadata APIs reported, and what is known of each asset because of them.
 
 ``asset_refreshes`` has each refresh once, with its job where one was fetched: it teaches how often an asset is
-refreshed, and spares Tableau the second look-up of a job. ``asset_freshness`` has the last that is known of each asset,
+refreshed, and saves a second request for a job. ``asset_freshness`` has the last that is known of each asset,
 as long as it is listed; ``freshness_sources`` has when each source of freshness was last read whole.
 """
 
@@ -84,7 +84,7 @@ def look_ups_since(connection: duckdb.DuckDBPyConnection, since: datetime) -> in
 
 
 def create_freshness(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables, and fill in what the refreshes and audits of an older file say."""
+    """Make the tables, and fill them from the refreshes and audits of an older file."""
     connection.execute(
         "CREATE TABLE asset_freshness (site VARCHAR, asset_type VARCHAR, asset_id VARCHAR, extracts BIGINT,"
         " has_live BOOLEAN, uses VARCHAR, refreshed_at TIMESTAMP, refreshed_by VARCHAR, made_at TIMESTAMP,"

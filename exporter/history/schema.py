@@ -19,7 +19,7 @@ from exporter.history.views import create_views
 # Of events that were archived before that column was there, so many share an instant.
 _UNDATED_ROWS = 100_000
 
-# Texts that hardly repeat: this takes a fifth of the time of what DuckDB would choose, and half the room.
+# Texts that hardly repeat: this needs a fifth of the time of what DuckDB would choose, and half the room.
 _HARDLY_REPEATED = "http_request_uri"
 
 

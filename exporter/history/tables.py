@@ -41,7 +41,7 @@ NOT_COUNTED = f"{ARCHIVED_AT} IN (SELECT {ARCHIVED_AT} FROM imports WHERE NOT co
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL takes it, whatever is in it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 

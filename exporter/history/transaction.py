@@ -116,12 +116,12 @@ class Transaction:
         return self.auditor.counts(self.connection)
 
     def learn(self, question: str, rows: pa.Table) -> pa.Table:
-        """Put a collector's question to the history, with its rows as ``state``."""
+        """Run a collector's query over the history, with its rows as ``state``."""
         with registered(self.connection, state=rows):
             return self.connection.sql(question).to_arrow_table()
 
     def recall(self, question: str, rows: pa.Table) -> pa.Table:
-        """Ask what the pages show beside a state's rows (``state``); ``$now`` is this transaction's instant."""
+        """Run a query for the pages over a state's rows (``state``); ``$now`` is this transaction's instant."""
         with registered(self.connection, state=rows):
             return self.connection.sql(question, params={"now": naive(self.now)}).to_arrow_table()
 
@@ -130,9 +130,9 @@ class Transaction:
         return usage.read(self.connection, with_people=with_people and USER not in self.hidden)
 
     def forget_use(self, source_at: datetime | None) -> None:
-        """Forget what no page shows any more, by our clock and the source's (UTC).
+        """Delete usage that no page displays any more, by our clock and the source's (UTC).
 
-        Where the source says nothing, ours alone decides how long people are kept: one that is ahead costs a chart
+        Where the source has no clock, ours alone decides how long people are kept: one that is ahead costs a chart
         its past, one that is not believed would keep them for ever. The rest waits for the source.
         """
         now = naive(self.now)
@@ -166,7 +166,7 @@ class Transaction:
         return refreshes.looked_up(self.connection)
 
     def look_ups_since(self, since: datetime) -> int:
-        """Return how many jobs were asked for since an instant."""
+        """Return how many jobs were queried since an instant."""
         return refreshes.look_ups_since(self.connection, naive(since))
 
     def move(self, old: Position, new: Position) -> None:
@@ -181,7 +181,7 @@ class Transaction:
         """Write a line of the poll log, and when this way of reading last succeeded."""
         self.log_part(poll, position)
         if poll.source == "http_requests":
-            # A clock that was ahead and is set right must not make this poll look older than one to come.
+            # A clock that was ahead and is set right must not make this poll older than the next one.
             mark(self.connection, f"poll:{poll.mode}", self.now, keep="last")
             if position is None:
                 mark(self.connection, "viewed", self.now)
@@ -205,7 +205,7 @@ class Transaction:
         )
 
     def incident(self, kind: str, detail: str, count: int = 1) -> None:
-        """Count an incident and write down what happened."""
+        """Count an incident and store its detail."""
         self.connection.execute("INSERT INTO incidents VALUES (?, ?, ?)", [naive(self.now), kind, detail])
         add(self.connection, INCIDENTS.name, [kind], count)
 

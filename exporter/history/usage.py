@@ -1,4 +1,4 @@
-"""What the pages show of use, folded in the transaction that stores the requests: by hour for days, by day for months.
+"""Usage for the pages, aggregated in the transaction that stores the requests: by hour for days, by day for months.
 
 The tables are bounded: a page asks for no more, and the archive itself has everything. Rows have the numbers of sites,
 whose labels may change. Nothing here may stop the archive: its transaction touches the hours of its own requests, and
@@ -111,7 +111,7 @@ def count(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) 
 
 
 def see_people(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
-    """Note who made a request to which site in which hour, once; ``people`` says who stands behind each user."""
+    """Note who made a request to which site in which hour, once; ``people`` maps each user to a person."""
     plausible = f"user_id IS NOT NULL AND {clocks.plausible(HOURS_KEPT)}"
     hours = _hours(connection, relation, plausible)
     if hours is None:
@@ -172,7 +172,7 @@ def sum_up(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def forget(connection: duckdb.DuckDBPyConnection, clocks: Clocks) -> None:
-    """Remove what is older than any page shows, and what a clock that was ahead let in."""
+    """Delete rows older than any page displays, and rows from a clock that was ahead."""
     for table, key, kept in (
         ("requests_by_hour", "hour", HOURS_KEPT),
         ("people_by_hour", "hour", HOURS_KEPT),
@@ -190,7 +190,7 @@ def forget_people(connection: duckdb.DuckDBPyConnection, now: datetime | None) -
 
 
 def prune(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
-    """Remove what was counted of requests that are removed; an hour or a day that is cut would say too little."""
+    """Remove what was counted of requests that are removed; an hour or a day that is cut would be too low."""
     for table, key in (
         ("requests_by_hour", "hour"),
         ("people_by_hour", "hour"),

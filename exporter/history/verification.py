@@ -1,6 +1,6 @@
 """Whether a history file is whole and of one mind: its rows, its ledger, its counters, its positions, its polls.
 
-The file is only looked at, and held for about a second at a time, so that the agent goes on. Each check puts questions
+The file is only read, and held for about a second at a time, so that the agent goes on. Each check puts questions
 that are answered from one state of the file; memory is bounded by DuckDB's limit, however long the history is.
 """
 
@@ -92,7 +92,7 @@ def _verdict(subject: str, check: Check, ask: Ask) -> Verdict:
         return Verdict(ok=False, subject=subject, message=str(damage), damaged=True)
     if found.faults:
         return Verdict(ok=False, subject=subject, message=f"{'; '.join(found.faults)}: {RESTORE}")
-    return Verdict(ok=None if found.note else True, subject=subject, message=found.said)
+    return Verdict(ok=None if found.note else True, subject=subject, message=found.summary)
 
 
 def read_everything(ask: Ask) -> Found:
@@ -109,4 +109,4 @@ def read_everything(ask: Ask) -> Found:
         for first in range(0, last + 1, CHUNK_ROWS):
             some = f"{quoted(table)} WHERE rowid BETWEEN {first} AND {first + CHUNK_ROWS - 1}"
             rows += ask(f"SELECT count(*), {', '.join(hashes)} FROM {some}")[0][0]
-    return Found(said=f"{len(columns)} tables, {rows:,} rows read")
+    return Found(summary=f"{len(columns)} tables, {rows:,} rows read")

@@ -1,4 +1,4 @@
-"""What DuckDB refuses to open: a write-ahead log that cannot be replayed is set aside, a damaged file is left alone.
+"""Damaged write-ahead logs: a log that cannot be replayed is set aside, a damaged file is left alone.
 
 DuckDB replays the log that a crash has left at the next opening. Where that fails the file could never be opened again.
 Without the log it stands at its last checkpoint, rows, counters and position together, and what the source still has is

@@ -128,7 +128,7 @@ class RepositoryPoller:
         if scan:
             seconds = exact_interval(self._schedule.exact_interval, result.exact_seconds())
             if seconds > max(self._scan_due.seconds, self._schedule.exact_interval):
-                log.info("exact reads of requests take long and are made less often", interval_seconds=round(seconds))
+                log.info("exact reads of requests are slow and are made less often", interval_seconds=round(seconds))
             self._scan_due = Due(seconds, now)
 
     def _read(

@@ -1,7 +1,7 @@
-"""Freshness of the past: what each row of ``freshness_audit`` says holds until its asset's next row.
+"""Freshness of the past: each row of ``freshness_audit`` holds until its asset's next row.
 
 Rows are written anew after a day, by the poll that comes then: one that has no successor holds so much longer as a list
-of assets is shown without a new one.
+of assets is published without a new one.
 """
 
 from collections.abc import Collection, Sequence

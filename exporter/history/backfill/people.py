@@ -1,7 +1,7 @@
 """Active users of the past: distinct people over trailing windows, from when each made a request.
 
 A request keeps its person active from the first step at or after it until its window has passed, or until the
-person's next request takes over: one more at the one step, one fewer at the other, however many steps lie between.
+user's next request replaces it: one more at the one step, one fewer at the other, however many steps lie between.
 """
 
 from collections.abc import Collection, Sequence
