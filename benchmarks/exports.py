@@ -23,10 +23,10 @@ import duckdb
 
 from exporter import cli, exports
 from exporter.collectors import discover
+from exporter.history.export_reader import Slices, Source
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.history.slices import Slices, Source
 
 # As many as the agent archives in one transaction when it reads a large past.
 STEP = 100_000

@@ -1,4 +1,4 @@
-"""The agent: configuration into parts, parts into threads, signals into reloads and an orderly end."""
+"""The agent: threads for the pollers, notifier, exports and renderer; SIGHUP reloads, SIGTERM and SIGINT stop it."""
 
 import os
 import queue
@@ -14,11 +14,10 @@ from types import FrameType
 
 import structlog
 
-from exporter import __version__, collectors, logs, parts
+from exporter import __version__, collectors, component_options, logs
 from exporter.alerting.evaluator import EvaluationOptions
 from exporter.config import Configuration, RunOptions
-from exporter.config.sections import Rest as RestSection
-from exporter.errors import ConfigurationError, Fault
+from exporter.errors import ConfigurationError
 from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.state_store import CERTIFICATE, StateStore
@@ -33,7 +32,7 @@ from exporter.status import ExportStatus, Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
-from exporter.working import Standing, put_to_work
+from exporter.wiring import AgentState, build_workers
 
 SOURCES = ("repository", "rest")
 RENDER_SECONDS = 10.0
@@ -46,8 +45,8 @@ def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
-    # The history says who looked at what: what this process makes is for its owner and group,
-    # or for fewer where the mask that it was started with says so.
+    # The history names users and the views they opened: files of this process are for its owner and group,
+    # or for fewer where the umask that it was started with forbids more.
     os.umask(os.umask(0o077) | 0o027)
     _raise_limit_of_files()
     agent = Agent(options, configuration, redactor, tempo)
@@ -94,16 +93,11 @@ def _next(signals: "queue.SimpleQueue[int]") -> int:
 
 
 def log_place(path: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """Log where the history really is, where its path does not say so."""
+    """Log the real place of the history where its path is a link or on a network."""
     if real := linked_to(path):
         log.info("history.path is behind a link", path=str(path), file=str(real))
     if kind := network_file_system(path, mountinfo):
         log.warning("the history is on a network file system", path=str(path), type=kind, advice=UNRELIABLE)
-
-
-def _asked(rest: RestSection | None) -> tuple[str, tuple[str, ...]] | None:
-    """Return which server and which sites are asked."""
-    return (rest.url, rest.sites) if rest else None
 
 
 class Agent:
@@ -128,30 +122,30 @@ class Agent:
             library=metadata.version("duckdb"),
             started_at=time.time(),
         )
-        self._renderer = Renderer(parts.series_limits(configuration), collectors=collectors.declared_by())
+        self._renderer = Renderer(component_options.series_limits(configuration), collectors=collectors.declared_by())
         self._rendering = Exposition()
         self._pages = PageData()
         self._ready = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
-        self._file = HistoryFile(configuration.history.path, parts.limits(configuration))
-        self._access = parts.access(configuration)
+        self._file = HistoryFile(configuration.history.path, component_options.limits(configuration))
+        self._access = component_options.access(configuration)
         if self._access is not None:
             self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
         self._merged_states = merged_states(self._known, sla_lookup(configuration.freshness.sla_rules()))
-        self._standing = Standing(
+        self._state = AgentState(
             self._known, self._file, self._store, self._merged_states, self._changed.set, tempo or EvaluationOptions()
         )
-        self._page_maker = PageDataBuilder(self._standing.answers, self._store.firing, self._standing.assets_and_blocks)
-        self._working = put_to_work(configuration, self._standing)
-        self._promise(configuration)
+        self._page_maker = PageDataBuilder(self._state.answers, self._store.firing, self._state.assets_and_blocks)
+        self._workers = build_workers(configuration, self._state)
+        self._set_slas(configuration)
         self._exports = Exports(self._publish_exports)
         self._exports.replace(jobs(configuration))
         self._watchdog = Watchdog(
-            self._store.status.progress, parts.stuck_after(configuration), on_change=self._changed.set
+            self._store.status.progress, component_options.stuck_after(configuration), on_change=self._changed.set
         )
         self._ended = threading.Event()
         self._threads = (
@@ -168,9 +162,9 @@ class Agent:
         return self._web.port
 
     def start(self) -> None:
-        """Listen first, then poll: a repository that is down must not keep the agent from saying so."""
+        """Listen first, then poll: a repository that is down must not keep the agent from serving its status."""
         self._announce(self._configuration)
-        self._working.history.lock()
+        self._workers.history.lock()
         log_place(self._configuration.history.path)
         self._render()
         self._web.start()
@@ -185,7 +179,7 @@ class Agent:
         """Finish the poll that runs, read exactly once more, end the export that runs, close the file, and end."""
         self._stopping.set()
         self._exports.stop()
-        self._working.stop()
+        self._workers.stop()
         self._changed.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -201,18 +195,18 @@ class Agent:
 
     def collectors(self) -> Mapping[str, bool]:
         """Return every collector by its name, and whether it is enabled."""
-        return {name: name in self._working.collectors for name in self._known}
+        return {name: name in self._workers.collectors for name in self._known}
 
     def ready(self) -> bool:
         """Whether the first poll of every source has ended, and what is served was made after that."""
         return self._ready
 
     def status(self) -> Status:
-        """Return what the status page shows."""
+        """Return the content of the status page."""
         return self._store.summary(time.time(), str(self._options.config_file))
 
     def pages(self) -> PageData:
-        """Return what the other pages show, as it was made last."""
+        """Return the data of the other pages, as it was built last."""
         return self._pages
 
     def reload(self) -> None:
@@ -220,8 +214,9 @@ class Agent:
         with self._reloading:
             try:
                 configuration = self._options.load(self._known)
-                self._refuse_restart(configuration)
-                access, working = parts.access(configuration), put_to_work(configuration, self._standing, self._working)
+                component_options.refuse_restart(self._configuration, configuration)
+                access = component_options.access(configuration)
+                workers = build_workers(configuration, self._state, self._workers)
                 self._access.adopt(access)
             except ConfigurationError as error:
                 self._store.status.set_reload(time.time(), str(error))
@@ -230,17 +225,17 @@ class Agent:
             self._redactor = self._configure_logs(configuration.log.level, configuration.log.format)
             old, self._configuration = self._configuration, configuration
             self._announce(configuration)
-            self._file.limits = parts.limits(configuration)
-            self._renderer.limits = parts.series_limits(configuration)
-            self._watchdog.limits = parts.stuck_after(configuration)
-            before, self._working = self._working, working
-            self._promise(configuration)
+            self._file.limits = component_options.limits(configuration)
+            self._renderer.limits = component_options.series_limits(configuration)
+            self._watchdog.limits = component_options.stuck_after(configuration)
+            before, self._workers = self._workers, workers
+            self._set_slas(configuration)
             self._exports.replace(jobs(configuration))
             before.stop()
-            if _asked(old.rest) != _asked(configuration.rest):
+            if component_options.rest_sites(old) != component_options.rest_sites(configuration):
                 for merged in self._merged_states.values():
                     merged.forget("rest")
-            self._standing.retain(working.collectors)
+            self._state.retain(workers.collectors)
             self._store.status.set_reload(time.time(), None)
             self._changed.set()
             log.info("the configuration was reloaded")
@@ -251,55 +246,40 @@ class Agent:
         for warning in configuration.warnings:
             log.warning("configuration", warning=warning)
 
-    def _refuse_restart(self, new: Configuration) -> None:
-        """Refuse changes of what is opened once."""
-        old = self._configuration
-        pairs = {
-            "history.path": (old.history.path, new.history.path),
-            "web.listen_address": (old.web.listen_address, new.web.listen_address),
-            "web.config_file": (old.web.config_file is None, new.web.config_file is None),
-            "repository": (old.repository is None, new.repository is None),
-            "rest": (old.rest is None, new.rest is None),
-        }
-        refusal = "cannot change while the agent runs; restart it"
-        faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
-        if faults:
-            raise ConfigurationError(faults)
-
     def _publish_exports(self, exports: Sequence[ExportStatus]) -> None:
         self._store.status.set_exports(exports)
         self._changed.set()
 
-    def _promise(self, configuration: Configuration) -> None:
-        """Have the assets that are shown already judged by these promises."""
+    def _set_slas(self, configuration: Configuration) -> None:
+        """Apply the SLAs of a configuration to the assets that are published already."""
         freshness = configuration.freshness
         for merged in self._merged_states.values():
             merged.set_sla(sla_lookup(freshness.sla_rules()), freshness.schedule_grace)
 
     def _poll_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
-        while not self._stopping.is_set() and (poller := self._working.poller):
+        while not self._stopping.is_set() and (poller := self._workers.poller):
             poller.run(randomness)
             # What its last poll showed of a collector that a reload has switched off meanwhile.
-            self._standing.retain(self._working.collectors)
-        if (poller := self._working.poller) and self._store.status.source("repository").up:
+            self._state.retain(self._workers.collectors)
+        if (poller := self._workers.poller) and self._store.status.source("repository").up:
             poller.poll(exact=True)
 
     def _poll_rest_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
-        while not self._stopping.is_set() and (poller := self._working.rest_poller):
+        while not self._stopping.is_set() and (poller := self._workers.rest_poller):
             poller.run(randomness)
-            self._standing.retain(self._working.collectors)
+            self._state.retain(self._workers.collectors)
 
     def _notify_forever(self) -> None:
         while not self._stopping.is_set():
-            working = self._working
-            if working.rule_manager is not None:
-                working.rule_manager.run(working.stopped, self._standing.tempo.interval_seconds)
+            workers = self._workers
+            if workers.rule_manager is not None:
+                workers.rule_manager.run(workers.stopped, self._state.tempo.interval_seconds)
             else:
-                self._standing.show_notifications((), time.time())
+                self._state.set_notification_metrics((), time.time())
                 self._store.set_firing(None)
-                working.stopped.wait()
+                workers.stopped.wait()
 
     def _render_forever(self) -> None:
         while not self._stopping.is_set():
@@ -308,12 +288,12 @@ class Agent:
             try:
                 self._render()
             except Exception:
-                log.exception("a rendering failed; what was rendered before is still served")
+                log.exception("rendering failed: unexpected error (bug); the last rendering is still served")
 
     def _render(self) -> None:
-        now, told = time.time(), self._store.status.first_polls_done()
+        now, ready = time.time(), self._store.status.first_polls_done()
         blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
-        self._ready = told
-        self._pages = self._page_maker.build(now, enabled_pages(self._working.collectors), blocks)
+        self._ready = ready
+        self._pages = self._page_maker.build(now, enabled_pages(self._workers.collectors), blocks)
         release_memory()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from exporter import collectors, upkeep
+from exporter import collectors, maintenance
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
 from exporter.config import RunOptions
@@ -60,7 +60,7 @@ def families() -> list[Family]:
 
 def backfill(options: RunOptions, order: Order) -> str:
     """Write what was ordered, and return what that was, in a line. Raises ConfigurationError where it is nothing."""
-    file, parts = upkeep.history_to_read(options), parts_of(order.families)
+    file, parts = maintenance.history_to_read(options), parts_of(order.families)
     found = extent(file, parts)
     steps = _steps(order, found)
     written = 0

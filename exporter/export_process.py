@@ -25,8 +25,8 @@ from exporter.child_process import received, spawn
 from exporter.config.exports import Publish
 from exporter.errors import ExporterError
 from exporter.history.file import Limits
+from exporter.maintenance import Exported, ExportRequest, export_from, opened
 from exporter.texts import one_line, safe_uris, span
-from exporter.upkeep import Exported, ExportRequest, export_from, opened
 
 DONE, REFUSED = 0, 1
 _MODULE = "exporter.export_process"
@@ -107,7 +107,7 @@ def _ended(code: int) -> str:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the process: in order, so that no lock is left behind, or, where that takes too long, at once."""
+    """End the process: in order, so that no lock is left behind, or, where that lasts too long, at once."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -134,8 +134,8 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
         return REFUSED
     except Exception as error:  # noqa: BLE001 - the agent that waits reports it
         place = traceback.extract_tb(error.__traceback__)[-1]
-        said = safe_uris(f"{type(error).__name__} in {place.name}, line {place.lineno}: {one_line(error)}")
-        answer(ok=False, message=f"unexpected error (bug): {said}")
+        reason = safe_uris(f"{type(error).__name__} in {place.name}, line {place.lineno}: {one_line(error)}")
+        answer(ok=False, message=f"unexpected error (bug): {reason}")
         return REFUSED
     return DONE
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from exporter import parts
+from exporter import component_options
 from exporter.config import Configuration
 from exporter.config.exports import Export
 from exporter.export_process import Order, Result, Stopped, run
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def name(self) -> tuple[str, str | None, str]:
-        """What tells it from every other."""
+        """The identity of the job."""
         return self.order.format, self.order.table, self.order.target
 
     @property
@@ -57,7 +57,7 @@ class Job:
 
 def jobs(configuration: Configuration) -> tuple[Job, ...]:
     """Return the exports that a configuration asks for: one for each output."""
-    limits = parts.limits(configuration)
+    limits = component_options.limits(configuration)
     return tuple(
         Job(
             Order(

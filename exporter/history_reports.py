@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from exporter import upkeep
+from exporter import maintenance
 from exporter.config import RunOptions
 from exporter.errors import QueryFailed
 from exporter.history import query_process
@@ -34,7 +34,7 @@ def query(options: RunOptions, sql: str, format_: str | None, output: Path | Non
     Raises HistoryError, OutputUnwritable.
     """
     text = sys.stdin.buffer.read(LONGEST_SQL + 1).decode(errors="surrogateescape") if sql == "-" else sql
-    answer = query_process.run(upkeep.history_to_read(options), text, bounds)
+    answer = query_process.run(maintenance.history_to_read(options), text, bounds)
     on_terminal = output is None and sys.stdout.isatty()
     lines = _LINES[format_ or ("table" if on_terminal else "csv")](answer)
     if output is not None:
@@ -100,7 +100,7 @@ _LINES: Mapping[str, Callable[[Answer], Iterator[str]]] = {"table": _table, "csv
 
 def info(options: RunOptions, format_: str) -> int:
     """Print what the history holds. Raises HistoryError, OutputUnwritable."""
-    found = read_info(upkeep.history_to_read(options))
+    found = read_info(maintenance.history_to_read(options))
     to_stdout(in_parts(_info_json(found) if format_ == "json" else _info_text(found)))
     return 0
 

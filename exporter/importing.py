@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from exporter import collectors, imports, parts
+from exporter import collectors, component_options, imports
 from exporter.collector import Fold
 from exporter.config import Configuration, RunOptions
+from exporter.history.aggregation import Lookups
 from exporter.history.cleaner import Cleaner
-from exporter.history.counting import Lookups
+from exporter.history.dimensions import site_label
 from exporter.history.file import HistoryFile
 from exporter.history.history import believed
 from exporter.history.importing import Folding, Imported, Importer
-from exporter.history.names import site_label
-from exporter.history.schema import REQUESTS
-from exporter.history.shortening import newest_request
+from exporter.history.pruning import newest_request
+from exporter.history.tables import REQUESTS
 from exporter.history.verification import Verdict
 from exporter.imports.rejects import Rejects
-from exporter.upkeep import archived_events, check_owner, configured
+from exporter.maintenance import archived_events, check_owner, configured
 
 _WHOLE = 1000
 _SECTIONS = ("history", "privacy", "collectors")
@@ -42,7 +42,7 @@ class ImportOptions:
 def import_files(
     options: RunOptions, paths: Sequence[Path], chosen: ImportOptions, progress: Callable[[int, int], None]
 ) -> Iterator[Verdict]:
-    """Import files one after the other; what was imported stays, whatever becomes of the next.
+    """Import files one after the other; what was imported stays, even if the next fails.
 
     ``progress`` is called with how much is done of how much, in thousandths of a file.
     """
@@ -77,7 +77,7 @@ def _importer(options: RunOptions, chosen: ImportOptions) -> Importer:
         check_owner(file.path)
     now = datetime.now(UTC)
     before = _retained_since(file, configuration.history.retention, now)
-    privacy = parts.privacy(configuration)
+    privacy = component_options.privacy(configuration)
     (events,) = (item for item in archived_events() if item.table == REQUESTS)
     return Importer(
         file,

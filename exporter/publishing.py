@@ -1,10 +1,10 @@
-"""Publishing what was exported, as the configuration says: a file of Hyper becomes a data source of Tableau."""
+"""Publishing what was exported, by the configuration: a file of Hyper becomes a data source of Tableau."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter import collectors, parts
+from exporter import collectors, component_options
 from exporter.config import RunOptions
 from exporter.config.exports import Publish
 from exporter.errors import ConfigurationError, Fault, OutputUnwritable, SourceError
@@ -25,7 +25,7 @@ class Publication:
 
 
 def configured(options: RunOptions, table: str, targets: Sequence[str]) -> Publication:
-    """Return what the entry of the table in ``exports`` says, for the first target. Raises ConfigurationError.
+    """Return the entry of the table in ``exports`` for the first target. Raises ConfigurationError.
 
     Where several entries publish the table, it is the one that has a target among its own.
     """
@@ -48,7 +48,9 @@ def configured(options: RunOptions, table: str, targets: Sequence[str]) -> Publi
 
 def destination_of(publish: Publish, url: str, ca_file: Path | None, timeout: float) -> rest.Destination:
     """Return where an entry publishes, on the server of ``rest``."""
-    return rest.Destination(parts.publishing_options(url, ca_file, timeout, publish), publish.project, publish.name)
+    return rest.Destination(
+        component_options.publishing_options(url, ca_file, timeout, publish), publish.project, publish.name
+    )
 
 
 def publish(publication: Publication, moved: Callable[[], None] = lambda: None) -> Verdict:

@@ -22,7 +22,7 @@ LONGEST = (
     "poller/test_supplements.py",
     "test_container.py",
     "archive/test_kills.py",
-    "test_upkeep.py",
+    "test_maintenance.py",
     "poller/test_rest_poller.py",
     "end_to_end/test_signals.py",
     "end_to_end/test_canaries.py",

@@ -1,10 +1,10 @@
 """The program with a watchdog that waits for three statement timeouts however short they are, and looks often."""
 
-from exporter import parts
+from exporter import component_options
 from exporter.cli import main
 from exporter.poller import watchdog
 
 if __name__ == "__main__":
-    parts.STUCK_LEAST_SECONDS = 0.0
+    component_options.STUCK_LEAST_SECONDS = 0.0
     watchdog.CHECK_SECONDS = 0.5
     main(prog_name="tableau-exporter")

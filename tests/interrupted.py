@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from exporter.cli import main
-from exporter.history import slices, staging
+from exporter.history import export_reader, staging
 from exporter.history.file import HistoryFile
 
 
 def run(last: int) -> None:
     """Count openings of the history, and what is synced and put in place, and interrupt before the last of them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
-    slices.SLICE_ROWS = staging.SLICE_ROWS = 10
+    export_reader.SLICE_ROWS = staging.SLICE_ROWS = 10
     steps = iter(range(last))
 
     def interrupting(function: Callable[..., Any]) -> Callable[..., Any]:

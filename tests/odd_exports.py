@@ -10,7 +10,7 @@ from pathlib import Path
 from exporter import export_process
 from exporter.history.file import HistoryFile
 from exporter.history.verification import Verdict
-from exporter.upkeep import Exported, ExportRequest
+from exporter.maintenance import Exported, ExportRequest
 
 
 def export_from(_file: HistoryFile, request: ExportRequest) -> Iterator[Verdict]:

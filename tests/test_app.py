@@ -72,7 +72,7 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     agent._render()
     assert not agent.ready()
-    poller = agent._working.poller
+    poller = agent._workers.poller
     assert poller is not None
     poller.lock()
     assert not poller.poll()
@@ -84,7 +84,7 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
 def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rendering in the midst of the first poll makes nobody ready; pages that fail keep nobody from it."""
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
-    poller = agent._working.poller
+    poller = agent._workers.poller
     assert poller is not None
     poller.lock()
     store, between = poller._store, list[bool]()
@@ -120,9 +120,9 @@ def test_requests_to_tableau_are_progress(tmp_path: Path, monkeypatch: pytest.Mo
     (name, value), *_ = TOKENS.items()
     with TableauServer(Estate.of(Company.build(1, datetime(2025, 11, 19, 10, 30), SMALL))) as server:  # noqa: DTZ001
         agent = made(tmp_path, REST__URL=server.url, REST__TOKEN_NAME=name, REST__TOKEN_VALUE=value)
-        rest, poller = agent._store.status.progress["rest"], agent._working.rest_poller
+        rest, poller = agent._store.status.progress["rest"], agent._workers.rest_poller
         assert poller is not None
-        agent._working.history.lock()
+        agent._workers.history.lock()
         assert poller.poll()
         assert len(marked) >= sum(server.requests.values()) > 0
     assert set(marked) == {rest}

@@ -13,8 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter import __version__, cli, terminal, texts
-from exporter.cli import Program, main
+from exporter import __version__, cli, texts
+from exporter.cli import Program, common, main
 from exporter.errors import ConfigurationError, DemoError, ExporterError, Fault
 
 ROOT = Path(__file__).parents[1]
@@ -338,7 +338,7 @@ def test_a_command_ends_with_the_code_it_returns() -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """A finding as the doctor has them."""
+    """A finding of a check."""
 
     ok: bool | None
     subject: str
@@ -352,8 +352,8 @@ BAD = Found(ok=False, subject="history", message="cannot\nbe [red]written")
 
 def test_findings_are_lines_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
     """One line a finding; a note is no fault."""
-    assert terminal.show_findings([FINE, NOTE]) == 0
-    assert terminal.show_findings([BAD, FINE]) == 1
+    assert common.print_findings([FINE, NOTE]) == 0
+    assert common.print_findings([BAD, FINE]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "ok     repository: answers",
         "note   rest: is not configured",
@@ -369,7 +369,7 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
         monkeypatch.setattr(sys, "stderr", stderr)
         monkeypatch.setenv("TERM", "xterm")
-        with terminal.progress_bar("exporting usage") as progress:
+        with common.progress_bar("exporting usage") as progress:
             progress(50, 200)
         assert ("exporting usage" in stderr.getvalue(), "200/200" in stderr.getvalue()) == (is_terminal, False)
         assert ("50/200" in stderr.getvalue()) is is_terminal
@@ -377,7 +377,7 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) 
 
 def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """The table shows what the lines do, and takes no text for markup."""
-    assert list(terminal.as_table([FINE, BAD])) == [FINE, BAD]
+    assert list(common.as_table([FINE, BAD])) == [FINE, BAD]
     shown = capsys.readouterr().out
     assert "cannot be [red]written" in shown
 

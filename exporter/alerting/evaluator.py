@@ -23,7 +23,7 @@ from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates, always, never
 from exporter.alerting.store import AlertStore
 from exporter.exposition.state_store import AnyBlock
-from exporter.history.alerting import OWNER_EMAIL, Alert
+from exporter.history.alert_store import OWNER_EMAIL, Alert
 from exporter.history.history import History
 from exporter.log_once import LogOnce
 from exporter.metrics import Block, Labels, single

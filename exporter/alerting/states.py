@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from exporter.alerting.notification import Pairs, bounded_labels
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import RuleResult
-from exporter.history.alerting import Alert
+from exporter.history.alert_store import Alert
 
 RESEND_SECONDS = 60.0
 # How much earlier, or later, than the agent Prometheus may see the end of a condition.

@@ -16,8 +16,8 @@ from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.states import AlertStates
 from exporter.errors import HistoryError
-from exporter.history import alerting as alert_tables
-from exporter.history.alerting import Alert
+from exporter.history import alert_store as alert_tables
+from exporter.history.alert_store import Alert
 from exporter.history.history import History
 from exporter.history.totals import Totals, instant
 from exporter.metrics import Family
@@ -60,8 +60,8 @@ class AlertStore:
             return
         self._tried_at = now
         try:
-            with history.writing(instant(now), wait_seconds=TURN_SECONDS) as writer:
-                alerts, past = alert_tables.read(writer.connection), alert_tables.read_past(writer.connection)
+            with history.transaction(instant(now), wait_seconds=TURN_SECONDS) as transaction:
+                alerts, past = alert_tables.read(transaction.connection), alert_tables.read_past(transaction.connection)
         except HistoryError as failure:
             self._failed_to_write(history, failure)
             return
@@ -113,8 +113,8 @@ class AlertStore:
             return
         changed = set(self.states.changed)
         try:
-            with history.writing(instant(now), wait_seconds=TURN_SECONDS) as writer:
-                connection = writer.connection
+            with history.transaction(instant(now), wait_seconds=TURN_SECONDS) as transaction:
+                connection = transaction.connection
                 alert_tables.replace(connection, changed, self.states.of(changed))
                 if self.past.changed:
                     alert_tables.keep_past(connection, self.past.rows())

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from exporter.config import Configuration
 from exporter.errors import OutputUnwritable
 from exporter.exports import Export, Options
-from exporter.history.slices import Slice
+from exporter.history.export_reader import Slice
 from exporter.texts import safe_uri
 
 _TABLE = "freshness_audit"

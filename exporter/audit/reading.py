@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter import collectors, parts
+from exporter import collectors, component_options
 from exporter.collector import State, columns_of
 from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.merging import merge
@@ -18,8 +18,8 @@ from exporter.errors import HistoryError, SourceError
 from exporter.freshness import sla_lookup
 from exporter.history import refreshes
 from exporter.history.file import HistoryFile
-from exporter.history.people import Pseudonyms
 from exporter.history.privacy import apply_privacy
+from exporter.history.pseudonyms import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
 from exporter.repository.client import Repository
 from exporter.rest.client import RestClient, SiteResult
@@ -64,7 +64,7 @@ def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteRes
     settings = configuration.rest
     if settings is None:
         return
-    with contextlib.closing(RestClient(parts.rest_login(settings))) as rest:
+    with contextlib.closing(RestClient(component_options.rest_login(settings))) as rest:
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
@@ -92,7 +92,9 @@ def read(
         past = _past(configuration, audit)
         progress("reading over REST")
         tables += _of_sites(sites(configuration, past.jobs), past, audit, progress)
-    rows = apply_privacy(merge(tables), columns_of(Asset), parts.privacy(configuration), _pseudonyms(configuration))
+    rows = apply_privacy(
+        merge(tables), columns_of(Asset), component_options.privacy(configuration), _pseudonyms(configuration)
+    )
     if chosen:
         rows = _chosen(rows, chosen, audit)
     if not rows.num_rows and not audit.failures:
@@ -138,7 +140,7 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
 
 def _of_repository(configuration: Configuration) -> pa.Table:
     state = _state()
-    with Repository(parts.login(configuration)).session() as session:
+    with Repository(component_options.login(configuration)).session() as session:
         session.load_catalog([relation.name for relation in state.reads])
         return session.read(state.row, state.reads, state.sql)
 
@@ -150,7 +152,7 @@ def _state() -> State:
 def _past(configuration: Configuration, audit: Audit) -> Past:
     """Return what the history knows, where there is one; without it, older refreshes are not known."""
     path = configuration.history.path
-    file = HistoryFile(path, parts.limits(configuration), read_only=True, repairs=False)
+    file = HistoryFile(path, component_options.limits(configuration), read_only=True, repairs=False)
     try:
         if not path.is_file():
             return Past()
@@ -183,4 +185,4 @@ def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress:
 
 def _pseudonyms(configuration: Configuration) -> Pseudonyms | None:
     """Return what the rules of content owners are matched with; a key that nobody has made yet is not made here."""
-    return parts.pseudonyms(configuration) if configuration.pseudonym_key_file.exists() else None
+    return component_options.pseudonyms(configuration) if configuration.pseudonym_key_file.exists() else None

@@ -16,7 +16,7 @@ from exporter.errors import ExporterError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from exporter.history.slices import Slice
+    from exporter.history.export_reader import Slice
 
 FORMATS: Mapping[str, str] = {
     "csv": "csv_files",

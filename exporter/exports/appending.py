@@ -121,7 +121,7 @@ def appending(
 
 
 class Renewal:
-    """The next version of a file, which another program writes at ``path``, beside the one whose place it will take."""
+    """The next version of a file, which another program writes at ``path``, beside the one that it will replace."""
 
     def __init__(self, target: "_Target", committed: Committed, *, is_new: bool) -> None:
         self._target = target
@@ -129,7 +129,7 @@ class Renewal:
         self._is_complete = False
         self.path = target.unborn
         self.work = target.work
-        """A folder for what is needed meanwhile; it is made by whoever needs it, and removed also after a crash."""
+        """A folder for temporary files; it is made on first use, and removed also after a crash."""
         self.is_new = is_new
         """Whether there is no version before it that is to be continued."""
 
@@ -209,7 +209,7 @@ def _continued(path: Path, history: str, *, whole: bool, rewrite: bool) -> Itera
 
 
 class _Target:
-    """A file, and what stands beside it: the sidecar, the lock, and the file that will take its place."""
+    """A file and its companions: the sidecar, the lock, and the file that will replace it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -284,7 +284,7 @@ class _Target:
         _sync(self._sidecar.parent)
 
     def put_in_place(self, committed: Committed) -> None:
-        """Let the new file take the place of the old where it differs; the next run finishes what a crash broke off."""
+        """Replace the old file by the new one where it differs; the next run finishes what a crash broke off."""
         with refusals(self.path):
             if os.path.lexists(self.path) and not self.path.is_file():
                 raise OutputUnwritable(f"{self.path}: is no file; name another --output")

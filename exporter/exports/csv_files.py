@@ -1,7 +1,7 @@
 """CSV as RFC 4180 quotes it: one file of a table that is appended to, or replaced; in a store one object a slice.
 
 NULL is nothing between two delimiters, an empty text is ``""``. Instants are ISO 8601 in UTC. Cells are as they are:
-what a spreadsheet may take for a formula is not changed, for programs read this.
+a text that a spreadsheet may read as a formula is not changed, for programs read this.
 """
 
 from collections.abc import Sequence

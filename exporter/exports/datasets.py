@@ -18,7 +18,7 @@ from exporter.exports import ONE_OFF, Options, Rows
 from exporter.exports.stores import Lock, Store
 
 STATES = "_tableau_exporter"
-"""A folder that Spark and DuckDB take for no part of the data: its name begins with an underscore."""
+"""A folder that Spark and DuckDB ignore: its name begins with an underscore."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, as in the history
 _REWRITE = "name another --output, or --rewrite begins it anew"
@@ -44,7 +44,7 @@ class State:
 
 @dataclass(frozen=True)
 class Form:
-    """How the files of a format are named and made; ``split`` tells which rows go into which folder."""
+    """How the files of a format are named and made; ``split`` assigns rows to folders."""
 
     suffix: str
     encode: Encode

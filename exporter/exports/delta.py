@@ -1,4 +1,4 @@
-"""Delta Lake: rows are appended to a table of Spark's types, each once, whoever exports how often.
+"""Delta Lake: rows are appended to a table of Spark's types, each once, however often an export runs.
 
 The table remembers how far each history was exported, in the transaction that appends the rows: an application
 transaction whose version is the newest position in microseconds. Columns that the table lacks are added to it. A table
@@ -19,7 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, Rows
 from exporter.exports.stores import deltalake_options
-from exporter.history.slices import Slice
+from exporter.history.export_reader import Slice
 from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris, visible
 
 # Each time another has appended the same rows, or made the table, in the meantime.
@@ -28,7 +28,7 @@ BATCH_ROWS = 20_000
 # A group of rows is in memory until it is written.
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=100_000)
 
-# The library colours what it says, whoever reads it, and has more to say than a line takes: rows, lists of schemes.
+# The library always colours its messages, and they are longer than a line: rows, lists of schemes.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SENTENCE = re.compile(r"\.\s|\.?$")
 _LONGEST = 400
@@ -196,26 +196,26 @@ def _interruptibly(outgoing: _Outgoing, write: Callable[[], None]) -> None:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell what the library says from what it stumbles over: a value that does not fit has no class of its own."""
+    """Classify an error by its message: a value that does not fit has no class of its own."""
     return isinstance(error, DeltaError | OSError | ValueError) or type(error) is Exception
 
 
 def _refused(target: str, error: Exception, missing: Sequence[str] = ()) -> OutputUnwritable:
-    said = safe_uris(one_line(_COLOUR.sub("", str(error))))
-    sentence = _WITHHELD if _quotes(said, target) else _SENTENCE.split(said, maxsplit=1)[0][:_LONGEST]
+    text = safe_uris(one_line(_COLOUR.sub("", str(error))))
+    sentence = _WITHHELD if _quotes(text, target) else _SENTENCE.split(text, maxsplit=1)[0][:_LONGEST]
     advice = "check --output and the rights to write there"
-    if _UNFIT in said:
+    if _UNFIT in text:
         advice = _forbidden(missing) if missing else "check the constraints of the table: our rows break one"
-    elif _UNCAST in said:
+    elif _UNCAST in text:
         advice = "check the types of the table's columns, or name another --output"
     return OutputUnwritable(f"{safe_uri(target)}: {sentence}; {advice}")
 
 
-def _quotes(said: str, target: str) -> bool:
+def _quotes(text: str, target: str) -> bool:
     """Tell whether a text quotes what ``safe_uri`` hides of a target, as a whole or in part."""
     hidden = set(_DELIMITER.split(target)) - set(_DELIMITER.split(safe_uri(target)))
     forms = {form for piece in hidden for form in (piece, unquote(piece), quote(piece, safe=""))}
-    return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said) for form in forms if form)
+    return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) for form in forms if form)
 
 
 def _forbidden(columns: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Hyper: a file that Tableau opens, with one table, ``"Extract"."Extract"``, for that is what every Tableau publishes.
 
 A version of the file is made by hyperd, the database server of the library, in a copy beside the one that is there, and
-takes its place when its rows were counted: on a full disk hyperd reports success, and its file is empty. So a reader
+replaces it when its rows were counted: on a full disk hyperd reports success, and its file is empty. So a reader
 holds a whole file, and what breaks off leaves the old one. hyperd is a process of its own for as long as it writes, and
 ends with this one. It reads the rows as Parquet, a slice at a time.
 """
@@ -156,11 +156,11 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except HyperException as error:
-        raise OutputUnwritable(f"{path}: hyperd: {_said(error)}; check the disk and --output") from None
+        raise OutputUnwritable(f"{path}: hyperd: {_message(error)}; check the disk and --output") from None
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """Return the first line of an error and of each of its causes."""
-    said = getattr(error, "main_message", None) or str(error)
-    first = one_line(str(said).partition("\n")[0])[:300]
-    return f"{first} {_said(error.__cause__)}" if isinstance(error.__cause__, HyperException) else first
+    text = getattr(error, "main_message", None) or str(error)
+    first = one_line(str(text).partition("\n")[0])[:300]
+    return f"{first} {_message(error.__cause__)}" if isinstance(error.__cause__, HyperException) else first

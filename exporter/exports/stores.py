@@ -48,7 +48,7 @@ class Store:
         """Write a file, in the place of one that is there. Raises OutputUnwritable."""
         with self._faults():
             if self._is_local:
-                _write_whole(Path(self._path(name)), content)
+                _write_atomically(Path(self._path(name)), content)
                 return
             # One call: what breaks off in between is never published.
             with self._files.open_output_stream(self._path(name)) as stream:
@@ -97,9 +97,9 @@ class Store:
             raise self._refused(error, None) from None
 
     def _refused(self, error: Exception, reason: str | None) -> OutputUnwritable:
-        said = reason or _said(error)
+        text = reason or _message(error)
         where = "" if self._is_local else "the environment variables of the store, "
-        return OutputUnwritable(f"{self.shown}: {said}; check --output, {where}and the rights to write there")
+        return OutputUnwritable(f"{self.shown}: {text}; check --output, {where}and the rights to write there")
 
 
 class Lock:
@@ -197,7 +197,7 @@ def open_store(target: str, environ: Mapping[str, str] = os.environ) -> Store:
     try:
         files, base = _file_system(target, shown, environ)
     except (OSError, ValueError) as error:
-        raise OutputUnwritable(f"{shown}: {_said(error)}; check the environment variables of the store") from None
+        raise OutputUnwritable(f"{shown}: {_message(error)}; check the environment variables of the store") from None
     return Store(files, base, shown, is_local=False)
 
 
@@ -268,13 +268,13 @@ def _azure(host: str | None, shown: str, environ: Mapping[str, str]) -> fs.FileS
     return fs.AzureFileSystem(account, **options)
 
 
-def _said(error: Exception) -> str:
-    """Return what a library says, without the number of a request and the credentials of a URI."""
+def _message(error: Exception) -> str:
+    """Return the message of a library, without the number of a request and the credentials of a URI."""
     text = getattr(error, "strerror", None) or _REQUEST_ID.sub("", one_line(error))
     return safe_uris(text)[:_LONGEST]
 
 
-def _write_whole(path: Path, content: bytes | memoryview) -> None:
+def _write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a name that no reader lists, and rename it."""
     new = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)

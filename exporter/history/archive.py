@@ -11,14 +11,15 @@ from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import Events, Fold
-from exporter.history import counting, usage
-from exporter.history.counting import Lookups
-from exporter.history.recognition import mark_fresh
-from exporter.history.registering import registered
-from exporter.history.schema import ARCHIVED_AT, REQUEST_COLUMNS, quoted
-from exporter.history.superseding import supersede
+from exporter.history import aggregation, usage
+from exporter.history.aggregation import Lookups
+from exporter.history.arrow import registered
+from exporter.history.dedup import mark_new
+from exporter.history.identity import identities, pair
+from exporter.history.tables import ARCHIVED_AT, IMPORTED, NOT_COUNTED, REQUEST_COLUMNS, quoted
 
 # A request that is still open after a day will not complete: it is final without completion, for good.
 OPEN_FOR = timedelta(days=1)
@@ -71,14 +72,14 @@ def append(
     """Archive rows that are final as they come (jobs, logins)."""
     total, stored = Appended(), []
     for rows in filter(len, ranges):
-        marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
+        marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
         with registered(connection, arriving=marked):
             new = _store(connection, events.table, _FRESH, archived_at)
         total += Appended(rows.num_rows, new, seen=new, reused_ids=reused)
-        stored.append(counting.narrowed(marked, events, folds))
+        stored.append(aggregation.narrowed(marked, events, folds))
     if total.new:
-        with counting.counted(connection, stored, lookups) as fresh:
-            counting.count(connection, events.table, events.key[1], fresh, folds)
+        with aggregation.counted(connection, stored, lookups) as fresh:
+            aggregation.count(connection, events.table, events.key[1], fresh, folds)
     return total
 
 
@@ -98,26 +99,26 @@ def append_requests(
     final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
-        marked, reused = mark_fresh(connection, events, rows, lookups.pruned_before)
-        marked = supersede(connection, events, marked)
+        marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
+        marked = _supersede(connection, events, marked)
         columns = ", ".join(_stored(name, hidden) for name in rows.column_names)
         with registered(connection, arriving=marked):
             opened, completed = _keep_open(connection, marked, final, columns, at.now)
             select = f"SELECT {columns} FROM arriving WHERE fresh AND {final}"
             new = _store(connection, events.table, select, at.archived_at)
         total += Appended(rows.num_rows, new, opened, new - completed + opened, reused)
-        stored.append(counting.narrowed(marked, events, folds))
+        stored.append(aggregation.narrowed(marked, events, folds))
     if not total.read:
         return total
-    with counting.counted(connection, stored, lookups) as fresh:
+    with aggregation.counted(connection, stored, lookups) as fresh:
         if count_people:
-            counting.see_people(connection, fresh, believed)
-            if counting.USER not in hidden:
+            aggregation.see_people(connection, fresh, believed)
+            if aggregation.USER not in hidden:
                 usage.see_people(connection, fresh, lookups.clocks(at.now))
         if total.new:
-            counting.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
+            aggregation.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
             usage.count(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(at.now))
-        oldest, newest = counting.span(connection, fresh, believed)
+        oldest, newest = aggregation.span(connection, fresh, believed)
     return replace(total, oldest=oldest, newest=newest)
 
 
@@ -135,7 +136,7 @@ def promote(
 ) -> int:
     """Make open requests final that the source no longer has (``gone``: id, created_at), or that are a day old."""
     limit = f"TIMESTAMP '{lookups.earlier_clock(at.now) - OPEN_FOR}'"
-    # Our own clock may have been behind when a request was first seen: it decides only where the source says nothing.
+    # Our own clock may have been behind when a request was first seen: it decides only where the source has no clock.
     unknown = f"(created_at IS NULL OR created_at > TIMESTAMP '{at.now}')"
     same = _SAME_KEY.format(a="waiting", b="gone")
     with registered(connection, gone=gone, site_labels=lookups.site_labels()):
@@ -146,8 +147,8 @@ def promote(
         )
         new = _store(connection, table, "SELECT * EXCLUDE (first_seen_at) FROM promoted", at.archived_at)
         if new:
-            typed = f"(SELECT {counting.typed(REQUEST_COLUMNS)} FROM promoted)"
-            counting.count(connection, table, "created_at", typed, folds)
+            typed = f"(SELECT {aggregation.typed(REQUEST_COLUMNS)} FROM promoted)"
+            aggregation.count(connection, table, "created_at", typed, folds)
             usage.count(connection, typed, lookups.clocks(at.now))
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
@@ -203,3 +204,38 @@ def _forget(connection: duckdb.DuckDBPyConnection, keys: str) -> int:
 def keys_table(ids: Sequence[int], created: Sequence[datetime | None]) -> pa.Table:
     """Return keys of requests as a table of id and created_at."""
     return pa.table({"id": pa.array(ids, pa.int64()), "created_at": pa.array(created, pa.timestamp("us"))})
+
+
+def _supersede(connection: duckdb.DuckDBPyConnection, events: Events, marked: pa.Table) -> pa.Table:
+    """Remove what was imported of the requests that arrive and are marked as fresh: they are archived and counted.
+
+    Requests that were counted when they were imported stay, and the arriving row is marked as known.
+    A file may be imported before the agent has read the repository's rows of its time.
+    """
+    if not connection.execute("SELECT EXISTS (FROM imports)").fetchall()[0][0]:
+        return marked
+    with registered(connection, arriving=marked):
+        bounds = "SELECT min(created_at)::VARCHAR, max(created_at)::VARCHAR FROM arriving WHERE fresh"
+        ((first, last),) = connection.execute(bounds).fetchall()
+        if first is None:
+            return marked
+        imported = f"id IS NULL AND created_at BETWEEN TIMESTAMP '{first}' AND TIMESTAMP '{last}' AND {IMPORTED}"
+        archived = identities(connection, events.table, "rows.rowid", imported)
+        found = pair(identities(connection, "arriving", "row_number", "fresh"), archived) if archived else {}
+    return _supersede_pairs(connection, events, marked, found) if found else marked
+
+
+def _supersede_pairs(
+    connection: duckdb.DuckDBPyConnection, events: Events, marked: pa.Table, found: dict[int, int]
+) -> pa.Table:
+    with registered(connection, pairs=pa.table({"place": list(found), "imported": list(found.values())})):
+        counted = connection.execute(
+            f"SELECT place FROM pairs JOIN {events.table} AS rows ON rows.rowid = imported WHERE NOT {NOT_COUNTED}"
+        ).fetchall()
+        uncounted = f"{events.table} AS rows WHERE rows.rowid IN (SELECT imported FROM pairs) AND {NOT_COUNTED}"
+        for source in (events.table, aggregation.UNCOUNTED):
+            aggregation.add_pruned(connection, source, events.key[1], f"(SELECT rows.* FROM {uncounted})")
+        connection.execute(f"DELETE FROM {uncounted}")
+    known = pc.is_in(marked.column("row_number"), pa.array([place for (place,) in counted], pa.int64()))
+    fresh = pc.and_(marked.column("fresh"), pc.invert(known))
+    return marked.set_column(marked.column_names.index("fresh"), "fresh", fresh)

@@ -19,9 +19,9 @@ import duckdb
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged, HistoryUnwritable
 from exporter.history.file import HistoryFile
-from exporter.history.holding import alone, identity, patiently, write_through
+from exporter.history.locking import exclusive, fsync, identity, retry, write_atomically
 from exporter.history.opening import LOGS
-from exporter.history.schema import table_columns
+from exporter.history.tables import table_columns
 from exporter.history.verification import Verdict, verify
 
 PART = ".part"
@@ -48,7 +48,7 @@ class Backups:
             if not self.folder.is_dir():
                 message = f"{self.folder}: No such file or directory; make the folder, for the backups alone"
                 raise HistoryUnwritable(message)
-            with alone(self.folder / LOCK, "another backup is being made here"):
+            with exclusive(self.folder / LOCK, "another backup is being made here"):
                 self._remove_parts()
                 try:
                     yield from self._make(events, self._name(now))
@@ -76,11 +76,11 @@ class Backups:
             kind = _worse(kind, verdict)
             yield verdict
         made = name.with_name(name.name + kind)
-        write_through(part)
+        fsync(part)
         for suffix in ("", *LOGS):
             with contextlib.suppress(FileNotFoundError):
                 part.with_name(part.name + suffix).rename(made.with_name(made.name + suffix))
-        write_through(self.folder)
+        fsync(self.folder)
         yield from self._rotate(kind)
         message = f"{made}: {made.stat().st_size / 1e6:.1f} MB, the file was held for {held_seconds:.2f} s"
         yield Verdict(ok=kind != DAMAGED, subject="backup", message=message + _MEANING[kind])
@@ -149,7 +149,7 @@ _MEANING = {
 
 
 def whose(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """Return what tells a history from every other; None where an older version wrote it, or it is none."""
+    """Return the identity of a history; None where an older version wrote it, or it is none."""
     if not table_columns(connection, "marks"):
         return None
     begun = connection.execute("SELECT strftime(marked_at, '%Y%m%dT%H%M%S.%fZ') FROM marks WHERE name = 'begun'")
@@ -165,8 +165,8 @@ def _worse(kind: str, verdict: Verdict) -> str:
 def copy(file: HistoryFile, target: Path) -> float:
     """Copy a file and its log, byte for byte, while no writer has it open; return for how many seconds it was held.
 
-    The lock is the one that DuckDB takes itself, for reading: a writer waits for it as for any reader, and it is gone
-    as soon as this process closes the file, by whatever descriptor.
+    The lock is DuckDB's own lock for reading: a writer waits for it as for any reader, and it is gone
+    as soon as this process closes the file, by any descriptor.
     """
     descriptor = _locked(file)
     try:
@@ -189,7 +189,7 @@ def _files(path: Path) -> dict[Path, str]:
 
 def _locked(file: HistoryFile) -> int:
     """Open the file with a lock that keeps writers out. Raises HistoryBusy, HistoryUnwritable."""
-    wait = patiently(file.path, file.limits.patience_seconds, file.sleep, file.clock)
+    wait = retry(file.path, file.limits.patience_seconds, file.sleep, file.clock)
     while True:
         try:
             descriptor = os.open(file.path, os.O_RDONLY)
@@ -238,3 +238,22 @@ def _some_bytes(source: int, target: int, count: int) -> int:
     while written < len(read):
         written += os.write(target, read[written:])
     return written
+
+
+def back_up_key(key: Path, folder: Path, stamp: str) -> Path:
+    """Copy a key of pseudonyms unless a copy of it exists; return the copy. No copy is ever replaced.
+
+    Raises HistoryUnwritable.
+    """
+    copies = [folder / key.name, *sorted(folder.glob(f"{key.stem}-*{key.suffix}"))]
+    try:
+        wanted = key.read_bytes()
+        for copy in copies:
+            if copy.is_file() and copy.read_bytes() == wanted:
+                return copy
+        copy = folder / (f"{key.stem}-{stamp}{key.suffix}" if os.path.lexists(copies[0]) else key.name)
+        write_atomically(copy, wanted)
+    except OSError as error:
+        message = f"{folder / key.name}: {error.strerror}; the history was copied, its key was not"
+        raise HistoryUnwritable(message) from None
+    return copy

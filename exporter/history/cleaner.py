@@ -1,4 +1,4 @@
-"""Requests made fit to be stored, before the history is touched: redacted, complete, and with the asset each looked at.
+"""Requests made fit to be stored, before the history is touched: redacted, complete, and with the asset of each.
 
 This is a step of its own so that it runs beside the writing: rows in, rows out, nothing shared with the history file.
 """
@@ -9,12 +9,12 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import DUCKDB_TYPES
-from exporter.history.holding import Reserve
+from exporter.history.arrow import Stream
+from exporter.history.locking import Reserve
 from exporter.history.opening import Settings, confine
-from exporter.history.people import without_addresses
+from exporter.history.pseudonyms import without_addresses
 from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cleaning, parsed, pieces
-from exporter.history.registering import Stream
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 
 # What an asset is read out of; and what the writing still needs to know who was there, and stores as NULL itself.
 _LOOKED_AT = ("currentsheet", "http_request_uri")

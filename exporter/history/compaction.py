@@ -12,8 +12,9 @@ from pathlib import Path
 import duckdb
 
 from exporter.errors import HistoryError, HistoryUnwritable
-from exporter.history.file import STORAGE_VERSION, HistoryFile, first_line, settings
-from exporter.history.holding import Reserve, alone, identity, is_held, patiently, write_through
+from exporter.history.duckdb_errors import first_line
+from exporter.history.file import STORAGE_VERSION, HistoryFile, settings
+from exporter.history.locking import Reserve, exclusive, fsync, identity, is_held, retry
 from exporter.history.opening import LOGS, Settings, confine, refuse_foreign_sql, text
 
 # Below this share of free blocks a rewriting is not worth its time.
@@ -57,7 +58,7 @@ def compact(file: HistoryFile) -> None:
 @contextlib.contextmanager
 def _alone(file: HistoryFile) -> Iterator[None]:
     """Keep out others who write the file anew: the last to finish would put back what it read first."""
-    with alone(file.path.with_name(file.path.name + LOCK), "another prune is at work"):
+    with exclusive(file.path.with_name(file.path.name + LOCK), "another prune is at work"):
         _clear(file)
         try:
             yield
@@ -87,7 +88,7 @@ def _closed_to_others() -> Iterator[None]:
 
 def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
     """Attach the file for reading: from here on no writer has it. Raises HistoryBusy."""
-    wait = patiently(file.path, file.limits.patience_seconds, file.sleep, file.clock)
+    wait = retry(file.path, file.limits.patience_seconds, file.sleep, file.clock)
     while True:
         try:
             connection.execute(f"ATTACH {text(str(file.path))} AS source (READ_ONLY)")
@@ -118,13 +119,13 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
     with contextlib.suppress(PermissionError):
         os.chown(anew, found.st_uid, found.st_gid)
     shutil.copymode(file.path, anew)
-    write_through(anew)
+    fsync(anew)
     if (identity(file.path), identity(anew)) != (old, new):
         message = f"{file.path}: another file was put in its place meanwhile; it was not written anew"
         raise HistoryError(message)
-    # Whoever waits for the old file finds that another stands in its place, and opens that.
+    # A process that waits for the old file finds that it was replaced, and opens the new one.
     anew.replace(file.path)
-    write_through(file.path.parent)
+    fsync(file.path.parent)
 
 
 def _check_space(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:

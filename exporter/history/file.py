@@ -14,20 +14,16 @@ import duckdb
 import structlog
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
-from exporter.history import recovery
-from exporter.history.holding import Reserve, identity, is_held, open_lock, patiently
-from exporter.history.opening import CONFINED, Settings, refuse_foreign_sql
+from exporter.history import wal
+from exporter.history.duckdb_errors import first_line, history_error
+from exporter.history.locking import Reserve, identity, is_held, open_lock, retry
+from exporter.history.opening import CONFINED, Settings, checked, refuse_other_bytes
 
 log = structlog.get_logger()
 
-# A storage version that DuckDB 1.5 reads, whatever version writes: the owner's tools open the file.
+# A storage version that DuckDB 1.5 reads, whichever version writes: the owner's tools open the file.
 STORAGE_VERSION = "v1.5.0"
 FREE_BYTES_NEEDED = 100_000_000
-# How DuckDB says that the disk is full: for the file, and for what does not fit into memory.
-_NO_ROOM = ("No space left on device", "failed to offload data block")
-_NEWER = "created with a newer version"
-_NO_DESCRIPTOR = "Too many open files"
-_NO_MEMORY = ("Out of Memory", "failed to pin block", "failed to allocate")
 # Opening and closing costs as much as archiving ten thousand rows; a reader waits no longer than this.
 HOLD_SECONDS = 1.0
 # Long enough for a reader who tries again and again to get in between two long openings.
@@ -38,7 +34,7 @@ COMMANDS_GAP_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Limits:
-    """What DuckDB may take of its host: it is a guest there."""
+    """Limits of DuckDB on its host: memory, threads, waiting, disk."""
 
     memory: str = "256MB"
     threads: int = 1
@@ -57,14 +53,14 @@ class HistoryFile:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     read_only: bool = False
-    """Whether it is only looked at."""
+    """Whether it is opened for reading only."""
     repairs: bool = True
     """Whether a log that cannot be replayed is set aside: that is for the agent, who writes it down."""
     gap_seconds: float = _GAP_SECONDS
     quarantined: list[str] = field(default_factory=list)
     """What was set aside and is not yet written down as an incident."""
     turn: threading.RLock = field(default_factory=threading.RLock)
-    """Held while the file is open, and by whoever does several things with it in a row: each source has a thread."""
+    """Held while the file is open, and during several operations in a row: each source has a thread."""
     _lock: int | None = None
     _reserve: Reserve = field(default_factory=Reserve)
     _connection: duckdb.DuckDBPyConnection | None = None
@@ -88,7 +84,7 @@ class HistoryFile:
 
         Raises HistoryLocked, HistoryUnwritable.
         """
-        self._refuse_other_bytes()
+        refuse_other_bytes(self.path)
         path = self._lock_path
         try:
             descriptor = open_lock(path)
@@ -106,7 +102,7 @@ class HistoryFile:
         self._reserve.keep()
 
     def _hold_lock(self) -> None:
-        """Take the lock again where it was removed: a second agent would find none. Raises as ``lock()`` does."""
+        """Acquire the lock again where it was removed: a second agent would find none. Raises as ``lock()`` does."""
         if self._lock is None:
             return
         try:
@@ -121,7 +117,7 @@ class HistoryFile:
         return self.path.with_name(self.path.name + ".lock")
 
     def unlock(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -187,7 +183,7 @@ class HistoryFile:
                 self._keep_reserve()
 
     def _keep_reserve(self) -> None:
-        """Keep the descriptors of an agent again; where too few are left, the next opening says so."""
+        """Keep the descriptors of an agent again; where too few are left, the next opening fails with a message."""
         if self._lock is not None:
             self._reserve.keep()
 
@@ -199,25 +195,16 @@ class HistoryFile:
             raise HistoryUnwritable(message) from None
         if free < self.limits.free_bytes:
             least = self.limits.free_bytes // 1_000_000
-            # How much exactly changes all the time, and would be said again each time.
+            # How much exactly changes all the time, and would be logged again each time.
             message = f"{self.path.parent}: less than {least} MB free; nothing is archived until there is more room"
             raise HistoryUnwritable(message)
 
-    def _refuse_other_bytes(self) -> None:
-        """Raise HistoryUnwritable for a path that DuckDB cannot be given."""
-        try:
-            str(self.path).encode()
-        except UnicodeEncodeError:
-            shown = str(self.path).encode(errors="backslashreplace").decode()
-            message = f"{shown}: is not UTF-8, which DuckDB needs; rename the file or folder, or set history.path"
-            raise HistoryUnwritable(message) from None
-
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        self._refuse_other_bytes()
+        refuse_other_bytes(self.path)
         try:
             return self._connect_in_time()
         except duckdb.Error as error:
-            if not recovery.blames_the_log(error):
+            if not wal.blames_the_log(error):
                 raise self._unwritable(error) from None
             if self.read_only or not self.repairs:
                 message = f"{self.path}: its log is damaged: {first_line(error)}; the agent sets it aside when it polls"
@@ -227,7 +214,7 @@ class HistoryFile:
     def _connect_without_log(self, refusal: duckdb.Error) -> duckdb.DuckDBPyConnection:
         """Open the file as it was at its last checkpoint, its log set aside."""
         try:
-            aside = recovery.set_aside(self.path)
+            aside = wal.set_aside(self.path)
         except OSError as error:
             message = (
                 f"{self.path}: its log is damaged and cannot be renamed: {error.strerror}; check the folder's rights"
@@ -236,7 +223,7 @@ class HistoryFile:
         try:
             connection = self._connect_in_time()
         except (duckdb.Error, HistoryError):
-            recovery.put_back(aside)
+            wal.put_back(aside)
             raise self._unwritable(refusal) from None
         names = ", ".join(name.name for name in aside.values())
         self.quarantined.append(f"{names}: {first_line(refusal)}")
@@ -248,8 +235,8 @@ class HistoryFile:
         return connection
 
     def _connect_in_time(self) -> duckdb.DuckDBPyConnection:
-        """Open the file, waiting for whoever holds it. Raises HistoryBusy, or what DuckDB raises."""
-        wait = patiently(self.path, self.limits.patience_seconds, self.sleep, self.clock)
+        """Open the file, waiting while another process holds it. Raises HistoryBusy, or what DuckDB raises."""
+        wait = retry(self.path, self.limits.patience_seconds, self.sleep, self.clock)
         if not self.read_only and not os.path.lexists(self.path):
             self._create()
         while True:
@@ -262,7 +249,7 @@ class HistoryFile:
                 wait(first_line(error))
                 continue
             if before in {None, identity(self.path)}:
-                return _checked(connection, self.path)
+                return checked(connection, self.path)
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()
 
@@ -290,22 +277,7 @@ class HistoryFile:
             raise HistoryUnwritable(message) from None
 
     def _unwritable(self, error: duckdb.Error) -> HistoryError:
-        path = self.path
-        if _NEWER in str(error):
-            return HistoryUnwritable(f"{path}: a newer version of the program wrote it; go back to that version")
-        if _NO_DESCRIPTOR in str(error):
-            return HistoryUnwritable(
-                f"{path}: {first_line(error)}; raise the limit of open files (LimitNOFILE, ulimit -n)"
-            )
-        if recovery.blames_the_file(error):
-            agents = self.repairs and not self.read_only
-            then = "nothing is archived until a backup is put back, or the file is moved away"
-            return HistoryDamaged(f"{path}: {first_line(error)}; {then if agents else 'it is damaged, and no backup'}")
-        if any(words in str(error) for words in _NO_ROOM):
-            return HistoryUnwritable(f"{path}: {first_line(error)}; nothing is archived until there is more room")
-        if any(words in str(error) for words in _NO_MEMORY):
-            return HistoryUnwritable(f"{path}: {first_line(error)}; raise history.memory_limit")
-        return HistoryUnwritable(f"{path}: {first_line(error)}; check the folder's rights and the file")
+        return history_error(error, self.path, writes=self.repairs and not self.read_only)
 
 
 def settings(file: HistoryFile) -> Settings:
@@ -317,19 +289,3 @@ def settings(file: HistoryFile) -> Settings:
         **CONFINED,
         **({} if file.limits.spills else {"temp_directory": ""}),
     }
-
-
-def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises."""
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        refuse_foreign_sql(connection, path)
-    except (duckdb.Error, HistoryError):
-        connection.close()
-        raise
-    return connection
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of a driver's error."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

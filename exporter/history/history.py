@@ -1,4 +1,4 @@
-"""The history as the poller uses it: open, write one transaction, close; then know what the exposition shows."""
+"""The history as the poller uses it: open, write one transaction, close; then read the totals that are exposed."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
@@ -7,25 +7,49 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import structlog
 
 from exporter.collector import Collector, Events
 from exporter.collectors import discover
+from exporter.errors import HistoryError
 from exporter.history import archive
-from exporter.history.auditing import Auditor
 from exporter.history.cleaner import COUNTED, Cleaner
+from exporter.history.dimensions import known_sites, known_users
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.names import known_sites, known_users
-from exporter.history.people import Pseudonyms, load_key
+from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position, read_positions
+from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
-from exporter.history.schema import create_views, ensure_columns, prepare, table_columns
+from exporter.history.schema import ensure_columns, prepare
+from exporter.history.tables import table_columns
 from exporter.history.totals import Totals, naive, read_totals
-from exporter.history.write_failures import WriteFailures
-from exporter.history.writer import Writer
+from exporter.history.transaction import Transaction
+from exporter.history.views import create_views
+from exporter.log_once import Outage
 
 PRUNE_STEP = timedelta(days=1)
 # A pruning costs more than the rest of a quiet poll: it waits until there is something to gain.
 PRUNE_INTERVAL = timedelta(hours=1)
+
+
+log = structlog.get_logger()
+
+
+class WriteFailures:
+    """Every writer of one history reports to it how its last transaction ended."""
+
+    def __init__(self) -> None:
+        self._outage = Outage()
+
+    def failed(self, writer: str, failure: HistoryError) -> None:
+        """Report that a writer could not write."""
+        if self._outage.is_new(failure, writer):
+            log.warning("the history was not written; rows wait at their source until it is", error=str(failure))
+
+    def succeeded(self, writer: str) -> None:
+        """Report that a writer has written all that it had."""
+        if self._outage.is_over(writer):
+            log.info("the history is written again")
 
 
 class History:
@@ -65,7 +89,7 @@ class History:
         return self._privacy
 
     def lock(self) -> None:
-        """Make this agent the file's only one, and take its key. Raises HistoryLocked, HistoryUnwritable."""
+        """Make this agent the file's only one, and read its key. Raises HistoryLocked, HistoryUnwritable."""
         self.file.lock()
         if self._privacy.users != "name":
             self.pseudonyms = Pseudonyms(load_key(self._key_file))
@@ -84,9 +108,9 @@ class History:
         return True
 
     @contextlib.contextmanager
-    def writing(
+    def transaction(
         self, now: datetime, columns: Mapping[str, str] | None = None, *, wait_seconds: float | None = None
-    ) -> Iterator[Writer]:
+    ) -> Iterator[Transaction]:
         """Open the file for one transaction; ``columns`` are the DuckDB types of requests about to arrive.
 
         Raises HistoryBusy where another thread uses the file for longer than ``wait_seconds``; None waits for its end.
@@ -94,14 +118,14 @@ class History:
         with self.file.taking_turn(wait_seconds):
             yield from self._write(now, columns or {})
 
-    def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Writer]:
+    def _write(self, now: datetime, columns: Mapping[str, str]) -> Iterator[Transaction]:
         self.prepare(now)
-        # Whatever goes wrong, what is known of the file is read again before it is written again.
+        # After any error the state of the file is read again before it is written again.
         self._prepared = False
         with self.file.open() as connection:
             changed = self._fit(connection, columns)
             with _transaction(connection):
-                yield Writer(connection, self._hidden(), self.events(), now, self._auditor)
+                yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
             if changed:
                 connection.execute("CHECKPOINT")
             if not self._many:
@@ -109,16 +133,16 @@ class History:
         self._prepared = True
 
     @contextlib.contextmanager
-    def asking(self, now: datetime) -> Iterator[Writer]:
+    def page_transaction(self, now: datetime) -> Iterator[Transaction]:
         """Open the file for a transaction of the pages, which changes nothing that anybody else counts on.
 
         What is known of the file stays as it is known, also when this fails.
         """
         with self.file.turn, self.file.open() as connection, _transaction(connection):
-            yield Writer(connection, self._hidden(), self.events(), now, self._auditor)
+            yield Transaction(connection, self._hidden(), self.events(), now, self._auditor)
 
     @contextlib.contextmanager
-    def writing_much(self) -> Iterator[None]:
+    def batch(self) -> Iterator[None]:
         """Write many transactions in a row: what the file holds is read again after the last."""
         self._many = True
         try:
@@ -129,7 +153,7 @@ class History:
                 self._many = self._prepared = False
 
     def clean(self, events: Events, rows: pa.Table) -> pa.Table:
-        """Make rows fit to be stored; nothing else may be given to a writer."""
+        """Make rows fit to be stored; nothing else may be given to a transaction."""
         return self._cleaner.clean(rows) if events.keeps_open else rows
 
     def _hidden(self) -> Collection[str]:

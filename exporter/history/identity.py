@@ -1,7 +1,7 @@
 """Which requests are the same although not both have an id: by their content, each counted as often as it stands.
 
 Requests of the older tool's text files have no id. Two are the same where every column is equal; or, where the privacy
-options have taken something out of one of them since, or one was not completed yet, where all is equal that both have.
+options have removed something from one of them since, or one was not completed yet, where all is equal that both have.
 """
 
 from collections import defaultdict
@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import duckdb
 
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 from exporter.imports.dialect import COLUMNS
 
 _CORE = ("session_id", "vizql_session", "controller", "action", "port", "worker", "site_id", "http_user_agent")
 """What no privacy option changes; with created_at it is nearly always one request alone."""
 _SHEET = "array_to_string(string_split(currentsheet, '/')[:2], '/')"
-# A custom view, a person or a ticket behind these parts may have been taken out, and a dash stands for it.
+# A custom view, a person or a ticket behind these parts may have been removed, and a dash stands for it.
 _PLACE = "array_to_string(string_split(regexp_extract(http_request_uri, '^[^?#;&%]*'), '/')[:4], '/')"
 _PLACE_TAKEN_OUT = f"regexp_matches({_PLACE}, '(^|/)-($|/)') OR {_PLACE} ILIKE '%/user%'"
 
@@ -73,7 +73,7 @@ COMPARED = tuple(name for name in REQUEST_COLUMNS if name in COLUMNS and not nam
 
 
 def _text(column: str) -> str:
-    """Return a column as it is compared: files do not tell NULL, nothing and the word None apart."""
+    """Return a column as it is compared: files do not distinguish NULL, the empty text and the word None."""
     return f"nullif(nullif({column}::VARCHAR, ''), 'None')"
 
 
@@ -82,15 +82,15 @@ def pair(incoming: Sequence[Identity], archived: Sequence[Identity]) -> dict[int
     found = _pair(incoming, archived, lambda row: row.exact)
     cores = {row.core for row in archived} & {row.core for row in incoming}
     left = [row for row in incoming if row.number not in found and row.core in cores]
-    taken = set(found.values())
-    there = [row for row in archived if row.number not in taken and row.core in cores]
+    paired = set(found.values())
+    there = [row for row in archived if row.number not in paired and row.core in cores]
     for ours, theirs in _patterns(left, there):
         alike = tuple(one and other for one, other in zip(ours, theirs, strict=True))
         some = [row for row in left if row.number not in found and _pattern(row) == ours]
-        others = [row for row in there if row.number not in taken and _pattern(row) == theirs]
+        others = [row for row in there if row.number not in paired and _pattern(row) == theirs]
         more = _pair(some, others, lambda row, alike=alike: (row.core, *_masked(row, alike)))  # type: ignore[misc]
         found |= more
-        taken.update(more.values())
+        paired.update(more.values())
     return found
 
 

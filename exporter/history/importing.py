@@ -1,6 +1,6 @@
 """Requests that come from files, joined with what is archived: slice by slice, each in one transaction.
 
-They are in no counter, unless that is asked for: the table ``imports`` and a ledger of their own say which were not
+They are in no counter, unless that is requested: the table ``imports`` and days of their own record which were not
 counted.
 """
 
@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Events, Fold
-from exporter.history import counting, ledger, usage
+from exporter.history import aggregation, usage
+from exporter.history.aggregation import Lookups
+from exporter.history.arrow import registered
 from exporter.history.cleaner import COUNTED, Cleaner
-from exporter.history.counting import Lookups
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.identity import Identity, identities, pair
-from exporter.history.registering import registered
-from exporter.history.schema import ARCHIVED_AT
 from exporter.history.staging import staging
+from exporter.history.tables import ARCHIVED_AT
 from exporter.history.totals import mark, naive
-from exporter.history.writer import Poll, Writer
+from exporter.history.transaction import Poll, Transaction
 from exporter.imports import OTHERWISE, Reader, Reject
 
 MODE = "import"
@@ -99,13 +99,13 @@ class Importer:
 
     def _archive(self, rows: pa.Table) -> Imported:
         with self.file.open() as connection:
-            writer = Writer(connection, (), [self.events], self.now)
-            before = max(filter(None, (self.before, writer.pruned_before)), default=None)
+            transaction = Transaction(connection, (), [self.events], self.now)
+            before = max(filter(None, (self.before, transaction.pruned_before)), default=None)
             if self.file.read_only:
                 return find_new(connection, rows, before)[1]
             connection.execute("BEGIN")
             new, found = find_new(connection, rows, before)
-            archive_imported(writer, self.events, new, rows.num_rows, self.counted)
+            archive_imported(transaction, self.events, new, rows.num_rows, self.counted)
             connection.execute("COMMIT")
         return found
 
@@ -152,13 +152,13 @@ def _new(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> list[int]:
     new: list[int] = []
     for group in filter(None, groups):
         fresh = _fresh_by_key(group, archived) if group[0].numbered else group
-        # Two different ids are two requests, whatever else is equal.
+        # Two different ids are two requests, even if all else is equal.
         there = [row for row in archived if not (group[0].numbered and row.numbered)]
         found = pair(fresh, there)
         left = [row for row in fresh if row.number not in found]
-        taken = set(found.values())
+        paired = set(found.values())
         again = [otherwise[row.number] for row in left if row.number in otherwise]
-        found |= pair(again, [row for row in there if row.number not in taken]) if again else {}
+        found |= pair(again, [row for row in there if row.number not in paired]) if again else {}
         added = [row for row in left if row.number not in found]
         new += [row.number for row in added]
         archived += [row._replace(number=-1 - row.number) for row in added]
@@ -196,32 +196,34 @@ def _candidates(connection: duckdb.DuckDBPyConnection) -> list[Identity]:
     return identities(connection, _ARCHIVED, "row_number() OVER ()", wanted)
 
 
-def archive_imported(writer: Writer, events: Events, rows: pa.Table, read: int, counted: Folding | None) -> None:
+def archive_imported(
+    transaction: Transaction, events: Events, rows: pa.Table, read: int, counted: Folding | None
+) -> None:
     """Archive new requests of one slice, of which so many were read."""
-    connection = writer.connection
+    connection = transaction.connection
     if rows.num_rows:
         with registered(connection, arriving=rows):
             connection.execute(
                 f'INSERT INTO "{events.table}" BY NAME'
-                f" SELECT *, TIMESTAMP '{writer.archived_at}' AS {ARCHIVED_AT} FROM arriving"
+                f" SELECT *, TIMESTAMP '{transaction.archived_at}' AS {ARCHIVED_AT} FROM arriving"
             )
-            connection.execute("INSERT INTO imports VALUES (?, ?)", [writer.archived_at, counted is not None])
+            connection.execute("INSERT INTO imports VALUES (?, ?)", [transaction.archived_at, counted is not None])
             if counted is None:
-                ledger.archived(connection, events.table, events.key[1], "arriving")
-                ledger.archived(connection, ledger.UNCOUNTED, events.key[1], "arriving")
-            oldest, newest = counting.span(connection, "arriving", naive(writer.now))
+                aggregation.add_archived(connection, events.table, events.key[1], "arriving")
+                aggregation.add_archived(connection, aggregation.UNCOUNTED, events.key[1], "arriving")
+            oldest, newest = aggregation.span(connection, "arriving", naive(transaction.now))
         if counted is not None:
-            _count(writer, events, rows, counted)
-        mark(connection, "archived", writer.archived_at)
+            _count(transaction, events, rows, counted)
+        mark(connection, "archived", transaction.archived_at)
         if oldest and newest:
             mark(connection, "oldest", oldest, keep="least")
             mark(connection, "newest", newest)
-    writer.log_part(Poll(naive(writer.now), events.table, MODE, 0.0, read, rows.num_rows, 0, ""))
+    transaction.log_part(Poll(naive(transaction.now), events.table, MODE, 0.0, read, rows.num_rows, 0, ""))
 
 
-def _count(writer: Writer, events: Events, rows: pa.Table, counted: Folding) -> None:
-    connection = writer.connection
+def _count(transaction: Transaction, events: Events, rows: pa.Table, counted: Folding) -> None:
+    connection = transaction.connection
     with registered(connection, arriving=rows, site_labels=counted.lookups.site_labels()):
-        counting.count(connection, events.table, events.key[1], "arriving", counted.folds)
-        usage.count(connection, "arriving", counted.lookups.clocks(naive(writer.now)))
-    writer.count_rows(events.table, rows.num_rows)
+        aggregation.count(connection, events.table, events.key[1], "arriving", counted.folds)
+        usage.count(connection, "arriving", counted.lookups.clocks(naive(transaction.now)))
+    transaction.count_rows(events.table, rows.num_rows)

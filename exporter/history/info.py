@@ -15,8 +15,8 @@ from exporter.history.compaction import share_of_free_blocks
 from exporter.history.file import HistoryFile
 from exporter.history.positions import Position, read_positions
 from exporter.history.pruning import DAY
-from exporter.history.schema import quoted
-from exporter.history.shortening import refuse_other_versions
+from exporter.history.schema import refuse_other_versions
+from exporter.history.tables import quoted
 
 REQUESTS = "http_requests"
 # A pause of the agent that is shorter is a restart or an outage that Tableau's cleanup, once a day, hardly meets.
@@ -113,7 +113,7 @@ class Info:
 
 
 def read_info(file: HistoryFile) -> Info:
-    """Read a history that is only looked at. Raises HistoryError."""
+    """Read a history that is not written. Raises HistoryError."""
     with file.open() as connection:
         refuse_other_versions(connection, file.path)
         marks = dict(connection.execute("SELECT name, marked_at FROM marks").fetchall())

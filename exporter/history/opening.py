@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import duckdb
 
-from exporter.errors import HistoryUnwritable
+from exporter.errors import HistoryError, HistoryUnwritable
 
 Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
 
@@ -47,7 +47,7 @@ def confine(connection: duckdb.DuckDBPyConnection, *databases: Path) -> None:
 
 
 def text(value: str) -> str:
-    """Return a text as SQL takes it."""
+    """Return a text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
@@ -78,3 +78,24 @@ def _is_foreign(kind: str, name: str, where: list[object]) -> bool:
     if internal or (function and "macro" not in str(function[0])):
         return False
     return kind == "macro" or schema != "main" or name not in OUR_VIEWS
+
+
+def checked(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises."""
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        refuse_foreign_sql(connection, path)
+    except (duckdb.Error, HistoryError):
+        connection.close()
+        raise
+    return connection
+
+
+def refuse_other_bytes(path: Path) -> None:
+    """Raise HistoryUnwritable for a path that DuckDB cannot be given."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        message = f"{shown}: is not UTF-8, which DuckDB needs; rename the file or folder, or set history.path"
+        raise HistoryUnwritable(message) from None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from exporter.collector import Column
-from exporter.history.people import Pseudonyms
+from exporter.history.pseudonyms import Pseudonyms
 from exporter.history.redaction import Privacy
 
 

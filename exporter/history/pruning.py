@@ -1,18 +1,23 @@
-"""What is older than an instant is removed in steps, each of a bounded number of rows; the file is never held for long.
+"""Deletion of old rows in steps, each of a bounded number of rows, so that the file is never held for long.
 
-The steps may be taken by anybody in any order: what is removed is written down in the same transaction.
+Several processes may run steps in any order: each step records its deletions in the same transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import duckdb
 
 from exporter.collector import Events
-from exporter.history import ledger, usage
+from exporter.history import aggregation, usage
+from exporter.history.aggregation import add
+from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.refreshes import TABLE as REFRESHES
-from exporter.history.schema import AUDIT, NOT_COUNTED, REQUESTS
+from exporter.history.schema import refuse_other_versions
+from exporter.history.tables import AUDIT, NOT_COUNTED, REQUESTS, table_columns
+from exporter.history.totals import mark
+from exporter.self_metrics import HISTORY_PRUNED
 
 # A whole row group of DuckDB: its blocks are free as soon as all of its rows are gone.
 STEP_ROWS = 122_880
@@ -33,7 +38,64 @@ class Pruned:
     uncounted: Mapping[str, int] = field(default_factory=dict)
 
 
-def prune(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime) -> Pruned:
+def pruned_before(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Return the instant (UTC, naive) before which every row was deleted; None before the first pruning."""
+    marks = connection.execute("SELECT marked_at FROM marks WHERE name = 'pruned'").fetchall()
+    return marks[0][0] if marks else None
+
+
+def prune(
+    connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime, pruned_before: datetime | None
+) -> Pruned:
+    """Delete some of the events that are older; counters and positions stay.
+
+    A pruning that another process began is continued. Open requests are waited for: they are counted once final.
+    """
+    waiting = connection.execute("SELECT min(created_at) FROM http_requests_open").fetchall()[0][0]
+    before = min(before, waiting or before)
+    before = max(before, pruned_before or before)
+    mark(connection, "pruned", before)
+    pruned = _prune_step(connection, events, before)
+    for table, rows in pruned.rows.items():
+        add(connection, HISTORY_PRUNED.name, [table], rows - pruned.uncounted.get(table, 0))
+    if pruned.finished:
+        mark(connection, "oldest", before)
+    return pruned
+
+
+def newest_request(file: HistoryFile) -> datetime | None:
+    """Return when the newest request was made (UTC, naive), where there are none when the newest audit was.
+
+    Raises HistoryError where the tables are not ours.
+    """
+    with file.open() as connection:
+        refuse_other_versions(connection, file.path)
+        rows = connection.execute(
+            "SELECT marked_at FROM marks WHERE name IN ('newest', 'audited') ORDER BY name DESC"
+        ).fetchall()
+    return rows[0][0] if rows else None
+
+
+def prune_in_steps(file: HistoryFile, events: Sequence[Events], before: datetime) -> Generator[Pruned, None, None]:
+    """Remove what is older than an instant (UTC, naive), a transaction at a time; yield what became of each."""
+    with file.kept_open(HOLD_SECONDS):
+        while True:
+            pruned = _locked_step(file, events, before)
+            yield pruned
+            if pruned.finished:
+                return
+
+
+def _locked_step(file: HistoryFile, events: Sequence[Events], before: datetime) -> Pruned:
+    with file.open() as connection:
+        there = [item for item in events if table_columns(connection, item.table)]
+        connection.execute("BEGIN")
+        pruned = prune(connection, there, before, pruned_before(connection))
+        connection.execute("COMMIT")
+    return pruned
+
+
+def _prune_step(connection: duckdb.DuckDBPyConnection, events: Sequence[Events], before: datetime) -> Pruned:
     """Remove the next rows that are older, and make the lines of an old day of the poll log one."""
     removed = {item.table: _prune_table(connection, item.table, item.key[1], before) for item in events}
     rows = {table: count for table, (count, _) in removed.items()}
@@ -63,10 +125,10 @@ def _prune_table(connection: duckdb.DuckDBPyConnection, table: str, key: str, be
     """Remove the next rows; return how many, and how many of these were imported and not counted."""
     doomed, uncounted = _doomed(connection, table, key, before), 0
     if doomed:
-        ledger.pruned(connection, table, key, f"(SELECT * FROM {doomed})")
+        aggregation.add_pruned(connection, table, key, f"(SELECT * FROM {doomed})")
         if table == REQUESTS:
             imported = f"(SELECT * FROM {doomed} AND {NOT_COUNTED})"
-            ledger.pruned(connection, ledger.UNCOUNTED, key, imported)
+            aggregation.add_pruned(connection, aggregation.UNCOUNTED, key, imported)
             uncounted = int(connection.execute(f"SELECT count(*) FROM {imported} AS rows").fetchall()[0][0])
     return _delete(connection, doomed), uncounted
 

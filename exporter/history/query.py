@@ -29,7 +29,7 @@ _ROWS_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Column:
-    """A column of an answer; ``kind`` says how its values are to be read.
+    """A column of an answer; ``kind`` is how its values are encoded.
 
     ``value``: a number, a truth value or a text. ``instant``: a text as DuckDB writes it, in UTC. ``nested``: a list or
     an object, as JSON within a text.
@@ -52,7 +52,7 @@ class Answer:
         return map(json.loads, self.rows)
 
 
-def ask(connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int) -> Answer:
+def run_query(connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int) -> Answer:
     """Run a statement on a history that was just opened, and that nobody else uses. Raises QueryFailed."""
     try:
         confine(connection)

@@ -1,7 +1,7 @@
 """A query in a process of its own, which the operating system ends where DuckDB does not.
 
-DuckDB looks at an interrupt between two chunks of rows, and its memory limit does not cover every text that a function
-makes: one call of a function may take minutes and gigabytes. So the process has limits: an alarm ends it, an allocation
+DuckDB checks for an interrupt between two chunks of rows, and its memory limit does not cover every text of a
+function: one call may last minutes and need gigabytes. So the process has limits: an alarm ends it, an allocation
 beyond its limit fails, and no file can be written. It ends with the command that waits for it.
 """
 
@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 from exporter.child_process import received, spawn
 from exporter.errors import ExporterError, QueryFailed
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.query import Answer, Column, ask
+from exporter.history.query import Answer, Column, run_query
 from exporter.history.sandbox import parse
 from exporter.texts import one_line, span
 from exporter.units import parse_size
@@ -85,7 +85,7 @@ def _ended(number: int, seconds: float) -> str:
 
 
 def main(given: BinaryIO, out: BinaryIO) -> int:
-    """Run the query that is given in one line; write its answer, or one line that says why there is none."""
+    """Run the query that is given in one line; write its answer, or one line with the error."""
     # Without the command that waits for it nobody would read the answer.
     order = Order(**received(given, lambda: os._exit(REFUSED)))  # type: ignore[arg-type]
     try:
@@ -114,7 +114,7 @@ def _found(order: Order) -> Answer:
     with file.open() as connection:
         _limit_memory(order.memory_bytes * _TIMES_THE_LIMIT)
         with _alarm(order.seconds):
-            return ask(connection, statement, order.rows, order.memory_bytes)
+            return run_query(connection, statement, order.rows, order.memory_bytes)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What is taken out of a request before it is stored, and what is read out of it, as DuckDB expressions.
+"""Redaction of requests before they are stored, and the columns parsed from them, as DuckDB expressions.
 
 Tickets, tokens and session keys travel in URIs and referers. A path is kept; parameters are kept only by name. Each
 expression first asks whether there is anything to do: most URIs have nothing, and a regular expression on every row
@@ -71,7 +71,7 @@ def pieces(columns: Sequence[str]) -> str:
 def clean_uri(column: str, kept: Sequence[str], *, custom_views: bool = True) -> str:
     """Return the expression of a URI without tickets, credentials, fragments and all parameters but the kept.
 
-    What is most frequent is taken apart by its marks alone: a regular expression costs twenty times as much.
+    The most frequent URIs are split at their separators alone: a regular expression costs twenty times as much.
     """
     rare = _any_of(column, _RARE) if custom_views else f"{_any_of(column, _RARE)} OR {_any_of(column, _PERSONAL)}"
     path = f"{column}_pieces[1]"
@@ -141,7 +141,7 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
 
 
 def _nothing_hidden(cleaned: str, *, custom_views: bool) -> str:
-    """Return what was cleaned, or '-' where a copy as a server reads it still has what was to be taken out.
+    """Return what was cleaned, or '-' where a decoded copy still has what was to be removed.
 
     The copy is decoded, in lower case, and without empty and single-dot parts. What cannot be decoded ends at its first
     percent sign, and what is coded twice has ended before.
@@ -179,7 +179,7 @@ def _literal(text: str) -> str:
 # (github.com/tableau/community-tableau-server-insights, ts_web_requests); docs/history.md has them as a table.
 PARSED_COLUMNS = ("asset_type", "workbook", "view")
 
-# A name with blanks is no repository_url, and "null" is the sheet of an editor. A URI that names a data source says
+# A name with blanks is no repository_url, and "null" is the sheet of an editor. A URI that names a data source has
 # more than the sheet that is being made of it.
 _SPELLED_AS_URL = (
     "contains(currentsheet, '/') AND NOT contains(currentsheet, ' ') AND NOT starts_with(currentsheet, 'ds:')"
@@ -197,7 +197,7 @@ _EXPORT = "(?i)[.](csv|pdf|png|twb|twbx|xlsx)$"
 # A regular expression on every path would cost more than all the rest.
 _ASSET_WORDS = ("views/", "/w/", "authoring", "askdata/")
 
-# NULL where currentsheet says it all: most requests go no further.
+# NULL where currentsheet is enough: most requests go no further.
 _RAW_PATH = f"CASE WHEN {_SPELLED_AS_URL} THEN NULL ELSE coalesce(split_part(http_request_uri, '?', 1), '') END"
 _PATH = "CASE WHEN contains(raw_path, '%') THEN coalesce(TRY(url_decode(raw_path)), raw_path) ELSE raw_path END"
 _NAMED = f"""

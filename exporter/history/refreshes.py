@@ -1,7 +1,7 @@
 """Refreshes of assets that the REST and Metadata APIs reported, and what is known of each asset because of them.
 
 ``asset_refreshes`` has each refresh once, with its job where one was fetched: it teaches how often an asset is
-refreshed, and spares Tableau the second look-up of a job. ``asset_freshness`` has the last that is known of each asset,
+refreshed, and saves a second request for a job. ``asset_freshness`` has the last that is known of each asset,
 as long as it is listed; ``freshness_sources`` has when each source of freshness was last read whole.
 """
 
@@ -12,7 +12,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from exporter.history.registering import registered
+from exporter.history.arrow import registered
 from exporter.inventory import FRESHNESS
 
 TABLE = "asset_refreshes"
@@ -45,20 +45,20 @@ def note(connection: duckdb.DuckDBPyConnection, rows: pa.Table, at: datetime) ->
 
     One that is yet to come, by a wrong clock, would make all the others old.
     """
-    with registered(connection, told=rows):
+    with registered(connection, reported=rows):
         stored = connection.execute(
             """
             INSERT INTO asset_refreshes
-            SELECT DISTINCT told.asset_type, told.asset_id, told.refreshed_at, told.job_id, $1::TIMESTAMP
-            FROM told
-            WHERE told.refreshed_at <= $1::TIMESTAMP + INTERVAL 1 HOUR AND NOT EXISTS (
+            SELECT DISTINCT asset_type, asset_id, refreshed_at, job_id, $1::TIMESTAMP
+            FROM reported
+            WHERE reported.refreshed_at <= $1::TIMESTAMP + INTERVAL 1 HOUR AND NOT EXISTS (
                 SELECT 1
                 FROM asset_refreshes AS known
-                WHERE known.asset_id = told.asset_id
-                    AND known.asset_type = told.asset_type
-                    AND known.refreshed_at = told.refreshed_at
-                    AND known.job_id IS NOT DISTINCT FROM told.job_id
-                    AND known.refreshed_at >= (SELECT min(refreshed_at) FROM told)
+                WHERE known.asset_id = reported.asset_id
+                    AND known.asset_type = reported.asset_type
+                    AND known.refreshed_at = reported.refreshed_at
+                    AND known.job_id IS NOT DISTINCT FROM reported.job_id
+                    AND known.refreshed_at >= (SELECT min(refreshed_at) FROM reported)
             )
             """,
             [at],
@@ -84,7 +84,7 @@ def look_ups_since(connection: duckdb.DuckDBPyConnection, since: datetime) -> in
 
 
 def create_freshness(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables, and fill in what the refreshes and audits of an older file say."""
+    """Make the tables, and fill them from the refreshes and audits of an older file."""
     connection.execute(
         "CREATE TABLE asset_freshness (site VARCHAR, asset_type VARCHAR, asset_id VARCHAR, extracts BIGINT,"
         " has_live BOOLEAN, uses VARCHAR, refreshed_at TIMESTAMP, refreshed_by VARCHAR, made_at TIMESTAMP,"

@@ -6,51 +6,20 @@ anti-join in the archiving transaction.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 
 from exporter.collector import Collector, Column, columns_of
-from exporter.history import alerting, ledger, refreshes, usage, usage_view
-from exporter.history.opening import NAMED
+from exporter.errors import HistoryUnwritable
+from exporter.history import aggregation, alert_store, refreshes, usage
+from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, quoted, table_columns
+from exporter.history.views import create_views
 
-# The columns of http_requests since Tableau 2020.2, without user_cookie; others are added as they are met.
-REQUEST_COLUMNS: Mapping[str, str] = {
-    "id": "BIGINT",
-    "controller": "VARCHAR",
-    "action": "VARCHAR",
-    "http_referer": "VARCHAR",
-    "http_user_agent": "VARCHAR",
-    "http_request_uri": "VARCHAR",
-    "remote_ip": "VARCHAR",
-    "created_at": "TIMESTAMP",
-    "session_id": "VARCHAR",
-    "completed_at": "TIMESTAMP",
-    "port": "BIGINT",
-    "user_id": "BIGINT",
-    "worker": "VARCHAR",
-    "status": "BIGINT",
-    "user_ip": "VARCHAR",
-    "vizql_session": "VARCHAR",
-    "site_id": "BIGINT",
-    "currentsheet": "VARCHAR",
-    "flags_used": "BIGINT",
-    "asset_type": "VARCHAR",
-    "workbook": "VARCHAR",
-    "view": "VARCHAR",
-}
-
-AUDIT = "freshness_audit"
-
-REQUESTS = "http_requests"
-ARCHIVED_AT = "archived_at"
-"""The instant of the transaction that archived an event; each transaction's is later than all before it."""
-IMPORTED = f"{ARCHIVED_AT} IN (SELECT {ARCHIVED_AT} FROM imports)"
-NOT_COUNTED = f"{ARCHIVED_AT} IN (SELECT {ARCHIVED_AT} FROM imports WHERE NOT counted)"
-"""The conditions that a request was imported, and that it is in no counter."""
 # Of events that were archived before that column was there, so many share an instant.
 _UNDATED_ROWS = 100_000
 
-# Texts that hardly repeat: this takes a fifth of the time of what DuckDB would choose, and half the room.
+# Texts that hardly repeat: this needs a fifth of the time of what DuckDB would choose, and half the room.
 _HARDLY_REPEATED = "http_request_uri"
 
 
@@ -81,11 +50,11 @@ def _bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _archived_days(connection: duckdb.DuckDBPyConnection) -> None:
     """Begin the ledger with what an older file holds, and write down what it had pruned and what it had not logged."""
-    ledger.create(connection)
+    aggregation.create_archived_days(connection)
     for table, key in (("http_requests", "created_at"), ("background_jobs", "created_at"), ("logins", "login_at")):
         if not table_columns(connection, table):
             continue
-        ledger.archived(connection, table, key, f'(SELECT * FROM "{table}")')
+        aggregation.add_archived(connection, table, key, f'(SELECT * FROM "{table}")')
         counted = "family = 'tableau_history_rows_total' AND labels = [$1]"
         held = f'(SELECT count(*) FROM "{table}")'
         pruned = f"(SELECT coalesce(sum(value), 0)::BIGINT FROM counters WHERE {counted}) - {held}"
@@ -93,8 +62,8 @@ def _archived_days(connection: duckdb.DuckDBPyConnection) -> None:
         if gone > 0:
             # Of which days they were is not known any more.
             unknown = f"(SELECT TIMESTAMP '-infinity' AS {key} FROM range({gone}))"
-            ledger.archived(connection, table, key, unknown)
-            ledger.pruned(connection, table, key, unknown)
+            aggregation.add_archived(connection, table, key, unknown)
+            aggregation.add_pruned(connection, table, key, unknown)
             connection.execute(
                 "INSERT INTO counters VALUES ('tableau_history_pruned_rows_total', [?], ?)", [table, float(gone)]
             )
@@ -161,7 +130,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _begun,
     _audits,
     refreshes.create,
-    alerting.create,
+    alert_store.create,
     usage.create,
     usage.create_waiting,
     refreshes.create_freshness,
@@ -219,95 +188,10 @@ def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: M
     return changed
 
 
-def quoted(name: str) -> str:
-    """Return a name as SQL takes it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """Return the columns and types of a table; empty when there is no such table."""
-    rows = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns()"
-        " WHERE table_name = ? AND NOT internal ORDER BY column_index",
-        [table],
-    ).fetchall()
-    return dict(rows)
-
-
-def create_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the views anew: DuckDB refuses one whose table has gained a column since."""
-    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables.issuperset({*NAMED, "removals"}):
-        return
-    for table in NAMED:
-        connection.execute(_LATEST.format(table=table))
-    connection.execute(WORKBOOK_DATASOURCES)
-    usage_view.create(connection)
-
-
-_LATEST = """
-    CREATE OR REPLACE VIEW latest_{table} AS
-    SELECT
-        versions.*,
-        removals.day AS removed_on
-    FROM {table} AS versions
-    LEFT JOIN removals ON removals.source = '{table}' AND removals.id = versions.id
-    QUALIFY row_number() OVER (PARTITION BY versions.id ORDER BY versions.day DESC) = 1
-"""
-
-
-# A published source is named by its repository_url, which is unique on its site only, and may be given again. A version
-# holds from its day until that of the next, or until its row is no longer listed.
-WORKBOOK_DATASOURCES = """
-    CREATE OR REPLACE VIEW workbook_datasources AS
-    WITH
-        links AS (
-            SELECT
-                versions.owner_id AS workbook_id,
-                versions.owner_type AS owner_type,
-                versions.dbclass AS dbclass,
-                versions.dbname AS dbname,
-                versions.day AS since,
-                coalesce(lead(versions.day) OVER of_row, removals.day) AS until
-            FROM data_connections AS versions
-            LEFT JOIN removals ON removals.source = 'data_connections' AND removals.id = versions.id
-            WINDOW of_row AS (PARTITION BY versions.id ORDER BY versions.day)
-        ),
-        sources AS (
-            SELECT
-                versions.id AS datasource_id,
-                versions.site_id AS site_id,
-                versions.repository_url AS repository_url,
-                versions.published AS published,
-                versions.day AS since,
-                coalesce(lead(versions.day) OVER of_row, removals.day) AS until
-            FROM datasources AS versions
-            LEFT JOIN removals ON removals.source = 'datasources' AND removals.id = versions.id
-            WINDOW of_row AS (PARTITION BY versions.id ORDER BY versions.day)
-        ),
-        uses AS (
-            SELECT
-                books.site_id AS site_id,
-                books.id AS workbook_id,
-                sources.datasource_id AS datasource_id,
-                greatest(links.since, sources.since) AS since,
-                least(
-                    coalesce(links.until, 'infinity'),
-                    coalesce(sources.until, 'infinity'),
-                    coalesce(books.removed_on, 'infinity')
-                ) AS until
-            FROM links
-            JOIN latest_workbooks AS books ON books.id = links.workbook_id
-            JOIN sources ON sources.site_id = books.site_id AND sources.repository_url = links.dbname
-            WHERE lower(links.owner_type) = 'workbook' AND lower(links.dbclass) = 'sqlproxy' AND sources.published
-        )
-    SELECT
-        min(since) AS day,
-        site_id,
-        workbook_id,
-        datasource_id,
-        nullif(max(until), 'infinity') AS removed_on
-    FROM uses
-    WHERE since < until
-    GROUP BY site_id, workbook_id, datasource_id
-"""
+def refuse_other_versions(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raise HistoryUnwritable where the tables are not this program's."""
+    columns = table_columns(connection, "schema_version")
+    version = connection.execute("SELECT max(version) FROM schema_version").fetchall()[0][0] if columns else None
+    if version != len(STEPS):
+        message = f"{path}: not written by this version; let the agent of this version open it once"
+        raise HistoryUnwritable(message)

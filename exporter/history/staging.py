@@ -1,7 +1,7 @@
 """Requests of one file on their way into the history: cleaned, and put in order of their time beside it.
 
 Requests that may be the same must be in one slice, wherever they stand in the file. What is staged is what would be
-stored: nothing that the cleaner takes out reaches the disk.
+stored: nothing that the cleaner removes reaches the disk.
 """
 
 import contextlib
@@ -14,10 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from exporter.errors import HistoryUnwritable
-from exporter.history.file import HistoryFile, first_line, settings
-from exporter.history.holding import Reserve, alone
+from exporter.history.arrow import registered
+from exporter.history.duckdb_errors import first_line
+from exporter.history.file import HistoryFile, settings
+from exporter.history.locking import Reserve, exclusive
 from exporter.history.opening import LOGS, Settings
-from exporter.history.registering import registered
 from exporter.imports import FINGERPRINT, OTHERWISE
 
 SLICE_ROWS = 25_000
@@ -101,7 +102,7 @@ class Stage:
 def staging(file: HistoryFile) -> Iterator[Stage]:
     """Make a stage beside the history, for one import at a time. Raises HistoryLocked, HistoryUnwritable."""
     path = file.path.with_name(file.path.name + _ENDING)
-    with alone(file.path.with_name(file.path.name + _LOCK), "another import is at work"):
+    with exclusive(file.path.with_name(file.path.name + _LOCK), "another import is at work"):
         _clear(path)
         try:
             with _connected(path, file) as connection:

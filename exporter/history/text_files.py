@@ -6,10 +6,10 @@ A reference file holds what Tableau lists now: neither what was removed nor what
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from exporter.history.export_reader import Source
 from exporter.history.file import HistoryFile
 from exporter.history.opening import NAMED
-from exporter.history.schema import ARCHIVED_AT, quoted
-from exporter.history.slices import Source
+from exporter.history.tables import ARCHIVED_AT, quoted
 from exporter.history.text_columns import (
     CONNECTION,
     DATASOURCE,
@@ -84,12 +84,12 @@ class TextFile:
 
     @property
     def header(self) -> Sequence[str]:
-        """All columns, with those that are looked up."""
+        """All columns, with the joined ones."""
         return [*self.columns, *(name for lookup in self.lookups for name in lookup.columns)]
 
 
 def _of(suffix: str, alias: str, columns: Columns) -> dict[str, str]:
-    """Return the columns of a thing under the suffix that tells it from others, and where they are found."""
+    """Return the columns of an object, named with its suffix, and their SQL."""
     return {
         f"{name} ({suffix})": NOTHING if column == NOTHING else f"{alias}.{column}" for name, column in columns.items()
     }

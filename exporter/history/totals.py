@@ -1,4 +1,4 @@
-"""What the exposition shows of the history: read once after each poll, so that a scrape never opens the file."""
+"""Totals of the history that are exposed: read once after each poll, so that a scrape never opens the file."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What the pages show of use, folded in the transaction that stores the requests: by hour for days, by day for months.
+"""Usage for the pages, aggregated in the transaction that stores the requests: by hour for days, by day for months.
 
 The tables are bounded: a page asks for no more, and the archive itself has everything. Rows have the numbers of sites,
 whose labels may change. Nothing here may stop the archive: its transaction touches the hours of its own requests, and
@@ -34,8 +34,8 @@ _BY_DAY = 'SELECT created_at::DATE AS day, site_id, workbook, "view", count(*) A
 class Use:
     """Requests (hour, site_id, requests) and people (hour, site_id, whole, people) of each hour.
 
-    ``whole`` marks what is counted over all sites, each person once. ``people`` is None where nobody may be told from
-    anybody else. Hours are UTC, naive.
+    ``whole`` marks what is counted over all sites, each person once. ``people`` is None where users may not be
+    distinguished. Hours are UTC, naive.
     """
 
     requests: pa.Table
@@ -111,7 +111,7 @@ def count(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) 
 
 
 def see_people(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
-    """Note who made a request to which site in which hour, once; ``people`` says who stands behind each user."""
+    """Note who made a request to which site in which hour, once; ``people`` maps each user to a person."""
     plausible = f"user_id IS NOT NULL AND {clocks.plausible(HOURS_KEPT)}"
     hours = _hours(connection, relation, plausible)
     if hours is None:
@@ -172,7 +172,7 @@ def sum_up(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def forget(connection: duckdb.DuckDBPyConnection, clocks: Clocks) -> None:
-    """Remove what is older than any page shows, and what a clock that was ahead let in."""
+    """Delete rows older than any page displays, and rows from a clock that was ahead."""
     for table, key, kept in (
         ("requests_by_hour", "hour", HOURS_KEPT),
         ("people_by_hour", "hour", HOURS_KEPT),
@@ -190,7 +190,7 @@ def forget_people(connection: duckdb.DuckDBPyConnection, now: datetime | None) -
 
 
 def prune(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
-    """Remove what was counted of requests that are removed; an hour or a day that is cut would say too little."""
+    """Remove what was counted of requests that are removed; an hour or a day that is cut would be too low."""
     for table, key in (
         ("requests_by_hour", "hour"),
         ("people_by_hour", "hour"),

@@ -44,7 +44,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Options:
-    """How text files are to be read; a delimiter of None is taken from the header."""
+    """How text files are to be read; a delimiter of None is read from the header."""
 
     zone: Zone = UTC_ZONE
     delimiter: str | None = None

@@ -1,7 +1,7 @@
 """Lines put together to rows: a text may hold line ends, so that a row stands over several lines.
 
 Most lines are a row each. What is not is kept until it is one together with the lines after it, or until the next whole
-row shows that it never will be. A row that would also be one together with the line after it is rejected with that.
+row proves that it never will be. A row that would also be one together with the line after it is rejected with that.
 """
 
 from collections.abc import Iterator, Sequence

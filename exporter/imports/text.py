@@ -161,7 +161,7 @@ def _times(instants: Sequence[Instant | None]) -> tuple[pa.Array, pa.Array]:
 
 
 def _settled(created: Instant | None, completed: Instant | None) -> tuple[Instant | None, Instant | None]:
-    """Read a repeated hour by the end of the request where that is after it: it took the shorter of two times."""
+    """Read a repeated hour by the end of the request where that is after it: its duration is the shorter of two."""
     if created and completed and created.otherwise and not completed.otherwise and created.otherwise <= completed.at:
         return Instant(created.otherwise, created.at), completed
     return created, completed

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from exporter.collector import POSTGRES_TYPES, Events, Fold
 from exporter.errors import PollInterrupted
+from exporter.history.aggregation import Lookups
 from exporter.history.archive import Appended
-from exporter.history.counting import Lookups
 from exporter.history.history import History
 from exporter.history.positions import Position
-from exporter.history.writer import Poll, Writer
+from exporter.history.transaction import Poll, Transaction
 from exporter.poller.read_plan import Incident, Plan
 from exporter.poller.table_reader import TableRead, TableReader
 from exporter.repository.binary_copy import Field
@@ -167,7 +167,7 @@ def read_table(session: Session, events: Events, archive: ArchiveContext, *, exa
         write.gone = missing_keys(table_read.open_keys, [first])
     else:
         write.rows = None
-        with closing(reader.batches(table_read, first)) as batches, history.writing_much(), _fast_switching():
+        with closing(reader.batches(table_read, first)) as batches, history.batch(), _fast_switching():
             _write_batches(batches, write, archive)
     later = table_read.plan.doubtful or table_read.old.settling
     write.inserted = session.inserted(events.table) if later else table_read.inserted
@@ -180,10 +180,10 @@ def read_table(session: Session, events: Events, archive: ArchiveContext, *, exa
 
 def _write_batches(batches: Iterator[pa.Table], write: TableWrite, archive: ArchiveContext) -> None:
     for first in batches:
-        with archive.history.writing(archive.clock(), _request_columns(write)) as writer:
+        with archive.history.transaction(archive.clock(), _request_columns(write)) as transaction:
             arriving = _of_one_transaction(chain([first], batches), write, archive)
-            write.count(append(writer, write.events, arriving, archive))
-            writer.log_part(write.line((archive.clock() - write.started_at).total_seconds()))
+            write.count(append(transaction, write.events, arriving, archive))
+            transaction.log_part(write.line((archive.clock() - write.started_at).total_seconds()))
 
 
 def _of_one_transaction(batches: Iterator[pa.Table], write: TableWrite, archive: ArchiveContext) -> Iterator[pa.Table]:
@@ -213,44 +213,46 @@ def _fast_switching() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def append(writer: Writer, events: Events, batches: Iterable[pa.Table], archive: ArchiveContext) -> Appended:
+def append(transaction: Transaction, events: Events, batches: Iterable[pa.Table], archive: ArchiveContext) -> Appended:
     """Archive batches of a table's rows; they are counted after the last."""
     folds = archive.folds[events.table]
     if events.keeps_open:
-        return writer.append_requests(events, batches, archive.lookups, folds, count_people=archive.count_people)
-    return writer.append(events, batches, archive.lookups, folds)
+        return transaction.append_requests(events, batches, archive.lookups, folds, count_people=archive.count_people)
+    return transaction.append(events, batches, archive.lookups, folds)
 
 
-def append_full_read(writer: Writer, events: Events, rows: pa.Table, archive: ArchiveContext, node: str) -> None:
+def append_full_read(
+    transaction: Transaction, events: Events, rows: pa.Table, archive: ArchiveContext, node: str
+) -> None:
     """Archive the new ones of rows that are read whole at every poll; the poll log has a row where there were any."""
-    appended = append(writer, events, [rows], archive)
+    appended = append(transaction, events, [rows], archive)
     if appended.new:
-        writer.log_part(Poll(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node))
+        transaction.log_part(Poll(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node))
 
 
-def commit_table(writer: Writer, write: TableWrite, archive: ArchiveContext, seconds: float) -> None:
+def commit_table(transaction: Transaction, write: TableWrite, archive: ArchiveContext, seconds: float) -> None:
     """Write the last rows of a table with what moves with them: promotions, position, incidents, poll log."""
     events = write.events
     if write.rows is not None:
-        write.count(append(writer, events, [write.rows], archive))
+        write.count(append(transaction, events, [write.rows], archive))
     if events.keeps_open and write.gone is not None:
-        write.new += writer.promote(events.table, write.gone, archive.lookups, archive.folds[events.table])
+        write.new += transaction.promote(events.table, write.gone, archive.lookups, archive.folds[events.table])
     position = write.position
     if write.table_read is not None and position is not None:
-        writer.move(write.table_read.old, position)
-    _report(writer, write)
-    writer.log(write.line(seconds), position)
+        transaction.move(write.table_read.old, position)
+    _report(transaction, write)
+    transaction.log(write.line(seconds), position)
 
 
-def _report(writer: Writer, write: TableWrite) -> None:
+def _report(transaction: Transaction, write: TableWrite) -> None:
     events = write.events
     incidents = list(write.plan.incidents)
     if write.reused:
         incidents.append(Incident("id_reuse", f"{write.reused} ids stand for other rows than before"))
     for incident in incidents:
-        writer.incident(incident.kind, f"{events.table}: {incident.detail}")
+        transaction.incident(incident.kind, f"{events.table}: {incident.detail}")
     if events.keeps_open and write.possibly_lost:
-        writer.lost(write.possibly_lost)
+        transaction.lost(write.possibly_lost)
 
 
 def _request_columns(write: TableWrite) -> dict[str, str]:

@@ -9,9 +9,9 @@ import pyarrow as pa
 from exporter.collector import Collector, Events, Fold, StateKey, columns_of
 from exporter.collectors import counts_people
 from exporter.errors import HistoryError, SourceError, SourceIncomplete, SourceRefused, SourceUnreachable
-from exporter.history.counting import Lookups
+from exporter.history.aggregation import Lookups
+from exporter.history.dimensions import site_label
 from exporter.history.history import History
-from exporter.history.names import site_label
 from exporter.history.privacy import apply_privacy, person_ids
 from exporter.poller.archiver import ArchiveContext, TableWrite, append, columns_to_fit, read_table
 from exporter.poller.runs import Runs
@@ -213,9 +213,9 @@ class RepositoryReader:
         write = TableWrite(events, "full" if exact else "fast", self._clock(), None, node=session.address)
         for fields, rows in read_view(session, view, since):
             write.fields = fields
-            with self._history.writing(self._clock(), columns_to_fit([write])) as writer:
-                write.count(append(writer, events, [self._history.clean(events, rows)], self.archive_context()))
-                writer.log_part(write.line((self._clock() - write.started_at).total_seconds()))
+            with self._history.transaction(self._clock(), columns_to_fit([write])) as transaction:
+                write.count(append(transaction, events, [self._history.clean(events, rows)], self.archive_context()))
+                transaction.log_part(write.line((self._clock() - write.started_at).total_seconds()))
         write.gone = self._history.open_keys.slice(0, 0)
         write.seconds = (self._clock() - write.started_at).total_seconds()
         result.tables.append(write)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from exporter.collector import Events, columns_of
 from exporter.errors import SourceIncomplete
 from exporter.history.redaction import PARSED_COLUMNS
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 from exporter.repository.binary_copy import Field
 from exporter.repository.catalog import archivable, read_as
 

@@ -8,8 +8,8 @@ from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
 from exporter.freshness import SlaLookup
 from exporter.history.history import History
-from exporter.history.schema import REQUESTS
-from exporter.history.writer import Writer
+from exporter.history.tables import REQUESTS
+from exporter.history.transaction import Transaction
 from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
 from exporter.poller.merged_state import MergedState
@@ -48,7 +48,7 @@ def publish_archive(context: PollContext, more: Iterable[Block] = ()) -> None:
         context.store.set_archive([*blocks, *more], _archive_status(history))
 
 
-def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
+def audit_assets(context: PollContext, transaction: Transaction, now: float) -> None:
     """Write the freshness of the assets of all sources to the audit table (Unix seconds)."""
     # An asset that only one of two sources knows would be a change as soon as the other source answers.
     if not context.store.status.all_tried():
@@ -56,7 +56,7 @@ def audit_assets(context: PollContext, writer: Writer, now: float) -> None:
     for key, merged in context.merged_states.items():
         to_audit, rows = context.state(key).audit, merged.rows(now)
         if to_audit is not None and rows is not None:
-            writer.audit(to_audit(rows, context.sla, now))
+            transaction.audit(to_audit(rows, context.sla, now))
 
 
 def _archive_status(history: History) -> ArchiveStatus:

@@ -12,7 +12,7 @@ import structlog
 from exporter.collector import Events, StateKey
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.history.totals import earlier_clock, instant
-from exporter.history.writer import Writer
+from exporter.history.transaction import Transaction
 from exporter.poller.archiver import append_full_read, columns_to_fit, commit_table
 from exporter.poller.collect import SOURCE, PollResult, RepositoryReader
 from exporter.poller.context import PollContext, audit_assets
@@ -168,8 +168,8 @@ class RepositoryPoller:
         learned: dict[StateKey, pa.Table] = {}
         self._publisher.merge(result, self._reader.ids, now)
         try:
-            with self._history.writing(instant(now), columns_to_fit(result.tables)) as writer:
-                self._write(writer, result, learned, now, exact=exact)
+            with self._history.transaction(instant(now), columns_to_fit(result.tables)) as transaction:
+                self._write(transaction, result, learned, now, exact=exact)
         except HistoryError as failure:
             waiting = result.waiting()
             for name, collector in self._collectors.items():
@@ -186,31 +186,37 @@ class RepositoryPoller:
         return None
 
     def _write(
-        self, writer: Writer, result: PollResult, learned: dict[StateKey, pa.Table], now: float, *, exact: bool
+        self,
+        transaction: Transaction,
+        result: PollResult,
+        learned: dict[StateKey, pa.Table],
+        now: float,
+        *,
+        exact: bool,
     ) -> None:
         archive = self._reader.archive_context()
         for events, rows in result.full_reads:
             self._progress.moved()
             with result.runs.timed(events.table):
-                append_full_read(writer, events, self._recent(events, rows), archive, result.address)
+                append_full_read(transaction, events, self._recent(events, rows), archive, result.address)
         for write in result.tables:
             self._progress.moved()
             with result.runs.timed(write.events.table):
-                commit_table(writer, write, archive, self._clock() - now)
+                commit_table(transaction, write, archive, self._clock() - now)
         for key, rows in result.states.items():
             self._progress.moved()
             state = self._context.state(key)
             if state.history.table and not rows.equals(self._kept.get(key)):
-                writer.keep(state.row, state.history.table, rows, earlier_clock(instant(now), result.source_at))
+                transaction.keep(state.row, state.history.table, rows, earlier_clock(instant(now), result.source_at))
             if state.history.context_sql and (exact or key not in self._learned):
-                learned[key] = writer.learn(state.history.context_sql, rows)
-        audit_assets(self._context, writer, now)
-        self._incidents.write(writer)
+                learned[key] = transaction.learn(state.history.context_sql, rows)
+        audit_assets(self._context, transaction, now)
+        self._incidents.write(transaction)
         for detail in self._history.file.quarantined:
-            writer.incident("log_quarantined", detail)
+            transaction.incident("log_quarantined", detail)
         before = self._history.prunable_before(instant(now))
         if before is not None:
-            writer.prune(before)
+            transaction.prune(before)
 
     def _recent(self, events: Events, rows: pa.Table) -> pa.Table:
         """Leave out rows that earlier polls have read: known keys are then sought among the newest alone."""

@@ -131,10 +131,17 @@ class RestPoller:
         if self._remembered is not None:
             return None
         try:
-            with self._context.history.writing(instant(now)) as writer:
+            with self._context.history.transaction(instant(now)) as transaction:
                 since = instant(now) - timedelta(seconds=DAY_SECONDS)
-                known, used_today, counts = writer.looked_up(), writer.look_ups_since(since), writer.audited()
-                remembered, read_at = refreshes.freshness(writer.connection), refreshes.sources(writer.connection)
+                known, used_today, counts = (
+                    transaction.looked_up(),
+                    transaction.look_ups_since(since),
+                    transaction.audited(),
+                )
+                remembered, read_at = (
+                    refreshes.freshness(transaction.connection),
+                    refreshes.sources(transaction.connection),
+                )
         except HistoryError as failure:
             self._incidents.failed(failure)
             return failure
@@ -201,17 +208,17 @@ class RestPoller:
         learning, learned = self._learning_due.at(now), dict[StateKey, pa.Table]()
         to_query: dict[StateKey, pa.Table] = {}
         try:
-            with self._context.history.writing(instant(now)) as writer:
-                writer.note_refreshes(self._unwritten_notes)
-                remembered = writer.store_freshness(result.remembered, self._read_at)
+            with self._context.history.transaction(instant(now)) as transaction:
+                transaction.note_refreshes(self._unwritten_notes)
+                remembered = transaction.store_freshness(result.remembered, self._read_at)
                 for key in self._context.merged_states:
                     sql, rows = self._context.state(key).history.context_sql, result.all_rows(key)
                     if learning and sql and rows is not None:
-                        learned[key] = writer.learn(sql, rows)
+                        learned[key] = transaction.learn(sql, rows)
                         to_query[key] = rows
                 if result.notes:
-                    audit_assets(self._context, writer, now)
-                self._incidents.write(writer)
+                    audit_assets(self._context, transaction, now)
+                self._incidents.write(transaction)
         except HistoryError as failure:
             self._incidents.failed(failure)
             return failure

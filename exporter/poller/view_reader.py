@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 from exporter.poller.columns import selection
 from exporter.repository.binary_copy import Field
 from exporter.repository.catalog import archivable

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryReplaced
-from exporter.history.writer import Writer
+from exporter.history.transaction import Transaction
 from exporter.poller.context import PollContext
 
 _KINDS = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
@@ -24,10 +24,10 @@ class WriteIncidents:
         self._status.set_history_error(self._source, str(failure))
         self._uncounted[_KINDS.get(type(failure), "file_unwritable")] += 1
 
-    def write(self, writer: Writer) -> None:
+    def write(self, transaction: Transaction) -> None:
         """Write the incidents; ``committed()`` follows the transaction."""
         for kind, count in self._uncounted.items():
-            writer.incident(kind, "polls whose rows could not be written at once", count)
+            transaction.incident(kind, "polls whose rows could not be written at once", count)
 
     def committed(self) -> None:
         """Forget the incidents that are written."""

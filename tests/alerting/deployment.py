@@ -17,7 +17,7 @@ from exporter.poller.context import PollContext
 from exporter.poller.merged_state import merged_states
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.repository.client import Address, Repository, RepositoryOptions
-from exporter.working import Standing
+from exporter.wiring import AgentState
 
 POLL_SECONDS = 60.0
 HOUR = 3600.0
@@ -55,15 +55,13 @@ class Deployment:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
         store = StateStore(["repository"], version="0", library="0", started_at=self.now)
-        standing = Standing(found, HistoryFile(self.path), store, merged_states(found, self.promises), lambda: None)
-        history = History(standing.file, found, self.privacy)
-        shared = PollContext(
-            history, found, store, lambda: self.now, self.promises, standing.merged_states, self._changed
-        )
+        state = AgentState(found, HistoryFile(self.path), store, merged_states(found, self.promises), lambda: None)
+        history = History(state.file, found, self.privacy)
+        shared = PollContext(history, found, store, lambda: self.now, self.promises, state.merged_states, self._changed)
         self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
         present = EvaluationContext(
-            store.blocks, standing.assets, lambda: standing.sources(found), standing.show_notifications
+            store.blocks, state.assets, lambda: state.sources(found), state.set_notification_metrics
         )
         receivers = [Alertmanager(AlertmanagerOptions(url)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, history, present, self.options, lambda: self.now)

@@ -21,9 +21,9 @@ from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates
 from exporter.alerting.states import LATER_SECONDS
 from exporter.collectors.assets.metrics import DUE
 from exporter.collectors.assets.rows import ARROW_SCHEMA
-from exporter.history import alerting as alert_tables
+from exporter.history import alert_store as alert_tables
 from exporter.history.file import Limits
-from exporter.history.writer import Writer
+from exporter.history.transaction import Transaction
 from exporter.metrics import Block, Labels
 from tests.alerting.receiver import RecordingAlertmanager
 from tests.alerting.rig import Rig
@@ -446,13 +446,13 @@ def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> 
     fire(rig, said)
     rig.restart()
     tried = []
-    writing = rig.history.writing
+    writing = rig.history.transaction
 
-    def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Writer]:
+    def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Transaction]:
         tried.append(now)
         return writing(now, wait_seconds=wait_seconds)
 
-    rig.history.writing = counted  # type: ignore[method-assign, assignment] # to count
+    rig.history.transaction = counted  # type: ignore[method-assign, assignment] # to count
     with duckdb.connect(str(rig.path)):
         rig.go(4 * MINUTE)
     assert len(tried) == 4

@@ -16,7 +16,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
-from exporter.working import NEVER, Standing
+from exporter.wiring import NEVER, AgentState
 from tests.alerting.receiver import RecordingAlertmanager
 from tests.alerting.rig import Rig
 from tests.poller.rest_rig import INTERVAL, RestRig, rigs, seconds
@@ -46,9 +46,9 @@ def alertmanager() -> Iterator[RecordingAlertmanager]:
 def alerting(polled: RestRig, alertmanager: RecordingAlertmanager, tmp_path: Path) -> Rig:
     """The notifying half of the same agent."""
     rig = Rig(tmp_path / "alerting.duckdb", [alertmanager.url])
-    standing = Standing(polled.collectors, polled.file, polled.store, {}, lambda: None)
+    state = AgentState(polled.collectors, polled.file, polled.store, {}, lambda: None)
     rig.blocks = polled.store.blocks
-    rig.sources = lambda: standing.sources(polled.collectors)
+    rig.sources = lambda: state.sources(polled.collectors)
     alertmanager.clock = lambda: rig.now
     return rig
 

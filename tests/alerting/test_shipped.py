@@ -12,7 +12,7 @@ from exporter.alerting.annotations import ASSET_SOURCES, Annotator, AssetContext
 from exporter.alerting.notification import OF_ALERTS
 from exporter.alerting.rules import MINUTE, RULES, Rule
 from exporter.alerting.snapshot import ASSET
-from exporter.history.alerting import OWNER_EMAIL
+from exporter.history.alert_store import OWNER_EMAIL
 from tests.alerts.shipped import ALERTS, EVERY, seconds
 
 SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}

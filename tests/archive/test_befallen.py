@@ -119,7 +119,7 @@ def test_what_is_lost_before_a_reading_that_breaks_off(
     source.run("TRUNCATE http_requests RESTART IDENTITY")
     source.requests(1, 1000, LATER)
     source.run(REPORT)
-    writing, parts = archived.history.writing, []
+    writing, parts = archived.history.transaction, []
 
     def cutting(*arguments: object) -> object:
         parts.append(1)
@@ -127,7 +127,7 @@ def test_what_is_lost_before_a_reading_that_breaks_off(
             source.run(CUT)
         return writing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(archived.history, "writing", cutting)
+    monkeypatch.setattr(archived.history, "transaction", cutting)
     assert not archived.poll() or archived.errors()
     assert 100 < len(archived.ids()) < 1100
     archived.polled()
@@ -422,7 +422,7 @@ def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkey
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
     source.requests(1, 500)
-    writing = rig.history.writing
+    writing = rig.history.transaction
     done: list[int] = []
 
     def truncating(*arguments: object) -> object:
@@ -432,7 +432,7 @@ def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkey
             source.requests(1, 300, LATER)
         return writing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rig.history, "writing", truncating)
+    monkeypatch.setattr(rig.history, "transaction", truncating)
     rig.poll()
     rig.polled()
     assert set(rig.ids()) >= set(range(1, 301))
@@ -450,7 +450,7 @@ def test_what_is_lost_while_it_is_read(source: Source, archived: Rig, monkeypatc
     source.requests(101, 1000)
     source.run(REPORT)
     source.run("VACUUM FULL http_requests")
-    writing = archived.history.writing
+    writing = archived.history.transaction
     done: list[int] = []
 
     def truncating(*arguments: object) -> object:
@@ -461,7 +461,7 @@ def test_what_is_lost_while_it_is_read(source: Source, archived: Rig, monkeypatc
             source.run(REPORT)
         return writing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(archived.history, "writing", truncating)
+    monkeypatch.setattr(archived.history, "transaction", truncating)
     archived.poll()
     archived.polled()
     archived.polled(exact=True)

@@ -216,7 +216,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
     source.requests(1, 1000)
     source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 3 = 0")
     written = 0
-    finishing = rig.history.writing
+    finishing = rig.history.transaction
 
     def writing(*arguments: object) -> object:
         nonlocal written
@@ -227,7 +227,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
         source.run(f"DELETE FROM http_requests WHERE id = {written * 100 - 50}")
         return finishing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rig.history, "writing", writing)
+    monkeypatch.setattr(rig.history, "transaction", writing)
     rig.polled()
     assert written > 9
     monkeypatch.undo()

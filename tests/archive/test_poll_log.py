@@ -24,7 +24,7 @@ def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a long reading had archived before the agent was told to end is told of; the rest by the next reading."""
     source.requests(1, 1000)
-    writing = rig.history.writing
+    writing = rig.history.transaction
     transactions: list[int] = []
 
     def stopping(*arguments: object) -> object:
@@ -33,7 +33,7 @@ def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.
             rig.poller.stop()
         return writing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rig.history, "writing", stopping)
+    monkeypatch.setattr(rig.history, "transaction", stopping)
     assert not rig.poll()
     archived = len(rig.ids())
     assert 0 < archived < 1000

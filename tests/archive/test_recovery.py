@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.history import recovery
+from exporter.history import wal
 from exporter.history.file import Limits
 from tests.archive.leftover import Copies, leave_behind, log_of
 from tests.archive.rig import Rig
@@ -127,7 +127,7 @@ def test_a_file_that_is_taken_while_its_log_is_aside(
     """Where somebody opens the file before it is known to open without its log, the log gets its name back."""
     damaged = bytearray(left.log)
     damaged[len(damaged) // 2] ^= 1
-    setting_aside = recovery.set_aside
+    setting_aside = wal.set_aside
     with left.copy(bytes(damaged)) as path:
         rig = Rig(source.readonly, path, limits=Limits(patience_seconds=0.2))
         with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
@@ -137,7 +137,7 @@ def test_a_file_that_is_taken_while_its_log_is_aside(
                 stack.enter_context(held(path))
                 return aside
 
-            patch.setattr(recovery, "set_aside", taken)
+            patch.setattr(wal, "set_aside", taken)
             assert not rig.poll()
         assert log_of(path).read_bytes() == bytes(damaged)
         assert not list(path.parent.glob("*.damaged-*"))

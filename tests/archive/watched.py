@@ -16,7 +16,7 @@ import pytest
 
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import Pruned
-from exporter.history.writer import Writer
+from exporter.history.transaction import Transaction
 from exporter.repository.connection import APPLICATION_NAME
 from exporter.repository.session import Session, Snapshot
 from tests.archive.ending import Connect
@@ -157,7 +157,7 @@ class Watched:
         self.patch.setattr("exporter.poller.batching.BATCH_ROWS", self.chance.choice((5, 40_960)))
         self.patch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", self.chance.choice((1, 20, 122_880)))
         self.patch.setattr(Session, "snapshot", self._watched(Session.snapshot))
-        self.patch.setattr(Writer, "prune", self._noting(Writer.prune))
+        self.patch.setattr(Transaction, "prune", self._noting(Transaction.prune))
 
     def _watched(self, snapshot: Callable[..., Any]) -> Callable[..., Any]:
         """Look at the source from outside while the agent reads; do there what was asked for."""
@@ -175,13 +175,13 @@ class Watched:
 
         return watched
 
-    def _noting(self, prune: Callable[[Writer, datetime], Pruned]) -> Callable[[Writer, datetime], Pruned]:
+    def _noting(self, prune: Callable[[Transaction, datetime], Pruned]) -> Callable[[Transaction, datetime], Pruned]:
         """Write down what is about to be pruned: no file tells it afterwards."""
 
-        def noting(writer: Writer, before: datetime) -> Pruned:
+        def noting(transaction: Transaction, before: datetime) -> Pruned:
             keys = "SELECT id, created_at FROM http_requests WHERE created_at < ?"
-            self.pruned.append((before, set(writer.connection.execute(keys, [before]).fetchall())))
-            return prune(writer, before)
+            self.pruned.append((before, set(transaction.connection.execute(keys, [before]).fetchall())))
+            return prune(transaction, before)
 
         return noting
 

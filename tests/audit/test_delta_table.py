@@ -20,7 +20,7 @@ from exporter.errors import OutputUnwritable
 from exporter.exports import delta
 from tests.audit.conftest import REST, SetUp
 from tests.exports.test_delta import THE_NOTEBOOKS
-from tests.history.test_auditing import judged
+from tests.history.test_freshness_audit import judged
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the rows' times have no zone
 TARGET = "bronze_tableau_observability_logs"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from exporter.audit.formats import FORMATS, as_csv, as_json, as_terminal, as_text
 from exporter.collectors.assets.status import SCHEMA
-from tests.history.test_auditing import AT, judged
+from tests.history.test_freshness_audit import AT, judged
 
 HOSTILE = 'a,"b"\r\n\x1b[31m\u202egpj\x07[red]x[/red]é日本'
 
@@ -123,7 +123,7 @@ def test_every_format_is_offered() -> None:
     """The command offers the formats that there are."""
     from click import Choice
 
-    from exporter.cli import audit
+    from exporter.cli.audit import audit
 
     (choice,) = [option.type for option in audit.params if option.name == "format_"]
     assert isinstance(choice, Choice)

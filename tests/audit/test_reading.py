@@ -16,7 +16,7 @@ from exporter.errors import SourceUnreachable
 from tests.audit.conftest import AT, REST, SetUp, answering, said
 from tests.collectors.assets.test_from_rest import content, described, inventory
 from tests.collectors.repositories import read as read_state
-from tests.history.test_auditing import judged
+from tests.history.test_freshness_audit import judged
 
 NOW = AT.replace(tzinfo=UTC).timestamp()
 Configured = Callable[..., Configuration]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from exporter import collectors, parts
+from exporter import collectors, component_options
 from exporter.cli import main
 from exporter.collector import Collector
 from exporter.collectors import asset_state, counts_people, requests_collector
@@ -30,7 +30,7 @@ from exporter.poller.page_queries import PageQueries
 from exporter.poller.repository_publisher import RepositoryPublisher
 
 ROOT = Path(__file__).parents[2]
-ENGINE = ("alerting", "exposition", "pagedata", "poller", "app.py", "parts.py", "working.py")
+ENGINE = ("alerting", "exposition", "pagedata", "poller", "app.py", "component_options.py", "wiring.py")
 """The modules that work with every collector, below exporter/."""
 TABLES = {"http_requests", "background_jobs", "logins", "users", "views"}
 """Names of collectors that are also names of tables or columns of the history."""
@@ -116,9 +116,11 @@ def test_it_is_declared_everywhere(known: Mapping[str, Collector]) -> None:
     """The configuration has its key, the list of metrics its families, and the renderer knows whose they are."""
     assert {"planted", "planted_requests"} <= known.keys()
     assert collectors.declared_by()["tableau_planted_things"] == "planted"
-    assert {"planted", "planted_requests"} <= parts.enabled(load(None, SETTINGS, known, explicit=False), known).keys()
+    assert {"planted", "planted_requests"} <= component_options.enabled(
+        load(None, SETTINGS, known, explicit=False), known
+    ).keys()
     off = {**SETTINGS, "TABLEAU_EXPORTER_COLLECTORS__PLANTED": "false"}
-    assert "planted" not in parts.enabled(load(None, off, known, explicit=False), known)
+    assert "planted" not in component_options.enabled(load(None, off, known, explicit=False), known)
     listed = CliRunner().invoke(main, ["metrics"]).output
     assert "tableau_planted_things" in listed
     assert "tableau_planted_people" in listed
@@ -135,10 +137,10 @@ def test_its_rows_are_published_kept_and_queried(known: Mapping[str, Collector],
     )
     key, rows = ("planted", 0), pa.table({"id": [1, 2], "name": ["a", "b"]})
     state = context.state(key)
-    with history.writing(instant(NOW)) as writer:
+    with history.transaction(instant(NOW)) as transaction:
         assert state.history.table
-        assert writer.keep(state.row, state.history.table, rows, instant(NOW)) == 2
-        learned = {key: writer.learn(state.history.context_sql or "", rows)}
+        assert transaction.keep(state.row, state.history.table, rows, instant(NOW)) == 2
+        learned = {key: transaction.learn(state.history.context_sql or "", rows)}
     history.totals = SimpleNamespace(**{**vars(history.totals), "seen": seen()})  # type: ignore[assignment] # people were there
     result = PollResult(states={key: rows})
     with result.runs.timed("http_requests"):

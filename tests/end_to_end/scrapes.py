@@ -1,4 +1,4 @@
-"""Looking at the agent: once, all the time as Prometheus does, and through the doctor."""
+"""Requests to the agent: once, all the time as Prometheus does, and by the command check."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def missing(agent: Agent) -> dict[str, set[str]]:
 
 
 def check(agent: Agent) -> "subprocess.CompletedProcess[str]":
-    """Run the doctor with the agent's configuration."""
+    """Run the command check with the agent's configuration."""
     command = [sys.executable, "-m", "exporter", "check"]
     return subprocess.run(
         command, env=agent.environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False

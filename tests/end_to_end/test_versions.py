@@ -1,4 +1,4 @@
-"""Each schema of Tableau's repository, on the oldest and the newest PostgreSQL: the agent, and the doctor."""
+"""Each schema of Tableau's repository, on the oldest and the newest PostgreSQL: the agent, and the command check."""
 
 import subprocess
 from collections.abc import Callable, Iterator

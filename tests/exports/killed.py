@@ -13,9 +13,9 @@ from typing import Any
 
 from exporter import exports
 from exporter.exports.appending import Appender
-from exporter.history import slices
+from exporter.history import export_reader
+from exporter.history.export_reader import Slices, Source
 from exporter.history.file import HistoryFile
-from exporter.history.slices import Slices, Source
 from exporter.history.text_files import TEXT_FILES
 
 NAME = "http_requests"
@@ -67,7 +67,7 @@ def tear_commands(steps: Steps) -> None:
 
 def main(format_: str, history: Path, folder: str, last: int) -> None:
     """Export, a few rows a slice."""
-    slices.SLICE_ROWS = 30
+    export_reader.SLICE_ROWS = 30
     steps = iter(range(last))
     item = TEXT_FILES[NAME]
     query = item.query if format_ == "text" else None

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.exports import Options
-from exporter.history.slices import Slice
+from exporter.history.export_reader import Slice
 
 NOON = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
 HISTORY = "2025-01-01T00:00:00.000001"

@@ -19,8 +19,8 @@ from exporter.collectors.assets.status import SCHEMA
 from exporter.errors import HistoryBusy, OutputUnwritable
 from exporter.exports import Options, delta
 from exporter.exports.delta import export
-from exporter.history.slices import Slice
-from tests.history.test_auditing import judged
+from exporter.history.export_reader import Slice
+from tests.history.test_freshness_audit import judged
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
 HOUR = timedelta(hours=1)

@@ -19,9 +19,9 @@ import pytest
 from exporter.collectors import discover
 from exporter.errors import OutputUnwritable
 from exporter.exports import TABLES, Options
+from exporter.history.export_reader import Slices, Source
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.history.slices import Slices, Source
 from tests.components import require
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 from tests.history.past import Past, requests

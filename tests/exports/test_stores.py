@@ -19,7 +19,7 @@ from exporter.errors import OutputUnwritable
 from exporter.exports import Options, csv_files, delta, parquet, stores
 from exporter.exports.stores import Store, deltalake_options, open_store
 from tests.exports.requests import HISTORY, OURS, Requests, ids
-from tests.history.test_auditing import judged
+from tests.history.test_freshness_audit import judged
 
 BUCKET = "lake"
 PROXIES = ("http_proxy", "HTTP_PROXY")

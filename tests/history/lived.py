@@ -19,14 +19,14 @@ from exporter.collectors.assets.status import judge
 from exporter.exposition import Renderer
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.timestamped import lines
+from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
 from exporter.history.backfill import Steps, extent, read
-from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.redaction import Privacy
-from exporter.history.writer import Poll, Writer
+from exporter.history.transaction import Poll, Transaction
 from exporter.metrics import Labels
 from tests.collectors.assets.test_metrics import assets
 from tests.exposition.reading import series
@@ -95,11 +95,11 @@ class _Living:
         """Archive what an hour brought, audit the assets, and remember what is exposed."""
         known = assets(*self._assets(now))
         context = Context(SITES, _promises, now=now.timestamp())
-        with self.history.writing(now) as writer:
-            self._requests(writer, now)
-            self._jobs(writer, now)
-            writer.audit(judge(known, _promises, now.timestamp()))
-            writer.log(Poll(now, "http_requests", "exact", 0.1, 1, 1, 0, "here"), Position("http_requests"))
+        with self.history.transaction(now) as transaction:
+            self._requests(transaction, now)
+            self._jobs(transaction, now)
+            transaction.audit(judge(known, _promises, now.timestamp()))
+            transaction.log(Poll(now, "http_requests", "exact", 0.1, 1, 1, 0, "here"), Position("http_requests"))
         totals = self.history.totals
         blocks = [
             *archived_blocks(totals, COLLECTORS, None),
@@ -109,14 +109,14 @@ class _Living:
         rendered = series(Renderer().render(blocks, now.timestamp()))
         self.live[round(now.timestamp())] = {name: value for name, value in rendered.items() if is_backfilled(name)}
 
-    def _requests(self, writer: Writer, now: datetime) -> None:
+    def _requests(self, transaction: Transaction, now: datetime) -> None:
         self._waiting += [self._request(naive(now) - self._chance.uniform(0, 1) * HOUR) for _ in range(12)]
         rows = [{**row, "completed_at": row["ended"] if _is_over(row, now) else None} for row in self._waiting]
         self._waiting = [row for row in self._waiting if row["ended"] and not _is_over(row, now)]
         table = pa.Table.from_pylist(rows, schema=_SCHEMA)
         clean = self.history.clean(REQUESTS, table)
-        writer.append_requests(REQUESTS, [clean], LOOKUPS, REQUESTS.folds, count_people=True)
-        writer.promote(REQUESTS.table, keys_table([], []), LOOKUPS, REQUESTS.folds)
+        transaction.append_requests(REQUESTS, [clean], LOOKUPS, REQUESTS.folds, count_people=True)
+        transaction.promote(REQUESTS.table, keys_table([], []), LOOKUPS, REQUESTS.folds)
 
     def _request(self, at: datetime) -> dict[str, Any]:
         chance = self._chance
@@ -134,7 +134,7 @@ class _Living:
             "site_id": chance.choice([None, 1]) if user is None else 1 + user % 2,
         }
 
-    def _jobs(self, writer: Writer, now: datetime) -> None:
+    def _jobs(self, transaction: Transaction, now: datetime) -> None:
         for number in range(3):
             done = naive(now) - self._chance.uniform(0, 1) * HOUR
             begun = done - timedelta(seconds=self._chance.choice([0.5, 20, 4000]))
@@ -148,7 +148,7 @@ class _Living:
                 completed_at=done,
                 finish_code=self._chance.choice([0, 1, 2]),
             )
-            writer.append(JOBS, [job], LOOKUPS, JOBS.folds)
+            transaction.append(JOBS, [job], LOOKUPS, JOBS.folds)
 
     def _assets(self, now: datetime) -> Iterator[dict[str, Any]]:
         """Yield a source that is refreshed every five hours, then renamed; one that never was, and a live one."""

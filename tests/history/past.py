@@ -10,13 +10,13 @@ import pytest
 
 from exporter.collector import Events, columns_of
 from exporter.collectors import discover
+from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
-from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.redaction import Privacy
-from exporter.history.writer import Poll, Writer
+from exporter.history.transaction import Poll, Transaction
 
 BEGIN = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
 COLLECTORS = ("background_jobs", "http_requests", "logins")
@@ -36,25 +36,25 @@ class Past:
 
     def poll(self, now: datetime, requests: pa.Table | None = None, others: bool = True) -> None:
         """Archive requests, and with them a job and a login of that time."""
-        with self.history.writing(now) as writer:
+        with self.history.transaction(now) as transaction:
             if requests is not None:
-                self._archive(writer, REQUESTS, self.history.clean(REQUESTS, requests), now)
+                self._archive(transaction, REQUESTS, self.history.clean(REQUESTS, requests), now)
             if others:
-                self._archive(writer, JOBS, row(JOBS, id=int(now.timestamp()), site_id=1, created_at=now), now)
-                self._archive(writer, LOGINS, row(LOGINS, user_id=7, login_at=now), now)
+                self._archive(transaction, JOBS, row(JOBS, id=int(now.timestamp()), site_id=1, created_at=now), now)
+                self._archive(transaction, LOGINS, row(LOGINS, user_id=7, login_at=now), now)
 
-    def _archive(self, writer: Writer, events: Events, rows: pa.Table, now: datetime) -> None:
+    def _archive(self, transaction: Transaction, events: Events, rows: pa.Table, now: datetime) -> None:
         if events.keeps_open:
-            done = writer.append_requests(events, [rows], LOOKUPS, events.folds, count_people=True)
-            promoted = writer.promote(events.table, keys_table([], []), LOOKUPS, events.folds)
+            done = transaction.append_requests(events, [rows], LOOKUPS, events.folds, count_people=True)
+            promoted = transaction.promote(events.table, keys_table([], []), LOOKUPS, events.folds)
         else:
-            done, promoted = writer.append(events, [rows], LOOKUPS, events.folds), 0
+            done, promoted = transaction.append(events, [rows], LOOKUPS, events.folds), 0
         old = self.history.positions.get(events.table) or Position(events.table)
         new = Position(events.table, horizon=old.version + 5, xmax=old.version + 9, max_id=1, version=old.version)
         if not events.sql:
-            writer.move(old, new)
+            transaction.move(old, new)
         poll = Poll(now, events.table, "exact", 0.1, done.read, done.new + promoted, done.open, "here")
-        writer.log(poll, None if events.sql else new)
+        transaction.log(poll, None if events.sql else new)
 
     def live(self, days: int, a_day: int = 10) -> None:
         """Archive so many days, with so many requests each."""

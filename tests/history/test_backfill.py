@@ -11,7 +11,7 @@ import pytest
 from exporter.backfill import parts_of
 from exporter.collectors.active_users import WINDOWS
 from exporter.history.backfill import Steps, extent, read
-from exporter.history.shortening import prune_in_steps
+from exporter.history.pruning import prune_in_steps
 from tests.history.lived import (
     BEGUN,
     DAY,
@@ -140,7 +140,7 @@ def test_a_pruned_history(lived: Lived) -> None:
     What was open when its row was pruned completed within a day.
     """
     before = BEGUN + 20 * HOUR
-    list(prune_in_steps(lived.file, EVENTS, naive(before), naive(END)))
+    list(prune_in_steps(lived.file, EVENTS, naive(before)))
     found = backfilled(lived.path, before + 25 * HOUR, END, names=[REQUESTS, ACTIVE])
     for at, samples in found.items():
         live = {name: value for name, value in lived.live[at].items() if name.partition("{")[0] in {REQUESTS, ACTIVE}}

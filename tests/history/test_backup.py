@@ -289,7 +289,7 @@ def test_a_disk_that_fails(past: Past, folder: Path, monkeypatch: pytest.MonkeyP
     def failing(_: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(backup, "write_through", failing)
+    monkeypatch.setattr(backup, "fsync", failing)
     with pytest.raises(HistoryUnwritable, match="Input/output error; no backup was made"):
         back_up(past, folder)
     assert names(folder) == []

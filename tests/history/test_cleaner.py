@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from exporter.collectors import discover
+from exporter.history.aggregation import Lookups
 from exporter.history.cleaner import Cleaner
-from exporter.history.counting import Lookups
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from exporter.history.schema import REQUEST_COLUMNS
+from exporter.history.tables import REQUEST_COLUMNS
 
 NOW = datetime(2025, 11, 19)  # noqa: DTZ001 - naive, as in the history
 
@@ -58,5 +58,5 @@ def test_what_was_not_cleaned_is_refused(tmp_path: Path) -> None:
     assert events is not None
     rows = requests(1, 1, pa.string())
     people = pa.table({"user_id": pa.array([], pa.int64()), "person": pa.array([], pa.int64())})
-    with pytest.raises(ValueError, match="not cleaned"), history.writing(NOW) as writer:
-        writer.append_requests(events, [rows], Lookups({}, people), (), count_people=False)
+    with pytest.raises(ValueError, match="not cleaned"), history.transaction(NOW) as transaction:
+        transaction.append_requests(events, [rows], Lookups({}, people), (), count_people=False)

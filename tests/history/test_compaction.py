@@ -14,7 +14,7 @@ from exporter.errors import HistoryBusy, HistoryError, HistoryLocked, HistoryUnw
 from exporter.history import compaction
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.shortening import prune_in_steps
+from exporter.history.pruning import prune_in_steps
 from exporter.history.verification import verify
 from tests.history.past import BEGIN, EVENTS, Past, requests
 from tests.history.test_backup import contents
@@ -29,7 +29,7 @@ def past(tmp_path: Path) -> Past:
     past = Past(tmp_path / "history.duckdb")
     past.poll(BEGIN + timedelta(days=2), requests(0, MANY, BEGIN))
     past.poll(BEGIN + timedelta(days=9), requests(MANY, 100, BEGIN + timedelta(days=9)))
-    list(prune_in_steps(past.file, EVENTS, BEGIN + timedelta(days=8), BEGIN + timedelta(days=9)))
+    list(prune_in_steps(past.file, EVENTS, BEGIN + timedelta(days=8)))
     return past
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryLocked, HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.holding import alone
+from exporter.history.locking import exclusive
 
 HOLD = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
 
@@ -228,7 +228,7 @@ def test_a_lock_that_is_a_link(file: HistoryFile, there: bool) -> None:
     lock.symlink_to(elsewhere)
     with pytest.raises(HistoryUnwritable, match="symbolic link"):
         file.lock()
-    with pytest.raises(HistoryUnwritable, match="symbolic link"), alone(lock, "another"):
+    with pytest.raises(HistoryUnwritable, match="symbolic link"), exclusive(lock, "another"):
         pass
     assert elsewhere.exists() == there
 

@@ -224,8 +224,8 @@ def test_what_is_too_old(past: Past) -> None:
     requests = [request(number) for number in range(10)]
     imported = bring_in(past, requests, before=BEGIN + timedelta(seconds=4))
     assert (imported.new, imported.too_old) == (6, 4)
-    with past.history.writing(NOW) as writer:
-        writer.prune(BEGIN + timedelta(seconds=7))
+    with past.history.transaction(NOW) as transaction:
+        transaction.prune(BEGIN + timedelta(seconds=7))
     assert (bring_in(past, requests).too_old, len(stored(past))) == (7, 3)
     assert_whole(past)
 
@@ -239,8 +239,8 @@ def test_pruning_and_the_marks(past: Past) -> None:
         ((oldest,),) = connection.execute("SELECT marked_at FROM marks WHERE name = 'oldest'").fetchall()
     assert oldest == old[0]["created_at"]
     before = counters(past)
-    with past.history.writing(NOW) as writer:
-        assert writer.prune(BEGIN - timedelta(days=-1)).rows["http_requests"] == 6
+    with past.history.transaction(NOW) as transaction:
+        assert transaction.prune(BEGIN - timedelta(days=-1)).rows["http_requests"] == 6
     assert_whole(past)
     pruned = [row for row in counters(past) if row not in before]
     assert ("tableau_history_pruned_rows_total", "[http_requests]", 3.0) in pruned

@@ -18,8 +18,8 @@ from exporter.history.cleaner import Cleaner
 from exporter.history.compaction import compact
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
+from exporter.history.pruning import prune_in_steps
 from exporter.history.redaction import Privacy
-from exporter.history.shortening import prune_in_steps
 from exporter.history.verification import verify
 from tests.agent import Agent
 from tests.history.past import BEGIN, EVENTS, Past
@@ -83,7 +83,7 @@ def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, name
         read_only,
         lambda: list(verify(looked_at, EVENTS)),
         lambda: list(Backups(file, folder, 3).make(EVENTS, BEGIN)),
-        lambda: list(prune_in_steps(file, EVENTS, BEGIN + timedelta(days=1), BEGIN)),
+        lambda: list(prune_in_steps(file, EVENTS, BEGIN + timedelta(days=1))),
         lambda: compact(file),
     )
     for opening in openings:

@@ -6,8 +6,8 @@ import pytest
 from exporter.collector import columns_of
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.users import User
-from exporter.history.people import Pseudonyms
 from exporter.history.privacy import apply_privacy
+from exporter.history.pseudonyms import Pseudonyms
 from exporter.history.redaction import Privacy
 
 PSEUDONYMS = Pseudonyms(b"k" * 32)

@@ -8,8 +8,7 @@ import pytest
 
 from exporter.errors import HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.pruning import Pruned
-from exporter.history.shortening import newest_request, prune_in_steps
+from exporter.history.pruning import Pruned, newest_request, prune_in_steps
 from exporter.history.verification import verify
 from tests.history.past import BEGIN, EVENTS, Past, requests
 
@@ -44,7 +43,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> int:
 def prune(past: Past, before: datetime) -> list[Pruned]:
     """Prune from outside the agent."""
     file = HistoryFile(past.file.path, Limits(patience_seconds=0.0), lambda _: None)
-    return list(prune_in_steps(file, EVENTS, before, NOW))
+    return list(prune_in_steps(file, EVENTS, before))
 
 
 def ask(past: Past, sql: str) -> list[tuple[object, ...]]:
@@ -89,7 +88,7 @@ def test_steps_are_small(past: Past, small_steps: int) -> None:
 def test_an_interrupted_pruning(past: Past, small_steps: int) -> None:
     """What a command leaves half done contradicts nothing, is told of, and is finished by whoever prunes next."""
     assert small_steps
-    steps = prune_in_steps(HistoryFile(past.file.path, Limits(), lambda _: None), EVENTS, BEFORE, NOW)
+    steps = prune_in_steps(HistoryFile(past.file.path, Limits(), lambda _: None), EVENTS, BEFORE)
     next(steps)
     next(steps)
     steps.close()
@@ -166,8 +165,8 @@ def test_the_agent_finishes_a_day_before_the_next(past: Past, small_steps: int) 
     past.history.prepare(NOW)
     left = []
     while (before := past.history.prunable_before(NOW)) is not None:
-        with past.history.writing(NOW) as writer:
-            writer.prune(before)
+        with past.history.transaction(NOW) as transaction:
+            transaction.prune(before)
         left.append(ask(past, "SELECT count(*) FROM http_requests")[0][0])
     assert left[:5] == [73, 70, 63, 60, 53]
     assert ask(past, "SELECT min(created_at) FROM http_requests") == [(BEGIN + timedelta(days=5),)]
@@ -178,8 +177,8 @@ def test_the_agent_prunes_once_an_hour(past: Past) -> None:
     """What has just become too old waits until an hour of it has come together: a pruning is not for every poll."""
     past.history.prepare(NOW)
     while (before := past.history.prunable_before(NOW)) is not None:
-        with past.history.writing(NOW) as writer:
-            writer.prune(before)
+        with past.history.transaction(NOW) as transaction:
+            transaction.prune(before)
     past.poll(NOW, requests(900, 1, NOW))
     assert past.history.prunable_before(NOW + timedelta(minutes=59)) is None
     hour = timedelta(hours=1)
@@ -195,8 +194,8 @@ def test_a_clock_that_jumps_ahead(past: Past) -> None:
     while (before := past.history.prunable_before(future)) is not None:
         polls += 1
         assert polls < 100
-        with past.history.writing(future) as writer:
-            writer.prune(before)
+        with past.history.transaction(future) as transaction:
+            transaction.prune(before)
     assert ask(past, "SELECT count(*) FROM http_requests WHERE created_at >= '2025-01-07'") == [(20,)]
 
 

@@ -7,14 +7,8 @@ import duckdb
 
 from exporter.collectors import discover
 from exporter.history.file import STORAGE_VERSION
-from exporter.history.schema import (
-    REQUEST_COLUMNS,
-    STEPS,
-    _archive_order,
-    ensure_columns,
-    prepare,
-    table_columns,
-)
+from exporter.history.schema import STEPS, _archive_order, ensure_columns, prepare
+from exporter.history.tables import REQUEST_COLUMNS, table_columns
 
 
 def test_preparing_twice(tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def visits(first: int, at: datetime, sheets: Sequence[str], user: int = 7, site:
 
 def read(past: Past, *, with_people: bool = True, at: datetime = NOW, source_at: datetime | None = NOW) -> Use:
     """Return what the pages are given, after what is too old was forgotten and the rest summed up."""
-    with past.history.asking(at) as writer:
-        writer.forget_use(source_at)
-        assert not writer.sum_up_views()
-        return writer.use(with_people=with_people)
+    with past.history.page_transaction(at) as transaction:
+        transaction.forget_use(source_at)
+        assert not transaction.sum_up_views()
+        return transaction.use(with_people=with_people)
 
 
 def query(past: Past, sql: str) -> list[tuple[object, ...]]:
@@ -87,11 +87,11 @@ def test_people_are_counted_once_an_hour(past: Past) -> None:
 
 def test_nobody_is_noted_where_nobody_may_be_known(past: Past) -> None:
     """Where people are not stored, nothing tells in which hours somebody was there."""
-    with past.history.writing(NOW) as writer:
-        writer.hidden = {"user_id"}
+    with past.history.transaction(NOW) as transaction:
+        transaction.hidden = {"user_id"}
         rows = past.history.clean(REQUESTS, visits(1, NOW, ["a/b"]))
-        writer.append_requests(REQUESTS, [rows], LOOKUPS, REQUESTS.folds, count_people=True)
-        assert writer.use(with_people=True).people is None
+        transaction.append_requests(REQUESTS, [rows], LOOKUPS, REQUESTS.folds, count_people=True)
+        assert transaction.use(with_people=True).people is None
     assert query(past, "FROM people_by_hour") == []
     assert query(past, "SELECT sum(requests) FROM requests_by_hour") == [(1,)]
 
@@ -114,8 +114,8 @@ def test_many_days_are_summed_up_in_steps(past: Past) -> None:
         past.poll(NOW, visits(100 * days, NOW - timedelta(days=days), ["a/b"]))
     steps = []
     for _ in range(2):
-        with past.history.asking(NOW) as writer:
-            steps.append(writer.sum_up_views())
+        with past.history.page_transaction(NOW) as transaction:
+            steps.append(transaction.sum_up_views())
     assert steps == [True, False]
     assert query(past, "SELECT count(*), sum(loads) FROM views_by_day") == [(11, 11)]
 
@@ -143,9 +143,9 @@ def test_people_are_forgotten_though_nobody_comes(past: Past, source_at: datetim
 def test_people_are_forgotten_once_they_are_hidden(past: Past) -> None:
     """Where people are not stored any more, those of before go at once."""
     past.poll(NOW, visits(1, NOW, ["a/b"]))
-    with past.history.asking(NOW) as writer:
-        writer.hidden = {"user_id"}
-        writer.forget_use(NOW)
+    with past.history.page_transaction(NOW) as transaction:
+        transaction.hidden = {"user_id"}
+        transaction.forget_use(NOW)
     assert query(past, "FROM people_by_hour") == []
     assert query(past, "SELECT sum(requests) FROM requests_by_hour") == [(1,)]
 
@@ -154,10 +154,10 @@ def test_people_are_forgotten_once_they_are_hidden(past: Past) -> None:
 def test_a_wrong_clock_loses_nothing(past: Past, wrong: timedelta) -> None:
     """An agent whose clock is hours behind or ahead counts what the source says happened just now."""
     lookups = replace(LOOKUPS, source_at=NOW)
-    with past.history.writing(NOW + wrong) as writer:
+    with past.history.transaction(NOW + wrong) as transaction:
         for first, ahead in ((1, 0), (10, 5)):
             rows = past.history.clean(REQUESTS, visits(first, NOW + timedelta(hours=ahead), ["a/b"]))
-            writer.append_requests(REQUESTS, [rows], lookups, REQUESTS.folds, count_people=True)
+            transaction.append_requests(REQUESTS, [rows], lookups, REQUESTS.folds, count_people=True)
     assert query(past, BY_HOUR) == query(past, HOURS)
     assert query(past, "SELECT count(*) FROM people_by_hour") == [(2,)]
     assert query(past, "SELECT sum(loads) FROM views_waiting") == [(2,)]
@@ -180,8 +180,8 @@ def test_an_hour_that_is_cut_is_forgotten(past: Past) -> None:
     past.poll(NOW, visits(1, at + timedelta(minutes=5), ["a/b"] * 3))
     past.poll(NOW, visits(10, at + timedelta(minutes=45), ["a/b"] * 2))
     past.poll(NOW, visits(20, at + timedelta(days=1), ["a/b"]))
-    with past.history.writing(NOW) as writer:
-        writer.prune(at + timedelta(minutes=30))
+    with past.history.transaction(NOW) as transaction:
+        transaction.prune(at + timedelta(minutes=30))
     assert query(past, "SELECT sum(requests) FROM requests_by_hour") == [(1,)]
     for table in ("requests_by_hour", "people_by_hour", "views_waiting"):
         assert query(past, f"SELECT count(*) FROM {table}") == [(1,)]
@@ -191,8 +191,8 @@ def test_what_is_pruned_is_forgotten(past: Past) -> None:
     """A retention of a day leaves nothing older in these tables either."""
     for days in (6, 0):
         past.poll(NOW - timedelta(days=days), visits(1000 - days, NOW - timedelta(days=days), ["a/b"]))
-    with past.history.writing(NOW) as writer:
-        writer.prune(NOW - timedelta(days=1))
+    with past.history.transaction(NOW) as transaction:
+        transaction.prune(NOW - timedelta(days=1))
     for table in ("requests_by_hour", "people_by_hour", "views_waiting"):
         assert query(past, f"SELECT count(*) FROM {table}") == [(1,)]
 

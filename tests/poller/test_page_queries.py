@@ -87,8 +87,8 @@ def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
         assert there.recall(NOW + 3600) == [None, NOW + 3600]
     assert [line["query"] for line in logs] == ["dear"]
     assert there.answers.usage() is not None
-    with there.history.writing(instant(NOW)) as writer:
-        writer.incident("test", "written all the same")
+    with there.history.transaction(instant(NOW)) as transaction:
+        transaction.incident("test", "written all the same")
 
 
 def test_what_failed_is_asked_again_with_the_next(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
 def test_people_are_forgotten_whatever_is_collected(tmp_path: Path, source_at: object) -> None:
     """Ten days later nothing tells who was there, whether the source answers or not."""
     there = asked(tmp_path / "history.duckdb")
-    with there.history.asking(instant(NOW)) as writer:
-        writer.connection.execute(HOUR)
+    with there.history.page_transaction(instant(NOW)) as transaction:
+        transaction.connection.execute(HOUR)
     there.queries.forget(NOW, None, exact=False)
     assert there.people() == 1
     later = NOW + timedelta(days=10).total_seconds()
@@ -126,8 +126,8 @@ def test_forgetting_comes_hourly(tmp_path: Path) -> None:
     """Between exact polls the file is not opened for it but once an hour; people that are hidden go at once."""
     there = asked(tmp_path / "history.duckdb", privacy=Privacy(users="none"))
     there.queries.forget(NOW, None, exact=False)
-    with there.history.asking(instant(NOW)) as writer:
-        writer.connection.execute(HOUR)
+    with there.history.page_transaction(instant(NOW)) as transaction:
+        transaction.connection.execute(HOUR)
     there.queries.forget(NOW + FORGET_SECONDS - 1, None, exact=True)
     assert there.people() == 1
     there.queries.forget(NOW + FORGET_SECONDS, None, exact=False)

@@ -1,4 +1,4 @@
-"""The doctor's look at the REST API: one line of what is well, and one for each site that is not, or not wholly."""
+"""The check of the REST API: one line for the server, and one for each site that fails, wholly or in part."""
 
 import os
 import subprocess
@@ -78,7 +78,7 @@ def test_nobody_is_let_in(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("value", "code"), [("value of the token", 0), ("not the value", 1)])
-def test_the_doctor(rig: Rig, tmp_path: Path, value: str, code: int) -> None:
+def test_the_check(rig: Rig, tmp_path: Path, value: str, code: int) -> None:
     """The command says it in one line, leaves no session behind, and does not show the token."""
     settings = {"REST__URL": rig.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
     settings["HISTORY__PATH"] = str(tmp_path / "history.duckdb")

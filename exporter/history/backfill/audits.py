@@ -1,7 +1,7 @@
-"""Freshness of the past: what each row of ``freshness_audit`` says holds until its asset's next row.
+"""Freshness of the past: each row of ``freshness_audit`` holds until its asset's next row.
 
 Rows are written anew after a day, by the poll that comes then: one that has no successor holds so much longer as a list
-of assets is shown without a new one.
+of assets is published without a new one.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 import duckdb
 
 from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
-from exporter.history.auditing import REPEATED_AFTER
 from exporter.history.backfill.parts import Slice
 from exporter.history.backfill.scratch import put
 from exporter.history.backfill.steps import Steps
-from exporter.history.schema import AUDIT
+from exporter.history.freshness_audit import REPEATED_AFTER
+from exporter.history.tables import AUDIT
 from exporter.metrics import Family
 
 # Three intervals of the REST API, as configured by default.

@@ -11,14 +11,13 @@ from datetime import datetime
 import duckdb
 
 from exporter.collector import Count, Events, Fold
+from exporter.history.aggregation import count_query, distribution_query, labelled, typed
 from exporter.history.archive import OPEN_FOR
+from exporter.history.arrow import registered
 from exporter.history.backfill.parts import Slice, oldest
 from exporter.history.backfill.scratch import put
 from exporter.history.backfill.steps import Steps
-from exporter.history.counting import labelled, typed
-from exporter.history.folding import count_query, distribution_query
-from exporter.history.registering import registered
-from exporter.history.schema import table_columns
+from exporter.history.tables import table_columns
 from exporter.metrics import Family
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import duckdb
 
+from exporter.history.aggregation import Lookups
 from exporter.history.backfill.steps import Steps
-from exporter.history.counting import Lookups
 from exporter.metrics import Family
 
 # As in counting: what is older has a time that no Tableau wrote.

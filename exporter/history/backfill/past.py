@@ -19,7 +19,7 @@ Places = npt.NDArray[np.int64]
 # So many numbers are in memory at a time, and a text for each.
 PIECE = 250_000
 _MICROSECONDS = 1_000_000
-# The promise that an audit keeps: of the other tier it says nothing.
+# The SLA that an audit records: it has none of the other tier.
 _SEVERITY = "critical"
 _REFRESHED = "refreshed_us IS NOT NULL"
 

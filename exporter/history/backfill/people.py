@@ -1,7 +1,7 @@
 """Active users of the past: distinct people over trailing windows, from when each made a request.
 
 A request keeps its person active from the first step at or after it until its window has passed, or until the
-person's next request takes over: one more at the one step, one fewer at the other, however many steps lie between.
+user's next request replaces it: one more at the one step, one fewer at the other, however many steps lie between.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import duckdb
 
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE, WINDOWS
+from exporter.history.aggregation import USER, seen_query
+from exporter.history.arrow import registered
 from exporter.history.backfill.parts import Slice
 from exporter.history.backfill.steps import Steps
-from exporter.history.counting import USER, seen_query
-from exporter.history.registering import registered
 from exporter.metrics import Family
 
 _LONGEST = timedelta(seconds=max(WINDOWS.values()))

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import HistoryError
+from exporter.history.aggregation import Lookups
 from exporter.history.backfill.parts import Part, Slice, oldest
 from exporter.history.backfill.past import Past
 from exporter.history.backfill.scratch import scratch
 from exporter.history.backfill.steps import Steps
-from exporter.history.counting import Lookups
+from exporter.history.dimensions import known_sites, known_users
 from exporter.history.file import HOLD_SECONDS, HistoryFile
-from exporter.history.names import known_sites, known_users
-from exporter.history.shortening import refuse_other_versions
+from exporter.history.schema import refuse_other_versions
 
 
 @dataclass(frozen=True)

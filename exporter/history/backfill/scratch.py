@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
+from exporter.history.arrow import registered
 from exporter.history.opening import CONFINED
-from exporter.history.registering import registered
 
-# Beside what the history itself may take; what is more goes to the disk.
+# Beside the limit of the history itself; more spills to the disk.
 _MEMORY = "128MB"
 _TABLES = """
     CREATE TABLE increments (

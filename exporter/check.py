@@ -1,0 +1,284 @@
+"""The checks of ``tableau-exporter check``: every fault that one pass can find, each with its fix."""
+
+import os
+import shutil
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from exporter import collectors, component_options, exports
+from exporter.alerting.alertmanager import Alertmanager
+from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
+from exporter.collector import Collector, Events, Relation
+from exporter.config import Configuration, RunOptions
+from exporter.config.sections import SYSTEM_CERTIFICATES
+from exporter.config.sections import Rest as RestSettings
+from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
+from exporter.export_schedule import Job, jobs
+from exporter.exports.stores import local_path
+from exporter.history.file import FREE_BYTES_NEEDED
+from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
+from exporter.output import is_database
+from exporter.repository.client import Repository
+from exporter.repository.errors import ENABLE
+from exporter.repository.session import Session
+from exporter.rest.client import RestClient
+
+TEST_ALERT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding; ``ok`` is None for a note."""
+
+    ok: bool | None
+    subject: str
+    message: str
+
+
+def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path = MOUNTINFO) -> Iterator[Finding]:
+    """Check the configuration, the sources, the Alertmanagers, the history file and the exports; nothing is changed.
+
+    On request each Alertmanager is sent a test alert.
+    """
+    try:
+        configuration = options.load(collectors.discover())
+    except ConfigurationError as error:
+        for fault in error.faults:
+            yield Finding(ok=False, subject="configuration", message=str(fault))
+        return
+    yield Finding(ok=True, subject="configuration", message="valid")
+    for warning in configuration.warnings:
+        yield Finding(ok=None, subject="configuration", message=warning)
+    for fault in (*_certificates(configuration), *_access(configuration)):
+        yield Finding(ok=False, subject=fault.path, message=fault.message)
+    if configuration.web.config_file is not None and not _access(configuration):
+        yield Finding(ok=True, subject="web.config_file", message="valid")
+    if configuration.repository is not None:
+        yield from _repository(configuration)
+    if configuration.rest is not None:
+        yield from _rest(configuration.rest)
+    yield from _alertmanagers(configuration, send_test_alert=send_test_alert)
+    yield from _history(configuration.history.path, mountinfo)
+    for job in jobs(configuration):
+        yield _export(job)
+
+
+def file_faults(configuration: Configuration) -> list[Fault]:
+    """Judge what is in the files that a configuration names: certificates, the web configuration, the history."""
+    faults = [*_certificates(configuration), *_access(configuration)]
+    if reason := _no_history(configuration.history.path):
+        faults.append(Fault("history.path", reason))
+    return faults
+
+
+def _access(configuration: Configuration) -> Sequence[Fault]:
+    try:
+        component_options.access(configuration)
+    except ConfigurationError as error:
+        return error.faults
+    return ()
+
+
+def _certificates(configuration: Configuration) -> Iterator[Fault]:
+    """Load each file of certificates as the connection that uses it will."""
+    authorities: list[tuple[str, Path | None]] = []
+    pairs: list[tuple[str, Path | None, Path | None]] = []
+    if repository := configuration.repository:
+        system = str(repository.sslrootcert) == SYSTEM_CERTIFICATES
+        authorities.append(("repository.sslrootcert", None if system else repository.sslrootcert))
+        # Without sslkey libpq reads its default key.
+        pairs.append(("repository.sslcert", repository.sslkey and repository.sslcert, repository.sslkey))
+    if rest := configuration.rest:
+        authorities.append(("rest.ca_file", rest.ca_file))
+    if alertmanager := configuration.alertmanager:
+        authorities.append(("alertmanager.tls.ca_file", alertmanager.tls.ca_file))
+        pairs.append(("alertmanager.tls.cert_file", alertmanager.tls.cert_file, alertmanager.tls.key_file))
+    for key, path in authorities:
+        try:
+            if path:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError:
+            yield Fault(key, f"{path}: holds no certificate that can be used: give PEM certificates")
+    for key, certificate, private in pairs:
+        try:
+            if certificate:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, private, password="")
+        except OSError:
+            files = " and ".join(str(file) for file in (certificate, private) if file)
+            yield Fault(key, f"{files}: no certificate with its key: give both in PEM, the key without a passphrase")
+
+
+def _repository(configuration: Configuration) -> Iterator[Finding]:
+    enabled = component_options.enabled(configuration, collectors.discover())
+    relations = {relation.name for collector in enabled.values() for relation in collector.relations}
+    try:
+        with Repository(component_options.login(configuration)).session() as session:
+            answer = f"PostgreSQL {session.server_version} answers"
+            yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
+            session.load_catalog(relations)
+            for name, collector in enabled.items():
+                yield _collector(session, name, collector, component_options.login(configuration).user)
+    except ExporterError as error:
+        yield Finding(ok=False, subject="repository", message=str(error).removeprefix("repository "))
+
+
+def _rest(settings: RestSettings) -> Iterator[Finding]:
+    rest = RestClient(component_options.rest_login(settings))
+    try:
+        for ok, message in rest.probe():
+            yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
+    except ExporterError as error:
+        yield Finding(ok=False, subject="rest", message=str(error).removeprefix("rest "))
+    finally:
+        rest.close()
+
+
+def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> Iterator[Finding]:
+    logins = component_options.alertmanagers(configuration)
+    if send_test_alert and not logins:
+        message = "none is configured, no test alert was sent; set alertmanager.urls"
+        yield Finding(ok=False, subject="alertmanager", message=message)
+    for login in logins:
+        subject = f"alertmanager {login.url}"
+        try:
+            for message in _told(Alertmanager(login), send_test_alert=send_test_alert):
+                yield Finding(ok=True, subject=subject, message=message)
+        except NotificationFailed as error:
+            yield Finding(ok=False, subject=subject, message=str(error).removeprefix(f"{subject}: "))
+
+
+def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
+    """Say what an Alertmanager answers. Raises NotificationFailed."""
+    yield f"Alertmanager {alertmanager.version()} answers"
+    if send_test_alert:
+        sent = alertmanager.send([_test_alert(time.time())])
+        if sent.failure:
+            raise NotificationFailed(sent.failure)
+        for _, reason in sent.refused:
+            raise NotificationFailed(f"refuses the test alert: {reason}")
+        yield "accepted the test alert TableauTestAlert, which resolves by itself in a minute"
+
+
+def _test_alert(now: float) -> Notification:
+    annotations = {
+        "summary": "This is a test of tableau-exporter.",
+        "description": "Somebody called tableau-exporter check --send-test-alert. Nothing is wrong, nothing has to be"
+        " done; this alert ends by itself within a minute.",
+    }
+    labels = bounded_labels({"alertname": "TableauTestAlert", "severity": "info"})
+    return Notification(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
+
+
+def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
+    """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
+    if collector.from_requests:
+        return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
+    relations = collector.relations
+    broken, notes = [], session.catalog.missing(relations)
+    for attempt in _attempts(session, collector):
+        try:
+            if note := attempt():
+                notes.append(note)
+        except SourceUnreachable:
+            raise
+        except SourceError as error:
+            broken.append(str(error))
+    closed = sorted({relation.name for relation in relations if relation.name in session.catalog.forbidden})
+    tables = ", ".join(closed)
+    grant = (
+        f"{user} may not read all of {tables}: GRANT SELECT ON {tables} TO {user}, or set repository.user to readonly"
+    )
+    advice = [f"{grant} (on Tableau Server {ENABLE})"] * bool(closed)
+    if broken:
+        return Finding(ok=False, subject=f"collector {name}", message="; ".join([*dict.fromkeys(broken), *advice]))
+    never = sorted(set(session.catalog.never_had(relations)))
+    texts = ["works without " + ", ".join(sorted(set(notes)))] * bool(notes)
+    texts += ["this version of Tableau never had " + ", ".join(never)] * bool(never)
+    if texts:
+        texts += advice
+        return Finding(ok=None, subject=f"collector {name}", message="; ".join(texts))
+    return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
+
+
+def _attempts(session: Session, collector: Collector) -> Iterator[Callable[[], str | None]]:
+    for state in collector.states:
+        yield partial(_read_one, session, state.row, state.reads, state.sql)
+    events = collector.events
+    if events is not None and events.sql and events.row:
+        yield partial(_read_one, session, events.row, events.reads, events.sql)
+    elif events is not None:
+        yield partial(_find, session, events)
+
+
+def _read_one(session: Session, row: type, reads: Sequence[Relation], sql: str) -> None:
+    session.read(row, reads, f"SELECT * FROM ({sql}) AS whole LIMIT 1")
+
+
+def _find(session: Session, events: Events) -> str | None:
+    """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
+    catalog = session.catalog
+    if events.table not in catalog.relations:
+        view = catalog.stand_in(events.table)
+        return f"{events.table} (reads {view} instead, which has no ids: a history begun from the table cannot go on)"
+    for relation in events.reads:
+        catalog.resolve(relation)
+    return None
+
+
+def _export(job: Job) -> Finding:
+    """Load the library of a format, and check a local output; an object store is not contacted."""
+    subject = f"export {job.order.format} of {', '.join(job.tables)} to {job.destination}"
+    try:
+        exports.load(job.order.format)
+        path = local_path(job.order.target)
+    except ExporterError as error:
+        return Finding(ok=False, subject=subject, message=str(error))
+    if path is None:
+        return Finding(ok=True, subject=subject, message="its library is installed; the store itself is not checked")
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        return Finding(ok=False, subject=subject, message=f"{there}: not writable for this user; change its owner")
+    return Finding(ok=True, subject=subject, message=f"{there}: is writable")
+
+
+def _no_history(path: Path) -> str | None:
+    """Return why a file that is there cannot be the history; one that may not be read is another's fault."""
+    try:
+        if not path.exists() or is_database(path):
+            return None
+    except OSError:
+        return None
+    return f"{path}: is no history: DuckDB did not write it; name another file in history.path, or move it away"
+
+
+def _place(path: Path, mountinfo: Path) -> Iterator[str]:
+    """Say where the history really is, where its path does not."""
+    if real := linked_to(path):
+        yield f"{path}: a link leads to {real}, where the lock and the log of the file are too"
+    if kind := network_file_system(path, mountinfo):
+        yield f"{path}: is on a network file system ({kind}): {UNRELIABLE}"
+
+
+def _history(path: Path, mountinfo: Path) -> Iterator[Finding]:
+    for note in _place(path, mountinfo):
+        yield Finding(ok=None, subject="history", message=note)
+    folder = path.parent
+    if not folder.is_dir():
+        yield Finding(ok=False, subject="history", message=f"{folder}: no such folder; make it, or set history.path")
+        return
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        yield Finding(ok=False, subject="history", message=f"{path}: not writable for this user; change its owner")
+        return
+    if reason := _no_history(path):
+        yield Finding(ok=False, subject="history.path", message=reason)
+        return
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES_NEEDED:
+        yield Finding(ok=False, subject="history", message=f"{folder}: only {free // 1_000_000} MB free")
+        return
+    size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "will be made"
+    yield Finding(ok=True, subject="history", message=f"{path}: {size}, {free / 1e9:.1f} GB free")

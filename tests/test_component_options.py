@@ -1,0 +1,82 @@
+"""Constructor arguments from the configuration: each component gets its own, and secrets as they are when used."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter import collectors, component_options
+from exporter.config import Configuration, load
+
+KNOWN = collectors.discover()
+
+
+def configured(folder: Path, text: str) -> Configuration:
+    """Load a configuration."""
+    path = folder / "tableau-exporter.yml"
+    path.write_text(f"repository: {{hosts: [db]}}\n{text}")
+    return load(path, {}, KNOWN, explicit=True)
+
+
+def test_each_alertmanager_has_a_login(tmp_path: Path) -> None:
+    """Every URL is told with the same files, the same time, and the same proof."""
+    for name in ("ca", "crt", "key"):
+        (tmp_path / name).touch()
+    tls = f"{{ca_file: {tmp_path}/ca, cert_file: {tmp_path}/crt, key_file: {tmp_path}/key}}"
+    one, two = component_options.alertmanagers(
+        configured(
+            tmp_path,
+            "alertmanager: {urls: ['http://a/', 'https://b/x'], timeout: 3s, labels: {deployment: eu}, "
+            f"tls: {tls}}}",
+        )
+    )
+    assert (one.url, two.url) == ("http://a", "https://b/x")
+    for login in (one, two):
+        assert (login.ca_file, login.cert_file, login.key_file) == tuple(tmp_path / n for n in ("ca", "crt", "key"))
+        assert (login.timeout, login.labels) == (3.0, {"deployment": "eu"})
+        assert login.authorization() is None
+
+
+@pytest.mark.parametrize(
+    ("repository", "rest", "expected"),
+    [
+        ("30s", "", {"repository": 90.0}),
+        ("5m", "90s", {"repository": 900.0, "rest": 270.0}),
+        ("1s", "1s", {"repository": 60.0, "rest": 60.0}),
+    ],
+)
+def test_a_poll_is_stuck_after_three_timeouts(
+    tmp_path: Path, repository: str, rest: str, expected: dict[str, float]
+) -> None:
+    """Of each source that is polled; not before what a poll waits for with the shortest timeouts."""
+    path = tmp_path / "tableau-exporter.yml"
+    document: dict[str, Any] = {"repository": {"hosts": ["db"], "statement_timeout": repository}}
+    if rest:
+        login = {"url": "https://t", "token_name": "t", "token_value": "v"}
+        document["rest"] = {**login, "timeout": rest}
+    path.write_text(yaml.safe_dump(document))
+    assert component_options.stuck_after(load(path, {}, KNOWN, explicit=True)) == expected
+
+
+def test_without_alertmanagers_nobody_is_told(tmp_path: Path) -> None:
+    """The section may be left out."""
+    assert component_options.alertmanagers(configured(tmp_path, "")) == []
+
+
+def test_secrets_of_alertmanagers_are_read_at_each_use(tmp_path: Path) -> None:
+    """A rotated password or token needs no reload."""
+    file = tmp_path / "secret"
+    file.write_text("old\n")
+    basic = f"basic_auth: {{username: me, password_file: {file}}}"
+    (user,) = component_options.alertmanagers(configured(tmp_path, f"alertmanager: {{urls: [https://a], {basic}}}"))
+    (token,) = component_options.alertmanagers(
+        configured(tmp_path, f"alertmanager: {{urls: [https://a], bearer_token_file: {file}}}")
+    )
+    assert (user.authorization(), token.authorization()) == (("me", "old"), "old")
+    file.write_text("new\n")
+    assert (user.authorization(), token.authorization()) == (("me", "new"), "new")
+    (token,) = component_options.alertmanagers(
+        configured(tmp_path, "alertmanager: {urls: [https://a], bearer_token: here}")
+    )
+    assert token.authorization() == "here"
