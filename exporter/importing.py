@@ -123,7 +123,7 @@ def _notes(path: Path, counts: imports.Counts) -> Iterator[Verdict]:
         (counts.recovered, "requests with line ends or delimiters in a text were put together"),
         (counts.decoded_as_cp1252, "lines are not UTF-8, and were read as Windows-1252"),
         (counts.ambiguous_times, "requests are of the hour that the end of summer time repeats: read as the first one"),
-        (counts.missing_times, "requests are of an hour that summer time leaves out: look at --timezone"),
+        (counts.missing_times, "requests are of an hour that summer time leaves out: check --timezone"),
     ):
         if count:
             yield _note(path, f"{count:,} {message}")

@@ -54,7 +54,7 @@ def _remind_of_key(key: Path) -> Verdict:
 
 def _back_up_key(key: Path, folder: Path, now: datetime) -> Verdict:
     copy = back_up_key(key, folder, f"{now:%Y%m%dT%H%M%SZ}")
-    return Verdict(ok=True, subject="key", message=f"{copy}: whoever has it can test who stands behind a pseudonym")
+    return Verdict(ok=True, subject="key", message=f"{copy}: it can reveal who is behind a pseudonym")
 
 
 def prune(
@@ -216,7 +216,7 @@ def check_owner(path: Path) -> None:
     """Raise HistoryUnwritable unless this user owns the file: a log of another user keeps the agent from writing."""
     owner = path.stat().st_uid
     if owner != os.geteuid():
-        message = f"{path}: belongs to the user {owner}, and only that one writes it: docs/history.md says how"
+        message = f"{path}: belongs to the user {owner}, and only that one writes it: see docs/history.md"
         raise HistoryUnwritable(message)
 
 
@@ -232,7 +232,7 @@ def configured(configuration: Configuration) -> HistoryFile:
 
 def opened(path: Path, limits: Limits) -> HistoryFile:
     """Return the history at a path of the configuration. Raises HistoryUnwritable where there is none."""
-    return _opened(path, limits, "; look at history.path and --config.file")
+    return _opened(path, limits, "; check history.path and --config.file")
 
 
 def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:

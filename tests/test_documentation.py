@@ -32,7 +32,7 @@ from exporter.errors import ConfigurationError
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.opening import OUR_VIEWS
-from exporter.history.query import ask
+from exporter.history.query import run_query
 from exporter.history.redaction import Privacy
 from exporter.history.sandbox import parse
 from exporter.self_metrics import INCIDENT_KINDS
@@ -480,7 +480,7 @@ def test_sql_of_the_document_runs(number: int, watched: Watched) -> None:
     with duckdb.connect(str(watched.history), read_only=True) as connection:
         answer = connection.execute(recipe).fetchall()
     with HistoryFile(watched.history, Limits(spills=False), read_only=True).open() as connection:
-        assert len(ask(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
+        assert len(run_query(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
 
 
 def test_the_queries_of_the_document_are_run(watched: Watched, tmp_path: Path) -> None:

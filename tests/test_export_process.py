@@ -97,7 +97,7 @@ def test_every_file_of_text_has_a_result(order: Order, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"history": "/nowhere/history.duckdb"}, "/nowhere/history.duckdb: no such file; look at history.path"),
+        ({"history": "/nowhere/history.duckdb"}, "/nowhere/history.duckdb: no such file; check history.path"),
         ({"target": "s3://me:hunter2@lake/x"}, "credentials come from the environment variables"),
     ],
 )

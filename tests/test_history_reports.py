@@ -145,7 +145,7 @@ def test_mistakes(path: Path) -> None:
     assert 'Table with name usag does not exist! Did you mean "usage"?' in result.stderr
     assert history("query", "DELETE FROM http_requests").exit_code == 1
     path.unlink()
-    assert history("query", "SELECT 1").stderr == f"{path}: no such file; look at history.path and --config.file\n"
+    assert history("query", "SELECT 1").stderr == f"{path}: no such file; check history.path and --config.file\n"
 
 
 def test_the_file_is_let_go_before_anything_is_written(path: Path) -> None:

@@ -208,7 +208,7 @@ def test_no_history(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(1)]))
     result = history("import", str(file))
-    assert (result.exit_code, result.stderr) == (1, f"{path}: no such file; look at history.path and --config.file\n")
+    assert (result.exit_code, result.stderr) == (1, f"{path}: no such file; check history.path and --config.file\n")
 
 
 def _import_and_be_killed(environ: dict[str, str], file: Path, slices: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.query import ask
+from exporter.history.query import run_query
 from exporter.history.sandbox import parse
 from tests.recipe_counts import EXPECTED, recent
 from tests.recipe_history import Recorded, record
@@ -48,7 +48,7 @@ def test_recipes_return_the_rows_that_python_counts(name: str, recorded: Recorde
     recipe = block(HISTORY, MARK + name)
     with HistoryFile(recorded.path, Limits(spills=False), read_only=True).open() as connection:
         answer = connection.execute(recipe).fetchall()
-        assert len(ask(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
+        assert len(run_query(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
     expected = sorted(count(recorded), key=key)
     limit = re.search(r"LIMIT (\d+)", recipe)
     assert answer

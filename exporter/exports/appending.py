@@ -322,7 +322,7 @@ def file_of(path: Path, table: str, suffix: str) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"{path}: {error.strerror}; look at --output, and at the rights to write there"
+        message = f"{path}: {error.strerror}; check --output and the rights to write there"
         raise OutputUnwritable(message) from None
     return path / f"{table}{suffix}"
 
@@ -344,4 +344,4 @@ def refusals(path: Path) -> Iterator[None]:
     except OSError as error:
         if not path.parent.is_dir():
             raise OutputUnwritable(f"{path.parent}: no such folder; make it, or name another --output") from None
-        raise OutputUnwritable(f"{path}: {error.strerror}; look at --output, and at the rights there") from None
+        raise OutputUnwritable(f"{path}: {error.strerror}; check --output and the rights there") from None

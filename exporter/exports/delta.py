@@ -201,21 +201,21 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _refused(target: str, error: Exception, missing: Sequence[str] = ()) -> OutputUnwritable:
-    said = safe_uris(one_line(_COLOUR.sub("", str(error))))
-    sentence = _WITHHELD if _quotes(said, target) else _SENTENCE.split(said, maxsplit=1)[0][:_LONGEST]
-    advice = "look at --output, and at the rights to write there"
-    if _UNFIT in said:
-        advice = _forbidden(missing) if missing else "look at the constraints of the table: our rows break one"
-    elif _UNCAST in said:
-        advice = "look at the types of the table's columns, or name another --output"
+    text = safe_uris(one_line(_COLOUR.sub("", str(error))))
+    sentence = _WITHHELD if _quotes(text, target) else _SENTENCE.split(text, maxsplit=1)[0][:_LONGEST]
+    advice = "check --output and the rights to write there"
+    if _UNFIT in text:
+        advice = _forbidden(missing) if missing else "check the constraints of the table: our rows break one"
+    elif _UNCAST in text:
+        advice = "check the types of the table's columns, or name another --output"
     return OutputUnwritable(f"{safe_uri(target)}: {sentence}; {advice}")
 
 
-def _quotes(said: str, target: str) -> bool:
+def _quotes(text: str, target: str) -> bool:
     """Tell whether a text quotes what ``safe_uri`` hides of a target, as a whole or in part."""
     hidden = set(_DELIMITER.split(target)) - set(_DELIMITER.split(safe_uri(target)))
     forms = {form for piece in hidden for form in (piece, unquote(piece), quote(piece, safe=""))}
-    return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said) for form in forms if form)
+    return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) for form in forms if form)
 
 
 def _forbidden(columns: Sequence[str]) -> str:

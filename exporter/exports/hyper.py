@@ -125,7 +125,7 @@ def _table(path: Path, renewal: Renewal, schema: pa.Schema) -> Iterator[_Table]:
             found = _Table(connection, renewal).count()
     if found != expected + table.written:
         lost = f"of {expected + table.written:,} rows hyperd wrote {found:,}"
-        raise OutputUnwritable(f"{path}: {lost}; look whether the disk is full")
+        raise OutputUnwritable(f"{path}: {lost}; check whether the disk is full")
 
 
 @contextlib.contextmanager
@@ -156,11 +156,11 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except HyperException as error:
-        raise OutputUnwritable(f"{path}: hyperd: {_said(error)}; look at the disk, and at --output") from None
+        raise OutputUnwritable(f"{path}: hyperd: {_message(error)}; check the disk and --output") from None
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """Return the first line of an error and of each of its causes."""
-    said = getattr(error, "main_message", None) or str(error)
-    first = one_line(str(said).partition("\n")[0])[:300]
-    return f"{first} {_said(error.__cause__)}" if isinstance(error.__cause__, HyperException) else first
+    text = getattr(error, "main_message", None) or str(error)
+    first = one_line(str(text).partition("\n")[0])[:300]
+    return f"{first} {_message(error.__cause__)}" if isinstance(error.__cause__, HyperException) else first

@@ -97,9 +97,9 @@ class Store:
             raise self._refused(error, None) from None
 
     def _refused(self, error: Exception, reason: str | None) -> OutputUnwritable:
-        said = reason or _said(error)
+        text = reason or _message(error)
         where = "" if self._is_local else "the environment variables of the store, "
-        return OutputUnwritable(f"{self.shown}: {said}; look at --output, {where}and the rights to write there")
+        return OutputUnwritable(f"{self.shown}: {text}; check --output, {where}and the rights to write there")
 
 
 class Lock:
@@ -131,7 +131,7 @@ class _FolderLock(Lock):
             raise OutputUnwritable(f"{self._shown}: another export writes it; try again") from None
         except OSError as error:
             self.release()
-            message = f"{self._shown}: {error.strerror}; look at --output, and the rights to write there"
+            message = f"{self._shown}: {error.strerror}; check --output, and the rights to write there"
             raise OutputUnwritable(message) from None
 
     def release(self) -> None:
@@ -197,7 +197,7 @@ def open_store(target: str, environ: Mapping[str, str] = os.environ) -> Store:
     try:
         files, base = _file_system(target, shown, environ)
     except (OSError, ValueError) as error:
-        raise OutputUnwritable(f"{shown}: {_said(error)}; look at the environment variables of the store") from None
+        raise OutputUnwritable(f"{shown}: {_message(error)}; check the environment variables of the store") from None
     return Store(files, base, shown, is_local=False)
 
 
@@ -268,7 +268,7 @@ def _azure(host: str | None, shown: str, environ: Mapping[str, str]) -> fs.FileS
     return fs.AzureFileSystem(account, **options)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return the message of a library, without the number of a request and the credentials of a URI."""
     text = getattr(error, "strerror", None) or _REQUEST_ID.sub("", one_line(error))
     return safe_uris(text)[:_LONGEST]

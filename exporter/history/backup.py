@@ -194,7 +194,7 @@ def _locked(file: HistoryFile) -> int:
         try:
             descriptor = os.open(file.path, os.O_RDONLY)
         except OSError as error:
-            message = f"{file.path}: {error.strerror}; look at history.path and the rights of the file"
+            message = f"{file.path}: {error.strerror}; check history.path and the rights of the file"
             raise HistoryUnwritable(message) from None
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

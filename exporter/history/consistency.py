@@ -19,7 +19,7 @@ WINDOW_ROWS = 1_000_000
 Row = tuple[Any, ...]
 
 
-class Ask(Protocol):
+class Query(Protocol):
     """Puts a question to the file."""
 
     def __call__(self, sql: str, *parameters: object) -> list[Row]:
@@ -35,9 +35,9 @@ class Found:
     note: bool = False
 
 
-def days(events: Events, ask: Ask) -> Found:
+def days(events: Events, query: Query) -> Found:
     """Compare each day: as many rows stand there as were archived and not pruned."""
-    wrong = ask(
+    wrong = query(
         f"""
         SELECT day::VARCHAR, sum(difference)::BIGINT
         FROM (
@@ -52,7 +52,7 @@ def days(events: Events, ask: Ask) -> Found:
         events.table,
     )
     faults = [f"{len(wrong)} days differ from what was archived; the first: {_differs(*wrong[0])}"] if wrong else []
-    archived, pruned = _ledger(ask, events.table)
+    archived, pruned = _ledger(query, events.table)
     return Found(faults, f"{archived - pruned:,} rows, {archived:,} archived and {pruned:,} pruned")
 
 
@@ -61,14 +61,14 @@ def _differs(day: str | None, difference: int) -> str:
     return f"{day or 'no day'}, {more}"
 
 
-def _ledger(ask: Ask, table: str) -> tuple[int, int]:
-    rows = ask('SELECT sum("rows")::BIGINT, sum(pruned)::BIGINT FROM archived_days WHERE source = $1', table)
+def _ledger(query: Query, table: str) -> tuple[int, int]:
+    rows = query('SELECT sum("rows")::BIGINT, sum(pruned)::BIGINT FROM archived_days WHERE source = $1', table)
     return rows[0][0] or 0, rows[0][1] or 0
 
 
-def polls(events: Events, ask: Ask) -> Found:
+def polls(events: Events, query: Query) -> Found:
     """Add up the poll log: it counts what was archived."""
-    ((logged, archived, negative),) = ask(
+    ((logged, archived, negative),) = query(
         """
         SELECT
             (SELECT coalesce(sum(rows_new), 0)::BIGINT FROM poll_log WHERE source = $1),
@@ -79,13 +79,13 @@ def polls(events: Events, ask: Ask) -> Found:
     )
     faults = []
     if logged != archived:
-        faults.append(f"the polls tell of {logged:,} new rows, {archived:,} were archived")
+        faults.append(f"the poll log has {logged:,} new rows, {archived:,} were archived")
     if negative:
-        faults.append(f"{negative} polls tell of fewer rows than none")
+        faults.append(f"{negative} polls have a negative number of rows")
     return Found(faults, f"{logged:,} new rows in all polls")
 
 
-def counters(events: Events, ask: Ask) -> Found:
+def counters(events: Events, query: Query) -> Found:
     """Compare what was folded from a table's rows with the rows that stand there and those that were pruned.
 
     Rows that were imported and not counted are left out: they have a ledger of their own.
@@ -94,7 +94,7 @@ def counters(events: Events, ask: Ask) -> Found:
     counted_rows, uncounted = (f"NOT {NOT_COUNTED}", UNCOUNTED) if events.table == REQUESTS else ("true", None)
     sign = "CASE source WHEN $2 THEN 1 WHEN $3 THEN -1 ELSE 0 END"
     for family, column in ((HISTORY_ROWS.name, '"rows"'), (HISTORY_PRUNED.name, "pruned")):
-        ((counted, archived),) = ask(
+        ((counted, archived),) = query(
             f"""
             SELECT
                 (SELECT coalesce(sum(value), 0) FROM counters WHERE family = $1 AND labels = [$2]),
@@ -108,7 +108,7 @@ def counters(events: Events, ask: Ask) -> Found:
             faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
     for fold in events.folds:
         number, table = ("observations", "histograms") if isinstance(fold, Distribution) else ("value", "counters")
-        ((counted, held, pruned),) = ask(
+        ((counted, held, pruned),) = query(
             f"""
             SELECT
                 (SELECT coalesce(sum({number}), 0) FROM {table} WHERE family = $1),
@@ -127,13 +127,13 @@ def counters(events: Events, ask: Ask) -> Found:
     return Found(faults, f"{len(events.folds) + 2} families count these rows")
 
 
-def twice(events: Events, ask: Ask) -> Found:
+def twice(events: Events, query: Query) -> Found:
     """Look for keys that stand twice. What was imported without an id has none."""
     first, second = events.key
-    imports = events.table == REQUESTS and ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'imports'")
+    imports = events.table == REQUESTS and query("SELECT 1 FROM duckdb_tables() WHERE table_name = 'imports'")
     named = f" AND NOT ({first} IS NULL AND {IMPORTED})" if imports else ""
-    for window in _windows(events, ask):
-        found = ask(
+    for window in _windows(events, query):
+        found = query(
             f"SELECT {first}, {second}::VARCHAR, count(*) AS times FROM {events.table} WHERE {window}{named}"
             f" GROUP BY {first}, {second} HAVING times > 1 ORDER BY ALL"
         )
@@ -143,13 +143,13 @@ def twice(events: Events, ask: Ask) -> Found:
     return Found(summary=f"no {first} stands twice with the same {second}")
 
 
-def _windows(events: Events, ask: Ask) -> Iterator[str]:
+def _windows(events: Events, query: Query) -> Iterator[str]:
     """Yield conditions that cut a table into spans of days with not too many rows; rows of one key are in the same."""
     key = events.key[1]
     sane = f"{key} >= TIMESTAMP '0001-01-02' AND {key} < TIMESTAMP '9999-12-31'"
     yield f"({sane}) IS NOT TRUE"
     begin, rows = None, 0
-    counts = ask(
+    counts = query(
         f"SELECT {key}::DATE::VARCHAR AS day, count(*) FROM {events.table} WHERE {sane} GROUP BY day ORDER BY day"
     )
     for day, count in counts:
@@ -161,9 +161,9 @@ def _windows(events: Events, ask: Ask) -> Iterator[str]:
         yield f"{key} >= TIMESTAMP '{begin}' AND {sane}"
 
 
-def open_requests(ask: Ask) -> Found:
+def open_requests(query: Query) -> Found:
     """Look for requests that are both open and final, that are open twice, or open with an end."""
-    ((final, ended, doubled, waiting),) = ask(
+    ((final, ended, doubled, waiting),) = query(
         """
         SELECT
             (
@@ -192,15 +192,15 @@ KEYS = {
 }
 
 
-def bookkeeping(ask: Ask) -> Found:
+def bookkeeping(query: Query) -> Found:
     """Look for what stands for one thing and stands twice, and for counters below nothing."""
-    present = {name for (name,) in ask("SELECT table_name FROM duckdb_tables()")}
+    present = {name for (name,) in query("SELECT table_name FROM duckdb_tables()")}
     faults = []
     for table, key in KEYS.items():
         if table in present:
-            ((doubled,),) = ask(f"SELECT count(*) FROM (SELECT 1 FROM {table} GROUP BY {key} HAVING count(*) > 1)")
+            ((doubled,),) = query(f"SELECT count(*) FROM (SELECT 1 FROM {table} GROUP BY {key} HAVING count(*) > 1)")
             faults += [f"{doubled} of {table} stand more than once"] if doubled else []
-    ((below,),) = ask(
+    ((below,),) = query(
         "SELECT (SELECT count(*) FROM counters WHERE NOT (isfinite(value) AND value >= 0))"
         " + (SELECT count(*) FROM histograms WHERE observations < 0 OR NOT isfinite(seconds))"
     )
@@ -208,9 +208,9 @@ def bookkeeping(ask: Ask) -> Found:
     return Found(faults, f"one line for each key of {', '.join(KEYS)}")
 
 
-def positions(ask: Ask) -> Found:
+def positions(query: Query) -> Found:
     """Compare each position with the last one in the poll log."""
-    moved = ask(
+    moved = query(
         f"""
         SELECT positions.source
         FROM positions
@@ -228,16 +228,16 @@ def positions(ask: Ask) -> Found:
         ORDER BY ALL
         """
     )
-    odd = ask("SELECT source FROM positions WHERE horizon > xmax OR version < 1 OR horizon < 0 ORDER BY ALL")
+    odd = query("SELECT source FROM positions WHERE horizon > xmax OR version < 1 OR horizon < 0 ORDER BY ALL")
     faults = [f"{source} is not where the last poll moved it" for (source,) in moved]
     faults += [f"{source} is where no poll can have moved it" for (source,) in odd]
-    known = [source for (source,) in ask("SELECT source FROM positions ORDER BY ALL")]
+    known = [source for (source,) in query("SELECT source FROM positions ORDER BY ALL")]
     return Found(faults, f"{', '.join(known) or 'none yet'}: as the last poll left them")
 
 
-def audits(ask: Ask) -> Found:
+def audits(query: Query) -> Found:
     """Compare the newest audit with its mark: rows later than both are new to an export that has the rest."""
-    ((rows, newest, marked),) = ask(
+    ((rows, newest, marked),) = query(
         f"SELECT count(*), max(audit_timestamp), (SELECT max(marked_at) FROM marks WHERE name = 'audited') FROM {AUDIT}"
     )
     if newest is not None and (marked is None or newest > marked):
@@ -245,9 +245,9 @@ def audits(ask: Ask) -> Found:
     return Found(summary=f"{rows:,} rows")
 
 
-def marks(ask: Ask) -> Found:
+def marks(query: Query) -> Found:
     """Compare the marks with each other, and with what is older than the last pruning."""
-    ((oldest, newest, pruned, odd, left),) = ask(
+    ((oldest, newest, pruned, odd, left),) = query(
         """
         WITH known AS (
             SELECT

@@ -78,7 +78,7 @@ class Slices:
             """The last position; None where there is no row, or no order."""
             begun = connection.execute("SELECT marked_at FROM marks WHERE name = 'begun'").fetchall()
         if not begun:
-            message = f"{file.path}: it does not say when it was begun; it was changed by hand"
+            message = f"{file.path}: it has no mark of its beginning; it was changed by hand"
             raise HistoryError(message)
         self.history: str = begun[0][0].isoformat()
         """The identity of this history."""

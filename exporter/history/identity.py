@@ -82,15 +82,15 @@ def pair(incoming: Sequence[Identity], archived: Sequence[Identity]) -> dict[int
     found = _pair(incoming, archived, lambda row: row.exact)
     cores = {row.core for row in archived} & {row.core for row in incoming}
     left = [row for row in incoming if row.number not in found and row.core in cores]
-    taken = set(found.values())
-    there = [row for row in archived if row.number not in taken and row.core in cores]
+    paired = set(found.values())
+    there = [row for row in archived if row.number not in paired and row.core in cores]
     for ours, theirs in _patterns(left, there):
         alike = tuple(one and other for one, other in zip(ours, theirs, strict=True))
         some = [row for row in left if row.number not in found and _pattern(row) == ours]
-        others = [row for row in there if row.number not in taken and _pattern(row) == theirs]
+        others = [row for row in there if row.number not in paired and _pattern(row) == theirs]
         more = _pair(some, others, lambda row, alike=alike: (row.core, *_masked(row, alike)))  # type: ignore[misc]
         found |= more
-        taken.update(more.values())
+        paired.update(more.values())
     return found
 
 

@@ -156,9 +156,9 @@ def _new(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> list[int]:
         there = [row for row in archived if not (group[0].numbered and row.numbered)]
         found = pair(fresh, there)
         left = [row for row in fresh if row.number not in found]
-        taken = set(found.values())
+        paired = set(found.values())
         again = [otherwise[row.number] for row in left if row.number in otherwise]
-        found |= pair(again, [row for row in there if row.number not in taken]) if again else {}
+        found |= pair(again, [row for row in there if row.number not in paired]) if again else {}
         added = [row for row in left if row.number not in found]
         new += [row.number for row in added]
         archived += [row._replace(number=-1 - row.number) for row in added]

@@ -52,7 +52,7 @@ class Answer:
         return map(json.loads, self.rows)
 
 
-def ask(connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int) -> Answer:
+def run_query(connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int) -> Answer:
     """Run a statement on a history that was just opened, and that nobody else uses. Raises QueryFailed."""
     try:
         confine(connection)

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 from exporter.child_process import received, spawn
 from exporter.errors import ExporterError, QueryFailed
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.query import Answer, Column, ask
+from exporter.history.query import Answer, Column, run_query
 from exporter.history.sandbox import parse
 from exporter.texts import one_line, span
 from exporter.units import parse_size
@@ -114,7 +114,7 @@ def _found(order: Order) -> Answer:
     with file.open() as connection:
         _limit_memory(order.memory_bytes * _TIMES_THE_LIMIT)
         with _alarm(order.seconds):
-            return ask(connection, statement, order.rows, order.memory_bytes)
+            return run_query(connection, statement, order.rows, order.memory_bytes)
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def _literal(text: str) -> str:
 # (github.com/tableau/community-tableau-server-insights, ts_web_requests); docs/history.md has them as a table.
 PARSED_COLUMNS = ("asset_type", "workbook", "view")
 
-# A name with blanks is no repository_url, and "null" is the sheet of an editor. A URI that names a data source says
+# A name with blanks is no repository_url, and "null" is the sheet of an editor. A URI that names a data source has
 # more than the sheet that is being made of it.
 _SPELLED_AS_URL = (
     "contains(currentsheet, '/') AND NOT contains(currentsheet, ' ') AND NOT starts_with(currentsheet, 'ds:')"

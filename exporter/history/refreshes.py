@@ -45,20 +45,20 @@ def note(connection: duckdb.DuckDBPyConnection, rows: pa.Table, at: datetime) ->
 
     One that is yet to come, by a wrong clock, would make all the others old.
     """
-    with registered(connection, told=rows):
+    with registered(connection, reported=rows):
         stored = connection.execute(
             """
             INSERT INTO asset_refreshes
-            SELECT DISTINCT told.asset_type, told.asset_id, told.refreshed_at, told.job_id, $1::TIMESTAMP
-            FROM told
-            WHERE told.refreshed_at <= $1::TIMESTAMP + INTERVAL 1 HOUR AND NOT EXISTS (
+            SELECT DISTINCT asset_type, asset_id, refreshed_at, job_id, $1::TIMESTAMP
+            FROM reported
+            WHERE reported.refreshed_at <= $1::TIMESTAMP + INTERVAL 1 HOUR AND NOT EXISTS (
                 SELECT 1
                 FROM asset_refreshes AS known
-                WHERE known.asset_id = told.asset_id
-                    AND known.asset_type = told.asset_type
-                    AND known.refreshed_at = told.refreshed_at
-                    AND known.job_id IS NOT DISTINCT FROM told.job_id
-                    AND known.refreshed_at >= (SELECT min(refreshed_at) FROM told)
+                WHERE known.asset_id = reported.asset_id
+                    AND known.asset_type = reported.asset_type
+                    AND known.refreshed_at = reported.refreshed_at
+                    AND known.job_id IS NOT DISTINCT FROM reported.job_id
+                    AND known.refreshed_at >= (SELECT min(refreshed_at) FROM reported)
             )
             """,
             [at],

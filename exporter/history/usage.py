@@ -34,8 +34,8 @@ _BY_DAY = 'SELECT created_at::DATE AS day, site_id, workbook, "view", count(*) A
 class Use:
     """Requests (hour, site_id, requests) and people (hour, site_id, whole, people) of each hour.
 
-    ``whole`` marks what is counted over all sites, each person once. ``people`` is None where nobody may be told from
-    anybody else. Hours are UTC, naive.
+    ``whole`` marks what is counted over all sites, each person once. ``people`` is None where users may not be
+    distinguished. Hours are UTC, naive.
     """
 
     requests: pa.Table

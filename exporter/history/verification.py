@@ -11,7 +11,7 @@ from functools import partial
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged
 from exporter.history import consistency
-from exporter.history.consistency import Ask, Found, Row
+from exporter.history.consistency import Found, Query, Row
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.schema import STEPS
 from exporter.history.tables import AUDIT, quoted
@@ -20,7 +20,7 @@ from exporter.history.tables import AUDIT, quoted
 CHUNK_ROWS = 8 * 122_880
 RESTORE = "put a backup back (docs/history.md): the agent reads again what the repository still has"
 
-Check = Callable[[Ask], Found]
+Check = Callable[[Query], Found]
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,26 @@ class Verdict:
 def verify(file: HistoryFile, events: Sequence[Events]) -> Iterator[Verdict]:
     """Check a file, whose ``read_only`` is set. Raises HistoryBusy."""
 
-    def ask(sql: str, *parameters: object) -> list[Row]:
+    def query(sql: str, *parameters: object) -> list[Row]:
         with file.open() as connection:
             return connection.execute(sql, list(parameters)).fetchall()
 
     with file.kept_open(HOLD_SECONDS):
         try:
-            version = _version(ask)
+            version = _version(query)
         except HistoryDamaged as damage:
             yield Verdict(ok=False, subject="file", message=str(damage), damaged=True)
             return
         yield version
         if version.ok is not False:
-            for subject, check in _checks(ask, events, counted=version.ok is True):
-                yield _verdict(subject, check, ask)
+            for subject, check in _checks(query, events, counted=version.ok is True):
+                yield _verdict(subject, check, query)
 
 
-def _version(ask: Ask) -> Verdict:
-    if not ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'"):
-        return Verdict(ok=False, subject="file", message="it is no history: look at history.path", damaged=True)
-    version = int(ask("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
+def _version(query: Query) -> Verdict:
+    if not query("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_version'"):
+        return Verdict(ok=False, subject="file", message="it is no history: check history.path", damaged=True)
+    version = int(query("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
     if version > len(STEPS):
         message = f"its tables are of version {version}, newer than this program's {len(STEPS)}: use the newer program"
         return Verdict(ok=False, subject="file", message=message, damaged=True)
@@ -66,8 +66,8 @@ def _version(ask: Ask) -> Verdict:
     return Verdict(ok=True, subject="file", message=f"opens, tables of version {version}")
 
 
-def _checks(ask: Ask, events: Sequence[Events], *, counted: bool) -> Iterator[tuple[str, Check]]:
-    present = {name for (name,) in ask("SELECT table_name FROM duckdb_tables()")}
+def _checks(query: Query, events: Sequence[Events], *, counted: bool) -> Iterator[tuple[str, Check]]:
+    present = {name for (name,) in query("SELECT table_name FROM duckdb_tables()")}
     for item in events:
         if item.table not in present:
             continue
@@ -85,9 +85,9 @@ def _checks(ask: Ask, events: Sequence[Events], *, counted: bool) -> Iterator[tu
     yield "every block", read_everything
 
 
-def _verdict(subject: str, check: Check, ask: Ask) -> Verdict:
+def _verdict(subject: str, check: Check, query: Query) -> Verdict:
     try:
-        found = check(ask)
+        found = check(query)
     except HistoryDamaged as damage:
         return Verdict(ok=False, subject=subject, message=str(damage), damaged=True)
     if found.faults:
@@ -95,18 +95,18 @@ def _verdict(subject: str, check: Check, ask: Ask) -> Verdict:
     return Verdict(ok=None if found.note else True, subject=subject, message=found.summary)
 
 
-def read_everything(ask: Ask) -> Found:
+def read_everything(query: Query) -> Found:
     """Read every column of every row of every table once: each block that holds them is compared with its checksum."""
     columns: dict[str, list[str]] = {}
-    for table, column in ask(
+    for table, column in query(
         "SELECT columns.table_name, columns.column_name FROM duckdb_columns() AS columns"
         " JOIN duckdb_tables() AS tables USING (table_oid) WHERE NOT columns.internal"
     ):
         columns.setdefault(table, []).append(f"bit_xor(hash({quoted(column)}))")
     rows = 0
     for table, hashes in columns.items():
-        last = ask(f"SELECT coalesce(max(rowid), -1) FROM {quoted(table)}")[0][0]
+        last = query(f"SELECT coalesce(max(rowid), -1) FROM {quoted(table)}")[0][0]
         for first in range(0, last + 1, CHUNK_ROWS):
             some = f"{quoted(table)} WHERE rowid BETWEEN {first} AND {first + CHUNK_ROWS - 1}"
-            rows += ask(f"SELECT count(*), {', '.join(hashes)} FROM {some}")[0][0]
+            rows += query(f"SELECT count(*), {', '.join(hashes)} FROM {some}")[0][0]
     return Found(summary=f"{len(columns)} tables, {rows:,} rows read")

@@ -100,7 +100,7 @@ class TextReader:
         dialect = detect(self._options.delimiter or DEFAULT_DELIMITER, sample)
         if any(map(dialect.row.fullmatch, sample)):
             return dialect
-        message = f"{self._path}: begins with no header of http_requests.txt, and holds no request; look at --delimiter"
+        message = f"{self._path}: begins with no header of http_requests.txt, and holds no request; check --delimiter"
         raise ImportUnreadable(message)
 
     def _dialect(self, delimiter: str, header: str) -> Dialect:

@@ -191,7 +191,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     with pytest.raises(OutputUnwritable, match="nowhere: no such folder; make it"):
         append(tmp_path / "nowhere" / "requests.csv")
-    with pytest.raises(OutputUnwritable, match=r"/proc/\d+/requests.csv: .+; look at --output"):
+    with pytest.raises(OutputUnwritable, match=r"/proc/\d+/requests.csv: .+; check --output"):
         append(Path("/proc/self/requests.csv"))
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputUnwritable, match="folder: is no file"):

@@ -230,7 +230,7 @@ def test_a_constraint_that_our_rows_break(target: str) -> None:
     """Where no column is to blame, the line points at the constraints, not at rights."""
     table = DeltaTable.create(target, schema=Schema([column("asset_id", "string"), column("status", "string")]))
     table.alter.add_constraint({"known": "status <> 'Healthy'"})
-    with pytest.raises(OutputUnwritable, match="look at the constraints of the table") as error:
+    with pytest.raises(OutputUnwritable, match="check the constraints of the table") as error:
         export(Rows(found(0, status="Healthy")), target, OURS)
     assert "Preview" not in str(error.value)
 
@@ -238,7 +238,7 @@ def test_a_constraint_that_our_rows_break(target: str) -> None:
 def test_a_value_that_the_type_of_the_column_cannot_take(target: str) -> None:
     """It is told as what it is, in a line, and nothing is appended."""
     DeltaTable.create(target, schema=Schema([column("asset_id", "long")]))
-    with pytest.raises(OutputUnwritable, match=r"luid-0.*; look at the types of the table's columns"):
+    with pytest.raises(OutputUnwritable, match=r"luid-0.*; check the types of the table's columns"):
         export(Rows(found(0)), target, OURS)
     assert DeltaTable(target).version() == 0
 
@@ -353,7 +353,7 @@ def test_a_file_uri(target: str) -> None:
 @pytest.mark.parametrize("place", ["nothing://here/table", "/proc/nowhere/table"])
 def test_where_nothing_can_be_written(place: str) -> None:
     """A place that is none is one line."""
-    with pytest.raises(OutputUnwritable, match="look at --output") as error:
+    with pytest.raises(OutputUnwritable, match="check --output") as error:
         export(Rows(found(0)), place, OURS)
     assert "\n" not in str(error.value)
 

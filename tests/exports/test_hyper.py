@@ -200,7 +200,7 @@ def test_rows_that_hyperd_lost(path: Path, read: Callable[[Path], list[int]], mo
     export(Requests(2), str(path), OURS)
     with monkeypatch.context() as patch:
         patch.setattr(Connection, "execute_command", lambda *_: 2)
-        with pytest.raises(OutputUnwritable, match="of 10 rows hyperd wrote 4; look whether the disk is full"):
+        with pytest.raises(OutputUnwritable, match="of 10 rows hyperd wrote 4; check whether the disk is full"):
             export(Requests(5), str(path), OURS)
     assert names(path.parent) == [".requests.hyper.export", ".requests.hyper.lock", "requests.hyper"]
     assert read(path) == ids(2)
@@ -213,7 +213,7 @@ def test_what_hyperd_refuses(path: Path, one_hyperd: "HyperProcess") -> None:
     export(Requests(2), str(path), OURS)
     size = path.stat().st_size
     path.write_bytes(b"\0" * size)
-    with pytest.raises(OutputUnwritable, match=r"requests\.hyper: hyperd: .+; look at the disk") as error:
+    with pytest.raises(OutputUnwritable, match=r"requests\.hyper: hyperd: .+; check the disk") as error:
         export(Requests(3), str(path), OURS)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == b"\0" * size
@@ -223,7 +223,7 @@ def test_a_server_that_does_not_start(path: Path, monkeypatch: pytest.MonkeyPatc
     """It is one line, without the command line of the server."""
     require("hyperd")
     monkeypatch.setattr("exporter.exports.hyper.SETTINGS", {"log_config": "", "memory_limit": "nothing"})
-    with pytest.raises(OutputUnwritable, match=r"hyperd: Failed to start .+ exit code: 1; look at the disk") as error:
+    with pytest.raises(OutputUnwritable, match=r"hyperd: Failed to start .+ exit code: 1; check the disk") as error:
         export(Requests(1), str(path), OURS)
     assert str(error.value).isprintable()
     assert "--" not in str(error.value).replace("--output", "")

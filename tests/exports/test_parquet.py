@@ -233,7 +233,7 @@ def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(OutputUnwritable, match=f"{target}: No space left on device; look at --output"):
+        with pytest.raises(OutputUnwritable, match=f"{target}: No space left on device; check --output"):
             export(Requests(2), str(target), options)
     assert (files(target), read(target)) == (before, ids(3))
 

@@ -191,13 +191,13 @@ def test_faults_of_a_store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> No
     """A bucket that is not there and a server that is not there are one line each, without a credential."""
     for target, export in (("s3://nowhere/x", parquet.export), ("s3://nowhere/x", csv_files.export)):
         with pytest.raises(
-            OutputUnwritable, match=r"s3://nowhere/x: .+NO_SUCH_BUCKET.+; look at --output, the env"
+            OutputUnwritable, match=r"s3://nowhere/x: .+NO_SUCH_BUCKET.+; check --output, the env"
         ) as error:
             export(Requests(1), target, OURS)
         assert "\n" not in str(error.value)
         assert "Request ID" not in str(error.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(OutputUnwritable, match=r"NETWORK_CONNECTION.+; look at --output") as error:
+    with pytest.raises(OutputUnwritable, match=r"NETWORK_CONNECTION.+; check --output") as error:
         parquet.export(Requests(1), TARGET, OURS)
     assert "canary" not in str(error.value)
 

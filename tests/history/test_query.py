@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import QueryFailed
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.query import INSTANT, NESTED, VALUE, Answer, Column, ask
+from exporter.history.query import INSTANT, NESTED, VALUE, Answer, Column, run_query
 from exporter.history.sandbox import parse
 from tests.history.past import Past
 
@@ -22,7 +22,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> HistoryFile:
 def answered(file: HistoryFile, sql: str, most_rows: int = 100, most_bytes: int = 1_000_000) -> Answer:
     """Return the answer to a statement."""
     with file.open() as connection:
-        return ask(connection, parse(sql), most_rows, most_bytes)
+        return run_query(connection, parse(sql), most_rows, most_bytes)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def extent(file: HistoryFile, parts: Sequence[Part]) -> Extent:
         marks = _marks(connection)
         found = [instant for part in parts if (instant := oldest(connection, part))]
     if "begun" not in marks:
-        message = f"{file.path}: it does not say when it was begun; it was changed by hand"
+        message = f"{file.path}: it has no mark of its beginning; it was changed by hand"
         raise HistoryError(message)
     newest = max((marks[name] for name in ("newest", "audited") if name in marks), default=marks["begun"])
     polled = max((at for name, at in marks.items() if name.startswith("poll:")), default=newest)
