@@ -143,7 +143,7 @@ class Agent:
         self._workers = build_workers(configuration, self._state)
         self._set_slas(configuration)
         self._exports = Exports(self._publish_exports)
-        self._exports.replace(jobs(configuration))
+        self._exports.replace(jobs(configuration), configuration.secrets())
         self._watchdog = Watchdog(
             self._store.status.progress, component_options.stuck_after(configuration), on_change=self._changed.set
         )
@@ -230,7 +230,7 @@ class Agent:
             self._watchdog.limits = component_options.stuck_after(configuration)
             before, self._workers = self._workers, workers
             self._set_slas(configuration)
-            self._exports.replace(jobs(configuration))
+            self._exports.replace(jobs(configuration), configuration.secrets())
             before.stop()
             if component_options.rest_sites(old) != component_options.rest_sites(configuration):
                 for merged in self._merged_states.values():

@@ -21,7 +21,7 @@ from exporter.export_process import Order, Result, Stopped, run
 from exporter.exports.arguments import tables_of
 from exporter.poller.schedule import next_interval
 from exporter.status import ExportStatus
-from exporter.texts import safe_uri
+from exporter.texts import safe_text, safe_uri
 
 log = structlog.get_logger()
 
@@ -114,10 +114,15 @@ class Exports:
     _changed: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _entries: list[_Entry] = field(default_factory=list)
+    _secrets: tuple[str, ...] = ()
 
-    def replace(self, new: Iterable[Job]) -> None:
-        """Put these jobs in the place of the ones before; an export that stays keeps its status."""
+    def replace(self, new: Iterable[Job], secrets: Iterable[str] = ()) -> None:
+        """Put these jobs in the place of the ones before; an export that stays keeps its status.
+
+        ``secrets`` are masked in what a server reports: the process of an export has only its own.
+        """
         with self._lock:
+            self._secrets = tuple(secrets)
             before = {entry.job.name: entry for entry in self._entries}
             self._entries = [self._entry(job, before.get(job.name)) for job in new]
             self._publish()
@@ -191,9 +196,10 @@ class Exports:
         """Return the status of a table after an export; a failure is logged once until it changes."""
         labels = {"table": before.table, "format": before.format, "destination": before.destination}
         if not result.ok:
-            if result.message != before.error:
-                log.error("an export failed; it is tried again", **labels, error=result.message)
-            return replace(before, failures=before.failures + 1, error=result.message)
+            error = safe_text(result.message, self._secrets)
+            if error != before.error:
+                log.error("an export failed; it is tried again", **labels, error=error)
+            return replace(before, failures=before.failures + 1, error=error)
         if before.error is not None:
             log.info("an export that failed works again", **labels)
         log.debug("exported", **labels, rows=result.rows)

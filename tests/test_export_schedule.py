@@ -14,6 +14,7 @@ from exporter.config import load
 from exporter.export_process import Order, Result, Stopped
 from exporter.export_schedule import Exports, Job, jobs
 from exporter.status import ExportStatus
+from exporter.texts import WITHHELD
 
 HOUR = 3600.0
 BROKEN = Result(ok=False, message="s3://lake/x: no such bucket")
@@ -148,6 +149,19 @@ def test_a_failure_is_logged_once_until_it_changes() -> None:
     told = [(line["log_level"], line.get("error")) for line in lines if line["log_level"] != "debug"]
     assert told == [("error", BROKEN.message), ("error", "denied"), ("info", None)]
     assert lines[0]["destination"] == "/a"
+
+
+def test_a_secret_that_a_server_quotes_is_masked() -> None:
+    """In the log and on the status page, escaped or not: the process of an export has only its own token."""
+    clock = Clock(answers={"/a": [Result(ok=False, message='401: agent/token&"')]})
+    clock.exports.replace([job("/a")], ['agent/token&"'])
+    with capture_logs() as logs:
+        clock.run(1.0)
+        assert clock.published[0].error == "401: <secret>"
+        clock.answers = {"/a": [Result(ok=False, message="401: agent/token&amp;&quot;")]}
+        clock.run(HOUR)
+    assert clock.published[0].error == WITHHELD
+    assert not any("agent/token" in str(log) for log in logs)
 
 
 def test_a_reload_keeps_what_is_known() -> None:
