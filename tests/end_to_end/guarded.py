@@ -15,7 +15,7 @@ from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.mistakes import malformed, misplaced, said
 from tests.end_to_end.places import printed, shown, stored
-from tests.end_to_end.situations import NOBODY, Peers, Secrets
+from tests.end_to_end.situations import NOBODY, PUBLISHER, Peers, Secrets
 
 Place = tuple[str, bytes]
 
@@ -42,7 +42,7 @@ COMPANIONS: Mapping[str, Mapping[str, str]] = {
     "rest.token_value": {"token_name": "agent"},
     "rest.connected_app.secret_value": {"client_id": "client", "secret_id": "secret-id", "user": "agent"},
     "alertmanager.basic_auth.password": {"username": "exporter"},
-    "exports.publish.token_value": {"project": "default", "name": "requests", "token_name": "publisher"},
+    "exports.publish.token_value": {"project": "default", "name": "requests", "token_name": PUBLISHER},
 }
 """What else a section needs."""
 

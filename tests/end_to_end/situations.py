@@ -14,9 +14,12 @@ from tests.alerting.stranger import Asked, Stranger, raw, reply, reset
 from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.quoting import Postgres, as_tableau, greeter, on
 from tests.rest.tableau import Answer, Override, Tableau
+from tests.rest.tableau import Asked as AskedOfTableau
 
 NOBODY = "127.0.0.1:1"
 """Where nobody listens."""
+PUBLISHER, PUBLISHING = "publisher", Canary("exports.publish.token_value")
+"""The name of the token of a publication, and its value."""
 
 
 @dataclass
@@ -89,7 +92,7 @@ def quoting(*forms: str) -> Situation:
 
     @contextmanager
     def situation(secrets: Secrets) -> Iterator[Peers]:
-        rest = on("/auth/signin", as_tableau(_text(secrets.rest, forms)))
+        rest = at_sign_in(secrets, lambda token: as_tableau(_text(token, forms)))
         with _peers(secrets, True, _text(secrets.repository, forms), (rest,), _refusal(secrets, forms, 401)) as peers:
             yield peers
 
@@ -118,10 +121,15 @@ def quoting_late(*forms: str) -> Situation:
 @contextmanager
 def redirects(secrets: Secrets) -> Iterator[Peers]:
     """Everybody knows another place to ask at, whose address has the secrets in it."""
-    for_tableau = f"https://{secrets.rest.halves[0]}.invalid/{FORMS['percent'](secrets.rest.value)}"
     secret = secrets.alertmanager
     address = f"https://{secret.halves[0]}:{FORMS['percent'](secret.value)}@{secret.halves[1]}.invalid/{secret.value}"
-    rest = on("/auth/signin", Answer(status=302, headers={"Location": for_tableau}))
+
+    def to_tableau(token: Canary) -> Answer:
+        return Answer(
+            status=302, headers={"Location": f"https://{token.halves[0]}.invalid/{FORMS['percent'](token.value)}"}
+        )
+
+    rest = at_sign_in(secrets, to_tableau)
     with _peers(secrets, True, address, (rest,), reply(307, Location=address)) as peers:
         yield peers
 
@@ -132,7 +140,7 @@ def cut(before: int) -> Situation:
     @contextmanager
     def situation(secrets: Secrets) -> Iterator[Peers]:
         padding = "x" * before
-        rest = on("/auth/signin", as_tableau(padding + secrets.rest.value))
+        rest = at_sign_in(secrets, lambda token: as_tableau(padding + token.value))
         said = _json(padding + secrets.alertmanager.value)
         with _peers(secrets, True, padding + secrets.repository.value, (rest,), reply(400, said)) as peers:
             yield peers
@@ -144,7 +152,7 @@ def cut(before: int) -> Situation:
 def broken_off(secrets: Secrets) -> Iterator[Peers]:
     """Answers are none, or end in their midst, right behind a half of the secret."""
     said = f"HTTP/1.1 200 {secrets.alertmanager.value}\r\n{secrets.alertmanager.value}"
-    rest = on("/auth/signin", Answer(secrets.rest.value.partition("#")[0], missing=9))
+    rest = at_sign_in(secrets, lambda token: Answer(token.value.partition("#")[0], missing=9))
     with _peers(secrets, True, "", (rest,), reset(said.encode())) as peers:
         yield peers
 
@@ -244,6 +252,17 @@ def issued(tableau: Tableau) -> set[str]:
     for asked in tableau.asked:
         found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', asked.body.decode())}
     return found - {""}
+
+
+def at_sign_in(secrets: Secrets, answer: Callable[[Canary], Answer]) -> Override:
+    """Answer a sign-in with what is made of the token that it brings: that of a publication, or the agent's."""
+
+    def override(asked: AskedOfTableau) -> Answer | None:
+        if "/auth/signin" not in asked.path:
+            return None
+        return answer(PUBLISHING if PUBLISHER.encode() in asked.body else secrets.rest)
+
+    return override
 
 
 def _text(secret: Canary, forms: tuple[str, ...]) -> str:
