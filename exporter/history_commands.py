@@ -173,6 +173,13 @@ def delimiter_of(_ctx: click.Context, _param: click.Parameter, value: str | None
     return None if value is None else parsed(parse_delimiter, value)
 
 
+def targets_of(_ctx: click.Context, _param: click.Parameter, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what a variable of the shell leaves that is not set: it would be the folder of the moment."""
+    if not all(targets):
+        raise click.BadParameter("must not be empty")
+    return targets
+
+
 def _check_text(format_: str, table: str | None, form: Mapping[str, str], until: datetime | None) -> None:
     """Refuse what only text knows where it is another format, and what text does not know."""
     if format_ == "text" and until is not None:
@@ -206,6 +213,7 @@ def _check_text(format_: str, table: str | None, form: Mapping[str, str], until:
     metavar="URI",
     multiple=True,
     required=True,
+    callback=targets_of,
     help="A folder, or a URI such as s3://bucket/folder; may be given again.",
 )
 @instant_option("--since", "Leave out of a first export what is older than, say, 2025-01-01 (UTC).")
