@@ -239,6 +239,8 @@ def _export(job: Job) -> Finding:
         return Finding(ok=False, subject=subject, message=str(error))
     if path is None:
         return Finding(ok=True, subject=subject, message="its library is installed; the store itself is not checked")
+    if job.order.format == "text" and not path.is_dir():
+        return Finding(ok=False, subject=subject, message=f"{path}: no such folder; make it")
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
         return Finding(ok=False, subject=subject, message=f"{there}: not writable for this user; change its owner")

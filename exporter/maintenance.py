@@ -168,7 +168,7 @@ def _export(
             yield Verdict(ok=False, subject=table.table, message=str(error))
             continue
         done = "appended to" if source.order else "written to"
-        reach = f", which has all up to {rows.newest} UTC" if source.order else ""
+        reach = f", which has all up to {rows.newest} UTC" if source.order and request.until is None else ""
         message = f"{count:,} rows {done} {safe_uri(target)}{reach}"
         yield Exported(ok=True, subject=table.table, message=message, rows=count)
 

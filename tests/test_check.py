@@ -143,7 +143,9 @@ def test_exports_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     entries = [
         {"format": "delta", "table": "usage", "output": "s3://lake/usage", "every": "1h"},
         {"format": "csv", "table": "usage", "output": ["s3://lake/usage", f"{tmp_path}/new/er"], "every": "1h"},
-        {"format": "text", "table": "logins", "output": f"{closed}/below", "every": "1h"},
+        {"format": "csv", "table": "sites", "output": f"{closed}/below", "every": "1h"},
+        {"format": "text", "table": "logins", "output": [f"{tmp_path}/new", str(closed)], "every": "1h"},
+        {"format": "text", "table": "users", "output": str(tmp_path), "every": "1h"},
     ]
     environ = {"HISTORY__PATH": f"{tmp_path}/history.duckdb", "REPOSITORY__HOSTS": "127.0.0.1:1"}
     environ["EXPORTS"] = json.dumps(entries)
@@ -153,7 +155,10 @@ def test_exports_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (False, "export delta of usage to s3://lake/usage", NO_DELTA),
         (True, "export csv of usage to s3://lake/usage", "its library is installed; the store itself is not checked"),
         (True, f"export csv of usage to {tmp_path}/new/er", f"{tmp_path}: is writable"),
-        (False, f"export text of logins to {closed}/below", f"{closed}: not writable for this user; change its owner"),
+        (False, f"export csv of sites to {closed}/below", f"{closed}: not writable for this user; change its owner"),
+        (False, f"export text of logins to {tmp_path}/new", f"{tmp_path}/new: no such folder; make it"),
+        (False, f"export text of logins to {closed}", f"{closed}: not writable for this user; change its owner"),
+        (True, f"export text of users to {tmp_path}", f"{tmp_path}: is writable"),
     ]
 
 

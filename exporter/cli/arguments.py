@@ -122,3 +122,10 @@ def source_delimiter_of(_ctx: click.Context, _param: click.Parameter, text: str 
         return None if text is None else check_delimiter(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def targets_of(_ctx: click.Context, _param: click.Parameter, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse an empty output: an unset variable of the shell would be the current folder."""
+    if not all(targets):
+        raise click.BadParameter("must not be empty")
+    return targets

@@ -16,6 +16,7 @@ from exporter.cli.arguments import (
     source_delimiter_of,
     source_zone_of,
     step_of,
+    targets_of,
     zone_of,
 )
 from exporter.cli.common import Once, config_file_option, options, print_findings, progress_bar
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     metavar="URI",
     multiple=True,
     required=True,
+    callback=targets_of,
     help="A folder, or a URI such as s3://bucket/folder; may be given again.",
 )
 @instant_option("--since", "Leave out of a first export rows older than an instant such as 2025-01-01 (UTC).")

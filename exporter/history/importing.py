@@ -155,11 +155,11 @@ def _new(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> list[int]:
         # Two different ids are two requests, even if all else is equal.
         there = [row for row in archived if not (group[0].numbered and row.numbered)]
         found = pair(fresh, there)
-        left = [row for row in fresh if row.number not in found]
-        paired = set(found.values())
-        again = [otherwise[row.number] for row in left if row.number in otherwise]
-        found |= pair(again, [row for row in there if row.number not in paired]) if again else {}
-        added = [row for row in left if row.number not in found]
+        for reading in otherwise:
+            taken = set(found.values())
+            again = [reading[row.number] for row in fresh if row.number not in found and row.number in reading]
+            found |= pair(again, [row for row in there if row.number not in taken]) if again else {}
+        added = [row for row in fresh if row.number not in found]
         new += [row.number for row in added]
         archived += [row._replace(number=-1 - row.number) for row in added]
     return sorted(new)
@@ -171,12 +171,18 @@ def _fresh_by_key(group: Sequence[Identity], archived: Sequence[Identity]) -> li
     return list(fresh.values())
 
 
-def _otherwise(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> dict[int, Identity]:
-    """Return the identities by the other reading of the times that have two."""
-    if rows.column(OTHERWISE["created_at"]).null_count == rows.num_rows:
+def _otherwise(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> list[dict[int, Identity]]:
+    """Return the identities by the other readings of the times that have two: of both, and of the end alone."""
+    return [_read_otherwise(connection, rows, names) for names in (tuple(OTHERWISE), ("completed_at",))]
+
+
+def _read_otherwise(connection: duckdb.DuckDBPyConnection, rows: pa.Table, names: Sequence[str]) -> dict[int, Identity]:
+    """Return the identities by the other reading of these times, where the first of them has one."""
+    needed = OTHERWISE[names[0]]
+    if rows.column(needed).null_count == rows.num_rows:
         return {}
-    read = ", ".join(f"coalesce({other}, {name}) AS {name}" for name, other in OTHERWISE.items())
-    relation = f"(SELECT * REPLACE ({read}) FROM incoming WHERE {OTHERWISE['created_at']} IS NOT NULL)"
+    read = ", ".join(f"coalesce({OTHERWISE[name]}, {name}) AS {name}" for name in names)
+    relation = f"(SELECT * REPLACE ({read}) FROM incoming WHERE {needed} IS NOT NULL)"
     return {row.number: row for row in identities(connection, relation, "place")}
 
 

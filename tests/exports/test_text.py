@@ -357,6 +357,7 @@ def test_an_object_store_has_no_text(past: Past) -> None:
         (["--format=csv", "--table=logins", "--delimiter=;"], "--delimiter: only"),
         (["--format=csv", "--table=Extracts_To_Workbooks"], "only the format text knows it"),
         (["--format=csv"], "--table: is missing"),
+        (["--output="], "must not be empty"),
     ],
     ids=lambda value: ascii(value) if isinstance(value, list) else "",
 )

@@ -189,6 +189,21 @@ def test_an_hour_that_is_repeated(past: Past) -> None:
     assert stored(past, "created_at")[1] == (utc,)
 
 
+def test_an_end_in_an_hour_that_is_repeated(past: Past) -> None:
+    """A request of more than an hour, of which the end alone has the second reading, is recognised too."""
+    zone = "Europe/Berlin"
+    utc = BEGIN.replace(month=10, day=26, hour=23, minute=40, year=2024)
+    begun = [utc, utc + timedelta(minutes=20)]
+    archived = [request(n, created_at=at, completed_at=at + timedelta(minutes=90)) for n, at in enumerate(begun)]
+    past.poll(NOW, numbered(archived))
+    local = [
+        request(n, created_at=at + timedelta(hours=2), completed_at=at + timedelta(hours=1, minutes=90))
+        for n, at in enumerate(begun)
+    ]
+    found = bring_in(past, local, zone)
+    assert (found.known, found.new) == (2, 0)
+
+
 def test_what_the_agent_reads_later(past: Past) -> None:
     """What is imported before the agent reads it gets its id, its status and its place in the counters then."""
     requests = [request(number) for number in range(5)]
