@@ -120,11 +120,11 @@ def test_instants_keep_their_order_as_text() -> None:
 
 
 def test_every_format_is_offered() -> None:
-    """The command offers the formats that there are."""
+    """The command offers the formats that are printed, and Delta."""
     from click import Choice
 
     from exporter.cli.audit import audit
 
     (choice,) = [option.type for option in audit.params if option.name == "format_"]
     assert isinstance(choice, Choice)
-    assert list(choice.choices) == list(FORMATS)
+    assert list(choice.choices) == [*FORMATS, "delta"]
