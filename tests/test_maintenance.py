@@ -343,6 +343,23 @@ def test_exporting_to_several_places(path: Path, tmp_path: Path) -> None:
     assert Path("a/http_requests.csv").read_bytes() == Path("b/http_requests.csv").read_bytes()
 
 
+def test_parquet_and_delta_share_no_folder(path: Path) -> None:
+    """Who reads all Parquet files of a folder would find each row twice."""
+    for first, second, reason in (
+        ("parquet", "delta", "holds files of --format=parquet"),
+        ("delta", "parquet", "is a Delta table"),
+    ):
+        command = ("export", "--table=http_requests", f"--output={first}")
+        assert history(*command, f"--format={first}").exit_code == 0
+        before = sorted(Path(first).rglob("*.parquet"))
+        for flags in ([], ["--rewrite"]):
+            refused = history(*command, f"--format={second}", *flags)
+            line = f"fault  http_requests: {first}: {reason}; name another --output\n"
+            assert (refused.exit_code, refused.stdout) == (1, line)
+        assert sorted(Path(first).rglob("*.parquet")) == before
+        assert "0 rows appended" in history(*command, f"--format={first}").stdout
+
+
 def test_exporting_a_span(path: Path) -> None:
     """--since bounds a first export by the rows' own time, --until each; --rewrite begins anew."""
     day = f"{TODAY - timedelta(days=100):%Y-%m-%d}"

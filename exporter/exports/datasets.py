@@ -18,6 +18,7 @@ from exporter.exports import ONE_OFF, Options, Rows
 from exporter.exports.stores import Lock, Store
 
 STATES = "_tableau_exporter"
+DELTA_LOG = "_delta_log"
 """A folder that Spark and DuckDB ignore: its name begins with an underscore."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, as in the history
@@ -96,6 +97,8 @@ class _Dataset:
     def _begin(self, new: State) -> State:
         """Return the state that is there, or begin a target: what is left of an older one is removed first."""
         state = self._known()
+        if state is None and any(self._store.names(DELTA_LOG)):
+            raise OutputUnwritable(f"{self._store.shown}: is a Delta table; name another --output")
         if state is None and not self._options.rewrite:
             self._check_is_new()
             self._keep(new)

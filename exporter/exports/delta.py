@@ -18,7 +18,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options, Rows
-from exporter.exports.stores import deltalake_options
+from exporter.exports.datasets import STATES
+from exporter.exports.stores import deltalake_options, local_path
 from exporter.history.export_reader import Slice
 from exporter.texts import UNSHOWN, one_line, safe_uri, safe_uris, visible
 
@@ -61,6 +62,8 @@ def export(rows: Rows, target: str, options: Options) -> int:
 def _export(rows: Rows, target: str, options: Options) -> int | None:
     """Commit once; return how many rows that were, None where another came first."""
     table = _open(target)
+    if table is None:
+        _check_is_new(target)
     if options.kind.order is None:
         outgoing = _Outgoing(rows.schema, _whole(rows), target, None)
         return outgoing.count if _write(table, target, outgoing, None, anew=True) else None
@@ -75,6 +78,13 @@ def _export(rows: Rows, target: str, options: Options) -> int | None:
     outgoing = _Outgoing(rows.schema, _tables(rows.slices(after)), target, None if options.rewrite else table)
     written = _write(table, target, outgoing, Transaction(application, version), anew=options.rewrite)
     return outgoing.count if written else None
+
+
+def _check_is_new(target: str) -> None:
+    """Refuse a folder of Parquet: who reads it would find the rows of both."""
+    folder = local_path(target)
+    if folder is not None and (folder / STATES).is_dir():
+        raise OutputUnwritable(f"{safe_uri(target)}: holds files of --format=parquet; name another --output")
 
 
 def _tables(slices: Iterator[Slice]) -> Iterator[pa.Table]:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import takewhile
 from pathlib import Path
 
 import duckdb
@@ -29,8 +28,9 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
     def start(*arguments: str, user: str | None = None, **environment: str) -> Demo:
         folder = tmp_path_factory.mktemp("demo")
         # PostgreSQL may run as another user, who must get there.
-        for parent in takewhile(lambda parent: not parent.stat().st_mode & 0o001, (folder, *folder.parents)):
-            parent.chmod(0o755)
+        for parent in (folder, *folder.parents):
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(0o755)
         if user:
             os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         started.append(Demo(folder, *arguments, user=user, **environment))
