@@ -147,8 +147,8 @@ def test_use_without_a_repository(tmp_path: Path) -> None:
     pages = application(agent)
     for path in ("/usage", "/usage?list=unused90"):
         text = ask(pages, "GET", path).body.decode()
-        assert "The agent reads requests only from the repository of Tableau Server, and none is configured" in text
-        assert "switched off" not in text
+        assert "Requests are read only from the repository of Tableau Server, and none is configured" in text
+        assert "disabled" not in text
     for path in ("/usage.csv", "/usage.csv?of=content&list=unused90"):
         assert ask(pages, "GET", path).body.count(b"\r\n") == 1
 

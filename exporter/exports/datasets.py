@@ -18,8 +18,8 @@ from exporter.exports import ONE_OFF, Options, Rows
 from exporter.exports.stores import Lock, Store
 
 STATES = "_tableau_exporter"
-DELTA_LOG = "_delta_log"
 """A folder that Spark and DuckDB ignore: its name begins with an underscore."""
+DELTA_LOG = "_delta_log"
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, as in the history
 _REWRITE = "name another --output, or --rewrite begins it anew"
