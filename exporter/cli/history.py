@@ -124,9 +124,9 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     "--older-than",
     metavar="DURATION",
     callback=seconds_of,
-    help="Remove what is older than a duration such as 730d.  [history.retention]",
+    help="Remove rows older than a duration such as 730d.  [history.retention]",
 )
-@instant_option("--before", "Remove what is older than an instant such as 2025-01-01 (UTC).")
+@instant_option("--before", "Remove rows older than an instant such as 2025-01-01 (UTC).")
 @click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
 def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
     """Remove old requests, jobs and logins; counters and positions stay."""

@@ -145,7 +145,7 @@ def test_a_project_that_is_not_one(server: TableauServer, file: Path, place: str
 def test_a_list_that_promises_too_much(server: TableauServer, file: Path) -> None:
     """A project that was found is one, whatever the list promises; one that was not may be missing from it."""
     server.traps.wrong_count = {"projects"}
-    assert "(the list of projects has 7 entries and promises 8)" in fails(server, file, place="Finance/APAC")
+    assert "(the list of projects has 7 of 8 entries)" in fails(server, file, place="Finance/APAC")
     publish(to(server), file)
     assert len(server.rest.publishing.published) == 1
 
