@@ -62,7 +62,7 @@ class PageQueries:
             if self.source == "repository" and requests_collector(self.context.collectors):
                 self._query_usage(sites, now)
         except HistoryBusy as error:
-            # Whoever holds the file will hold it for the next query too.
+            # A process that holds the file holds it for the next query too.
             self._log(BUSY, error)
 
     def _query_state(self, key: StateKey, rows: pa.Table, sites: Mapping[int, str], now: float) -> None:

@@ -89,7 +89,7 @@ def end(rig: Rig, said: Said) -> None:
 
 
 def test_all_are_told_and_again_every_minute(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Each Alertmanager is told when it fires, each minute again, and how long to believe it: four minutes."""
+    """Each Alertmanager is notified when it fires and then every minute, with an end four minutes ahead."""
     fire(rig, said)
     begun = rig.now
     rig.go(10 * MINUTE)
@@ -101,7 +101,7 @@ def test_all_are_told_and_again_every_minute(rig: Rig, said: Said, receivers: li
 
 
 def test_the_end_is_told_for_a_quarter_of_an_hour(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """It is told with the instant at which it ended, each minute also after it was taken; then the history forgets it.
+    """It is sent with the instant of its end, every minute also after it was accepted; then the history forgets it.
 
     An Alertmanager that is restarted after it took the end, and before it told people, has lost it.
     """
@@ -119,7 +119,7 @@ def test_the_end_is_told_for_a_quarter_of_an_hour(rig: Rig, said: Said, receiver
 def test_an_end_is_not_told_while_it_may_fire_again(
     rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
 ) -> None:
-    """What is pending again may fire by Prometheus' word a moment before the agent's: no end is told in between."""
+    """A pending alert may fire in Prometheus a moment before it does in the agent: no end is sent in between."""
     fire(rig, said)
     end(rig, said)
     rig.go(MINUTE)
@@ -167,7 +167,7 @@ def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
 
 
 def test_a_dead_one_delays_no_other(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Two are told as if the third were there; it is told all that lasts when it comes back."""
+    """Two are notified as if the third were up; it gets every firing alert when it is back."""
     receivers[0].answers = False
     fire(rig, said)
     assert [len(receiver.told) for receiver in receivers] == [0, 1, 1]
@@ -180,7 +180,7 @@ def test_a_dead_one_delays_no_other(rig: Rig, said: Said, receivers: list[Record
 def test_an_end_that_was_missed(
     rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, told: bool, away: float, owed: bool
 ) -> None:
-    """Who was told of an alert is told of its end hours later; who never was, for a quarter of an hour."""
+    """A notified Alertmanager gets the end hours later; one that never was notified, for 15 minutes."""
     receivers[0].answers = told
     fire(rig, said)
     receivers[0].answers = False
@@ -193,7 +193,7 @@ def test_an_end_that_was_missed(
 
 
 def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """Pending goes on to wait, firing keeps the instant at which it began, an end is told by the next agent."""
+    """Pending keeps waiting, firing keeps the instant at which it began, an end is sent by the next agent."""
     said.firing_series = {BOOK: 7200.0}
     rig.go(4 * MINUTE)
     rig.restart()
@@ -319,7 +319,7 @@ def test_what_is_counted_survives(rig: Rig, said: Said, receivers: list[Recordin
 
 
 def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """A reload names others: those are told what fires, those that are gone are forgotten."""
+    """A reload names others: those get the firing alerts, removed ones are forgotten."""
     rig.urls = rig.urls[:2]
     rig.reload()
     fire(rig, said)
@@ -334,7 +334,7 @@ def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: li
 
 
 def test_many_alerts_go_in_batches(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """A thousand assets are told in one look, each once."""
+    """A thousand assets are sent after one evaluation, each once."""
     said.firing_series = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
     rig.go(5 * MINUTE + 15)
     for receiver in receivers:
@@ -358,7 +358,7 @@ def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[Recordin
 
 
 def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
-    """What fires is told on, an alert says that nothing can be evaluated, the log says it once; then all goes on."""
+    """Firing alerts keep firing, one alert reports the failed evaluation, the log has it once; then all goes on."""
     fire(rig, said)
 
     def broken(_now: float) -> list[Block]:
@@ -397,7 +397,7 @@ def test_growth_that_cannot_be_remembered(
 def test_a_write_that_fails_for_no_known_reason(
     rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is new is told all the same."""
+    """New alerts are sent nevertheless."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError
