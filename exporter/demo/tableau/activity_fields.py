@@ -6,8 +6,9 @@ docs/decisions/0022-assumptions-activity-log.md.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from exporter.demo.company import Company
@@ -41,6 +42,8 @@ JOB_TYPES = {
 JOB_ENDS = {SUCCESS: "JobSuccess", FAILURE: "JobFailed", CANCELLED: "JobCancelled"}
 BRIDGE_ENDS = {SUCCESS: "JobSuccess", FAILURE: "Failed", CANCELLED: "JobCancelled"}
 BRIDGED = frozenset({"refresh_extracts", "increment_extracts"})
+# Tableau Bridge refreshes one data source in so many.
+BRIDGED_SHARE = 4
 # Requests that send something; all others get.
 POSTED = frozenset({"bootstrapSession", "performPostLoadOperations", "sessions", "save_customized_view"})
 KINDS = {"workbooks": "Workbook", "datasources": "Datasource", "flows": "Flow"}
@@ -48,15 +51,20 @@ KINDS = {"workbooks": "Workbook", "datasources": "Datasource", "flows": "Flow"}
 BRIDGE_CLIENTS = (("BRIDGE-01", "Warehouse"), ("BRIDGE-02", "Warehouse"), ("bridge-fra.corp.example.com", "Frankfurt"))
 
 Fields = Mapping[str, object]
+# Text that is not ASCII comes escaped, or as it is.
+ENCODERS = tuple(json.JSONEncoder(ensure_ascii=ascii_only, separators=(",", ":")) for ascii_only in (True, False))
 
 
 class Event(NamedTuple):
-    """One event; ``key`` identifies it within its type, also where the record has no field that does."""
+    """One event; ``key`` identifies it within its type, also where the record has no field that does.
+
+    ``fields`` are made when they are written: who only counts events needs none.
+    """
 
     at: datetime
     type: str
     key: str
-    fields: Fields
+    fields: Callable[[], Fields]
 
     def line(self, available_at: datetime) -> str:
         """Return the record as it is written into a file that becomes available at an instant."""
@@ -64,12 +72,12 @@ class Event(NamedTuple):
         if available_at >= PROCESSED_SINCE:
             record["eventProcessedTime"] = instant(available_at)
         number = zlib.crc32(self.key.encode())
-        fields = {**record, "eventType": self.type, **self.fields}
+        fields = {**record, "eventType": self.type, **self.fields()}
         if number % 11 == 0:
             fields = {name: value for name, value in fields.items() if value is not None}
         if number % 17 == 0:
             fields["embeddingContext"] = {"host": "portal.example.com", "user": f"{CANARY_UNKNOWN}@example.com"}
-        return json.dumps(fields, ensure_ascii=number % 2 == 0, separators=(",", ":"))
+        return ENCODERS[number % 2].encode(fields)
 
 
 def instant(at: datetime) -> str:
@@ -139,24 +147,13 @@ class Fielding:
         if row["site_id"] is None:
             return
         luid = job_luid(row)
-        number = zlib.crc32(luid.encode())
         content = self._worked_on(row)
-        bridged = row["job_type"] in BRIDGED and content is not None and number_of(content) % 4 == 0
-        common = self._job(row, luid, content, bridged=bridged)
-        for at, state in _states(row, number, JOB_ENDS):
-            duration = _duration(row, state)
-            fields = {**common, "siteId": row["site_id"], "eventState": state, "duration": duration}
+        for at, state in _states(row, zlib.crc32(luid.encode()), JOB_ENDS):
+            fields = partial(self._background_job, row, content, state)
             yield Event(at, "background_job", f"{luid} {state}", fields)
-        if bridged:
-            bridge = self._bridge(row, content or {}, common)
+        if content is not None and _is_bridged(row, content):
             for at, state in _states(row, 1, BRIDGE_ENDS):
-                fields = {
-                    **bridge,
-                    "siteId": str(row["site_id"]),
-                    "eventState": state,
-                    "duration": _duration(row, state),
-                }
-                yield Event(at, "bridge_job", f"{luid} {state}", fields)
+                yield Event(at, "bridge_job", f"{luid} {state}", partial(self._bridge_job, row, content, state))
 
     def actor(self, user_id: object) -> Fields:
         """Return who acts; nobody, all of them null."""
@@ -199,49 +196,63 @@ class Fielding:
         content = self._tables[table].get(key)
         return {**content, "kind": KINDS[table]} if content else None
 
-    def _job(self, row: Row, luid: str, content: Row | None, *, bridged: bool) -> dict[str, object]:
-        site = self._sites[row["site_id"]]
-        job_type = JOB_TYPES.get(str(row["job_type"]), str(row["job_type"]))
-        kind = content["kind"] if content else None
+    def _background_job(self, row: Row, content: Row | None, state: str) -> Fields:
         return {
-            "eventOutcome": None,
-            "eventOutcomeReason": None,
-            **self.actor(content["owner_id"] if content else None),
-            "siteLuid": site["luid"],
-            "siteName": site["name"],
+            **self._job(row, content, state),
             "jobId": row["id"],
-            "jobLuid": luid,
-            "jobType": f"{job_type}ViaBridge" if bridged else job_type,
+            "siteId": row["site_id"],
             "eventInitiatedTime": instant(_moment(row["created_at"])),
-            "notes": row["notes"],
-            "args": f"[{kind}, {content['id']}, {content['name']}, null]" if content else None,
+            "args": f"[{content['kind']}, {content['id']}, {content['name']}, null]" if content else None,
             "isRunNow": bool(row["run_now"]),
             "podName": "10az",
             "timeZone": None,
-            **self._object(content),
+            **self._place(content),
             **self._schedule(self._tasks.get(row["task_id"])),
         }
 
-    def _object(self, content: Row | None) -> Fields:
-        if content is None:
-            return NO_OBJECT
-        owner = self._tables["users"][content["owner_id"]]
-        project = self._tables["projects"].get(content["project_id"])
-        project_owner = self._tables["users"][project["owner_id"]] if project else None
+    def _job(self, row: Row, content: Row | None, state: str) -> Fields:
+        """Return what background_job and bridge_job share."""
+        site = self._sites[row["site_id"]]
+        job_type = JOB_TYPES.get(str(row["job_type"]), str(row["job_type"]))
+        bridged = content is not None and _is_bridged(row, content)
+        thing = content or {}
         return {
-            "objLuid": content["luid"],
-            "objName": content["name"],
-            "objType": content["kind"],
-            "objRepositoryUrl": content.get("repository_url"),
-            "objRevision": content.get("revision"),
+            "eventOutcome": None,
+            "eventOutcomeReason": None,
+            **self.actor(thing.get("owner_id")),
+            "siteLuid": site["luid"],
+            "siteName": site["name"],
+            "eventState": state,
+            "jobLuid": job_luid(row),
+            "jobType": f"{job_type}ViaBridge" if bridged else job_type,
+            "duration": _duration(row, state),
+            "notes": row["notes"],
+            "objLuid": thing.get("luid"),
+            "objName": thing.get("name"),
+            "objType": thing.get("kind"),
+            "objRepositoryUrl": thing.get("repository_url"),
+            "objRevision": thing.get("revision"),
+        }
+
+    def _place(self, content: Row | None) -> Fields:
+        """Return whose the content of a job is and in which project it stands."""
+        if content is None:
+            return NO_PLACE
+        project = self._tables["projects"].get(content["project_id"])
+        project_owner = self._owner(project) if project else {}
+        return {
             "objSize": content.get("size"),
-            "objOwnerLuid": owner["luid"],
-            "objOwnerName": self._accounts[owner["system_user_id"]]["friendly_name"],
+            "objOwnerLuid": self._owner(content)["luid"],
+            "objOwnerName": self._owner(content)["friendly_name"],
             "projectLuid": project["luid"] if project else None,
             "projectName": project["name"] if project else None,
-            "projectOwnerLuid": project_owner["luid"] if project_owner else None,
-            "projectOwnerEmail": self._accounts[project_owner["system_user_id"]]["email"] if project_owner else None,
+            "projectOwnerLuid": project_owner.get("luid"),
+            "projectOwnerEmail": project_owner.get("email"),
         }
+
+    def _owner(self, row: Row) -> Row:
+        user = self._tables["users"][row["owner_id"]]
+        return {**self._accounts[user["system_user_id"]], "luid": user["luid"]}
 
     def _schedule(self, task: Row | None) -> Fields:
         schedule = self._schedules[task["schedule_id"]] if task else None
@@ -252,20 +263,18 @@ class Fielding:
             "taskLuid": task["luid"] if task else None,
         }
 
-    def _bridge(self, row: Row, content: Row, common: Fields) -> Fields:
-        """Return what a bridge_job has beside what it shares with the background_job; its ids are text."""
-        shared = ("jobLuid", "jobType", "notes", "objLuid", "objName", "objRepositoryUrl", "objRevision", "objType")
-        actors = ("eventOutcome", "eventOutcomeReason", *NO_ACTOR, "siteLuid", "siteName")
-        number = number_of(content) // 4 % len(BRIDGE_CLIENTS)
+    def _bridge_job(self, row: Row, content: Row, state: str) -> Fields:
+        """Return the fields of a bridge_job; its ids are text."""
+        number = number_of(content) // BRIDGED_SHARE % len(BRIDGE_CLIENTS)
         computer, pool = BRIDGE_CLIENTS[number]
-        owner = self._tables["users"][content["owner_id"]]
         return {
-            **{name: common[name] for name in (*actors, *shared)},
+            **self._job(row, content, state),
             "jobId": str(row["id"]),
+            "siteId": str(row["site_id"]),
             "bridgeClientComputerName": computer,
             "bridgeClientDeviceLuid": f"00000000-0000-4000-8000-{number:012d}",
-            "bridgeClientOwnerLuid": owner["luid"],
-            "bridgeClientOwnerName": self._accounts[owner["system_user_id"]]["friendly_name"],
+            "bridgeClientOwnerLuid": self._owner(content)["luid"],
+            "bridgeClientOwnerName": self._owner(content)["friendly_name"],
             "bridgeClientVersion": "2026.1.0",
             "poolId": str(sorted({name for _, name in BRIDGE_CLIENTS}).index(pool) + 1),
             "poolName": pool,
@@ -281,12 +290,18 @@ NO_ACTOR: Fields = dict.fromkeys(
 NO_VIEW: Fields = dict.fromkeys(
     ("viewLuid", "viewName", "viewRepoUrl", "workbookLuid", "workbookName", "workbookRevision")
 )
-NO_OBJECT: Fields = dict.fromkeys(
+NO_PLACE: Fields = dict.fromkeys(
     (
-        *("objLuid", "objName", "objType", "objRepositoryUrl", "objRevision", "objSize", "objOwnerLuid"),
-        *("objOwnerName", "projectLuid", "projectName", "projectOwnerLuid", "projectOwnerEmail"),
+        *("objSize", "objOwnerLuid", "objOwnerName"),
+        *("projectLuid", "projectName", "projectOwnerLuid", "projectOwnerEmail"),
     )
 )
+
+
+def _is_bridged(row: Row, content: Row) -> bool:
+    """Tell whether Tableau Bridge does the work of a job: always for the same data sources."""
+    chosen = content["kind"] == "Datasource" and number_of(content) % BRIDGED_SHARE == 0
+    return chosen and row["job_type"] in BRIDGED
 
 
 def number_of(content: Row) -> int:

@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import NamedTuple
 
@@ -126,13 +126,16 @@ class ActivityStory:
         rows = (row for begin in (hour - HOUR, hour) for visit in self._visits_of(site, begin) for row in visit)
         chosen = [row for row in rows if row["controller"] == "vizql" and hour <= _at(row) < hour + HOUR]
         chosen.sort(key=_at)
-        return [Event(_at(row), REQUESTS, str(row["request_id"]), self._fielding.request(row)) for row in chosen]
+        make = self._fielding.request
+        return [Event(_at(row), REQUESTS, str(row["request_id"]), partial(make, row)) for row in chosen]
 
     def _logins(self, site: Place, hour: datetime) -> list[Event]:
         first = sorted((visit[0] for visit in self._visits_of(site, hour)), key=_at)
         rows = [row for row in first if row["signs_in"] and row["user_id"] is not None and row["site_id"] is not None]
         return [
-            Event(_at(row), LOGINS, str(row["request_id"]), self._fielding.login(row, failed=bool(row["fails"])))
+            Event(
+                _at(row), LOGINS, str(row["request_id"]), partial(self._fielding.login, row, failed=bool(row["fails"]))
+            )
             for row in rows
         ]
 
@@ -147,9 +150,12 @@ class ActivityStory:
         random = self._chance(site, kind, hour)
         expected = CHANGES * busyness(hour, site.position) * 10
         instants = sorted(hour + random.random() * HOUR for _ in range(int(expected + random.random())))
-        return [Event(at, kind, f"{random.getrandbits(64):016x}", self._change(site, kind, random)) for at in instants]
+        keys = [f"{random.getrandbits(64):016x}" for _ in instants]
+        changes = zip(instants, keys, strict=True)
+        return [Event(at, kind, key, partial(self._change, site, kind, key)) for at, key in changes]
 
-    def _change(self, site: Place, kind: str, random: Random) -> Fields:
+    def _change(self, site: Place, kind: str, key: str) -> Fields:
+        random = Random(key)
         actor, other = random.choice(self._own["users"][site.id]), random.choice(self._own["users"][site.id])
         fields: dict[str, object] = {**self._fielding.actor(actor["id"]), "siteLuid": site.luid}
         fields |= {"eventOutcome": "success", "eventOutcomeReason": None}

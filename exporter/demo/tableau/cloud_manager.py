@@ -73,7 +73,7 @@ class CloudManager(HttpServer):
     """A context manager: inside, the manager answers at ``url`` and its store at ``store.url``.
 
     ``traps`` are the switches of both, ``requests`` counts calls by kind, ``seen`` are the last of them,
-    ``session_tokens`` all it gave out. ``files.clock`` is the clock of both.
+    ``session_tokens`` all it gave out. ``files.clock`` is the clock of both. ``folder`` keeps the files of the store.
     """
 
     def __init__(
@@ -86,12 +86,13 @@ class CloudManager(HttpServer):
         certificate: Path | None = None,
         key: Path | None = None,
         session_seconds: float = SESSION_SECONDS,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(port, certificate, key)
         self.files = files
         self.token = token
         self.traps = CloudTraps()
-        self.store = ObjectStore(files, self.traps, self._now, store_port, certificate, key)
+        self.store = ObjectStore(files, self.traps, self._now, store_port, certificate, key, folder)
         self.requests: Counter[str] = Counter()
         self.seen: deque[CloudCall] = deque(maxlen=REMEMBERED)
         self.session_tokens: list[str] = []
