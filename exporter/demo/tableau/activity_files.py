@@ -132,7 +132,7 @@ class ActivityFiles:
         return found
 
     def content(self, file: File, *, repeats: bool = False, no_events: int = 0) -> bytes:
-        """Write a file; ``repeats`` adds records with a key of the day before, ``no_events`` so many lines that are none."""
+        """Write a file; ``repeats`` adds records of the day before, ``no_events`` so many lines that are none."""
         events = self.events(file)
         if repeats and file.type in KEYED:
             source = file.begin - REPEATED_AFTER
