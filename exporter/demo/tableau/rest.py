@@ -47,7 +47,7 @@ class Rest:
         self._sessions = sessions
         self.publishing = Publishing()
         self._traps = traps
-        self._vds = vds
+        self.vds = vds
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
 
     def site_of(self, call: Call) -> str | None:
@@ -103,9 +103,9 @@ class Rest:
         if call.kind in {"upload", "append", "publish"}:
             return self.publishing.answer(call, session, site)
         if call.kind in VDS:
-            if self._vds is None:
+            if self.vds is None:
                 raise VdsError("404950")
-            return self._vds.answer(call, session, site)
+            return self.vds.answer(call, session, site)
         if call.kind == "metadata":
             return self._metadata(call, site, facts)
         if call.kind == "schedules" and self.about.cloud:

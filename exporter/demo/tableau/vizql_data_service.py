@@ -83,17 +83,23 @@ class VizqlDataService:
         self._insights = insights
         self._traps = traps
         self._clock = clock
-        self._wait = wait
+        self.wait = wait
         self._version = tuple(int(part) for part in version.split("."))
         self._busy = threading.Lock()
-        self._queries: dict[str, deque[float]] = defaultdict(deque)
+        self.queries: dict[str, deque[float]] = defaultdict(deque)
+        """When each token's queries of the last hour were."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._busy.locked()
 
     def answer(self, call: Call, session: Session, site: Site) -> Answer:
         """Answer a call; a second one while another is under way is refused, as the real thing does."""
         if not self._busy.acquire(blocking=False):
             raise VdsError("401002")
         try:
-            self._wait(self._traps.vds_seconds)
+            self.wait(self._traps.vds_seconds)
             return self._answer(call, session, site)
         finally:
             self._busy.release()
@@ -118,7 +124,7 @@ class VizqlDataService:
 
     def _count(self, name: str) -> None:
         """Count a query; no more than so many are answered within an hour."""
-        now, queries = self._clock(), self._queries[name]
+        now, queries = self._clock(), self.queries[name]
         while queries and queries[0] <= now - HOUR_SECONDS:
             queries.popleft()
         if len(queries) >= self._traps.vds_queries_an_hour:
