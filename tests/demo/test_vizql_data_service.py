@@ -2,7 +2,7 @@
 
 The tables are ours; their facts come from the reference of VizQL Data Service (error codes, read-metadata), the client
 of Tableau's MCP server (``sdks/tableau/apis/vizqlDataServiceApi.ts``) and Tableau's help on Admin Insights. What no
-source shows is in docs/decisions/0022-assumptions-activity-log.md.
+source shows is in docs/decisions/0023-simulated-activity-log.md.
 """
 
 import threading

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from exporter.demo.tableau.activity_fields import Event
-from exporter.demo.tableau.activity_story import BRIDGE, JOBS, REQUESTS, TYPES, ActivityStory, Place, whole_hour, within
+from exporter.demo.tableau.activity_story import TYPES, ActivityStory, Place, whole_hour, within
 from exporter.demo.traffic import HOUR
 
 MINUTE = timedelta(minutes=1)
@@ -30,8 +30,6 @@ LATE_SLOTS, PAST_SLOTS = 24, 50
 # One event in so many of such a slot is late, is in the second file, or is repeated.
 LATE_SHARE, PAST_SHARE, REPEATED_SHARE = 10, 3, 10
 MAIN, PAST, MINUTES = 1, 2, 100
-# Types whose records have something that identifies them.
-KEYED = frozenset({REQUESTS, JOBS, BRIDGE})
 REMEMBERED = 4_096
 PATH = re.compile(
     r"^pod=(?P<pod>[^/]+)/siteLuid=(?P<site>[^/]+)/y=(\d{4})/m=(\d\d)/d=(\d\d)/h=(\d\d)"
@@ -134,7 +132,7 @@ class ActivityFiles:
     def content(self, file: File, *, repeats: bool = False, no_events: int = 0) -> bytes:
         """Write a file; ``repeats`` adds records of the day before, ``no_events`` so many lines that are none."""
         events = self.events(file)
-        if repeats and file.type in KEYED:
+        if repeats:
             source = file.begin - REPEATED_AFTER
             if source >= self.since and source == whole_hour(source):
                 slot = self._slot(file.site, file.type, source, source + HOUR)

@@ -1,7 +1,7 @@
 """The events of background jobs in the Activity Log: background_job, and bridge_job where Tableau Bridge does the work.
 
 Names and types are those of Tableau's own loader; what no source shows is in
-docs/decisions/0022-assumptions-activity-log.md.
+docs/decisions/0023-simulated-activity-log.md.
 """
 
 import zlib

@@ -49,4 +49,4 @@ class CloudTraps(Switches):
     no_events: int = 0
     """So many lines of each file are no events."""
     repeats: bool = False
-    """A file also has every tenth record of an hour of the day before, where records have a key."""
+    """A file also has every tenth record of an hour of the day before, with its own eventProcessedTime."""
