@@ -165,6 +165,15 @@ def test_an_answer_is_something_else(
     assert all(call().json() for other, call in calls.items() if other not in {kind, "login"})
 
 
+def test_the_past_is_refused(manager: CloudManager, client: Client, chosen: Chosen, now: datetime) -> None:
+    """A window that begins before the retention is refused with 400, one that begins with it is not."""
+    manager.traps.past_refused = True
+    site, _ = chosen
+    kept = now - manager.files.retention
+    statuses = [client.files(site, begin, kept).status_code for begin in (kept - timedelta(hours=1), kept)]
+    assert statuses == [400, 200]
+
+
 def test_pages_have_no_end(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """Each page of a list leads to itself."""
     manager.traps.endless_pages = True

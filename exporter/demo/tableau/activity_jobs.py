@@ -25,8 +25,8 @@ JOB_TYPES = {
 JOB_ENDS = {SUCCESS: "JobSuccess", FAILURE: "JobFailed", CANCELLED: "JobCancelled"}
 BRIDGE_ENDS = {SUCCESS: "JobSuccess", FAILURE: "Failed", CANCELLED: "JobCancelled"}
 BRIDGED = frozenset({"refresh_extracts", "increment_extracts"})
-# Tableau Bridge refreshes one data source in so many.
-BRIDGED_SHARE = 4
+# Tableau Bridge refreshes the extracts of one data source in so many.
+BRIDGED_SHARE = 2
 KINDS = {"workbooks": "Workbook", "datasources": "Datasource", "flows": "Flow"}
 # Computers with Tableau Bridge and the pools that they are in.
 BRIDGE_CLIENTS = (("BRIDGE-01", "Warehouse"), ("BRIDGE-02", "Warehouse"), ("bridge-fra.corp.example.com", "Frankfurt"))

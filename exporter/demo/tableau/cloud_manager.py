@@ -196,6 +196,8 @@ class CloudManager(HttpServer):
             raise Refusal(400, "400003", "Only one eventType is allowed.")
         now = self._now()
         begin, end = window_of(query, now)
+        if self.traps.past_refused and begin < now - self.files.retention:
+            raise Refusal(400, "400008", "startTime is before the retention period.")
         # Later pages list what was there when the first one was asked for.
         first, at = page_begin(query.get("pageToken"), now)
         files = self.files.listed(site, begin, end, query.get("eventType"), at) if site else []
