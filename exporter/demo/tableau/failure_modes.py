@@ -12,17 +12,70 @@ import threading
 from dataclasses import dataclass, field, fields
 
 # Kinds that the counting and the slow switches spare unless ``affected`` names it.
-SIGNING = frozenset({"serverinfo", "signin", "signout", "switchsite"})
+SIGNING = frozenset({"serverinfo", "signin", "signout", "switchsite", "login"})
 
 
 @dataclass
-class Traps:
-    """The switches; all are off at first, and ``reset`` turns all of them off again."""
+class Switches:
+    """What every server has; all are off at first, and ``reset`` turns all of them off again."""
 
     only_sites: set[str] = field(default_factory=set)
     """Content URLs: the switches of lists and calls affect these sites alone; empty: every site."""
     affected: set[str] = field(default_factory=set)
     """Kinds that the counting and the slow switches affect; empty: all but signing in and out and serverinfo."""
+
+    throttle_next: int = 0
+    """So many calls are answered 429."""
+    retry_after: str | None = None
+    """The Retry-After of a 429 and of a failure, as in the header; None: there is none."""
+    fail_next: int = 0
+    """So many calls are answered with ``fail_status`` and a page that is no XML."""
+    fail_status: int = 503
+    close_next: int = 0
+    """So many calls get no answer: the connection is closed."""
+    cut_next: int = 0
+    """So many calls get half an answer, then the connection is closed."""
+    slow_seconds: float = 0
+    """The first byte of an answer comes so much later."""
+    trickle_seconds: float = 0
+    """Answers come byte by byte, so far apart, and then with blanks for ever; 0: they do not."""
+    expire_next: int = 0
+    """So many calls find their session ended (401); the session stays ended."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def reset(self) -> None:
+        """Turn everything off."""
+        fresh = type(self)()
+        for entry in fields(self):
+            setattr(self, entry.name, getattr(fresh, entry.name))
+
+    def reaches(self, site: str | None) -> bool:
+        """Tell whether a site is among those that are hit."""
+        return not self.only_sites or site in self.only_sites
+
+    def touches(self, kind: str, site: str | None) -> bool:
+        """Return whether the counting and the slow switches affect a call."""
+        chosen = kind in self.affected or "*" in self.affected if self.affected else kind not in SIGNING
+        return chosen and self.reaches(site)
+
+    def take(self, name: str) -> bool:
+        """Count one call down; return whether it is affected."""
+        with self._lock:
+            left = int(getattr(self, name))
+            if left:
+                setattr(self, name, left - 1)
+            return left > 0
+
+    def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
+        """Tell whether a call of a kind, on a site, is among those that a set of kinds names."""
+        return (kind in kinds or "*" in kinds) and self.reaches(site)
+
+
+@dataclass
+class Traps(Switches):
+    """The switches of the REST and Metadata APIs."""
 
     html_login_page: set[str] = field(default_factory=set)
     """Kinds that answer 200 with a well-formed HTML page with a login form."""
@@ -62,28 +115,10 @@ class Traps:
     """Content URLs whose every call (not the sign-in) answers 500."""
     tokens_expired: set[str] = field(default_factory=set)
     """Names of personal access tokens that can no longer sign in."""
-    expire_next: int = 0
-    """So many calls find their session ended (401002); the session stays ended."""
     switching: str | None = None
     """``works``, ``refused``, or ``ignored``: answered, while the session stays on its site. None: Cloud refuses."""
     rival_every: int = 0
     """Another client signs in with the same token after every so many calls, which ends our session; 0: none does."""
-
-    throttle_next: int = 0
-    """So many calls are answered 429."""
-    retry_after: str | None = None
-    """The Retry-After of a 429 and of a failure, as in the header; None: there is none."""
-    fail_next: int = 0
-    """So many calls are answered with ``fail_status`` and a page that is no XML."""
-    fail_status: int = 503
-    close_next: int = 0
-    """So many calls get no answer: the connection is closed."""
-    cut_next: int = 0
-    """So many calls get half an answer, then the connection is closed."""
-    slow_seconds: float = 0
-    """The first byte of an answer comes so much later."""
-    trickle_seconds: float = 0
-    """Answers come byte by byte, so far apart, and then with blanks for ever; 0: they do not."""
 
     metadata: str = "on"
     """``missing`` answers 404, as a server that never had the API; ``disabled`` answers FEATURE_DISABLED."""
@@ -119,15 +154,6 @@ class Traps:
     serverinfo_missing: bool = False
     """serverinfo answers 404, as a proxy that lets only some paths through."""
 
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def reset(self) -> None:
-        """Turn everything off."""
-        fresh = Traps()
-        for entry in fields(self):
-            setattr(self, entry.name, getattr(fresh, entry.name))
-
     def of_lists(self) -> tuple[set[str], ...]:
         """Return the switches that change a list."""
         moved = self.duplicated, self.skipped
@@ -136,24 +162,3 @@ class Traps:
     def of_metadata(self) -> tuple[object, ...]:
         """Return the switches that change an answer of the Metadata API."""
         return tuple(getattr(self, entry.name) for entry in fields(self) if entry.name.startswith("metadata"))
-
-    def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
-        """Tell whether a call of a kind, on a site, is among those that a set of kinds names."""
-        return (kind in kinds or "*" in kinds) and self.reaches(site)
-
-    def reaches(self, site: str | None) -> bool:
-        """Tell whether a site is among those that are hit."""
-        return not self.only_sites or site in self.only_sites
-
-    def touches(self, kind: str, site: str | None) -> bool:
-        """Return whether the counting and the slow switches affect a call."""
-        chosen = kind in self.affected or "*" in self.affected if self.affected else kind not in SIGNING
-        return chosen and self.reaches(site)
-
-    def take(self, name: str) -> bool:
-        """Count one call down; return whether it is affected."""
-        with self._lock:
-            left = int(getattr(self, name))
-            if left:
-                setattr(self, name, left - 1)
-            return left > 0
