@@ -6,7 +6,6 @@ in any error or log. Times of files are those when their events were made availa
 
 import json
 import re
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,8 @@ from exporter.activity_log.errors import (
     message_of,
     origin,
 )
-from exporter.activity_log.http_client import SECTION, Answer, HTTPClient, Pace, ssl_context
+from exporter.activity_log.http_client import SECTION, Answer, HTTPClient, Pace
+from exporter.activity_log.object_store import Fetched, ObjectStore
 from exporter.errors import SourceError, SourceIncomplete, SourceRefused
 from exporter.proxies import through
 from exporter.value_count import ValueCount
@@ -39,9 +39,6 @@ PRESIGNED_AT_ONCE = 100
 PARALLEL = 6
 MOST_PAGES = 10_000
 API_BYTES = 16_000_000
-FILE_BYTES = 1_000_000_000
-# What is larger waits on disk, without a name, until it is parsed.
-SPOOLED_BYTES = 4_000_000
 # How many times a file is fetched anew that came without its end, or by an address that had expired.
 FETCHES = 3
 DEFAULT_SITE = "default"
@@ -93,6 +90,14 @@ class ListedFile:
     event_type: str = ""
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The files of a window, in the order of their hours, and how many were refused because of their paths."""
+
+    files: Sequence[ListedFile]
+    refused: int = 0
+
+
 @dataclass
 class Download:
     """What became of a file: its bytes, or the error. ``content`` is to be closed."""
@@ -109,11 +114,11 @@ class ActivityLogClient:
     def __init__(self, options: ActivityLogOptions, pace: Pace | None = None) -> None:
         self._options = options
         self._pace = pace or Pace()
-        self._folder = str(options.folder) if options.folder else None
         self._token = self._session = self._tenant = ""
         self._signing_in = threading.Lock()
-        self._api: HTTPClient | None = None
-        self._objects: HTTPClient | None = None
+        # Each has connections of its own: what one host sets, such as cookies, never reaches the other.
+        self._api, objects = (HTTPClient(options.ca_file, options.timeout, self._pace, self._secrets) for _ in range(2))
+        self._objects = ObjectStore(objects, options.folder)
 
     @property
     def address(self) -> str:
@@ -123,6 +128,11 @@ class ActivityLogClient:
     @property
     def _place(self) -> str:
         return f"{SECTION} {self.address}{through(self._options.url)}"
+
+    def begin(self) -> None:
+        """Begin a poll."""
+        self._pace.waited = 0.0
+        self._objects.begin()
 
     def sign_in(self) -> None:
         """Sign in anew. Raises SourceError."""
@@ -141,36 +151,37 @@ class ActivityLogClient:
     def sites(self) -> Sites:
         """Return the sites that are to be read. Raises SourceError."""
         found: dict[str, CloudSite] = {}
-        inactive: dict[str, str] = {}
+        suspended = set[str]()
         for site in self._pages("sites", {"maxResults": str(SITES_PAGE_SIZE)}, "sites"):
-            luid, name = site.get("siteUUID"), site.get("contentUrl")
-            if not isinstance(luid, str) or not luid:
+            luid, name = site.get("siteUUID"), site.get("contentUrl") or DEFAULT_SITE
+            if not isinstance(luid, str) or not luid or not isinstance(name, str):
                 continue
-            name = name if isinstance(name, str) and name else DEFAULT_SITE
             found[name.casefold()] = CloudSite(luid, name)
-            if isinstance(state := site.get("status"), str) and state.casefold() != "active":
-                inactive[name.casefold()] = state
+            if str(site.get("status")).casefold() == "suspended":
+                suspended.add(name.casefold())
         wanted = [name.casefold() for name in self._options.sites] or list(found)
         notes = [
             f"site {name}: not a site of this tenant; check {SECTION}.sites"
             for name in self._options.sites
             if name.casefold() not in found
         ]
-        notes += [f"site {found[name].name}: {inactive[name]}" for name in wanted if name in inactive]
-        return Sites([found[name] for name in wanted if name in found], notes)
+        notes += [f"site {found[name].name}: is suspended" for name in wanted if name in suspended]
+        return Sites([found[name] for name in wanted if name in found and name not in suspended], notes)
 
-    def files(self, site: CloudSite, begin: datetime, end: datetime) -> list[ListedFile]:
+    def files(self, site: CloudSite, begin: datetime, end: datetime) -> Listing:
         """Return the files that were made available in a window (UTC, naive), each once. Raises SourceError."""
         files: dict[str, ListedFile] = {}
+        refused = 0
         for event_type in self._options.event_types or ("",):
             window = {"startTime": _instant(begin), "endTime": _instant(end), "pageSize": str(PAGE_SIZE)}
             window |= {"eventType": event_type} if event_type else {}
-            for item in self._pages(f"sites/{quote(site.luid, safe='')}/activitylog", window, "files"):
+            for item in self._pages(self._log_of(site), window, "files"):
                 path = item.get("path")
-                if not isinstance(path, str) or not is_plain(path):
-                    raise SourceIncomplete(f"{self._place}: site {site.name}: lists a file by a path that is none")
-                files[path] = described(path, begin)
-        return sorted(files.values())
+                if isinstance(path, str) and is_plain(path):
+                    files[path] = described(path, begin)
+                else:
+                    refused += 1
+        return Listing(sorted(files.values()), refused)
 
     def download(self, site: CloudSite, files: Sequence[ListedFile]) -> Iterator[Download]:
         """Yield files with their contents, in order; some are fetched ahead. Raises SourceError for all of them."""
@@ -194,59 +205,40 @@ class ActivityLogClient:
 
     def close(self) -> None:
         """Close the connections, and forget the session."""
-        for client in (self._api, self._objects):
-            if client is not None:
-                client.close()
-        self._api = self._objects = None
+        self._api.close()
+        self._objects.close()
         self._session = ""
 
     def _fetched(self, site: CloudSite, file: ListedFile, url: str | None) -> Download:
-        """Fetch a file; an address that has expired is asked for anew."""
-        error: SourceError = SourceIncomplete(f"{self._place}: site {site.name}: no address for a file that is listed")
+        """Fetch a file; an address that is missing or has expired is asked for anew."""
+        error: SourceError = SourceIncomplete(f"{self._place}: no address for a file that is listed")
+        last = Fetched()
         for _ in range(FETCHES):
-            if url is None:
-                break
-            content = tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=self._folder)  # noqa: SIM115 - the caller's
             try:
-                size = self._fetch(url, content)
+                url = url or self._presigned(site, [file.path]).get(file.path)
+                if url is None:
+                    continue
+                self._refuse_plain(url)
+                if (content := self._objects.fetch(url, last)) is not None:
+                    return Download(file, content, last.size)
             except (LinkExpired, TransferIncomplete) as failure:
-                content.close()
                 error = failure
             except SourceError as failure:
-                content.close()
                 return Download(file, error=failure)
-            except BaseException:
-                content.close()
-                raise
             else:
-                return Download(file, content, size)
-            try:
-                url = self._presigned(site, [file.path]).get(file.path)
-            except SourceError as failure:
-                return Download(file, error=failure)
+                error = TransferIncomplete(
+                    f"{SECTION} {origin(url)}: a file arrived without its end, each time another"
+                )
+            url = None
         return Download(file, error=error)
 
-    def _fetch(self, url: str, content: IO[bytes]) -> int:
+    def _refuse_plain(self, url: str) -> None:
         if urlsplit(url).scheme != "https" and self._options.url.startswith("https:"):
             raise SourceRefused(f"{self._place}: names a file at {origin(url)}, without TLS")
-        if self._objects is None:
-            self._open()
-        assert self._objects is not None  # noqa: S101 - opened
-        answer = self._objects.fetch("GET", url, limit=FILE_BYTES, into=content)
-        place = f"{SECTION} {origin(url)}{through(url)}"
-        if answer.status in {401, 403, 404, 410}:
-            raise LinkExpired(
-                f"{place}: HTTP {answer.status}: the address of a file has expired, or is not let through"
-            )
-        if answer.status != 200:
-            raise SourceRefused(f"{place}: HTTP {answer.status} for a file")
-        size = content.tell()
-        content.seek(0)
-        return size
 
     def _presigned(self, site: CloudSite, paths: Sequence[str]) -> Mapping[str, str]:
         body = json.dumps({"files": list(paths)}).encode()
-        answer = self._request("POST", self._tenant_path(f"sites/{quote(site.luid, safe='')}/activitylog"), body)
+        answer = self._request("POST", self._tenant_path(self._log_of(site)), body)
         items = answer.get("files") if isinstance(answer, dict) else None
         if not isinstance(items, list):
             raise SourceIncomplete(f"{self._place}: an answer without the addresses of files")
@@ -260,16 +252,20 @@ class ActivityLogClient:
             parameters = {**query, **({"pageToken": page} if page else {})}
             answer = self._request("GET", f"{self._tenant_path(what)}?{urlencode(parameters)}")
             items = answer.get(key) if isinstance(answer, dict) else None
-            if items is not None and not isinstance(items, list):
-                raise SourceIncomplete(f"{self._place}: a list of {key} that is none")
-            yield from (item for item in items or () if isinstance(item, dict))
-            page = str(answer.get("pageToken") or "") if isinstance(answer, dict) else ""
+            if not isinstance(answer, dict) or not isinstance(items, list):
+                # What has no list says nothing: to believe that it is empty would lose files.
+                raise SourceIncomplete(f"{self._place}: an answer without a list of {key}")
+            yield from (item for item in items if isinstance(item, dict))
+            page = str(answer.get("pageToken") or "")
             if not page:
                 return
             if page in seen:
                 break
             seen.add(page)
         raise SourceIncomplete(f"{self._place}: a list of {key} that does not end")
+
+    def _log_of(self, site: CloudSite) -> str:
+        return f"sites/{quote(site.luid, safe='')}/activitylog"
 
     def _tenant_path(self, rest: str) -> str:
         if not self._session:
@@ -292,9 +288,6 @@ class ActivityLogClient:
             raise SourceRefused(f"{error}: a new session was refused at once") from None
 
     def _send(self, method: str, path: str, body: bytes | None, *, signing_in: bool = False) -> Answer:
-        if self._api is None:
-            self._open()
-        assert self._api is not None  # noqa: S101 - opened
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         headers |= {} if signing_in else {"x-tableau-session-token": self._session}
         return self._api.fetch(method, self._options.url + path, limit=API_BYTES, content=body, headers=headers)
@@ -313,12 +306,6 @@ class ActivityLogClient:
         except (ValueError, RecursionError):
             message = "an answer that is no JSON; check whether a login page or a proxy stands in between"
             raise SourceIncomplete(f"{self._place}: {message}") from None
-
-    def _open(self) -> None:
-        context = ssl_context(self._options.ca_file)
-        self._api, self._objects = (
-            HTTPClient(context, self._options.timeout, self._pace, self._secrets) for _ in range(2)
-        )
 
     def _secrets(self) -> tuple[str, ...]:
         return tuple(filter(None, (self._token, self._session)))

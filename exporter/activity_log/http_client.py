@@ -47,6 +47,7 @@ class Answer:
 
     status: int
     body: bytes
+    etag: str = ""
 
 
 @dataclass
@@ -94,9 +95,9 @@ class HTTPClient:
     """Requests to one kind of host; each is repeated as long as its failure may pass by itself."""
 
     def __init__(
-        self, context: ssl.SSLContext, timeout: float, pace: Pace, secrets: Callable[[], tuple[str, ...]]
+        self, ca_file: Path | None, timeout: float, pace: Pace, secrets: Callable[[], tuple[str, ...]]
     ) -> None:
-        self._context = context
+        self._ca_file = ca_file
         self._timeout = timeout
         self._pace = pace
         self._secrets = secrets
@@ -169,7 +170,8 @@ class HTTPClient:
         except (httpx.InvalidURL, ValueError, UnicodeError):
             # Without its text, which may have a signature or the password of a proxy.
             raise SourceRefused(f"{place}: no request was possible: check {SECTION}.url and the proxy") from None
-        return Answer(response.status_code, body), _retry_after(response.headers.get("Retry-After"))
+        answer = Answer(response.status_code, body, response.headers.get("ETag", ""))
+        return answer, _retry_after(response.headers.get("Retry-After"))
 
     def _read(self, response: httpx.Response, place: str, limit: int, into: IO[bytes] | None) -> bytes:
         """Read a body to its end, within its limit and its time."""
@@ -206,7 +208,7 @@ class HTTPClient:
             if name not in self._clients:
                 timeout = httpx.Timeout(self._timeout, connect=min(self._timeout, _CONNECTING_SECONDS))
                 self._clients[name] = httpx.Client(
-                    verify=self._context,
+                    verify=ssl_context(self._ca_file),
                     timeout=timeout,
                     proxy=name or None,
                     trust_env=False,
