@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -183,7 +183,7 @@ class ActivityLogClient:
                     refused += 1
         return Listing(sorted(files.values()), refused)
 
-    def download(self, site: CloudSite, files: Sequence[ListedFile]) -> Iterator[Download]:
+    def download(self, site: CloudSite, files: Sequence[ListedFile]) -> Generator[Download, None, None]:
         """Yield files with their contents, in order; some are fetched ahead. Raises SourceError for all of them."""
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="activity log") as pool:
             running: deque[Future[Download]] = deque()

@@ -20,6 +20,8 @@ def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_by
             yield _histogram(fold.family, totals, fold.busiest)
         else:
             yield _counter(fold.family, totals, fold.busiest)
+    for collector in collectors.values():
+        yield from _further(collector, totals)
     yield _counter(families.HISTORY_ROWS, totals)
     tables = [events.table for events in archived(collectors)]
     pruned = [int(totals.counter(families.HISTORY_PRUNED.name, table)) for table in tables]
@@ -46,6 +48,17 @@ def _folds(collectors: Mapping[str, Collector]) -> Iterable[Fold]:
     for fold in folds:
         found.setdefault(fold.family.name, fold)
     return found.values()
+
+
+def _further(collector: Collector, totals: Totals) -> Iterator[Block]:
+    """Yield a collector's counters that no fold adds to, and its gauges that are marks, by site."""
+    for family in collector.families:
+        prefix = f"{family.name}:"
+        marked = {name.removeprefix(prefix): at for name, at in totals.marks.items() if name.startswith(prefix)}
+        if family.type == "counter":
+            yield _counter(family, totals)
+        elif marked:
+            yield Block(family, Labels(family.labels, [list(marked)]), list(marked.values()))
 
 
 def _counter(family: Family, totals: Totals, busiest: int | None = None) -> Block:

@@ -5,14 +5,14 @@ made available; an event may be older, and may stand in a later file again.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 import pyarrow as pa
 
-from exporter.history.aggregation import add
+from exporter.history.aggregation import span
 from exporter.history.arrow import registered
 from exporter.history.positions import Position
 from exporter.history.totals import mark
@@ -20,7 +20,6 @@ from exporter.history.totals import mark
 LEDGER, REJECTS = "activity_files", "activity_rejects"
 SOURCE = "activity_log"
 _UNTIL = "until"
-_NEWEST = f"{SOURCE}:"
 
 
 @dataclass(frozen=True)
@@ -82,22 +81,23 @@ def record(
             connection.execute(f"INSERT INTO {REJECTS} BY NAME SELECT * FROM rejects")
 
 
-def count(connection: duckdb.DuckDBPyConnection, counters: Mapping[str, int], site: str) -> None:
-    """Add to counters of a site, by the names of their families."""
-    for family, value in counters.items():
-        if value:
-            add(connection, family, [site], value)
+def see_span(connection: duckdb.DuckDBPyConnection, family: str, site: str, rows: pa.Table, now: datetime) -> None:
+    """Move the marks of the oldest and the newest event; times before Tableau, and more than an hour ahead, are none.
+
+    Retention is reckoned from them. The newest of a site is the gauge ``family``.
+    """
+    with registered(connection, seen=rows):
+        oldest, newest = span(connection, "(SELECT event_time AS created_at FROM seen)", now)
+    if oldest is None or newest is None:
+        return
+    mark(connection, mark_name(family, site), newest)
+    mark(connection, "newest", newest)
+    mark(connection, "oldest", oldest, keep="least")
 
 
-def see_newest(connection: duckdb.DuckDBPyConnection, site: str, newest: datetime | None) -> None:
-    """Move the time of a site's newest event forward."""
-    if newest is not None:
-        mark(connection, _NEWEST + site, newest)
-
-
-def newest_events(marks: Mapping[str, float]) -> dict[str, float]:
-    """Return the time (Unix seconds) of each site's newest event, of the marks of the history."""
-    return {name.removeprefix(_NEWEST): at for name, at in marks.items() if name.startswith(_NEWEST)}
+def mark_name(family: str, site: str) -> str:
+    """Return the name of the mark that is a site's sample of a family."""
+    return f"{family}:{site}"
 
 
 def position_name(luid: str) -> str:

@@ -11,7 +11,6 @@ from functools import cached_property
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from exporter.collector import Column, Events, columns_of
 from exporter.history.activity_fields import COMMON, is_kept, other_uris
@@ -26,7 +25,6 @@ MOST_FIELDS = 500
 KEPT_CHARACTERS = 2_000
 REJECTS_KEPT = 100
 """So many lines of a file are kept aside; all are counted."""
-LINES = pa.schema([("file", pa.int64()), ("number", pa.int64()), ("text", pa.string())])
 FILES = pa.schema([("file", pa.int64()), ("hour", pa.timestamp("us")), ("event_type", pa.string())])
 
 _SETTINGS: Settings = {"memory_limit": "256MB", "temp_directory": "", "threads": 1}
@@ -70,7 +68,7 @@ class ActivityParser:
     def parse(
         self, lines: pa.Table, files: pa.Table, site_id: int, site_luid: str, tables: Sequence[Events]
     ) -> ParsedLines:
-        """Return the rows for each table. ``lines`` and ``files`` have the columns of LINES and FILES."""
+        """Return the rows of each table; ``lines`` has the columns file, number, text, and ``files`` those of FILES."""
         connection = self._connection
         with registered(connection, lines=lines, files=files):
             connection.execute(_READ)
@@ -217,19 +215,6 @@ _READ = f"""
 """
 _NAMES = "SELECT DISTINCT unnest(json_keys(text)) AS name FROM read_lines WHERE reason IS NULL ORDER BY name"
 _PEOPLE = ("actor_user_id", "actor_user_luid", "initiating_user_id", "initiating_user_luid")
-
-
-def split(texts: Sequence[tuple[int, int, str]]) -> pa.Table:
-    """Return the lines of texts, each with its file and the number of its first line; blank lines are left out."""
-    lists = pc.split_pattern(pa.array([whole for _, _, whole in texts], pa.string()), pattern="\n")
-    lines, parents = lists.flatten(), pc.list_parent_indices(lists)
-    starts = pc.take(pc.cast(lists.offsets, pa.int64()), parents)
-    firsts = pa.array([first for _, first, _ in texts], pa.int64())
-    places = pa.array(range(len(lines)), pa.int64())
-    numbers = pc.add(pc.subtract(places, starts), pc.take(firsts, parents))
-    files = pc.take(pa.array([file for file, _, _ in texts], pa.int64()), parents)
-    table = pa.table([files, numbers, lines], schema=LINES)
-    return table.filter(pc.not_equal(pc.utf8_trim_whitespace(lines), ""))
 
 
 def _snake(name: str) -> str:

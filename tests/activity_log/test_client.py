@@ -140,7 +140,7 @@ def test_a_server_that_stays_busy(client: ActivityLogClient, cloud: CloudManager
 
 def test_the_agent_ends(cloud: CloudManager) -> None:
     """A pause ends with the agent."""
-    ending = []
+    ending: list[float] = []
     pace = Pace(stopping=lambda: bool(ending), sleep=ending.append)
     client = ActivityLogClient(ActivityLogOptions(cloud.url, lambda: TOKEN), pace)
     set_on(cloud, throttle_next=1, retry_after="60", affected={"login"})
