@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -116,6 +117,8 @@ class ActivityLogClient:
         self._pace = pace or Pace()
         self._token = self._session = self._tenant = ""
         self._signing_in = threading.Lock()
+        self.source_at: datetime | None = None
+        """The clock of Tableau Cloud Manager (UTC, naive) at its last answer; None where it has told none."""
         # Each has connections of its own: what one host sets, such as cookies, never reaches the other.
         self._api, objects = (HTTPClient(options.ca_file, options.timeout, self._pace, self._secrets) for _ in range(2))
         self._objects = ObjectStore(objects, options.folder)
@@ -293,6 +296,7 @@ class ActivityLogClient:
         return self._api.fetch(method, self._options.url + path, limit=API_BYTES, content=body, headers=headers)
 
     def _parsed(self, answer: Answer) -> object:
+        self.source_at = instant_of(answer.date) or self.source_at
         if answer.status != 200:
             text = message_of(answer.body, self._secrets())
             kinds = {400: BadRequest, 401: SessionEnded, 403: Forbidden, 404: Forbidden}
@@ -330,3 +334,11 @@ def described(path: str, begin: datetime) -> ListedFile:
 def _instant(at: datetime) -> str:
     """Return an instant (UTC, naive) as the API has it."""
     return at.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def instant_of(date: str) -> datetime | None:
+    """Return the instant of a Date header (UTC, naive); None where it is none."""
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None

@@ -48,6 +48,7 @@ class Answer:
     status: int
     body: bytes
     etag: str = ""
+    date: str = ""
 
 
 @dataclass
@@ -170,7 +171,8 @@ class HTTPClient:
         except (httpx.InvalidURL, ValueError, UnicodeError):
             # Without its text, which may have a signature or the password of a proxy.
             raise SourceRefused(f"{place}: no request was possible: check {SECTION}.url and the proxy") from None
-        answer = Answer(response.status_code, body, response.headers.get("ETag", ""))
+        etag, date = (response.headers.get(name, "") for name in ("ETag", "Date"))
+        answer = Answer(response.status_code, body, etag, date)
         return answer, _retry_after(response.headers.get("Retry-After"))
 
     def _read(self, response: httpx.Response, place: str, limit: int, into: IO[bytes] | None) -> bytes:

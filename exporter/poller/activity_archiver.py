@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ from exporter.history.activity_parser import FILES as FILE_COLUMNS
 from exporter.history.activity_parser import ActivityParser, ParsedLines
 from exporter.history.aggregation import Lookups, add
 from exporter.history.privacy import person_ids
-from exporter.history.totals import instant, naive
+from exporter.history.totals import naive
 from exporter.history.transaction import Poll, Transaction
 from exporter.poller.context import PollContext
 
@@ -73,7 +74,9 @@ class ActivityArchiver:
         if batch.downloads:
             yield self._parse(site, batch)
 
-    def write(self, transaction: Transaction, site: CloudSite, batch: Batch, archived: Archived, now: float) -> None:
+    def write(
+        self, transaction: Transaction, site: CloudSite, batch: Batch, archived: Archived, source_at: datetime | None
+    ) -> None:
         """Write the rows of a batch with all that moves with them."""
         number = activity.site_id(site.luid)
         read = dict.fromkeys((events.table for events in self.tables), 0)
@@ -81,7 +84,7 @@ class ActivityArchiver:
         for parsed in batch.parsed:
             for events in self.tables:
                 rows = parsed.tables[events.table]
-                lookups = Lookups({number: site.name}, self._people(rows))
+                lookups = Lookups({number: site.name}, self._people(rows), source_at=source_at)
                 appended = transaction.append(
                     events, [rows], lookups, events.folds, count_people=counts_people(self._context.collectors)
                 )
@@ -89,7 +92,7 @@ class ActivityArchiver:
                 new[events.table] += appended.new
             self._see_span(transaction, site, parsed)
         for table in filter(read.get, read):
-            transaction.log_part(Poll(instant(now), table, MODE, 0.0, read[table], new[table], 0, site.name))
+            transaction.log_part(Poll(transaction.now, table, MODE, 0.0, read[table], new[table], 0, site.name))
         files = self._ledger(batch)
         activity.record(transaction.connection, number, files, self._rejects(batch), naive(transaction.now))
         rejected = sum(file.rejected for file in files)

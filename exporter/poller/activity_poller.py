@@ -20,7 +20,7 @@ from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.history import activity
 from exporter.history.positions import Position
-from exporter.history.totals import instant, naive
+from exporter.history.totals import earlier_clock, instant, naive
 from exporter.history.transaction import Poll, Transaction
 from exporter.poller.activity_archiver import MODE, ActivityArchiver, Archived, Batch
 from exporter.poller.activity_publisher import ActivityPublisher
@@ -132,7 +132,7 @@ class ActivityPoller:
         name = activity.position_name(site.luid)
         old = self._positions.get(name, Position(name))
         try:
-            for begin, end in self._windows(activity.listed_until(old), naive(instant(now))):
+            for begin, end in self._windows(activity.listed_until(old), self._earlier_clock(now)):
                 self._read_window(site, begin, end, archived, now)
                 if archived.files and not self._status.first_polls_done():
                     # All that is retained may take hours: what there is can be used.
@@ -152,15 +152,19 @@ class ActivityPoller:
             listing = self._client.files(site, begin, end)
         except BadRequest:
             # It may be too long ago for this edition.
-            if end > naive(instant(now)) - SURELY_RETAINED:
+            if end > self._earlier_clock(now) - SURELY_RETAINED:
                 raise
             return
         if listing.refused:
             archived.error = f"{listing.refused} files are listed by paths that lead elsewhere"
         self._read_files(site, self._unread(listing.files, now), end, archived, now)
 
+    def _earlier_clock(self, now: float) -> datetime:
+        """Return the earlier of our clock and Tableau's (UTC, naive): what is to come cannot have been archived."""
+        return earlier_clock(naive(instant(now)), self._client.source_at)
+
     def _windows(self, until: datetime | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Yield the windows to be listed: a clock that was ahead is not believed."""
+        """Yield the windows to be listed; a clock that was ahead when a position moved is not believed."""
         overlap = timedelta(seconds=self._schedule.overlap)
         begin = now - RETAINED if until is None else min(until, now) - overlap
         if (pruned := self._history.totals.marks.get("pruned")) is not None:
@@ -200,7 +204,7 @@ class ActivityPoller:
         self._progress.moved()
         name = activity.position_name(site.luid)
         with self._history.transaction(instant(now)) as transaction:
-            self._archiver.write(transaction, site, batch, archived, now)
+            self._archiver.write(transaction, site, batch, archived, self._client.source_at)
             moved = self._move(transaction, name, end) if end is not None and archived.error is None else None
         if moved is not None:
             self._positions[name] = moved

@@ -15,14 +15,36 @@ from exporter.demo.tableau.cloud_manager import TOKEN, CloudManager
 
 # A Wednesday morning.
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - naive UTC, as in paths
-SINCE = datetime(2025, 11, 17)  # noqa: DTZ001
+SINCE = datetime(2025, 11, 19, 5)  # noqa: DTZ001
+LONG_SINCE = datetime(2025, 11, 17, 12)  # noqa: DTZ001
+
+
+def made(since: datetime) -> ActivityFiles:
+    """Return the files of a small tenant of two sites."""
+    story = ActivityStory(Company.build(1, NOW, SMALL), sites=2, requests_per_day=300)
+    return ActivityFiles(story, since, lambda: NOW, retention=timedelta(days=14))
 
 
 @pytest.fixture(scope="session")
-def files() -> ActivityFiles:
-    """Two days and a half of a small tenant of two sites."""
-    story = ActivityStory(Company.build(1, NOW, SMALL), sites=2, requests_per_day=300)
-    return ActivityFiles(story, SINCE, lambda: NOW, retention=timedelta(days=14))
+def _files() -> ActivityFiles:
+    return made(SINCE)
+
+
+@pytest.fixture(scope="session")
+def _days() -> ActivityFiles:
+    return made(LONG_SINCE)
+
+
+@pytest.fixture
+def files(_files: ActivityFiles) -> ActivityFiles:
+    """Six hours of a small tenant; the clock is that of the test."""
+    return ActivityFiles(_files.story, _files.since, lambda: NOW, retention=_files.retention)
+
+
+@pytest.fixture
+def days(_days: ActivityFiles) -> ActivityFiles:
+    """Two days, of which some events are late."""
+    return ActivityFiles(_days.story, _days.since, lambda: NOW, retention=_days.retention)
 
 
 @pytest.fixture
