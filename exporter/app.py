@@ -34,7 +34,7 @@ from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
 from exporter.wiring import AgentState, build_workers
 
-SOURCES = ("repository", "rest")
+SOURCES = ("repository", "rest", "activity_log")
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
 
@@ -151,6 +151,7 @@ class Agent:
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
             threading.Thread(target=self._poll_rest_forever, name="rest poller"),
+            threading.Thread(target=self._poll_activity_forever, name="activity log poller"),
             threading.Thread(target=self._notify_forever, name="notifier"),
             threading.Thread(target=self._exports.run, args=(self._store.status.first_polls_done,), name="exports"),
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
@@ -268,6 +269,12 @@ class Agent:
     def _poll_rest_forever(self) -> None:
         randomness = random.Random()  # noqa: S311 - jitter, not a secret
         while not self._stopping.is_set() and (poller := self._workers.rest_poller):
+            poller.run(randomness)
+            self._state.retain(self._workers.collectors)
+
+    def _poll_activity_forever(self) -> None:
+        randomness = random.Random()  # noqa: S311 - jitter, not a secret
+        while not self._stopping.is_set() and (poller := self._workers.activity_poller):
             poller.run(randomness)
             self._state.retain(self._workers.collectors)
 

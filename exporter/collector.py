@@ -247,7 +247,12 @@ class Events:
     key: tuple[str, str] = ("id", "created_at")
     sql: str | None = None
     keeps_open: bool = False
-    """Whether open rows are kept apart in the history until they are final: only requests are."""
+    """Whether open rows are kept apart in the history until they are final: only those of http_requests are."""
+    counts_usage: bool = False
+    """Whether its rows are requests of people, which are counted by hour, view and person too.
+
+    Such rows have the columns of http_requests that this needs; those of http_requests are counted anyway.
+    """
 
 
 ExposeLastSeen = Callable[[Any, Sequence[str]], Sequence[Block]]
@@ -264,6 +269,8 @@ class Collector:
     states: tuple[State, ...] = ()
     folds: tuple[Fold, ...] = ()
     """Counters aggregated from the requests that another collector archives."""
+    activity: tuple[Events, ...] = ()
+    """Events of Tableau Cloud's Activity Log, whose SQL reads the relation ``activity`` (docs/collectors.md)."""
     expose_last_seen: ExposeLastSeen | None = None
     """Makes blocks of the last request of each person; people are counted where a collector has it."""
     families: tuple[Family, ...] = ()
@@ -278,12 +285,22 @@ class Collector:
     @property
     def from_requests(self) -> bool:
         """Whether it is made of the requests that another collector archives, and reads nothing itself."""
-        return self.events is None and not self.states
+        return self.events is None and not self.states and not self.activity
 
     @property
     def from_rest(self) -> bool:
         """Whether the REST and Metadata APIs are a source of one of its states."""
         return any(state.rest for state in self.states)
+
+    @property
+    def from_activity_log(self) -> bool:
+        """Whether the Activity Log is a source of its events."""
+        return bool(self.activity)
+
+    @property
+    def archived(self) -> tuple[Events, ...]:
+        """Every kind of events that it archives, from whichever source."""
+        return (*((self.events,) if self.events else ()), *self.activity)
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -293,7 +310,7 @@ class Collector:
 
     def all_families(self) -> tuple[Family, ...]:
         """Return every family that it declares, each once: several states may feed one."""
-        own = self.events.folds if self.events else ()
+        own = (fold for events in self.archived for fold in events.folds)
         folded = tuple(fold.family for fold in (*own, *self.folds))
         stated = (family for state in self.states for family in state.families)
         return tuple(dict.fromkeys((*folded, *stated, *self.families)))

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.activity_log.client import ActivityLogOptions
 from exporter.alerting import alertmanager
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
 from exporter.config import Configuration
 from exporter.config.exports import Publish
-from exporter.config.sections import Rest
+from exporter.config.sections import ActivityLog, Rest
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
@@ -31,7 +32,11 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         name: collector
         for name, collector in known.items()
         if configuration.collectors.get(name, collector.enabled)
-        and (configuration.repository is not None or collector.from_rest)
+        and (
+            configuration.repository is not None
+            or collector.from_rest
+            or (configuration.activity_log is not None and collector.from_activity_log)
+        )
     }
 
 
@@ -66,6 +71,20 @@ def rest_login(settings: Rest) -> rest.RestOptions:
         return rest.Token(settings.token_name or "", settings.read_token_value() or "")
 
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
+
+
+def activity_log(configuration: Configuration, settings: ActivityLog) -> ActivityLogOptions:
+    """Return how to reach Tableau Cloud Manager; the token is read anew at every sign-in."""
+    rest = configuration.rest
+    return ActivityLogOptions(
+        settings.url,
+        lambda: settings.read_token_value() or "",
+        settings.sites or (rest.sites if rest else ()),
+        settings.event_types,
+        settings.ca_file,
+        settings.timeout,
+        configuration.history.path.parent,
+    )
 
 
 def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: Publish) -> rest.RestOptions:
@@ -134,10 +153,11 @@ def limits(configuration: Configuration) -> Limits:
 
 def stuck_after(configuration: Configuration) -> Mapping[str, float]:
     """Return after how many seconds without progress a poll of each source is stuck."""
-    repository, rest = configuration.repository, configuration.rest
+    repository, rest, activity = configuration.repository, configuration.rest, configuration.activity_log
     timeouts = {
         "repository": repository.statement_timeout if repository else None,
         "rest": rest.timeout if rest else None,
+        "activity_log": activity.timeout if activity else None,
     }
     return {
         source: max(STUCK_TIMEOUTS * seconds, STUCK_LEAST_SECONDS)
@@ -178,6 +198,7 @@ def refuse_restart(old: Configuration, new: Configuration) -> None:
         "web.config_file": (old.web.config_file is None, new.web.config_file is None),
         "repository": (old.repository is None, new.repository is None),
         "rest": (old.rest is None, new.rest is None),
+        "activity_log": (old.activity_log is None, new.activity_log is None),
     }
     refusal = "cannot change while the agent runs; restart it"
     faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]

@@ -9,6 +9,8 @@ from datetime import timedelta
 import pyarrow as pa
 
 from exporter import component_options
+from exporter.activity_log.client import ActivityLogClient
+from exporter.activity_log.http_client import Pace
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
@@ -23,6 +25,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
+from exporter.poller.activity_poller import ActivityPoller, ActivitySchedule
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
@@ -31,6 +34,8 @@ from exporter.repository.client import Repository
 from exporter.rest.client import RestClient
 
 NEVER = float("inf")
+ASSET_SOURCES = ("repository", "rest")
+"""The sources that report assets."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,11 @@ class AgentState:
         """Return the sources that are polled now, and which of them report assets."""
         tried = {status.name: status for status in self.store.status.sources() if status.tried_at is not None}
         assets = asset_state(collectors)
-        runs = {name: self.store.status.collector(assets[0], name) if assets else None for name in tried}
+        runs = {
+            name: self.store.status.collector(assets[0], name) if assets else None
+            for name in tried
+            if name in ASSET_SOURCES
+        }
         return SourceStates(
             assets is not None,
             {name: status.up for name, status in tried.items()},
@@ -89,6 +98,7 @@ class Workers:
 
     poller: RepositoryPoller | None
     rest_poller: RestPoller | None
+    activity_poller: ActivityPoller | None
     rule_manager: RuleManager | None
     history: History
     collectors: Mapping[str, Collector]
@@ -97,7 +107,7 @@ class Workers:
     def stop(self) -> None:
         """Ask the pollers and the notifier to stop."""
         self.stopped.set()
-        for poller in (self.poller, self.rest_poller):
+        for poller in (self.poller, self.rest_poller, self.activity_poller):
             if poller is not None:
                 poller.stop()
 
@@ -127,6 +137,7 @@ def build_workers(configuration: Configuration, state: AgentState, before: Worke
     return Workers(
         _poller(configuration, shared),
         _rest_poller(configuration, shared, before),
+        _activity_poller(configuration, shared),
         _notifier(configuration, history, state, chosen, before),
         history,
         chosen,
@@ -155,6 +166,16 @@ def _rest_poller(configuration: Configuration, shared: PollContext, before: Work
         moved=shared.store.status.progress["rest"].moved,
     )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
+
+
+def _activity_poller(configuration: Configuration, shared: PollContext) -> ActivityPoller | None:
+    settings = configuration.activity_log
+    if settings is None:
+        return None
+    stopped = threading.Event()
+    pace = Pace(stopped.is_set, moved=shared.store.status.progress["activity_log"].moved)
+    client = ActivityLogClient(component_options.activity_log(configuration, settings), pace)
+    return ActivityPoller(client, shared, ActivitySchedule(settings.poll_interval, settings.overlap), stopped)
 
 
 def _notifier(

@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Mapping
 
 from exporter import self_metrics
-from exporter.collector import Collector, StateKey
+from exporter.collector import Collector, Events, StateKey
 from exporter.metrics import Family
 
 
@@ -24,6 +24,12 @@ def families() -> tuple[Family, ...]:
     """Return every family that the agent may expose: the collectors' and its own."""
     declared = [family for collector in discover().values() for family in collector.all_families()]
     return (*declared, *self_metrics.FAMILIES)
+
+
+def archived(collectors: Mapping[str, Collector]) -> list[Events]:
+    """Return what collectors archive, each table once: logins come from two sources."""
+    found = (events for collector in collectors.values() for events in collector.archived)
+    return list({events.table: events for events in reversed(list(found))}.values())[::-1]
 
 
 def requests_collector(collectors: Mapping[str, Collector]) -> str | None:

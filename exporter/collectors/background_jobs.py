@@ -109,6 +109,137 @@ FOLDS = (
 
 
 @dataclass(frozen=True)
+class CloudJob:
+    """One state of a job of Tableau Cloud, or of Tableau Bridge: each state is an event of its own."""
+
+    id: int
+    event_time: datetime
+    event_type: str
+    event_outcome: str | None
+    site_id: int
+    job_id: int | None
+    job_luid: str | None
+    job_type: str | None
+    event_state: str | None
+    initiated_at: datetime | None
+    duration: int | None
+    run_now: bool | None
+    notes: str | None
+    args: str | None
+    obj_luid: str | None
+    obj_name: str | None
+    obj_type: str | None
+    obj_repository_url: str | None
+    obj_revision: str | None
+    obj_size: int | None
+    obj_owner_luid: str | None
+    obj_owner_name: str | None
+    project_luid: str | None
+    project_name: str | None
+    project_owner_luid: str | None
+    project_owner_email: str | None
+    schedule_luid: str | None
+    schedule_name: str | None
+    task_id: int | None
+    task_luid: str | None
+    time_zone: str | None
+    pod_name: str | None
+    bridge_client_computer_name: str | None
+    bridge_client_device_luid: str | None
+    bridge_client_owner_luid: str | None
+    bridge_client_owner_name: str | None
+    bridge_client_version: str | None
+    pool_id: str | None
+    pool_name: str | None
+
+
+CLOUD_SQL = """
+    SELECT
+        id AS id,
+        event_time AS event_time,
+        event_type AS event_type,
+        event_outcome AS event_outcome,
+        site_id AS site_id,
+        fields.jobId AS job_id,
+        fields.jobLuid AS job_luid,
+        fields.jobType AS job_type,
+        fields.eventState AS event_state,
+        fields.eventInitiatedTime AS initiated_at,
+        fields.duration AS duration,
+        fields.isRunNow AS run_now,
+        fields.notes AS notes,
+        fields.args AS args,
+        fields.objLuid AS obj_luid,
+        fields.objName AS obj_name,
+        fields.objType AS obj_type,
+        fields.objRepositoryUrl AS obj_repository_url,
+        fields.objRevision AS obj_revision,
+        fields.objSize AS obj_size,
+        fields.objOwnerLuid AS obj_owner_luid,
+        fields.objOwnerName AS obj_owner_name,
+        fields.projectLuid AS project_luid,
+        fields.projectName AS project_name,
+        fields.projectOwnerLuid AS project_owner_luid,
+        fields.projectOwnerEmail AS project_owner_email,
+        fields.scheduleLuid AS schedule_luid,
+        fields.scheduleName AS schedule_name,
+        fields.taskId AS task_id,
+        fields.taskLuid AS task_luid,
+        fields.timeZone AS time_zone,
+        fields.podName AS pod_name,
+        fields.bridgeClientComputerName AS bridge_client_computer_name,
+        fields.bridgeClientDeviceLuid AS bridge_client_device_luid,
+        fields.bridgeClientOwnerLuid AS bridge_client_owner_luid,
+        fields.bridgeClientOwnerName AS bridge_client_owner_name,
+        fields.bridgeClientVersion AS bridge_client_version,
+        fields.poolId AS pool_id,
+        fields.poolName AS pool_name
+    FROM (
+        SELECT
+            *,
+            json_transform(details, '{
+                "jobId": "BIGINT",
+                "jobLuid": "VARCHAR",
+                "jobType": "VARCHAR",
+                "eventState": "VARCHAR",
+                "eventInitiatedTime": "TIMESTAMP",
+                "duration": "BIGINT",
+                "isRunNow": "BOOLEAN",
+                "notes": "VARCHAR",
+                "args": "VARCHAR",
+                "objLuid": "VARCHAR",
+                "objName": "VARCHAR",
+                "objType": "VARCHAR",
+                "objRepositoryUrl": "VARCHAR",
+                "objRevision": "VARCHAR",
+                "objSize": "BIGINT",
+                "objOwnerLuid": "VARCHAR",
+                "objOwnerName": "VARCHAR",
+                "projectLuid": "VARCHAR",
+                "projectName": "VARCHAR",
+                "projectOwnerLuid": "VARCHAR",
+                "projectOwnerEmail": "VARCHAR",
+                "scheduleLuid": "VARCHAR",
+                "scheduleName": "VARCHAR",
+                "taskId": "BIGINT",
+                "taskLuid": "VARCHAR",
+                "timeZone": "VARCHAR",
+                "podName": "VARCHAR",
+                "bridgeClientComputerName": "VARCHAR",
+                "bridgeClientDeviceLuid": "VARCHAR",
+                "bridgeClientOwnerLuid": "VARCHAR",
+                "bridgeClientOwnerName": "VARCHAR",
+                "bridgeClientVersion": "VARCHAR",
+                "poolId": "VARCHAR",
+                "poolName": "VARCHAR"
+            }') AS fields
+        FROM activity
+        WHERE event_type IN ('background_job', 'bridge_job')
+    )
+"""
+
+
+@dataclass(frozen=True)
 class Unfinished:
     """The jobs of one type on one site that are not done."""
 
@@ -141,5 +272,15 @@ COLLECTOR = Collector(
     "background_jobs",
     "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
     events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
+    activity=(
+        Events(
+            table="cloud_jobs",
+            reads=(),
+            row=CloudJob,
+            folds=(),
+            key=("id", "event_time"),
+            sql=CLOUD_SQL,
+        ),
+    ),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
 )

@@ -57,7 +57,7 @@ class Lookups:
 def narrowed(marked: pa.Table, events: Events, folds: Sequence[Fold]) -> pa.Table:
     """Return the columns that are counted."""
     counted = _COUNTED | {events.key[1]} | read_by(folds, marked.column_names)
-    counted |= usage.READ if events.keeps_open else set()
+    counted |= usage.READ if events.keeps_open or events.counts_usage else set()
     return marked.select([name for name in marked.column_names if name in counted])
 
 

@@ -12,7 +12,7 @@ import duckdb
 
 from exporter.collector import Collector, Column, columns_of
 from exporter.errors import HistoryUnwritable
-from exporter.history import aggregation, alert_store, refreshes, usage
+from exporter.history import activity, aggregation, alert_store, refreshes, usage
 from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, quoted, table_columns
 from exporter.history.views import create_views
 
@@ -137,6 +137,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _archive_order,
     _removals,
     _imports,
+    activity.create,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
@@ -158,9 +159,10 @@ def prepare(connection: duckdb.DuckDBPyConnection, collectors: Mapping[str, Coll
 
 
 def _collector_tables(connection: duckdb.DuckDBPyConnection, collector: Collector) -> None:
-    if collector.events and collector.events.row:
-        types = _types(columns_of(collector.events.row))
-        ensure_columns(connection, collector.events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
+    for events in collector.archived:
+        if events.row:
+            types = _types(columns_of(events.row))
+            ensure_columns(connection, events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
     for state in collector.states:
         if state.history.table:
             ensure_columns(connection, state.history.table, {"day": "DATE", **_types(columns_of(state.row))})
