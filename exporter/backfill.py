@@ -74,7 +74,7 @@ def backfill(options: RunOptions, order: Order) -> str:
 
 
 def _steps(order: Order, found: Extent) -> Steps:
-    """Return the steps that were asked for and of which something is known. Raises ConfigurationError."""
+    """Return the requested steps that the history covers. Raises ConfigurationError."""
     until = order.until or found.begun
     if order.since is not None and order.since >= until:
         default = "" if order.until else ", when this history was begun: give --until"

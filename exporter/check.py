@@ -68,7 +68,7 @@ def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path
 
 
 def file_faults(configuration: Configuration) -> list[Fault]:
-    """Judge what is in the files that a configuration names: certificates, the web configuration, the history."""
+    """Validate the files that a configuration names: certificates, the web configuration, the history."""
     faults = [*_certificates(configuration), *_access(configuration)]
     if reason := _no_history(configuration.history.path):
         faults.append(Fault("history.path", reason))
@@ -152,7 +152,7 @@ def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> It
 
 
 def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
-    """Say what an Alertmanager answers. Raises NotificationFailed."""
+    """Return a finding with an Alertmanager's answer. Raises NotificationFailed."""
     yield f"Alertmanager {alertmanager.version()} answers"
     if send_test_alert:
         sent = alertmanager.send([_test_alert(time.time())])
@@ -258,7 +258,7 @@ def _no_history(path: Path) -> str | None:
 
 
 def _place(path: Path, mountinfo: Path) -> Iterator[str]:
-    """Say where the history really is, where its path does not."""
+    """Return a finding with the real path of the history, where its path is a link."""
     if real := linked_to(path):
         yield f"{path}: a link leads to {real}, where the lock and the log of the file are too"
     if kind := network_file_system(path, mountinfo):

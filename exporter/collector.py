@@ -265,7 +265,7 @@ class Collector:
     folds: tuple[Fold, ...] = ()
     """Counters aggregated from the requests that another collector archives."""
     expose_last_seen: ExposeLastSeen | None = None
-    """Makes blocks of the last request of each person; people are counted where a collector has it."""
+    """Makes blocks of the last request of each user; active users are counted where a collector has it."""
     families: tuple[Family, ...] = ()
     """Families whose samples are made of neither states nor events."""
     enabled: bool = True

@@ -81,7 +81,7 @@ def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: 
 
 
 def notification_options(configuration: Configuration) -> NotificationOptions:
-    """Return what notifications contain; Tableau's error texts may name people: sent only where that is allowed."""
+    """Return the options of notifications; error texts of Tableau may name users: sent only where that is allowed."""
     settings = configuration.alertmanager
     if settings is None:
         return NotificationOptions()
@@ -111,7 +111,7 @@ def alertmanagers(configuration: Configuration) -> list[alertmanager.Alertmanage
 
 
 def privacy(configuration: Configuration) -> Privacy:
-    """Return the rules for what is stored of people and addresses."""
+    """Return the privacy options for names of users and addresses."""
     settings = configuration.privacy
     return Privacy(settings.users, settings.addresses, tuple(settings.query_strings))
 

@@ -179,7 +179,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _end_myself() -> None:
-    """End as if the agent had asked for it: it is gone."""
+    """Exit as if the agent had sent SIGTERM: its process is gone."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
     os._exit(REFUSED)

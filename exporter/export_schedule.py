@@ -56,7 +56,7 @@ class Job:
 
 
 def jobs(configuration: Configuration) -> tuple[Job, ...]:
-    """Return the exports that a configuration asks for: one for each output."""
+    """Return the configured exports: one for each output."""
     limits = component_options.limits(configuration)
     return tuple(
         Job(

@@ -1,4 +1,4 @@
-"""What ``history query`` and ``history info`` print: a table for people, CSV and JSON for programs."""
+"""Output of ``history query`` and ``history info``: a table for a terminal, CSV and JSON for programs."""
 
 import json
 import re

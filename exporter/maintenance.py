@@ -181,7 +181,7 @@ def history_to_read(options: RunOptions) -> HistoryFile:
 
 
 def _instant(newest: datetime | None, now: datetime, span: float | None, before: datetime | None) -> datetime:
-    """Return the instant (UTC, naive) that was asked for; raises ConfigurationError when nobody can mean it."""
+    """Return the requested instant (UTC, naive); raises ConfigurationError for an implausible one."""
     if newest is None:
         raise _refused("the history holds no request whose time can be believed: there is nothing to reckon from")
     if before is None:
@@ -199,7 +199,7 @@ def _refused(message: str) -> ConfigurationError:
 
 
 def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
-    """Tell how much room there is in the file for what comes, and give it back to the disk where that was asked for."""
+    """Report the free space inside the file, and return it to the disk where that was requested."""
     size, free = (file.bytes or 0) / 1e6, free_share(file)
     if not rewrite:
         message = f"{size:.1f} MB, of which {free:.0%} are free for what comes"

@@ -95,7 +95,7 @@ class Workers:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """Ask the pollers and the notifier to stop."""
+        """Signal the pollers and the notifier to stop."""
         self.stopped.set()
         for poller in (self.poller, self.rest_poller):
             if poller is not None:

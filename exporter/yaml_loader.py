@@ -1,6 +1,6 @@
 """YAML as the configuration reads it.
 
-Every value stays the text that was written, so that 007, 2024-01-01 and no mean what they say until a key decides what
+Every value stays the text that was written, so that 007, 2024-01-01 and no stay texts until a key decides what
 it wants; a key without a value counts as left out. No message repeats a value: it may be a secret.
 """
 

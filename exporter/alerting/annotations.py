@@ -157,7 +157,7 @@ def _sla_text(sla: Mapping[str, float]) -> str:
 
 
 def _silent(site: str, sources: Iterator[tuple[str, float]]) -> str:
-    """Return a sentence for each silent source, with a space before it."""
+    """Return a sentence for each source that is down, with a space before it."""
     return "".join(
         f" The {called} of the site {site} has not been read completely since"
         f" {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC: the data may be fresher than this."

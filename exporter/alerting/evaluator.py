@@ -62,7 +62,7 @@ class EvaluationContext:
 
 @dataclass(frozen=True)
 class NotificationOptions:
-    """Content of notifications; ``include_errors`` allows Tableau's error messages, which may name people."""
+    """Content of notifications; ``include_errors`` allows Tableau's error messages, which may name users."""
 
     runbook_url: str | None = None
     owner_email_label: bool = False

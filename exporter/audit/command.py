@@ -1,4 +1,4 @@
-"""``tableau-exporter audit``: read, show, and end with a code that says how it stands."""
+"""``tableau-exporter audit``: reads the assets, prints their freshness, and exits with a code for the worst status."""
 
 import contextlib
 import sys
@@ -31,7 +31,7 @@ class Choice:
     """What is audited, and what of it is printed; nothing named is everything."""
 
     sites: Sequence[str] = ()
-    """Labels of sites: others are neither read over REST nor judged, and so have no part in the exit code."""
+    """Labels of sites: others are neither read over REST nor audited, and have no part in the exit code."""
     statuses: Sequence[str] = ()
     limit: int | None = None
 
@@ -47,7 +47,7 @@ def run(
 ) -> int:
     """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
 
-    Missing assets of a source or a site are 1 whatever was found; a source of freshness that answered in part, or not
+    Missing assets of a source or a site are 1 in any case; a source of freshness that answered in part, or not
     at all, is 1 where nothing is critical. One that is switched off is a note.
     """
     configuration = options.load(collectors.discover())
@@ -76,7 +76,7 @@ def run(
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
-    """Say what is being done where somebody watches."""
+    """Print progress where the output is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""What an audit finds: the assets of every source, read once, judged, the worst first."""
+"""Result of an audit: the assets of every source, read once, with their SLA status, most overdue first."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -43,19 +43,19 @@ class Past:
 
 @dataclass
 class Audit:
-    """Judged rows, the worst first; a line for each source or site that is missing, and for each reservation."""
+    """Rows with their SLA status, most overdue first; a line for each source or site that is missing, and each note."""
 
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     sites: set[str] = field(default_factory=set)
-    """The sites that REST told of, or could not read."""
+    """The sites that the REST API listed, or that could not be read."""
     gaps: list[str] = field(default_factory=list)
     """Why freshness is not known whole: a source of it was throttled, or answered in part."""
 
     @property
     def is_critical(self) -> bool:
-        """Whether a critical promise is broken."""
+        """Whether an asset is past its critical SLA."""
         return CRITICAL in pc.unique(self.rows.column("status")).to_pylist()
 
 
@@ -76,7 +76,7 @@ def read(
     *,
     chosen: Collection[str] = (),
 ) -> Audit:
-    """Read every configured source once and judge its assets; one that fails, or a site, leaves the others theirs.
+    """Read every source once and compute the SLA status of its assets; a failing source or site costs no other.
 
     ``chosen`` are the labels of the sites that are audited; none are all.
     """
@@ -105,7 +105,7 @@ def read(
 
 
 def worst_first(judged: pa.Table) -> pa.Table:
-    """Return judged rows by how bad they are, the oldest data first."""
+    """Return the rows by severity, the oldest data first."""
     place = pc.index_in(judged.column("status"), value_set=pa.array(WORST_FIRST))
     order = [("place", "ascending"), ("hours_since_refresh", "descending")]
     order += [(name, "ascending") for name in ("site", "project_name", "asset_type", "asset_name", "asset_id")]

@@ -73,7 +73,7 @@ def main() -> None:
       70   an unexpected error (bug)
       130  interrupted from the keyboard
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
-    # numpy comes later, and would start a thread a core for a linear algebra that nobody here asks for.
+    # numpy comes later, and would start a thread a core for linear algebra that is not used here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

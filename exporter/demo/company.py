@@ -76,7 +76,7 @@ DEVICES = ("desktop", "tablet", "phone")
 
 
 def extras(draft: Draft) -> None:
-    """Fill the remaining tables; people and content must exist."""
+    """Fill the remaining tables; users and content must exist."""
     for site in draft.tables["sites"]:
         _tags(draft, site["id"])
         _statistics(draft, site["id"])

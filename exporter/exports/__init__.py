@@ -100,7 +100,7 @@ class Rows(Protocol):
         """Yield the rows after a position, all for None; up to another, in one slice, where it is given.
 
         ``first``: whether this is a first export still; without it, where ``after`` is None. Each slice is read when it
-        is asked for; the history is held by nobody in between.
+        is requested; the history is not locked in between.
         """
 
     def whole(self) -> "pa.Table":

@@ -222,7 +222,7 @@ def _refused(target: str, error: Exception, missing: Sequence[str] = ()) -> Outp
 
 
 def _quotes(text: str, target: str) -> bool:
-    """Tell whether a text quotes what ``safe_uri`` hides of a target, as a whole or in part."""
+    """Whether a text quotes a part of a target that ``safe_uri`` hides, whole or cut."""
     hidden = set(_DELIMITER.split(target)) - set(_DELIMITER.split(safe_uri(target)))
     forms = {form for piece in hidden for form in (piece, unquote(piece), quote(piece, safe=""))}
     return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) for form in forms if form)

@@ -190,7 +190,7 @@ def local_path(target: str) -> Path | None:
 
 
 def open_store(target: str, environ: Mapping[str, str] = os.environ) -> Store:
-    """Return where a path or a URI leads; the store is asked when it is read. Raises OutputUnwritable."""
+    """Resolve a path or a URI; the store is first accessed when it is read. Raises OutputUnwritable."""
     path, shown = local_path(target), safe_uri(target)
     if path is not None:
         return Store(fs.LocalFileSystem(), str(path.resolve()), shown, is_local=True)

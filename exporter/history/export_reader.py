@@ -59,7 +59,7 @@ class Slices:
     def __init__(
         self, file: HistoryFile, source: Source, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> None:
-        """Look at the file. Raises HistoryError where its tables are not this program's.
+        """Read the tables of the file. Raises HistoryError where its tables are not this program's.
 
         ``progress`` is called with the rows that have been read and those that there are.
         """

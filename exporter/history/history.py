@@ -100,7 +100,7 @@ class History:
             return False
         self._columns = {}
         with self.file.turn, self.file.open() as connection:
-            # Of all collectors: what is switched off now may be asked about all the same.
+            # Of all collectors: the rows of a disabled one can be queried all the same.
             prepare(connection, discover())
             self._reread_names(connection)
             self._reread(connection, now)

@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Answer:
-    """The rows of an answer, each as a JSON array; ``is_cut`` where there were more than were asked for."""
+    """The rows of an answer, each as a JSON array; ``is_cut`` where there were more rows than requested."""
 
     columns: Sequence[Column]
     rows: Sequence[bytes]
@@ -92,7 +92,7 @@ def _form(type_id: str, name: str) -> tuple[str, str]:
 
 
 def _wrapped(sql: str, forms: Sequence[str], most_rows: int) -> str:
-    """Return the statement with every value as it is passed on, and one row more than are asked for."""
+    """Return the statement with every value as it is passed on, and one row more than requested."""
     names = [f"c{number}" for number in range(len(forms))]
     values = ", ".join(form.format(name) for form, name in zip(forms, names, strict=True))
     return f"SELECT {values} FROM ({sql}\n) AS answer({', '.join(names)}) LIMIT {most_rows + 1}"

@@ -41,7 +41,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Order:
-    """What the process is given: which file, what to ask, and every limit."""
+    """Arguments of the process: the file, the statement, and every limit."""
 
     path: str
     sql: str

@@ -1,7 +1,7 @@
 """Redaction of requests before they are stored, and the columns parsed from them, as DuckDB expressions.
 
 Tickets, tokens and session keys travel in URIs and referers. A path is kept; parameters are kept only by name. Each
-expression first asks whether there is anything to do: most URIs have nothing, and a regular expression on every row
+expression first checks whether there is anything to do: most URIs have nothing, and a regular expression on every row
 would cost more than writing the row.
 """
 
@@ -40,7 +40,7 @@ _LONGEST_VALUE = 16
 
 @dataclass(frozen=True)
 class Privacy:
-    """What may be stored of people and of where they came from."""
+    """Options for storing names of users and their addresses."""
 
     users: Literal["name", "pseudonym", "none"] = "name"
     addresses: Literal["full", "truncated", "none"] = "full"

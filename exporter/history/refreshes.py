@@ -78,7 +78,7 @@ def looked_up(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def look_ups_since(connection: duckdb.DuckDBPyConnection, since: datetime) -> int:
-    """Return how many jobs were asked for since an instant."""
+    """Return how many jobs were requested since an instant."""
     asked = "SELECT count(DISTINCT job_id) FROM asset_refreshes WHERE job_id IS NOT NULL AND noted_at >= ?"
     return int(connection.execute(asked, [since]).fetchall()[0][0])
 

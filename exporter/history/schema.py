@@ -86,7 +86,7 @@ def _accounted(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _begun(connection: duckdb.DuckDBPyConnection) -> None:
-    """Tell this history from every other: no two are begun in the same microsecond."""
+    """Identify this history: no two are created in the same microsecond."""
     connection.execute("INSERT INTO marks VALUES ('begun', ?)", [datetime.now(UTC).replace(tzinfo=None)])
 
 

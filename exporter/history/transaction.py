@@ -105,7 +105,7 @@ class Transaction:
         return keep(self.connection, table, columns_of(collector_state), rows, naive(at).date())
 
     def audit(self, judged: pa.Table) -> int:
-        """Write what assets were found to be, as ``judge`` has it, where that is new or a day old; return how many."""
+        """Write the SLA status of assets where it is new or a day old; return the number of rows."""
         written = self.auditor.audit(self.connection, judged, self.now)
         self.auditor.prune(self.connection, self.now)
         self.count_rows(AUDIT, written)
@@ -132,7 +132,7 @@ class Transaction:
     def forget_use(self, source_at: datetime | None) -> None:
         """Delete usage that no page displays any more, by our clock and the source's (UTC).
 
-        Where the source has no clock, ours alone decides how long people are kept: one that is ahead costs a chart
+        Where the source has no clock, ours alone decides how long users are kept: a clock that is ahead costs a chart
         its past, one that is not believed would keep them for ever. The rest waits for the source.
         """
         now = naive(self.now)

@@ -1,6 +1,6 @@
 """Usage for the pages, aggregated in the transaction that stores the requests: by hour for days, by day for months.
 
-The tables are bounded: a page asks for no more, and the archive itself has everything. Rows have the numbers of sites,
+The tables are bounded: a page needs no more, and the archive itself has everything. Rows have the numbers of sites,
 whose labels may change. Nothing here may stop the archive: its transaction touches the hours of its own requests, and
 only adds loads of views to those that wait; summing them up by day is for a transaction of the pages' own.
 """
@@ -45,7 +45,7 @@ class Use:
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables, and count what an older file holds; who the people of its requests were is not known here."""
+    """Create the tables, and count the requests of an older file; their users are not known here."""
     if connection.execute("SELECT EXISTS (FROM http_requests)").fetchall()[0][0]:
         log.info("the history's requests are counted by the hour and the day, once: half a second for each million")
     connection.execute("CREATE TABLE requests_by_hour (hour TIMESTAMP, site_id BIGINT, requests BIGINT)")
@@ -111,7 +111,7 @@ def count(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) 
 
 
 def see_people(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
-    """Note who made a request to which site in which hour, once; ``people`` maps each user to a person."""
+    """Store the users of each site in each hour, each once; ``people`` maps each user to a person."""
     plausible = f"user_id IS NOT NULL AND {clocks.plausible(HOURS_KEPT)}"
     hours = _hours(connection, relation, plausible)
     if hours is None:

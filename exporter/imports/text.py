@@ -47,7 +47,7 @@ class TextReader:
     """One text file."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        """Look whether it is one. Raises ImportUnreadable."""
+        """Check that the file is a text export. Raises ImportUnreadable."""
         self.counts = Counts()
         self._path, self._options = path, options
         self._quoted = False

@@ -1,4 +1,4 @@
-"""Reads the repository in one session: states, tables of events, and the sites and people behind their ids."""
+"""Reads the repository in one session: states, tables of events, and the sites and users behind their ids."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,7 +51,7 @@ class PollResult:
 
 @dataclass(frozen=True)
 class IdMaps:
-    """Sites and people by their ids, kept between polls: a request may have the id of one that is deleted."""
+    """Sites and users by their ids, kept between polls: a request may have the id of a deleted one."""
 
     sites: Mapping[int, str]
     present_sites: tuple[str, ...]
@@ -78,7 +78,7 @@ class RepositoryReader:
 
     @property
     def ids(self) -> IdMaps:
-        """Sites and people by their ids; before the first read those of the history."""
+        """Sites and users by their ids; before the first read those of the history."""
         if self._ids is None:
             people = person_ids(self._history.known_users, self._history.pseudonyms)
             self._ids = IdMaps(dict(self._history.known_sites), (), people)

@@ -29,7 +29,7 @@ VIEWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "http_requests": ("_http_requests", {}),
 }
 
-# Columns that hold secrets, whatever table they stand in: never selected, and no new one of such a name is archived.
+# Columns that hold secrets in any table: never selected, and no new one of such a name is archived.
 SECRET_WORDS = (
     *("cookie", "password", "passwd", "passphrase", "salt", "keychain", "secret", "token", "jwt", "bearer"),
     *("credential", "authorization", "api_key", "apikey", "private_key", "access_key", "ticket"),
@@ -198,7 +198,7 @@ _READ_AS = {
 
 
 def read_as(name: str, kind: str) -> tuple[str, str]:
-    """Return the expression that reads a column whatever its type, and the PostgreSQL type it is read as."""
+    """Return the expression that reads a column of any type, and the PostgreSQL type it is read as."""
     quoted = '"' + name.replace('"', '""') + '"'
     if kind == "timestamp with time zone":
         return f"({quoted} AT TIME ZONE 'UTC')", "timestamp"

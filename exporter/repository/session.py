@@ -138,7 +138,7 @@ class Session:
             self._begin = begin({**self._settings, "tcp_user_timeout": str(self._milliseconds)})
 
     def close(self) -> None:
-        """End the session, whatever state it is in."""
+        """End the session in any state."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 

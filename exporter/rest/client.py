@@ -85,7 +85,7 @@ class RestClient:
 
     @property
     def looked_up(self) -> int:
-        """How many jobs were fetched by their id in the last poll, or in the one that runs, whatever its result."""
+        """How many jobs were fetched by their id in the last poll, or in the running one, with any result."""
         return self._budget.spent
 
     def remember(self, counts: Mapping[tuple[str, str], int]) -> None:

@@ -33,7 +33,7 @@ Row = tuple[str, str, str, datetime]
 class JobFilter:
     """Jobs that need not be fetched: known ones, those without an asset, and those of other titles.
 
-    Without ``titles`` every job is of use. A refresh joins ``found`` at once, whatever becomes of the others; a job
+    Without ``titles`` every job is of use. A refresh joins ``found`` at once, even if the others fail; a job
     that turns out to have no asset joins ``without_asset``.
     """
 
@@ -56,7 +56,7 @@ class LookupBudget:
     spent: int = 0
 
     def spend(self) -> None:
-        """Count a request that is about to be sent: Tableau counts it, whatever the answer."""
+        """Count a request that is about to be sent: Tableau counts it regardless of the response."""
         self.left -= 1
         self.spent += 1
 

@@ -165,7 +165,7 @@ def pages(
         received += len(answer.entries)
         yield answer
         ids = {entry.attributes.get("id") for entry in answer.entries}
-        # Whatever the total, a page without new entries is the last.
+        # A page without new entries is the last, regardless of the total.
         if received >= answer.total or ids <= seen:
             return
         seen |= ids

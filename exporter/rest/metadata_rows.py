@@ -17,7 +17,7 @@ def rows_of_source(luid: str, node: Node, clean: bool) -> Iterator[tuple[object,
     """Yield the parts of a published data source: itself, and the virtual connections that it reads."""
     has, refreshed_at, made_at = _extract(node)
     tables, listed = _virtual(node)
-    # One extract and its refresh are the whole boolean, whatever else is missing; that there is none is not.
+    # One extract and its refresh decide the boolean even if the rest is missing; their absence does not.
     whole = (clean and listed) or bool(has and refreshed_at and not tables)
     # A source without an extract of its own stands for the virtual connections that it reads.
     own = () if tables and has is False else ((has, refreshed_at, made_at, None),)

@@ -71,7 +71,7 @@ def shape(*items: str, texts: tuple[str, ...] = (), **inside: int) -> Shape:
 
 
 def read(content: bytes, wanted: Shape, place: str) -> Answer:
-    """Read an answer of the REST API. Raises SourceIncomplete for whatever else it is."""
+    """Read an answer of the REST API. Raises SourceIncomplete for any other response."""
     try:
         return _Reader(wanted).read(content)
     except (expat.ExpatError, ValueError, LookupError):

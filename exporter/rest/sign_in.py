@@ -32,7 +32,7 @@ Credentials = Token | ConnectedApp
 
 
 class SignInRefused(SourceRefused):
-    """Tableau gives no reason: a wrong token and a wrong site look the same. ``answer`` is Tableau's alone."""
+    """Tableau gives no reason: a wrong token and a wrong site get the same response. ``answer`` is Tableau's alone."""
 
     def __init__(self, answer: str, advice: str) -> None:
         super().__init__(f"{answer}: {advice}")

@@ -2,7 +2,7 @@
 
 An extract is as old as its last refresh, full or incremental (``refreshed_at``); one that was never refreshed is as old
 as its publishing (``made_at``). An asset is as fresh as the stalest of its extracts, a flow as its last successful run.
-It is live only where the repository says that it has no extract and reads a database. Where a part of it is unknown,
+It is live only where the repository shows that it has no extract and reads a database. Where a part of it is unknown,
 it has no connection, and its age is that of the other parts, at least: the unknown one may be the stalest
 (docs/decisions/0015-assumptions-repository.md).
 """
@@ -62,7 +62,7 @@ _CONTENT = f"""
 """
 
 # A published data source is named by its repository_url, which is unique on its site only; a connection to one that is
-# not there is ignored. A connection to the file of an extract is not live, whatever its other columns.
+# not there is ignored. A connection to the file of an extract is not live, regardless of its other columns.
 _USED = """
     links AS (
         SELECT

@@ -1,4 +1,4 @@
-"""Elements of the REST API's responses: sites, content, people, tasks and jobs as XML."""
+"""Elements of the REST API's responses: sites, content, users, tasks and jobs as XML."""
 
 from dataclasses import dataclass
 from datetime import datetime

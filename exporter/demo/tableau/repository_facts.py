@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def to_facts(tables: Tables) -> Facts:
-    """Tell everything, site by site."""
+    """Return all facts, site by site."""
     index = _Index(tables)
     jobs = tasks_jobs.Work(tables, index.assets)
     return tuple(_site(row, index, jobs) for row in tables["sites"])

@@ -19,7 +19,7 @@ PLAUSIBLE = "isfinite({0}) AND {0} >= TIMESTAMP '2000-01-01'"
 class Slice:
     """Rows of the history after one step and up to another, or without an end; and where to put what is made of them.
 
-    ``lookups`` name the sites and people of all that is known, and when the history was pruned.
+    ``lookups`` name the known sites and users, and when the history was pruned.
     """
 
     history: duckdb.DuckDBPyConnection

@@ -58,7 +58,7 @@ class Past:
         self._index(f"step * {steps.seconds} // {DAY_SECONDS}, " if by_day else "")
 
     def samples(self, family: Family, chunk: Steps) -> Iterator[Samples]:
-        """Yield the samples of a family at the steps of a chunk; chunks are asked for in order."""
+        """Yield the samples of a family at the steps of a chunk; chunks must be requested in order."""
         if family in (HOURS, LAST_REFRESH, SLA):
             yield from self._of_assets(family, chunk)
             return

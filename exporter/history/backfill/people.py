@@ -1,4 +1,4 @@
-"""Active users of the past: distinct people over trailing windows, from when each made a request.
+"""Active users of the past: distinct users over trailing windows, from the times of their requests.
 
 A request keeps its person active from the first step at or after it until its window has passed, or until the
 user's next request replaces it: one more at the one step, one fewer at the other, however many steps lie between.
@@ -21,7 +21,7 @@ _TABLES = ("http_requests", "http_requests_open")
 
 
 class People:
-    """The people of each site and of the server."""
+    """The active users of each site and of the server."""
 
     table, at = "http_requests", "created_at"
 
@@ -40,7 +40,7 @@ class People:
         return steps.at(steps.last)
 
     def begin(self, first: Slice) -> None:
-        """Learn whether the history names people at all, and which sites there are."""
+        """Read whether the history names users at all, and its sites."""
         named = " OR ".join(f"EXISTS (FROM {table} WHERE {USER} IS NOT NULL)" for table in _TABLES)
         self._named = bool(first.history.execute(f"SELECT {named}").fetchall()[0][0])
         self._sites = sorted(set(first.lookups.sites.values()))
@@ -86,7 +86,7 @@ class People:
         scratch.execute(_REMEMBER)
 
     def finish(self, scratch: duckdb.DuckDBPyConnection, steps: Steps) -> None:
-        """Begin each window once it holds no time of which requests were pruned; a site without people has 0."""
+        """Begin each window once it holds no time of which requests were pruned; a site without active users has 0."""
         if not self._named:
             return
         for name, seconds in WINDOWS.items():

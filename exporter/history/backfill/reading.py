@@ -85,7 +85,7 @@ def _read(parts: Sequence[Part], rows: Slice, *, is_first: bool) -> None:
 
 
 def _lookups(connection: duckdb.DuckDBPyConnection) -> Lookups:
-    """Return what ids stand for, as far as it is known now; hashes of people would count as many."""
+    """Return the names behind ids, as far as they are known now; hashes of users would count as more users."""
     users = known_users(connection)
     known = users.filter(pc.is_valid(users.column("system_user_id")))
     people = pa.table({"user_id": known.column("id"), "person": known.column("system_user_id")})
