@@ -1,4 +1,4 @@
-"""An export of the agent, in a process of its own: what ``history export`` does, ended by a signal.
+"""An export of the agent in a child process: the work of ``history export``, ended by a signal.
 
 Its memory is freed when it ends, a library that crashes does not end the agent, and an export that hangs can be ended.
 Its answer is lines of JSON: a result for each table, and ``{}`` for each slice that was read.

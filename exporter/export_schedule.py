@@ -1,4 +1,4 @@
-"""The exports that the agent does by itself: each output by itself, one after another, in the background.
+"""The exports that the agent runs on a schedule: each output by itself, one after another, in the background.
 
 An export is due when the agent has started and the first poll of every source has ended, and then ``every`` after its
 last began. One that failed is tried again sooner. Targets know their own position: nothing has to be remembered here,

@@ -1,4 +1,4 @@
-"""What ``history import`` does: each file read, cleaned and joined with the history that the configuration names."""
+"""The command ``history import``: each file is read, cleaned and merged into the configured history."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

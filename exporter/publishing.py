@@ -1,4 +1,4 @@
-"""Publishing what was exported, by the configuration: a file of Hyper becomes a data source of Tableau."""
+"""Publishes an exported file, by the configuration: a .hyper file becomes a data source of Tableau."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Texts as a person reads them on a screen."""
+"""Printable text: foreign strings for a terminal, a log line or a page."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""A table as a folder of files: a file, or one for each day, of every slice; or one file that is replaced.
+"""A table as a folder of files: one file, or one for each day, of every slice; or one file that is replaced.
 
 How far it came stands in ``_tableau_exporter/<table>.json``. Before a slice is written its end is noted there, and a
 slice that broke off is written again from the same beginning to the same end, so every file has the name that it had:

@@ -1,4 +1,4 @@
-"""Hyper: a file that Tableau opens, with one table, ``"Extract"."Extract"``, for that is what every Tableau publishes.
+"""Hyper files for Tableau, with one table, ``"Extract"."Extract"``, the only one that every Tableau publishes.
 
 A version of the file is made by hyperd, the database server of the library, in a copy beside the one that is there, and
 replaces it when its rows were counted: on a full disk hyperd reports success, and its file is empty. So a reader

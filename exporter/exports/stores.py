@@ -1,4 +1,4 @@
-"""Where files are exported to: a folder, or a store of objects. Each is written whole or not at all.
+"""Targets of exports: a folder, or an object store. Each file is written whole or not at all.
 
 A store's settings come from the environment variables that its own tools read, never from the configuration.
 """

@@ -1,4 +1,4 @@
-"""Delimited text, as the older text-file tool wrote it: one file of a name in a folder, appended to, or replaced.
+"""Delimited text in the format of the older text-file tool: one file of a name in a folder, appended to or replaced.
 
 A value stands in quotes where it holds the delimiter, a quote, CR or LF, or begins or ends with a blank; a quote inside
 is doubled (RFC 4180). NULL is nothing between two delimiters, an empty text is ``""``. Instants are in the time zone of

@@ -1,4 +1,4 @@
-"""Rows into tables, once: what is known already is left out, what is new is stored and folded in the same transaction.
+"""Inserts arriving rows: known rows are skipped, new rows are stored and aggregated in the same transaction.
 
 Everything here runs inside a transaction of the history file. Rows arrive as Arrow columns, in ranges, and are
 registered, not inserted one by one; each range is stored as it comes, and all are counted together after the last. The

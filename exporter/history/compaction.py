@@ -1,4 +1,4 @@
-"""The file made smaller after much was pruned: written anew beside it, and put in its place while nobody can write.
+"""Compaction: writes the file anew after pruning, and replaces it while nobody can write.
 
 DuckDB uses the room of removed rows again, but gives it back to the disk only at the end of the file.
 """

@@ -1,4 +1,4 @@
-"""Requests that come from files, joined with what is archived: slice by slice, each in one transaction.
+"""Imports requests from files into the history: slice by slice, each in one transaction.
 
 They are in no counter, unless that is requested: the table ``imports`` and days of their own record which were not
 counted.

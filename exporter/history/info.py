@@ -1,4 +1,4 @@
-"""What a history holds, from its bookkeeping alone: the cost does not grow with the number of its requests.
+"""Contents of a history, from its bookkeeping alone: the cost does not grow with the number of its requests.
 
 Days come from ``archived_days``, losses from counters, polls from ``poll_log``, the rest from lists that are short.
 """

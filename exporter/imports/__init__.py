@@ -1,4 +1,4 @@
-"""Requests read from files of others: the older tool's text files, and Parquet that ``history export`` wrote.
+"""Readers of foreign files of requests: text files of the older tool, and Parquet of ``history export``.
 
 Each reader yields Arrow tables with columns of ``http_requests``, and what it could not read as :class:`Reject`.
 Nothing here knows the history: what a reader yields is not cleaned yet, and not compared with anything.

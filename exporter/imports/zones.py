@@ -1,4 +1,4 @@
-"""Times of a file into UTC: by an IANA zone, or by the fixed offset that the older tool added the whole year round."""
+"""Converts times of a file to UTC: by an IANA zone, or by the fixed offset of the older tool."""
 
 import re
 from collections.abc import Callable

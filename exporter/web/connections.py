@@ -1,4 +1,4 @@
-"""A bound on TCP connections that holds from ``accept`` on: also for a client that sends nothing, or no TLS hello.
+"""Bounds TCP connections from ``accept`` on: also for a client that sends nothing, or no TLS hello.
 
 When all places are in use, a new client gets the place of the one that has waited longest without a request. Where
 every place has an answer under way, the new client is closed at once.

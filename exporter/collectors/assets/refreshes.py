@@ -1,4 +1,4 @@
-"""What is known of each asset's refreshes: from this poll where a source described it, else from earlier polls.
+"""Refreshes of each asset: from this poll where a source described it, else remembered from earlier polls.
 
 A poorer answer never replaces a better one. Every successful refresh that Tableau reports is equally good: of each
 extract the latest counts. An extract that was made and never refreshed counts from then, unless a refresh is known.

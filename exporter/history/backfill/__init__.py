@@ -1,4 +1,4 @@
-"""What the live families would have had at instants of the past, from the rows that the history holds."""
+"""Backfill: the values that the live families would have had at past instants, from the rows in the history."""
 
 from exporter.history.backfill.parts import Part, Slice
 from exporter.history.backfill.past import Past, Samples

@@ -1,4 +1,4 @@
-"""Counters and histograms of the past: what the folds of a table count of its rows, step by step.
+"""Counters and histograms of the past: the aggregates of a table, step by step.
 
 A row counts when it was final: at ``completed_at``, or without one a day after ``created_at``, when the agent gives it
 up. What the live counters hold beside the rows that are read was counted before the first step: the last value is

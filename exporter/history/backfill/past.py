@@ -1,4 +1,4 @@
-"""The samples of a backfill: one family at a time, of each series all steps in a row, in pieces of a bounded size."""
+"""Samples of a backfill: one family at a time, of each series all steps in a row, in pieces of a bounded size."""
 
 import math
 from collections.abc import Iterator, Sequence
