@@ -105,7 +105,7 @@ def history_path(path: Path) -> Path:
     if str(path) in {"", "."}:
         raise ValueError("must not be empty or a folder: name a file")
     if re.match(r":|[A-Za-z0-9_]+:", str(path)):
-        raise ValueError(f"{path} is no file for DuckDB, which takes this for another store: name a file")
+        raise ValueError(f"{path} is no file to DuckDB, but the name of another store: name a file")
     try:
         str(path).encode()
     except UnicodeEncodeError:

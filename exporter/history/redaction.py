@@ -23,8 +23,8 @@ _CUT_USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"
 _FRAGMENT_PATH = "#(/[^?#;%&=]*)"
 _RARE = ("#", ";", "%", "@")
 _HIDDEN_TICKET = "(?:^|/)trusted/(?:[^-]|-[^/#?]|.*/[.][.](?:/|$))"
-# A part that climbs out of /trusted/ may lead into it again, by a ticket in whatever place.
-_CLIMBING_TICKET = "(?is)trusted.*(?:/|%2f|%5c|[\\\\])(?:[.]|%2e){2}(?:[/?#;&]|%2f|%5c|[\\\\]|$)"
+# Behind a part ".." a ticket may be anywhere.
+_TICKET_BEHIND_DOTS = "(?is)trusted.*(?:/|%2f|%5c|[\\\\])(?:[.]|%2e){2}(?:[/?#;&]|%2f|%5c|[\\\\]|$)"
 # Browsers need no slash behind a scheme, and skip the third; a part before the first slash may be a host.
 _HIDDEN_USER_INFO = "(?i)(?:^[[:space:]]*//+|[a-z0-9]:/+)[^/]*@|^[[:space:]]*[^/]*:[^/]*@"
 _CUSTOM_VIEW = "(?i)((?:/(?:offline_)?views|/authoring)/[^/]+/[^/]+|/w/[^/]+/v/[^/]+)/.*$"
@@ -133,9 +133,9 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
     path = f"regexp_replace({path}, '{_TICKET}', '\\1trusted\\2-', 'g')"
     path = f"CASE WHEN regexp_matches({column}, '{_CUT_USER_INFO}') THEN '-' ELSE {path} END"
     fragment = f"regexp_replace(regexp_extract({column}, '{_FRAGMENT_PATH}', 1), '{_TICKET}', '\\1trusted\\2-', 'g')"
-    climbs = f"{column} ILIKE '%rusted%' AND regexp_matches({column}, '{_CLIMBING_TICKET}')"
+    has_dots = f"{column} ILIKE '%rusted%' AND regexp_matches({column}, '{_TICKET_BEHIND_DOTS}')"
     cleaned = (
-        f"CASE WHEN {climbs} THEN '-' ELSE {path} || {_parameters(column, kept)}"
+        f"CASE WHEN {has_dots} THEN '-' ELSE {path} || {_parameters(column, kept)}"
         f" || CASE WHEN contains({column}, '#/') THEN '#' || {fragment} ELSE '' END END"
     )
     if custom_views:
