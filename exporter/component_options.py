@@ -157,7 +157,7 @@ def access(configuration: Configuration) -> Access:
     try:
         found = load_access(path) if path else Access()
     except ConfigurationError as error:
-        texts = [str(fault) for fault in error.faults]
+        texts = [str(fault).removeprefix("web.config_file: ") for fault in error.faults]
         texts = [text if str(path) in text else f"{path}: {text}" for text in texts]
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
     found.allowed_hosts = frozenset(configuration.web.allowed_hosts)

@@ -79,7 +79,10 @@ class Appender:
         """Open the file for the block; what was not committed is cut off at its beginning and at its end."""
         path = self._target.unborn if self.is_new else self._target.path
         with refusals(self._target.path):
-            self._file = path.open("wb" if self.is_new else "r+b", buffering=0)
+            if self.is_new:
+                # What a crash left, or a link that would be written through.
+                path.unlink(missing_ok=True)
+            self._file = path.open("xb" if self.is_new else "r+b", buffering=0)
         try:
             with self._file:
                 with refusals(self._target.path):
@@ -221,7 +224,7 @@ class _Target:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         with refusals(self.path):
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -276,7 +279,8 @@ class _Target:
     def keep(self, committed: Committed) -> None:
         """Write the sidecar, whole or not at all."""
         new = self._sidecar.with_name(self._sidecar.name + ".new")
-        with new.open("w", encoding="ascii") as file:
+        new.unlink(missing_ok=True)
+        with new.open("x", encoding="ascii") as file:
             json.dump(asdict(committed), file)
             file.flush()
             os.fsync(file.fileno())

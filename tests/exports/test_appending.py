@@ -198,6 +198,28 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         append(tmp_path / "folder", rewrite=True)
 
 
+@pytest.mark.attack("links")
+@pytest.mark.parametrize("companion", ["new", "export.new"])
+def test_no_link_is_written_through(path: Path, companion: str) -> None:
+    """A link in the place of a file that an export makes beside its own is removed; what it leads to stays."""
+    elsewhere = path.with_name("elsewhere")
+    elsewhere.write_text("mine\n")
+    path.with_name(f".{path.name}.{companion}").symlink_to(elsewhere)
+    append(path, 1)
+    assert (rows(path), rows(elsewhere), path.is_symlink()) == (["id", "1"], ["mine"], False)
+
+
+@pytest.mark.attack("links")
+def test_a_lock_that_is_a_link(path: Path) -> None:
+    """A link in the place of the lock is refused in one line, and nothing is made where it leads."""
+    elsewhere = path.with_name("elsewhere")
+    path.with_name(f".{path.name}.lock").symlink_to(elsewhere)
+    with pytest.raises(OutputUnwritable, match="symbolic link"):
+        append(path, 1)
+    assert not elsewhere.exists()
+    assert not path.exists()
+
+
 STEPS_OF_A_COURSE = 60
 
 

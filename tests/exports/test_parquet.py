@@ -56,6 +56,22 @@ def test_files_by_day(target: Path) -> None:
     assert {metadata.row_group(0).column(number).compression for number in range(4)} == {"ZSTD"}
 
 
+@pytest.mark.attack("links")
+def test_no_link_is_followed(target: Path, tmp_path: Path) -> None:
+    """A link in the place of the lock is refused, one in the place of a file that is being made is removed."""
+    elsewhere, beside = tmp_path / "elsewhere", target / "_tableau_exporter"
+    beside.mkdir(parents=True)
+    (beside / "http_requests.lock").symlink_to(elsewhere)
+    with pytest.raises(OutputUnwritable, match="symbolic link"):
+        export(Requests(1), str(target), OURS)
+    assert not elsewhere.exists()
+    (beside / "http_requests.lock").unlink()
+    elsewhere.write_text("mine")
+    (beside / ".http_requests.json.new").symlink_to(elsewhere)
+    assert export(Requests(1), str(target), OURS) == 2
+    assert elsewhere.read_text() == "mine"
+
+
 def test_every_reader_finds_the_same(target: Path) -> None:
     """DuckDB, pyarrow and Polars count the same rows of each day, and the same sums."""
     requests = Requests(40, a_slice=7)
