@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -287,3 +288,26 @@ def test_the_script_is_cached_and_renewed() -> None:
     assert address == f"static/local_time.js?v={hashlib.sha256(script.body).hexdigest()[:12]}"
     assert script.headers["Content-Type"].split(";")[0] in {"text/javascript", "application/javascript"}
     assert "immutable" in script.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "tableau_url", "link"),
+    [
+        ({"url_id": 7}, "https://t.example", "https://t.example/#/workbooks/7"),
+        ({"url_id": 7, "site": "hr"}, "https://t.example", "https://t.example/#/site/hr/workbooks/7"),
+        ({"url_id": 8, "asset_type": "flow"}, "https://t.example", "https://t.example/#/flows/8"),
+        ({"url_id": 7}, None, None),
+        ({"url_id": None}, "https://t.example", None),
+        ({"url_id": 7, "site": None}, "https://t.example", None),
+    ],
+)
+def test_the_page_in_tableau(changes: Mapping[str, Any], tableau_url: str | None, link: str | None) -> None:
+    """The table and the page of an asset lead to its page in Tableau, without a referrer, where that is known."""
+    row = an_asset(asset_name='"Sales"', **changes)
+    app = application(FakeEndpoint(pages_shown=replace(some_pages([row]), tableau_url=tableau_url)))
+    for path in ("/assets", f"/assets/{row['asset_type']}/w-1"):
+        text = ask(app, "GET", path).body.decode()
+        assert re.findall(r'<a [^>]*href="([^"]*)" rel="noreferrer"', text) == ([link] if link else [])
+        assert text.count("in Tableau") == (2 if path == "/assets" else 1) * bool(link)
+    if link:
+        assert 'aria-label="Open &#34;Sales&#34; in Tableau"' in ask(app, "GET", "/assets").body.decode()
