@@ -295,5 +295,7 @@ class Agent:
         blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         self._ready = ready
-        self._pages = self._page_maker.build(now, enabled_pages(self._workers.collectors), blocks)
+        enabled = enabled_pages(self._workers.collectors)
+        tableau_url = component_options.tableau_url(self._configuration)
+        self._pages = self._page_maker.build(now, enabled, blocks, tableau_url)
         release_memory()

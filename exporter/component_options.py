@@ -87,7 +87,11 @@ def notification_options(configuration: Configuration) -> NotificationOptions:
         return NotificationOptions()
     names = configuration.privacy.users == "name"
     return NotificationOptions(
-        settings.runbook_url, settings.owner_email_label, include_errors=names, dashboard_url=settings.dashboard_url
+        settings.runbook_url,
+        settings.owner_email_label,
+        include_errors=names,
+        dashboard_url=settings.dashboard_url,
+        tableau_url=tableau_url(configuration),
     )
 
 
@@ -162,6 +166,11 @@ def access(configuration: Configuration) -> Access:
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
     found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
     return found
+
+
+def tableau_url(configuration: Configuration) -> str | None:
+    """Return the URL of Tableau, for links to its pages; None where it is not configured."""
+    return configuration.rest.url if configuration.rest else None
 
 
 def rest_sites(configuration: Configuration) -> tuple[str, tuple[str, ...]] | None:

@@ -68,6 +68,7 @@ class NotificationOptions:
     owner_email_label: bool = False
     include_errors: bool = True
     dashboard_url: str | None = None
+    tableau_url: str | None = None
 
 
 class RuleManager:
@@ -203,7 +204,8 @@ class RuleManager:
                 notifications.append(Notification(alert.labels, {}, alert.fired_at, alert.ended_at, alert.value, owed))
         # Errors of before a reload that forbade them may still be there.
         errors = self.store.errors if self._options.include_errors else {}
-        describer = Annotator(self.known, errors, self._options.runbook_url, self._options.dashboard_url)
+        options = self._options
+        describer = Annotator(self.known, errors, options.runbook_url, options.dashboard_url, options.tableau_url)
         outbox = Outbox(notifications, lambda notification: self._annotations(describer, notification))
         for notifier in self.notifiers:
             notifier.outbox = outbox

@@ -3,6 +3,7 @@
 Pages are sorted by attributes that do not change, so that new entries come last.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from exporter.rest.session import Session
 PAGE_SIZE = 1000
 ATTEMPTS = 2
 PERSONAL_SPACE = "Personal Space"
+
+# With the site before it, and with the tab of the page behind it, or without.
+_PAGE = re.compile(r"[^#]*#/(?:site/[^/]+/)?(workbook|datasource|flow)s/([0-9]{1,18})(?:/[a-zA-Z]*)?")
 
 Row = tuple[object, ...]
 
@@ -57,9 +61,16 @@ def _content(asset_type: str) -> Callable[[Entry], Row | None]:
             boolean(of.get("hasExtracts")),
             instant(of.get("createdAt")),
             instant(of.get("updatedAt")),
+            _url_id(asset_type, of.get("webpageUrl", "")),
         )
 
     return row_of
+
+
+def _url_id(asset_type: str, webpage_url: str) -> int | None:
+    """Return the number in the address of an asset's page; None for any other address."""
+    match = _PAGE.fullmatch(webpage_url)
+    return int(match[2]) if match is not None and match[1] == asset_type else None
 
 
 def _project(entry: Entry) -> Row | None:

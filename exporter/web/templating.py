@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from exporter.collectors.assets.rows import page_url
 from exporter.status import SourceStatus
 from exporter.texts import UNKNOWN, coarse, span
 
@@ -40,7 +41,7 @@ def environment(address: Callable[[str], str]) -> Environment:
         "instant": instant, "minute": minute, "ago": ago, "span": span, "size": size, "number": number, "hours": hours,
         "state": source_state, "freshness_source": freshness_source,
     }  # fmt: skip
-    made.globals |= {"static": address, "asset_path": asset_path, "to": to}
+    made.globals |= {"static": address, "asset_path": asset_path, "page_url": page_url, "to": to}
     for name in made.list_templates():
         made.get_template(name)  # a template that is wrong is no surprise of later
     return made

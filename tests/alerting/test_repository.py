@@ -1,5 +1,6 @@
 """What the agent raises of a real repository, and what it does not while that is silent."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -136,7 +137,9 @@ def test_the_counters_of_a_file_that_the_alerts_opened_first(
 
 def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
     """Hours, promise and owner; of a source who uses it and whom that concerns; of a refresh why it failed."""
-    options = NotificationOptions("https://runbooks.example", dashboard_url="https://grafana.example")
+    options = NotificationOptions(
+        "https://runbooks.example", dashboard_url="https://grafana.example", tableau_url="https://tableau.example"
+    )
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)
     last = {told.labels: told for told in alertmanager.told}
@@ -155,6 +158,9 @@ def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertman
         assert said["dashboard_url"] == (
             f"https://grafana.example/d/tableau-freshness?var-site={labels['site']}&var-asset_id={labels['asset_id']}"
         )
+        page = rf"https://tableau\.example/#/(site/{labels['site']}/)?{labels['asset_type']}s/[0-9]+"
+        assert re.fullmatch(page, said["asset_url"])
+        assert ("/site/" in said["asset_url"]) == (labels["site"] != "default")
     used = [told.annotations for told in stale if "downstream" in told.annotations]
     assert used
     assert all("@example.com" in said["downstream_owners"] for said in used)

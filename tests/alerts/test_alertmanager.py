@@ -189,12 +189,13 @@ def rendered(template: str, data: dict[str, Any], path: Path) -> str:
 
 @pytest.mark.parametrize("template", ["tableau.chat", "tableau.mail", "tableau.mail.html"])
 def test_messages_name_what_matters(template: str, tmp_path: Path) -> None:
-    """Mail and chat name the asset, hours, promise, owner, runbook and dashboard; and what has ended."""
+    """Mail and chat name the asset, hours, promise, owner, runbook, dashboard and page; and what has ended."""
     words = {
         "summary": "Old.",
         "description": "Very old.",
         "runbook_url": "https://runbook",
         "dashboard_url": "https://dashboard",
+        "asset_url": "https://tableau/#/workbooks/7",
         "hours": "59.6",
         "promised": "24",
     }
@@ -206,6 +207,7 @@ def test_messages_name_what_matters(template: str, tmp_path: Path) -> None:
     for part in ("Month End", "59.6", "24", "priya", "https://runbook", "resolved", "Quarter End", "unknown"):
         assert part in text
     assert "https://dashboard" in text
+    assert "https://tableau/#/workbooks/7" in text
     title = rendered("tableau.title", data, tmp_path / "data.json")
     assert title == "1 firing: TableauAssetStale Month End (default)"
 

@@ -1,9 +1,11 @@
 """The agent on Tableau Cloud, and on both sources at once: every asset once, and no trap ends or fools it."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import tableauserverclient as tsc
 
@@ -64,6 +66,12 @@ def identities(agent: Agent) -> dict[tuple[str, str], str]:
     return {(kind, luid): connection for kind, luid, connection in found}
 
 
+def pages_in_tableau(agent: Agent) -> list[str]:
+    """Return where the first page of the table of assets leads to in Tableau."""
+    page = httpx.get(f"{agent.url}/assets?rows=25").text
+    return re.findall(r'<a class="open" href="([^"]*)" rel="noreferrer"', page)
+
+
 def counted(server: TableauServer) -> set[tuple[str, str]]:
     """Return the type and LUID of everything that a plain loop over tableauserverclient's pages finds."""
     found = set()
@@ -100,6 +108,8 @@ def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, a
             assert hours[large.luid(large.DATASOURCES, number)] == pytest.approx(expected, abs=0.1)
             judged += 1
     assert judged == 750 + 320
+    agent.until(lambda: len(pages_in_tableau(agent)) == 25, "links to Tableau")
+    assert all(re.fullmatch(rf"{server.url}/#/(site/site\d/)?\w+s/\d+", link) for link in pages_in_tableau(agent))
     live = {luid for (_, luid), connection in shown.items() if connection == "live"}
     assert len(live) > 100
     assert not live & hours.keys()

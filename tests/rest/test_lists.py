@@ -65,6 +65,7 @@ def test_what_an_entry_becomes(rig: Rig) -> None:
         "has_extracts": None,
         "created_at": datetime.fromisoformat("2025-03-01T10:00:00.123456"),
         "updated_at": datetime.fromisoformat("2025-03-01T10:00:00"),
+        "url_id": None,
     }
     assert (rows["w2"]["project_name"], rows["w2"]["created_at"]) == ("Personal Space", None)
     assert {key for key, value in rows["w3"].items() if value is not None} == {"asset_type", "asset_id"}
@@ -226,3 +227,27 @@ def test_workbooks_must_be_seen(rig: Rig) -> None:
     """A site whose workbooks may not be listed has failed."""
     with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/workbooks") else None):
         assert "403004" in rig.failure()
+
+
+@pytest.mark.parametrize(
+    ("webpage_url", "url_id"),
+    [
+        ("http://tableauserver/#/workbooks/1/views", 1),
+        ("https://10ax.online.tableau.com/#/site/exampledev/workbooks/265605", 265605),
+        ("https://elsewhere.example/#/workbooks/7", 7),
+        ("https://web.com", None),
+        ("", None),
+        ("http://tableauserver/#/datasources/1", None),
+        ("http://tableauserver/#/workbooks/6d13b0ca", None),
+        ("http://tableauserver/#/workbooks/1234567890123456789", None),
+        ("http://tableauserver/#/workbooks/\u0661", None),
+        ("http://tableauserver/#/workbooks/1/views?:x=1", None),
+        ("http://tableauserver/#/site/a/b/workbooks/1", None),
+        ("javascript:alert(1)//", None),
+    ],
+)
+def test_the_number_of_a_page(rig: Rig, webpage_url: str, url_id: int | None) -> None:
+    """Of the address of a page its number is kept, where the address is that of a page of such an asset."""
+    rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
+    (found,) = [row for row in rig.inventory().content.to_pylist() if row["asset_id"] == "w1"]
+    assert found["url_id"] == url_id
