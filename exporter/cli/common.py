@@ -27,9 +27,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def without_gc() -> Iterator[None]:
-    """Import without garbage collection, a sixth of the time: what is imported lives as long as the process.
+    """Import without garbage collection, a sixth of the time: modules live as long as the process.
 
-    It is never searched for garbage later either.
+    Later collections leave them out too.
     """
     enabled, known = gc.isenabled(), len(sys.modules)
     gc.disable()
@@ -38,7 +38,7 @@ def without_gc() -> Iterator[None]:
     finally:
         if len(sys.modules) > known:
             gc.freeze()
-            # What is still frozen at the end of the process is a leak to DuckDB's bindings, which print it.
+            # DuckDB's bindings print an object that is still frozen at the end of the process as a leak.
             atexit.register(gc.unfreeze)
         if enabled:
             gc.enable()
