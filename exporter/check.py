@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter import collectors, component_options, exports
-from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
@@ -18,14 +18,13 @@ from exporter.config.sections import SYSTEM_CERTIFICATES
 from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.export_schedule import Job, jobs
-from exporter.exports.stores import local_path
 from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.output import is_database
-from exporter.repository.client import Repository
-from exporter.repository.errors import ENABLE
-from exporter.repository.session import Session
-from exporter.rest.client import RestClient
+
+if TYPE_CHECKING:
+    from exporter.alerting.alertmanager import Alertmanager
+    from exporter.repository.session import Session
 
 TEST_ALERT_SECONDS = 60.0
 
@@ -113,6 +112,8 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
 
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
+    from exporter.repository.client import Repository
+
     enabled = component_options.enabled(configuration, collectors.discover())
     relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
@@ -127,6 +128,8 @@ def _repository(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _rest(settings: RestSettings) -> Iterator[Finding]:
+    from exporter.rest.client import RestClient
+
     rest = RestClient(component_options.rest_login(settings))
     try:
         for ok, message in rest.probe():
@@ -142,6 +145,10 @@ def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> It
     if send_test_alert and not logins:
         message = "none is configured, no test alert was sent; set alertmanager.urls"
         yield Finding(ok=False, subject="alertmanager", message=message)
+    if not logins:
+        return
+    from exporter.alerting.alertmanager import Alertmanager
+
     for login in logins:
         subject = f"alertmanager {login.url}"
         try:
@@ -151,7 +158,7 @@ def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> It
             yield Finding(ok=False, subject=subject, message=str(error).removeprefix(f"{subject}: "))
 
 
-def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
+def _told(alertmanager: "Alertmanager", *, send_test_alert: bool) -> Iterator[str]:
     """Return a finding with an Alertmanager's answer. Raises NotificationFailed."""
     yield f"Alertmanager {alertmanager.version()} answers"
     if send_test_alert:
@@ -173,8 +180,10 @@ def _test_alert(now: float) -> Notification:
     return Notification(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
-def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
+def _collector(session: "Session", name: str, collector: Collector, user: str) -> Finding:
     """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
+    from exporter.repository.errors import ENABLE
+
     if collector.from_requests:
         return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
     relations = collector.relations
@@ -204,7 +213,7 @@ def _collector(session: Session, name: str, collector: Collector, user: str) -> 
     return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
 
 
-def _attempts(session: Session, collector: Collector) -> Iterator[Callable[[], str | None]]:
+def _attempts(session: "Session", collector: Collector) -> Iterator[Callable[[], str | None]]:
     for state in collector.states:
         yield partial(_read_one, session, state.row, state.reads, state.sql)
     events = collector.events
@@ -214,11 +223,11 @@ def _attempts(session: Session, collector: Collector) -> Iterator[Callable[[], s
         yield partial(_find, session, events)
 
 
-def _read_one(session: Session, row: type, reads: Sequence[Relation], sql: str) -> None:
+def _read_one(session: "Session", row: type, reads: Sequence[Relation], sql: str) -> None:
     session.read(row, reads, f"SELECT * FROM ({sql}) AS whole LIMIT 1")
 
 
-def _find(session: Session, events: Events) -> str | None:
+def _find(session: "Session", events: Events) -> str | None:
     """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
     catalog = session.catalog
     if events.table not in catalog.relations:
@@ -231,6 +240,8 @@ def _find(session: Session, events: Events) -> str | None:
 
 def _export(job: Job) -> Finding:
     """Load the library of a format, and check a local output; an object store is not contacted."""
+    from exporter.exports.stores import local_path
+
     subject = f"export {job.order.format} of {', '.join(job.tables)} to {job.destination}"
     try:
         exports.load(job.order.format)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.alerting import alertmanager
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
 from exporter.config import Configuration
@@ -14,9 +14,12 @@ from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
-from exporter.repository.client import Address, RepositoryOptions
 from exporter.rest import credentials as rest
 from exporter.web.web_config import Access, load_access
+
+if TYPE_CHECKING:
+    from exporter.alerting.alertmanager import AlertmanagerOptions, Authorization
+    from exporter.repository.client import RepositoryOptions
 
 # A statement or a request lasts one timeout at most. Waiting for the history file and for silent hosts lasts up to
 # half a minute, however short the timeouts are.
@@ -35,8 +38,10 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
     }
 
 
-def login(configuration: Configuration) -> RepositoryOptions:
+def login(configuration: Configuration) -> "RepositoryOptions":
     """Return how to reach the repository."""
+    from exporter.repository.client import Address, RepositoryOptions
+
     settings = configuration.repository
     if settings is None:
         return RepositoryOptions((), "", "", lambda: None)
@@ -95,19 +100,20 @@ def notification_options(configuration: Configuration) -> NotificationOptions:
     )
 
 
-def alertmanagers(configuration: Configuration) -> list[alertmanager.AlertmanagerOptions]:
+def alertmanagers(configuration: Configuration) -> "list[AlertmanagerOptions]":
     """Return how to reach each Alertmanager; the credentials are read anew at every request."""
     settings = configuration.alertmanager
     if settings is None:
         return []
+    from exporter.alerting.alertmanager import AlertmanagerOptions
 
-    def authorization() -> alertmanager.Authorization:
+    def authorization() -> "Authorization":
         basic = settings.basic_auth
         return (basic.username, basic.read_password() or "") if basic else settings.read_bearer_token()
 
     tls = settings.tls
     return [
-        alertmanager.AlertmanagerOptions(
+        AlertmanagerOptions(
             url, authorization, tls.ca_file, tls.cert_file, tls.key_file, settings.timeout, settings.labels
         )
         for url in settings.urls

@@ -20,12 +20,9 @@ from select import POLLIN, poll
 from types import FrameType
 from typing import IO, Any, BinaryIO, cast
 
-from exporter import publishing
 from exporter.child_process import received, spawn
 from exporter.config.exports import Publish
 from exporter.errors import ExporterError
-from exporter.history.file import Limits
-from exporter.maintenance import Exported, ExportRequest, export_from, opened
 from exporter.texts import one_line, safe_uris, span
 
 DONE, REFUSED = 0, 1
@@ -141,6 +138,10 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
 
 
 def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
+    # Here and below: only this process needs them, not the agent.
+    from exporter.history.file import Limits
+    from exporter.maintenance import Exported, ExportRequest, export_from, opened
+
     file = opened(Path(order.history), Limits(order.memory, order.threads))
     file.read_only = True
     since = None if order.since is None else datetime.fromisoformat(order.since)
@@ -163,6 +164,8 @@ def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
 
 def _publish(order: Order, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
     """Publish the file that was exported; what became of it is of note where it failed."""
+    from exporter import publishing
+
     publish = Publish.model_validate(given["publish"])
     ca_file = Path(given["ca_file"]) if given["ca_file"] else None
     destination = publishing.destination_of(publish, given["url"], ca_file, given["timeout"])

@@ -1,15 +1,18 @@
-"""The pollers and the notifier of one configuration. A reload builds new ones, which share the state of the agent."""
+"""The pollers and the notifier of one configuration. A reload builds new ones, which share the state of the agent.
+
+Each is imported when it is built: the libraries of a source that is not configured cost no time and no memory.
+"""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from exporter import component_options
-from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
 from exporter.alerting.snapshot import SourceStates
 from exporter.alerting.store import AlertStore
@@ -25,10 +28,10 @@ from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState
-from exporter.poller.repository_poller import RepositoryPoller, Schedule
-from exporter.poller.rest_poller import RestPoller
-from exporter.repository.client import Repository
-from exporter.rest.client import RestClient
+
+if TYPE_CHECKING:
+    from exporter.poller.repository_poller import RepositoryPoller
+    from exporter.poller.rest_poller import RestPoller
 
 NEVER = float("inf")
 
@@ -87,8 +90,8 @@ class AgentState:
 class Workers:
     """The pollers and the notifier of one configuration; None is what it does not configure."""
 
-    poller: RepositoryPoller | None
-    rest_poller: RestPoller | None
+    poller: "RepositoryPoller | None"
+    rest_poller: "RestPoller | None"
     rule_manager: RuleManager | None
     history: History
     collectors: Mapping[str, Collector]
@@ -133,18 +136,24 @@ def build_workers(configuration: Configuration, state: AgentState, before: Worke
     )
 
 
-def _poller(configuration: Configuration, shared: PollContext) -> RepositoryPoller | None:
+def _poller(configuration: Configuration, shared: PollContext) -> "RepositoryPoller | None":
     settings = configuration.repository
     if settings is None:
         return None
+    from exporter.poller.repository_poller import RepositoryPoller, Schedule
+    from exporter.repository.client import Repository
+
     schedule = Schedule(settings.poll_interval, settings.exact_interval)
     return RepositoryPoller(Repository(component_options.login(configuration)), shared, schedule)
 
 
-def _rest_poller(configuration: Configuration, shared: PollContext, before: Workers | None) -> RestPoller | None:
+def _rest_poller(configuration: Configuration, shared: PollContext, before: Workers | None) -> "RestPoller | None":
     settings = configuration.rest
     if settings is None:
         return None
+    from exporter.poller.rest_poller import RestPoller
+    from exporter.rest.client import RestClient
+
     stopped = threading.Event()
     # The statistics of the token outlast a reload.
     token_stats = before.rest_poller.life if before and before.rest_poller else None
@@ -166,6 +175,8 @@ def _notifier(
 ) -> RuleManager | None:
     if configuration.alertmanager is None:
         return None
+    from exporter.alerting.alertmanager import Alertmanager
+
     receivers: Sequence[Alertmanager] = [
         Alertmanager(login) for login in component_options.alertmanagers(configuration)
     ]

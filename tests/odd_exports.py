@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter import export_process
+from exporter import export_process, maintenance
 from exporter.history.file import HistoryFile
 from exporter.history.verification import Verdict
 from exporter.maintenance import Exported, ExportRequest
@@ -36,7 +36,7 @@ def export_from(_file: HistoryFile, request: ExportRequest) -> Iterator[Verdict]
 
 
 if __name__ == "__main__":
-    setattr(export_process, "export_from", export_from)  # noqa: B010 - a name that it imports
+    setattr(maintenance, "export_from", export_from)  # noqa: B010 - a name that it imports
     try:
         code = export_process.main(sys.stdin.buffer, sys.stdout.buffer)
     except KeyboardInterrupt:

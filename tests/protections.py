@@ -808,6 +808,22 @@ PROTECTIONS = (
         ("archive/test_full_disk.py::test_full[creating]", "archive/test_full_disk.py::test_full[tables]"),
     ),
     Protection(
+        "a file that another process has changed is searched for foreign SQL again",
+        (),
+        "history/opening.py",
+        "version(path) != trusted",
+        "not path",
+        ("history/test_opening.py::test_foreign_sql_that_arrives_between_two_openings",),
+    ),
+    Protection(
+        "a file with a log is searched for foreign SQL",
+        (),
+        "history/opening.py",
+        "        return None\n    try:\n        found = path.stat()",
+        "        pass\n    try:\n        found = path.stat()",
+        ("history/test_opening.py::test_foreign_sql_that_arrives_between_two_openings",),
+    ),
+    Protection(
         "one agent for one file",
         (40,),
         "history/file.py",

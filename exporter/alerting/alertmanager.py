@@ -18,8 +18,8 @@ import httpx
 
 from exporter import __version__
 from exporter.alerting.batches import Sent, batches, deliver
-from exporter.alerting.notification import Notification
-from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Response, connection_error, line
+from exporter.alerting.notification import Notification, line
+from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Response, connection_error
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
 from exporter.value_count import ValueCount

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,15 +22,16 @@ from exporter.history.file import HistoryFile
 from exporter.history.privacy import apply_privacy
 from exporter.history.pseudonyms import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
-from exporter.repository.client import Repository
-from exporter.rest.client import RestClient, SiteResult
+
+if TYPE_CHECKING:
+    from exporter.rest.client import SiteResult
 
 WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
 
 Progress = Callable[[str], None]
 
 
-Sites = Callable[[Configuration, pa.Table], Iterator[SiteResult]]
+Sites = Callable[[Configuration, pa.Table], Iterator["SiteResult"]]
 """Reads every site, given the refresh jobs that are known (rows of Refresh)."""
 
 
@@ -59,11 +61,13 @@ class Audit:
         return CRITICAL in pc.unique(self.rows.column("status")).to_pylist()
 
 
-def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteResult]:
+def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator["SiteResult"]:
     """Read every site over REST, one after another. Raises SourceError when nothing can be had at all."""
     settings = configuration.rest
     if settings is None:
         return
+    from exporter.rest.client import RestClient
+
     with contextlib.closing(RestClient(component_options.rest_login(settings))) as rest:
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
@@ -139,6 +143,8 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
 
 
 def _of_repository(configuration: Configuration) -> pa.Table:
+    from exporter.repository.client import Repository
+
     state = _state()
     with Repository(component_options.login(configuration)).session() as session:
         session.load_catalog([relation.name for relation in state.reads])
@@ -165,7 +171,7 @@ def _past(configuration: Configuration, audit: Audit) -> Past:
         return Past(freshness=None)
 
 
-def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
+def _of_sites(results: Iterator["SiteResult"], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
     try:
         for result in results:
             audit.sites.add(result.site)

@@ -94,6 +94,40 @@ def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, name
 
 
 @pytest.mark.attack("foreign history")
+@pytest.mark.parametrize(
+    "ending",
+    ["c.close(); os.utime(sys.argv[1], ns=(0, int(sys.argv[3])))", "os.kill(os.getpid(), signal.SIGKILL)"],
+    ids=["in the file, at its old time", "in the log"],
+)
+def test_foreign_sql_that_arrives_between_two_openings(past: Past, ending: str) -> None:
+    """A file that was searched for foreign SQL is searched again after another process has written to it or its log."""
+    path = past.file.path
+    with past.file.open():
+        pass
+    body = f"import duckdb, os, signal, sys; c = duckdb.connect(sys.argv[1]); c.execute(sys.argv[2]); {ending}"
+    arguments = [str(path), "CREATE MACRO count(a) AS 1", str(path.stat().st_mtime_ns)]
+    subprocess.run([sys.executable, "-c", body, *arguments], check=False)
+    with pytest.raises(HistoryUnwritable, match="holds the macro 'count'"), past.file.open():
+        pass
+
+
+def test_a_file_that_nobody_changed_is_not_searched_again(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Foreign SQL is searched for once for each version of the file: the search costs as much as opening it."""
+    searched: list[Path] = []
+    monkeypatch.setattr("exporter.history.opening.refuse_foreign_sql", lambda _connection, path: searched.append(path))
+    file = HistoryFile(past.file.path)
+    for _ in range(3):
+        with file.open() as connection:
+            connection.execute("INSERT INTO marks VALUES ('opened', TIMESTAMP '2026-01-01')")
+    assert len(searched) == 1
+    with pytest.raises(ZeroDivisionError), file.open():
+        raise ZeroDivisionError
+    with file.open():
+        pass
+    assert len(searched) == 2
+
+
+@pytest.mark.attack("foreign history")
 def test_a_view_of_ours_that_reads_files(past: Past, secret: Path) -> None:
     """A view that is called as one of the agent's reads no file either, whatever it was made of."""
     for view in sorted(OUR_VIEWS):
