@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from tests.components import require
 from tests.listening import ANY_PORT, PATIENCE_SECONDS, listening
+from tests.support.components import require
 
 __all__ = ["PATIENCE_SECONDS", "QUIET", "running"]
 

@@ -11,8 +11,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.hyper_server import hyper_server, one_hyperd
-from tests.reliability import Reliability, Tally
 from tests.servers import postgres, postgres15, postgres18
+from tests.support.reliability import Reliability, Tally
 
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.components import require
+from tests.support.components import require
 
 if TYPE_CHECKING:
     from tableauhyperapi import HyperProcess

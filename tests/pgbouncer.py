@@ -11,7 +11,7 @@ from pathlib import Path
 from exporter.demo.postgres import Postgres
 from exporter.demo.postgres_install import Account
 from exporter.demo.processes import free_port
-from tests.components import require
+from tests.support.components import require
 
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 30.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.components import require
+from tests.support.components import require
 
 if TYPE_CHECKING:
     from exporter.demo.postgres import Postgres

@@ -38,7 +38,7 @@ from exporter.history.sandbox import parse
 from exporter.self_metrics import INCIDENT_KINDS
 from exporter.web import assets, usage
 from exporter.web.web_config import load_access
-from tests.components import require
+from tests.support.components import require
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -14,9 +14,9 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.export_process import Order, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
-from tests.components import require
 from tests.history.past import Past
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
+from tests.support.components import require
 
 RUNNING = threading.Event()
 

@@ -16,7 +16,7 @@ from exporter.metrics import Block
 from exporter.self_metrics import HISTORY_ROWS
 from tests.alerting.deployment import HOUR, Deployment
 from tests.alerting.receiver import RecordingAlertmanager, Told
-from tests.components import require
+from tests.support.components import require
 
 SILENT = "TableauRepositoryUnreachable"
 MINUTE = 60.0

@@ -22,11 +22,11 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.receiver import Receiver
 from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
-from tests.agent import Agent
 from tests.alertmanager import running
 from tests.alerts.shipped import RULES
-from tests.components import require
 from tests.listening import ANY_PORT, listening
+from tests.support.agent_process import Agent
+from tests.support.components import require
 
 PATIENCE_SECONDS = 120.0
 STALE = "TableauAssetStale"

@@ -15,7 +15,7 @@ import yaml
 
 from tests.alertmanager import PATIENCE_SECONDS, QUIET, running
 from tests.alerts.shipped import NAMES, ROOT
-from tests.components import require
+from tests.support.components import require
 
 EXAMPLE = ROOT / "alerts/alertmanager.yml"
 TEMPLATES = ROOT / "alerts/templates/*.tmpl"

@@ -17,11 +17,11 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
-from tests.agent import Agent
 from tests.alerts.promql import read
 from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
-from tests.components import require
 from tests.listening import ANY_PORT, listening
+from tests.support.agent_process import Agent
+from tests.support.components import require
 
 PATIENCE_SECONDS = 90.0
 # Says what is suspended.

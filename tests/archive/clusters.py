@@ -13,7 +13,7 @@ from exporter.repository.connection import connect
 from tests.archive.cluster import DATABASE, Cluster, Standby
 from tests.archive.rig import Rig
 from tests.archive.source import PASSWORD, Source
-from tests.components import require
+from tests.support.components import require
 
 # No transaction is used up and none is frozen but by the test; a standby waits for nobody, and nobody for it.
 SETTINGS = {"autovacuum": "off", "max_standby_streaming_delay": "-1", "wal_retrieve_retry_interval": "100ms"}

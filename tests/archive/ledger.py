@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.reliability import Tally
+from tests.support.reliability import Tally
 
 Key = tuple[int, Any]
 Version = tuple[Any, Any]

@@ -9,8 +9,8 @@ from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -12,7 +12,7 @@ from tests.archive.ending import ending
 from tests.archive.processes import ENDED, ended
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.reliability import Tally
+from tests.support.reliability import Tally
 
 CRASHED = 78
 # More than a poll has.

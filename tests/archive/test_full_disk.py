@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.history.file import Limits
-from tests.agent import Agent
 from tests.archive.mounts import Disk, small_disk
 from tests.archive.processes import ENDED, ended
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 pytestmark = pytest.mark.fault(39)
 

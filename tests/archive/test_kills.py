@@ -15,8 +15,8 @@ from exporter.repository.session import Session
 from tests.archive.processes import ENDED, started
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 pytestmark = pytest.mark.fault(36)
 

@@ -14,8 +14,8 @@ from tests.archive.leftover import Copies, leave_behind, log_of
 from tests.archive.rig import Rig
 from tests.archive.source import Source
 from tests.history.test_file import held
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 
 @pytest.fixture

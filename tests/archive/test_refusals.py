@@ -11,11 +11,11 @@ import trustme
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import Connection, connect
-from tests.agent import Agent
 from tests.archive.cluster import until
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.components import require
+from tests.support.agent_process import Agent
+from tests.support.components import require
 
 pytestmark = pytest.mark.fault(34)
 

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 from exporter.history.file import Limits
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.components import refuse
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.components import refuse
 
 OPENINGS = 50
 OLDEST_DUCKDB = "1.5.5"

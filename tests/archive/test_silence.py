@@ -12,8 +12,8 @@ from exporter.repository.client import Address
 from tests.archive.proxy import Proxy
 from tests.archive.rig import Rig
 from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 STATEMENT_SECONDS = 1.0
 

@@ -12,8 +12,8 @@ from tests.archive.clusters import cluster
 from tests.archive.ledger import Ledger
 from tests.archive.rig import Rig
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -11,7 +11,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
 from tests.collectors.repositories import Handmade
-from tests.components import require
+from tests.support.components import require
 
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
 PASSWORD = "only here"

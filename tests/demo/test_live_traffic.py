@@ -14,7 +14,7 @@ from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
 from exporter.repository.connection import connect
-from tests.components import require
+from tests.support.components import require
 
 STEPS = 600
 

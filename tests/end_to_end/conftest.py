@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
-from tests.components import require
+from tests.support.agent_process import Agent
+from tests.support.components import require
 
 Asker = Callable[..., list[tuple[Any, ...]]]
 

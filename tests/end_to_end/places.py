@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import httpx
 
-from tests.agent import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
 
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}

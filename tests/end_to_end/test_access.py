@@ -14,7 +14,7 @@ import bcrypt
 import httpx
 import pytest
 
-from tests.agent import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
 
 Agents = Callable[..., Agent]
 NOWHERE = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}

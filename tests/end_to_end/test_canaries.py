@@ -15,7 +15,7 @@ from tests.end_to_end.canaries import FORMS, NAMES, Canary, keys_called_secret, 
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.guarded import VARIANTS, GuardedAgent, Variant, exports
 from tests.end_to_end.situations import SITUATIONS, Peers
-from tests.soak import LONG
+from tests.support.soak import LONG
 
 
 def test_every_secret_of_the_schema_is_a_canary() -> None:

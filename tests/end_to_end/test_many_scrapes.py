@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.exposition.reading import Read, read_openmetrics, read_text
-from tests.soak import times
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.soak import times
 
 # The first scrapes bring what is needed once: connections, caches, the peak of a rendering.
 WARM, SCRAPES = times(100, 1_000), times(500, 10_000)

@@ -13,8 +13,8 @@ from exporter.demo import processes
 from exporter.demo.postgres import HOST
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.server import TOKENS
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
 
 Agents = Callable[..., Agent]
 NAME, VALUE = next(iter(TOKENS.items()))

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.scrapes import Scraper, counters
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
 
 Agents = Callable[..., Agent]
 REQUESTS = "tableau_http_requests_total"

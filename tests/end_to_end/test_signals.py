@@ -13,9 +13,9 @@ import yaml
 
 from exporter.demo.live_traffic import LiveTraffic
 from exporter.demo.simulation import Simulation
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import Scraper, by_labels
+from tests.support.agent_process import PATIENCE_SECONDS, Agent
 
 Agents = Callable[..., Agent]
 SUCCESSFUL = "tableau_exporter_config_last_reload_successful"

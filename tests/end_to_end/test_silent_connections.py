@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
+from tests.support.agent_process import Agent
 from tests.web.test_connections import is_open
 
 SILENT = 300

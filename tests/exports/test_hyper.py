@@ -22,11 +22,11 @@ from exporter.exports import TABLES, Options
 from exporter.history.export_reader import Slices, Source
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.components import require
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 from tests.history.past import Past, requests
 from tests.hyper_server import EXTRACT, ask, left_behind
-from tests.soak import times
+from tests.support.components import require
+from tests.support.soak import times
 
 if TYPE_CHECKING:
     from tableauhyperapi import HyperProcess

@@ -24,7 +24,7 @@ from exporter.history.text_files import TEXT_FILES
 from tests.exports.headers import HEADERS
 from tests.exports.text_history import HOSTILE, begin, transactions, visits
 from tests.history.past import BEGIN, Past
-from tests.soak import LONG
+from tests.support.soak import LONG
 
 KILLED = 100 if LONG else 4
 ROOT = Path(__file__).parents[2]

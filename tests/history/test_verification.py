@@ -17,7 +17,7 @@ from tests.archive.processes import ENDED, ended
 from tests.history.past import BEGIN, EVENTS, REQUESTS, Past, requests
 from tests.history.test_backup import _poll_and_crash
 from tests.history.test_file import held
-from tests.soak import times
+from tests.support.soak import times
 
 
 @pytest.fixture(scope="module")

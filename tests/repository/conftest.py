@@ -8,7 +8,7 @@ import trustme
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.components import require
+from tests.support.components import require
 
 CONNECTIONS = 8
 PASSWORD = "never in a line"

@@ -7,9 +7,9 @@ from typing import Any
 
 from exporter.demo.draft import Scale
 from exporter.demo.postgres import Postgres
-from tests.components import require
 from tests.grafana.boards import ALL, BOARDS, EVERY, substituted
 from tests.grafana.watched import Watched, watched
+from tests.support.components import require
 
 INTERVAL_SECONDS = 5
 LINE_POINTS = 200

@@ -76,7 +76,7 @@ def _debian(package: str) -> str:
     return f"apt-get install --no-install-recommends {package} (or make components as root on Debian 12)"
 
 
-_AZURITE = Path(__file__).parent / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+_AZURITE = Path(__file__).parents[1] / "azurite" / "node_modules" / ".bin" / "azurite-blob"
 
 COMPONENTS = {
     "azurite": Component(lambda: _AZURITE if _AZURITE.exists() else None, "make azurite, which needs npm"),

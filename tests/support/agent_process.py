@@ -82,7 +82,7 @@ class Agent:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module, "run", *arguments],
                 env={**os.environ, **self.environment},
-                cwd=Path(__file__).parents[1],
+                cwd=Path(__file__).parents[2],
                 stdout=log,
                 stderr=log,
             )
