@@ -147,7 +147,7 @@ def watch(request: pytest.FixtureRequest, postgres18: Postgres, tmp_path: Path) 
         (tmp_path / "alertmanager").mkdir()
         address = stack.enter_context(running(tmp_path / "alertmanager", alone(receiver.url)))
         agent = Agent(tmp_path, simulation.parameters(), ALERTMANAGER__URLS=f"http://{address}")
-        agent.module = "tests.alerting.quick"
+        agent.module = "tests.support.fast_alerts"
         stack.enter_context(agent)
         agent.polled()
         prometheus = None

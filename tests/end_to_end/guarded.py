@@ -120,7 +120,7 @@ class GuardedAgent:
         self._document = self._configured()
         self.config.write_text(json.dumps(self._document))
         self.agent = Agent(self._home, None, **NOTHING)
-        self.agent.module = "tests.alerting.quick"
+        self.agent.module = "tests.support.fast_alerts"
         self.agent.user = (USER, WEB.value)
         self.agent.environment |= peers.proxies | {one.name: one.value for one in STORES} | STORE
 

@@ -142,7 +142,7 @@ def test_a_user_waits_for_one_computation(agents: Agents, tmp_path: Path, gate: 
     path.write_text(f"basic_auth_users: {{prometheus: {hashed('right')}, jane: {hashed('doe')}}}")
     agent = agents(NOWHERE, WEB__CONFIG_FILE=str(path))
     agent.environment["GATE"] = str(tmp_path / "gate")
-    agent.module = "tests.gated_hashes"
+    agent.module = "tests.support.gated_bcrypt"
     agent.start()
     with ThreadPoolExecutor(max_workers=101) as pool:
         scrape = pool.submit(status, agent, PROMETHEUS)

@@ -52,7 +52,7 @@ def test_a_poll_that_is_stuck_is_seen_and_logged(server: Simulation, agents: Age
     # The poll waits longer for a connection than the agent lets pass between two renderings.
     settings = {"REPOSITORY__STATEMENT_TIMEOUT": "1s", "REPOSITORY__CONNECT_TIMEOUT": "60s"}
     agent = agents(server.parameters(), **settings)
-    agent.module = "tests.impatient"
+    agent.module = "tests.support.short_watchdog"
     agent.start()
     agent.until(lambda: is_up(agent), "it is polled")
     server.postgres.pause()

@@ -133,7 +133,7 @@ def watched(
         settings = _settings(server.url, f"http://{alertmanager}")
         agent = Agent(folder, simulation.parameters(), EXPORTS=exports, **settings)
         # Whose alerts fire after seconds, as those of the demo.
-        agent.module = "tests.alerting.quick"
+        agent.module = "tests.support.fast_alerts"
         authority = agent.certify()
         stack.enter_context(agent)
         agent.polled()

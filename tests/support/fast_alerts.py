@@ -1,4 +1,4 @@
-"""The program with an alert's minutes made seconds: run as ``python -m tests.alerting.quick``."""
+"""The program with an alert's minutes made seconds: run as ``python -m tests.support.fast_alerts``."""
 
 import sys
 from functools import partial
