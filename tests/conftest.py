@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.hyper_server import hyper_server, one_hyperd
-from tests.servers import postgres, postgres15, postgres18
+from tests.support.hyper_server import hyper_server, one_hyperd
+from tests.support.postgres import postgres, postgres15, postgres18
 from tests.support.reliability import Reliability, Tally
 
 if TYPE_CHECKING:

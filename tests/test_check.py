@@ -23,7 +23,7 @@ from exporter.demo.simulation import Simulation
 from exporter.errors import ExporterError
 from exporter.exports import Export
 from tests.alertmanager import running
-from tests.pgbouncer import pgbouncer
+from tests.support.pgbouncer import pgbouncer
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"

@@ -18,7 +18,7 @@ from tests.archive.cluster import Cluster
 from tests.archive.clusters import cluster
 from tests.archive.rig import WITH_NAMES, Rig
 from tests.archive.source import PASSWORD, Source
-from tests.servers import postgres15, postgres18
+from tests.support.postgres import postgres15, postgres18
 
 # Servers of its own: roles have other passwords here.
 __all__ = ["postgres15", "postgres18"]

@@ -14,7 +14,7 @@ from exporter.repository.connection import APPLICATION_NAME, Connection, connect
 from tests.archive.rig import Rig
 from tests.archive.source import PASSWORD, Source
 from tests.archive.test_silence import reach
-from tests.pgbouncer import HOST, pgbouncer
+from tests.support.pgbouncer import HOST, pgbouncer
 
 WORKING_MODES = ("session", "transaction")
 SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "DateStyle")

@@ -11,8 +11,8 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TableauServer
-from tests.servers import postgres, postgres15, postgres18
 from tests.support.components import require
+from tests.support.postgres import postgres, postgres15, postgres18
 
 # Servers of its own: roles have other passwords here.
 __all__ = ["postgres", "postgres15", "postgres18"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.recipe_history import DAY, IN_BIN, LEAVER, PROJECTS, REMOVED, SITES, USERS, WORKBOOKS, Recorded, Row
+from tests.support.recipe_history import DAY, IN_BIN, LEAVER, PROJECTS, REMOVED, SITES, USERS, WORKBOOKS, Recorded, Row
 
 Rows = list[tuple[Any, ...]]
 Key = Callable[[tuple[Any, ...]], Any]
