@@ -25,7 +25,7 @@ from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult, always, never
 from exporter.collectors import discover
 from tests.alerting.rig import TIMEOUT_SECONDS, Rig
-from tests.archive.ending import ending
+from tests.support.failing_connection import ending
 
 PATIENCE_SECONDS = 0.02
 """For a file that somebody holds."""

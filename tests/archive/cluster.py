@@ -16,7 +16,7 @@ from typing import Any
 from exporter.demo.postgres import SUPERUSER, Postgres
 from exporter.repository.client import Address
 from exporter.repository.connection import Connection, connect
-from tests.archive.source import Source
+from tests.support.source import Source
 
 DATABASE = "workgroup"
 PATIENCE_SECONDS = 60.0

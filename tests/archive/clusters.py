@@ -11,9 +11,9 @@ from exporter.demo.postgres import Postgres
 from exporter.repository.client import Address
 from exporter.repository.connection import connect
 from tests.archive.cluster import DATABASE, Cluster, Standby
-from tests.archive.rig import Rig
-from tests.archive.source import PASSWORD, Source
 from tests.support.components import require
+from tests.support.poller_harness import Rig
+from tests.support.source import PASSWORD, Source
 
 # No transaction is used up and none is frozen but by the test; a standby waits for nobody, and nobody for it.
 SETTINGS = {"autovacuum": "off", "max_standby_streaming_delay": "-1", "wal_retrieve_retry_interval": "100ms"}

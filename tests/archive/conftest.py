@@ -16,9 +16,9 @@ from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
 from tests.archive.cluster import Cluster
 from tests.archive.clusters import cluster
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import PASSWORD, Source
+from tests.support.poller_harness import WITH_NAMES, Rig
 from tests.support.postgres import postgres15, postgres18
+from tests.support.source import PASSWORD, Source
 
 # Servers of its own: roles have other passwords here.
 __all__ = ["postgres15", "postgres18"]

@@ -11,10 +11,10 @@ from typing import NoReturn
 import duckdb
 import pytest
 
-from tests.archive.ending import ending
-from tests.archive.source import Source
 from tests.archive.verdict import Held, contents, missing
 from tests.archive.watched import CUT, Watched
+from tests.support.failing_connection import ending
+from tests.support.source import Source
 
 STEPS = 30
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
+from tests.support.source import Source
 
 Key = tuple[int, Any]
 Version = tuple[Any, Any]

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from exporter.repository.connection import Connection, connect
-from tests.archive.source import Source
+from tests.support.source import Source
 
 Key = tuple[int, datetime | None]
 

@@ -6,11 +6,11 @@ from random import Random
 import pytest
 
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.archive.steps import Steps
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.source import Source
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -7,9 +7,9 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.archive.watched import CUT
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 LATER = "2025-11-19 11:00:00"
 LOST = "tableau_history_possibly_lost_requests_total"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import WITH_NAMES, Rig
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(43)
 

@@ -8,11 +8,11 @@ from typing import NoReturn
 import duckdb
 import pytest
 
-from tests.archive.ending import ending
-from tests.archive.processes import ENDED, ended
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.failing_connection import ending
+from tests.support.forked_process import ENDED, ended
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
+from tests.support.source import Source
 
 CRASHED = 78
 # More than a poll has.

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.support.agent_process import Agent
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.source import Source
 
 # DuckDB's file: three headers, then blocks.
 HEADERS, BLOCK = 3 * 4096, 262_144

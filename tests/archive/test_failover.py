@@ -13,8 +13,8 @@ from exporter.repository import binary_copy
 from tests.archive.cluster import Cluster, Standby, until
 from tests.archive.clusters import reach, standby
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
 from tests.archive.steps import Steps
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
 

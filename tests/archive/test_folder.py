@@ -10,9 +10,9 @@ import pytest
 from exporter.errors import HistoryLocked
 from exporter.history.file import HistoryFile
 from tests.archive.mounts import read_only
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.support.agent_process import Agent
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(42)
 

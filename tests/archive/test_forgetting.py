@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.history.redaction import Privacy
-from tests.archive.rig import COLLECTORS, Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import COLLECTORS, Rig
+from tests.support.source import Source
 
 DAY = 86_400.0
 PEOPLE = "SELECT count(*) FROM people_by_hour"

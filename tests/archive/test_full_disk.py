@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 
 from exporter.history.file import Limits
 from tests.archive.mounts import Disk, small_disk
-from tests.archive.processes import ENDED, ended
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.support.agent_process import Agent
+from tests.support.forked_process import ENDED, ended
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(39)
 

@@ -8,8 +8,8 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(43)
 

@@ -12,11 +12,11 @@ import pytest
 
 from exporter.poller import archiver, batching
 from exporter.repository.session import Session
-from tests.archive.processes import ENDED, started
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.forked_process import ENDED, started
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(36)
 

@@ -11,8 +11,8 @@ from exporter.errors import SourceError
 from exporter.metrics import Block, Family
 from exporter.poller.table_reader import TableRead, TableReader
 from exporter.self_metrics import EXACT_INTERVAL
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 # TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
 SLOW = """

@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.repository.session import Session
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
 from tests.history.test_file import held
+from tests.support.poller_harness import WITH_NAMES, Rig
+from tests.support.source import Source
 
 EVERY = (*WITH_NAMES, "assets", "background_jobs", "logins", "views")
 EVERY_TABLE = "SELECT ON ALL TABLES IN SCHEMA public"

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 
 @pytest.mark.fault(1)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
 from tests.history.test_file import held
+from tests.support.poller_harness import WITH_NAMES, Rig
+from tests.support.source import Source
 
 LOGGED = "SELECT sum(rows_new) FROM poll_log WHERE source = '{}'"
 

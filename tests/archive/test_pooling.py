@@ -11,10 +11,10 @@ from exporter.errors import SourceRefused, SourceUnreachable
 from exporter.repository.binary_copy import Field
 from exporter.repository.client import Address
 from exporter.repository.connection import APPLICATION_NAME, Connection, connect
-from tests.archive.rig import Rig
-from tests.archive.source import PASSWORD, Source
 from tests.archive.test_silence import reach
 from tests.support.pgbouncer import HOST, pgbouncer
+from tests.support.poller_harness import Rig
+from tests.support.source import PASSWORD, Source
 
 WORKING_MODES = ("session", "transaction")
 SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "DateStyle")

@@ -4,8 +4,8 @@ import pytest
 
 from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 STARTED = "tableau_exporter_poll_started_timestamp_seconds"
 

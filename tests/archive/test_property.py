@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.archive.course import Course
-from tests.archive.source import Source
 from tests.archive.tableau import TRUTH
 from tests.support.reliability import EVERYTHING, Tally
 from tests.support.soak import times
+from tests.support.source import Source
 
 # ARCHIVE_SEED=123 takes the one sequence of that seed, ARCHIVE_SEED=100-199 the sequences of a hundred.
 CHOSEN = os.environ.get("ARCHIVE_SEED")

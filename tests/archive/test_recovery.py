@@ -10,12 +10,12 @@ import pytest
 
 from exporter.history import wal
 from exporter.history.file import Limits
-from tests.archive.leftover import Copies, leave_behind, log_of
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.archive.unreplayed_wal import Copies, leave_behind, log_of
 from tests.history.test_file import held
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.source import Source
 
 
 @pytest.fixture

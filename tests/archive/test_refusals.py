@@ -12,10 +12,10 @@ import trustme
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import Connection, connect
 from tests.archive.cluster import until
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.support.agent_process import Agent
 from tests.support.components import require
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(34)
 

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 from exporter.history.file import Limits
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.support.agent_process import PATIENCE_SECONDS, Agent
 from tests.support.components import refuse
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 OPENINGS = 50
 OLDEST_DUCKDB = "1.5.5"

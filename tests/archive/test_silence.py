@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from exporter.repository.client import Address
-from tests.archive.proxy import Proxy
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.source import Source
+from tests.support.tcp_proxy import Proxy
 
 STATEMENT_SECONDS = 1.0
 

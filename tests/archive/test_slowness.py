@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import WITH_NAMES, Rig
+from tests.support.source import Source
 
 LONG = 600.0
 

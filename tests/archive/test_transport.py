@@ -12,9 +12,9 @@ from exporter.demo.postgres import Postgres
 from exporter.repository.catalog import Catalog
 from exporter.repository.connection import APPLICATION_NAME, connect
 from exporter.repository.session import Session
-from tests.archive.rig import Rig
-from tests.archive.source import PASSWORD, Source
 from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.poller_harness import Rig
+from tests.support.source import PASSWORD, Source
 
 OURS = f"usename = 'readonly' AND application_name = '{APPLICATION_NAME}' AND datname = current_database()"
 CUT = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}"

@@ -10,8 +10,8 @@ from exporter.poller.read_plan import HORIZON_LIMIT
 from tests.archive.cluster import Cluster
 from tests.archive.clusters import cluster
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
 from tests.archive.steps import Steps
+from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
 

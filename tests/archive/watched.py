@@ -19,11 +19,11 @@ from exporter.history.pruning import Pruned
 from exporter.history.transaction import Transaction
 from exporter.repository.connection import APPLICATION_NAME
 from exporter.repository.session import Session, Snapshot
-from tests.archive.ending import Connect
-from tests.archive.rig import NOW, Rig
-from tests.archive.source import Source
 from tests.archive.tableau import Key, Tableau
 from tests.archive.verdict import NOTHING, Held, assert_kept, assert_once, assert_read, held_by, held_in
+from tests.support.failing_connection import Connect
+from tests.support.poller_harness import NOW, Rig
+from tests.support.source import Source
 
 START = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None) - timedelta(minutes=30)
 

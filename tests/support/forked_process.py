@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 
 ENDED = 77
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.archive.rig"])
+_CONTEXT.set_forkserver_preload(["tests.support.poller_harness"])
 
 
 def started(work: Callable[..., object], *arguments: object) -> BaseProcess:

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.archive.processes import ENDED, ended
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.forked_process import ENDED, ended
+from tests.support.poller_harness import Rig
+from tests.support.source import Source
 
 POLLS = 4
 
