@@ -53,7 +53,7 @@ azurite: $(VENV)/dev.stamp
 	AZURITE=true $(BIN)/python -m pytest tests/exports/test_azure.py $(ARGS)
 
 mutate: components $(VENV)/dev.stamp
-	$(BIN)/python -m tests.taking_out $(ARGS)
+	$(BIN)/python -m tests.mutate $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check $(SOURCES)

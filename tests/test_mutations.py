@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.protections import PROTECTIONS, Protection
-from tests.taking_out import ROOT
+from tests.mutate import ROOT
+from tests.mutations import PROTECTIONS, Protection
 
 COLLECT = """
 import json, sys, pytest

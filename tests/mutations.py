@@ -1,7 +1,7 @@
-"""The protections of archive and audit, one after the other, and how each is taken out: data for tests/taking_out.py.
+"""The protections of archive and audit, one after the other, and how each is taken out: data for tests/mutate.py.
 
 A protection is a text that stands once in one file; without it, or with another text in its place, the tests that are
-named must fail. The numbers are those of the faults in tests/support/reliability.py; some protections are for none of them.
+named must fail. The numbers are those of the faults in tests/support/reliability.py; some protections have none.
 """
 
 from dataclasses import dataclass

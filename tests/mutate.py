@@ -1,6 +1,6 @@
-"""Take each protection of tests/protections.py out, one at a time, and see whether its tests notice.
+"""Take each protection of tests/mutations.py out, one at a time, and see whether its tests notice.
 
-    python -m tests.taking_out [--only FAULT] [--named WORDS] [--jobs N]
+    python -m tests.mutate [--only FAULT] [--named WORDS] [--jobs N]
 
 Works on copies in a temporary folder, never on the tree itself. First the tests must pass with everything in place: one
 that fails anyway notices nothing. Ends with 1 below 85 %, with 2 where nothing can be said.
@@ -22,7 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from threading import Event
 
-from tests.protections import PROTECTIONS, Protection
+from tests.mutations import PROTECTIONS, Protection
 
 ROOT = Path(__file__).parents[1]
 ENOUGH = 0.85
@@ -167,7 +167,7 @@ def _by_file(protections: Sequence[Protection]) -> list[list[str]]:
 
 def score(protections: Sequence[Protection], jobs: int) -> float:
     """Take each out, print the table, and return the share that was noticed."""
-    with tempfile.TemporaryDirectory(prefix="taking-out-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         # PostgreSQL runs as another user, who must pass through.
         folder.chmod(0o755)
@@ -188,7 +188,7 @@ def score(protections: Sequence[Protection], jobs: int) -> float:
 
 def main() -> int:
     """Print the table and the score."""
-    parser = argparse.ArgumentParser(prog="python -m tests.taking_out", description="Take each protection out once.")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description="Take each protection out once.")
     parser.add_argument("--only", type=int, metavar="FAULT", help="the protections of one fault")
     parser.add_argument(
         "--named", default="", metavar="WORDS", help="the protections that have these words in their names"
