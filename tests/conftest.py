@@ -26,7 +26,7 @@ LONGEST = (
     "poller/test_rest_poller.py",
     "end_to_end/test_signals.py",
     "end_to_end/test_canaries.py",
-    "archive/test_befallen.py",
+    "archive/test_source_incidents.py",
     "exports/test_text.py",
     "test_history_reports.py",
     "history/test_pruning.py",

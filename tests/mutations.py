@@ -165,7 +165,7 @@ PROTECTIONS = (
         "history/dedup.py",
         "dtype=np.bool_)]] = False",
         "dtype=np.bool_)]] = True",
-        ("archive/test_befallen.py::test_a_rewrite[VACUUM FULL http_requests]",),
+        ("archive/test_source_incidents.py::test_a_rewrite[VACUUM FULL http_requests]",),
     ),
     Protection(
         "the time belongs to the key",
@@ -175,7 +175,7 @@ PROTECTIONS = (
         'same = "true"',
         (
             "archive/test_any_order.py::test_an_id_used_again",
-            "archive/test_befallen.py::test_truncate_and_restarted_ids[False]",
+            "archive/test_source_incidents.py::test_truncate_and_restarted_ids[False]",
         ),
     ),
     Protection(
@@ -224,7 +224,7 @@ PROTECTIONS = (
         "poller/table_reader.py",
         'known = old.max_id if chosen.mode == "fast" else None',
         "known = old.max_id",
-        ("archive/test_befallen.py::test_fast_readings_after_restarted_ids",),
+        ("archive/test_source_incidents.py::test_fast_readings_after_restarted_ids",),
     ),
     Protection(
         "an empty table moves no id",
@@ -249,7 +249,7 @@ PROTECTIONS = (
         "poller/table_reader.py",
         "if asdict(snapshot.identity) != dict(table_read.new.identity):",
         "if not snapshot.identity:",
-        ("archive/test_befallen.py::test_what_is_lost_while_it_is_read",),
+        ("archive/test_source_incidents.py::test_what_is_lost_while_it_is_read",),
     ),
     Protection(
         "ids that nobody saw are possibly lost",
@@ -257,7 +257,7 @@ PROTECTIONS = (
         "poller/read_plan.py",
         "return extent.min_id - position.max_id - 1",
         "return 0",
-        ("archive/test_befallen.py::test_truncate",),
+        ("archive/test_source_incidents.py::test_truncate",),
     ),
     Protection(
         "the server's statistics tell of rows whose ids were given again",
@@ -265,7 +265,7 @@ PROTECTIONS = (
         "poller/archiver.py",
         "return max(by_ids, self.inserted - accounted - self._found)",
         "return by_ids",
-        ("archive/test_befallen.py::test_what_is_lost_before_the_ids_start_again[300-False-0]",),
+        ("archive/test_source_incidents.py::test_what_is_lost_before_the_ids_start_again[300-False-0]",),
     ),
     Protection(
         "sessions may report late what was truncated",
@@ -273,7 +273,7 @@ PROTECTIONS = (
         "poller/archiver.py",
         ' and not (self.table_read.old.settling and self.mode != "fast")',
         "",
-        ("archive/test_befallen.py::test_what_is_lost_before_the_ids_start_again[300-True-0]",),
+        ("archive/test_source_incidents.py::test_what_is_lost_before_the_ids_start_again[300-True-0]",),
     ),
     Protection(
         "rows that are known do not show that a rewritten table was not emptied",
@@ -281,7 +281,7 @@ PROTECTIONS = (
         "poller/read_plan.py",
         "self.emptied or self.rewritten or self.replaced",
         "self.emptied or self.replaced",
-        ("archive/test_befallen.py::test_what_is_lost_before_a_reading_that_breaks_off",),
+        ("archive/test_source_incidents.py::test_what_is_lost_before_a_reading_that_breaks_off",),
     ),
     Protection(
         "the server's statistics tell of what another table lost before it was read",
@@ -289,7 +289,7 @@ PROTECTIONS = (
         "poller/read_plan.py",
         '"table_oid" in changed and "system_identifier" not in changed',
         "False",
-        ("archive/test_befallen.py::test_what_is_lost_in_another_table[False]",),
+        ("archive/test_source_incidents.py::test_what_is_lost_in_another_table[False]",),
     ),
     Protection(
         "what is lost is counted when a row is seen again",
@@ -315,8 +315,8 @@ PROTECTIONS = (
         "c.relfilenode::bigint AS relfilenode",
         "0::bigint AS relfilenode",
         (
-            "archive/test_befallen.py::test_truncate",
-            "archive/test_befallen.py::test_a_rewrite[VACUUM FULL http_requests]",
+            "archive/test_source_incidents.py::test_truncate",
+            "archive/test_source_incidents.py::test_a_rewrite[VACUUM FULL http_requests]",
         ),
     ),
     Protection(
@@ -325,7 +325,7 @@ PROTECTIONS = (
         "repository/session.py",
         "c.oid::bigint AS table_oid",
         "0::bigint AS table_oid",
-        ("archive/test_befallen.py::test_a_dump_is_restored_with_clean",),
+        ("archive/test_source_incidents.py::test_a_dump_is_restored_with_clean",),
     ),
     Protection(
         "signal: the database",
@@ -333,7 +333,7 @@ PROTECTIONS = (
         "repository/session.py",
         "d.oid::bigint AS database_oid",
         "0::bigint AS database_oid",
-        ("archive/test_befallen.py::test_another_database_of_the_same_name",),
+        ("archive/test_source_incidents.py::test_another_database_of_the_same_name",),
     ),
     Protection(
         "signal: the cluster",
@@ -446,7 +446,7 @@ PROTECTIONS = (
         "poller/read_plan.py",
         "        *_schema_incidents(position.columns, columns),\n",
         "",
-        ("archive/test_befallen.py::test_the_columns_change[widened]",),
+        ("archive/test_source_incidents.py::test_the_columns_change[widened]",),
     ),
     Protection(
         "a column that went is told",
@@ -454,7 +454,7 @@ PROTECTIONS = (
         "poller/read_plan.py",
         '[f"dropped {name}" for name in before if name not in now]',
         "list[str]()",
-        ("archive/test_befallen.py::test_the_columns_change[dropped]",),
+        ("archive/test_source_incidents.py::test_the_columns_change[dropped]",),
     ),
     Protection(
         "open requests get the columns that came as well",
@@ -462,7 +462,7 @@ PROTECTIONS = (
         "history/history.py",
         'changed += ensure_columns(connection, "http_requests_open", columns)',
         "pass",
-        ("archive/test_befallen.py::test_the_columns_change[renamed]",),
+        ("archive/test_source_incidents.py::test_the_columns_change[renamed]",),
     ),
     Protection(
         "a column that comes is added",
@@ -470,7 +470,7 @@ PROTECTIONS = (
         "history/history.py",
         'changed = ensure_columns(connection, "http_requests", columns)',
         "changed = list[str]()",
-        ("archive/test_befallen.py::test_the_columns_change[added]",),
+        ("archive/test_source_incidents.py::test_the_columns_change[added]",),
     ),
     Protection(
         "a column of a name that is taken has another here",
@@ -478,7 +478,7 @@ PROTECTIONS = (
         "poller/columns.py",
         "while kept[name].lower() in used:",
         "while not name:",
-        ("archive/test_befallen.py::test_the_columns_change[ours]",),
+        ("archive/test_source_incidents.py::test_the_columns_change[ours]",),
     ),
     Protection(
         "a column that went or changed means reading everything",
@@ -495,8 +495,8 @@ PROTECTIONS = (
         "needed = _KEY_TYPES.get(name, kind) if",
         "needed = kind if",
         (
-            "archive/test_befallen.py::test_the_columns_change[timed_as_text]",
-            "archive/test_befallen.py::test_the_columns_change[numbered_as_text]",
+            "archive/test_source_incidents.py::test_the_columns_change[timed_as_text]",
+            "archive/test_source_incidents.py::test_the_columns_change[numbered_as_text]",
         ),
     ),
     Protection(
@@ -505,7 +505,7 @@ PROTECTIONS = (
         "history/schema.py",
         "elif there[name] != kind and",
         "elif not kind and",
-        ("archive/test_befallen.py::test_a_number_becomes_words",),
+        ("archive/test_source_incidents.py::test_a_number_becomes_words",),
     ),
     Protection(
         "a number that has become text is counted by its number",
@@ -514,8 +514,8 @@ PROTECTIONS = (
         "TRY_CAST({name} AS BIGINT) AS {name}",
         "{name} AS {name}",
         (
-            "archive/test_befallen.py::test_the_columns_change[retyped_site]",
-            "archive/test_befallen.py::test_the_columns_change[retyped]",
+            "archive/test_source_incidents.py::test_the_columns_change[retyped_site]",
+            "archive/test_source_incidents.py::test_the_columns_change[retyped]",
         ),
     ),
     Protection(
@@ -524,7 +524,7 @@ PROTECTIONS = (
         "poller/collect.py",
         "        if events.table in self._history.positions:",
         "        if not events.table:",
-        ("archive/test_befallen.py::test_a_revoked_right",),
+        ("archive/test_source_incidents.py::test_a_revoked_right",),
     ),
     Protection(
         "the table does not go on where the view ended",
@@ -532,7 +532,7 @@ PROTECTIONS = (
         "poller/collect.py",
         'if events.keeps_open and "viewed" in',
         'if not events.keeps_open and "viewed" in',
-        ("archive/test_befallen.py::test_a_right_granted_later",),
+        ("archive/test_source_incidents.py::test_a_right_granted_later",),
     ),
     # The wire.
     Protection(
