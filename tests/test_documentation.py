@@ -27,6 +27,7 @@ from exporter.config import Configuration, keys, load
 from exporter.config.exports import Export, Publish
 from exporter.config.freshness import Match, Rule
 from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.errors import ConfigurationError
 from exporter.history.file import HistoryFile, Limits
@@ -409,12 +410,14 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """A copy of the package with the module of CONTRIBUTING.md in it, run on a simulated Tableau until it polled."""
     folder = tmp_path_factory.mktemp("documentation")
     _copy_package(folder)
     history = folder / "history.duckdb"
-    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=3, requests_per_day=2000) as simulation:
+    with Simulation(
+        postgres=postgres18, database="documentation", scale=SMALL, days=3, requests_per_day=2000
+    ) as simulation:
         command = [sys.executable, "-m", "exporter", "run"]
         environment = _environment(simulation, history, folder)
         with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -440,6 +443,7 @@ def _copy_package(folder: Path) -> None:
 def _environment(simulation: Simulation, history: Path, folder: Path) -> dict[str, str]:
     settings = {
         "REPOSITORY__HOSTS": f"{simulation.host}:{simulation.port}",
+        "REPOSITORY__DATABASE": simulation.database,
         "REPOSITORY__PASSWORD": simulation.passwords["readonly"],
         "REPOSITORY__SSLMODE": "disable",
         "REPOSITORY__POLL_INTERVAL": "1s",

@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from exporter.demo import workgroup
 from exporter.demo.postgres import Postgres
 from exporter.repository.client import Address
 from exporter.repository.connection import connect
 from tests.archive.cluster import DATABASE, Cluster, Standby
 from tests.support.components import require
 from tests.support.poller_harness import Rig
-from tests.support.source import PASSWORD, Source
+from tests.support.source import Source, create_repository
 
 # No transaction is used up and none is frozen but by the test; a standby waits for nobody, and nobody for it.
 SETTINGS = {"autovacuum": "off", "max_standby_streaming_delay": "-1", "wal_retrieve_retry_interval": "100ms"}
@@ -27,8 +26,7 @@ def _template(component: str) -> Postgres:
     with connect(server.admin()) as connection:
         connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0".encode())
     with Source(server.admin(DATABASE)) as made:
-        version = workgroup.VERSIONS[-1]
-        workgroup.create(made.connection, version, readonly_password=PASSWORD, tableau_password=PASSWORD)
+        create_repository(made.connection)
         made.tell_the_truth()
     # Its folder is removed when the tests end.
     server.stop()

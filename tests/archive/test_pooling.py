@@ -14,7 +14,8 @@ from exporter.repository.connection import APPLICATION_NAME, Connection, connect
 from tests.archive.test_silence import reach
 from tests.support.pgbouncer import HOST, pgbouncer
 from tests.support.poller_harness import Rig
-from tests.support.source import PASSWORD, Source
+from tests.support.postgres import PASSWORD
+from tests.support.source import Source
 
 WORKING_MODES = ("session", "transaction")
 SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "DateStyle")

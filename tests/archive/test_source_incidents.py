@@ -7,9 +7,8 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.archive.watched import CUT
 from tests.support.poller_harness import Rig
-from tests.support.source import Source
+from tests.support.source import CUT, Source
 
 LATER = "2025-11-19 11:00:00"
 LOST = "tableau_history_possibly_lost_requests_total"

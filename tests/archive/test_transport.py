@@ -1,7 +1,6 @@
 """A connection that breaks, a server that freezes, locks and passwords: nothing is lost and the agent goes on."""
 
 import threading
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,12 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.catalog import Catalog
-from exporter.repository.connection import APPLICATION_NAME, connect
+from exporter.repository.connection import connect
 from exporter.repository.session import Session
 from tests.support.agent_process import PATIENCE_SECONDS, Agent
 from tests.support.poller_harness import Rig
-from tests.support.source import PASSWORD, Source
-
-OURS = f"usename = 'readonly' AND application_name = '{APPLICATION_NAME}' AND datname = current_database()"
-CUT = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}"
+from tests.support.postgres import PASSWORD
+from tests.support.source import CUT, OURS, Source
 
 
 @contextmanager
@@ -169,21 +166,6 @@ def test_the_agent_holds_no_lock_between_readings(source: Source, rig: Rig) -> N
     source.run("TRUNCATE http_requests")
 
 
-@pytest.fixture
-def quiet(source: Source) -> Iterator[None]:
-    """No housekeeping of the server's own uses up transaction ids meanwhile."""
-    source.run("ALTER SYSTEM SET autovacuum = off")
-    source.run("SELECT pg_reload_conf()")
-    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%%'"
-    end = time.monotonic() + 30.0
-    while source.run(workers) != [(0,)] and time.monotonic() < end:
-        time.sleep(0.05)
-    yield
-    source.run("ALTER SYSTEM RESET autovacuum")
-    source.run("SELECT pg_reload_conf()")
-
-
-@pytest.mark.usefixtures("quiet")
 def test_the_source_sees_one_connection_and_no_transaction(source: Source, tmp_path: Path) -> None:
     """The agent uses one connection at a time, no lock but ACCESS SHARE, and not a single transaction id."""
     source.requests(1, 10)

@@ -70,13 +70,13 @@ def test_no_canary_is_found_beside_a_fault(variant: Variant, tmp_path: Path) -> 
 
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_no_canary_is_found_where_all_is_well(variant: Variant, mortal: Simulation, tmp_path: Path) -> None:
+def test_no_canary_is_found_where_all_is_well(variant: Variant, restartable: Simulation, tmp_path: Path) -> None:
     """Nor does a company of assets and requests, whose rows have tickets, tokens and cookies of their own."""
-    secrets, parameters = variant.secrets, mortal.parameters()
-    ask(mortal, f"ALTER ROLE readonly PASSWORD {quoted(secrets.repository.value)}")
+    secrets, parameters = variant.secrets, restartable.parameters()
+    ask(restartable, f"ALTER ROLE readonly PASSWORD {quoted(secrets.repository.value)}")
     with (
         TableauServer(
-            Estate.of(mortal.company),
+            Estate.of(restartable.company),
             tokens={"agent": secrets.rest.value},
             apps=(App("client", "secret-id", secrets.rest.value),),
         ) as tableau,

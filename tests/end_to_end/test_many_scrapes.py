@@ -26,14 +26,14 @@ KINDS = [
 
 
 @pytest.fixture
-def agent(mortal: Simulation, agents: Callable[..., Agent]) -> Iterator[Agent]:
+def agent(restartable: Simulation, agents: Callable[..., Agent]) -> Iterator[Agent]:
     """An agent that has polled, and whose repository was stopped since."""
-    made = agents(mortal.parameters()).start()
+    made = agents(restartable.parameters()).start()
     made.polled()
-    mortal.postgres.stop()
+    restartable.postgres.stop()
     made.until(lambda: made.value("tableau_up", source="repository") == 0, "the outage is seen")
     yield made
-    mortal.postgres.start()
+    restartable.postgres.start()
 
 
 def resident(agent: Agent) -> int:

@@ -17,11 +17,11 @@ IMPATIENT = {"REPOSITORY__CONNECT_TIMEOUT": "2s", "REPOSITORY__STATEMENT_TIMEOUT
 
 
 @pytest.fixture
-def server(mortal: Simulation) -> Iterator[Simulation]:
+def server(restartable: Simulation) -> Iterator[Simulation]:
     """The repository, running before and after each test."""
-    yield mortal
-    mortal.postgres.resume()
-    mortal.postgres.start()
+    yield restartable
+    restartable.postgres.resume()
+    restartable.postgres.start()
 
 
 def is_up(agent: Agent) -> bool:

@@ -28,7 +28,7 @@ DATABASES = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres15() -> Iterator[Postgres]:
     """PostgreSQL 15 with TLS."""
     with Postgres(bin_dir=require("postgres15")) as made:
@@ -37,7 +37,7 @@ def postgres15() -> Iterator[Postgres]:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres18() -> Iterator[Postgres]:
     """PostgreSQL 18; its wheel was built without TLS."""
     with Postgres(bin_dir=require("postgres18")) as made:
@@ -45,7 +45,7 @@ def postgres18() -> Iterator[Postgres]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["postgres15", "postgres18"])
+@pytest.fixture(scope="session", params=["postgres15", "postgres18"])
 def server(request: pytest.FixtureRequest) -> Postgres:
     """Each server in turn."""
     made: Postgres = request.getfixturevalue(request.param)

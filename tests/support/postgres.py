@@ -1,41 +1,62 @@
-"""PostgreSQL servers as fixtures. A conftest that imports them gives its folder servers of its own.
+"""PostgreSQL servers as fixtures: one of each version in a process, for every test that does not change the server.
 
-That is for tests that set the passwords of roles: these are the whole server's, and other tests rely on theirs.
+Roles are the whole server's: on these servers the published ones have PASSWORDS, and a test that sets others puts
+them back. What has to stop or freeze its server asks for ``restartable_server``, and leaves it running.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.demo.postgres import Postgres
+from exporter.demo.simulation import role_passwords
+from exporter.repository.connection import connect
 from tests.support.components import require
 
-if TYPE_CHECKING:
-    from exporter.demo.postgres import Postgres
+__all__ = ["postgres", "postgres15", "postgres18", "restartable_server"]
 
-__all__ = ["postgres", "postgres15", "postgres18"]
+SERVER_PASSWORD = "of the tests' servers"
+PASSWORDS = role_passwords(SERVER_PASSWORD)
+PASSWORD = PASSWORDS["readonly"]
+# Housekeeping would use transactions at moments of its own.
+SETTINGS = {"autovacuum": "off"}
+
+
+def server(component: str) -> Postgres:
+    """Return a server that is still to be started."""
+    return Postgres(bin_dir=require(component), settings=SETTINGS, password=SERVER_PASSWORD)
 
 
 @pytest.fixture(scope="session")
-def postgres15() -> Iterator["Postgres"]:
+def postgres15() -> Iterator[Postgres]:
     """Debian's PostgreSQL, one of the oldest that Tableau's repository may be."""
-    from exporter.demo.postgres import Postgres
-
-    with Postgres(bin_dir=require("postgres15")) as server:
-        yield server
+    with server("postgres15") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def postgres18() -> Iterator["Postgres"]:
+def postgres18() -> Iterator[Postgres]:
     """The demo's PostgreSQL, from its wheel."""
-    from exporter.demo.postgres import Postgres
+    with server("postgres18") as started:
+        yield started
 
-    with Postgres(bin_dir=require("postgres18")) as server:
-        yield server
+
+@pytest.fixture(scope="session")
+def restartable_server() -> Iterator[Postgres]:
+    """A PostgreSQL that a test may stop, freeze and restart."""
+    with server("postgres18") as started:
+        yield started
 
 
 @pytest.fixture(scope="session", params=["postgres15", "postgres18"])
-def postgres(request: pytest.FixtureRequest) -> "Postgres":
+def postgres(request: pytest.FixtureRequest) -> Postgres:
     """Each PostgreSQL in turn."""
-    server: Postgres = request.getfixturevalue(request.param)
-    return server
+    chosen: Postgres = request.getfixturevalue(request.param)
+    return chosen
+
+
+def restore_passwords(changed: Postgres) -> None:
+    """Give the published roles of a server their passwords again."""
+    with connect(changed.admin()) as connection:
+        for role, password in PASSWORDS.items():
+            connection.execute(f"ALTER ROLE {role} PASSWORD '{password}'".encode())

@@ -1,15 +1,31 @@
-"""Whoever plays Tableau: sessions that write requests, and what the database itself knows to be true of them."""
+"""A database of a repository: its superuser's session, and fixtures with a fresh copy of a small company's.
 
-from collections.abc import Iterator, Mapping
+The database itself can write down every committed version of a request, for tests to compare with.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
-from exporter.demo.workgroup import quoted
-from exporter.repository.connection import Connection, connect
+import pytest
 
-PASSWORD = "only here"
+from exporter.demo import workgroup
+from exporter.demo.company import Company
+from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
+from exporter.demo.workgroup import quoted
+from exporter.repository.connection import APPLICATION_NAME, Connection, connect
+from tests.support.postgres import PASSWORD, PASSWORDS
+
+NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
 # A relation this large is no longer small: it is read fast between the exact readings.
 FAST_BYTES = 64_000_000
+# The agent's sessions.
+OURS = f"usename = 'readonly' AND application_name = '{APPLICATION_NAME}' AND datname = current_database()"
+# pg_terminate_backend waits until the session has gone.
+CUT = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {OURS}"
 
 # Every version of a row that a transaction committed, written by that transaction.
 TRUTH = """
@@ -108,3 +124,40 @@ class Source:
             FAST_BYTES // 8192 + 100,
         )
         self.run("DELETE FROM http_requests")
+
+
+def create_repository(connection: Connection) -> None:
+    """Create the newest version's tables and roles in a database."""
+    readonly, tableau = PASSWORDS["readonly"], PASSWORDS["tableau"]
+    workgroup.create(connection, workgroup.VERSIONS[-1], readonly_password=readonly, tableau_password=tableau)
+
+
+@pytest.fixture(scope="session")
+def template() -> Callable[[Postgres], str]:
+    """Name, for a server, the database that the others are copies of: a small company without requests."""
+    made: dict[int, str] = {}
+
+    def make(server: Postgres) -> str:
+        if server.port not in made:
+            name = made[server.port] = f"company_{secrets.token_hex(6)}"
+            with connect(server.admin()) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+            with connect(server.admin(name)) as connection:
+                create_repository(connection)
+                Company.build(1, NOW, SMALL).insert(connection, workgroup.VERSIONS[-1])
+        return made[server.port]
+
+    return make
+
+
+@pytest.fixture
+def source(postgres: Postgres, template: Callable[[Postgres], str]) -> Iterator[Source]:
+    """The company's repository without requests, and its superuser's session."""
+    name = f"archive_{secrets.token_hex(6)}"
+    copied = template(postgres)
+    with connect(postgres.admin()) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {copied}".encode())
+    with Source(postgres.admin(name)) as opened:
+        yield opened
+    with connect(postgres.admin()) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())

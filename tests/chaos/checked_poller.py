@@ -1,4 +1,4 @@
-"""A poller that is watched: each poll is compared with the truth, and faults are put in its way.
+"""A poller whose every poll is compared with the truth, and the places where faults are injected.
 
 The source is looked at from outside while the agent reads: one session, ACCESS SHARE only, no transaction used up.
 """
@@ -17,19 +17,15 @@ import pytest
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import Pruned
 from exporter.history.transaction import Transaction
-from exporter.repository.connection import APPLICATION_NAME
 from exporter.repository.session import Session, Snapshot
-from tests.archive.tableau import Key, Tableau
-from tests.archive.verdict import NOTHING, Held, assert_kept, assert_once, assert_read, held_by, held_in
+from tests.chaos.archive_invariants import NOTHING, Held, assert_kept, assert_once, assert_read, held_by, held_in
+from tests.chaos.random_writer import Key, RandomWriter
 from tests.support.failing_connection import Connect
 from tests.support.poller_harness import NOW, Rig
-from tests.support.source import Source
+from tests.support.source import OURS, Source
 
 START = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None) - timedelta(minutes=30)
 
-OURS = f"usename = 'readonly' AND application_name = '{APPLICATION_NAME}' AND datname = current_database()"
-# pg_terminate_backend waits until the session has gone.
-CUT = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {OURS}"
 SEEN = f"""
     SELECT
         (SELECT count(*) FROM pg_stat_activity WHERE {OURS}),
@@ -40,14 +36,14 @@ SEEN = f"""
 XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 
 
-class Watched:
+class CheckedPoller:
     """A poller on Tableau's repository; what was done is written down in ``steps``."""
 
     def __init__(self, seed: int, source: Source, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.seed, self.source, self.folder, self.patch = seed, source, folder, patch
         self.steps: list[str] = []
         self.chance = Random(seed)
-        self.tableau = Tableau(source, self.chance, START)
+        self.tableau = RandomWriter(source, self.chance, START)
         source.run("TRUNCATE truth.versions")
         self.tableau.make_table()
         self.files = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from tests.archive.tableau import Key, Version
+from tests.chaos.random_writer import Key, Version
 
 _COUNTER = "SELECT coalesce(sum(value), 0)::BIGINT FROM counters WHERE family = '{}'"
 # Everything that reading the same rows again may not change; the order of rows means nothing.

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.archive.course import Course
-from tests.archive.tableau import TRUTH
+from tests.chaos.fault_sequence import FaultSequence
+from tests.chaos.random_writer import TRUTH
 from tests.support.reliability import EVERYTHING, Tally
 from tests.support.soak import times
 from tests.support.source import Source
@@ -21,34 +19,22 @@ FIRST, _, LAST = (CHOSEN or f"0-{times(6, 1000) - 1}").partition("-")
 SEQUENCES = sorted({*range(int(FIRST), int(LAST or FIRST) + 1), *(() if CHOSEN else (53,))})
 
 
-@pytest.fixture
-def quiet(source: Source) -> Iterator[Source]:
-    """The source, on a server whose housekeeping uses no transactions."""
-    source.run("ALTER SYSTEM SET autovacuum = off")
-    source.run("SELECT pg_reload_conf()")
-    while source.run("SELECT 1 FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%'"):
-        time.sleep(0.05)
-    source.run(TRUTH)
-    yield source
-    source.run("ALTER SYSTEM RESET autovacuum")
-    source.run("SELECT pg_reload_conf()")
-
-
 @pytest.mark.slow
 @pytest.mark.fault(EVERYTHING)
 @pytest.mark.timeout(300 + 60 * len(SEQUENCES))
-def test_whatever_happens(quiet: Source, tmp_path: Path, tally: Tally) -> None:
+def test_whatever_happens(source: Source, tmp_path: Path, tally: Tally) -> None:
     """After every poll what must hold holds, whatever was written, removed, broken, cut, lost or put back before."""
+    source.run(TRUTH)
     for seed in SEQUENCES:
         folder = tmp_path / str(seed)
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            course = Course(seed, quiet, folder, patch)
+            sequence = FaultSequence(seed, source, folder, patch)
             try:
-                lost, doubled = course.run()
+                lost, doubled = sequence.run()
             except BaseException:
-                print("\n".join(course.steps))  # noqa: T201
-                print(f"to repeat it: ARCHIVE_SEED={seed} pytest tests/archive/test_property.py")  # noqa: T201
+                print("\n".join(sequence.steps))  # noqa: T201
+                print(f"to repeat it: ARCHIVE_SEED={seed} pytest tests/chaos/test_fault_sequences.py")  # noqa: T201
                 raise
         tally.run(lost=lost, doubled=doubled)
         shutil.rmtree(folder)

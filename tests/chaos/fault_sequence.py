@@ -1,4 +1,4 @@
-"""A seeded sequence of everything: Tableau writes, things befall it and the agent, polls come in between.
+"""A seeded sequence of everything: Tableau writes, faults hit it and the agent, polls come in between.
 
 The same seed gives the same steps.
 """
@@ -11,10 +11,10 @@ from typing import NoReturn
 import duckdb
 import pytest
 
-from tests.archive.verdict import Held, contents, missing
-from tests.archive.watched import CUT, Watched
+from tests.chaos.archive_invariants import Held, contents, missing
+from tests.chaos.checked_poller import CheckedPoller
 from tests.support.failing_connection import ending
-from tests.support.source import Source
+from tests.support.source import CUT, Source
 
 STEPS = 30
 
@@ -23,7 +23,7 @@ class Crash(BaseException):
     """The process has ended here; what it left behind was put aside before."""
 
 
-class Course(Watched):
+class FaultSequence(CheckedPoller):
     """One sequence. Each step says what it did."""
 
     def __init__(self, seed: int, source: Source, folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ class Course(Watched):
         return len(missing(now, there)), len(now.doubled)
 
     def _take(self, step: str) -> str:
-        """Take a step of this course, or one of Tableau's."""
+        """Take a step of this sequence, or one of the writer's."""
         done: str = getattr(self, step)() if hasattr(self, step) else getattr(self.tableau, step)()
         return done
 

@@ -1,4 +1,4 @@
-"""Tableau as the seeded sequences know it: what it writes, what befalls its table, and the truth of both.
+"""Tableau as the seeded sequences know it: what it writes, incidents of its table, and the truth of both.
 
 Each version of a request carries a tag of its own in ``session_id``; the database writes down which were committed.
 """
@@ -64,7 +64,7 @@ class Version:
 
 
 @dataclass
-class Tableau:
+class RandomWriter:
     """One course of Tableau's life; every step says what it did."""
 
     source: Source
@@ -146,7 +146,7 @@ class Tableau:
         self.source.run("DELETE FROM http_requests WHERE id = ANY(%s)", ids)
         return f"{ids}"
 
-    # What befalls the table.
+    # Incidents of the table.
 
     def truncate(self) -> str:
         """Empty the table; the ids go on, or start again."""
