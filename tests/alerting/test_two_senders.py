@@ -4,7 +4,6 @@ Minutes are seconds here, for the rules of Prometheus as for those of the agent.
 """
 
 import json
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from tests.alerts.shipped import RULES
 from tests.listening import ANY_PORT, listening
 from tests.support.agent_process import Agent
 from tests.support.components import require
+from tests.support.wait import until
 
 PATIENCE_SECONDS = 120.0
 STALE = "TableauAssetStale"
@@ -110,15 +110,14 @@ class Watch:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+
+        def holds() -> bool:
             try:
-                if condition():
-                    return
+                return bool(condition())
             except duckdb.IOException:
-                pass  # the agent is writing it
-            assert time.monotonic() < deadline, f"{what}: {self.agent.logged()[-2000:]}"
-            time.sleep(0.2)
+                return False  # the agent is writing it
+
+        until(holds, lambda: f"{what}: {self.agent.logged()[-2000:]}", pause_seconds=0.2)
 
 
 def alone(receiver: str) -> dict[str, Any]:

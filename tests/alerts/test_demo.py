@@ -1,7 +1,6 @@
 """The rules on what the simulated Tableau shows: a real agent, scraped by a real Prometheus that evaluates them."""
 
 import json
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
 from tests.listening import ANY_PORT, listening
 from tests.support.agent_process import Agent
 from tests.support.components import require
+from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0
 # Says what is suspended.
@@ -84,10 +84,7 @@ class Watched:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.2)
+        until(condition, lambda: what, pause_seconds=0.2)
 
     def rules(self) -> list[dict[str, Any]]:
         """Return every rule as Prometheus evaluated it last; none before it did."""

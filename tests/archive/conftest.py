@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from exporter.demo.postgres import Postgres
-from tests.archive.cluster import Cluster
-from tests.archive.clusters import cluster
 from tests.support.poller_harness import WITH_NAMES, Rig
+from tests.support.postgres_cluster import Cluster, cluster
 from tests.support.source import Source, source, template
 
 __all__ = ["source", "template"]

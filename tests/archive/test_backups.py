@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.cluster import DATABASE, Cluster
-from tests.archive.clusters import cluster, reach, upgraded
 from tests.archive.ledger import Ledger
 from tests.archive.steps import Steps
 from tests.support.poller_harness import Rig
+from tests.support.postgres_cluster import DATABASE, Cluster, cluster, reach, upgraded
 from tests.support.reliability import Tally
 from tests.support.soak import times
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from exporter.repository import binary_copy
-from tests.archive.cluster import Cluster, Standby, until
-from tests.archive.clusters import reach, standby
 from tests.archive.ledger import Ledger
 from tests.archive.steps import Steps
 from tests.support.poller_harness import Rig
+from tests.support.postgres_cluster import Cluster, Standby, reach, standby
 from tests.support.reliability import Tally
 from tests.support.soak import times
+from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(1800)
 

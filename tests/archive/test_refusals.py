@@ -11,11 +11,11 @@ import trustme
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import Connection, connect
-from tests.archive.cluster import until
 from tests.support.agent_process import Agent
 from tests.support.components import require
 from tests.support.poller_harness import Rig
 from tests.support.source import Source
+from tests.support.wait import until
 
 pytestmark = pytest.mark.fault(34)
 

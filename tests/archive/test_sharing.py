@@ -10,10 +10,11 @@ import duckdb
 import pytest
 
 from exporter.history.file import Limits
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
 from tests.support.components import refuse
 from tests.support.poller_harness import Rig
 from tests.support.source import Source
+from tests.support.wait import PATIENCE_SECONDS
 
 OPENINGS = 50
 OLDEST_DUCKDB = "1.5.5"

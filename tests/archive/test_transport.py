@@ -11,10 +11,11 @@ from exporter.demo.postgres import Postgres
 from exporter.repository.catalog import Catalog
 from exporter.repository.connection import connect
 from exporter.repository.session import Session
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
 from tests.support.poller_harness import Rig
 from tests.support.postgres import PASSWORD
 from tests.support.source import CUT, OURS, Source
+from tests.support.wait import PATIENCE_SECONDS
 
 
 @contextmanager

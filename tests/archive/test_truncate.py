@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from exporter.repository import binary_copy
-from tests.archive.cluster import until
 from tests.archive.ledger import Ledger
 from tests.archive.steps import Steps
 from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
 from tests.support.soak import times
 from tests.support.source import Source
+from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(1800)
 

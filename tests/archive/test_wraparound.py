@@ -7,11 +7,10 @@ import duckdb
 import pytest
 
 from exporter.poller.read_plan import HORIZON_LIMIT
-from tests.archive.cluster import Cluster
-from tests.archive.clusters import cluster
 from tests.archive.ledger import Ledger
 from tests.archive.steps import Steps
 from tests.support.poller_harness import Rig
+from tests.support.postgres_cluster import Cluster, cluster
 from tests.support.reliability import Tally
 from tests.support.soak import times
 

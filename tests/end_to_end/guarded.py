@@ -15,7 +15,8 @@ from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.mistakes import malformed, misplaced, said
 from tests.end_to_end.places import printed, shown, stored
 from tests.end_to_end.situations import NOBODY, PUBLISHER, Peers, Secrets
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Place = tuple[str, bytes]
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import httpx
 
 from tests.end_to_end.canaries import FORMS
-from tests.support.agent_process import PATIENCE_SECONDS
+from tests.support.wait import PATIENCE_SECONDS
 
 
 def malformed(user: str, password: str) -> Iterator[bytes]:

@@ -14,7 +14,8 @@ import bcrypt
 import httpx
 import pytest
 
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 NOWHERE = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}

@@ -10,8 +10,9 @@ import pytest
 
 from exporter.demo.simulation import Simulation
 from tests.exposition.reading import Read, read_openmetrics, read_text
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
 from tests.support.soak import times
+from tests.support.wait import PATIENCE_SECONDS
 
 # The first scrapes bring what is needed once: connections, caches, the peak of a rendering.
 WARM, SCRAPES = times(100, 1_000), times(500, 10_000)

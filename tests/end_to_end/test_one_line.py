@@ -14,7 +14,8 @@ from exporter.demo.postgres import HOST
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.server import TOKENS
 from tests.end_to_end.conftest import ask
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 NAME, VALUE = next(iter(TOKENS.items()))

@@ -8,7 +8,8 @@ import pytest
 
 from exporter.demo.simulation import Simulation
 from tests.end_to_end.scrapes import Scraper, counters
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 REQUESTS = "tableau_http_requests_total"

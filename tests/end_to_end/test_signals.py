@@ -15,7 +15,8 @@ from exporter.demo.live_traffic import LiveTraffic
 from exporter.demo.simulation import Simulation
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import Scraper, by_labels
-from tests.support.agent_process import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 SUCCESSFUL = "tableau_exporter_config_last_reload_successful"

@@ -17,7 +17,8 @@ import httpx
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-PATIENCE_SECONDS = 60.0
+from tests.support import wait
+from tests.support.wait import PATIENCE_SECONDS
 
 
 class Agent:
@@ -144,12 +145,7 @@ class Agent:
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for a condition; it is given a minute, not a speed."""
-        deadline = time.monotonic() + self.patience_seconds
-        while time.monotonic() < deadline:
-            if condition():
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"did not happen: {what or condition}\n{self.logged()[-4000:]}")
+        wait.until(condition, lambda: f"{what or condition}\n{self.logged()[-4000:]}", self.patience_seconds, 0.05)
 
     def polled(self, times: int = 1) -> None:
         """Wait until that many polls that begin from now on have archived exactly."""

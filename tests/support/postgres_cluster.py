@@ -1,25 +1,30 @@
-"""One PostgreSQL cluster of a test's own: stopped, killed, put back, promoted, its transaction counter set by hand.
+"""PostgreSQL clusters of a test's own: stopped, killed, put back, promoted, upgraded, with a transaction counter set.
 
-Its sessions are opened anew when something has ended them.
+The superuser's session is opened anew when something has ended it.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from exporter.demo.postgres import SUPERUSER, Postgres
 from exporter.repository.client import Address
 from exporter.repository.connection import Connection, connect
-from tests.support.source import Source
+from tests.support.components import require
+from tests.support.poller_harness import Rig
+from tests.support.source import Source, create_repository
+from tests.support.wait import until
 
 DATABASE = "workgroup"
-PATIENCE_SECONDS = 60.0
+# No transaction is used up and none is frozen but by the test; a standby waits for nobody, and nobody for it.
+SETTINGS = {"autovacuum": "off", "max_standby_streaming_delay": "-1", "wal_retrieve_retry_interval": "100ms"}
 # What a segment of pg_xact tells of.
 SEGMENT_XIDS = 2**20
 SEGMENT_BYTES = 2**18
@@ -196,9 +201,85 @@ class Standby(Cluster):
         assert self.run("SELECT pg_promote()") == [(True,)]
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition; it is given a minute, not a speed."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.02)
+@functools.cache
+def _template(component: str) -> Postgres:
+    """A server that is stopped, with an empty repository that writes down every committed version of a request."""
+    server = Postgres(bin_dir=require(component))
+    server.start()
+    with connect(server.admin()) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0".encode())
+    with Source(server.admin(DATABASE)) as made:
+        create_repository(made.connection)
+        made.tell_the_truth()
+    # Its folder is removed when the tests end.
+    server.stop()
+    return server
+
+
+@contextlib.contextmanager
+def cluster(component: str = "postgres15", **settings: str) -> Iterator[Cluster]:
+    """A new cluster with an empty repository in which every committed version of a request is written down."""
+    template = _template(component)
+    server = _like(template, {**SETTINGS, **settings})
+    shutil.copytree(template.data, server.data, symlinks=True)
+    server.own(server.data)
+    with server:
+        made = Cluster(server)
+        yield made
+        made.hang_up()
+
+
+def _like(other: Postgres, settings: Mapping[str, str]) -> Postgres:
+    """Return a server whose data are still to be copied from another one."""
+    server = Postgres(bin_dir=other._bin_dir, settings=settings, password=other.password)
+    server.settings["unix_socket_directories"] = str(server.data)
+    server.folder.mkdir(mode=0o711)
+    return server
+
+
+@contextlib.contextmanager
+def standby(primary: Cluster, **settings: str) -> Iterator[Standby]:
+    """A standby that streams from a running cluster."""
+    server = _like(primary.server, {**primary.server.settings, **settings})
+    try:
+        primary.backup("--write-recovery-conf", folder=server.data)
+        with server:
+            made = Standby(server)
+            yield made
+            made.hang_up()
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
+    """Stop a cluster and move what it holds to a newer PostgreSQL, as pg_upgrade does it; on the same port."""
+    server = Postgres(bin_dir=require(component), settings=old.server.settings, password=old.server.password)
+    server.settings["unix_socket_directories"] = str(server.data)
+    with server:
+        made = Cluster(server)
+        made.stop()
+        old.stop()
+        old.program("pg_checksums", "--enable", f"--pgdata={old.server.data}")
+        folder = server.folder / "upgrade"
+        folder.mkdir()
+        server.own(folder)
+        made.program(
+            "pg_upgrade",
+            f"--old-bindir={old.server._bin_dir}",
+            f"--new-bindir={server._bin_dir}",
+            f"--old-datadir={old.server.data}",
+            f"--new-datadir={server.data}",
+            f"--socketdir={folder}",
+            "--no-sync",
+        )
+        server.port = old.server.port
+        made = Cluster(server)
+        made.start()
+        yield made
+        made.hang_up()
+
+
+def reach(rig: Rig, *addresses: Address) -> None:
+    """Let the agent look for its repository at these addresses."""
+    rig.repository._options = replace(rig.repository._options, addresses=addresses)
