@@ -18,8 +18,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from exporter import backfill
 from exporter.cli import main
 from tests.history.lived import BEGUN, DAY, FAMILIES, HOUR, Lived, live_on, naive, without_zeros
-from tests.listening import ANY_PORT, listening
 from tests.support.components import require
+from tests.support.listening import ANY_PORT, listening
 from tests.test_documentation import block
 
 END = BEGUN + 50 * HOUR

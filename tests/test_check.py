@@ -22,8 +22,8 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.errors import ExporterError
 from exporter.exports import Export
-from tests.alertmanager import running
 from tests.support.pgbouncer import pgbouncer
+from tests.support.prometheus import running
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"

@@ -15,7 +15,7 @@ import yaml
 
 from exporter.alerting.alertmanager import AlertmanagerOptions, Authorization
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
-from tests.alertmanager import QUIET, running
+from tests.support.prometheus import QUIET, running
 
 PASSWORD = "canary-of-the-password/+= &é"
 NAMES = iter(range(10**9))

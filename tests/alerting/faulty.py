@@ -15,7 +15,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Self
 
-from tests.alerting.receiver import Labels, Told, told
+from tests.support.fake_alertmanager import Labels, Told, told
 
 WELL, REFUSES, ERRS, HANGS, RESETS, TAKES_HALF = "well", "refuses", "errs", "hangs", "resets", "takes half"
 DISORDERS = (REFUSES, ERRS, HANGS, RESETS, TAKES_HALF)

@@ -25,8 +25,8 @@ from exporter.history import alert_store as alert_tables
 from exporter.history.file import Limits
 from exporter.history.transaction import Transaction
 from exporter.metrics import Block, Labels
-from tests.alerting.receiver import RecordingAlertmanager
-from tests.alerting.rig import Rig
+from tests.support.fake_alertmanager import RecordingAlertmanager
+from tests.support.notifier_harness import Rig
 
 BOOK: Pairs = (("asset_id", "luid-1"), ("asset_name", "Month End"), ("asset_type", "workbook"), ("site", "default"))
 SENT, FAILED = "tableau_notifications_sent_total", "tableau_notifications_failed_total"

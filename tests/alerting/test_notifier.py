@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import MAX_LOG_LINES, REFUSALS, Delivery, Notifier, Outbox
-from tests.alerting.stranger import Answer, Asked, Stranger, reply
+from tests.support.raw_server import Answer, Asked, Stranger, reply
 
 NOW, LOOK, MINUTE = 1_700_000_000.0, 15.0, 60.0
 Labels = dict[str, Any]

@@ -17,9 +17,9 @@ from exporter.demo.tableau.server import TableauServer
 from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
 from exporter.wiring import NEVER, AgentState
-from tests.alerting.receiver import RecordingAlertmanager
-from tests.alerting.rig import Rig
-from tests.poller.rest_rig import INTERVAL, RestRig, rigs, seconds
+from tests.support.fake_alertmanager import RecordingAlertmanager
+from tests.support.notifier_harness import Rig
+from tests.support.rest_poller_harness import INTERVAL, RestRig, rigs, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
 FAILING = "marketing"

@@ -15,8 +15,8 @@ from exporter.history.redaction import Privacy
 from exporter.metrics import Block
 from exporter.self_metrics import HISTORY_ROWS
 from tests.alerting.deployment import HOUR, Deployment
-from tests.alerting.receiver import RecordingAlertmanager, Told
 from tests.support.components import require
+from tests.support.fake_alertmanager import RecordingAlertmanager, Told
 
 SILENT = "TableauRepositoryUnreachable"
 MINUTE = 60.0

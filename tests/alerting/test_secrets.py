@@ -14,7 +14,7 @@ import pytest
 from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Authorization
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import PASSWORD, alert
-from tests.alerting.stranger import Answer, Asked, Stranger, raw, reply, reset
+from tests.support.raw_server import Answer, Asked, Stranger, raw, reply, reset
 
 TOKEN = "canary-of-the-token/+=~"
 GUISED = "s&<canary>\"é'/+ x"

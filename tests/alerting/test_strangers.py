@@ -12,7 +12,7 @@ from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import alert
-from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset
+from tests.support.raw_server import Answer, Asked, Stranger, in_turn, raw, reply, reset
 
 HTML = "<!DOCTYPE html><html><body>Sign in to go on</body></html>"
 FOREIGN = "the response is not from Alertmanager's API v2"

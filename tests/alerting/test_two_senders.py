@@ -21,11 +21,11 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.receiver import Receiver
 from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
-from tests.alertmanager import running
 from tests.alerts.shipped import RULES
-from tests.listening import ANY_PORT, listening
 from tests.support.agent_process import Agent
 from tests.support.components import require
+from tests.support.listening import ANY_PORT, listening
+from tests.support.prometheus import running
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 120.0

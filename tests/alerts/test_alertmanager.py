@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alertmanager import PATIENCE_SECONDS, QUIET, running
 from tests.alerts.shipped import NAMES, ROOT
 from tests.support.components import require
+from tests.support.prometheus import PATIENCE_SECONDS, QUIET, running
 
 EXAMPLE = ROOT / "alerts/alertmanager.yml"
 TEMPLATES = ROOT / "alerts/templates/*.tmpl"

@@ -18,9 +18,9 @@ from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
 from tests.alerts.promql import read
 from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
-from tests.listening import ANY_PORT, listening
 from tests.support.agent_process import Agent
 from tests.support.components import require
+from tests.support.listening import ANY_PORT, listening
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0

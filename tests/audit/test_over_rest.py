@@ -17,7 +17,7 @@ from exporter.demo.tableau import large
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from tests.audit.conftest import SetUp
-from tests.poller.rest_rig import RestRig
+from tests.support.rest_poller_harness import RestRig
 
 WORKBOOKS, DATASOURCES, FLOWS, SITES = 1250, 400, 30, 3
 NAME, VALUE = next(iter(TOKENS.items()))

@@ -9,12 +9,12 @@ from xml.sax.saxutils import escape
 
 import trustme
 
-from tests.alerting.stranger import Answer as ToAlertmanager
-from tests.alerting.stranger import Asked, Stranger, raw, reply, reset
 from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.quoting import Postgres, as_tableau, greeter, on
 from tests.rest.tableau import Answer, Override, Tableau
 from tests.rest.tableau import Asked as AskedOfTableau
+from tests.support.raw_server import Answer as ToAlertmanager
+from tests.support.raw_server import Asked, Stranger, raw, reply, reset
 
 NOBODY = "127.0.0.1:1"
 """Where nobody listens."""

@@ -10,11 +10,11 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TableauServer
-from tests.alerting.stranger import Stranger, reply
 from tests.end_to_end.canaries import FORMS, NAMES, Canary, keys_called_secret, secret_keys
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.guarded import VARIANTS, GuardedAgent, Variant, exports
 from tests.end_to_end.situations import SITUATIONS, Peers
+from tests.support.raw_server import Stranger, reply
 from tests.support.soak import LONG
 
 

@@ -14,8 +14,8 @@ import pytest
 from exporter.exposition import Exposition, Renderer
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from exporter.web.negotiation import OPENMETRICS, TEXT
-from tests.listening import ANY_PORT, listening
 from tests.support.components import require
+from tests.support.listening import ANY_PORT, listening
 
 NAMES = ["plain", 'quote " backslash \\ line\n', "return\r nul\0 separator\u2028 \u2603 \U0001f4ca", "a" * 5000]
 USERS = Family("tableau_users", "gauge", "Users \0 \u2028.", ("site",))

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from tests.grafana.boards import ALL, BOARDS, EVERY, Asked, substituted
-from tests.grafana.watched import NeverHappened, Watched, watched
+from tests.grafana.scraped_demo import NeverHappened, Watched, watched
 
 PATIENCE_SECONDS = 120.0
 # An asset of which everything is known.

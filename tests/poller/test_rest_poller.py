@@ -15,7 +15,7 @@ from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.rest.client import SiteResult
-from tests.poller.rest_rig import INTERVAL, RestRig, rigs, seconds
+from tests.support.rest_poller_harness import INTERVAL, RestRig, rigs, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
 HOUR = 3600.0

@@ -12,7 +12,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Content, Facts, FlowRun, Job, Site
 from exporter.demo.tableau.server import TableauServer
 from exporter.inventory import SOURCES_OF_FRESHNESS
-from tests.poller.rest_rig import RestRig, seconds
+from tests.support.rest_poller_harness import RestRig, seconds
 from tests.support.soak import LONG, times
 
 NOW = datetime(2026, 7, 27, 10, tzinfo=UTC).replace(tzinfo=None)

@@ -8,7 +8,7 @@ from typing import Any
 from exporter.demo.draft import Scale
 from exporter.demo.postgres import Postgres
 from tests.grafana.boards import ALL, BOARDS, EVERY, substituted
-from tests.grafana.watched import Watched, watched
+from tests.grafana.scraped_demo import Watched, watched
 from tests.support.components import require
 
 INTERVAL_SECONDS = 5

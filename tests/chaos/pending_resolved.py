@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.alerting.receiver import Labels
-from tests.alerting.reckoning import OWED_TO_ALL, OWED_TO_TOLD, Reckoned
+from tests.chaos.alert_model import OWED_TO_ALL, OWED_TO_TOLD, Reckoned
+from tests.support.fake_alertmanager import Labels
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from tests.listening import ANY_PORT, PATIENCE_SECONDS, listening
 from tests.support.components import require
+from tests.support.listening import ANY_PORT, PATIENCE_SECONDS, listening
 
 __all__ = ["PATIENCE_SECONDS", "QUIET", "running"]
 

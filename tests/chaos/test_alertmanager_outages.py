@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.alerting.outages import Course, seeds
+from tests.chaos.outage_sequence import Course, seeds
 from tests.support.soak import LONG
 
 # ALERTING_SEED=123 takes the one course of that seed, ALERTING_SEED=100-199 the courses of a hundred.

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from random import Random
 
-from tests.alerting.mortal import KINDS, Kind
-from tests.alerting.receiver import Labels
-from tests.alerting.reckoning import AWAY, HOLDS, RAISES, UNKNOWN
+from tests.chaos.alert_model import AWAY, HOLDS, RAISES, UNKNOWN
+from tests.chaos.forked_notifier import KINDS, Kind
+from tests.support.fake_alertmanager import Labels
 
 BEGIN = 1_700_000_000
 MINUTE, HOUR = 60, 3600

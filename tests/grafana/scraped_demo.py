@@ -25,11 +25,11 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
-from tests.alertmanager import running
 from tests.alerts.shipped import RULES
-from tests.listening import ANY_PORT, PATIENCE_SECONDS, listening
 from tests.support.agent_process import Agent
 from tests.support.components import require
+from tests.support.listening import ANY_PORT, PATIENCE_SECONDS, listening
+from tests.support.prometheus import running
 
 # Says what is suspended.
 VERSION = "2021.2"

@@ -1,6 +1,6 @@
 """The agent's notifying half as a process that is killed and begun anew, many times a second.
 
-A server that has done nothing but import forks each of them: ``python -m tests.alerting.mortal``. It is told what to do
+A server that has done nothing but import forks each of them: ``python -m tests.chaos.forked_notifier``. It is told what to do
 by lines of JSON, and so is whom it forks; one of the two listens at a time.
 """
 
@@ -24,8 +24,8 @@ from exporter.alerting.notification import Pairs
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult, always, never
 from exporter.collectors import discover
-from tests.alerting.rig import TIMEOUT_SECONDS, Rig
 from tests.support.failing_connection import ending
+from tests.support.notifier_harness import TIMEOUT_SECONDS, Rig
 
 PATIENCE_SECONDS = 0.02
 """For a file that somebody holds."""
@@ -61,7 +61,7 @@ class Mortal:
         self.pid = 0
         self._log = (folder / "notifier.log").open("wb")
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.alerting.mortal"],
+            [sys.executable, "-m", "tests.chaos.forked_notifier"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

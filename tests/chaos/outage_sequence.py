@@ -14,11 +14,11 @@ from typing import Any, Self
 import duckdb
 
 from tests.alerting.faulty import DISORDERS, HANGS, WELL, FaultyAlertmanager
-from tests.alerting.mortal import KINDS, Mortal
-from tests.alerting.owed import Owed
-from tests.alerting.receiver import Labels, Told
-from tests.alerting.reckoning import BELIEVED, Reckoned
-from tests.alerting.showing import BEGIN, HOUR, MINUTE, Phase, Showing
+from tests.chaos.alert_model import BELIEVED, Reckoned
+from tests.chaos.condition_sequence import BEGIN, HOUR, MINUTE, Phase, Showing
+from tests.chaos.forked_notifier import KINDS, Mortal
+from tests.chaos.pending_resolved import Owed
+from tests.support.fake_alertmanager import Labels, Told
 
 IN_ORDER_SECONDS = 120
 
