@@ -17,7 +17,7 @@ from exporter.demo.tableau.server import TableauServer
 from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
 from exporter.wiring import NEVER, AgentState
-from tests.support.fake_alertmanager import RecordingAlertmanager
+from tests.support.fake_alertmanager import FakeAlertmanager
 from tests.support.notifier_harness import Rig
 from tests.support.rest_poller_harness import INTERVAL, RestRig, rigs, seconds
 
@@ -36,14 +36,14 @@ def polled(tmp_path: Path) -> Iterator[RestRig]:
 
 
 @pytest.fixture
-def alertmanager() -> Iterator[RecordingAlertmanager]:
+def alertmanager() -> Iterator[FakeAlertmanager]:
     """Who is notified."""
-    with RecordingAlertmanager() as receiver:
+    with FakeAlertmanager() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def alerting(polled: RestRig, alertmanager: RecordingAlertmanager, tmp_path: Path) -> Rig:
+def alerting(polled: RestRig, alertmanager: FakeAlertmanager, tmp_path: Path) -> Rig:
     """The notifying half of the same agent."""
     rig = Rig(tmp_path / "alerting.duckdb", [alertmanager.url])
     state = AgentState(polled.collectors, polled.file, polled.store, {}, lambda: None)
@@ -72,7 +72,7 @@ def go(polled: RestRig, alerting: Rig, read_at: dict[str, float], hours: float) 
         alerting.step()
 
 
-def stale(alertmanager: RecordingAlertmanager, now: float, *, failing: bool) -> set[tuple[tuple[str, str], ...]]:
+def stale(alertmanager: FakeAlertmanager, now: float, *, failing: bool) -> set[tuple[tuple[str, str], ...]]:
     """Return the open alerts about stale assets of the failing site, or of the others."""
     return {
         labels
@@ -88,7 +88,7 @@ def found(polled: RestRig, alerting: Rig) -> RuleResult:
     )
 
 
-def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager) -> None:
+def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmanager: FakeAlertmanager) -> None:
     """Its assets vanish, two alerts fire, of which one names it, and the alerts of the other sites go on.
 
     What the agent itself sent about its assets stays as it is: nobody knows whether it is over.
@@ -125,7 +125,7 @@ def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmana
 
 
 def test_the_alert_of_an_asset_names_the_silent_source(
-    polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager
+    polled: RestRig, alerting: Rig, alertmanager: FakeAlertmanager
 ) -> None:
     """Where the site is read and its Metadata API is not, the alerts of its assets stay, and name it; no other does."""
     go(polled, alerting, {}, 0.5)

@@ -66,7 +66,7 @@ scrape_configs:
 
 
 @dataclass(frozen=True)
-class Watched:
+class ScrapedAgent:
     """An agent that polled, and the Prometheus that watches it."""
 
     agent: Agent
@@ -98,7 +98,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScrapedAgent]:
     """An agent on both of a company's sources, scraped by a Prometheus with the shipped rules."""
     folder = tmp_path_factory.mktemp("alerts")
     simulation = Simulation(
@@ -126,16 +126,16 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
             f"--web.listen-address={ANY_PORT}",
         ]
         with listening(command, folder / "prometheus.log") as address:
-            yield Watched(agent, f"http://{address}")
+            yield ScrapedAgent(agent, f"http://{address}")
 
 
-def test_what_is_wrong_in_the_demo_is_raised(watched: Watched) -> None:
+def test_what_is_wrong_in_the_demo_is_raised(watched: ScrapedAgent) -> None:
     """Stale, failing and suspended assets and a revoked right are alerts; what is well is none."""
     watched.until(lambda: watched.raised() >= ALWAYS, f"raised: {watched.raised()}")
     assert {name for name, _ in watched.raised()} & NEVER == set()
 
 
-def test_every_rule_is_evaluated(watched: Watched) -> None:
+def test_every_rule_is_evaluated(watched: ScrapedAgent) -> None:
     """Prometheus finds no fault in evaluating any rule on what is really there: each match has one partner."""
     watched.until(watched.rules, "every rule was evaluated")
     watched.until(lambda: watched.raised() >= ALWAYS, "assets were there meanwhile")
@@ -143,7 +143,7 @@ def test_every_rule_is_evaluated(watched: Watched) -> None:
     assert {rule["name"]: rule["lastError"] for rule in watched.rules() if rule["health"] != "ok"} == {}
 
 
-def test_an_asset_is_raised_with_one_severity(watched: Watched) -> None:
+def test_an_asset_is_raised_with_one_severity(watched: ScrapedAgent) -> None:
     """No asset is stale twice, and each stale asset of the agent's own reckoning is raised."""
     watched.until(lambda: watched.raised() >= ALWAYS, "assets are stale")
     stale = [rule for rule in watched.rules() if rule["name"] == "TableauAssetStale"]
@@ -157,7 +157,7 @@ def test_an_asset_is_raised_with_one_severity(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
-def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: Watched) -> None:
+def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: ScrapedAgent) -> None:
     """The agent shows each family of the alert's expression, so that it can fire at all."""
     wanted, asked = [str(rule["expr"])], set[str]()
     while wanted:

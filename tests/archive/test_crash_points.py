@@ -8,7 +8,7 @@ from typing import NoReturn
 import duckdb
 import pytest
 
-from tests.support.failing_connection import ending
+from tests.support.failing_connection import failing_at
 from tests.support.forked_process import ENDED, ended
 from tests.support.poller_harness import Rig
 from tests.support.reliability import Tally
@@ -29,7 +29,7 @@ def _fail() -> NoReturn:
 
 def _poll_until(parameters: Mapping[str, str | int], path: Path, last: int) -> None:
     """Poll in a process that ends at the n-th statement."""
-    duckdb.connect = ending(duckdb.connect, last, _crash)
+    duckdb.connect = failing_at(duckdb.connect, last, _crash)
     Rig(parameters, path).polled()
 
 
@@ -81,7 +81,7 @@ def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: 
     while not succeeded:
         failures += 1
         source.requests(failures * 10, failures * 10 + 4)
-        monkeypatch.setattr(duckdb, "connect", ending(connect, failures, _fail))
+        monkeypatch.setattr(duckdb, "connect", failing_at(connect, failures, _fail))
         succeeded = rig.poll()
         monkeypatch.setattr(duckdb, "connect", connect)
         rig.poll()

@@ -35,7 +35,7 @@ QUIET = State()
 
 
 @dataclass
-class Reckoned:
+class ModelAlert:
     """One alert: what the agent may remember of it, and what its file may hold."""
 
     wait: float

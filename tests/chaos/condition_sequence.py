@@ -21,7 +21,7 @@ class Phase:
     until: int = BEGIN
 
 
-class Showing:
+class ConditionSequence:
     """What holds; ``alerts`` are all that there may ever be."""
 
     def __init__(self, chance: Random) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.archive_invariants import Held, contents, missing
 from tests.chaos.checked_poller import CheckedPoller
-from tests.support.failing_connection import ending
+from tests.support.failing_connection import failing_at
 from tests.support.source import CUT, Source
 
 STEPS = 30
@@ -132,7 +132,7 @@ class FaultSequence(CheckedPoller):
         def end() -> NoReturn:
             raise duckdb.IOException("IO Error: no space left on device")
 
-        said = self.poll(fault=True, end=ending(duckdb.connect, last, end))
+        said = self.poll(fault=True, end=failing_at(duckdb.connect, last, end))
         return f"{written}; at statement {last}, {said}"
 
     def _statement(self) -> int:
@@ -153,7 +153,7 @@ class FaultSequence(CheckedPoller):
             self.copy_file(self.rig.file.path, left)
             raise Crash
 
-        ends = ending(duckdb.connect, last, end)
+        ends = failing_at(duckdb.connect, last, end)
         said = "after the last"
         try:
             for _ in range(polls):

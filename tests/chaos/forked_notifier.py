@@ -1,7 +1,7 @@
-"""The agent's notifying half as a process that is killed and begun anew, many times a second.
+"""The rule manager and its notifiers in a process that is killed and started again, many times a second.
 
-A server that has done nothing but import forks each of them: ``python -m tests.chaos.forked_notifier``. It is told what to do
-by lines of JSON, and so is whom it forks; one of the two listens at a time.
+A server that has only imported forks each of them: ``python -m tests.chaos.forked_notifier``. It reads orders as lines
+of JSON, and so does the process that it forks; one of the two listens at a time.
 """
 
 import json
@@ -24,7 +24,7 @@ from exporter.alerting.notification import Pairs
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult, always, never
 from exporter.collectors import discover
-from tests.support.failing_connection import ending
+from tests.support.failing_connection import failing_at
 from tests.support.notifier_harness import TIMEOUT_SECONDS, Rig
 
 PATIENCE_SECONDS = 0.02
@@ -54,7 +54,7 @@ KINDS = (
 )
 
 
-class Mortal:
+class ForkedNotifier:
     """One process, as whoever began it sees it; ``pid`` is 0 while there is none."""
 
     def __init__(self, folder: Path) -> None:
@@ -196,7 +196,7 @@ def _look(rig: Rig, shown: Shown, question: Mapping[str, Any]) -> None:
         seconds = HURRY_SECONDS if notifier.url in question["hanging"] else TIMEOUT_SECONDS
         receiver._options = replace(receiver._options, timeout=seconds)
     statement = question["kills_at_statement"]
-    duckdb.connect = ending(_connect, statement, _end) if statement else _connect
+    duckdb.connect = failing_at(_connect, statement, _end) if statement else _connect
     rig.step()
 
 

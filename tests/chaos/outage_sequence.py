@@ -13,12 +13,11 @@ from typing import Any, Self
 
 import duckdb
 
-from tests.alerting.faulty import DISORDERS, HANGS, WELL, FaultyAlertmanager
-from tests.chaos.alert_model import BELIEVED, Reckoned
-from tests.chaos.condition_sequence import BEGIN, HOUR, MINUTE, Phase, Showing
-from tests.chaos.forked_notifier import KINDS, Mortal
-from tests.chaos.pending_resolved import Owed
-from tests.support.fake_alertmanager import Labels, Told
+from tests.chaos.alert_model import BELIEVED, ModelAlert
+from tests.chaos.condition_sequence import BEGIN, HOUR, MINUTE, ConditionSequence, Phase
+from tests.chaos.forked_notifier import KINDS, ForkedNotifier
+from tests.chaos.pending_resolved import PendingResolved
+from tests.support.fake_alertmanager import DISORDERS, HANGS, WELL, FakeAlertmanager, Labels, ReceivedAlert
 
 IN_ORDER_SECONDS = 120
 
@@ -35,7 +34,7 @@ class Tally:
     delivered: set[tuple[str, str, Labels, int]] = field(default_factory=set)
 
 
-class Course:
+class OutageSequence:
     """One course. ``steps`` say what was done."""
 
     def __init__(self, seed: int, folder: Path) -> None:
@@ -43,11 +42,11 @@ class Course:
         self.time = BEGIN
         self.steps: list[str] = []
         self.tally = Tally()
-        self.alerts: dict[Labels, Reckoned] = {}
+        self.alerts: dict[Labels, ModelAlert] = {}
         self._path = folder / "history.duckdb"
         self._folder = folder
         self._offset = 0
-        self._owed = Owed(self.alerts)
+        self._pending = PendingResolved(self.alerts)
         self._holder: duckdb.DuckDBPyConnection | None = None
         self._held_until = 0
         self._freed_at = 0
@@ -62,18 +61,18 @@ class Course:
         self._counted: dict[str, float] = {}
         self._ends_heard: dict[tuple[str, Labels], int] = {}
         self._episode: Counter[Labels] = Counter()
-        self._showing = Showing(self.chance)
-        for labels, kind in self._showing.alerts.items():
-            self.alerts[labels] = Reckoned(kind.for_seconds, kind.keep_firing_for_seconds)
+        self._conditions = ConditionSequence(self.chance)
+        for labels, kind in self._conditions.alerts.items():
+            self.alerts[labels] = ModelAlert(kind.for_seconds, kind.keep_firing_for_seconds)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.receivers = [stack.enter_context(FaultyAlertmanager(lambda: self.time)) for _ in range(3)]
+            self.receivers = [stack.enter_context(FakeAlertmanager(lambda: self.time)) for _ in range(3)]
             self._outages = {receiver.url: Phase(until=BEGIN + 5 * MINUTE) for receiver in self.receivers}
             self._well_since = dict.fromkeys(self._outages, BEGIN)
             self._named_at = dict.fromkeys(self._outages, 0)
             self._urls = list(self._outages)
-            self._mortal = stack.enter_context(Mortal(self._folder))
+            self._notifier = stack.enter_context(ForkedNotifier(self._folder))
             stack.callback(self._free)
             self._stack = stack.pop_all()
         return self
@@ -93,7 +92,7 @@ class Course:
         self.time += chance.choices((15, 30, 60), (6, 2, 2))[0]
         self._break_and_mend(outages)
         self._befall()
-        if not self._mortal.pid:
+        if not self._notifier.pid:
             self._begin()
         self._look(self._plan() if chance.random() < 0.04 else "")
 
@@ -128,7 +127,7 @@ class Course:
     def _befall(self) -> None:
         """Go on with the conditions, the file, the clock and the configuration."""
         chance = self.chance
-        self._showing.go_on(self.time)
+        self._conditions.go_on(self.time)
         if self._holder is not None and self.time >= self._held_until:
             self._free()
         elif self._holder is None and self._alive_since and chance.random() < 0.012:
@@ -136,9 +135,9 @@ class Course:
         if chance.random() < 0.01:
             self._offset = chance.randint(-45, 45)
             self._say(f"clock {self._offset:+}")
-        if self._mortal.pid and len(self._urls) < 3 and self.time >= self._elsewhere_until:
+        if self._notifier.pid and len(self._urls) < 3 and self.time >= self._elsewhere_until:
             self._reload([receiver.url for receiver in self.receivers])
-        elif self._mortal.pid and len(self._urls) == 3 and chance.random() < 0.008:
+        elif self._notifier.pid and len(self._urls) == 3 and chance.random() < 0.008:
             self._elsewhere_until = self.time + chance.randint(15, 20 * MINUTE)
             self._reload(chance.sample(self._urls, chance.randint(1, 2)))
 
@@ -156,15 +155,15 @@ class Course:
     # What the agent does.
 
     def _begin(self) -> None:
-        self._mortal.begin(self._path, self._urls)
+        self._notifier.begin(self._path, self._urls)
         self._read, self._tried_at, self._alive_since = False, 0, 0
         for alert in self.alerts.values():
             alert.begin()
-        self._owed.begin()
+        self._pending.begin()
         self._say("begun")
 
     def _die(self, how: str) -> None:
-        self._mortal.kill()
+        self._notifier.kill()
         self.tally.kills[how.split(maxsplit=1)[0]] += 1
         if self._holder is not None or self._doubt or not self._read:
             self._lost_at = self.time
@@ -189,13 +188,13 @@ class Course:
         )
 
     def _reload(self, urls: list[str]) -> None:
-        assert self._mortal.ask({"now": self.now, "urls": urls}) is not None
+        assert self._notifier.ask({"now": self.now, "urls": urls}) is not None
         for url in set(urls) - set(self._urls):
             # Of what ended meanwhile nobody told it: it believes for as long as it was told to.
             self._named_at[url] = self.tally.looks
             self._well_since[url] = max(self._well_since[url], self.time) + int(BELIEVED) - IN_ORDER_SECONDS
         self._urls = urls
-        self._owed.note()
+        self._pending.note()
         self._hear()
         if self._holder is None and self._read:
             self._doubt = False
@@ -206,7 +205,7 @@ class Course:
         """Reckon with what the last process left."""
         for alert in self.alerts.values():
             alert.read()
-        self._owed.read()
+        self._pending.read()
         self._read, self._doubt = True, False
 
     def _look(self, plan: str) -> None:
@@ -216,11 +215,11 @@ class Course:
             self._tried_at = now
             if free:
                 self._take_up()
-        self._owed.note()
+        self._pending.note()
         fired = [labels for labels, alert in self.alerts.items() if alert.fires]
         for labels, alert in self.alerts.items():
-            alert.look(self._showing.seen(labels), now, unread=not self._read)
-        self.tally.ended += self._owed.look(fired, now, self.tally.looks)
+            alert.look(self._conditions.seen(labels), now, unread=not self._read)
+        self.tally.ended += self._pending.look(fired, now, self.tally.looks)
         for labels, alert in self.alerts.items():
             if alert.fires and labels not in fired:
                 self.tally.fired += 1
@@ -237,15 +236,15 @@ class Course:
         how, *what = plan.split() or [""]
         question = {
             "now": self.now,
-            "seen": {kind.alert: self._showing.shown(kind) for kind in KINDS},
+            "seen": {kind.alert: self._conditions.shown(kind) for kind in KINDS},
             "hanging": [receiver.url for receiver in self.receivers if receiver.options == HANGS],
             "kills_at": what[0] if how == "looking" else None,
             "kills_at_statement": int(what[0]) if how == "writing" else 0,
         }
         victim = self.receivers[int(what[0])] if how == "sending" else None
         if victim is not None:
-            victim.kills = (self._mortal.pid, what[1] == "after")
-        answer = self._mortal.ask(question, kill_after=float(what[0]) if how == "sometime" else None)
+            victim.kills = (self._notifier.pid, what[1] == "after")
+        answer = self._notifier.ask(question, kill_after=float(what[0]) if how == "sometime" else None)
         if victim is not None:
             victim.kills = None
         return answer
@@ -266,7 +265,7 @@ class Course:
     def _write(self) -> None:
         for alert in self.alerts.values():
             alert.write()
-        self._owed.write()
+        self._pending.write()
 
     def _completed(self, answer: Mapping[str, Any], now: int) -> None:
         if self._read and not self._alive_since:
@@ -287,9 +286,9 @@ class Course:
             assert not news or receiver.url in self._urls, "somebody is told who is not configured"
             for word in news:
                 self._hear_word(receiver, word)
-            self._owed.answered(receiver.url, [word.labels for word in answered if word.ends_at > self.now])
+            self._pending.answered(receiver.url, [word.labels for word in answered if word.ends_at > self.now])
 
-    def _hear_word(self, receiver: FaultyAlertmanager, word: Told) -> None:
+    def _hear_word(self, receiver: FakeAlertmanager, word: ReceivedAlert) -> None:
         assert word.labels in self.alerts, f"nobody knows of {word.labels}"
         alert, now = self.alerts[word.labels], self.now
         before = f"{alert.memory}, ends {alert.ends}"
@@ -300,10 +299,10 @@ class Course:
             assert alert.hear_end(word.starts_at, word.ends_at, now), f"end: {self._shown_word(word)}: {before}"
             self._ends_heard[receiver.url, word.labels] = self.tally.looks
 
-    def _shown_word(self, word: Told) -> str:
+    def _shown_word(self, word: ReceivedAlert) -> str:
         return f"{word.labels} from {word.starts_at - BEGIN} to {word.ends_at - BEGIN} at {self.now - BEGIN}"
 
-    def _compare(self, receiver: FaultyAlertmanager, now: int) -> None:
+    def _compare(self, receiver: FakeAlertmanager, now: int) -> None:
         """Hold what an Alertmanager in order has open against what fires."""
         held = receiver.open_at(self.time)
         for labels, alert in self.alerts.items():
@@ -311,7 +310,7 @@ class Course:
             if alert.must_be_open(now, IN_ORDER_SECONDS):
                 assert labels in held, f"missed by {receiver.port}: {labels}, {alert.memory}"
                 self.tally.delivered.add((receiver.url, "fired", labels, episode))
-            due = self._owed.memory.ends.get(labels)
+            due = self._pending.memory.ends.get(labels)
             if due is not None and due.look > self._named_at[receiver.url] and due.is_owed(receiver.url, now):
                 heard = self._ends_heard.get((receiver.url, labels), 0) >= due.look
                 assert heard, f"end missed by {receiver.port}: {labels}, {due}"
@@ -328,12 +327,12 @@ class Course:
 
     def _come_to_rest(self) -> None:
         """Let everything end: nobody holds anything for firing, and all was counted."""
-        self._showing.rests = True
+        self._conditions.rests = True
         self._free()
         self._say("rest")
         for _ in range(60):
             self.time += 15
-            if not self._mortal.pid:
+            if not self._notifier.pid:
                 self._begin()
             if len(self._urls) < 3:
                 self._reload([receiver.url for receiver in self.receivers])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.chaos.alert_model import OWED_TO_ALL, OWED_TO_TOLD, Reckoned
+from tests.chaos.alert_model import OWED_TO_ALL, OWED_TO_TOLD, ModelAlert
 from tests.support.fake_alertmanager import Labels
 
 
@@ -32,10 +32,10 @@ class Kept:
         return Kept(dict(self.told), dict(self.ends))
 
 
-class Owed:
+class PendingResolved:
     """What the agent must know of this at least, and what its file must hold of it."""
 
-    def __init__(self, alerts: Mapping[Labels, Reckoned]) -> None:
+    def __init__(self, alerts: Mapping[Labels, ModelAlert]) -> None:
         self._alerts = alerts
         self._file = Kept()
         self._answers: list[tuple[str, Labels]] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.outage_sequence import Course, seeds
+from tests.chaos.outage_sequence import OutageSequence, seeds
 from tests.support.soak import LONG
 
 # ALERTING_SEED=123 takes the one course of that seed, ALERTING_SEED=100-199 the courses of a hundred.
@@ -23,7 +23,7 @@ def test_whatever_befalls_them(tmp_path: Path) -> None:
     for seed in SEEDS:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        with Course(seed, folder) as course:
+        with OutageSequence(seed, folder) as course:
             try:
                 tallies.append(course.run(OUTAGES))
             except BaseException:

@@ -14,7 +14,7 @@ from tests.end_to_end.canaries import FORMS, NAMES, Canary, keys_called_secret, 
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.guarded import VARIANTS, GuardedAgent, Variant, exports
 from tests.end_to_end.situations import SITUATIONS, Peers
-from tests.support.raw_server import Stranger, reply
+from tests.support.raw_server import RawServer, reply
 from tests.support.soak import LONG
 
 
@@ -80,7 +80,7 @@ def test_no_canary_is_found_where_all_is_well(variant: Variant, restartable: Sim
             tokens={"agent": secrets.rest.value},
             apps=(App("client", "secret-id", secrets.rest.value),),
         ) as tableau,
-        Stranger(reply()) as alertmanager,
+        RawServer(reply()) as alertmanager,
     ):
         peers = Peers(
             f"{parameters['host']}:{parameters['port']}",

@@ -1,4 +1,4 @@
-"""The demo, watched by a real Prometheus that evaluates the shipped rules and remembers a week ago.
+"""The demo, scraped by a real Prometheus that evaluates the shipped rules and remembers a week ago.
 
 An agent polls a simulated repository and a simulated REST API. What happens only now and then in a Tableau that is well
 (errors, exports, failed jobs) is made to happen.
@@ -69,7 +69,7 @@ class NeverHappened(AssertionError):
 
 
 @dataclass(frozen=True)
-class Watched:
+class ScrapedDemo:
     """An agent on a living Tableau, and the Prometheus that scrapes it."""
 
     agent: Agent
@@ -112,9 +112,9 @@ class Watched:
 
 
 @contextmanager
-def watched(
+def scraped_demo(
     postgres: Postgres, folder: Path, scale: Scale = SMALL, days: float = 2, a_day: float = 600, interval: int = 1
-) -> Iterator[Watched]:
+) -> Iterator[ScrapedDemo]:
     """Run everything; Prometheus scrapes every ``interval`` seconds."""
     with ExitStack() as stack:
         simulation = stack.enter_context(
@@ -141,7 +141,7 @@ def watched(
         target = agent.url.removeprefix("https://")
         _remember(agent, target, folder)
         address = stack.enter_context(_prometheus(folder, target, authority, interval))
-        yield Watched(agent, simulation, f"http://{address}", interval)
+        yield ScrapedDemo(agent, simulation, f"http://{address}", interval)
 
 
 def _settings(rest: str, alertmanager: str) -> dict[str, str]:

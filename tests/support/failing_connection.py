@@ -9,7 +9,7 @@ import duckdb
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
 
-class EndingConnection:
+class FailingConnection:
     """A connection to the file that ends in its own way before the n-th statement of all of these is run."""
 
     def __init__(
@@ -30,13 +30,13 @@ class EndingConnection:
         return getattr(self._connection, name)
 
 
-def ending(connect: Connect, last: int, end: Callable[[], NoReturn]) -> Callable[..., Any]:
+def failing_at(connect: Connect, last: int, end: Callable[[], NoReturn]) -> Callable[..., Any]:
     """Return a way to open the file whose connections end before the n-th statement of all of them."""
     numbers = count(1)
 
     def connected(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - DuckDB's own signature
         connection = connect(*arguments, **options)
         # Requests are cleaned in memory, where nothing can be lost.
-        return EndingConnection(connection, numbers, last, end) if arguments else connection
+        return FailingConnection(connection, numbers, last, end) if arguments else connection
 
     return connected

@@ -56,7 +56,7 @@ def in_turn(*answers: Answer) -> Answer:
     return answer
 
 
-class Stranger:
+class RawServer:
     """The server; each request is in ``asked``, and one connection is served at a time."""
 
     def __init__(self, answer: Answer, context: ssl.SSLContext | None = None) -> None:
