@@ -23,9 +23,7 @@ from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
 from tests.alerts.shipped import RULES
 from tests.support.agent_process import Agent
-from tests.support.components import require
-from tests.support.listening import ANY_PORT, listening
-from tests.support.prometheus import running
+from tests.support.prometheus import run_alertmanager, run_prometheus
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 120.0
@@ -144,28 +142,21 @@ def watch(request: pytest.FixtureRequest, postgres18: Postgres, tmp_path: Path) 
             Simulation(postgres=postgres18, database=f"told_{name}", scale=SMALL, days=1, requests_per_day=100)
         )
         (tmp_path / "alertmanager").mkdir()
-        address = stack.enter_context(running(tmp_path / "alertmanager", alone(receiver.url)))
+        address = stack.enter_context(run_alertmanager(tmp_path / "alertmanager", alone(receiver.url)))
         agent = Agent(tmp_path, simulation.parameters(), ALERTMANAGER__URLS=f"http://{address}")
         agent.module = "tests.support.fast_alerts"
         stack.enter_context(agent)
         agent.polled()
         prometheus = None
         if "rules" in str(request.param):
-            prometheus = f"http://{stack.enter_context(_prometheus(tmp_path, agent, address))}"
+            prometheus = stack.enter_context(_prometheus(tmp_path, agent, address))
         yield Watch(simulation, agent, address, receiver, prometheus, [])
 
 
 def _prometheus(folder: Path, agent: Agent, alertmanager: str) -> AbstractContextManager[str]:
     (folder / "rules.yml").write_text(fast_rules.rules(RULES.read_text()))
     text = fast_rules.prometheus(agent.url.removeprefix("http://"), alertmanager, folder / "rules.yml")
-    (folder / "prometheus.yml").write_text(text.replace("2s", "1s"))
-    command = [
-        str(require("prometheus")),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'prometheus'}",
-        f"--web.listen-address={ANY_PORT}",
-    ]
-    return listening(command, folder / "prometheus.log")
+    return run_prometheus(folder, text.replace("2s", "1s"))
 
 
 def fresh_source(watch: Watch) -> str:

@@ -15,7 +15,8 @@ import yaml
 
 from tests.alerts.shipped import NAMES, ROOT
 from tests.support.components import require
-from tests.support.prometheus import PATIENCE_SECONDS, QUIET, running
+from tests.support.prometheus import QUIET, run_alertmanager
+from tests.support.wait import PATIENCE_SECONDS
 
 EXAMPLE = ROOT / "alerts/alertmanager.yml"
 TEMPLATES = ROOT / "alerts/templates/*.tmpl"
@@ -258,7 +259,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("alertmanager")
     example = yaml.safe_load(EXAMPLE.read_text())
     quiet = {**QUIET, "inhibit_rules": example["inhibit_rules"]}
-    with running(folder, quiet) as address:
+    with run_alertmanager(folder, quiet) as address:
         yield f"http://{address}"
 
 

@@ -19,8 +19,7 @@ from exporter.repository.connection import connect
 from tests.alerts.promql import read
 from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
 from tests.support.agent_process import Agent
-from tests.support.components import require
-from tests.support.listening import ANY_PORT, listening
+from tests.support.prometheus import run_prometheus
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0
@@ -118,15 +117,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         agent.polled(2)
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
         text = CONFIGURATION.format(rules=RULES, authority=authority, target=agent.url.removeprefix("https://"))
-        (folder / "prometheus.yml").write_text(text)
-        command = [
-            str(require("prometheus")),
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={ANY_PORT}",
-        ]
-        with listening(command, folder / "prometheus.log") as address:
-            yield ScrapedAgent(agent, f"http://{address}")
+        yield ScrapedAgent(agent, stack.enter_context(run_prometheus(folder, text)))
 
 
 def test_what_is_wrong_in_the_demo_is_raised(watched: ScrapedAgent) -> None:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,7 @@ from exporter.repository.connection import connect
 from tests.alerts.shipped import RULES
 from tests.support.agent_process import Agent
 from tests.support.components import require
-from tests.support.listening import ANY_PORT, PATIENCE_SECONDS, listening
-from tests.support.prometheus import running
+from tests.support.prometheus import prometheus_data, run_alertmanager, run_prometheus
 
 # Says what is suspended.
 VERSION = "2021.2"
@@ -128,7 +127,7 @@ def scraped_demo(
         with connect(simulation.admin()) as connection:
             connection.execute(b"REVOKE SELECT ON domains FROM readonly")
         (folder / "alertmanager").mkdir()
-        alertmanager = stack.enter_context(running(folder / "alertmanager"))
+        alertmanager = stack.enter_context(run_alertmanager(folder / "alertmanager"))
         exports = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 10s}}]"
         settings = _settings(server.url, f"http://{alertmanager}")
         agent = Agent(folder, simulation.parameters(), EXPORTS=exports, **settings)
@@ -140,8 +139,8 @@ def scraped_demo(
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
         target = agent.url.removeprefix("https://")
         _remember(agent, target, folder)
-        address = stack.enter_context(_prometheus(folder, target, authority, interval))
-        yield ScrapedDemo(agent, simulation, f"http://{address}", interval)
+        prometheus = stack.enter_context(_prometheus(folder, target, authority, interval))
+        yield ScrapedDemo(agent, simulation, prometheus, interval)
 
 
 def _settings(rest: str, alertmanager: str) -> dict[str, str]:
@@ -192,37 +191,15 @@ def _remember(agent: Agent, target: str, folder: Path) -> None:
         "create-blocks-from",
         "openmetrics",
         str(path),
-        str(folder / "prometheus"),
+        str(prometheus_data(folder)),
     ]
     subprocess.run(command, check=True, capture_output=True)
 
 
-@contextmanager
-def _prometheus(folder: Path, target: str, authority: Path, interval: int) -> Iterator[str]:
+def _prometheus(folder: Path, target: str, authority: Path, interval: int) -> AbstractContextManager[str]:
     # An hour of waiting is a minute in a demo, and still long for a test.
     (folder / "rules.yml").write_text(fast_rules.rules(RULES.read_text()).replace("for: 60s", "for: 1s"))
     text = fast_rules.prometheus(target, None, folder / "rules.yml")
     configuration = yaml.safe_load(text.replace(f"{fast_rules.INTERVAL_SECONDS}s", f"{interval}s"))
     configuration["scrape_configs"][0] |= {"scheme": "https", "tls_config": {"ca_file": str(authority)}}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    command = [
-        str(require("prometheus")),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'prometheus'}",
-        f"--web.listen-address={ANY_PORT}",
-        "--query.lookback-delta=1m",
-    ]
-    with listening(command, folder / "prometheus.log") as address:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _ready(address):
-            assert time.monotonic() < deadline, "Prometheus is ready"
-            time.sleep(0.1)
-        yield address
-
-
-def _ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{address}/-/ready"):
-            return True
-    except OSError:
-        return False
+    return run_prometheus(folder, yaml.safe_dump(configuration), "--query.lookback-delta=1m")

@@ -2,12 +2,12 @@
 
 import re
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE_SECONDS = 60.0
+from tests.support.wait import until
+
 ANY_PORT = "127.0.0.1:0"
 _TOLD = re.compile(r'msg="Listening on" address=(127\.0\.0\.1:\d+)\n')
 
@@ -23,9 +23,11 @@ def listening(command: Sequence[str], log: Path, told: re.Pattern[str] = _TOLD) 
 
 
 def _address(process: "subprocess.Popen[bytes]", log: Path, told: re.Pattern[str]) -> str:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (found := told.search(log.read_text(errors="replace"))) is None:
+    def listens() -> bool:
         assert process.poll() is None, log.read_text(errors="replace")
-        assert time.monotonic() < deadline, log.read_text(errors="replace")
-        time.sleep(0.05)
+        return told.search(log.read_text(errors="replace")) is not None
+
+    until(listens, lambda: log.read_text(errors="replace"), pause_seconds=0.05)
+    found = told.search(log.read_text(errors="replace"))
+    assert found is not None
     return found[1]

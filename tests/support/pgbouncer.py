@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,9 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.postgres_install import Account
 from exporter.demo.processes import free_port
 from tests.support.components import require
+from tests.support.wait import until
 
 HOST = "127.0.0.1"
-PATIENCE_SECONDS = 30.0
 
 
 @contextmanager
@@ -56,8 +55,9 @@ def pgbouncer(server: Postgres, passwords: Mapping[str, str], **settings: str) -
 
 
 def _wait(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while "process up" not in (written := log.read_text(errors="replace")):
+    def is_up() -> bool:
+        written = log.read_text(errors="replace")
         assert process.poll() is None, written
-        assert time.monotonic() < patience, written
-        time.sleep(0.02)
+        return "process up" in written
+
+    until(is_up, lambda: log.read_text(errors="replace"))
