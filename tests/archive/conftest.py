@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporter.demo.postgres import Postgres
-from tests.support.poller_harness import WITH_NAMES, Rig
+from tests.support.poller_harness import WITH_NAMES, PollerHarness
 from tests.support.postgres_cluster import Cluster, cluster
 from tests.support.source import Source, source, template
 
@@ -20,15 +20,15 @@ def postgres(postgres15: Postgres) -> Postgres:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path) -> Rig:
+def rig(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller on the company's repository, with a history of its own."""
-    return Rig(source.readonly, tmp_path / "history.duckdb")
+    return PollerHarness(source.readonly, tmp_path / "history.duckdb")
 
 
 @pytest.fixture
-def naming_rig(source: Source, tmp_path: Path) -> Rig:
+def naming_rig(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller that keeps names too."""
-    return Rig(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
+    return PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Callable[[Source], Rig]:
+def make_rig(tmp_path: Path) -> Callable[[Source], PollerHarness]:
     """Make a poller that reads as the superuser."""
-    return lambda source: Rig(source.parameters, tmp_path / "history.duckdb")
+    return lambda source: PollerHarness(source.parameters, tmp_path / "history.duckdb")
 
 
 @pytest.fixture

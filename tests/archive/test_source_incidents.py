@@ -7,7 +7,7 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.support.poller_harness import Rig
+from tests.support.poller_harness import PollerHarness
 from tests.support.source import CUT, Source
 
 LATER = "2025-11-19 11:00:00"
@@ -17,7 +17,7 @@ REPORT = "SELECT pg_stat_force_next_flush()"
 
 
 @pytest.fixture
-def archived(source: Source, rig: Rig) -> Rig:
+def archived(source: Source, rig: PollerHarness) -> PollerHarness:
     """A history that knows the requests 1 to 100."""
     source.requests(1, 100)
     source.run(REPORT)
@@ -27,7 +27,7 @@ def archived(source: Source, rig: Rig) -> Rig:
 
 
 @pytest.mark.fault(11)
-def test_truncate(source: Source, archived: Rig) -> None:
+def test_truncate(source: Source, archived: PollerHarness) -> None:
     """What was archived before TRUNCATE stays, what comes after it is archived, and the incident is counted once."""
     source.run(REPORT)
     archived.polled(exact=True)
@@ -43,7 +43,7 @@ def test_truncate(source: Source, archived: Rig) -> None:
 
 @pytest.mark.fault(10, 13)
 @pytest.mark.parametrize("poll_between", [False, True])
-def test_truncate_and_restarted_ids(source: Source, archived: Rig, poll_between: bool) -> None:
+def test_truncate_and_restarted_ids(source: Source, archived: PollerHarness, poll_between: bool) -> None:
     """The ids start again and stand for other requests: both generations are kept."""
     source.run("TRUNCATE http_requests RESTART IDENTITY")
     if poll_between:
@@ -60,7 +60,7 @@ def test_truncate_and_restarted_ids(source: Source, archived: Rig, poll_between:
 
 @pytest.mark.fault(13)
 @pytest.mark.usefixtures("fast")
-def test_fast_readings_after_restarted_ids(source: Source, rig: Rig) -> None:
+def test_fast_readings_after_restarted_ids(source: Source, rig: PollerHarness) -> None:
     """After the ids have started again they are read fast from where they are now, not from where they were."""
     source.requests(100_000, 100_100)
     rig.polled(exact=True)
@@ -80,7 +80,7 @@ def test_fast_readings_after_restarted_ids(source: Source, rig: Rig) -> None:
 @pytest.mark.parametrize("reported_late", [False, True])
 @pytest.mark.parametrize("removed", [3, 300])
 def test_what_is_lost_before_the_ids_start_again(
-    source: Source, archived: Rig, removed: int, polls_between: int, reported_late: bool
+    source: Source, archived: PollerHarness, removed: int, polls_between: int, reported_late: bool
 ) -> None:
     """Requests that were made and truncated unseen are possibly lost, although their ids are given again."""
     source.run(REPORT)
@@ -108,7 +108,7 @@ def test_what_is_lost_before_the_ids_start_again(
 
 @pytest.mark.fault(13)
 def test_what_is_lost_before_a_reading_that_breaks_off(
-    source: Source, archived: Rig, monkeypatch: pytest.MonkeyPatch
+    source: Source, archived: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests that were truncated unseen are possibly lost, also when the reading after it has to be begun again."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 20)
@@ -136,7 +136,7 @@ def test_what_is_lost_before_a_reading_that_breaks_off(
 
 
 @pytest.mark.fault(11)
-def test_what_is_lost_before_old_rows_are_put_back(source: Source, archived: Rig) -> None:
+def test_what_is_lost_before_old_rows_are_put_back(source: Source, archived: PollerHarness) -> None:
     """Requests that were truncated unseen are possibly lost, also when the table is then filled with what it held."""
     source.run("CREATE TABLE truth AS SELECT * FROM http_requests")
     source.requests(101, 110)
@@ -150,7 +150,7 @@ def test_what_is_lost_before_old_rows_are_put_back(source: Source, archived: Rig
 
 
 @pytest.mark.fault(12)
-def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
+def test_truncate_within_one_poll(source: Source, archived: PollerHarness) -> None:
     """A TRUNCATE that waits for the reading, and one that the reading waits for, both leave the archive whole."""
     source.request(200, created_at=LATER)
     with source.other() as other:
@@ -167,7 +167,7 @@ def test_truncate_within_one_poll(source: Source, archived: Rig) -> None:
 
 
 @pytest.mark.fault(14)
-def test_deletes_in_batches(source: Source, archived: Rig) -> None:
+def test_deletes_in_batches(source: Source, archived: PollerHarness) -> None:
     """Tableau's own cleanup removes nothing here and is no incident."""
     for first in range(1, 101, 25):
         source.run("DELETE FROM http_requests WHERE id BETWEEN %s AND %s", first, first + 24)
@@ -179,7 +179,7 @@ def test_deletes_in_batches(source: Source, archived: Rig) -> None:
     archived.assert_once()
 
 
-def test_old_rows_are_put_back(source: Source, archived: Rig) -> None:
+def test_old_rows_are_put_back(source: Source, archived: PollerHarness) -> None:
     """Rows that were dumped, deleted and restored are the same requests as before."""
     source.run("CREATE TABLE truth AS SELECT * FROM http_requests WHERE id <= 60")
     source.run("DELETE FROM http_requests WHERE id <= 60")
@@ -192,7 +192,7 @@ def test_old_rows_are_put_back(source: Source, archived: Rig) -> None:
 
 
 @pytest.mark.fault(17)
-def test_a_dump_is_restored_with_clean(source: Source, archived: Rig, postgres: Postgres) -> None:
+def test_a_dump_is_restored_with_clean(source: Source, archived: PollerHarness, postgres: Postgres) -> None:
     """pg_restore --clean makes other tables of the same names: restored is counted, the rows are known."""
     source.run("DROP VIEW _http_requests")
     dump = _program(postgres, source.parameters, "pg_dump", "--format=custom", "--table=public.http_requests")
@@ -223,7 +223,7 @@ def _program(
 
 
 @pytest.mark.fault(18)
-def test_another_table_in_its_place(source: Source, archived: Rig) -> None:
+def test_another_table_in_its_place(source: Source, archived: PollerHarness) -> None:
     """A table that was dropped and created again, empty, is another one; so is its first row."""
     source.run("CREATE TABLE other (LIKE http_requests INCLUDING ALL)")
     source.run("DROP TABLE http_requests CASCADE")
@@ -239,7 +239,7 @@ def test_another_table_in_its_place(source: Source, archived: Rig) -> None:
 
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("reported_late", [False, True])
-def test_what_is_lost_in_another_table(source: Source, archived: Rig, reported_late: bool) -> None:
+def test_what_is_lost_in_another_table(source: Source, archived: PollerHarness, reported_late: bool) -> None:
     """Requests that were made and truncated unseen in a table put in the place of the first are possibly lost."""
     source.run("CREATE TABLE other (LIKE http_requests INCLUDING ALL)")
     source.run("DROP TABLE http_requests CASCADE")
@@ -265,7 +265,7 @@ def test_what_is_lost_in_another_table(source: Source, archived: Rig, reported_l
 
 
 @pytest.mark.fault(18)
-def test_another_database_of_the_same_name(source: Source, archived: Rig, postgres: Postgres) -> None:
+def test_another_database_of_the_same_name(source: Source, archived: PollerHarness, postgres: Postgres) -> None:
     """A database that was dropped and created from a copy is read whole and adds nothing twice."""
     name = str(source.parameters["dbname"])
     source.connection.close()
@@ -283,7 +283,7 @@ def test_another_database_of_the_same_name(source: Source, archived: Rig, postgr
 
 @pytest.mark.fault(16)
 @pytest.mark.parametrize("statement", ["VACUUM FULL http_requests", "CLUSTER http_requests USING http_requests_pkey"])
-def test_a_rewrite(source: Source, archived: Rig, statement: str) -> None:
+def test_a_rewrite(source: Source, archived: PollerHarness, statement: str) -> None:
     """A table that was rewritten is read whole and adds nothing twice."""
     source.run(statement)
     source.requests(101, 103)
@@ -297,7 +297,7 @@ def test_a_rewrite(source: Source, archived: Rig, statement: str) -> None:
 @pytest.mark.parametrize(
     "statement", ["VACUUM FREEZE http_requests", "ANALYZE http_requests", "REINDEX TABLE http_requests"]
 )
-def test_housekeeping(source: Source, archived: Rig, statement: str) -> None:
+def test_housekeeping(source: Source, archived: PollerHarness, statement: str) -> None:
     """Housekeeping that leaves the rows where they are is no incident."""
     source.run(statement)
     source.requests(101, 103)
@@ -350,7 +350,7 @@ FAULTS = {
 @pytest.mark.parametrize(
     "change", [pytest.param(change, marks=pytest.mark.fault(FAULTS.get(change, 30))) for change in SCHEMA_CHANGES]
 )
-def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
+def test_the_columns_change(source: Source, archived: PollerHarness, change: str) -> None:
     """Columns that come, go or change their type cost no row, double none, and are told."""
     statement, column, incidents = SCHEMA_CHANGES[change]
     source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
@@ -372,7 +372,7 @@ def test_the_columns_change(source: Source, archived: Rig, change: str) -> None:
 
 
 @pytest.mark.fault(30)
-def test_a_number_becomes_words(source: Source, archived: Rig) -> None:
+def test_a_number_becomes_words(source: Source, archived: PollerHarness) -> None:
     """A column that held numbers and now holds words is text here too, and keeps what it held."""
     source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
     source.run("ALTER TABLE http_requests ALTER COLUMN status TYPE text")
@@ -386,7 +386,7 @@ def test_a_number_becomes_words(source: Source, archived: Rig) -> None:
 
 
 @pytest.mark.fault(31)
-def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
+def test_a_revoked_right(source: Source, naming_rig: PollerHarness) -> None:
     """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
     source.requests(1, 100)
     naming_rig.polled()
@@ -402,7 +402,7 @@ def test_a_revoked_right(source: Source, naming_rig: Rig) -> None:
     naming_rig.assert_once()
 
 
-def test_a_right_granted_later(source: Source, naming_rig: Rig) -> None:
+def test_a_right_granted_later(source: Source, naming_rig: PollerHarness) -> None:
     """What was archived through the view is not archived again from the table, and counted twice: it is refused."""
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(1, 100)
@@ -416,7 +416,9 @@ def test_a_right_granted_later(source: Source, naming_rig: Rig) -> None:
 
 
 @pytest.mark.fault(12)
-def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_table_changes_while_it_is_read(
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A table that is truncated between two ranges of its reading is read again at the next poll."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
@@ -440,7 +442,9 @@ def test_a_large_table_changes_while_it_is_read(source: Source, rig: Rig, monkey
 
 
 @pytest.mark.fault(11, 12)
-def test_what_is_lost_while_it_is_read(source: Source, archived: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_lost_while_it_is_read(
+    source: Source, archived: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is truncated before its range was read is possibly lost, although the reading had planned for it."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 50)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 50)

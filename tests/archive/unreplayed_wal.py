@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.forked_process import ENDED, ended
-from tests.support.poller_harness import Rig
+from tests.support.poller_harness import PollerHarness
 from tests.support.source import Source
 
 POLLS = 4
@@ -20,7 +20,7 @@ def leave_behind(source: Source, path: Path) -> None:
 
 def _poll_and_crash(parameters: Mapping[str, str | int], path: Path) -> None:
     with Source(parameters) as source:
-        rig = Rig(source.readonly, path)
+        rig = PollerHarness(source.readonly, path)
         source.requests(1, 50)
         rig.polled()
         shutil.copy(path, path.with_name("before.duckdb"))

@@ -21,7 +21,7 @@ from exporter.repository.session import Session, Snapshot
 from tests.chaos.archive_invariants import NOTHING, Held, assert_kept, assert_once, assert_read, held_by, held_in
 from tests.chaos.random_writer import Key, RandomWriter
 from tests.support.failing_connection import Connect
-from tests.support.poller_harness import NOW, Rig
+from tests.support.poller_harness import NOW, PollerHarness
 from tests.support.source import OURS, Source
 
 START = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None) - timedelta(minutes=30)
@@ -47,7 +47,7 @@ class CheckedPoller:
         source.run("TRUNCATE truth.versions")
         self.tableau.make_table()
         self.files = 0
-        self.rig = Rig(source.readonly, self.next_path())
+        self.rig = PollerHarness(source.readonly, self.next_path())
         self.held = NOTHING
         self.pruned: list[tuple[datetime, set[Key]]] = []
         self.removed: set[Key] = set()

@@ -25,7 +25,7 @@ from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import MetricSnapshot, RuleResult, always, never
 from exporter.collectors import discover
 from tests.support.failing_connection import failing_at
-from tests.support.notifier_harness import TIMEOUT_SECONDS, Rig
+from tests.support.notifier_harness import TIMEOUT_SECONDS, NotifierHarness
 
 PATIENCE_SECONDS = 0.02
 """For a file that somebody holds."""
@@ -167,7 +167,7 @@ def _end() -> NoReturn:
 def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[str]) -> None:
     """Do what is said until killed."""
     shown = Shown()
-    rig = Rig(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
+    rig = NotifierHarness(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
     _tell(answers, {"pid": os.getpid()})
     for line in questions:
         question = json.loads(line)
@@ -180,7 +180,7 @@ def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[st
         _tell(answers, {"sent": sent})
 
 
-def _reload(rig: Rig, urls: Sequence[str]) -> None:
+def _reload(rig: NotifierHarness, urls: Sequence[str]) -> None:
     stopped = threading.Event()
     stopped.set()
     rig.rule_manager.run(stopped, EVALUATION_SECONDS)
@@ -188,7 +188,7 @@ def _reload(rig: Rig, urls: Sequence[str]) -> None:
     rig.reload()
 
 
-def _look(rig: Rig, shown: Shown, question: Mapping[str, Any]) -> None:
+def _look(rig: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -> None:
     shown.seen, shown.kills_at = question["seen"], question["kills_at"]
     for notifier in rig.rule_manager.notifiers:
         receiver = notifier.receiver

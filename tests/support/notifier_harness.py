@@ -24,7 +24,7 @@ NOW = 1_700_000_000.0
 TIMEOUT_SECONDS = 5.0
 
 
-class Rig:
+class NotifierHarness:
     """A notifier on a history file; ``now`` is its clock (Unix seconds), which stands still unless a test moves it."""
 
     def __init__(

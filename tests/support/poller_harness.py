@@ -23,7 +23,7 @@ WITH_NAMES = ("content", "users", *COLLECTORS)
 NOW = 1_763_548_200.0
 
 
-class Rig:
+class PollerHarness:
     """One history with its poller; time stands still unless ``now`` is moved."""
 
     def __init__(

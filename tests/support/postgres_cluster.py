@@ -18,7 +18,7 @@ from exporter.demo.postgres import SUPERUSER, Postgres
 from exporter.repository.client import Address
 from exporter.repository.connection import Connection, connect
 from tests.support.components import require
-from tests.support.poller_harness import Rig
+from tests.support.poller_harness import PollerHarness
 from tests.support.source import Source, create_repository
 from tests.support.wait import until
 
@@ -280,6 +280,6 @@ def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
         made.hang_up()
 
 
-def reach(rig: Rig, *addresses: Address) -> None:
+def reach(rig: PollerHarness, *addresses: Address) -> None:
     """Let the agent look for its repository at these addresses."""
     rig.repository._options = replace(rig.repository._options, addresses=addresses)

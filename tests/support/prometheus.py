@@ -49,7 +49,7 @@ def run_prometheus(folder: Path, configuration: str, *flags: str) -> Iterator[st
         *flags,
     ]
     with listening(command, folder / "prometheus.log") as address:
-        until(partial(_is_ready, address), lambda: (folder / "prometheus.log").read_text(), pause_seconds=0.1)
+        until(partial(_is_ready, address), (folder / "prometheus.log").read_text, pause_seconds=0.1)
         yield f"http://{address}"
 
 

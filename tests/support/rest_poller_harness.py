@@ -30,7 +30,7 @@ INTERVAL = 300.0
 ASSETS = ("assets", 0)
 
 
-class RestRig:
+class RestPollerHarness:
     """One agent's REST half; ``now`` is its clock (Unix seconds), which stands still unless a test moves it."""
 
     def __init__(
@@ -130,9 +130,9 @@ def seconds(at: datetime) -> float:
     return at.replace(tzinfo=UTC).timestamp()
 
 
-def rigs(server: TableauServer, path: Path, now: float) -> Iterator[RestRig]:
+def rigs(server: TableauServer, path: Path, now: float) -> Iterator[RestPollerHarness]:
     """Return a rig, and end it."""
-    rig = RestRig(server, path, now)
+    rig = RestPollerHarness(server, path, now)
     yield rig
     rig.rest.close()
     server.traps.reset()
