@@ -402,7 +402,7 @@ def _documented_tables() -> dict[str, list[tuple[str, str]]]:
 
 
 @dataclass(frozen=True)
-class Watched:
+class AgentRun:
     """What an agent with one more collector showed, and the history it left behind."""
 
     exposition: str
@@ -410,7 +410,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AgentRun:
     """A copy of the package with the module of CONTRIBUTING.md in it, run on a simulated Tableau until it polled."""
     folder = tmp_path_factory.mktemp("documentation")
     _copy_package(folder)
@@ -427,7 +427,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> W
                 process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
-    return Watched(exposition, history)
+    return AgentRun(exposition, history)
 
 
 def _copy_package(folder: Path) -> None:
@@ -472,7 +472,7 @@ def _first_exposition(process: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"the agent did not poll: {logged}")
 
 
-def test_the_collector_of_the_guide_is_found_and_polled(watched: Watched) -> None:
+def test_the_collector_of_the_guide_is_found_and_polled(watched: AgentRun) -> None:
     """The module in CONTRIBUTING.md, put beside the others, is polled and shown without any other change."""
     assert 'tableau_collector_success{collector="subscriptions"} 1\n' in watched.exposition
     assert re.search(r'(?m)^tableau_subscriptions\{site="\w+"\} [1-9]', watched.exposition)
@@ -490,7 +490,7 @@ def test_the_collector_of_the_guide_is_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("docs/history.md", "sql"))))
-def test_sql_of_the_document_runs(number: int, watched: Watched) -> None:
+def test_sql_of_the_document_runs(number: int, watched: AgentRun) -> None:
     """Every SQL of docs/history.md runs on a history that the agent wrote, in DuckDB and in ``history query``."""
     recipe = blocks("docs/history.md", "sql")[number]
     with duckdb.connect(str(watched.history), read_only=True) as connection:
@@ -499,7 +499,7 @@ def test_sql_of_the_document_runs(number: int, watched: Watched) -> None:
         assert len(run_query(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
 
 
-def test_the_queries_of_the_document_are_run(watched: Watched, tmp_path: Path) -> None:
+def test_the_queries_of_the_document_are_run(watched: AgentRun, tmp_path: Path) -> None:
     """The commands in docs/history.md and README.md that query the history do so, and print what it holds."""
     (tmp_path / "question.sql").write_text("FROM marks;")
     program = f"{shlex.quote(sys.executable)} -m exporter"
@@ -525,7 +525,7 @@ def test_the_json_of_the_document_is_that_of_the_pages() -> None:
     assert CODE_SPAN.findall(section.replace("\n", " ")) == [*usage.HOURS_HEAD, "of=content", *usage.CONTENT_HEAD]
 
 
-def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: Path) -> None:
+def test_the_history_is_opened_as_the_document_says(watched: AgentRun, tmp_path: Path) -> None:
     """The function in docs/history.md waits while another process holds the file, and then opens it."""
     script = tmp_path / "opening.py"
     script.write_text(
@@ -545,7 +545,7 @@ def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: 
     assert int(answer) > 0
 
 
-def test_a_copy_is_whole(watched: Watched, tmp_path: Path) -> None:
+def test_a_copy_is_whole(watched: AgentRun, tmp_path: Path) -> None:
     """The program in docs/history.md copies every table and view."""
     copy = tmp_path / "copy.duckdb"
     subprocess.run([sys.executable, "-c", block("docs/history.md", "copy"), watched.history, copy], check=True)

@@ -14,7 +14,7 @@ from tests.support.source import Source
 
 # ARCHIVE_SEED=123 takes the one sequence of that seed, ARCHIVE_SEED=100-199 the sequences of a hundred.
 CHOSEN = os.environ.get("ARCHIVE_SEED")
-FIRST, _, LAST = (CHOSEN or f"0-{times(6, 1000) - 1}").partition("-")
+FIRST, _, LAST = (CHOSEN or f"0-{times(1, 1000) - 1}").partition("-")
 # 53: an error while a restarted agent read its counters left them at nothing for a poll.
 SEQUENCES = sorted({*range(int(FIRST), int(LAST or FIRST) + 1), *(() if CHOSEN else (53,))})
 

@@ -266,7 +266,7 @@ def test_killed_at_random(tmp_path: Path, hyper_server: "HyperProcess") -> None:
     for number in range(1, 1 + KILLED):
         at = NOON.replace(microsecond=number)
         past.poll(at, requests(100 * number, 50, at))
-        command = [sys.executable, "-m", "tests.exports.killed", "hyper", str(past.file.path), str(target)]
+        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(past.file.path), str(target)]
         outcomes.append(subprocess.run([*command, str(chance.randrange(16))], cwd=ROOT, check=False).returncode)
         wait_until_gone(target)
     rows = Slices(past.file, Source("http_requests", "archived_at", "created_at"))

@@ -409,7 +409,7 @@ def run(past: Past, step: int) -> int:
     command = [
         sys.executable,
         "-m",
-        "tests.exports.killed",
+        "tests.exports.killed_export",
         "text",
         str(past.file.path),
         str(Path("out").resolve()),
