@@ -9,6 +9,7 @@ import trustme
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
 from tests.support.components import require
+from tests.support.postgres import in_memory
 
 CONNECTIONS = 8
 PASSWORD = "never in a line"
@@ -31,7 +32,7 @@ DATABASES = (
 @pytest.fixture(scope="session")
 def postgres15() -> Iterator[Postgres]:
     """PostgreSQL 15 with TLS."""
-    with Postgres(bin_dir=require("postgres15")) as made:
+    with in_memory(Postgres(bin_dir=require("postgres15"))) as made:
         _install_tls(made)
         _prepare(made)
         yield made
@@ -40,7 +41,7 @@ def postgres15() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def postgres18() -> Iterator[Postgres]:
     """PostgreSQL 18; its wheel was built without TLS."""
-    with Postgres(bin_dir=require("postgres18")) as made:
+    with in_memory(Postgres(bin_dir=require("postgres18"))) as made:
         _prepare(made)
         yield made
 

@@ -19,6 +19,7 @@ from exporter.repository.client import Address
 from exporter.repository.connection import Connection, connect
 from tests.support.components import require
 from tests.support.poller_harness import PollerHarness
+from tests.support.postgres import in_memory
 from tests.support.source import Source, create_repository
 from tests.support.wait import until
 
@@ -204,7 +205,7 @@ class Standby(Cluster):
 @functools.cache
 def _template(component: str) -> Postgres:
     """A server that is stopped, with an empty repository that writes down every committed version of a request."""
-    server = Postgres(bin_dir=require(component))
+    server = in_memory(Postgres(bin_dir=require(component)))
     server.start()
     with connect(server.admin()) as connection:
         connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0".encode())
@@ -231,7 +232,7 @@ def cluster(component: str = "postgres15", **settings: str) -> Iterator[Cluster]
 
 def _like(other: Postgres, settings: Mapping[str, str]) -> Postgres:
     """Return a server whose data are still to be copied from another one."""
-    server = Postgres(bin_dir=other._bin_dir, settings=settings, password=other.password)
+    server = in_memory(Postgres(bin_dir=other._bin_dir, settings=settings, password=other.password))
     server.settings["unix_socket_directories"] = str(server.data)
     server.folder.mkdir(mode=0o711)
     return server
@@ -254,7 +255,7 @@ def standby(primary: Cluster, **settings: str) -> Iterator[Standby]:
 @contextlib.contextmanager
 def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
     """Stop a cluster and move what it holds to a newer PostgreSQL, as pg_upgrade does it; on the same port."""
-    server = Postgres(bin_dir=require(component), settings=old.server.settings, password=old.server.password)
+    server = in_memory(Postgres(bin_dir=require(component), settings=old.server.settings, password=old.server.password))
     server.settings["unix_socket_directories"] = str(server.data)
     with server:
         made = Cluster(server)
