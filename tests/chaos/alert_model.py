@@ -1,4 +1,4 @@
-"""What an alert must be, reckoned from what its rule was shown, without the agent's code.
+"""Model of an alert's states, computed from what its rule was shown, without the agent's code.
 
 A kill, or a history file that somebody holds, leaves it open what an agent remembers: so an alert is reckoned as every
 course that it may have taken, and what is told of it says which of them it did.

@@ -1,4 +1,4 @@
-"""What the rules are shown in a seeded course: conditions come and go, sources are silent, rules fail."""
+"""Seeded input of the rules: conditions come and go, sources are silent, rules fail."""
 
 from dataclasses import dataclass
 from random import Random

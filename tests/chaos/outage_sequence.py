@@ -1,4 +1,4 @@
-"""A seeded course of outages: three Alertmanagers that come and go, and an agent that is killed and begun anew.
+"""A seeded sequence of outages: three Alertmanagers that come and go, and an agent that is killed and restarted.
 
 What holds, and when, is decided here; after every look what was told is held against what is reckoned from it.
 """

@@ -1,4 +1,4 @@
-"""Of which ends each Alertmanager must still be told: reckoned from what it took, and from what a kill left of that."""
+"""Model of the resolved alerts that each Alertmanager must still receive, whatever a kill left of them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

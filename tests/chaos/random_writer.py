@@ -1,4 +1,4 @@
-"""Tableau as the seeded sequences know it: what it writes, incidents of its table, and the truth of both.
+"""A random writer of Tableau's requests, incidents of its table, and the truth of both.
 
 Each version of a request carries a tag of its own in ``session_id``; the database writes down which were committed.
 """

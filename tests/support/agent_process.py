@@ -1,4 +1,4 @@
-"""The agent as its users run it: a process told by its environment, seen through its web pages and its file."""
+"""The agent as a process: configured by its environment, read through its web pages and its history file."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Connections to the history file that end, each test in its own way, before their n-th statement."""
+"""Connections to the history file that fail before their n-th statement, each test in its own way."""
 
 from collections.abc import Callable, Iterator
 from itertools import count

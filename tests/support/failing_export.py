@@ -1,4 +1,4 @@
-"""The process of an export in which something goes wrong: what, is said by the name of the table."""
+"""An export process in which something goes wrong, chosen by the name of the table."""
 
 import os
 import signal

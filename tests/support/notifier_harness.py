@@ -1,4 +1,4 @@
-"""An agent's notifying half with a clock of its own, and its poller where a test needs one."""
+"""The rule manager and its notifiers on a history file, with a clock of their own."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

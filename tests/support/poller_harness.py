@@ -1,4 +1,4 @@
-"""The poller in this process, polled by hand: each poll is awaited, and no counter may fall from one to the next."""
+"""The repository poller in this process, polled by hand; no counter may fall from one poll to the next."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta

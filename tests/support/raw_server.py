@@ -1,4 +1,4 @@
-"""Somebody who answers in the place of Alertmanager, in any way: a real socket, and bytes of our choice."""
+"""A raw server in Alertmanager's place: a real socket, and bytes of a test's choice."""
 
 import contextlib
 import socket

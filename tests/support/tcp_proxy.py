@@ -1,4 +1,4 @@
-"""A line between the agent and its repository that can fall silent: nothing is closed, nothing comes any more."""
+"""A TCP proxy between the agent and its repository that can fall silent: nothing is closed, nothing comes any more."""
 
 import contextlib
 import socket
