@@ -145,7 +145,7 @@ class Agent:
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for a condition; it is given a minute, not a speed."""
-        wait.until(condition, lambda: f"{what or condition}\n{self.logged()[-4000:]}", self.patience_seconds, 0.05)
+        wait.until(condition, lambda: f"{what or condition}\n{self.logged()[-4000:]}", self.patience_seconds, 0.1)
 
     def polled(self, times: int = 1) -> None:
         """Wait until that many polls that begin from now on have archived exactly."""
