@@ -29,8 +29,9 @@ from exporter.poller.collect import PollResult
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.exposition.reading import series
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 from tests.web.fakes import ask
 
 

@@ -14,9 +14,9 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.export_process import Order, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
-from tests.components import require
 from tests.history.past import Past
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
+from tests.support.components import require
 
 RUNNING = threading.Event()
 
@@ -43,7 +43,7 @@ def of(order: Order, **changes: object) -> Order:
 @pytest.fixture
 def odd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder that is exported to by processes in which something goes wrong."""
-    monkeypatch.setattr(export_process, "_MODULE", "tests.odd_exports")
+    monkeypatch.setattr(export_process, "_MODULE", "tests.support.failing_export")
     return tmp_path
 
 
@@ -162,7 +162,7 @@ def test_a_stop_kills_an_export_that_does_not_heed_it(order: Order, odd: Path, m
 
 def test_an_export_ends_with_its_agent(order: Order, odd: Path) -> None:
     """However the agent ended: the pipe between the two is closed then."""
-    with spawn("tests.odd_exports", vars(of(order, table="hangs", target=str(odd)))) as process:
+    with spawn("tests.support.failing_export", vars(of(order, table="hangs", target=str(odd)))) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"{}\n"

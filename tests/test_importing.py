@@ -15,12 +15,12 @@ from exporter.cli import main
 from exporter.config import RunOptions
 from exporter.history import staging
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.archive.processes import ended
 from tests.history.past import Past, configured
 from tests.history.past import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
 from tests.imports.test_records import quoted
+from tests.support.forked_process import ended
 from tests.test_documentation import ROOT
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alertmanager import PATIENCE_SECONDS, QUIET, running
 from tests.alerts.shipped import NAMES, ROOT
-from tests.components import require
+from tests.support.components import require
+from tests.support.prometheus import QUIET, run_alertmanager
+from tests.support.wait import PATIENCE_SECONDS
 
 EXAMPLE = ROOT / "alerts/alertmanager.yml"
 TEMPLATES = ROOT / "alerts/templates/*.tmpl"
@@ -260,7 +261,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("alertmanager")
     example = yaml.safe_load(EXAMPLE.read_text())
     quiet = {**QUIET, "inhibit_rules": example["inhibit_rules"]}
-    with running(folder, quiet) as address:
+    with run_alertmanager(folder, quiet) as address:
         yield f"http://{address}"
 
 

@@ -17,8 +17,8 @@ import yaml
 from exporter.alerting.states import LATER_SECONDS
 from exporter.demo import fast_rules, notices
 from exporter.demo.receiver import Receiver
-from tests.components import require
 from tests.demo.program import PATIENCE_SECONDS, Demo
+from tests.support.components import require
 
 ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "alerts" / fast_rules.RULES_FILE).read_text()

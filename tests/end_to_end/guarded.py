@@ -11,11 +11,12 @@ from typing import Any, Self
 import bcrypt
 import httpx
 
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.mistakes import malformed, misplaced, said
 from tests.end_to_end.places import printed, shown, stored
 from tests.end_to_end.situations import NOBODY, PUBLISHER, Peers, Secrets
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Place = tuple[str, bytes]
 
@@ -120,7 +121,7 @@ class GuardedAgent:
         self._document = self._configured()
         self.config.write_text(json.dumps(self._document))
         self.agent = Agent(self._home, None, **NOTHING)
-        self.agent.module = "tests.alerting.quick"
+        self.agent.module = "tests.support.fast_alerts"
         self.agent.user = (USER, WEB.value)
         self.agent.environment |= peers.proxies | {one.name: one.value for one in STORES} | STORE
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from tests.agent import Agent
+from tests.support.agent_process import Agent
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 

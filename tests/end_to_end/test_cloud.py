@@ -13,8 +13,8 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau import large
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from tests.agent import Agent
 from tests.end_to_end.scrapes import by_labels
+from tests.support.agent_process import Agent
 
 WORKBOOKS, DATASOURCES, FLOWS, SITES = 1250, 400, 30, 3
 NAME, VALUE = next(iter(TOKENS.items()))

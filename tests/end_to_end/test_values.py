@@ -8,9 +8,9 @@ import pytest
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import Samples, by_labels
+from tests.support.agent_process import Agent
 
 Agents = Callable[..., Agent]
 SITE = "CASE WHEN sites.id IS NULL THEN '' ELSE coalesce(nullif(sites.url_namespace, ''), 'default') END"

@@ -11,9 +11,10 @@ from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
-from tests.agent import PATIENCE_SECONDS, Agent
-from tests.components import require
 from tests.end_to_end.scrapes import by_labels, check, missing
+from tests.support.agent_process import Agent
+from tests.support.components import require
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 # What a version never had of what the collectors would use, by the collector that degrades.

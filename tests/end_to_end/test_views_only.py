@@ -8,9 +8,9 @@ from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
-from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import by_labels, check, missing
+from tests.support.agent_process import Agent
 
 
 @pytest.fixture(scope="module", params=[VERSIONS[0], VERSIONS[-1]])

@@ -11,7 +11,7 @@ import pytest
 from exporter.errors import OutputUnwritable
 from exporter.exports import appending as module
 from exporter.exports.appending import appending
-from tests.exports.dying import killed_at
+from tests.exports.killed_at_step import killed_at
 
 HISTORY = "2025-01-01T00:00:00.000001"
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone

@@ -12,9 +12,9 @@ from pyarrow import fs
 from exporter import exports
 from exporter.errors import OutputUnwritable
 from exporter.exports.stores import deltalake_options, open_store
-from tests.components import require
 from tests.exports.requests import OURS, Requests, ids
-from tests.listening import listening
+from tests.support.components import require
+from tests.support.listening import listening
 
 pytestmark = pytest.mark.skipif(os.environ.get("AZURITE") != "true", reason="make azurite runs it")
 

@@ -13,7 +13,7 @@ import pytest
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options
 from exporter.exports.csv_files import encode, export
-from tests.exports.dying import killed_at
+from tests.exports.killed_at_step import killed_at
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 
 FIRST = b"""\

@@ -22,11 +22,11 @@ from exporter.exports import TABLES, Options
 from exporter.history.export_reader import Slices, Source
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.components import require
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 from tests.history.past import Past, requests
-from tests.hyper_server import EXTRACT, ask, left_behind
-from tests.soak import times
+from tests.support.components import require
+from tests.support.hyper_server import EXTRACT, ask, left_behind
+from tests.support.soak import times
 
 if TYPE_CHECKING:
     from tableauhyperapi import HyperProcess
@@ -266,7 +266,7 @@ def test_killed_at_random(tmp_path: Path, hyper_server: "HyperProcess") -> None:
     for number in range(1, 1 + KILLED):
         at = NOON.replace(microsecond=number)
         past.poll(at, requests(100 * number, 50, at))
-        command = [sys.executable, "-m", "tests.exports.killed", "hyper", str(past.file.path), str(target)]
+        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(past.file.path), str(target)]
         outcomes.append(subprocess.run([*command, str(chance.randrange(16))], cwd=ROOT, check=False).returncode)
         wait_until_gone(target)
     rows = Slices(past.file, Source("http_requests", "archived_at", "created_at"))

@@ -17,7 +17,7 @@ import pytest
 from exporter.errors import OutputUnwritable
 from exporter.exports import Options
 from exporter.exports.parquet import by_day, encode, export
-from tests.exports.dying import killed_at
+from tests.exports.killed_at_step import killed_at
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 
 STEPS = 60

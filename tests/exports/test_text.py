@@ -24,7 +24,7 @@ from exporter.history.text_files import TEXT_FILES
 from tests.exports.headers import HEADERS
 from tests.exports.text_history import HOSTILE, begin, transactions, visits
 from tests.history.past import BEGIN, Past
-from tests.soak import LONG
+from tests.support.soak import LONG
 
 KILLED = 100 if LONG else 4
 ROOT = Path(__file__).parents[2]
@@ -409,7 +409,7 @@ def run(past: Past, step: int) -> int:
     command = [
         sys.executable,
         "-m",
-        "tests.exports.killed",
+        "tests.exports.killed_export",
         "text",
         str(past.file.path),
         str(Path("out").resolve()),

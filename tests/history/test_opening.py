@@ -21,8 +21,8 @@ from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
 from exporter.history.pruning import prune_in_steps
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from tests.agent import Agent
 from tests.history.past import BEGIN, EVENTS, Past
+from tests.support.agent_process import Agent
 
 FOREIGN = (
     ("CREATE VIEW mine AS SELECT 1", "view 'mine'"),

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.query_process import Bounds, run
 from tests.history.past import Past
 from tests.history.test_file import held
+from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
@@ -45,14 +45,6 @@ def is_free(path: Path) -> bool:
     except duckdb.IOException:
         return False
     return True
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another process."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 ENDLESS = [

@@ -13,9 +13,9 @@ from exporter.errors import SourceError, SourceUnreachable
 from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.connection import Connection, connect
 from exporter.repository.errors import connection_error
-from tests.components import require
 from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import CONNECTIONS, PASSWORD
+from tests.support.components import require
 
 PATIENCE_SECONDS = 30.0
 

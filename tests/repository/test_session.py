@@ -9,8 +9,8 @@ from exporter.demo.postgres import Postgres
 from exporter.errors import SourceRefused, SourceUnreachable
 from exporter.repository.client import Address, Repository, RepositoryOptions
 from exporter.repository.session import Session
-from tests.archive.proxy import Proxy
 from tests.repository.conftest import PASSWORD
+from tests.support.tcp_proxy import Proxy
 
 
 @contextmanager
