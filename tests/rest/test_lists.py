@@ -246,7 +246,7 @@ def test_workbooks_must_be_seen(rig: RestHarness) -> None:
         ("javascript:alert(1)//", None),
     ],
 )
-def test_the_number_of_a_page(rig: Rig, webpage_url: str, url_id: int | None) -> None:
+def test_the_number_of_a_page(rig: RestHarness, webpage_url: str, url_id: int | None) -> None:
     """Of the address of a page its number is kept, where the address is that of a page of such an asset."""
     rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
     (found,) = [row for row in rig.inventory().content.to_pylist() if row["asset_id"] == "w1"]
