@@ -667,9 +667,9 @@ PROTECTIONS = (
     Protection(
         "the position moves in the transaction of the rows",
         (36,),
-        "history/transaction.py",
-        "        move(self.connection, old",
-        "        self.connection.execute('COMMIT; BEGIN')\n        move(self.connection, old",
+        "poller/archiver.py",
+        "        move(transaction.connection",
+        "        transaction.connection.execute('COMMIT; BEGIN')\n        move(transaction.connection",
         ("archive/test_crash_points.py::test_every_statement_may_be_the_last",),
     ),
     Protection(

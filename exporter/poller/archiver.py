@@ -13,15 +13,17 @@ import pyarrow.compute as pc
 
 from exporter.collector import POSTGRES_TYPES, Events, Fold
 from exporter.errors import PollInterrupted
-from exporter.history.aggregation import Lookups
+from exporter.history.aggregation import Lookups, add
 from exporter.history.archive import Appended
 from exporter.history.history import History
-from exporter.history.positions import Position
+from exporter.history.positions import Position, move
+from exporter.history.totals import naive
 from exporter.history.transaction import Poll, Transaction
 from exporter.poller.read_plan import Incident, Plan
 from exporter.poller.table_reader import TableRead, TableReader
 from exporter.repository.binary_copy import Field
 from exporter.repository.session import STANDBY_MARK, Session
+from exporter.self_metrics import POSSIBLY_LOST
 
 # A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
 TRANSACTION_ROWS = 122_880
@@ -239,7 +241,8 @@ def commit_table(transaction: Transaction, write: TableWrite, archive: ArchiveCo
         write.new += transaction.promote(events.table, write.gone, archive.lookups, archive.folds[events.table])
     position = write.position
     if write.table_read is not None and position is not None:
-        transaction.move(write.table_read.old, position)
+        new = replace(position, polled_at=naive(transaction.now))
+        move(transaction.connection, write.table_read.old, new)
     _report(transaction, write)
     transaction.log(write.line(seconds), position)
 
@@ -252,7 +255,7 @@ def _report(transaction: Transaction, write: TableWrite) -> None:
     for incident in incidents:
         transaction.incident(incident.kind, f"{events.table}: {incident.detail}")
     if events.keeps_open and write.possibly_lost:
-        transaction.lost(write.possibly_lost)
+        add(transaction.connection, POSSIBLY_LOST.name, [], write.possibly_lost)
 
 
 def _request_columns(write: TableWrite) -> dict[str, str]:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from exporter.collector import Events, StateKey
+from exporter.collector import Events, StateKey, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError
-from exporter.history.totals import earlier_clock, instant
+from exporter.history.dimensions import keep
+from exporter.history.totals import earlier_clock, instant, naive
 from exporter.history.transaction import Transaction
 from exporter.poller.archiver import append_full_read, columns_to_fit, commit_table
 from exporter.poller.collect import SOURCE, PollResult, RepositoryReader
@@ -207,9 +208,10 @@ class RepositoryPoller:
             self._progress.moved()
             state = self._context.state(key)
             if state.history.table and not rows.equals(self._kept.get(key)):
-                transaction.keep(state.row, state.history.table, rows, earlier_clock(instant(now), result.source_at))
+                today = naive(earlier_clock(instant(now), result.source_at)).date()
+                keep(transaction.connection, state.history.table, columns_of(state.row), rows, today)
             if state.history.context_sql and (exact or key not in self._learned):
-                learned[key] = transaction.learn(state.history.context_sql, rows)
+                learned[key] = transaction.query(state.history.context_sql, rows)
         audit_assets(self._context, transaction, now)
         self._incidents.write(transaction)
         for detail in self._history.file.quarantined:

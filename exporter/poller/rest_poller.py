@@ -15,7 +15,7 @@ from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
 from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
-from exporter.history.totals import instant
+from exporter.history.totals import instant, naive
 from exporter.inventory import FRESHNESS, Inventory
 from exporter.poller.context import PollContext, audit_assets, publish_archive
 from exporter.poller.memory import release_memory
@@ -132,16 +132,10 @@ class RestPoller:
             return None
         try:
             with self._context.history.transaction(instant(now)) as transaction:
-                since = instant(now) - timedelta(seconds=DAY_SECONDS)
-                known, used_today, counts = (
-                    transaction.looked_up(),
-                    transaction.look_ups_since(since),
-                    transaction.audited(),
-                )
-                remembered, read_at = (
-                    refreshes.freshness(transaction.connection),
-                    refreshes.sources(transaction.connection),
-                )
+                connection, since = transaction.connection, naive(instant(now)) - timedelta(seconds=DAY_SECONDS)
+                known, used_today = refreshes.looked_up(connection), refreshes.look_ups_since(connection, since)
+                remembered, read_at = refreshes.freshness(connection), refreshes.sources(connection)
+                counts = transaction.auditor.counts(connection)
         except HistoryError as failure:
             self._incidents.failed(failure)
             return failure
@@ -209,12 +203,13 @@ class RestPoller:
         to_query: dict[StateKey, pa.Table] = {}
         try:
             with self._context.history.transaction(instant(now)) as transaction:
-                transaction.note_refreshes(self._unwritten_notes)
-                remembered = transaction.store_freshness(result.remembered, self._read_at)
+                connection, at = transaction.connection, naive(transaction.now)
+                refreshes.note(connection, self._unwritten_notes, at)
+                remembered = refreshes.store_freshness(connection, result.remembered, self._read_at, at)
                 for key in self._context.merged_states:
                     sql, rows = self._context.state(key).history.context_sql, result.all_rows(key)
                     if learning and sql and rows is not None:
-                        learned[key] = transaction.learn(sql, rows)
+                        learned[key] = transaction.query(sql, rows)
                         to_query[key] = rows
                 if result.notes:
                     audit_assets(self._context, transaction, now)
