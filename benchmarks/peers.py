@@ -47,7 +47,7 @@ def poller(parameters: Parameters, path: Path) -> tuple[RepositoryPoller, Histor
     )
     store = StateStore(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
     made = RepositoryPoller(Repository(login), PollContext(history, collectors, store, time.time), Schedule())
-    made.lock()
+    history.lock()
     return made, history
 
 

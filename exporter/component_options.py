@@ -1,14 +1,11 @@
 """Constructor arguments of the components, from Configuration: nothing below knows that there is a configuration."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from exporter.alerting import alertmanager
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
-from exporter.config import Configuration
-from exporter.config.exports import Publish
-from exporter.config.sections import Rest
+from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
@@ -22,7 +19,6 @@ from exporter.web.web_config import Access, load_access
 # half a minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
-PUBLISHING_SECONDS = 600.0
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
@@ -35,28 +31,21 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
     }
 
 
-def login(configuration: Configuration) -> RepositoryOptions:
-    """Return how to reach the repository."""
-    settings = configuration.repository
-    if settings is None:
-        return RepositoryOptions((), "", "", lambda: None)
-    tls: dict[str, str] = {"sslmode": settings.sslmode}
-    for name in ("sslrootcert", "sslcert", "sslkey"):
-        value: Path | None = getattr(settings, name)
-        if value is not None:
-            tls[name] = str(value)
+def repository_options(settings: sections.Repository) -> RepositoryOptions:
+    """Return how to reach the repository; the password is read anew at every connection."""
+    files = {name: getattr(settings, name) for name in ("sslrootcert", "sslcert", "sslkey")}
     return RepositoryOptions(
         tuple(Address(host.host, host.port) for host in settings.hosts),
         settings.database,
         settings.user,
         settings.read_password,
-        tuple(tls.items()),
+        (("sslmode", settings.sslmode), *((name, str(path)) for name, path in files.items() if path is not None)),
         settings.connect_timeout,
         settings.statement_timeout,
     )
 
 
-def rest_login(settings: Rest) -> rest.RestOptions:
+def rest_options(settings: sections.Rest) -> rest.RestOptions:
     """Return how to reach the REST API; the credentials are read anew at every sign-in."""
 
     def credentials() -> rest.Token | rest.ConnectedApp:
@@ -68,34 +57,8 @@ def rest_login(settings: Rest) -> rest.RestOptions:
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: Publish) -> rest.RestOptions:
-    """Return how to reach the site that is published to, by a token for this alone: each serves one session."""
-
-    def credentials() -> rest.Token:
-        return rest.Token(publish.token_name, publish.read_token_value() or "")
-
-    # An upload takes longer than the requests of a poll.
-    seconds = max(timeout, PUBLISHING_SECONDS)
-    setting = "exports[].publish.token_name"
-    return rest.RestOptions(url, (publish.site,), credentials, ca_file, seconds, setting)
-
-
-def notification_options(configuration: Configuration) -> NotificationOptions:
-    """Return what notifications contain; Tableau's error texts may name people: sent only where that is allowed."""
-    settings = configuration.alertmanager
-    if settings is None:
-        return NotificationOptions()
-    names = configuration.privacy.users == "name"
-    return NotificationOptions(
-        settings.runbook_url, settings.owner_email_label, include_errors=names, dashboard_url=settings.dashboard_url
-    )
-
-
-def alertmanagers(configuration: Configuration) -> list[alertmanager.AlertmanagerOptions]:
+def alertmanager_options(settings: sections.Alertmanager) -> list[alertmanager.AlertmanagerOptions]:
     """Return how to reach each Alertmanager; the credentials are read anew at every request."""
-    settings = configuration.alertmanager
-    if settings is None:
-        return []
 
     def authorization() -> alertmanager.Authorization:
         basic = settings.basic_auth
@@ -108,6 +71,14 @@ def alertmanagers(configuration: Configuration) -> list[alertmanager.Alertmanage
         )
         for url in settings.urls
     ]
+
+
+def notification_options(settings: sections.Alertmanager, privacy: sections.Privacy) -> NotificationOptions:
+    """Return what notifications contain; Tableau's error texts may name people: sent only where that is allowed."""
+    names = privacy.users == "name"
+    return NotificationOptions(
+        settings.runbook_url, settings.owner_email_label, include_errors=names, dashboard_url=settings.dashboard_url
+    )
 
 
 def privacy(configuration: Configuration) -> Privacy:
@@ -126,10 +97,15 @@ def pseudonyms(configuration: Configuration) -> Pseudonyms | None:
         raise ConfigurationError([Fault("privacy.users", str(error))]) from None
 
 
-def limits(configuration: Configuration) -> Limits:
+def history_limits(configuration: Configuration) -> Limits:
     """Return the limits of DuckDB's memory and threads."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+
+
+def series_limits(configuration: Configuration) -> SeriesLimits:
+    """Return the limits on exposed series."""
+    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
 def stuck_after(configuration: Configuration) -> Mapping[str, float]:
@@ -146,11 +122,6 @@ def stuck_after(configuration: Configuration) -> Mapping[str, float]:
     }
 
 
-def series_limits(configuration: Configuration) -> SeriesLimits:
-    """Return the limits on exposed series."""
-    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
-
-
 def access(configuration: Configuration) -> Access:
     """Return the access rules of the web server. Raises ConfigurationError."""
     path = configuration.web.config_file
@@ -162,24 +133,3 @@ def access(configuration: Configuration) -> Access:
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
     found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
     return found
-
-
-def rest_sites(configuration: Configuration) -> tuple[str, tuple[str, ...]] | None:
-    """Return the server and the sites that are read over REST."""
-    rest = configuration.rest
-    return (rest.url, rest.sites) if rest else None
-
-
-def refuse_restart(old: Configuration, new: Configuration) -> None:
-    """Refuse changes of what is opened once. Raises ConfigurationError."""
-    pairs = {
-        "history.path": (old.history.path, new.history.path),
-        "web.listen_address": (old.web.listen_address, new.web.listen_address),
-        "web.config_file": (old.web.config_file is None, new.web.config_file is None),
-        "repository": (old.repository is None, new.repository is None),
-        "rest": (old.rest is None, new.rest is None),
-    }
-    refusal = "cannot change while the agent runs; restart it"
-    faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
-    if faults:
-        raise ConfigurationError(faults)

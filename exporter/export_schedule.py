@@ -57,7 +57,7 @@ class Job:
 
 def jobs(configuration: Configuration) -> tuple[Job, ...]:
     """Return the exports that a configuration asks for: one for each output."""
-    limits = component_options.limits(configuration)
+    limits = component_options.history_limits(configuration)
     return tuple(
         Job(
             Order(

@@ -227,7 +227,7 @@ def _configuration(options: RunOptions) -> Configuration:
 
 def configured(configuration: Configuration) -> HistoryFile:
     """Return the history that the configuration names. Raises HistoryUnwritable where there is none."""
-    return opened(configuration.history.path, component_options.limits(configuration))
+    return opened(configuration.history.path, component_options.history_limits(configuration))
 
 
 def opened(path: Path, limits: Limits) -> HistoryFile:

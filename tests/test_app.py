@@ -74,7 +74,7 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
     assert not agent.ready()
     poller = agent._workers.poller
     assert poller is not None
-    poller.lock()
+    agent._workers.context.history.lock()
     assert not poller.poll()
     assert not agent.ready(), "the source was tried, and what is served does not tell of it yet"
     agent._render()
@@ -86,7 +86,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     poller = agent._workers.poller
     assert poller is not None
-    poller.lock()
+    agent._workers.context.history.lock()
     store, between = poller._store, list[bool]()
 
     def rendered_between(taken: PollResult, now: float, *, exact: bool) -> HistoryError | None:
@@ -101,7 +101,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(poller, "_store", rendered_between)
     assert not poller.poll()
     assert between == [False]
-    monkeypatch.setattr(agent._page_maker, "build", fail)
+    monkeypatch.setattr(agent._page_builder, "build", fail)
     with pytest.raises(ValueError, match="no page"):
         agent._render()
     assert agent.ready()
@@ -122,7 +122,7 @@ def test_requests_to_tableau_are_progress(tmp_path: Path, monkeypatch: pytest.Mo
         agent = made(tmp_path, REST__URL=server.url, REST__TOKEN_NAME=name, REST__TOKEN_VALUE=value)
         rest, poller = agent._store.status.progress["rest"], agent._workers.rest_poller
         assert poller is not None
-        agent._workers.history.lock()
+        agent._workers.context.history.lock()
         assert poller.poll()
         assert len(marked) >= sum(server.requests.values()) > 0
     assert set(marked) == {rest}

@@ -44,11 +44,11 @@ class AlertStore:
     _queried: set[AssetKey] = field(default_factory=set)
     _sent: Counter[str] = field(default_factory=Counter)
     _failed: Counter[str] = field(default_factory=Counter)
-    _published: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _restored: bool = False
     _tried_at: float = -math.inf
     _written_at: float = -math.inf
-    _error: str | None = None
+    _unwritten: bool = False
+    """Whether reading or writing failed, and nothing was written since."""
 
     def __post_init__(self) -> None:
         """Start without alerts."""
@@ -68,7 +68,7 @@ class AlertStore:
         history.write_failures.succeeded(WRITER)
         self.states.restore(alerts)
         self.past.restore(past)
-        self._restored, self._error = True, None
+        self._restored = True
 
     def note(self, deliveries: Sequence[Delivery]) -> None:
         """Record which Alertmanagers accepted which alerts."""
@@ -93,19 +93,13 @@ class AlertStore:
             self.states.mark_changed(alert)
 
     def total(self, family: Family, url: str, totals: Totals) -> int:
-        """Return a counter as it stands in the file; while that cannot be written, with the unwritten part.
+        """Return a counter as it stands in the file; from a failed write to the next that succeeds, with the rest.
 
         A decrease is a reset to Prometheus. So a part that a kill would take back is published only where it would have
         to wait for more than a minute.
         """
-        written = int(totals.counter(family.name, url))
-        waiting = self._sent if family is NOTIFICATIONS_SENT else self._failed
-        total = written + (waiting[url] if self._error is not None else 0)
-        before, published = self._published.get((family.name, url), (written, total))
-        if written >= before:
-            total = max(total, published)
-        self._published[family.name, url] = written, total
-        return total
+        unwritten = self._sent if family is NOTIFICATIONS_SENT else self._failed
+        return int(totals.counter(family.name, url)) + (unwritten[url] if self._unwritten else 0)
 
     def write(self, history: History, now: float, tasks: Tasks, *, at_once: bool = False) -> None:
         """Write changes, when it is time."""
@@ -125,7 +119,7 @@ class AlertStore:
             self._failed_to_write(history, failure)
             return
         history.write_failures.succeeded(WRITER)
-        self._written_at, self._error = now, None
+        self._written_at, self._unwritten = now, False
         self.states.changed -= changed
         self.past.changed = False
         self._sent.clear()
@@ -135,7 +129,7 @@ class AlertStore:
         counted = any((*self._sent.values(), *self._failed.values()))
         news = bool(self.states.changed or self.past.changed)
         if 0 <= now - self._written_at < WRITE_SECONDS:
-            return news and self._error is None
+            return news and not self._unwritten
         return news or counted
 
     def _read_errors(
@@ -152,4 +146,4 @@ class AlertStore:
 
     def _failed_to_write(self, history: History, failure: HistoryError) -> None:
         history.write_failures.failed(WRITER, failure)
-        self._error = str(failure)
+        self._unwritten = True

@@ -13,7 +13,7 @@ from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, SCHEMA, UNKNOWN, WARNING, judge
-from exporter.config import Configuration
+from exporter.config import Configuration, sections
 from exporter.errors import HistoryError, SourceError
 from exporter.freshness import sla_lookup
 from exporter.history import refreshes
@@ -64,7 +64,7 @@ def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteRes
     settings = configuration.rest
     if settings is None:
         return
-    with contextlib.closing(RestClient(component_options.rest_login(settings))) as rest:
+    with contextlib.closing(RestClient(component_options.rest_options(settings))) as rest:
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
@@ -85,7 +85,7 @@ def read(
     if configuration.repository is not None:
         progress("reading the repository")
         try:
-            tables.append(_of_repository(configuration))
+            tables.append(_of_repository(configuration.repository))
         except SourceError as error:
             audit.failures.append(str(error))
     if configuration.rest is not None:
@@ -138,9 +138,9 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
     return rows.filter(pc.is_in(rows.column("site"), value_set=found))
 
 
-def _of_repository(configuration: Configuration) -> pa.Table:
+def _of_repository(settings: sections.Repository) -> pa.Table:
     state = _state()
-    with Repository(component_options.login(configuration)).session() as session:
+    with Repository(component_options.repository_options(settings)).session() as session:
         session.load_catalog([relation.name for relation in state.reads])
         return session.read(state.row, state.reads, state.sql)
 
@@ -152,7 +152,7 @@ def _state() -> State:
 def _past(configuration: Configuration, audit: Audit) -> Past:
     """Return what the history knows, where there is one; without it, older refreshes are not known."""
     path = configuration.history.path
-    file = HistoryFile(path, component_options.limits(configuration), read_only=True, repairs=False)
+    file = HistoryFile(path, component_options.history_limits(configuration), read_only=True, repairs=False)
     try:
         if not path.is_file():
             return Past()

@@ -4,7 +4,6 @@ A site that fails does not affect the others: its previous rows are published un
 """
 
 import random
-import threading
 from datetime import timedelta
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
 from exporter.history.totals import instant, naive
 from exporter.inventory import FRESHNESS, Inventory
-from exporter.poller.context import PollContext, audit_assets, publish_archive
+from exporter.poller.context import PollContext, WriteIncidents, audit_assets, publish_archive
 from exporter.poller.memory import release_memory
 from exporter.poller.merged_state import Part
 from exporter.poller.page_queries import PageQueries
@@ -25,7 +24,6 @@ from exporter.poller.rest_publisher import RestPublisher
 from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
 from exporter.poller.runs import Run, Runs
 from exporter.poller.schedule import Due, run_loop
-from exporter.poller.write_incidents import WriteIncidents
 from exporter.rest.client import RestClient, TokenStats
 
 SOURCE = "rest"
@@ -36,15 +34,12 @@ LEARNING_SECONDS = 3600.0
 class RestPoller:
     """Writes to the history what only these APIs report, and publishes their part of the store."""
 
-    def __init__(
-        self, rest: RestClient, context: PollContext, interval: float, lookups_per_day: int, stopped: threading.Event
-    ) -> None:
+    def __init__(self, rest: RestClient, context: PollContext, interval: float, lookups_per_day: int) -> None:
         self._rest = rest
         self._context = context
         self._status = context.store.status
         self._interval = interval
         self._progress = self._status.progress[SOURCE]
-        self._stopped = stopped
         self._incidents = WriteIncidents(SOURCE, context)
         self._publisher = RestPublisher(context, rest, interval)
         self._lookups = JobLookupBudget(lookups_per_day)
@@ -56,17 +51,13 @@ class RestPoller:
         self._unwritten_notes = NO_NOTES
 
     @property
-    def life(self) -> TokenStats:
+    def token_stats(self) -> TokenStats:
         """The statistics of the token, for the poller after a reload."""
         return self._rest.token_stats
 
-    def stop(self) -> None:
-        """End the loop; a poll ends before its next request."""
-        self._stopped.set()
-
     def run(self, randomness: random.Random) -> None:
         """Poll until stopped, with back-off and jitter after failures."""
-        run_loop(self._stopped, self.poll, self._publish_bug, self._interval, randomness)
+        run_loop(self._context.stopped, self.poll, self._publish_bug, self._interval, randomness)
         self._rest.close()
 
     def poll(self) -> bool:
@@ -95,7 +86,7 @@ class RestPoller:
             self._publisher.source_down(refusal, now)
         finally:
             self._lookups.add(result.looked_up(), self._rest.looked_up, now)
-        if self._stopped.is_set():
+        if self._context.stopped.is_set():
             return False  # a reload may have other sites
         self._update(result, now)
         if refusal is None:

@@ -61,8 +61,8 @@ class Rig:
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
-        shared = PollContext(self.history, collectors, self.store, lambda: self.now)
-        self.poller = RepositoryPoller(self.repository, shared, Schedule(1.0, 1000.0))
+        self.context = PollContext(self.history, collectors, self.store, lambda: self.now)
+        self.poller = RepositoryPoller(self.repository, self.context, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; no counter falls, and everything known is said in one line."""
