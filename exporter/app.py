@@ -19,11 +19,11 @@ from exporter.config import Configuration, RunOptions, sections
 from exporter.errors import ConfigurationError
 from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
+from exporter.exposition.process import release_memory
 from exporter.exposition.state_store import CERTIFICATE, NOTIFICATIONS, TimedBlocks
 from exporter.freshness import sla_lookup
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
-from exporter.poller.memory import release_memory
 from exporter.poller.repository_poller import RepositoryPoller
 from exporter.poller.rest_poller import RestPoller
 from exporter.poller.watchdog import Watchdog

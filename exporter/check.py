@@ -15,12 +15,12 @@ from exporter.alerting.notification import Notification, bounded_annotations, bo
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions, sections
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
-from exporter.export_schedule import Job, jobs
+from exporter.export_schedule import ExportJob, jobs
 from exporter.exports.stores import local_path
 from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.output import is_database
-from exporter.repository.client import Repository
+from exporter.repository.client import RepositoryClient
 from exporter.repository.errors import ENABLE
 from exporter.repository.session import Session
 from exporter.rest.client import RestClient
@@ -114,7 +114,7 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
 def _repository(settings: sections.Repository, enabled: Mapping[str, Collector]) -> Iterator[Finding]:
     relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
-        with Repository(component_options.repository_options(settings)).session() as session:
+        with RepositoryClient(component_options.repository_options(settings)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.load_catalog(relations)
@@ -226,7 +226,7 @@ def _find(session: Session, events: Events) -> str | None:
     return None
 
 
-def _export(job: Job) -> Finding:
+def _export(job: ExportJob) -> Finding:
     """Load the library of a format, and check a local output; an object store is not contacted."""
     subject = f"export {job.order.format} of {', '.join(job.tables)} to {job.destination}"
     try:

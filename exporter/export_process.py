@@ -42,7 +42,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportOrder:
     """Which history is read, within which limits, and what is exported to one target."""
 
     history: str
@@ -67,7 +67,7 @@ class Result:
     rows: int = 0
 
 
-def run(order: Order, stopped: threading.Event, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Result]:
+def run(order: ExportOrder, stopped: threading.Event, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Result]:
     """Export in a process of its own, and yield what became of each table. Raises Stopped."""
     with spawn(_MODULE, asdict(order)) as process:
         try:
@@ -120,7 +120,7 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     """Do the export that is given in one line."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
-    order = Order(**received(given, _end_myself))  # type: ignore[arg-type]
+    order = ExportOrder(**received(given, _end_myself))  # type: ignore[arg-type]
 
     def answer(**found: object) -> None:
         out.write(json.dumps(found).encode() + b"\n")
@@ -140,7 +140,7 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     return DONE
 
 
-def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
+def _export(order: ExportOrder, answer: Callable[[], None]) -> Iterator[Result]:
     file = opened(Path(order.history), Limits(order.memory, order.threads))
     file.read_only = True
     since = None if order.since is None else datetime.fromisoformat(order.since)
@@ -161,7 +161,7 @@ def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
         yield from _publish(order, order.publication, answer)
 
 
-def _publish(order: Order, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
+def _publish(order: ExportOrder, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
     """Publish the file that was exported; what became of it is of note where it failed."""
     publish = Publish.model_validate(given["publish"])
     ca_file = Path(given["ca_file"]) if given["ca_file"] else None

@@ -8,8 +8,8 @@ from exporter import collectors
 from exporter.config import RunOptions
 from exporter.config.exports import Publish
 from exporter.errors import ConfigurationError, Fault, OutputUnwritable, SourceError
-from exporter.exports.appending import local_file
 from exporter.exports.arguments import HYPER_SUFFIX
+from exporter.exports.output_file import local_file
 from exporter.history.verification import Verdict
 from exporter.rest import publishing as rest
 from exporter.rest.credentials import RestOptions, Token

@@ -22,7 +22,7 @@ from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState, merged_states
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.poller.rest_poller import RestPoller
-from exporter.repository.client import Repository
+from exporter.repository.client import RepositoryClient
 from exporter.rest.client import RestClient
 
 SOURCES = ("repository", "rest")
@@ -109,7 +109,7 @@ def _poller(configuration: Configuration, context: PollContext) -> RepositoryPol
     if settings is None:
         return None
     schedule = Schedule(settings.poll_interval, settings.exact_interval)
-    return RepositoryPoller(Repository(component_options.repository_options(settings)), context, schedule)
+    return RepositoryPoller(RepositoryClient(component_options.repository_options(settings)), context, schedule)
 
 
 def _rest_poller(configuration: Configuration, context: PollContext, before: Workers | None) -> RestPoller | None:

@@ -895,7 +895,7 @@ PROTECTIONS = (
         "a clock is believed only as far as the newest request",
         (43,),
         "history/history.py",
-        "believed(naive(now), _from_epoch(newest))",
+        "plausible_now(naive(now), _from_epoch(newest))",
         "naive(now)",
         ("history/test_pruning.py::test_a_clock_that_jumps_ahead",),
     ),

@@ -27,7 +27,7 @@ TABLES = frozenset({"delta"})
 
 
 @dataclass(frozen=True)
-class Choice:
+class AuditOptions:
     """What is audited, and what of it is printed; nothing named is everything."""
 
     sites: Sequence[str] = ()
@@ -43,7 +43,7 @@ class Choice:
 
 
 def run(
-    options: RunOptions, format_: str, output: str | None, choice: Choice | None = None, sites: Sites = rest_sites
+    options: RunOptions, format_: str, output: str | None, choice: AuditOptions | None = None, sites: Sites = rest_sites
 ) -> int:
     """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
 
@@ -55,7 +55,7 @@ def run(
     redactor = logs.configure("error", configuration.log.format)
     for secret in configuration.secrets():
         redactor.hide(secret)
-    choice = choice or Choice()
+    choice = choice or AuditOptions()
     with _progress() as progress:
         audit = read(configuration, time.time(), progress, sites, chosen=choice.sites)
     rows = choice.printed(audit.rows)

@@ -21,7 +21,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.privacy import apply_privacy
 from exporter.history.pseudonyms import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
-from exporter.repository.client import Repository
+from exporter.repository.client import RepositoryClient
 from exporter.rest.client import RestClient, SiteResult
 
 WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
@@ -34,7 +34,7 @@ Sites = Callable[[Configuration, pa.Table], Iterator[SiteResult]]
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryAnswers:
     """What the history knows: rows of Refresh, and by site rows of AssetFreshness, None where it is unreadable."""
 
     jobs: pa.Table = field(default_factory=REFRESHES.empty_table)
@@ -140,7 +140,7 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
 
 def _of_repository(settings: sections.Repository) -> pa.Table:
     state = _state()
-    with Repository(component_options.repository_options(settings)).session() as session:
+    with RepositoryClient(component_options.repository_options(settings)).session() as session:
         session.load_catalog([relation.name for relation in state.reads])
         return session.read(state.row, state.reads, state.sql)
 
@@ -149,23 +149,25 @@ def _state() -> State:
     return next(state for each in collectors.discover().values() for state in each.states if state.audit)
 
 
-def _past(configuration: Configuration, audit: Audit) -> Past:
+def _past(configuration: Configuration, audit: Audit) -> HistoryAnswers:
     """Return what the history knows, where there is one; without it, older refreshes are not known."""
     path = configuration.history.path
     file = HistoryFile(path, component_options.history_limits(configuration), read_only=True, repairs=False)
     try:
         if not path.is_file():
-            return Past()
+            return HistoryAnswers()
         with file.open() as connection:
-            return Past(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
+            return HistoryAnswers(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
     except (HistoryError, OSError) as error:
         # What it remembers is unknown, so no change of anything may stand in for it.
         audit.notes.append(f"the history is not used: {error}")
         audit.gaps.append(f"the history: {error}")
-        return Past(freshness=None)
+        return HistoryAnswers(freshness=None)
 
 
-def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
+def _of_sites(
+    results: Iterator[SiteResult], past: HistoryAnswers, audit: Audit, progress: Progress
+) -> Iterator[pa.Table]:
     try:
         for result in results:
             audit.sites.add(result.site)

@@ -90,4 +90,4 @@ def audit(
         raise click.UsageError("--format=delta needs --output=URI, the Delta table to append to")
     from exporter.audit import command
 
-    return command.run(options(config_file), format_, output, command.Choice(sites, statuses, limit))
+    return command.run(options(config_file), format_, output, command.AuditOptions(sites, statuses, limit))

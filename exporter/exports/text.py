@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options, Rows, TextOptions
+from exporter.exports import ExportOptions, Rows, TextOptions
 from exporter.exports.appending import appending
 from exporter.exports.stores import local_path
 from exporter.texts import safe_uri
@@ -32,7 +32,7 @@ _DAY: Final = "%Y-%m-%d"
 _TEXT: Final = pa.large_string()
 
 
-def export(rows: Rows, target: str, options: Options) -> int:
+def export(rows: Rows, target: str, options: ExportOptions) -> int:
     """Bring the file of a table in a folder up to date. Raises OutputUnwritable."""
     text = cast("TextOptions", options)
     folder = local_path(target)

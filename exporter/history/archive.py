@@ -95,8 +95,8 @@ def append_requests(
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
-    believed = lookups.earlier_clock(at.now)
-    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
+    now = lookups.earlier_clock(at.now)
+    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
@@ -112,13 +112,13 @@ def append_requests(
         return total
     with aggregation.counted(connection, stored, lookups) as fresh:
         if count_people:
-            aggregation.see_people(connection, fresh, believed)
+            aggregation.see_people(connection, fresh, now)
             if aggregation.USER not in hidden:
                 usage.see_people(connection, fresh, lookups.clocks(at.now))
         if total.new:
             aggregation.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
             usage.count(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(at.now))
-        oldest, newest = aggregation.span(connection, fresh, believed)
+        oldest, newest = aggregation.span(connection, fresh, now)
     return replace(total, oldest=oldest, newest=newest)
 
 

@@ -177,12 +177,12 @@ class History:
     def prunable_before(self, now: datetime) -> datetime | None:
         """Return the instant before which the retention lets nothing stand, a day's worth at a time.
 
-        An agent's clock that jumps ahead must not empty the history: it is believed only as far as the newest request.
+        An agent's clock that jumps ahead must not empty the history: it counts only as far as the newest request.
         """
         newest, oldest = self.totals.marks.get("newest"), self.totals.marks.get("oldest")
         if self._retention is None or newest is None or oldest is None:
             return None
-        before = believed(naive(now), _from_epoch(newest)) - self._retention
+        before = plausible_now(naive(now), _from_epoch(newest)) - self._retention
         # The oldest is moved only when all that is older is gone: a day is finished before the next is begun.
         done = _from_epoch(oldest)
         return min(before, done + PRUNE_STEP) if done + PRUNE_INTERVAL <= before else None
@@ -208,7 +208,7 @@ class History:
         ).to_arrow_table()
 
 
-def believed(now: datetime, newest: datetime) -> datetime:
+def plausible_now(now: datetime, newest: datetime) -> datetime:
     """Return a clock's time (UTC, naive) as far as the newest request bears it out."""
     return min(now, newest + PRUNE_STEP)
 

@@ -23,7 +23,7 @@ from exporter.history.identity import Identity, identities, pair
 from exporter.history.staging import staging
 from exporter.history.tables import ARCHIVED_AT
 from exporter.history.totals import mark, naive
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.imports import OTHERWISE, Reader, Reject
 
 MODE = "import"
@@ -224,7 +224,7 @@ def archive_imported(
         if oldest and newest:
             mark(connection, "oldest", oldest, keep="least")
             mark(connection, "newest", newest)
-    transaction.log_part(Poll(naive(transaction.now), events.table, MODE, 0.0, read, rows.num_rows, 0, ""))
+    transaction.log_part(PollLogRow(naive(transaction.now), events.table, MODE, 0.0, read, rows.num_rows, 0, ""))
 
 
 def _count(transaction: Transaction, events: Events, rows: pa.Table, counted: Folding) -> None:

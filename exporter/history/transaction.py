@@ -28,7 +28,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Poll:
+class PollLogRow:
     """One line of the poll log."""
 
     started_at: datetime
@@ -59,7 +59,7 @@ class Transaction:
 
     @cached_property
     def archived_at(self) -> datetime:
-        """The instant (UTC, naive) of what this transaction archives; a clock that went back is not believed."""
+        """The instant (UTC, naive) of what this transaction archives; it never goes back, even if the clock does."""
         last: datetime
         ((last,),) = self.connection.execute("SELECT max(marked_at) FROM marks WHERE name = 'archived'").fetchall()
         return max(naive(self.now), last + _MICROSECOND)
@@ -122,7 +122,7 @@ class Transaction:
         """Delete usage that no page displays any more, by our clock and the source's (UTC).
 
         Where the source has no clock, ours alone decides how long people are kept: one that is ahead costs a chart
-        its past, one that is not believed would keep them for ever. The rest waits for the source.
+        its past, one that is ignored would keep them for ever. The rest waits for the source.
         """
         now = naive(self.now)
         if source_at is not None:
@@ -135,7 +135,7 @@ class Transaction:
         """Delete some of the events that are older; counters and positions stay."""
         return prune(self.connection, self.events, before, self.pruned_before)
 
-    def log(self, poll: Poll, position: Position | None) -> None:
+    def log(self, poll: PollLogRow, position: Position | None) -> None:
         """Write a line of the poll log, and when this way of reading last succeeded."""
         self.log_part(poll, position)
         if poll.source == "http_requests":
@@ -144,7 +144,7 @@ class Transaction:
             if position is None:
                 mark(self.connection, "viewed", self.now)
 
-    def log_part(self, poll: Poll, position: Position | None = None) -> None:
+    def log_part(self, poll: PollLogRow, position: Position | None = None) -> None:
         """Write what a transaction archived while its poll goes on: every row that is stored has its line."""
         self.connection.execute(
             "INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from exporter.errors import ImportUnreadable
-from exporter.imports import FINGERPRINT, OTHERWISE, Counts, Options, Reject
+from exporter.imports import FINGERPRINT, OTHERWISE, Counts, FileOptions, Reject
 from exporter.imports.dialect import (
     COLUMNS,
     DEFAULT_DELIMITER,
@@ -46,7 +46,7 @@ class _Read:
 class TextReader:
     """One text file."""
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, options: FileOptions) -> None:
         """Look whether it is one. Raises ImportUnreadable."""
         self.counts = Counts()
         self._path, self._options = path, options

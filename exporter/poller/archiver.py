@@ -18,7 +18,7 @@ from exporter.history.archive import Appended
 from exporter.history.history import History
 from exporter.history.positions import Position, move
 from exporter.history.totals import naive
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.poller.read_plan import Incident, Plan
 from exporter.poller.table_reader import TableRead, TableReader
 from exporter.repository.binary_copy import Field
@@ -85,11 +85,11 @@ class TableWrite:
         self.reused += appended.reused_ids
         self.seen += appended.seen
 
-    def line(self, seconds: float) -> Poll:
+    def line(self, seconds: float) -> PollLogRow:
         """Return the row of the poll log for what is not in it yet."""
         before, self.logged = self.logged, (self.read, self.new, self.opened)
         read, new, opened = (now - then for now, then in zip(self.logged, before, strict=True))
-        return Poll(self.started_at, self.events.table, self.mode, seconds, read, new, opened, self.node)
+        return PollLogRow(self.started_at, self.events.table, self.mode, seconds, read, new, opened, self.node)
 
     @property
     def plan(self) -> Plan:
@@ -229,7 +229,9 @@ def append_full_read(
     """Archive the new ones of rows that are read whole at every poll; the poll log has a row where there were any."""
     appended = append(transaction, events, [rows], archive)
     if appended.new:
-        transaction.log_part(Poll(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node))
+        transaction.log_part(
+            PollLogRow(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node)
+        )
 
 
 def commit_table(transaction: Transaction, write: TableWrite, archive: ArchiveContext, seconds: float) -> None:

@@ -21,7 +21,7 @@ from exporter.poller.repository_publisher import RepositoryPublisher
 from exporter.poller.runs import HISTORY
 from exporter.poller.schedule import Due, exact_interval, run_loop
 from exporter.poller.view_reader import LOOK_BACK
-from exporter.repository.client import Repository
+from exporter.repository.client import RepositoryClient
 from exporter.repository.session import Session
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ class Schedule:
 class RepositoryPoller:
     """The only writer of the archive, and of the repository's part of the store."""
 
-    def __init__(self, repository: Repository, context: PollContext, schedule: Schedule) -> None:
+    def __init__(self, repository: RepositoryClient, context: PollContext, schedule: Schedule) -> None:
         self._repository = repository
         self._context = context
         self._history = context.history

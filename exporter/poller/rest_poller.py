@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from exporter.collector import StateKey, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
+from exporter.exposition.process import release_memory
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
 from exporter.history.privacy import apply_privacy
@@ -17,12 +18,11 @@ from exporter.history.refreshes import Read
 from exporter.history.totals import instant, naive
 from exporter.inventory import FRESHNESS, Inventory
 from exporter.poller.context import PollContext, WriteIncidents, audit_assets, publish_archive
-from exporter.poller.memory import release_memory
-from exporter.poller.merged_state import Part
+from exporter.poller.merged_state import SourceRows
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.rest_publisher import RestPublisher
 from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
-from exporter.poller.runs import Run, Runs
+from exporter.poller.runs import CollectorRun, Runs
 from exporter.poller.schedule import Due, run_loop
 from exporter.rest.client import RestClient, TokenStats
 
@@ -76,7 +76,7 @@ class RestPoller:
         runs, result = Runs(SOURCE), RestPollResult()
         refusal: SourceError | None = None
         for name, _ in self._context.merged_states:
-            runs.by_name.setdefault(name, Run()).ran = True
+            runs.by_name.setdefault(name, CollectorRun()).ran = True
         try:
             self._read(result, now)
         except PollInterrupted:
@@ -169,7 +169,7 @@ class RestPoller:
         lifetime = STALE_AFTER_INTERVALS * self._interval + max(now - started_at, 0.0)
         for key, merged in self._context.merged_states.items():
             with runs.timed(key[0]) as run:
-                parts = {site: Part(rows, now, lifetime) for site, rows in result.rows.get(key, {}).items()}
+                parts = {site: SourceRows(rows, now, lifetime) for site, rows in result.rows.get(key, {}).items()}
                 run.rows += sum(part.rows.num_rows for part in parts.values())
                 merged.put(SOURCE, parts, now)
             self._context.store.set_state(f"{key[0]}/{key[1]}", merged)

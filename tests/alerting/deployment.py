@@ -16,7 +16,7 @@ from exporter.history.redaction import Privacy
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import merged_states
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 
 POLL_SECONDS = 60.0
 HOUR = 3600.0
@@ -45,7 +45,9 @@ class Deployment:
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])
-        self.repository = Repository(RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),)))
+        self.repository = RepositoryClient(
+            RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),))
+        )
         self.changed: Callable[[], None] = lambda: None
         """Called when there is something new to show."""
         self.restart()

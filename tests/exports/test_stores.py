@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from exporter.audit.delta_table import append
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options, csv_files, delta, parquet, stores
+from exporter.exports import ExportOptions, csv_files, delta, parquet, stores
 from exporter.exports.stores import Store, deltalake_options, open_store
 from tests.exports.requests import HISTORY, OURS, Requests, ids
 from tests.history.test_freshness_audit import judged
@@ -98,7 +98,7 @@ def test_csv_is_an_object_a_slice(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(store.read(name) or b"")
     found = duckdb.execute("SELECT list(id ORDER BY id) FROM read_csv(?)", [f"{tmp_path}/*.csv"]).fetchall()
     assert found == [(ids(5),)]
-    csv_files.export(Requests(2), f"{TARGET}/log", Options(HISTORY, "poll_log"))
+    csv_files.export(Requests(2), f"{TARGET}/log", ExportOptions(HISTORY, "poll_log"))
     assert "poll_log.csv" in names(open_store(f"{TARGET}/log"))
 
 

@@ -17,7 +17,7 @@ from exporter.history.history import History
 from exporter.history.positions import Position, move
 from exporter.history.redaction import Privacy
 from exporter.history.totals import naive
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 
 BEGIN = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
 COLLECTORS = ("background_jobs", "http_requests", "logins")
@@ -56,7 +56,7 @@ class Past:
         )
         if not events.sql:
             move(transaction.connection, old, new)
-        poll = Poll(now, events.table, "exact", 0.1, done.read, done.new + promoted, done.open, "here")
+        poll = PollLogRow(now, events.table, "exact", 0.1, done.read, done.new + promoted, done.open, "here")
         transaction.log(poll, None if events.sql else new)
 
     def live(self, days: int, a_day: int = 10) -> None:

@@ -202,7 +202,7 @@ def test_an_asset_that_is_gone(lived: Lived) -> None:
 
 def test_the_agent_polls_in_between(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two slices nobody holds the file; what is archived meanwhile changes nothing of the past."""
-    monkeypatch.setattr("exporter.history.backfill.reading.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("exporter.history.backfill.reader.HOLD_SECONDS", 0.0)
     undisturbed = backfilled(lived.path, BEGUN, END, names=[REQUESTS])
     file = replace(lived.file, read_only=True)
     parts, steps = parts_of([REQUESTS]), Steps.between(naive(BEGUN), naive(END), 3600)
