@@ -15,7 +15,7 @@ from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
 from exporter.config import RunOptions
 from exporter.errors import ConfigurationError, Fault
 from exporter.exposition.text_format import bucket_texts, openmetrics_head, value_texts
-from exporter.history.backfill import FamilyGroup, HistorySpan, SampleBatch, SampleReader, Steps, extent, read
+from exporter.history.backfill import FamilyGroup, HistorySpan, SampleBatch, SampleReader, Steps, extent, read_samples
 from exporter.history.backfill.active_users import ActiveUsers
 from exporter.history.backfill.audits import Audits
 from exporter.history.backfill.counters import Counters
@@ -70,7 +70,7 @@ def backfill(options: RunOptions, order: BackfillOptions) -> str:
     steps = _steps(order, found)
     written = 0
     outputs = list(_outputs(steps, order.output))
-    with read(file, parts, steps, found.newest, order.progress, by_day=len(outputs) > 1) as past:
+    with read_samples(file, parts, steps, found.newest, order.progress, by_day=len(outputs) > 1) as past:
         for number, (chunk, output) in enumerate(outputs, start=1):
             written += _write(_Text(past, parts, chunk, order.labels), output)
             order.progress(number, len(outputs))

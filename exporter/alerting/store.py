@@ -61,7 +61,10 @@ class AlertStore:
         self._tried_at = now
         try:
             with history.transaction(instant(now), wait_seconds=TURN_SECONDS) as transaction:
-                alerts, past = alert_tables.read(transaction.connection), alert_tables.read_past(transaction.connection)
+                alerts, past = (
+                    alert_tables.read_alerts(transaction.connection),
+                    alert_tables.read_past(transaction.connection),
+                )
         except HistoryError as failure:
             self._failed_to_write(history, failure)
             return
@@ -112,7 +115,7 @@ class AlertStore:
                 alert_tables.replace(connection, changed, self.states.of(changed))
                 if self.past.changed:
                     alert_tables.keep_past(connection, self.past.rows())
-                alert_tables.count(connection, self._sent, self._failed)
+                alert_tables.count_notifications(connection, self._sent, self._failed)
                 self._read_errors(tasks(), lambda queried: alert_tables.errors(connection, queried, instant(now)))
         except HistoryError as failure:
             self._written_at = now

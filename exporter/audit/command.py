@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from exporter import collectors, exports, logs
-from exporter.audit.delta_table import append, subject_of
+from exporter.audit.delta_table import append_audit, subject_of
 from exporter.audit.formats import FORMATS, as_terminal
-from exporter.audit.reading import Progress, Sites, read, rest_sites
+from exporter.audit.reading import Progress, Sites, rest_sites, run_audit
 from exporter.config import RunOptions
 from exporter.output import to_stdout, whole
 from exporter.texts import one_line
@@ -57,10 +57,10 @@ def run(
         redactor.hide(secret)
     choice = choice or AuditOptions()
     with _progress() as progress:
-        audit = read(configuration, time.time(), progress, sites, chosen=choice.sites)
+        audit = run_audit(configuration, time.time(), progress, sites, chosen=choice.sites)
     rows = choice.printed(audit.rows)
     if export is not None and output is not None:
-        append(export, rows, output, subject_of(configuration, choice.sites))
+        append_audit(export, rows, output, subject_of(configuration, choice.sites))
     elif audit.rows.num_rows or not audit.failures:
         _show(rows, format_, Path(output) if output is not None else None)
     for note in audit.notes:

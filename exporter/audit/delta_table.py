@@ -50,7 +50,7 @@ class _Rows:
         return self.table
 
 
-def append(export: Export, rows: pa.Table, target: str, subject: str) -> None:
+def append_audit(export: Export, rows: pa.Table, target: str, subject: str) -> None:
     """Append the rows of an audit in one commit. Raises OutputUnwritable.
 
     ``subject`` is what was audited, as ``subject_of`` returns it.

@@ -68,7 +68,7 @@ def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteRes
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
-def read(
+def run_audit(
     configuration: Configuration,
     now: float,
     progress: Progress,

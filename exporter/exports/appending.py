@@ -18,15 +18,13 @@ from typing import Any
 from exporter.exports.output_file import Committed, OutputFile, continued, refusals
 
 
-class Appender:
-    """A file that is appended to, locked against other exports."""
+class _Continued:
+    """A file that is continued or begun; ``is_new``: it holds nothing yet, not even a header."""
 
     def __init__(self, target: OutputFile, committed: Committed, *, is_new: bool) -> None:
         self._target = target
         self._committed = committed
-        self._file: io.FileIO
         self.is_new = is_new
-        """Whether it holds nothing yet, not even a header."""
 
     @property
     def position(self) -> datetime | None:
@@ -35,8 +33,14 @@ class Appender:
 
     @property
     def layout(self) -> Mapping[str, Any]:
-        """What its first export noted of its form, such as columns and delimiter."""
+        """The form that its first export recorded, such as columns and delimiter."""
         return self._committed.layout
+
+
+class Appender(_Continued):
+    """A file that is appended to, locked against other exports."""
+
+    _file: io.FileIO
 
     def append(self, content: bytes | memoryview) -> None:
         """Write behind what is there; it does not count before the commit. Raises OutputUnwritable."""
@@ -100,28 +104,15 @@ def appending(
             yield appender
 
 
-class Renewal:
+class Renewal(_Continued):
     """The next version of a file, which another program writes at ``path``, beside the one that it will replace."""
 
     def __init__(self, target: OutputFile, committed: Committed, *, is_new: bool) -> None:
-        self._target = target
-        self._committed = committed
+        super().__init__(target, committed, is_new=is_new)
         self._is_complete = False
         self.path = target.unborn
         self.work = target.work
         """A folder for temporary files; it is made on first use, and removed also after a crash."""
-        self.is_new = is_new
-        """Whether there is no version before it that is to be continued."""
-
-    @property
-    def position(self) -> datetime | None:
-        """How far the rows of the version before reach (UTC, naive)."""
-        return self._committed.reached
-
-    @property
-    def layout(self) -> Mapping[str, Any]:
-        """What the first export noted of the form of the file."""
-        return self._committed.layout
 
     def begin(self) -> None:
         """Put a copy of the version before in place, if there is one, and make the folder. Raises OutputUnwritable."""

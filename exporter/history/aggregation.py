@@ -89,7 +89,7 @@ def labelled(relation: str) -> str:
     )
 
 
-def see_people(connection: duckdb.DuckDBPyConnection, relation: str, now: datetime) -> None:
+def update_last_seen(connection: duckdb.DuckDBPyConnection, relation: str, now: datetime) -> None:
     """Move each person's last request on a site forward. Times more than an hour ahead are ignored."""
     connection.execute(
         f"""
@@ -120,7 +120,7 @@ def seen_query(relation: str, until: datetime, by: str = "") -> str:
     """
 
 
-def span(
+def plausible_span(
     connection: duckdb.DuckDBPyConnection, relation: str, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
     """Return the oldest and the newest plausible time: retention is computed from them."""

@@ -217,7 +217,7 @@ def archive_imported(
             if counted is None:
                 aggregation.add_archived(connection, events.table, events.key[1], "arriving")
                 aggregation.add_archived(connection, aggregation.UNCOUNTED, events.key[1], "arriving")
-            oldest, newest = aggregation.span(connection, "arriving", naive(transaction.now))
+            oldest, newest = aggregation.plausible_span(connection, "arriving", naive(transaction.now))
         if counted is not None:
             _count(transaction, events, rows, counted)
         mark(connection, "archived", transaction.archived_at)
@@ -231,5 +231,5 @@ def _count(transaction: Transaction, events: Events, rows: pa.Table, counted: Fo
     connection = transaction.connection
     with registered(connection, arriving=rows, site_labels=counted.lookups.site_labels()):
         aggregation.count(connection, events.table, events.key[1], "arriving", counted.folds)
-        usage.count(connection, "arriving", counted.lookups.clocks(naive(transaction.now)))
+        usage.count_usage(connection, "arriving", counted.lookups.clocks(naive(transaction.now)))
     transaction.count_rows(events.table, rows.num_rows)

@@ -36,7 +36,7 @@ Read = dict[tuple[str, str], datetime]
 """When each source of freshness was last read whole: ``{(site, source): UTC}``."""
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_refreshes(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the table."""
     connection.execute(f"CREATE TABLE asset_refreshes ({COLUMNS})")
 

@@ -116,7 +116,7 @@ class Transaction:
 
     def read_usage(self, *, with_people: bool) -> usage.Use:
         """Return how much the server was used of late, by hour."""
-        return usage.read(self.connection, with_people=with_people and USER not in self.hidden)
+        return usage.read_usage(self.connection, with_people=with_people and USER not in self.hidden)
 
     def delete_old_usage(self, source_at: datetime | None) -> None:
         """Delete usage that no page displays any more, by our clock and the source's (UTC).

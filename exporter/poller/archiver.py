@@ -184,7 +184,7 @@ def _write_batches(batches: Iterator[pa.Table], write: TableWrite, archive: Arch
     for first in batches:
         with archive.history.transaction(archive.clock(), _request_columns(write)) as transaction:
             arriving = _of_one_transaction(chain([first], batches), write, archive)
-            write.count(append(transaction, write.events, arriving, archive))
+            write.count(append_batches(transaction, write.events, arriving, archive))
             transaction.log_part(write.line((archive.clock() - write.started_at).total_seconds()))
 
 
@@ -215,7 +215,9 @@ def _fast_switching() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def append(transaction: Transaction, events: Events, batches: Iterable[pa.Table], archive: ArchiveContext) -> Appended:
+def append_batches(
+    transaction: Transaction, events: Events, batches: Iterable[pa.Table], archive: ArchiveContext
+) -> Appended:
     """Archive batches of a table's rows; they are counted after the last."""
     folds = archive.folds[events.table]
     if events.keeps_open:
@@ -227,7 +229,7 @@ def append_full_read(
     transaction: Transaction, events: Events, rows: pa.Table, archive: ArchiveContext, node: str
 ) -> None:
     """Archive the new ones of rows that are read whole at every poll; the poll log has a row where there were any."""
-    appended = append(transaction, events, [rows], archive)
+    appended = append_batches(transaction, events, [rows], archive)
     if appended.new:
         transaction.log_part(
             PollLogRow(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node)
@@ -238,7 +240,7 @@ def commit_table(transaction: Transaction, write: TableWrite, archive: ArchiveCo
     """Write the last rows of a table with what moves with them: promotions, position, incidents, poll log."""
     events = write.events
     if write.rows is not None:
-        write.count(append(transaction, events, [write.rows], archive))
+        write.count(append_batches(transaction, events, [write.rows], archive))
     if events.keeps_open and write.gone is not None:
         write.new += transaction.promote(events.table, write.gone, archive.lookups, archive.folds[events.table])
     position = write.position

@@ -12,7 +12,7 @@ import tableauserverclient as tsc
 
 from exporter.collectors.assets.refresh_jobs import refreshes_extracts
 from exporter.errors import SourceError, SourceIncomplete
-from exporter.rest.arrow import instant, to_luid
+from exporter.rest.arrow import parse_instant, to_luid
 from exporter.rest.errors import Forbidden, OutOfScope
 from exporter.rest.lists import pages
 from exporter.rest.response_xml import ANYWHERE, Entry, shape
@@ -120,7 +120,7 @@ def _finished(session: RestSession, now: datetime) -> tuple[Sequence[Job], str]:
 
 def _job(entry: Entry) -> Job | None:
     of = entry.attributes
-    job_id, ended = to_luid(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
+    job_id, ended = to_luid(of.get("id")), parse_instant(of.get("endedAt") or of.get("completedAt"))
     fits = of.get("status", "").lower() == SUCCESS and refreshes_extracts(of.get("jobType", ""))
     return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
 

@@ -11,7 +11,7 @@ import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
 from exporter.inventory import TAG_SEPARATOR, Content, Person, Project
-from exporter.rest.arrow import TableBuilder, boolean, instant, to_luid
+from exporter.rest.arrow import TableBuilder, boolean, parse_instant, to_luid
 from exporter.rest.errors import BadRequest
 from exporter.rest.response_xml import Entry, XmlPage, XmlShape, shape
 from exporter.rest.session import RestSession
@@ -55,8 +55,8 @@ def _content(asset_type: str) -> Callable[[Entry], Row | None]:
             to_luid(owner.get("id")),
             TAG_SEPARATOR.join(entry.tags) or None,
             boolean(of.get("hasExtracts")),
-            instant(of.get("createdAt")),
-            instant(of.get("updatedAt")),
+            parse_instant(of.get("createdAt")),
+            parse_instant(of.get("updatedAt")),
         )
 
     return row_of
@@ -98,7 +98,7 @@ class ListResult:
     missing: str | None
 
 
-def read(session: RestSession, listing: Listing) -> pa.Table:
+def read_list(session: RestSession, listing: Listing) -> pa.Table:
     """Read a complete list. Raises SourceIncomplete where entries are missing, SourceError where it cannot be read."""
     listed = collect(session, listing)
     if listed.missing:

@@ -70,7 +70,7 @@ def shape(*items: str, texts: tuple[str, ...] = (), **inside: int) -> XmlShape:
     return XmlShape(frozenset(items), inside, frozenset(texts))
 
 
-def read(content: bytes, wanted: XmlShape, place: str) -> XmlPage:
+def read_page(content: bytes, wanted: XmlShape, place: str) -> XmlPage:
     """Read an answer of the REST API. Raises SourceIncomplete for whatever else it is."""
     try:
         return _Reader(wanted).read(content)

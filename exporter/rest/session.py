@@ -98,7 +98,7 @@ class RestSession:
         """Make a request of the REST API and read its answer."""
         response = self.call(request)
         place = f"{self.place}: {self.transport.refusals.endpoint}"
-        answer = response_xml.read(response.content, wanted, place)
+        answer = response_xml.read_page(response.content, wanted, place)
         self.transport.poll.answered = True
         return answer
 

@@ -19,7 +19,7 @@ from exporter.rest import jobs, tasks
 from exporter.rest.arrow import schema, table
 from exporter.rest.empty_list_guard import EMPTY_SECONDS, EmptyListGuard
 from exporter.rest.errors import Forbidden
-from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
+from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read_list
 from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import RestSession
 
@@ -114,10 +114,10 @@ class SiteReader:
 
         Flows that were listed stand for a day after Tableau began to refuse their list.
         """
-        content = {name: read(self._session, CONTENT[name]) for name in ("workbook", "datasource")}
+        content = {name: read_list(self._session, CONTENT[name]) for name in ("workbook", "datasource")}
         key, now = (site, "flows"), self._clock()
         try:
-            content["flow"] = self._last[key] = read(self._session, CONTENT["flow"])
+            content["flow"] = self._last[key] = read_list(self._session, CONTENT["flow"])
         except Forbidden as error:
             if now - self._refused_at.setdefault(site, now) >= EMPTY_SECONDS:
                 self._last.pop(key, None)

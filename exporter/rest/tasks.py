@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
-from exporter.rest.arrow import instant, to_luid
+from exporter.rest.arrow import parse_instant, to_luid
 from exporter.rest.errors import BadRequest, NotFound
 from exporter.rest.lists import PAGE_SIZE, page
 from exporter.rest.response_xml import ANYWHERE, Entry, XmlPage, XmlShape, shape
@@ -63,7 +63,7 @@ def last_runs(session: RestSession, since: datetime | None) -> tuple[list[Run], 
     for entry in answer.entries:
         of = entry.attributes
         run_id, flow_id = to_luid(of.get("id")), to_luid(of.get("flowId"))
-        completed_at = instant(of.get("completedAt"))
+        completed_at = parse_instant(of.get("completedAt"))
         if run_id and flow_id and completed_at and of.get("status", "").lower() == SUCCESS:
             before = latest.get(flow_id)
             if before is None or before[3] < completed_at:
@@ -108,7 +108,7 @@ def _row(entry: Entry) -> Row | None:
     for asset_type in _ASSET_TYPES:
         if asset_id := to_luid(entry.inside.get(asset_type, {}).get("id")):
             suspended, next_run_at = _scheduled(entry)
-            last_run_at = instant(entry.texts.get("lastRunAt", "").strip())
+            last_run_at = parse_instant(entry.texts.get("lastRunAt", "").strip())
             failures = _count(entry.attributes.get("consecutiveFailedCount"))
             return asset_type, asset_id, next_run_at, last_run_at, failures, suspended
     return None
@@ -128,7 +128,7 @@ def _scheduled(entry: Entry) -> tuple[bool | None, datetime | None]:
     schedule = entry.inside.get("schedule", {})
     state = schedule.get("state")
     suspended = None if state is None else state.lower() != "active"
-    return suspended, None if suspended else instant(schedule.get("nextRunAt"))
+    return suspended, None if suspended else parse_instant(schedule.get("nextRunAt"))
 
 
 def _count(text: str | None) -> int | None:

@@ -118,7 +118,7 @@ class Transport:
             url = f"{server.sites.baseurl}/{server.site_id}"
             url += "" if endpoint == "sites/*" else f"/{endpoint}?pageSize=1"
             try:
-                response_xml.read(server.sites.get_request(url).content, wanted, self.place)
+                response_xml.read_page(server.sites.get_request(url).content, wanted, self.place)
             except RAISED as error:
                 if not is_answer(error):
                     translation = self._translated(error)

@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable
 from moto.server import ThreadedMotoServer
 
-from exporter.audit.delta_table import append
+from exporter.audit.delta_table import append_audit
 from exporter.errors import OutputUnwritable
 from exporter.exports import ExportOptions, csv_files, delta, parquet, stores
 from exporter.exports.stores import Store, deltalake_options, open_store
@@ -115,9 +115,9 @@ def test_delta_is_appended_once() -> None:
 def test_an_audit_is_appended_to_a_delta_table() -> None:
     """A job without a history appends each of its audits, once."""
     first = judged({"asset_id": "a"}, {"asset_id": "b"})
-    append(delta.export, first, TARGET, "everything")
+    append_audit(delta.export, first, TARGET, "everything")
     with pytest.raises(OutputUnwritable, match=f"^{TARGET}: it has this audit or a later one"):
-        append(delta.export, first, TARGET, "everything")
+        append_audit(delta.export, first, TARGET, "everything")
     table = DeltaTable(TARGET, storage_options=deltalake_options(TARGET))
     assert sorted(table.to_pyarrow_table()["asset_id"].to_pylist()) == ["a", "b"]
 

@@ -20,7 +20,7 @@ from exporter.exposition import Renderer
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
-from exporter.history.backfill import Steps, extent, read
+from exporter.history.backfill import Steps, extent, read_samples
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position
@@ -202,7 +202,7 @@ def backfilled(
     parts = parts_of(names)
     steps = Steps.between(naive(since), naive(until), step_seconds)
     found: Backfilled = {}
-    with read(file, parts, steps, extent(file, parts).newest, by_day=by_day) as past:
+    with read_samples(file, parts, steps, extent(file, parts).newest, by_day=by_day) as past:
         for chunk in steps.days() if by_day else [steps]:
             for family in (family for part in parts for family in part.families):
                 for samples in past.samples(family, chunk):

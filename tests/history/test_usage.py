@@ -205,7 +205,7 @@ def test_an_older_file_is_counted(past: Past) -> None:
     with duckdb.connect(str(past.file.path)) as connection:
         for table in (*usage.TABLES, "asset_freshness", "freshness_sources"):
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("DELETE FROM schema_version WHERE version > ?", [STEPS.index(usage.create)])
+        connection.execute("DELETE FROM schema_version WHERE version > ?", [STEPS.index(usage.create_usage)])
     again = Past(past.file.path)
     again.history.prepare(NOW)
     assert query(again, "FROM requests_by_hour ORDER BY ALL") == before["requests_by_hour"]
@@ -230,10 +230,10 @@ def test_an_upgrade_says_that_it_counts() -> None:
         connection.execute("CREATE TABLE http_requests AS FROM (VALUES (1)) AS rows (id) LIMIT 0")
         for name in ("created_at TIMESTAMP", "site_id BIGINT", "action VARCHAR", "workbook VARCHAR", '"view" VARCHAR'):
             connection.execute(f"ALTER TABLE http_requests ADD COLUMN {name}")
-        usage.create(connection)
+        usage.create_usage(connection)
         assert logs == []
         for table in ("requests_by_hour", "people_by_hour", "views_by_day"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("INSERT INTO http_requests (id) VALUES (1)")
-        usage.create(connection)
+        usage.create_usage(connection)
     assert [line["log_level"] for line in logs] == ["info"]

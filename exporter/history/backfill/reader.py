@@ -45,7 +45,7 @@ def extent(file: HistoryFile, parts: Sequence[FamilyGroup]) -> HistorySpan:
 
 
 @contextmanager
-def read(
+def read_samples(
     file: HistoryFile,
     parts: Sequence[FamilyGroup],
     steps: Steps,
