@@ -120,7 +120,7 @@ def _rest_poller(configuration: Configuration, context: PollContext, before: Wor
         component_options.rest_options(settings),
         stopping=context.stopped.is_set,
         # The statistics of the token outlast a reload.
-        token_stats=before.rest_poller.token_stats if before and before.rest_poller else None,
+        token_stats=before.rest_poller.rest.token_stats if before and before.rest_poller else None,
         moved=context.store.status.progress["rest"].moved,
     )
     return RestPoller(rest, context, settings.poll_interval, settings.job_lookups_per_day)

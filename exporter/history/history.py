@@ -71,7 +71,8 @@ class History:
         self.known_sites: dict[int, str] = {}
         self.known_users = pa.table({"id": pa.array([], pa.int64()), "system_user_id": pa.array([], pa.int64())})
         self._collectors = collectors
-        self._privacy = privacy
+        self.privacy = privacy
+        """The privacy options that everything stored obeys."""
         self._retention = retention
         self._cleaner = Cleaner(privacy)
         self._auditor = Auditor(retention)
@@ -83,15 +84,10 @@ class History:
         self._many = False
         self._columns: dict[str, str] = {}
 
-    @property
-    def privacy(self) -> Privacy:
-        """The privacy options that everything stored obeys."""
-        return self._privacy
-
     def lock(self) -> None:
         """Make this agent the file's only one, and read its key. Raises HistoryLocked, HistoryUnwritable."""
         self.file.lock()
-        if self._privacy.users != "name":
+        if self.privacy.users != "name":
             self.pseudonyms = Pseudonyms(load_key(self._key_file))
 
     def prepare(self, now: datetime) -> bool:
@@ -157,7 +153,7 @@ class History:
         return self._cleaner.clean(rows) if events.keeps_open else rows
 
     def _hidden(self) -> Collection[str]:
-        return {COUNTED} if self._privacy.users == "none" else set()
+        return {COUNTED} if self.privacy.users == "none" else set()
 
     def _reread_names(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Remember the sites and users of the past: a request may name one that is gone."""

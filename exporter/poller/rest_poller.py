@@ -24,7 +24,7 @@ from exporter.poller.rest_publisher import RestPublisher
 from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
 from exporter.poller.runs import CollectorRun, Runs
 from exporter.poller.schedule import Due, run_loop
-from exporter.rest.client import RestClient, TokenStats
+from exporter.rest.client import RestClient
 
 SOURCE = "rest"
 # The query covers a month of refreshes of every asset.
@@ -35,7 +35,7 @@ class RestPoller:
     """Writes to the history what only these APIs report, and publishes their part of the store."""
 
     def __init__(self, rest: RestClient, context: PollContext, interval: float, lookups_per_day: int) -> None:
-        self._rest = rest
+        self.rest = rest
         self._context = context
         self._status = context.store.status
         self._interval = interval
@@ -50,15 +50,10 @@ class RestPoller:
         self._noted: pa.Table | None = None
         self._unwritten_notes = NO_NOTES
 
-    @property
-    def token_stats(self) -> TokenStats:
-        """The statistics of the token, for the poller after a reload."""
-        return self._rest.token_stats
-
     def run(self, randomness: random.Random) -> None:
         """Poll until stopped, with back-off and jitter after failures."""
         run_loop(self._context.stopped, self.poll, self._publish_bug, self._interval, randomness)
-        self._rest.close()
+        self.rest.close()
 
     def poll(self) -> bool:
         """Poll once; return whether any site was read: one that fails is no reason to poll the others less often."""
@@ -85,7 +80,7 @@ class RestPoller:
             refusal = failure
             self._publisher.source_down(refusal, now)
         finally:
-            self._lookups.add(result.looked_up(), self._rest.looked_up, now)
+            self._lookups.add(result.looked_up(), self.rest.looked_up, now)
         if self._context.stopped.is_set():
             return False  # a reload may have other sites
         self._update(result, now)
@@ -107,9 +102,9 @@ class RestPoller:
 
     def _read(self, result: RestPollResult, now: float) -> None:
         rows_of = {key: self._rows_of(key) for key in self._context.merged_states}
-        for site in self._rest.poll(self._lookups.known, self._lookups.remaining(now)):
+        for site in self.rest.poll(self._lookups.known, self._lookups.remaining(now)):
             result.add(site, rows_of, self._known_of, self._remembered)
-        if not result.notes and result.failures and self._rest.token_stats.accepted is False:
+        if not result.notes and result.failures and self.rest.token_stats.accepted is False:
             raise SourceRefused(result.failures[0])
         self._publisher.source_up(now)
 
@@ -133,7 +128,7 @@ class RestPoller:
         self._lookups.restore(known, used_today, now)
         if not self._status.has_source("repository"):
             # The number of assets in the repository is no measure of those that the token's user may see.
-            self._rest.remember(counts)
+            self.rest.remember(counts)
         self._noted = NO_NOTES
         # What was read meanwhile is newer.
         self._remembered = remembered
