@@ -8,21 +8,20 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 
 import structlog
 
 from exporter import __version__, collectors, component_options, logs
 from exporter.alerting.evaluator import EvaluationOptions
-from exporter.config import Configuration, RunOptions, sections
+from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError
 from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.process import release_memory
 from exporter.exposition.state_store import CERTIFICATE, NOTIFICATIONS, TimedBlocks
 from exporter.freshness import sla_lookup
-from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
+from exporter.history.place import log_place
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
 from exporter.poller.repository_poller import RepositoryPoller
 from exporter.poller.rest_poller import RestPoller
@@ -88,19 +87,6 @@ def _next(signals: "queue.SimpleQueue[int]") -> int:
             return signals.get(timeout=SIGNAL_SECONDS)
         except queue.Empty:
             continue
-
-
-def log_place(path: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """Log the real place of the history where its path is a link or on a network."""
-    if real := linked_to(path):
-        log.info("history.path is behind a link", path=str(path), file=str(real))
-    if kind := network_file_system(path, mountinfo):
-        log.warning("the history is on a network file system", path=str(path), type=kind, advice=UNRELIABLE)
-
-
-def _sites(rest: sections.Rest) -> tuple[str, tuple[str, ...]]:
-    """Return the server and the sites that are read over REST."""
-    return rest.url, rest.sites
 
 
 class Agent:
@@ -218,8 +204,8 @@ class Agent:
             before, self._workers = self._workers, workers
             self._apply(configuration)
             before.context.stopped.set()
-            # Neither of both begins or ends with a reload.
-            if old.rest and configuration.rest and _sites(old.rest) != _sites(configuration.rest):
+            sites = {(rest.url, rest.sites) for rest in (old.rest, configuration.rest) if rest}
+            if len(sites) > 1:
                 for merged in self._state.merged_states.values():
                     merged.forget("rest")
             self._retain()
@@ -267,13 +253,13 @@ class Agent:
 
     def _notify_forever(self) -> None:
         while not self._stopping.is_set():
-            rule_manager, stopped = self._workers.rule_manager, self._workers.context.stopped
-            if rule_manager is not None:
-                rule_manager.run(stopped, self._state.evaluation.interval_seconds)
+            workers = self._workers
+            if workers.rule_manager is not None:
+                workers.rule_manager.run(workers.context.stopped, self._state.evaluation.interval_seconds)
             else:
                 self._store.set_state(NOTIFICATIONS, TimedBlocks((), time.time()))
                 self._store.set_firing(None)
-                stopped.wait()
+                workers.context.stopped.wait()
 
     def _render_forever(self) -> None:
         while not self._stopping.is_set():

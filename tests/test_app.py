@@ -24,6 +24,7 @@ from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import HistoryError
 from exporter.exposition import Exposition
 from exporter.exposition.state_store import TimedBlocks
+from exporter.history.place import log_place
 from exporter.metrics import single
 from exporter.poller.collect import PollResult
 from exporter.progress import Progress
@@ -190,12 +191,12 @@ def test_where_the_history_really_is_is_logged(tmp_path: Path) -> None:
     mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path}/far rw - cifs //filer/srv rw\n")
     (tmp_path / "link").symlink_to(tmp_path / "far")
     with capture_logs() as lines:
-        app.log_place(tmp_path / "history.duckdb", mounts)
+        log_place(tmp_path / "history.duckdb", mounts)
         assert lines == []
-        app.log_place(tmp_path / "far" / "history.duckdb", mounts)
+        log_place(tmp_path / "far" / "history.duckdb", mounts)
         assert [(line["log_level"], line["type"]) for line in lines] == [("warning", "cifs")]
         lines.clear()
-        app.log_place(tmp_path / "link" / "history.duckdb", mounts)
+        log_place(tmp_path / "link" / "history.duckdb", mounts)
         assert [line["log_level"] for line in lines] == ["info", "warning"]
         assert lines[0]["file"] == f"{tmp_path}/far/history.duckdb"
 

@@ -237,10 +237,9 @@ class RuleManager:
     def _blocks(self) -> list[Block]:
         """Return the metrics of notifications."""
         blocks = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.store.states.firing()))]
-        if self._history.known:
-            totals = self._history.totals
+        if self.store.restored:
             for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
-                counts = [self.store.total(family, url, totals) for url in self.urls]
+                counts = [self.store.total(family, url) for url in self.urls]
                 blocks.append(Block(family, Labels(family.labels, [self.urls]), counts))
         return blocks
 

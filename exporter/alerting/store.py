@@ -19,7 +19,7 @@ from exporter.errors import HistoryError
 from exporter.history import alert_store as alert_tables
 from exporter.history.alert_store import Alert
 from exporter.history.history import History
-from exporter.history.totals import Totals, instant
+from exporter.history.totals import instant
 from exporter.metrics import Family
 from exporter.self_metrics import NOTIFICATIONS_SENT
 
@@ -44,7 +44,9 @@ class AlertStore:
     _queried: set[AssetKey] = field(default_factory=set)
     _sent: Counter[str] = field(default_factory=Counter)
     _failed: Counter[str] = field(default_factory=Counter)
-    _restored: bool = False
+    restored: bool = False
+    """Whether the history was read."""
+    _counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     _tried_at: float = -math.inf
     _written_at: float = -math.inf
     _unwritten: bool = False
@@ -56,22 +58,21 @@ class AlertStore:
 
     def restore(self, history: History, now: float) -> None:
         """Restore everything from the history, as soon as it can be read; it is tried once a minute."""
-        if self._restored or 0 <= now - self._tried_at < WRITE_SECONDS:
+        if self.restored or 0 <= now - self._tried_at < WRITE_SECONDS:
             return
         self._tried_at = now
         try:
             with history.transaction(instant(now), wait_seconds=TURN_SECONDS) as transaction:
-                alerts, past = (
-                    alert_tables.read_alerts(transaction.connection),
-                    alert_tables.read_past(transaction.connection),
-                )
+                connection = transaction.connection
+                alerts, past = alert_tables.read_alerts(connection), alert_tables.read_past(connection)
+                counts = alert_tables.notification_counts(connection)
         except HistoryError as failure:
             self._failed_to_write(history, failure)
             return
         history.write_failures.succeeded(WRITER)
         self.states.restore(alerts)
         self.past.restore(past)
-        self._restored = True
+        self._counts, self.restored = counts, True
 
     def note(self, deliveries: Sequence[Delivery]) -> None:
         """Record which Alertmanagers accepted which alerts."""
@@ -95,18 +96,18 @@ class AlertStore:
             takers.add(url)
             self.states.mark_changed(alert)
 
-    def total(self, family: Family, url: str, totals: Totals) -> int:
+    def total(self, family: Family, url: str) -> int:
         """Return a counter as it stands in the file; from a failed write to the next that succeeds, with the rest.
 
         A decrease is a reset to Prometheus. So a part that a kill would take back is published only where it would have
         to wait for more than a minute.
         """
         unwritten = self._sent if family is NOTIFICATIONS_SENT else self._failed
-        return int(totals.counter(family.name, url)) + (unwritten[url] if self._unwritten else 0)
+        return self._counts.get((family.name, url), 0) + (unwritten[url] if self._unwritten else 0)
 
     def write(self, history: History, now: float, tasks: Tasks, *, at_once: bool = False) -> None:
         """Write changes, when it is time."""
-        if not self._restored or not (at_once or self._is_time(now)):
+        if not self.restored or not (at_once or self._is_time(now)):
             return
         changed = set(self.states.changed)
         try:
@@ -116,13 +117,14 @@ class AlertStore:
                 if self.past.changed:
                     alert_tables.keep_past(connection, self.past.rows())
                 alert_tables.count_notifications(connection, self._sent, self._failed)
+                counts = alert_tables.notification_counts(connection)
                 self._read_errors(tasks(), lambda queried: alert_tables.errors(connection, queried, instant(now)))
         except HistoryError as failure:
             self._written_at = now
             self._failed_to_write(history, failure)
             return
         history.write_failures.succeeded(WRITER)
-        self._written_at, self._unwritten = now, False
+        self._counts, self._written_at, self._unwritten = counts, now, False
         self.states.changed -= changed
         self.past.changed = False
         self._sent.clear()

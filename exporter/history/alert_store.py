@@ -153,6 +153,13 @@ def count_notifications(
             add(connection, family.name, [url], number)
 
 
+def notification_counts(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], int]:
+    """Return how many notifications were counted: ``{(family, url): count}``."""
+    names = [NOTIFICATIONS_SENT.name, NOTIFICATIONS_FAILED.name]
+    rows = connection.execute("SELECT family, labels[1], value FROM counters WHERE list_contains(?, family)", [names])
+    return {(family, url): int(value) for family, url, value in rows.fetchall()}
+
+
 def errors(connection: duckdb.DuckDBPyConnection, tasks: Sequence[int], now: datetime) -> dict[int, str]:
     """Return Tableau's error message for the last failure of each task, archived within the last week."""
     found = connection.execute(
