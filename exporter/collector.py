@@ -63,10 +63,7 @@ def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its a
 
 
 def personal(*, pseudonymous: bool = True) -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
-    """Declare a text that names a person: the privacy options replace it before anything else sees it.
-
-    What is of use only as it is, such as an address to write to, is not ``pseudonymous``: pseudonyms leave it out.
-    """
+    """Declare a text that names a person, which the privacy options replace; an address is not ``pseudonymous``."""
     return field(metadata={"personal": True, "pseudonymous": pseudonymous})
 
 
@@ -126,9 +123,7 @@ def relation(
     needed, more, spare = _columns(required), _columns(others), _columns(only_in_view)
     added = {version: _columns(text) for version, text in (newer or {}).items()}
     since = {column: version for version, columns in added.items() for column in columns}
-    every = {**needed, **more, **spare}
-    for columns in added.values():
-        every |= columns
+    every = {**needed, **more, **spare, **{name: kind for columns in added.values() for name, kind in columns.items()}}
     return Relation(name, every, frozenset(needed), optional, frozenset(spare), reported, since)
 
 

@@ -1,14 +1,11 @@
 """Constructor arguments of the components, from Configuration: nothing below knows that there is a configuration."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
-from exporter.config import Configuration
-from exporter.config.exports import Publish
-from exporter.config.sections import Rest
+from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 # half a minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
-PUBLISHING_SECONDS = 600.0
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
@@ -38,30 +34,23 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
     }
 
 
-def login(configuration: Configuration) -> "RepositoryOptions":
-    """Return how to reach the repository."""
+def repository_options(settings: sections.Repository) -> "RepositoryOptions":
+    """Return how to reach the repository; the password is read anew at every connection."""
     from exporter.repository.client import Address, RepositoryOptions
 
-    settings = configuration.repository
-    if settings is None:
-        return RepositoryOptions((), "", "", lambda: None)
-    tls: dict[str, str] = {"sslmode": settings.sslmode}
-    for name in ("sslrootcert", "sslcert", "sslkey"):
-        value: Path | None = getattr(settings, name)
-        if value is not None:
-            tls[name] = str(value)
+    files = {name: getattr(settings, name) for name in ("sslrootcert", "sslcert", "sslkey")}
     return RepositoryOptions(
         tuple(Address(host.host, host.port) for host in settings.hosts),
         settings.database,
         settings.user,
         settings.read_password,
-        tuple(tls.items()),
+        (("sslmode", settings.sslmode), *((name, str(path)) for name, path in files.items() if path is not None)),
         settings.connect_timeout,
         settings.statement_timeout,
     )
 
 
-def rest_login(settings: Rest) -> rest.RestOptions:
+def rest_options(settings: sections.Rest) -> rest.RestOptions:
     """Return how to reach the REST API; the credentials are read anew at every sign-in."""
 
     def credentials() -> rest.Token | rest.ConnectedApp:
@@ -73,38 +62,8 @@ def rest_login(settings: Rest) -> rest.RestOptions:
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: Publish) -> rest.RestOptions:
-    """Return how to reach the site that is published to, by a token for this alone: each serves one session."""
-
-    def credentials() -> rest.Token:
-        return rest.Token(publish.token_name, publish.read_token_value() or "")
-
-    # An upload takes longer than the requests of a poll.
-    seconds = max(timeout, PUBLISHING_SECONDS)
-    setting = "exports[].publish.token_name"
-    return rest.RestOptions(url, (publish.site,), credentials, ca_file, seconds, setting)
-
-
-def notification_options(configuration: Configuration) -> NotificationOptions:
-    """Return the options of notifications; error texts of Tableau may name users: sent only where that is allowed."""
-    settings = configuration.alertmanager
-    if settings is None:
-        return NotificationOptions()
-    names = configuration.privacy.users == "name"
-    return NotificationOptions(
-        settings.runbook_url,
-        settings.owner_email_label,
-        include_errors=names,
-        dashboard_url=settings.dashboard_url,
-        tableau_url=tableau_url(configuration),
-    )
-
-
-def alertmanagers(configuration: Configuration) -> "list[AlertmanagerOptions]":
+def alertmanager_options(settings: sections.Alertmanager) -> "list[AlertmanagerOptions]":
     """Return how to reach each Alertmanager; the credentials are read anew at every request."""
-    settings = configuration.alertmanager
-    if settings is None:
-        return []
     from exporter.alerting.alertmanager import AlertmanagerOptions
 
     def authorization() -> "Authorization":
@@ -118,6 +77,17 @@ def alertmanagers(configuration: Configuration) -> "list[AlertmanagerOptions]":
         )
         for url in settings.urls
     ]
+
+
+def notification_options(settings: sections.Alertmanager, configuration: Configuration) -> NotificationOptions:
+    """Return the options of notifications; error texts of Tableau may name users: sent only where that is allowed."""
+    return NotificationOptions(
+        settings.runbook_url,
+        settings.owner_email_label,
+        include_errors=configuration.privacy.users == "name",
+        dashboard_url=settings.dashboard_url,
+        tableau_url=tableau_url(configuration),
+    )
 
 
 def privacy(configuration: Configuration) -> Privacy:
@@ -136,10 +106,15 @@ def pseudonyms(configuration: Configuration) -> Pseudonyms | None:
         raise ConfigurationError([Fault("privacy.users", str(error))]) from None
 
 
-def limits(configuration: Configuration) -> Limits:
+def history_limits(configuration: Configuration) -> Limits:
     """Return the limits of DuckDB's memory and threads."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+
+
+def series_limits(configuration: Configuration) -> SeriesLimits:
+    """Return the limits on exposed series."""
+    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
 def stuck_after(configuration: Configuration) -> Mapping[str, float]:
@@ -154,11 +129,6 @@ def stuck_after(configuration: Configuration) -> Mapping[str, float]:
         for source, seconds in timeouts.items()
         if seconds is not None
     }
-
-
-def series_limits(configuration: Configuration) -> SeriesLimits:
-    """Return the limits on exposed series."""
-    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
 def access(configuration: Configuration) -> Access:
@@ -177,24 +147,3 @@ def access(configuration: Configuration) -> Access:
 def tableau_url(configuration: Configuration) -> str | None:
     """Return the URL of Tableau, for links to its pages; None where it is not configured."""
     return configuration.rest.url if configuration.rest else None
-
-
-def rest_sites(configuration: Configuration) -> tuple[str, tuple[str, ...]] | None:
-    """Return the server and the sites that are read over REST."""
-    rest = configuration.rest
-    return (rest.url, rest.sites) if rest else None
-
-
-def refuse_restart(old: Configuration, new: Configuration) -> None:
-    """Refuse changes of what is opened once. Raises ConfigurationError."""
-    pairs = {
-        "history.path": (old.history.path, new.history.path),
-        "web.listen_address": (old.web.listen_address, new.web.listen_address),
-        "web.config_file": (old.web.config_file is None, new.web.config_file is None),
-        "repository": (old.repository is None, new.repository is None),
-        "rest": (old.rest is None, new.rest is None),
-    }
-    refusal = "cannot change while the agent runs; restart it"
-    faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
-    if faults:
-        raise ConfigurationError(faults)

@@ -39,7 +39,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportOrder:
     """Which history is read, within which limits, and what is exported to one target."""
 
     history: str
@@ -64,7 +64,7 @@ class Result:
     rows: int = 0
 
 
-def run(order: Order, stopped: threading.Event, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Result]:
+def run(order: ExportOrder, stopped: threading.Event, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Result]:
     """Export in a process of its own, and yield what became of each table. Raises Stopped."""
     with spawn(_MODULE, asdict(order)) as process:
         try:
@@ -117,7 +117,7 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     """Do the export that is given in one line."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
-    order = Order(**received(given, _end_myself))  # type: ignore[arg-type]
+    order = ExportOrder(**received(given, _end_myself))  # type: ignore[arg-type]
 
     def answer(**found: object) -> None:
         out.write(json.dumps(found).encode() + b"\n")
@@ -137,7 +137,7 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     return DONE
 
 
-def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
+def _export(order: ExportOrder, answer: Callable[[], None]) -> Iterator[Result]:
     # Here and below: only this process needs them, not the agent.
     from exporter.history.file import Limits
     from exporter.maintenance import Exported, ExportRequest, export_from, opened
@@ -162,7 +162,7 @@ def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
         yield from _publish(order, order.publication, answer)
 
 
-def _publish(order: Order, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
+def _publish(order: ExportOrder, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
     """Publish the file that was exported; what became of it is of note where it failed."""
     from exporter import publishing
 

@@ -73,7 +73,7 @@ class _ConnectionClosed(NotificationFailed):
     """The connection ended before its answer did."""
 
 
-class Lookups(ThreadPoolExecutor):
+class HostResolver(ThreadPoolExecutor):
     """An executor with a thread for each call, which is left alone when it takes too long; one at a time."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Alertmanager:
         self.url = options.url
         self._options = options
         self._context: ssl.SSLContext | None = None
-        self._lookups = Lookups()
+        self._lookups = HostResolver()
 
     def send(self, alerts: Sequence[Notification]) -> Sent:
         """Send notifications, each of them once, until a request fails."""

@@ -20,9 +20,11 @@ from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import Delivery, Notifier, Outbox, Receiver
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
-from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates, always, never
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates, always, never, source_states
 from exporter.alerting.store import AlertStore
-from exporter.exposition.state_store import AnyBlock
+from exporter.collector import Collector
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
 from exporter.history.alert_store import OWNER_EMAIL, Alert
 from exporter.history.history import History
 from exporter.log_once import LogOnce
@@ -58,6 +60,19 @@ class EvaluationContext:
     sources: Callable[[], SourceStates]
     publish: Callable[[Sequence[Block], float], None]
     publish_firing: Callable[[Sequence[FiringAlert]], None] = lambda _alerts: None
+
+    @classmethod
+    def of(
+        cls, store: StateStore, collectors: Mapping[str, Collector], assets: Callable[[float], pa.Table | None]
+    ) -> "EvaluationContext":
+        """Return what an agent with these collectors publishes; ``assets`` returns None where none are known."""
+        return cls(
+            store.blocks,
+            lambda now: ARROW_SCHEMA.empty_table() if (rows := assets(now)) is None else rows,
+            lambda: source_states(store.status, collectors),
+            lambda blocks, now: store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now)),
+            store.set_firing,
+        )
 
 
 @dataclass(frozen=True)
@@ -224,10 +239,9 @@ class RuleManager:
     def _blocks(self) -> list[Block]:
         """Return the metrics of notifications."""
         blocks = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.store.states.firing()))]
-        if self._history.known:
-            totals = self._history.totals
+        if self.store.restored:
             for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
-                counts = [self.store.total(family, url, totals) for url in self.urls]
+                counts = [self.store.total(family, url) for url in self.urls]
                 blocks.append(Block(family, Labels(family.labels, [self.urls]), counts))
         return blocks
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from exporter import collectors, exports, logs
-from exporter.audit.delta_table import append, subject_of
+from exporter.audit.delta_table import append_audit, subject_of
 from exporter.audit.formats import FORMATS, as_terminal
-from exporter.audit.reading import Progress, Sites, read, rest_sites
+from exporter.audit.reading import Progress, Sites, rest_sites, run_audit
 from exporter.config import RunOptions
 from exporter.output import to_stdout, whole
 from exporter.texts import one_line
@@ -27,7 +27,7 @@ TABLES = frozenset({"delta"})
 
 
 @dataclass(frozen=True)
-class Choice:
+class AuditOptions:
     """What is audited, and what of it is printed; nothing named is everything."""
 
     sites: Sequence[str] = ()
@@ -43,7 +43,7 @@ class Choice:
 
 
 def run(
-    options: RunOptions, format_: str, output: str | None, choice: Choice | None = None, sites: Sites = rest_sites
+    options: RunOptions, format_: str, output: str | None, choice: AuditOptions | None = None, sites: Sites = rest_sites
 ) -> int:
     """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
 
@@ -55,12 +55,12 @@ def run(
     redactor = logs.configure("error", configuration.log.format)
     for secret in configuration.secrets():
         redactor.hide(secret)
-    choice = choice or Choice()
+    choice = choice or AuditOptions()
     with _progress() as progress:
-        audit = read(configuration, time.time(), progress, sites, chosen=choice.sites)
+        audit = run_audit(configuration, time.time(), progress, sites, chosen=choice.sites)
     rows = choice.printed(audit.rows)
     if export is not None and output is not None:
-        append(export, rows, output, subject_of(configuration, choice.sites))
+        append_audit(export, rows, output, subject_of(configuration, choice.sites))
     elif audit.rows.num_rows or not audit.failures:
         _show(rows, format_, Path(output) if output is not None else None)
     for note in audit.notes:

@@ -14,7 +14,7 @@ from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, SCHEMA, UNKNOWN, WARNING, judge
-from exporter.config import Configuration
+from exporter.config import Configuration, sections
 from exporter.errors import HistoryError, SourceError
 from exporter.freshness import sla_lookup
 from exporter.history import refreshes
@@ -36,7 +36,7 @@ Sites = Callable[[Configuration, pa.Table], Iterator["SiteResult"]]
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryAnswers:
     """What the history knows: rows of Refresh, and by site rows of AssetFreshness, None where it is unreadable."""
 
     jobs: pa.Table = field(default_factory=REFRESHES.empty_table)
@@ -68,11 +68,11 @@ def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator["SiteRe
         return
     from exporter.rest.client import RestClient
 
-    with contextlib.closing(RestClient(component_options.rest_login(settings))) as rest:
+    with contextlib.closing(RestClient(component_options.rest_options(settings))) as rest:
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
-def read(
+def run_audit(
     configuration: Configuration,
     now: float,
     progress: Progress,
@@ -89,7 +89,7 @@ def read(
     if configuration.repository is not None:
         progress("reading the repository")
         try:
-            tables.append(_of_repository(configuration))
+            tables.append(_of_repository(configuration.repository))
         except SourceError as error:
             audit.failures.append(str(error))
     if configuration.rest is not None:
@@ -142,11 +142,11 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
     return rows.filter(pc.is_in(rows.column("site"), value_set=found))
 
 
-def _of_repository(configuration: Configuration) -> pa.Table:
-    from exporter.repository.client import Repository
+def _of_repository(settings: sections.Repository) -> pa.Table:
+    from exporter.repository.client import RepositoryClient
 
     state = _state()
-    with Repository(component_options.login(configuration)).session() as session:
+    with RepositoryClient(component_options.repository_options(settings)).session() as session:
         session.load_catalog([relation.name for relation in state.reads])
         return session.read(state.row, state.reads, state.sql)
 
@@ -155,23 +155,25 @@ def _state() -> State:
     return next(state for each in collectors.discover().values() for state in each.states if state.audit)
 
 
-def _past(configuration: Configuration, audit: Audit) -> Past:
+def _past(configuration: Configuration, audit: Audit) -> HistoryAnswers:
     """Return what the history knows, where there is one; without it, older refreshes are not known."""
     path = configuration.history.path
-    file = HistoryFile(path, component_options.limits(configuration), read_only=True, repairs=False)
+    file = HistoryFile(path, component_options.history_limits(configuration), read_only=True, repairs=False)
     try:
         if not path.is_file():
-            return Past()
+            return HistoryAnswers()
         with file.open() as connection:
-            return Past(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
+            return HistoryAnswers(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
     except (HistoryError, OSError) as error:
         # What it remembers is unknown, so no change of anything may stand in for it.
         audit.notes.append(f"the history is not used: {error}")
         audit.gaps.append(f"the history: {error}")
-        return Past(freshness=None)
+        return HistoryAnswers(freshness=None)
 
 
-def _of_sites(results: Iterator["SiteResult"], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
+def _of_sites(
+    results: Iterator["SiteResult"], past: HistoryAnswers, audit: Audit, progress: Progress
+) -> Iterator[pa.Table]:
     try:
         for result in results:
             audit.sites.add(result.site)

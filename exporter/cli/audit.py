@@ -91,4 +91,4 @@ def audit(
     with without_gc():
         from exporter.audit import command
 
-    return command.run(options(config_file), format_, output, command.Choice(sites, statuses, limit))
+    return command.run(options(config_file), format_, output, command.AuditOptions(sites, statuses, limit))

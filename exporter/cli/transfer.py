@@ -144,11 +144,11 @@ def backfill(
     The series are those of /metrics: requests, active users, background jobs, freshness of assets.
     """
     with without_gc():
-        from exporter.backfill import Order
+        from exporter.backfill import BackfillOptions
         from exporter.backfill import backfill as write
 
     with progress_bar("backfilling") as progress:
-        written = write(options(config_file), Order(since, until, step, names, labels, output, progress))
+        written = write(options(config_file), BackfillOptions(since, until, step, names, labels, output, progress))
     click.echo(written, err=True)
 
 
@@ -196,7 +196,7 @@ def import_(
     with without_gc():
         from exporter import importing, imports
 
-    chosen = importing.ImportOptions(imports.Options(zone, delimiter), rejects, counted=counted, dry_run=dry_run)
+    chosen = importing.ImportOptions(imports.FileOptions(zone, delimiter), rejects, counted=counted, dry_run=dry_run)
     with progress_bar("importing") as progress:
         found = list(importing.import_files(options(config_file), files, chosen, progress))
     return print_findings(found)

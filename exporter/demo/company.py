@@ -6,7 +6,7 @@ from datetime import datetime
 from random import Random
 
 from exporter.demo.content import content
-from exporter.demo.draft import Asset, Draft, Scale
+from exporter.demo.draft import AssetDraft, Draft, Scale
 from exporter.demo.people import people
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
@@ -20,7 +20,7 @@ class Company:
 
     now: datetime
     tables: Mapping[str, Sequence[Row]]
-    assets: Sequence[Asset]
+    assets: Sequence[AssetDraft]
 
     @classmethod
     def build(cls, seed: int, now: datetime, scale: Scale | None = None) -> "Company":

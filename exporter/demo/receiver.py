@@ -16,7 +16,7 @@ LARGEST_BYTES = 16_000_000
 Notification = dict[str, Any]
 
 
-class Receiver:
+class WebhookReceiver:
     """A context manager: inside, notifications are received at ``url``."""
 
     def __init__(self) -> None:

@@ -95,8 +95,8 @@ def append_requests(
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
-    believed = lookups.earlier_clock(at.now)
-    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
+    now = lookups.earlier_clock(at.now)
+    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
@@ -112,13 +112,13 @@ def append_requests(
         return total
     with aggregation.counted(connection, stored, lookups) as fresh:
         if count_people:
-            aggregation.see_people(connection, fresh, believed)
+            aggregation.update_last_seen(connection, fresh, now)
             if aggregation.USER not in hidden:
-                usage.see_people(connection, fresh, lookups.clocks(at.now))
+                usage.store_people_by_hour(connection, fresh, lookups.clocks(at.now))
         if total.new:
             aggregation.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
-            usage.count(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(at.now))
-        oldest, newest = aggregation.span(connection, fresh, believed)
+            usage.count_usage(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(at.now))
+        oldest, newest = aggregation.plausible_span(connection, fresh, now)
     return replace(total, oldest=oldest, newest=newest)
 
 
@@ -149,7 +149,7 @@ def promote(
         if new:
             typed = f"(SELECT {aggregation.typed(REQUEST_COLUMNS)} FROM promoted)"
             aggregation.count(connection, table, "created_at", typed, folds)
-            usage.count(connection, typed, lookups.clocks(at.now))
+            usage.count_usage(connection, typed, lookups.clocks(at.now))
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
         connection.execute("DROP TABLE promoted")

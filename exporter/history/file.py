@@ -16,7 +16,7 @@ import structlog
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import wal
 from exporter.history.duckdb_errors import first_line, history_error
-from exporter.history.locking import Reserve, identity, is_held, open_lock, retry
+from exporter.history.locking import Reserve, file_identity, is_held, open_lock, retry
 from exporter.history.opening import CONFINED, Settings, Version, checked, last_version, refuse_other_bytes
 
 log = structlog.get_logger()
@@ -245,7 +245,7 @@ class HistoryFile:
         if not self.read_only and not os.path.lexists(self.path):
             self._create()
         while True:
-            before = identity(self.path)
+            before = file_identity(self.path)
             try:
                 connection = self._opened(self.path)
             except duckdb.IOException as error:
@@ -253,7 +253,7 @@ class HistoryFile:
                     raise
                 wait(first_line(error))
                 continue
-            if before in {None, identity(self.path)}:
+            if before in {None, file_identity(self.path)}:
                 return checked(connection, self.path, self._trusted)
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()

@@ -101,7 +101,7 @@ def _prune_step(connection: duckdb.DuckDBPyConnection, events: Sequence[Events],
     rows = {table: count for table, (count, _) in removed.items()}
     rows[AUDIT] = prune_audits(connection, before)
     rows[REFRESHES] = prune_refreshes(connection, before)
-    usage.prune(connection, before)
+    usage.prune_usage(connection, before)
     summed = _sum_polls(connection, before)
     return Pruned(
         {table: count for table, count in rows.items() if count},

@@ -43,7 +43,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Options:
+class FileOptions:
     """How text files are to be read; a delimiter of None is read from the header."""
 
     zone: Zone = UTC_ZONE
@@ -67,7 +67,7 @@ class Reader(Protocol):
         """Yield the requests, so many at a time. Raises ImportUnreadable."""
 
 
-def open_reader(path: Path, options: Options) -> Reader:
+def open_reader(path: Path, options: FileOptions) -> Reader:
     """Return the reader of a file by what it begins with. Raises ImportUnreadable."""
     from exporter.imports import parquet, text  # noqa: PLC0415 - they import the names above
 

@@ -75,7 +75,7 @@ class Instant:
     missing: bool = False
 
 
-def instant(text: str, zone: Zone) -> Instant:
+def parse_time(text: str, zone: Zone) -> Instant:
     """Read a time of a file; an offset that it brings along holds. Raises ValueError."""
     local = datetime.fromisoformat(text)
     try:

@@ -13,7 +13,7 @@ from exporter.history.aggregation import Lookups
 from exporter.history.dimensions import site_label
 from exporter.history.history import History
 from exporter.history.privacy import apply_privacy, person_ids
-from exporter.poller.archiver import ArchiveContext, TableWrite, append, columns_to_fit, read_table
+from exporter.poller.archiver import ArchiveContext, TableWrite, append_batches, columns_to_fit, read_table
 from exporter.poller.runs import Runs
 from exporter.poller.view_reader import LOOK_BACK, read_view
 from exporter.repository.session import Session
@@ -214,7 +214,9 @@ class RepositoryReader:
         for fields, rows in read_view(session, view, since):
             write.fields = fields
             with self._history.transaction(self._clock(), columns_to_fit([write])) as transaction:
-                write.count(append(transaction, events, [self._history.clean(events, rows)], self.archive_context()))
+                write.count(
+                    append_batches(transaction, events, [self._history.clean(events, rows)], self.archive_context())
+                )
                 transaction.log_part(write.line((self._clock() - write.started_at).total_seconds()))
         write.gone = self._history.open_keys.slice(0, 0)
         write.seconds = (self._clock() - write.started_at).total_seconds()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from exporter.rest.arrow import instant, to_luid
+from exporter.rest.arrow import parse_instant, to_luid
 
 Node = Mapping[str, Any]
 Extract = tuple[bool | None, datetime | None, datetime | None]
@@ -58,7 +58,8 @@ def _virtual(node: Node) -> tuple[Sequence[Part], bool]:
         return (), True
     tables, listed = _objects(node["upstreamVirtualConnectionTables"])
     parts = [
-        (_boolean(one.get("isExtracted")), instant(one.get("extractLastRefreshedAt")), None, None) for one in tables
+        (_boolean(one.get("isExtracted")), parse_instant(one.get("extractLastRefreshedAt")), None, None)
+        for one in tables
     ]
     return parts, listed
 
@@ -73,11 +74,13 @@ def _objects(value: object) -> tuple[Sequence[Node], bool]:
 
 def _extract(node: Node) -> Extract:
     """Return whether a data source is an extract, when it was refreshed last, and when it was made."""
-    refreshes = (instant(node.get(name)) for name in ("extractLastRefreshTime", "extractLastIncrementalUpdateTime"))
+    refreshes = (
+        parse_instant(node.get(name)) for name in ("extractLastRefreshTime", "extractLastIncrementalUpdateTime")
+    )
     return (
         _boolean(node.get("hasExtracts")),
         max((at for at in refreshes if at is not None), default=None),
-        instant(node.get("extractLastUpdateTime")),
+        parse_instant(node.get("extractLastUpdateTime")),
     )
 
 

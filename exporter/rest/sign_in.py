@@ -52,7 +52,7 @@ def connect(
     except (*RAISED, Forbidden) as error:
         raise _without_tableau(translated(error, place, redactor)) from None
     try:
-        answer = response_xml.read(response.content, _INFO, place)
+        answer = response_xml.read_page(response.content, _INFO, place)
         (entry,) = answer.entries
         version = Version(entry.texts["restApiVersion"].strip())
     except SourceIncomplete as error:

@@ -241,6 +241,21 @@ def test_a_history_that_is_held_keeps_nobody_from_being_told(
     assert rig.value(SENT, alertmanager=receivers[0].url) == 1
 
 
+def test_counters_do_not_decrease_during_a_long_archive(
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
+    """A notification that was counted while the file was held counts on when it is written amid a long archive."""
+    rig.step()
+    with duckdb.connect(str(rig.path)):
+        fire(rig, said)
+        rig.go(15)
+    assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+    with rig.history.batch():
+        rig.go(MINUTE + 15)
+        assert not rig.store.states.changed, "nothing was written"
+        assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+
+
 def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
     rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:

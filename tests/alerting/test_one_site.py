@@ -9,14 +9,13 @@ import pytest
 from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
-from exporter.alerting.snapshot import MetricSnapshot, RuleResult
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, source_states
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
-from exporter.wiring import NEVER, AgentState
 from tests.support.fake_alertmanager import FakeAlertmanager
 from tests.support.notifier_harness import NotifierHarness
 from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, rigs, seconds
@@ -46,9 +45,8 @@ def alertmanager() -> Iterator[FakeAlertmanager]:
 def alerting(polled: RestPollerHarness, alertmanager: FakeAlertmanager, tmp_path: Path) -> NotifierHarness:
     """The notifying half of the same agent."""
     rig = NotifierHarness(tmp_path / "alerting.duckdb", [alertmanager.url])
-    state = AgentState(polled.collectors, polled.file, polled.store, {}, lambda: None)
     rig.blocks = polled.store.blocks
-    rig.sources = lambda: state.sources(polled.collectors)
+    rig.sources = lambda: source_states(polled.store.status, polled.collectors)
     alertmanager.clock = lambda: rig.now
     return rig
 
@@ -57,7 +55,7 @@ def publish_sources(polled: RestPollerHarness, read_at: Mapping[str, float]) -> 
     """Publish when the Metadata API of each site was last read completely (Unix seconds)."""
     labels = Labels(("site", "source"), [list(read_at), ["metadata"] * len(read_at)])
     block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, list(read_at.values()))
-    polled.store.set_state("freshness_sources", TimedBlocks((block,), polled.now, NEVER))
+    polled.store.set_state("freshness_sources", TimedBlocks((block,), polled.now))
 
 
 def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, float], hours: float) -> None:

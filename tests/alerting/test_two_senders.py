@@ -18,7 +18,7 @@ import pytest
 from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
-from exporter.demo.receiver import Receiver
+from exporter.demo.receiver import WebhookReceiver
 from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
 from tests.alerts.shipped import RULES
@@ -37,7 +37,7 @@ class Watch:
     simulation: Simulation
     agent: Agent
     alertmanager: str
-    receiver: Receiver
+    receiver: WebhookReceiver
     prometheus: str | None
     arrived: list[tuple[str, dict[str, Any]]]
 
@@ -137,7 +137,7 @@ def watch(request: pytest.FixtureRequest, postgres18: Postgres, tmp_path: Path) 
     """The way of an alert, with Prometheus and without."""
     name = str(request.param).replace(" ", "_")
     with ExitStack() as stack:
-        receiver = stack.enter_context(Receiver())
+        receiver = stack.enter_context(WebhookReceiver())
         simulation = stack.enter_context(
             Simulation(postgres=postgres18, database=f"told_{name}", scale=SMALL, days=1, requests_per_day=100)
         )

@@ -30,7 +30,7 @@ def test_a_reading_that_was_ended(source: Source, rig: PollerHarness, monkeypatc
     def stopping(*arguments: object) -> object:
         transactions.append(1)
         if len(transactions) == 3:
-            rig.poller.stop()
+            rig.context.stopped.set()
         return writing(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rig.history, "transaction", stopping)

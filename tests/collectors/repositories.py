@@ -11,7 +11,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.rows import Row
 from exporter.demo.workgroup import quoted
 from exporter.metrics import Block
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.connection import connect
 from tests.support.postgres import PASSWORDS
 
@@ -21,9 +21,9 @@ CONTEXT = Context(SITES, lambda _: (None, None))
 Samples = dict[tuple[str, ...], Any]
 
 
-def repository(parameters: dict[str, str | int]) -> Repository:
+def repository(parameters: dict[str, str | int]) -> RepositoryClient:
     """Return the repository that these parameters lead to."""
-    return Repository(
+    return RepositoryClient(
         RepositoryOptions(
             (Address(str(parameters["host"]), int(parameters["port"])),),
             str(parameters["dbname"]),

@@ -14,7 +14,7 @@ from typing import Any
 from exporter import exports
 from exporter.exports.appending import Appender
 from exporter.history import export_reader
-from exporter.history.export_reader import Slices, Source
+from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.file import HistoryFile
 from exporter.history.text_files import TEXT_FILES
 
@@ -71,8 +71,8 @@ def main(format_: str, history: Path, folder: str, last: int) -> None:
     steps = iter(range(last))
     item = TEXT_FILES[NAME]
     query = item.query if format_ == "text" else None
-    rows = Slices(HistoryFile(history, read_only=True), Source(NAME, item.order, item.at, item.base, query=query))
-    options = exports.Options(rows.history, NAME)
+    rows = Slices(HistoryFile(history, read_only=True), ExportSource(NAME, item.order, item.at, item.base, query=query))
+    options = exports.ExportOptions(rows.history, NAME)
     if format_ == "text":
         options = exports.TextOptions(rows.history, NAME, is_appended=True, columns=item.columns)
     export = exports.load(format_)

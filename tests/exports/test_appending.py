@@ -10,6 +10,7 @@ import pytest
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import appending as module
+from exporter.exports import output_file
 from exporter.exports.appending import appending
 from tests.exports.killed_at_step import killed_at
 
@@ -116,9 +117,9 @@ def test_a_replacement_that_broke_off_is_finished(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        keep, kept = module._Target.keep, list[bool]()
+        keep, kept = output_file.OutputFile.keep, list[bool]()
 
-        def keep_once(target: module._Target, committed: module.Committed) -> None:
+        def keep_once(target: output_file.OutputFile, committed: output_file.Committed) -> None:
             kept.append(True)
             if len(kept) == 2:
                 fail()
@@ -126,7 +127,7 @@ def test_a_replacement_that_broke_off_is_finished(
             if broken == "rename":
                 patch.setattr(Path, "replace", fail)
 
-        patch.setattr(module._Target, "keep", keep_once)
+        patch.setattr(output_file.OutputFile, "keep", keep_once)
         with pytest.raises(OutputUnwritable, match="Permission denied"):
             append(path, 8, rewrite=True)
     assert len(rows(path)) == (6 if broken == "rename" else 2)

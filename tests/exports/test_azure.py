@@ -68,7 +68,7 @@ def test_appended_once(format_: str, target: str) -> None:
     write, place = exports.load(format_), f"{target}/{format_}"
     assert [write(Requests(count), place, OURS) for count in (5, 5, 8)] == [10, 0, 6]
     assert read(format_, place) == ids(8)
-    assert write(Requests(3), place, exports.Options(OURS.history, OURS.table, rewrite=True)) == 6
+    assert write(Requests(3), place, exports.ExportOptions(OURS.history, OURS.table, rewrite=True)) == 6
     assert read(format_, place) == ids(3)
 
 

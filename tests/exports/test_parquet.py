@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options
+from exporter.exports import ExportOptions
 from exporter.exports.parquet import by_day, encode, export
 from tests.exports.killed_at_step import killed_at
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
@@ -191,9 +191,9 @@ def test_targets_that_are_refused(target: Path) -> None:
     state = target / "_tableau_exporter/http_requests.json"
     kept = state.read_text()
     with pytest.raises(OutputUnwritable, match="has the rows of another history; name another --output, or --rewrite"):
-        export(Requests(2), str(target), Options("2024-01-01T00:00:00", "http_requests"))
+        export(Requests(2), str(target), ExportOptions("2024-01-01T00:00:00", "http_requests"))
     with pytest.raises(OutputUnwritable, match="holds the table http_requests: each has a folder of its own"):
-        export(Requests(2), str(target), Options(HISTORY, "usage"))
+        export(Requests(2), str(target), ExportOptions(HISTORY, "usage"))
     for broken in ("{", "[]", '{"history": "x", "position": "y"}'):
         state.write_text(broken)
         with pytest.raises(OutputUnwritable, match=r"http_requests\.json cannot be read"):
@@ -220,7 +220,7 @@ def test_an_export_with_an_end(target: Path) -> None:
 
 def test_a_table_that_is_replaced(target: Path) -> None:
     """It is one file, whole at each time."""
-    options = Options(HISTORY, "poll_log")
+    options = ExportOptions(HISTORY, "poll_log")
     for transactions in (3, 2):
         assert export(Requests(transactions), str(target), options) == 2 * transactions
         assert read(target) == ids(transactions)
@@ -240,7 +240,7 @@ def test_days_long_ago_and_far_ahead(instant: datetime) -> None:
 
 def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is whole or what it was; the line names the target."""
-    options = Options(HISTORY, "poll_log")
+    options = ExportOptions(HISTORY, "poll_log")
     export(Requests(3), str(target), options)
     before = files(target)
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from exporter import exports
 from exporter.cli import main
-from exporter.exports.text import local_times, quoted
+from exporter.exports.text import local_times, quoted_fields
 from exporter.history.text_files import TEXT_FILES
 from tests.exports.headers import HEADERS
 from tests.exports.text_history import HOSTILE, begin, transactions, visits
@@ -113,7 +113,7 @@ def test_quotes_stand_only_where_they_are_needed() -> None:
     """Around the delimiter, a quote, a line's end, a blank at either end, and an empty text, which is not NULL."""
     texts = ["plain", None, "", 'a"b', "a|b", "a;b", "a\rb", "a\nb", " a", "a ", "a b"]
     expected = ["plain", None, '""', '"a""b"', '"a|b"', "a;b", '"a\rb"', '"a\nb"', '" a"', '"a "', "a b"]
-    assert quoted(pa.array(texts, pa.large_string()), "|").to_pylist() == expected
+    assert quoted_fields(pa.array(texts, pa.large_string()), "|").to_pylist() == expected
 
 
 def test_a_second_run_changes_nothing(past: Past) -> None:

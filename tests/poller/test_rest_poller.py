@@ -423,7 +423,7 @@ def test_a_session_is_closed(rig: RestPollerHarness) -> None:
     """Whoever is told to stop signs out: an open session counts against its user's."""
     rig.poll()
     rig.server.requests.clear()
-    rig.poller.stop()
+    rig.context.stopped.set()
     rig.poller.run(random.Random(1))
     assert rig.server.requests["signout"] == 1
 

@@ -15,7 +15,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.poller.context import PollContext
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 
 COLLECTORS = ("active_users", "http_requests")
 WITH_NAMES = ("content", "users", *COLLECTORS)
@@ -44,7 +44,7 @@ class PollerHarness:
         address = Address(str(parameters["host"]), int(parameters["port"]))
         tls = (("sslmode", "disable"),)
         database, user = str(parameters["dbname"]), str(parameters["user"])
-        self.repository = Repository(
+        self.repository = RepositoryClient(
             RepositoryOptions((address,), database, user, self.password, tls, statement_timeout=statement_timeout)
         )
         self.store = StateStore(["repository"], version="0", library="0", started_at=self.now)
@@ -61,8 +61,8 @@ class PollerHarness:
         found = discover()
         collectors = {name: found[name] for name in self.collectors}
         self.history = History(self.file, collectors, self.privacy, retention=self.retention)
-        shared = PollContext(self.history, collectors, self.store, lambda: self.now)
-        self.poller = RepositoryPoller(self.repository, shared, Schedule(1.0, 1000.0))
+        self.context = PollContext(self.history, collectors, self.store, lambda: self.now)
+        self.poller = RepositoryPoller(self.repository, self.context, Schedule(1.0, 1000.0))
 
     def poll(self, *, exact: bool = False) -> bool:
         """Poll once; no counter falls, and everything known is said in one line."""

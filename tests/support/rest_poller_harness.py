@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -62,15 +61,14 @@ class RestPollerHarness:
         def promises(_asset: object) -> tuple[float, float]:
             return (12.0, 24.0)
 
-        shared = PollContext(
+        context = self.context = PollContext(
             history, found, self.store, lambda: self.now, promises, merged_states(found, promises), lambda: None
         )
         (name, value), *_ = TOKENS.items()
         login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
-        stopped = threading.Event()
-        self.rest = RestClient(login, clock=lambda: self.now, sleep=lambda _: None, stopping=stopped.is_set)
-        self.poller = RestPoller(self.rest, shared, INTERVAL, self.look_ups_a_day, stopped)
-        self.merged = shared.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
+        self.rest = RestClient(login, clock=lambda: self.now, sleep=lambda _: None, stopping=context.stopped.is_set)
+        self.poller = RestPoller(self.rest, context, INTERVAL, self.look_ups_a_day)
+        self.merged = context.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
 
     def poll(self, *, after: float = INTERVAL) -> bool:
         """Let time pass, and poll once."""

@@ -1,4 +1,4 @@
-"""The parts of a backfill: families that are made of the same rows, which are read a slice at a time."""
+"""Families of a backfill, grouped by the table whose rows they are made of; rows are read a slice at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PLAUSIBLE = "isfinite({0}) AND {0} >= TIMESTAMP '2000-01-01'"
 
 
 @dataclass(frozen=True)
-class Slice:
+class HistorySlice:
     """Rows of the history after one step and up to another, or without an end; and where to put what is made of them.
 
     ``lookups`` name the known sites and users, and when the history was pruned.
@@ -35,7 +35,7 @@ class Slice:
         return since if self.upto is None else f"{since} AND {column} <= TIMESTAMP '{self.steps.at(self.upto) - later}'"
 
 
-class Part(Protocol):
+class FamilyGroup(Protocol):
     """Families that are made of the rows of one table."""
 
     @property
@@ -56,17 +56,17 @@ class Part(Protocol):
     def ends(self, steps: Steps) -> datetime | None:
         """Return the instant after which no row matters; None where all do."""
 
-    def begin(self, first: Slice) -> None:
+    def begin(self, first: HistorySlice) -> None:
         """Read what is not in slices, in the opening of the first one, which is the latest."""
 
-    def read(self, rows: Slice) -> None:
+    def read(self, rows: HistorySlice) -> None:
         """Read a slice; later ones have been read before."""
 
     def finish(self, scratch: duckdb.DuckDBPyConnection, steps: Steps) -> None:
         """Make series of what was read."""
 
 
-def oldest(history: duckdb.DuckDBPyConnection, part: Part) -> datetime | None:
+def oldest(history: duckdb.DuckDBPyConnection, part: FamilyGroup) -> datetime | None:
     """Return the oldest plausible instant of a part's rows; None where it has none."""
     plausible = PLAUSIBLE.format(part.at)
     found: datetime | None = history.execute(f"SELECT min({part.at}) FROM {part.table} WHERE {plausible}").fetchall()[

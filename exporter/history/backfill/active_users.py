@@ -12,7 +12,7 @@ import duckdb
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE, WINDOWS
 from exporter.history.aggregation import USER, seen_query
 from exporter.history.arrow import registered
-from exporter.history.backfill.parts import Slice
+from exporter.history.backfill.family_groups import HistorySlice
 from exporter.history.backfill.steps import Steps
 from exporter.metrics import Family
 
@@ -20,7 +20,7 @@ _LONGEST = timedelta(seconds=max(WINDOWS.values()))
 _TABLES = ("http_requests", "http_requests_open")
 
 
-class People:
+class ActiveUsers:
     """The active users of each site and of the server."""
 
     table, at = "http_requests", "created_at"
@@ -39,14 +39,14 @@ class People:
         """Return the last step."""
         return steps.at(steps.last)
 
-    def begin(self, first: Slice) -> None:
+    def begin(self, first: HistorySlice) -> None:
         """Read whether the history names users at all, and its sites."""
         named = " OR ".join(f"EXISTS (FROM {table} WHERE {USER} IS NOT NULL)" for table in _TABLES)
         self._named = bool(first.history.execute(f"SELECT {named}").fetchall()[0][0])
         self._sites = sorted(set(first.lookups.sites.values()))
         self._pruned_before = first.lookups.pruned_before
 
-    def read(self, rows: Slice) -> None:
+    def read(self, rows: HistorySlice) -> None:
         """Read who made a request in which step, and when last."""
         columns = f"TRY_CAST(site_id AS BIGINT) AS site_id, TRY_CAST({USER} AS BIGINT) AS {USER}, created_at"
         made = f"SELECT {columns}, {rows.steps.holding('created_at')} AS step"

@@ -14,14 +14,14 @@ from exporter.collector import Count, Events, Fold
 from exporter.history.aggregation import count_query, distribution_query, labelled, typed
 from exporter.history.archive import OPEN_FOR
 from exporter.history.arrow import registered
-from exporter.history.backfill.parts import Slice, oldest
+from exporter.history.backfill.family_groups import HistorySlice, oldest
 from exporter.history.backfill.scratch import put
 from exporter.history.backfill.steps import Steps
 from exporter.history.tables import table_columns
 from exporter.metrics import Family
 
 
-class Counted:
+class Counters:
     """Some of the folds of one table of events."""
 
     def __init__(self, events: Events, folds: Sequence[Fold]) -> None:
@@ -38,7 +38,7 @@ class Counted:
         """Return None: later rows are part of the totals."""
         return None
 
-    def begin(self, first: Slice) -> None:
+    def begin(self, first: HistorySlice) -> None:
         """Read the live totals, with the latest rows: what is archived after this opening counts in neither."""
         begun = oldest(first.history, self)
         self._begins = max(first.steps.first, first.steps.before(begun)) if begun else first.steps.first
@@ -59,7 +59,7 @@ class Counted:
             ).to_arrow_table(),
         )
 
-    def read(self, rows: Slice) -> None:
+    def read(self, rows: HistorySlice) -> None:
         """Count the rows of a slice by step; all steps after the last are one."""
         with registered(rows.history, site_labels=rows.lookups.site_labels()):
             relation = labelled(self._final(rows))
@@ -100,7 +100,7 @@ class Counted:
             """
         )
 
-    def _final(self, rows: Slice) -> str:
+    def _final(self, rows: HistorySlice) -> str:
         """Return the rows of a slice with their step. Each half reads by a column that its blocks are ordered by."""
         columns = typed(table_columns(rows.history, self.table))
         none = "(completed_at IS NULL OR NOT isfinite(completed_at))"

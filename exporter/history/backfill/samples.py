@@ -25,7 +25,7 @@ _REFRESHED = "refreshed_us IS NOT NULL"
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleBatch:
     """Samples of one family: of each row its place among the labels, its step, and its numbers.
 
     The numbers of a histogram are its buckets, cumulative, its count and its sum; else there is one.
@@ -48,7 +48,7 @@ class _Series:
     """The place of the first among those of all families."""
 
 
-class Past:
+class SampleReader:
     """What was read, to be written in chunks of steps from the first to the last."""
 
     def __init__(self, scratch: duckdb.DuckDBPyConnection, steps: Steps, *, by_day: bool) -> None:
@@ -57,7 +57,7 @@ class Past:
         self._length = steps.seconds
         self._index(f"step * {steps.seconds} // {DAY_SECONDS}, " if by_day else "")
 
-    def samples(self, family: Family, chunk: Steps) -> Iterator[Samples]:
+    def samples(self, family: Family, chunk: Steps) -> Iterator[SampleBatch]:
         """Yield the samples of a family at the steps of a chunk; chunks must be requested in order."""
         if family in (HOURS, LAST_REFRESH, SLA):
             yield from self._of_assets(family, chunk)
@@ -96,7 +96,7 @@ class Past:
             self._series[family.name] = _Series(labels, begins, np.zeros((len(found), width)), place)
         return self._series[family.name]
 
-    def _counted(self, family: Family, series: _Series, chunk: Steps, some: slice) -> Iterator[Samples]:
+    def _counted(self, family: Family, series: _Series, chunk: Steps, some: slice) -> Iterator[SampleBatch]:
         grown = self._grown(family, series, chunk, some)
         grown[:, 0] += series.carried[some]
         numbers = np.cumsum(grown, axis=1)
@@ -107,7 +107,7 @@ class Past:
         if family.type == "histogram":
             buckets = np.cumsum(rows[:, :-1], axis=1)
             rows = np.hstack([buckets, buckets[:, -1:], rows[:, -1:]])
-        yield Samples(list(zip(*series.labels[some], strict=True)), places, steps[columns], rows)
+        yield SampleBatch(list(zip(*series.labels[some], strict=True)), places, steps[columns], rows)
 
     def _grown(self, family: Family, series: _Series, chunk: Steps, some: slice) -> Floats:
         """Return what was counted at each step of the chunk, by series, step and bucket; the sum comes last."""
@@ -136,7 +136,7 @@ class Past:
         grown = np.bincount(cells.astype(np.int64), numbers, math.prod(shape))
         return np.asarray(grown, dtype=np.float64).reshape(shape)
 
-    def _of_assets(self, family: Family, chunk: Steps) -> Iterator[Samples]:
+    def _of_assets(self, family: Family, chunk: Steps) -> Iterator[SampleBatch]:
         """Yield what audits have found, at each step at which it held."""
         known = "sla_hours IS NOT NULL" if family is SLA else _REFRESHED
         query = f"""
@@ -151,7 +151,7 @@ class Past:
             for start in range(0, batch.num_rows, rows_at_once):
                 yield self._held(family, batch.slice(start, rows_at_once))
 
-    def _held(self, family: Family, spans: pa.RecordBatch) -> Samples:
+    def _held(self, family: Family, spans: pa.RecordBatch) -> SampleBatch:
         first, last = (spans.column(name).to_numpy() for name in ("first", "last"))
         lengths = last - first + 1
         places = np.repeat(np.arange(spans.num_rows), lengths)
@@ -159,7 +159,7 @@ class Past:
         labels: list[list[str]] = [spans.column(name).to_pylist() for name in LABELS]
         if family is SLA:
             labels.append([_SEVERITY] * spans.num_rows)
-        return Samples(labels, places, steps, self._values(family, spans, places, steps)[:, None])
+        return SampleBatch(labels, places, steps, self._values(family, spans, places, steps)[:, None])
 
     def _values(self, family: Family, spans: pa.RecordBatch, places: Places, steps: Places) -> Floats:
         if family is SLA:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from exporter.errors import HistoryError
 from exporter.history.aggregation import Lookups
-from exporter.history.backfill.parts import Part, Slice, oldest
-from exporter.history.backfill.past import Past
+from exporter.history.backfill.family_groups import FamilyGroup, HistorySlice, oldest
+from exporter.history.backfill.samples import SampleReader
 from exporter.history.backfill.scratch import scratch
 from exporter.history.backfill.steps import Steps
 from exporter.history.dimensions import known_sites, known_users
@@ -21,7 +21,7 @@ from exporter.history.schema import refuse_other_versions
 
 
 @dataclass(frozen=True)
-class Extent:
+class HistorySpan:
     """When a history was begun, the oldest row of some parts and the newest of all, and until when it was polled."""
 
     begun: datetime
@@ -30,7 +30,7 @@ class Extent:
     polled: datetime
 
 
-def extent(file: HistoryFile, parts: Sequence[Part]) -> Extent:
+def extent(file: HistoryFile, parts: Sequence[FamilyGroup]) -> HistorySpan:
     """Read from when to when the rows of some parts are. Raises HistoryError."""
     with file.open() as connection:
         refuse_other_versions(connection, file.path)
@@ -41,19 +41,19 @@ def extent(file: HistoryFile, parts: Sequence[Part]) -> Extent:
         raise HistoryError(message)
     newest = max((marks[name] for name in ("newest", "audited") if name in marks), default=marks["begun"])
     polled = max((at for name, at in marks.items() if name.startswith("poll:")), default=newest)
-    return Extent(marks["begun"], min(found, default=None), newest, max(newest, polled))
+    return HistorySpan(marks["begun"], min(found, default=None), newest, max(newest, polled))
 
 
 @contextmanager
-def read(
+def read_samples(
     file: HistoryFile,
-    parts: Sequence[Part],
+    parts: Sequence[FamilyGroup],
     steps: Steps,
     newest: datetime,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     by_day: bool = False,
-) -> Iterator[Past]:
+) -> Iterator[SampleReader]:
     """Read the rows of some parts, and give what they make, to be written by day or in one piece.
 
     ``progress`` is called with the days read and all.
@@ -66,14 +66,14 @@ def read(
                 with file.open() as connection:
                     is_first = lookups is None
                     lookups = lookups or _lookups(connection)
-                    _read(parts, Slice(connection, beside, steps, lookups, after, upto), is_first=is_first)
+                    _read(parts, HistorySlice(connection, beside, steps, lookups, after, upto), is_first=is_first)
                 progress(number, len(spans))
         for part in parts:
             part.finish(beside, steps)
-        yield Past(beside, steps, by_day=by_day)
+        yield SampleReader(beside, steps, by_day=by_day)
 
 
-def _read(parts: Sequence[Part], rows: Slice, *, is_first: bool) -> None:
+def _read(parts: Sequence[FamilyGroup], rows: HistorySlice, *, is_first: bool) -> None:
     for part in parts:
         if is_first:
             part.begin(rows)
