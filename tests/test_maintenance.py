@@ -327,13 +327,13 @@ def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
 def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
     """Twice the same: nothing of it is there twice, and a table that is replaced has what the history has."""
     audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    with duckdb.connect(str(path), read_only=True) as connection:
+        counts = {table: connection.table(table).count("*").fetchall()[0][0] for table in TABLES}
     for table, kind in TABLES.items():
         for times in range(2 if kind.order or format_ == "csv" else 1):
             result = history("export", f"--format={format_}", f"--table={table}", f"--output={tmp_path}/{table}")
-            with duckdb.connect(str(path), read_only=True) as connection:
-                ((count,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
             assert (result.exit_code, result.stderr) == (0, "")
-            new = 0 if kind.order and times else count
+            new = 0 if kind.order and times else counts[table]
             written = f"{new} rows {'appended' if kind.order else 'written'} to {tmp_path}/{table}"
             assert written in result.stdout, table
 
