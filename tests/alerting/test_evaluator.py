@@ -180,7 +180,7 @@ def test_a_dead_one_delays_no_other(rig: NotifierHarness, said: Said, receivers:
     assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
 
 
-@pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 300, True)])
+@pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 130, True)])
 def test_an_end_that_was_missed(
     rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, told: bool, away: float, owed: bool
 ) -> None:

@@ -58,8 +58,7 @@ def identities(agent: Agent) -> dict[tuple[str, str], str]:
     """Return how each asset that is shown is connected, by type and LUID; each is shown once."""
     found = [
         (labels["asset_type"], labels["asset_id"], labels.get("connection", ""))
-        for (name, pairs), _ in agent.metrics().items()
-        if name == "tableau_asset_info"
+        for (_, pairs), _ in agent.metrics("tableau_asset_info").items()
         for labels in [dict(pairs)]
     ]
     assert len({each[:2] for each in found}) == len(found)
@@ -92,7 +91,7 @@ def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, a
     assert agent.value("tableau_up", source="rest") == 1
     shown = identities(agent)
     assert len(shown) == WORKBOOKS + DATASOURCES + FLOWS
-    hours = {luid: value for (luid,), value in by_labels(agent.metrics(), HOURS, "asset_id").items()}
+    hours = {luid: value for (luid,), value in by_labels(agent.metrics(HOURS), HOURS, "asset_id").items()}
     age = (datetime.now(UTC).replace(tzinfo=None) - built_at) / timedelta(hours=1)
     judged = 0
     for number in range(WORKBOOKS):
@@ -141,8 +140,15 @@ def test_both_sources(repository: Simulation, tmp_path: Path) -> None:
         agent.until(lambda: agent.value("tableau_up", source="rest") == 1, "the API answers")
         agent.polled()
         agent.until(lambda: succeeded(agent), "both sources succeed")
-        sources = by_labels(agent.metrics(), "tableau_asset_info", "freshness_source")
+        sources: dict[tuple[str, ...], float] = {}
+
+        def repository_is_shown() -> bool:
+            # On a busy machine what the repository told last is soon older than three polls, and not shown.
+            sources.clear()
+            sources.update(by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "freshness_source"))
+            return ("repository",) in sources
+
+        agent.until(repository_is_shown, "the repository's word is shown")
         assert identities(agent)
-        assert ("repository",) in sources
         assert ("metadata",) not in sources
         assert agent.stop() == 0

@@ -72,17 +72,13 @@ def agent(restartable: Simulation, tableau: Tableau, agents: Agents) -> Iterator
 
 def ups(agent: Agent) -> dict[str, float]:
     """Return which sources answer."""
-    return {dict(labels)["source"]: value for (name, labels), value in agent.metrics().items() if name == "tableau_up"}
+    return {dict(labels)["source"]: value for (_, labels), value in agent.metrics("tableau_up").items()}
 
 
 def failed(agent: Agent) -> set[str]:
     """Return the collectors that failed."""
-    samples = agent.metrics().items()
-    return {
-        dict(labels)["collector"]
-        for (name, labels), value in samples
-        if name == "tableau_collector_success" and not value
-    }
+    samples = agent.metrics("tableau_collector_success").items()
+    return {dict(labels)["collector"] for (_, labels), value in samples if not value}
 
 
 def problems(agent: Agent) -> list[str]:

@@ -97,7 +97,7 @@ def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_pa
         keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}
         with Agent(tmp_path, None, **keys, **rest) as agent:
             agent.until(lambda: agent.value("tableau_collector_success", collector="assets") == 1, "a poll")
-            owners = by_labels(agent.metrics(), "tableau_asset_info", "content_owner")
+            owners = by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "content_owner")
             everything = [*shown(agent)]
             agent.kill()
             everything += stored(agent)

@@ -83,7 +83,7 @@ def configured(repository: Simulation, agents: Agents, tmp_path: Path) -> Config
 def promises(agent: Agent) -> set[tuple[str, float]]:
     """Return every promise shown, as severity and hours."""
     return {
-        (severity, hours) for (_, severity), hours in by_labels(agent.metrics(), SLA, "asset_id", "severity").items()
+        (severity, hours) for (_, severity), hours in by_labels(agent.metrics(SLA), SLA, "asset_id", "severity").items()
     }
 
 
@@ -150,12 +150,12 @@ def test_what_a_limit_dropped_is_still_counted_after_a_reload(configured: Config
     agent = configured.start()
     configured.write(limits={"series_per_family": 20})
     configured.hang_up()
-    agent.until(lambda: len(by_labels(agent.metrics(), SLA, "asset_id", "severity")) == 20, "the limit is in force")
+    agent.until(lambda: len(by_labels(agent.metrics(SLA), SLA, "asset_id", "severity")) == 20, "the limit is in force")
     dropped = agent.value("tableau_series_dropped_total", family=SLA)
     assert dropped
     configured.write(limits={"series_per_family": 200_000})
     configured.hang_up()
-    agent.until(lambda: len(by_labels(agent.metrics(), SLA, "asset_id", "severity")) > 20, "the limit is gone")
+    agent.until(lambda: len(by_labels(agent.metrics(SLA), SLA, "asset_id", "severity")) > 20, "the limit is gone")
     assert agent.value("tableau_series_dropped_total", family=SLA) == dropped
 
 

@@ -92,7 +92,7 @@ def test_every_collector_works_on_every_version(simulation: Simulation, agents: 
     """Every collector succeeds and every family is there; check alone names what the version never had."""
     agent = agents(simulation.parameters(), COLLECTORS="{views: true}").start()
     agent.polled()
-    success = by_labels(agent.metrics(), "tableau_collector_success", "collector")
+    success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")
     assert success == {(name,): 1 for name in collectors.discover()}
     assert missing(agent) == {}
     exposition = httpx.get(f"{agent.url}/metrics", timeout=PATIENCE_SECONDS).text

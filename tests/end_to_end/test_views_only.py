@@ -34,7 +34,7 @@ def agent(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def test_what_the_views_tell_is_collected(agent: Agent) -> None:
     """Requests, people and jobs can be had; a collector that cannot work says which column it lacks."""
-    success = by_labels(agent.metrics(), "tableau_collector_success", "collector")
+    success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")
     assert {name for (name,), worked in success.items() if worked} >= {
         "active_users",
         "background_jobs",

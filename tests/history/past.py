@@ -1,6 +1,7 @@
 """A history with a past: requests, jobs and logins of many days, archived as the poller does it."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,10 +61,11 @@ class Past:
         transaction.log(poll, None if events.sql else new)
 
     def live(self, days: int, a_day: int = 10) -> None:
-        """Archive so many days, with so many requests each."""
-        for day in range(days):
-            at = BEGIN + timedelta(days=day)
-            self.poll(at + timedelta(hours=23), requests(day * a_day, a_day, at))
+        """Archive so many days, with so many requests each, in a file that is opened once."""
+        with self.file.kept_open(float("inf")):
+            for day in range(days):
+                at = BEGIN + timedelta(days=day)
+                self.poll(at + timedelta(hours=23), requests(day * a_day, a_day, at))
 
 
 def requests(first: int, count: int, at: datetime, completed: bool = True) -> pa.Table:
@@ -90,6 +92,11 @@ def row(events: Events, **values: object) -> pa.Table:
             for column in columns_of(events.row)
         }
     )
+
+
+def copied(made: Path, folder: Path) -> Path:
+    """Copy a history that several tests begin with into the folder of one; return the copy's path."""
+    return Path(shutil.copyfile(made, folder / made.name))
 
 
 def configured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -22,18 +22,24 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.imports import FileOptions, Reject, open_reader
 from exporter.imports.zones import parse_zone
-from tests.history.past import EVENTS, LOOKUPS, REQUESTS, Past
+from tests.history.past import EVENTS, LOOKUPS, REQUESTS, Past, copied
 from tests.imports.older_tool import BEGIN, Request, request, written
 
 NOW = BEGIN + timedelta(days=2)
 
 
-@pytest.fixture
-def past(tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history in which nothing is archived yet."""
-    past = Past(tmp_path / "history.duckdb")
+    past = Past(tmp_path_factory.mktemp("begun") / "history.duckdb")
     past.poll(BEGIN)
-    return past
+    return past.file.path
+
+
+@pytest.fixture
+def past(begun: Path, tmp_path: Path) -> Past:
+    """A copy of it."""
+    return Past(copied(begun, tmp_path))
 
 
 def importer(past: Past, privacy: Privacy | None = None, **options: Any) -> Importer:

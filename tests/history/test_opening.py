@@ -21,7 +21,7 @@ from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
 from exporter.history.pruning import prune_in_steps
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past
+from tests.history.past import BEGIN, EVENTS, Past, copied
 from tests.support.agent_process import Agent
 
 FOREIGN = (
@@ -44,12 +44,18 @@ REACHING = (
 )
 
 
-@pytest.fixture
-def past(tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of three days."""
-    past = Past(tmp_path / "history.duckdb")
+    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
     past.live(3)
-    return past
+    return past.file.path
+
+
+@pytest.fixture
+def past(made: Path, tmp_path: Path) -> Past:
+    """A copy of it."""
+    return Past(copied(made, tmp_path))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from exporter.errors import QueryFailed
 from exporter.history import query_process
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query_process import Bounds, run
-from tests.history.past import Past
+from tests.history.past import Past, copied
 from tests.history.test_file import held
 from tests.support.wait import until
 
@@ -25,12 +25,18 @@ SHORT = Bounds(100, 0.5)
 FOREVER = "SELECT count(*) FROM range(1000000000000000000) WHERE hash(range) = 0"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history."""
-    path = tmp_path / "history.duckdb"
-    Past(path).live(2)
-    return path
+    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
+    past.live(2)
+    return past.file.path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return copied(made, tmp_path)
 
 
 def opened(path: Path, memory: str = "64MB") -> HistoryFile:
