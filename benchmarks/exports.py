@@ -23,7 +23,7 @@ import duckdb
 
 from exporter import cli, exports
 from exporter.collectors import discover
-from exporter.history.export_reader import Slices, Source
+from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -113,8 +113,8 @@ def export(format_: str, table: str = "http_requests") -> Callable[[Path, Path],
 
     def run(path: Path, folder: Path) -> None:
         kind = exports.TABLES[table]
-        rows = Slices(HistoryFile(path, Limits(), read_only=True), Source(table, kind.order, kind.at, kind.base))
-        exports.load(format_)(rows, str(folder), exports.Options(rows.history, table))
+        rows = Slices(HistoryFile(path, Limits(), read_only=True), ExportSource(table, kind.order, kind.at, kind.base))
+        exports.load(format_)(rows, str(folder), exports.ExportOptions(rows.history, table))
 
     return run
 

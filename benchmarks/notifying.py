@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +37,6 @@ from exporter.poller.merged_state import merged_states
 from exporter.poller.rest_poller import RestPoller
 from exporter.rest.client import RestClient
 from exporter.rest.credentials import RestOptions, Token
-from exporter.wiring import AgentState
 
 RECEIVERS, LOOKS, A_MINUTE = 3, 40, 4
 ALERTS_PATH = "/api/v2/alerts"
@@ -73,18 +71,15 @@ class Agent:
         found = {"assets": discover()["assets"]}
         promised = sla_lookup(share)
         store = StateStore(["rest"], version="0", library="0", started_at=self.now)
-        state = AgentState(
-            found, HistoryFile(folder / "history.duckdb"), store, merged_states(found, promised), lambda: None
-        )
-        history = History(state.file, found, Privacy())
+        merged = merged_states(found, promised)
+        history = History(HistoryFile(folder / "history.duckdb"), found, Privacy())
         history.lock()
-        shared = PollContext(history, found, store, lambda: self.now, promised, state.merged_states, lambda: None)
+        shared = PollContext(history, found, store, lambda: self.now, promised, merged, lambda: None)
         source = RestClient(RestOptions(url, (), lambda: Token(rest.NAME, rest.VALUE)))
-        if not RestPoller(source, shared, 300.0, 0, threading.Event()).poll():
+        if not RestPoller(source, shared, 300.0, 0).poll():
             raise SystemExit("the poll failed")
-        context = EvaluationContext(
-            store.blocks, state.assets, lambda: state.sources(found), state.set_notification_metrics
-        )
+        (assets,) = merged.values()
+        context = EvaluationContext.of(store, found, assets.rows)
         self.told = [Overheard(url) for url in urls]
         self.rule_manager = RuleManager(self.told, history, context, NotificationOptions(), lambda: self.now)
 

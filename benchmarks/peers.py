@@ -22,7 +22,7 @@ from exporter.history.history import History
 from exporter.history.redaction import URI_COLUMNS, Privacy, cleaning, parsed, pieces
 from exporter.poller.context import PollContext
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.connection import connect
 
 Parameters = dict[str, str | int]
@@ -46,8 +46,8 @@ def poller(parameters: Parameters, path: Path) -> tuple[RepositoryPoller, Histor
         statement_timeout=600.0,
     )
     store = StateStore(["repository"], version="bench", library=duckdb.__version__, started_at=time.time())
-    made = RepositoryPoller(Repository(login), PollContext(history, collectors, store, time.time), Schedule())
-    made.lock()
+    made = RepositoryPoller(RepositoryClient(login), PollContext(history, collectors, store, time.time), Schedule())
+    history.lock()
     return made, history
 
 

@@ -7,9 +7,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 import structlog
@@ -20,28 +18,29 @@ from exporter.config import Configuration, RunOptions
 from exporter.errors import ConfigurationError
 from exporter.export_schedule import Exports, jobs
 from exporter.exposition import Exposition, Renderer
-from exporter.exposition.state_store import CERTIFICATE, StateStore
+from exporter.exposition.process import release_memory
+from exporter.exposition.state_store import CERTIFICATE, NOTIFICATIONS, TimedBlocks
 from exporter.freshness import sla_lookup
-from exporter.history.file import HistoryFile
-from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
+from exporter.history.place import log_place
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
-from exporter.poller.memory import release_memory
-from exporter.poller.merged_state import merged_states
+from exporter.poller.activity_poller import ActivityPoller
+from exporter.poller.repository_poller import RepositoryPoller
+from exporter.poller.rest_poller import RestPoller
 from exporter.poller.watchdog import Watchdog
 from exporter.status import ExportStatus, Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
-from exporter.wiring import AgentState, build_workers
+from exporter.wiring import Workers, build_state, build_workers, refuse_restart
 
-SOURCES = ("repository", "rest", "activity_log")
+Poller = RepositoryPoller | RestPoller | ActivityPoller
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
 
 log = structlog.get_logger()
 
 
-def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
+def run(options: RunOptions, evaluation: EvaluationOptions | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; SIGHUP reloads. Raises ExporterError when it cannot start."""
     configuration = options.load(collectors.discover())
     redactor = logs.configure(configuration.log.level, configuration.log.format)
@@ -49,7 +48,7 @@ def run(options: RunOptions, tempo: EvaluationOptions | None = None) -> int:
     # or for fewer where the umask that it was started with forbids more.
     os.umask(os.umask(0o077) | 0o027)
     _raise_limit_of_files()
-    agent = Agent(options, configuration, redactor, tempo)
+    agent = Agent(options, configuration, redactor, evaluation)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     handled: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -92,14 +91,6 @@ def _next(signals: "queue.SimpleQueue[int]") -> int:
             continue
 
 
-def log_place(path: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """Log the real place of the history where its path is a link or on a network."""
-    if real := linked_to(path):
-        log.info("history.path is behind a link", path=str(path), file=str(real))
-    if kind := network_file_system(path, mountinfo):
-        log.warning("the history is on a network file system", path=str(path), type=kind, advice=UNRELIABLE)
-
-
 class Agent:
     """The running agent; it is also what the web server serves."""
 
@@ -108,46 +99,35 @@ class Agent:
         options: RunOptions,
         configuration: Configuration,
         redactor: logs.Redactor,
-        tempo: EvaluationOptions | None = None,
+        evaluation: EvaluationOptions | None = None,
         configure_logs: logs.Configure = logs.configure,
     ) -> None:
         self._options = options
         self._configure_logs = configure_logs
         self._configuration = configuration
         self._redactor = redactor
-        self._known = collectors.discover()
-        self._store = StateStore(
-            [name for name in SOURCES if getattr(configuration, name)],
-            version=__version__,
-            library=metadata.version("duckdb"),
-            started_at=time.time(),
-        )
-        self._renderer = Renderer(component_options.series_limits(configuration), collectors=collectors.declared_by())
+        self._randomness = random.Random()  # noqa: S311 - jitter, not a secret
         self._rendering = Exposition()
         self._pages = PageData()
         self._ready = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._reloading = threading.Lock()
-        self._file = HistoryFile(configuration.history.path, component_options.limits(configuration))
+        self._state = build_state(configuration, self._changed.set, evaluation or EvaluationOptions())
+        self._store = self._state.store
+        self._renderer = Renderer(collectors=collectors.declared_by())
+        self._page_builder = PageDataBuilder(
+            self._state.answers, self._store.firing, self._state.assets.rows_and_blocks
+        )
+        self._watchdog = Watchdog(self._store.status.progress, on_change=self._changed.set)
+        self._exports = Exports(self._publish_exports)
         self._access = component_options.access(configuration)
-        if self._access is not None:
-            self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
+        self._store.set_state(CERTIFICATE, CertificateExpiry(self._access))
         (host, port), *further = [(address.host, address.port) for address in configuration.web.listen_addresses]
         self._web = WebServer(application(self, self._access), host, port, self._access, further=further)
-        self._merged_states = merged_states(self._known, sla_lookup(configuration.freshness.sla_rules()))
-        self._state = AgentState(
-            self._known, self._file, self._store, self._merged_states, self._changed.set, tempo or EvaluationOptions()
-        )
-        self._page_maker = PageDataBuilder(self._state.answers, self._store.firing, self._state.assets_and_blocks)
         self._workers = build_workers(configuration, self._state)
-        self._set_slas(configuration)
-        self._exports = Exports(self._publish_exports)
-        self._exports.replace(jobs(configuration), configuration.secrets())
-        self._watchdog = Watchdog(
-            self._store.status.progress, component_options.stuck_after(configuration), on_change=self._changed.set
-        )
-        self._ended = threading.Event()
+        self._apply(configuration)
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
             threading.Thread(target=self._poll_rest_forever, name="rest poller"),
@@ -164,8 +144,7 @@ class Agent:
 
     def start(self) -> None:
         """Listen first, then poll: a repository that is down must not keep the agent from serving its status."""
-        self._announce(self._configuration)
-        self._workers.history.lock()
+        self._workers.context.history.lock()
         log_place(self._configuration.history.path)
         self._render()
         self._web.start()
@@ -180,14 +159,14 @@ class Agent:
         """Finish the poll that runs, read exactly once more, end the export that runs, close the file, and end."""
         self._stopping.set()
         self._exports.stop()
-        self._workers.stop()
+        self._workers.context.stopped.set()
         self._changed.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
         self._ended.set()
         self._web.stop()
-        self._file.unlock()
+        self._state.file.unlock()
         log.info("ended")
 
     def exposition(self) -> Exposition:
@@ -196,7 +175,7 @@ class Agent:
 
     def collectors(self) -> Mapping[str, bool]:
         """Return every collector by its name, and whether it is enabled."""
-        return {name: name in self._workers.collectors for name in self._known}
+        return {name: name in self._workers.context.collectors for name in self._state.known}
 
     def ready(self) -> bool:
         """Whether the first poll of every source has ended, and what is served was made after that."""
@@ -214,8 +193,8 @@ class Agent:
         """Load the configuration anew, all of it or nothing. Raises ConfigurationError."""
         with self._reloading:
             try:
-                configuration = self._options.load(self._known)
-                component_options.refuse_restart(self._configuration, configuration)
+                configuration = self._options.load(self._state.known)
+                refuse_restart(self._configuration, configuration)
                 access = component_options.access(configuration)
                 workers = build_workers(configuration, self._state, self._workers)
                 self._access.adopt(access)
@@ -225,68 +204,70 @@ class Agent:
                 raise
             self._redactor = self._configure_logs(configuration.log.level, configuration.log.format)
             old, self._configuration = self._configuration, configuration
-            self._announce(configuration)
-            self._file.limits = component_options.limits(configuration)
-            self._renderer.limits = component_options.series_limits(configuration)
-            self._watchdog.limits = component_options.stuck_after(configuration)
             before, self._workers = self._workers, workers
-            self._set_slas(configuration)
-            self._exports.replace(jobs(configuration), configuration.secrets())
-            before.stop()
-            if component_options.rest_sites(old) != component_options.rest_sites(configuration):
-                for merged in self._merged_states.values():
+            self._apply(configuration)
+            before.context.stopped.set()
+            sites = {(rest.url, rest.sites) for rest in (old.rest, configuration.rest) if rest}
+            if len(sites) > 1:
+                for merged in self._state.merged_states.values():
                     merged.forget("rest")
-            self._state.retain(workers.collectors)
+            self._retain()
             self._store.status.set_reload(time.time(), None)
             self._changed.set()
             log.info("the configuration was reloaded")
 
-    def _announce(self, configuration: Configuration) -> None:
+    def _apply(self, configuration: Configuration) -> None:
+        """Apply what needs no new workers: secrets to redact, limits, exports, SLAs of assets that are published."""
         for secret in configuration.secrets():
             self._redactor.hide(secret)
         for warning in configuration.warnings:
             log.warning("configuration", warning=warning)
+        self._state.file.limits = component_options.history_limits(configuration)
+        self._renderer.limits = component_options.series_limits(configuration)
+        self._watchdog.limits = component_options.stuck_after(configuration)
+        freshness = configuration.freshness
+        for merged in self._state.merged_states.values():
+            merged.set_sla(sla_lookup(freshness.sla_rules()), freshness.schedule_grace)
+        self._exports.replace(jobs(configuration), configuration.secrets())
 
     def _publish_exports(self, exports: Sequence[ExportStatus]) -> None:
         self._store.status.set_exports(exports)
         self._changed.set()
 
-    def _set_slas(self, configuration: Configuration) -> None:
-        """Apply the SLAs of a configuration to the assets that are published already."""
-        freshness = configuration.freshness
-        for merged in self._merged_states.values():
-            merged.set_sla(sla_lookup(freshness.sla_rules()), freshness.schedule_grace)
+    def _retain(self) -> None:
+        """Drop what was published of collectors that are disabled now."""
+        enabled = self._workers.context.collectors
+        self._store.retain(enabled)
+        self._state.answers.retain(enabled)
 
     def _poll_forever(self) -> None:
-        randomness = random.Random()  # noqa: S311 - jitter, not a secret
-        while not self._stopping.is_set() and (poller := self._workers.poller):
-            poller.run(randomness)
-            # What its last poll showed of a collector that a reload has switched off meanwhile.
-            self._state.retain(self._workers.collectors)
+        self._run_forever(lambda workers: workers.poller)
         if (poller := self._workers.poller) and self._store.status.source("repository").up:
             poller.poll(exact=True)
 
     def _poll_rest_forever(self) -> None:
-        randomness = random.Random()  # noqa: S311 - jitter, not a secret
-        while not self._stopping.is_set() and (poller := self._workers.rest_poller):
-            poller.run(randomness)
-            self._state.retain(self._workers.collectors)
+        self._run_forever(lambda workers: workers.rest_poller)
 
     def _poll_activity_forever(self) -> None:
-        randomness = random.Random()  # noqa: S311 - jitter, not a secret
-        while not self._stopping.is_set() and (poller := self._workers.activity_poller):
-            poller.run(randomness)
-            self._state.retain(self._workers.collectors)
+        self._run_forever(lambda workers: workers.activity_poller)
+
+    def _run_forever(
+        self, poller_of: Callable[[Workers], RepositoryPoller | RestPoller | ActivityPoller | None]
+    ) -> None:
+        while not self._stopping.is_set() and (poller := poller_of(self._workers)):
+            poller.run(self._randomness)
+            # What its last poll published of a collector that a reload has disabled meanwhile.
+            self._retain()
 
     def _notify_forever(self) -> None:
         while not self._stopping.is_set():
             workers = self._workers
             if workers.rule_manager is not None:
-                workers.rule_manager.run(workers.stopped, self._state.tempo.interval_seconds)
+                workers.rule_manager.run(workers.context.stopped, self._state.evaluation.interval_seconds)
             else:
-                self._state.set_notification_metrics((), time.time())
+                self._store.set_state(NOTIFICATIONS, TimedBlocks((), time.time()))
                 self._store.set_firing(None)
-                workers.stopped.wait()
+                workers.context.stopped.wait()
 
     def _render_forever(self) -> None:
         while not self._stopping.is_set():
@@ -302,5 +283,7 @@ class Agent:
         blocks = list(self._store.blocks(now))
         self._rendering = self._renderer.render(blocks, now)
         self._ready = ready
-        self._pages = self._page_maker.build(now, enabled_pages(self._workers.collectors), blocks)
+        enabled = enabled_pages(self._workers.context.collectors)
+        tableau_url = component_options.tableau_url(self._configuration)
+        self._pages = self._page_builder.build(now, enabled, blocks, tableau_url)
         release_memory()

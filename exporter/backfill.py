@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from exporter import collectors, maintenance
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
 from exporter.config import RunOptions
 from exporter.errors import ConfigurationError, Fault
-from exporter.exposition.text_format import openmetrics_head
-from exporter.exposition.timestamped import END, lines
-from exporter.history.backfill import Extent, Part, Past, Steps, extent, read
+from exporter.exposition.text_format import bucket_texts, openmetrics_head, value_texts
+from exporter.history.backfill import FamilyGroup, HistorySpan, SampleBatch, SampleReader, Steps, extent, read_samples
+from exporter.history.backfill.active_users import ActiveUsers
 from exporter.history.backfill.audits import Audits
-from exporter.history.backfill.counted import Counted
-from exporter.history.backfill.people import People
+from exporter.history.backfill.counters import Counters
 from exporter.metrics import Family, Labels
 from exporter.output import to_stdout, whole
 
@@ -23,10 +26,12 @@ from exporter.output import to_stdout, whole
 _COUNTING = ("http_requests", "background_jobs")
 # So many steps of a series are written in a row: more would be much memory, and promtool reads a file as a whole.
 MOST_STEPS = 200_000
+END = b"# EOF\n"
+_LINES_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
-class Order:
+class BackfillOptions:
     """What is to be backfilled: families by name, all for none; instants in UTC, naive, None for the default.
 
     ``progress`` is called with the days read and all, then with the files written and all.
@@ -41,15 +46,15 @@ class Order:
     progress: Callable[[int, int], None] = lambda _done, _total: None
 
 
-def parts_of(names: Collection[str] = ()) -> list[Part]:
+def parts_of(names: Collection[str] = ()) -> list[FamilyGroup]:
     """Return the parts that make the families of some names, of all without one."""
     folds = [events for name in _COUNTING if (events := collectors.discover()[name].events)]
     requests, jobs = (
-        Counted(events, [fold for fold in events.folds if not names or fold.family.name in names]) for events in folds
+        Counters(events, [fold for fold in events.folds if not names or fold.family.name in names]) for events in folds
     )
-    people = People([family for family in (ACTIVE, SERVER_ACTIVE) if not names or family.name in names])
+    people = ActiveUsers([family for family in (ACTIVE, SERVER_ACTIVE) if not names or family.name in names])
     audits = Audits([family for family in (HOURS, LAST_REFRESH, SLA) if not names or family.name in names])
-    parts: list[Part] = [requests, people, jobs, audits]
+    parts: list[FamilyGroup] = [requests, people, jobs, audits]
     return [part for part in parts if part.families]
 
 
@@ -58,14 +63,14 @@ def families() -> list[Family]:
     return [family for part in parts_of() for family in part.families]
 
 
-def backfill(options: RunOptions, order: Order) -> str:
+def backfill(options: RunOptions, order: BackfillOptions) -> str:
     """Write what was ordered, and return what that was, in a line. Raises ConfigurationError where it is nothing."""
     file, parts = maintenance.history_to_read(options), parts_of(order.families)
     found = extent(file, parts)
     steps = _steps(order, found)
     written = 0
     outputs = list(_outputs(steps, order.output))
-    with read(file, parts, steps, found.newest, order.progress, by_day=len(outputs) > 1) as past:
+    with read_samples(file, parts, steps, found.newest, order.progress, by_day=len(outputs) > 1) as past:
         for number, (chunk, output) in enumerate(outputs, start=1):
             written += _write(_Text(past, parts, chunk, order.labels), output)
             order.progress(number, len(outputs))
@@ -73,8 +78,8 @@ def backfill(options: RunOptions, order: Order) -> str:
     return f"{written:,} samples from {first} to {last} UTC, every {steps.seconds} s"
 
 
-def _steps(order: Order, found: Extent) -> Steps:
-    """Return the steps that were asked for and of which something is known. Raises ConfigurationError."""
+def _steps(order: BackfillOptions, found: HistorySpan) -> Steps:
+    """Return the requested steps that the history covers. Raises ConfigurationError."""
     until = order.until or found.begun
     if order.since is not None and order.since >= until:
         default = "" if order.until else ", when this history was begun: give --until"
@@ -109,7 +114,7 @@ def _outputs(steps: Steps, output: Path | None) -> Iterator[tuple[Steps, Path | 
 class _Text:
     """One file, a piece at a time."""
 
-    def __init__(self, past: Past, parts: Sequence[Part], chunk: Steps, more: Labels) -> None:
+    def __init__(self, past: SampleReader, parts: Sequence[FamilyGroup], chunk: Steps, more: Labels) -> None:
         self._past, self._parts, self._chunk, self._more = past, parts, chunk, more
         self.samples = 0
 
@@ -130,3 +135,40 @@ def _write(text: _Text, output: Path | None) -> int:
         with whole(output) as file:
             file.writelines(text)
     return text.samples
+
+
+def lines(family: Family, samples: SampleBatch, more: Labels, step_seconds: int) -> Iterator[bytes]:
+    """Yield the lines of samples, in their order; ``more`` is one row of labels that each of them has too."""
+    width = samples.values.shape[1]
+    begins = _begins(family, samples.labels, more)
+    rows = max(1, _LINES_AT_ONCE // width)
+    for start in range(0, len(samples.places), rows):
+        some = slice(start, start + rows)
+        places = (samples.places[some, None] * width + np.arange(width)).ravel()
+        values, _ = value_texts(pa.array(samples.values[some].ravel()), counts=False)
+        stamps = pa.array(np.repeat(samples.steps[some] * step_seconds, width)).cast(pa.string())
+        yield _joined(pc.binary_join_element_wise(begins.take(pa.array(places)), values, stamps, " "))
+
+
+def _begins(family: Family, labels: Sequence[Sequence[str]], more: Labels) -> pa.StringArray:
+    """Return each line as it begins: all of a row of labels in a row."""
+    names = (*family.labels, *more.names)
+    columns = [*labels, *([column[0]] * len(labels[0]) for column in more.columns)]
+    texts = Labels(names, columns).text.to_pylist()
+    if family.type != "histogram":
+        return pa.array([f"{family.name}{{{text}}}" for text in texts], pa.string())
+    return pa.array([begin for text in texts for begin in _of_histogram(family, text)], pa.string())
+
+
+def _of_histogram(family: Family, text: str) -> Iterator[str]:
+    for bucket in bucket_texts(family):
+        yield f"{family.name}_bucket{{{','.join(filter(None, (text, bucket)))}}}"
+    yield f"{family.name}_count{{{text}}}"
+    yield f"{family.name}_sum{{{text}}}"
+
+
+def _joined(texts: pa.StringArray) -> bytes:
+    """Return texts one behind the other, a line each: they lie so in memory."""
+    ended = pc.binary_join_element_wise(texts, "", "\n")
+    joined: bytes = ended.buffers()[2].slice(0, pc.sum(pc.binary_length(ended)).as_py()).to_pybytes()
+    return joined

@@ -4,28 +4,25 @@ import os
 import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter import collectors, component_options, exports
-from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
-from exporter.config import Configuration, RunOptions
-from exporter.config.sections import SYSTEM_CERTIFICATES
-from exporter.config.sections import Rest as RestSettings
+from exporter.config import Configuration, RunOptions, sections
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
-from exporter.export_schedule import Job, jobs
-from exporter.exports.stores import local_path
+from exporter.export_schedule import ExportJob, jobs
 from exporter.history.file import FREE_BYTES_NEEDED
 from exporter.history.place import MOUNTINFO, UNRELIABLE, linked_to, network_file_system
 from exporter.output import is_database
-from exporter.repository.client import Repository
-from exporter.repository.errors import ENABLE
-from exporter.repository.session import Session
-from exporter.rest.client import RestClient
+
+if TYPE_CHECKING:
+    from exporter.alerting.alertmanager import Alertmanager
+    from exporter.repository.session import Session
 
 TEST_ALERT_SECONDS = 60.0
 
@@ -58,17 +55,18 @@ def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path
     if configuration.web.config_file is not None and not _access(configuration):
         yield Finding(ok=True, subject="web.config_file", message="valid")
     if configuration.repository is not None:
-        yield from _repository(configuration)
+        enabled = component_options.enabled(configuration, collectors.discover())
+        yield from _repository(configuration.repository, enabled)
     if configuration.rest is not None:
         yield from _rest(configuration.rest)
-    yield from _alertmanagers(configuration, send_test_alert=send_test_alert)
+    yield from _alertmanagers(configuration.alertmanager, send_test_alert=send_test_alert)
     yield from _history(configuration.history.path, mountinfo)
     for job in jobs(configuration):
         yield _export(job)
 
 
 def file_faults(configuration: Configuration) -> list[Fault]:
-    """Judge what is in the files that a configuration names: certificates, the web configuration, the history."""
+    """Validate the files that a configuration names: certificates, the web configuration, the history."""
     faults = [*_certificates(configuration), *_access(configuration)]
     if reason := _no_history(configuration.history.path):
         faults.append(Fault("history.path", reason))
@@ -88,7 +86,7 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
     authorities: list[tuple[str, Path | None]] = []
     pairs: list[tuple[str, Path | None, Path | None]] = []
     if repository := configuration.repository:
-        system = str(repository.sslrootcert) == SYSTEM_CERTIFICATES
+        system = str(repository.sslrootcert) == sections.SYSTEM_CERTIFICATES
         authorities.append(("repository.sslrootcert", None if system else repository.sslrootcert))
         # Without sslkey libpq reads its default key.
         pairs.append(("repository.sslcert", repository.sslkey and repository.sslcert, repository.sslkey))
@@ -112,22 +110,25 @@ def _certificates(configuration: Configuration) -> Iterator[Fault]:
             yield Fault(key, f"{files}: no certificate with its key: give both in PEM, the key without a passphrase")
 
 
-def _repository(configuration: Configuration) -> Iterator[Finding]:
-    enabled = component_options.enabled(configuration, collectors.discover())
+def _repository(settings: sections.Repository, enabled: Mapping[str, Collector]) -> Iterator[Finding]:
+    from exporter.repository.client import RepositoryClient
+
     relations = {relation.name for collector in enabled.values() for relation in collector.relations}
     try:
-        with Repository(component_options.login(configuration)).session() as session:
+        with RepositoryClient(component_options.repository_options(settings)).session() as session:
             answer = f"PostgreSQL {session.server_version} answers"
             yield Finding(ok=True, subject=f"repository {session.address}", message=answer)
             session.load_catalog(relations)
             for name, collector in enabled.items():
-                yield _collector(session, name, collector, component_options.login(configuration).user)
+                yield _collector(session, name, collector, settings.user)
     except ExporterError as error:
         yield Finding(ok=False, subject="repository", message=str(error).removeprefix("repository "))
 
 
-def _rest(settings: RestSettings) -> Iterator[Finding]:
-    rest = RestClient(component_options.rest_login(settings))
+def _rest(settings: sections.Rest) -> Iterator[Finding]:
+    from exporter.rest.client import RestClient
+
+    rest = RestClient(component_options.rest_options(settings))
     try:
         for ok, message in rest.probe():
             yield Finding(ok=ok, subject=f"rest {rest.address}", message=message)
@@ -137,22 +138,25 @@ def _rest(settings: RestSettings) -> Iterator[Finding]:
         rest.close()
 
 
-def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> Iterator[Finding]:
-    logins = component_options.alertmanagers(configuration)
-    if send_test_alert and not logins:
+def _alertmanagers(settings: sections.Alertmanager | None, *, send_test_alert: bool) -> Iterator[Finding]:
+    if send_test_alert and settings is None:
         message = "none is configured, no test alert was sent; set alertmanager.urls"
         yield Finding(ok=False, subject="alertmanager", message=message)
-    for login in logins:
-        subject = f"alertmanager {login.url}"
+    if settings is None:
+        return
+    from exporter.alerting.alertmanager import Alertmanager
+
+    for options in component_options.alertmanager_options(settings):
+        subject = f"alertmanager {options.url}"
         try:
-            for message in _told(Alertmanager(login), send_test_alert=send_test_alert):
+            for message in _answers(Alertmanager(options), send_test_alert=send_test_alert):
                 yield Finding(ok=True, subject=subject, message=message)
         except NotificationFailed as error:
             yield Finding(ok=False, subject=subject, message=str(error).removeprefix(f"{subject}: "))
 
 
-def _told(alertmanager: Alertmanager, *, send_test_alert: bool) -> Iterator[str]:
-    """Say what an Alertmanager answers. Raises NotificationFailed."""
+def _answers(alertmanager: "Alertmanager", *, send_test_alert: bool) -> Iterator[str]:
+    """Yield the answers of an Alertmanager. Raises NotificationFailed."""
     yield f"Alertmanager {alertmanager.version()} answers"
     if send_test_alert:
         sent = alertmanager.send([_test_alert(time.time())])
@@ -173,8 +177,10 @@ def _test_alert(now: float) -> Notification:
     return Notification(labels, bounded_annotations(annotations), now, now + TEST_ALERT_SECONDS)
 
 
-def _collector(session: Session, name: str, collector: Collector, user: str) -> Finding:
+def _collector(session: "Session", name: str, collector: Collector, user: str) -> Finding:
     """Try everything that a collector reads; what reads nothing of its own follows the collector that does."""
+    from exporter.repository.errors import ENABLE
+
     if collector.from_requests:
         return Finding(ok=True, subject=f"collector {name}", message="is made of what http_requests reads")
     relations = collector.relations
@@ -204,7 +210,7 @@ def _collector(session: Session, name: str, collector: Collector, user: str) -> 
     return Finding(ok=True, subject=f"collector {name}", message="has every column it can use")
 
 
-def _attempts(session: Session, collector: Collector) -> Iterator[Callable[[], str | None]]:
+def _attempts(session: "Session", collector: Collector) -> Iterator[Callable[[], str | None]]:
     for state in collector.states:
         yield partial(_read_one, session, state.row, state.reads, state.sql)
     events = collector.events
@@ -214,11 +220,11 @@ def _attempts(session: Session, collector: Collector) -> Iterator[Callable[[], s
         yield partial(_find, session, events)
 
 
-def _read_one(session: Session, row: type, reads: Sequence[Relation], sql: str) -> None:
+def _read_one(session: "Session", row: type, reads: Sequence[Relation], sql: str) -> None:
     session.read(row, reads, f"SELECT * FROM ({sql}) AS whole LIMIT 1")
 
 
-def _find(session: Session, events: Events) -> str | None:
+def _find(session: "Session", events: Events) -> str | None:
     """Find the table of events, or the view that stands in for it; return a note of what is read instead."""
     catalog = session.catalog
     if events.table not in catalog.relations:
@@ -229,8 +235,10 @@ def _find(session: Session, events: Events) -> str | None:
     return None
 
 
-def _export(job: Job) -> Finding:
+def _export(job: ExportJob) -> Finding:
     """Load the library of a format, and check a local output; an object store is not contacted."""
+    from exporter.exports.stores import local_path
+
     subject = f"export {job.order.format} of {', '.join(job.tables)} to {job.destination}"
     try:
         exports.load(job.order.format)
@@ -258,7 +266,7 @@ def _no_history(path: Path) -> str | None:
 
 
 def _place(path: Path, mountinfo: Path) -> Iterator[str]:
-    """Say where the history really is, where its path does not."""
+    """Return a finding with the real path of the history, where its path is a link."""
     if real := linked_to(path):
         yield f"{path}: a link leads to {real}, where the lock and the log of the file are too"
     if kind := network_file_system(path, mountinfo):

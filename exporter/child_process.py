@@ -1,4 +1,4 @@
-"""A module of this program in a process of its own, which is given one line of JSON and ends with its parent.
+"""Runs a module of this program as a child process: arguments as one line of JSON, exit with its parent.
 
 The environment's keys of the configuration stay here: they hold secrets that the child has no use for.
 """

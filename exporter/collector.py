@@ -63,10 +63,7 @@ def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its a
 
 
 def personal(*, pseudonymous: bool = True) -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
-    """Declare a text that names a person: the privacy options replace it before anything else sees it.
-
-    What is of use only as it is, such as an address to write to, is not ``pseudonymous``: pseudonyms leave it out.
-    """
+    """Declare a text that names a person, which the privacy options replace; an address is not ``pseudonymous``."""
     return field(metadata={"personal": True, "pseudonymous": pseudonymous})
 
 
@@ -126,9 +123,7 @@ def relation(
     needed, more, spare = _columns(required), _columns(others), _columns(only_in_view)
     added = {version: _columns(text) for version, text in (newer or {}).items()}
     since = {column: version for version, columns in added.items() for column in columns}
-    every = {**needed, **more, **spare}
-    for columns in added.values():
-        every |= columns
+    every = {**needed, **more, **spare, **{name: kind for columns in added.values() for name, kind in columns.items()}}
     return Relation(name, every, frozenset(needed), optional, frozenset(spare), reported, since)
 
 
@@ -272,7 +267,7 @@ class Collector:
     activity: tuple[Events, ...] = ()
     """Events of Tableau Cloud's Activity Log, whose SQL reads the relation ``activity`` (docs/collectors.md)."""
     expose_last_seen: ExposeLastSeen | None = None
-    """Makes blocks of the last request of each person; people are counted where a collector has it."""
+    """Makes blocks of the last request of each user; active users are counted where a collector has it."""
     families: tuple[Family, ...] = ()
     """Families whose samples are made of neither states nor events."""
     enabled: bool = True

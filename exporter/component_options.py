@@ -1,29 +1,28 @@
 """Constructor arguments of the components, from Configuration: nothing below knows that there is a configuration."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.activity_log.client import ActivityLogOptions
-from exporter.alerting import alertmanager
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
-from exporter.config import Configuration
-from exporter.config.exports import Publish
-from exporter.config.sections import ActivityLog, Rest
+from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
-from exporter.repository.client import Address, RepositoryOptions
 from exporter.rest import credentials as rest
 from exporter.web.web_config import Access, load_access
+
+if TYPE_CHECKING:
+    from exporter.activity_log.client import ActivityLogOptions
+    from exporter.alerting.alertmanager import AlertmanagerOptions, Authorization
+    from exporter.repository.client import RepositoryOptions
 
 # A statement or a request lasts one timeout at most. Waiting for the history file and for silent hosts lasts up to
 # half a minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
-PUBLISHING_SECONDS = 600.0
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
@@ -40,28 +39,23 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
     }
 
 
-def login(configuration: Configuration) -> RepositoryOptions:
-    """Return how to reach the repository."""
-    settings = configuration.repository
-    if settings is None:
-        return RepositoryOptions((), "", "", lambda: None)
-    tls: dict[str, str] = {"sslmode": settings.sslmode}
-    for name in ("sslrootcert", "sslcert", "sslkey"):
-        value: Path | None = getattr(settings, name)
-        if value is not None:
-            tls[name] = str(value)
+def repository_options(settings: sections.Repository) -> "RepositoryOptions":
+    """Return how to reach the repository; the password is read anew at every connection."""
+    from exporter.repository.client import Address, RepositoryOptions
+
+    files = {name: getattr(settings, name) for name in ("sslrootcert", "sslcert", "sslkey")}
     return RepositoryOptions(
         tuple(Address(host.host, host.port) for host in settings.hosts),
         settings.database,
         settings.user,
         settings.read_password,
-        tuple(tls.items()),
+        (("sslmode", settings.sslmode), *((name, str(path)) for name, path in files.items() if path is not None)),
         settings.connect_timeout,
         settings.statement_timeout,
     )
 
 
-def rest_login(settings: Rest) -> rest.RestOptions:
+def rest_options(settings: sections.Rest) -> rest.RestOptions:
     """Return how to reach the REST API; the credentials are read anew at every sign-in."""
 
     def credentials() -> rest.Token | rest.ConnectedApp:
@@ -73,8 +67,10 @@ def rest_login(settings: Rest) -> rest.RestOptions:
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
 
 
-def activity_log(configuration: Configuration, settings: ActivityLog) -> ActivityLogOptions:
+def activity_log_options(configuration: Configuration, settings: sections.ActivityLog) -> "ActivityLogOptions":
     """Return how to reach Tableau Cloud Manager; the token is read anew at every sign-in."""
+    from exporter.activity_log.client import ActivityLogOptions
+
     rest = configuration.rest
     return ActivityLogOptions(
         settings.url,
@@ -87,50 +83,36 @@ def activity_log(configuration: Configuration, settings: ActivityLog) -> Activit
     )
 
 
-def publishing_options(url: str, ca_file: Path | None, timeout: float, publish: Publish) -> rest.RestOptions:
-    """Return how to reach the site that is published to, by a token for this alone: each serves one session."""
-
-    def credentials() -> rest.Token:
-        return rest.Token(publish.token_name, publish.read_token_value() or "")
-
-    # An upload takes longer than the requests of a poll.
-    seconds = max(timeout, PUBLISHING_SECONDS)
-    setting = "exports[].publish.token_name"
-    return rest.RestOptions(url, (publish.site,), credentials, ca_file, seconds, setting)
-
-
-def notification_options(configuration: Configuration) -> NotificationOptions:
-    """Return what notifications contain; Tableau's error texts may name people: sent only where that is allowed."""
-    settings = configuration.alertmanager
-    if settings is None:
-        return NotificationOptions()
-    names = configuration.privacy.users == "name"
-    return NotificationOptions(
-        settings.runbook_url, settings.owner_email_label, include_errors=names, dashboard_url=settings.dashboard_url
-    )
-
-
-def alertmanagers(configuration: Configuration) -> list[alertmanager.AlertmanagerOptions]:
+def alertmanager_options(settings: sections.Alertmanager) -> "list[AlertmanagerOptions]":
     """Return how to reach each Alertmanager; the credentials are read anew at every request."""
-    settings = configuration.alertmanager
-    if settings is None:
-        return []
+    from exporter.alerting.alertmanager import AlertmanagerOptions
 
-    def authorization() -> alertmanager.Authorization:
+    def authorization() -> "Authorization":
         basic = settings.basic_auth
         return (basic.username, basic.read_password() or "") if basic else settings.read_bearer_token()
 
     tls = settings.tls
     return [
-        alertmanager.AlertmanagerOptions(
+        AlertmanagerOptions(
             url, authorization, tls.ca_file, tls.cert_file, tls.key_file, settings.timeout, settings.labels
         )
         for url in settings.urls
     ]
 
 
+def notification_options(settings: sections.Alertmanager, configuration: Configuration) -> NotificationOptions:
+    """Return the options of notifications; error texts of Tableau may name users: sent only where that is allowed."""
+    return NotificationOptions(
+        settings.runbook_url,
+        settings.owner_email_label,
+        include_errors=configuration.privacy.users == "name",
+        dashboard_url=settings.dashboard_url,
+        tableau_url=tableau_url(configuration),
+    )
+
+
 def privacy(configuration: Configuration) -> Privacy:
-    """Return the rules for what is stored of people and addresses."""
+    """Return the privacy options for names of users and addresses."""
     settings = configuration.privacy
     return Privacy(settings.users, settings.addresses, tuple(settings.query_strings))
 
@@ -145,10 +127,15 @@ def pseudonyms(configuration: Configuration) -> Pseudonyms | None:
         raise ConfigurationError([Fault("privacy.users", str(error))]) from None
 
 
-def limits(configuration: Configuration) -> Limits:
+def history_limits(configuration: Configuration) -> Limits:
     """Return the limits of DuckDB's memory and threads."""
     settings = configuration.history
     return Limits(f"{settings.memory_limit // 1_000_000}MB", settings.threads)
+
+
+def series_limits(configuration: Configuration) -> SeriesLimits:
+    """Return the limits on exposed series."""
+    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
 
 
 def stuck_after(configuration: Configuration) -> Mapping[str, float]:
@@ -166,41 +153,19 @@ def stuck_after(configuration: Configuration) -> Mapping[str, float]:
     }
 
 
-def series_limits(configuration: Configuration) -> SeriesLimits:
-    """Return the limits on exposed series."""
-    return SeriesLimits(configuration.limits.series_per_family, configuration.limits.series)
-
-
 def access(configuration: Configuration) -> Access:
     """Return the access rules of the web server. Raises ConfigurationError."""
     path = configuration.web.config_file
     try:
         found = load_access(path) if path else Access()
     except ConfigurationError as error:
-        texts = [str(fault) for fault in error.faults]
+        texts = [str(fault).removeprefix("web.config_file: ") for fault in error.faults]
         texts = [text if str(path) in text else f"{path}: {text}" for text in texts]
         raise ConfigurationError([Fault("web.config_file", text) for text in texts]) from None
     found.allowed_hosts = frozenset(configuration.web.allowed_hosts)
     return found
 
 
-def rest_sites(configuration: Configuration) -> tuple[str, tuple[str, ...]] | None:
-    """Return the server and the sites that are read over REST."""
-    rest = configuration.rest
-    return (rest.url, rest.sites) if rest else None
-
-
-def refuse_restart(old: Configuration, new: Configuration) -> None:
-    """Refuse changes of what is opened once. Raises ConfigurationError."""
-    pairs = {
-        "history.path": (old.history.path, new.history.path),
-        "web.listen_address": (old.web.listen_address, new.web.listen_address),
-        "web.config_file": (old.web.config_file is None, new.web.config_file is None),
-        "repository": (old.repository is None, new.repository is None),
-        "rest": (old.rest is None, new.rest is None),
-        "activity_log": (old.activity_log is None, new.activity_log is None),
-    }
-    refusal = "cannot change while the agent runs; restart it"
-    faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
-    if faults:
-        raise ConfigurationError(faults)
+def tableau_url(configuration: Configuration) -> str | None:
+    """Return the URL of Tableau, for links to its pages; None where it is not configured."""
+    return configuration.rest.url if configuration.rest else None

@@ -1,6 +1,6 @@
 """Every error this program raises on purpose.
 
-Each message is one line that says what happened, to what, and what to do::
+Each message is one line: what happened, to what, and what to do::
 
     ExporterError
     |-- ConfigurationError      the configuration has faults; carries all of them
@@ -17,11 +17,11 @@ Each message is one line that says what happened, to what, and what to do::
     |   |-- QueryFailed         a query of the history was refused, was wrong or was stopped
     |   `-- HistoryUnwritable   folder, permissions or disk forbid writing
     |-- ImportUnreadable        a file that was to be imported is not one of requests
-    |-- OutputUnwritable        what was asked for cannot be put where it should go
+    |-- OutputUnwritable        an output cannot be written to its target
     |-- WebError                the web server cannot listen
     |-- ProxyUnusable           a proxy variable of the environment names no proxy
-    |-- NotificationFailed      an Alertmanager could not be asked or told: silent, a refusal, or somebody else
-    |-- PollInterrupted         the agent was told to end in the middle of a long poll
+    |-- NotificationFailed      a request to an Alertmanager failed: no response, a refusal, or no Alertmanager
+    |-- PollInterrupted         the agent was stopped in the middle of a long poll
     `-- DemoError               the demo cannot start on this machine
 """
 
@@ -89,7 +89,7 @@ class HistoryReplaced(HistoryError):
 
 
 class HistoryDamaged(HistoryError):
-    """The file holds what DuckDB never wrote; it is not touched until a person has looked."""
+    """The file holds data that DuckDB never wrote; it is not changed before a person has checked it."""
 
 
 class QueryFailed(HistoryError):
@@ -105,7 +105,7 @@ class ImportUnreadable(ExporterError):
 
 
 class OutputUnwritable(ExporterError):
-    """What was asked for cannot be put where it should go."""
+    """An output cannot be written to its target."""
 
 
 class WebError(ExporterError):
@@ -117,11 +117,11 @@ class ProxyUnusable(ExporterError):
 
 
 class NotificationFailed(ExporterError):
-    """An Alertmanager could not be asked or told: it is silent, refuses, or is none."""
+    """A request to an Alertmanager failed: no response, a refusal, or no Alertmanager."""
 
 
 class PollInterrupted(ExporterError):
-    """The agent was told to end in the middle of a long poll; what was written stays, the rest is read again."""
+    """The agent was stopped in the middle of a long poll; committed rows stay, the rest is read again."""
 
 
 class DemoError(ExporterError):

@@ -1,4 +1,4 @@
-"""An export of the agent, in a process of its own: what ``history export`` does, ended by a signal.
+"""An export of the agent in a child process: the work of ``history export``, ended by a signal.
 
 Its memory is freed when it ends, a library that crashes does not end the agent, and an export that hangs can be ended.
 Its answer is lines of JSON: a result for each table, and ``{}`` for each slice that was read.
@@ -20,12 +20,9 @@ from select import POLLIN, poll
 from types import FrameType
 from typing import IO, Any, BinaryIO, cast
 
-from exporter import publishing
 from exporter.child_process import received, spawn
 from exporter.config.exports import Publish
 from exporter.errors import ExporterError
-from exporter.history.file import Limits
-from exporter.maintenance import Exported, ExportRequest, export_from, opened
 from exporter.texts import one_line, safe_uris, span
 
 DONE, REFUSED = 0, 1
@@ -42,7 +39,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportOrder:
     """Which history is read, within which limits, and what is exported to one target."""
 
     history: str
@@ -67,7 +64,7 @@ class Result:
     rows: int = 0
 
 
-def run(order: Order, stopped: threading.Event, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Result]:
+def run(order: ExportOrder, stopped: threading.Event, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Result]:
     """Export in a process of its own, and yield what became of each table. Raises Stopped."""
     with spawn(_MODULE, asdict(order)) as process:
         try:
@@ -120,7 +117,7 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     """Do the export that is given in one line."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
-    order = Order(**received(given, _end_myself))  # type: ignore[arg-type]
+    order = ExportOrder(**received(given, _end_myself))  # type: ignore[arg-type]
 
     def answer(**found: object) -> None:
         out.write(json.dumps(found).encode() + b"\n")
@@ -140,7 +137,11 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     return DONE
 
 
-def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
+def _export(order: ExportOrder, answer: Callable[[], None]) -> Iterator[Result]:
+    # Here and below: only this process needs them, not the agent.
+    from exporter.history.file import Limits
+    from exporter.maintenance import Exported, ExportRequest, export_from, opened
+
     file = opened(Path(order.history), Limits(order.memory, order.threads))
     file.read_only = True
     since = None if order.since is None else datetime.fromisoformat(order.since)
@@ -161,8 +162,10 @@ def _export(order: Order, answer: Callable[[], None]) -> Iterator[Result]:
         yield from _publish(order, order.publication, answer)
 
 
-def _publish(order: Order, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
+def _publish(order: ExportOrder, given: Mapping[str, Any], answer: Callable[[], None]) -> Iterator[Result]:
     """Publish the file that was exported; what became of it is of note where it failed."""
+    from exporter import publishing
+
     publish = Publish.model_validate(given["publish"])
     ca_file = Path(given["ca_file"]) if given["ca_file"] else None
     destination = publishing.destination_of(publish, given["url"], ca_file, given["timeout"])
@@ -179,7 +182,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _end_myself() -> None:
-    """End as if the agent had asked for it: it is gone."""
+    """Exit as if the agent had sent SIGTERM: its process is gone."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
     os._exit(REFUSED)

@@ -1,4 +1,4 @@
-"""The exports that the agent does by itself: each output by itself, one after another, in the background.
+"""The exports that the agent runs on a schedule: each output by itself, one after another, in the background.
 
 An export is due when the agent has started and the first poll of every source has ended, and then ``every`` after its
 last began. One that failed is tried again sooner. Targets know their own position: nothing has to be remembered here,
@@ -17,7 +17,7 @@ import structlog
 from exporter import component_options
 from exporter.config import Configuration
 from exporter.config.exports import Export
-from exporter.export_process import Order, Result, Stopped, run
+from exporter.export_process import ExportOrder, Result, Stopped, run
 from exporter.exports.arguments import tables_of
 from exporter.poller.schedule import next_interval
 from exporter.status import ExportStatus
@@ -29,14 +29,14 @@ log = structlog.get_logger()
 RETRY_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 
-Run = Callable[[Order, threading.Event], Iterable[Result]]
+Run = Callable[[ExportOrder, threading.Event], Iterable[Result]]
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """An export of one table, or of every file of text, to one output, and how often."""
 
-    order: Order
+    order: ExportOrder
     every: float
 
     @property
@@ -55,12 +55,12 @@ class Job:
         return tables_of(self.order.format, self.order.table)
 
 
-def jobs(configuration: Configuration) -> tuple[Job, ...]:
-    """Return the exports that a configuration asks for: one for each output."""
-    limits = component_options.limits(configuration)
+def jobs(configuration: Configuration) -> tuple[ExportJob, ...]:
+    """Return the configured exports: one for each output."""
+    limits = component_options.history_limits(configuration)
     return tuple(
-        Job(
-            Order(
+        ExportJob(
+            ExportOrder(
                 str(configuration.history.path),
                 limits.memory,
                 limits.threads,
@@ -92,7 +92,7 @@ def _publication(configuration: Configuration, export: Export) -> dict[str, Any]
 class _Entry:
     """When a job is due (monotonic), how often it failed in a row, and the status of its tables."""
 
-    job: Job
+    job: ExportJob
     due_at: float
     tables: dict[str, ExportStatus]
     failures: int = 0
@@ -116,7 +116,7 @@ class Exports:
     _entries: list[_Entry] = field(default_factory=list)
     _secrets: tuple[str, ...] = ()
 
-    def replace(self, new: Iterable[Job], secrets: Iterable[str] = ()) -> None:
+    def replace(self, new: Iterable[ExportJob], secrets: Iterable[str] = ()) -> None:
         """Put these jobs in the place of the ones before; an export that stays keeps its status.
 
         ``secrets`` are masked in what a server reports: the process of an export has only its own.
@@ -155,7 +155,7 @@ class Exports:
         with self._lock:
             return min(self._entries, key=lambda entry: entry.due_at, default=None)
 
-    def _entry(self, job: Job, before: _Entry | None) -> _Entry:
+    def _entry(self, job: ExportJob, before: _Entry | None) -> _Entry:
         if before is None:
             tables = {table: ExportStatus(table, job.order.format, job.destination) for table in job.tables}
             return _Entry(job, self.clock(), tables)
@@ -163,7 +163,7 @@ class Exports:
         due_at = self.clock() if before.failures else min(before.due_at, self.clock() + job.every)
         return replace(before, job=job, due_at=due_at)
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: ExportJob) -> None:
         began_at = self.clock()
         try:
             results = list(self.run_job(job.order, self.stopped))

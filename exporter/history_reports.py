@@ -1,4 +1,4 @@
-"""What ``history query`` and ``history info`` print: a table for people, CSV and JSON for programs."""
+"""Output of ``history query`` and ``history info``: a table for a terminal, CSV and JSON for programs."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from exporter.config import RunOptions
 from exporter.errors import QueryFailed
 from exporter.history import query_process
 from exporter.history.info import Info, read_info
-from exporter.history.query import INSTANT, NESTED, Answer
+from exporter.history.query import INSTANT, NESTED, QueryResult
 from exporter.history.query_process import Bounds
 from exporter.history.sandbox import LONGEST_SQL
 from exporter.output import to_stdout, whole
@@ -51,7 +51,7 @@ def query(options: RunOptions, sql: str, format_: str | None, output: Path | Non
     return 0
 
 
-def _csv(answer: Answer) -> Iterator[str]:
+def _csv(answer: QueryResult) -> Iterator[str]:
     rows = (list(map(_cell, row)) for row in answer.values())
     return csv_lines([column.name for column in answer.columns], rows)
 
@@ -60,7 +60,7 @@ def _cell(value: Cell) -> Cell:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _json(answer: Answer) -> Iterator[str]:
+def _json(answer: QueryResult) -> Iterator[str]:
     names = [column.name for column in answer.columns]
     for name in names:
         if names.count(name) > 1:
@@ -83,7 +83,7 @@ def _nested(text: str | None) -> object:
 _READERS: Mapping[str, Callable[[Any], Any]] = {INSTANT: _instant, NESTED: _nested}
 
 
-def _table(answer: Answer) -> Iterator[str]:
+def _table(answer: QueryResult) -> Iterator[str]:
     rows = [[_NULL if value is None else visible(str(_cell(value))) for value in row] for row in answer.values()]
     return _aligned([visible(column.name) for column in answer.columns], rows)
 
@@ -95,7 +95,7 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
     yield from (f"{line}\n" for line in others)
 
 
-_LINES: Mapping[str, Callable[[Answer], Iterator[str]]] = {"table": _table, "csv": _csv, "json": _json}
+_LINES: Mapping[str, Callable[[QueryResult], Iterator[str]]] = {"table": _table, "csv": _csv, "json": _json}
 
 
 def info(options: RunOptions, format_: str) -> int:

@@ -1,4 +1,4 @@
-"""What ``history import`` does: each file read, cleaned and joined with the history that the configuration names."""
+"""The command ``history import``: each file is read, cleaned and merged into the configured history."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from exporter.history.aggregation import Lookups
 from exporter.history.cleaner import Cleaner
 from exporter.history.dimensions import site_label
 from exporter.history.file import HistoryFile
-from exporter.history.history import believed
+from exporter.history.history import plausible_now
 from exporter.history.importing import Folding, Imported, Importer
 from exporter.history.pruning import newest_request
 from exporter.history.tables import REQUESTS
@@ -32,7 +32,7 @@ _SECTIONS = ("history", "privacy", "collectors")
 class ImportOptions:
     """How files are imported."""
 
-    reading: imports.Options = field(default_factory=imports.Options)
+    reading: imports.FileOptions = field(default_factory=imports.FileOptions)
     rejects: Path | None = None
     """Where rejected lines of all files go; None: beside each file."""
     counted: bool = False
@@ -93,7 +93,7 @@ def _importer(options: RunOptions, chosen: ImportOptions) -> Importer:
 def _retained_since(file: HistoryFile, retention: float | None, now: datetime) -> datetime | None:
     """Return the instant (UTC, naive) before which the retention lets nothing stand, as the agent reckons it."""
     newest, at = newest_request(file), now.replace(tzinfo=None)
-    return None if retention is None else believed(at, newest or at) - timedelta(seconds=retention)
+    return None if retention is None else plausible_now(at, newest or at) - timedelta(seconds=retention)
 
 
 def _folding(configuration: Configuration, file: HistoryFile) -> Folding:

@@ -19,7 +19,8 @@ class Content:
     """A workbook, a published data source or a flow as the lists of the REST API have it.
 
     ``has_extracts`` is known of data sources; ``project_name`` is used where the project itself is not
-    listed. ``created_at`` and ``updated_at`` are changes of anything, not refreshes.
+    listed. ``created_at`` and ``updated_at`` are changes of anything, not refreshes. ``url_id`` is the number in the
+    address of its page.
     """
 
     asset_type: str
@@ -32,6 +33,7 @@ class Content:
     has_extracts: bool | None
     created_at: datetime | None
     updated_at: datetime | None
+    url_id: int | None
 
 
 @dataclass(frozen=True)

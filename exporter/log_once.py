@@ -30,7 +30,7 @@ class LogOnce:
 class Outage:
     """A fault that several threads meet: logged once for each kind of error, until none of them meets it any more.
 
-    The kind is the class of the error. Its text is not: a server that stops refuses first, then it is silent.
+    The kind is the class of the error. Its text is not: a stopping server first refuses, then does not respond.
     """
 
     def __init__(self) -> None:

@@ -26,14 +26,14 @@ Event = MutableMapping[str, Any]
 
 
 class Redactor:
-    """Replaces every secret that it was told of by ``<secret>`` in all that is logged."""
+    """Replaces every registered secret by ``<secret>`` in every log line."""
 
     def __init__(self) -> None:
         self._secrets: frozenset[str] = frozenset()
         self._pattern = secret_pattern(())
 
     def hide(self, secret: str) -> None:
-        """Keep this text out of the log from now on, also as it looks inside a URL or inside quotes."""
+        """Keep this text out of the log from now on, also in its form inside a URL or inside quotes."""
         forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]} - {""}
         self._secrets |= forms
         self._pattern = secret_pattern(self._secrets)
@@ -53,7 +53,7 @@ class Redactor:
 
 
 Configure = Callable[[str, str], Redactor]
-"""Sends logs somewhere, told their level and format; ``configure`` is one."""
+"""Configures the logs by a level and a format; ``configure`` is one."""
 
 
 def configure(
@@ -103,7 +103,7 @@ def configure(
 
 
 def to_logfmt(_logger: object, _method: str, event: Event) -> str:
-    """Render an event as ``key=value`` pairs; what a bare word cannot say is quoted and escaped as in JSON."""
+    """Render an event as ``key=value`` pairs; values that are no bare word are quoted and escaped as in JSON."""
     return " ".join(f"{_NO_KEY.sub('_', key)}={_word(value)}" for key, value in event.items())
 
 

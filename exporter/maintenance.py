@@ -14,9 +14,9 @@ from exporter.errors import ConfigurationError, Fault, HistoryReplaced, HistoryU
 from exporter.history import text_files
 from exporter.history.backup import Backups, back_up_key
 from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
-from exporter.history.export_reader import Slices, Source
+from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.file import COMMANDS_GAP_SECONDS, HistoryFile, Limits
-from exporter.history.history import believed
+from exporter.history.history import plausible_now
 from exporter.history.pruning import newest_request, prune_in_steps
 from exporter.history.verification import Verdict, verify
 from exporter.texts import safe_uri
@@ -121,8 +121,8 @@ def export_from(file: HistoryFile, request: ExportRequest) -> Iterator[Verdict]:
     if kind.at is None and (request.since or request.until):
         raise ConfigurationError([Fault("export", f"{request.table} has no time that --since or --until could bound")])
     bounds = (request.since, request.until)
-    source = Source(request.table, kind.order, kind.at, kind.base, *bounds, archived_again=kind.archived_again)
-    table = exports.Options("", request.table, request.rewrite, request.until)
+    source = ExportSource(request.table, kind.order, kind.at, kind.base, *bounds, archived_again=kind.archived_again)
+    table = exports.ExportOptions("", request.table, request.rewrite, request.until)
     yield from _export(write, file, source, table, request)
 
 
@@ -139,7 +139,7 @@ def _export_text(write: exports.Export, file: HistoryFile, name: str, request: E
     ]
     since = request.since if item.at else None
     is_appended = item.order is not None
-    source = Source(name, item.order, item.at, item.base, since, archived_again=is_appended, query=item.query)
+    source = ExportSource(name, item.order, item.at, item.base, since, archived_again=is_appended, query=item.query)
     text = exports.TextOptions(
         "",
         name,
@@ -154,7 +154,7 @@ def _export_text(write: exports.Export, file: HistoryFile, name: str, request: E
 
 
 def _export(
-    write: exports.Export, file: HistoryFile, source: Source, table: exports.Options, request: ExportRequest
+    write: exports.Export, file: HistoryFile, source: ExportSource, table: exports.ExportOptions, request: ExportRequest
 ) -> Iterator[Verdict]:
     """Bring a table up to date in each target."""
     for target in request.targets:
@@ -181,13 +181,13 @@ def history_to_read(options: RunOptions) -> HistoryFile:
 
 
 def _instant(newest: datetime | None, now: datetime, span: float | None, before: datetime | None) -> datetime:
-    """Return the instant (UTC, naive) that was asked for; raises ConfigurationError when nobody can mean it."""
+    """Return the requested instant (UTC, naive); raises ConfigurationError for an implausible one."""
     if newest is None:
         raise _refused("the history holds no request whose time can be believed: there is nothing to reckon from")
     if before is None:
         if span is None:
             raise _refused("how old? set history.retention, or give --older-than or --before")
-        before = believed(now, newest) - timedelta(seconds=span)
+        before = plausible_now(now, newest) - timedelta(seconds=span)
     latest = min(now, newest) - YOUNGEST
     if before > latest:
         raise _refused(f"{before} UTC is too late: nothing younger than {latest:%Y-%m-%d %H:%M:%S} UTC is removed")
@@ -199,7 +199,7 @@ def _refused(message: str) -> ConfigurationError:
 
 
 def _room(file: HistoryFile, *, rewrite: bool) -> Verdict:
-    """Tell how much room there is in the file for what comes, and give it back to the disk where that was asked for."""
+    """Report the free space inside the file, and return it to the disk where that was requested."""
     size, free = (file.bytes or 0) / 1e6, free_share(file)
     if not rewrite:
         message = f"{size:.1f} MB, of which {free:.0%} are free for what comes"
@@ -227,7 +227,7 @@ def _configuration(options: RunOptions) -> Configuration:
 
 def configured(configuration: Configuration) -> HistoryFile:
     """Return the history that the configuration names. Raises HistoryUnwritable where there is none."""
-    return opened(configuration.history.path, component_options.limits(configuration))
+    return opened(configuration.history.path, component_options.history_limits(configuration))
 
 
 def opened(path: Path, limits: Limits) -> HistoryFile:

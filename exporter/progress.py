@@ -1,4 +1,4 @@
-"""The current poll of a source, and a mark of its progress: cheap enough for every batch, without a clock."""
+"""The current poll of a source, and a counter of its progress: cheap enough for every batch, without a clock."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

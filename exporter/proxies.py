@@ -124,7 +124,7 @@ def _is_loopback(host: str | _Address) -> bool:
 
 
 def _exempts(entry: str, target: _Target) -> bool:
-    """Tell whether an entry of NO_PROXY covers a target; one that means nothing covers none."""
+    """Whether an entry of NO_PROXY covers a target; an invalid one covers none."""
     if entry == "*":
         return True
     if isinstance(target.host, str):

@@ -1,18 +1,21 @@
-"""Publishing what was exported, by the configuration: a file of Hyper becomes a data source of Tableau."""
+"""Publishes an exported file, by the configuration: a .hyper file becomes a data source of Tableau."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter import collectors, component_options
+from exporter import collectors
 from exporter.config import RunOptions
 from exporter.config.exports import Publish
 from exporter.errors import ConfigurationError, Fault, OutputUnwritable, SourceError
-from exporter.exports.appending import local_file
 from exporter.exports.arguments import HYPER_SUFFIX
+from exporter.exports.output_file import local_file
 from exporter.history.verification import Verdict
 from exporter.rest import publishing as rest
+from exporter.rest.credentials import RestOptions, Token
 from exporter.texts import one_line
+
+PUBLISHING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,21 @@ def configured(options: RunOptions, table: str, targets: Sequence[str]) -> Publi
 
 
 def destination_of(publish: Publish, url: str, ca_file: Path | None, timeout: float) -> rest.Destination:
-    """Return where an entry publishes, on the server of ``rest``."""
-    return rest.Destination(
-        component_options.publishing_options(url, ca_file, timeout, publish), publish.project, publish.name
+    """Return where an entry publishes, on the server of ``rest``, by a token for this alone: each has one session."""
+
+    def credentials() -> Token:
+        return Token(publish.token_name, publish.read_token_value() or "")
+
+    options = RestOptions(
+        url,
+        (publish.site,),
+        credentials,
+        ca_file,
+        # An upload takes longer than the requests of a poll.
+        max(timeout, PUBLISHING_SECONDS),
+        "exports[].publish.token_name",
     )
+    return rest.Destination(options, publish.project, publish.name)
 
 
 def publish(publication: Publication, moved: Callable[[], None] = lambda: None) -> Verdict:

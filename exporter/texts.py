@@ -1,4 +1,4 @@
-"""Texts as a person reads them on a screen."""
+"""Printable text: foreign strings for a terminal, a log line or a page."""
 
 import base64
 import html
@@ -76,7 +76,7 @@ def safe_text(text: str, secrets: Iterable[str]) -> str:
 
 
 def quotes(text: str, secrets: Iterable[str], fold: Callable[[str], str] = str) -> bool:
-    """Tell whether a text has a secret in it, escaped in any usual way; with ``str.casefold`` in any case as well."""
+    """Whether a text contains a secret, escaped in any usual way; with ``str.casefold`` in any case as well."""
     for secret in filter(None, secrets):
         # The second is what its bytes are to a program that reads them as Latin-1.
         for form in {secret, secret.encode("utf-8", "replace").decode("latin-1")}:

@@ -1,4 +1,4 @@
-"""Durations, sizes and instants as people write them.
+"""Durations, sizes and instants in human-readable notation.
 
 A number without a unit is refused, never guessed at. No message repeats the text: it may have been a secret that was
 written into the wrong key.

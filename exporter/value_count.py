@@ -1,4 +1,4 @@
-"""How many values a text in XML or JSON can hold, counted in its bytes as they arrive and before anything parses them.
+"""Counts the values of an XML or JSON text in its bytes as they arrive, before anything parses them.
 
 A few hundred kilobytes of gzip decompress to tens of millions of empty elements: within any bound of bytes, and half a
 minute of work and gigabytes of memory for a parser.

@@ -1,204 +1,186 @@
-"""The pollers and the notifier of one configuration. A reload builds new ones, which share the state of the agent."""
+"""Builds the agent's state, and the pollers and the rule manager of a configuration; a reload builds new ones.
 
-import threading
+Each is imported when it is built: the libraries of a source that is not configured cost no time and no memory.
+"""
+
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import metadata
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from exporter import component_options
-from exporter.activity_log.client import ActivityLogClient
-from exporter.activity_log.http_client import Pace
-from exporter.alerting.alertmanager import Alertmanager
+from exporter import __version__, collectors, component_options
 from exporter.alerting.evaluator import EvaluationContext, EvaluationOptions, RuleManager
-from exporter.alerting.snapshot import SourceStates
 from exporter.alerting.store import AlertStore
 from exporter.collector import Collector, StateKey
-from exporter.collectors import asset_state
-from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.config import Configuration
-from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
+from exporter.errors import ConfigurationError, Fault
+from exporter.exposition.state_store import StateStore
 from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
-from exporter.metrics import Block
 from exporter.pagedata.answers import PageAnswers
-from exporter.poller.activity_poller import ActivityPoller, ActivitySchedule
 from exporter.poller.context import PollContext
-from exporter.poller.merged_state import MergedState
-from exporter.poller.repository_poller import RepositoryPoller, Schedule
-from exporter.poller.rest_poller import RestPoller
-from exporter.repository.client import Repository
-from exporter.rest.client import RestClient
+from exporter.poller.merged_state import MergedState, merged_states
 
-NEVER = float("inf")
-ASSET_SOURCES = ("repository", "rest")
-"""The sources that report assets."""
+if TYPE_CHECKING:
+    from exporter.poller.activity_poller import ActivityPoller
+    from exporter.poller.repository_poller import RepositoryPoller
+    from exporter.poller.rest_poller import RestPoller
+
+SOURCES = ("repository", "rest", "activity_log")
 
 
 @dataclass(frozen=True)
 class AgentState:
-    """State that outlasts a reload; ``on_change`` is called when there is something new to publish."""
+    """What outlasts a reload; ``on_change`` is called when there is something new to publish."""
 
     known: Mapping[str, Collector]
     file: HistoryFile
     store: StateStore
     merged_states: Mapping[StateKey, MergedState]
     on_change: Callable[[], None]
-    tempo: EvaluationOptions = field(default_factory=EvaluationOptions)
+    evaluation: EvaluationOptions
     answers: PageAnswers = field(default_factory=PageAnswers)
 
-    def retain(self, collectors: Mapping[str, Collector]) -> None:
-        """Drop the states and page answers of collectors that are disabled now."""
-        self.store.retain(collectors)
-        self.answers.retain(collectors)
-
-    def sources(self, collectors: Mapping[str, Collector]) -> SourceStates:
-        """Return the sources that are polled now, and which of them report assets."""
-        tried = {status.name: status for status in self.store.status.sources() if status.tried_at is not None}
-        assets = asset_state(collectors)
-        runs = {
-            name: self.store.status.collector(assets[0], name) if assets else None
-            for name in tried
-            if name in ASSET_SOURCES
-        }
-        return SourceStates(
-            assets is not None,
-            {name: status.up for name, status in tried.items()},
-            # Of many sites one may fail: the REST API reports the others.
-            {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
-            self.store.status.all_tried() and all(run is not None and run.success for run in runs.values()),
-            not self.store.status.all_tried(),
-            tuple(name for name, collector in collectors.items() if collector.from_rest),
-        )
-
-    def assets(self, now: float) -> pa.Table:
-        """Return the rows of all assets of all sources; empty before the first poll."""
-        rows = merged.rows(now) if (merged := self._merged_assets()) else None
-        return ARROW_SCHEMA.empty_table() if rows is None else rows
-
-    def assets_and_blocks(self, now: float) -> tuple[pa.Table, Sequence[AnyBlock]] | None:
-        """Return the rows of all assets and the blocks made of them; None before the first poll."""
-        return merged.rows_and_blocks(now) if (merged := self._merged_assets()) else None
-
-    def _merged_assets(self) -> MergedState | None:
-        key = asset_state(self.known)
-        return self.merged_states.get(key) if key else None
-
-    def set_notification_metrics(self, blocks: Iterable[Block], now: float) -> None:
-        """Publish the metrics of the notifier."""
-        self.store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now, NEVER))
+    @property
+    def assets(self) -> MergedState:
+        """The assets of all sources."""
+        key = collectors.asset_state(self.known)
+        assert key is not None  # noqa: S101 - of all collectors one has assets
+        return self.merged_states[key]
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The pollers and the notifier of one configuration; None is what it does not configure."""
+    """The pollers and the rule manager of one configuration; None is what it does not configure."""
 
-    poller: RepositoryPoller | None
-    rest_poller: RestPoller | None
-    activity_poller: ActivityPoller | None
+    context: PollContext
+    poller: "RepositoryPoller | None"
+    rest_poller: "RestPoller | None"
+    activity_poller: "ActivityPoller | None"
     rule_manager: RuleManager | None
-    history: History
-    collectors: Mapping[str, Collector]
-    stopped: threading.Event = field(default_factory=threading.Event)
 
-    def stop(self) -> None:
-        """Ask the pollers and the notifier to stop."""
-        self.stopped.set()
-        for poller in (self.poller, self.rest_poller, self.activity_poller):
-            if poller is not None:
-                poller.stop()
+
+def build_state(
+    configuration: Configuration, on_change: Callable[[], None], evaluation: EvaluationOptions
+) -> AgentState:
+    """Build the state of an agent that starts with a configuration."""
+    known = collectors.discover()
+    store = StateStore(
+        [name for name in SOURCES if getattr(configuration, name)],
+        version=__version__,
+        library=metadata.version("duckdb"),
+        started_at=time.time(),
+    )
+    file = HistoryFile(configuration.history.path, component_options.history_limits(configuration))
+    merged = merged_states(known, sla_lookup(configuration.freshness.sla_rules()))
+    return AgentState(known, file, store, merged, on_change, evaluation)
 
 
 def build_workers(configuration: Configuration, state: AgentState, before: Workers | None = None) -> Workers:
     """Build the workers of a configuration; none is started yet. Raises ConfigurationError."""
-    chosen = component_options.enabled(configuration, state.known)
+    enabled = component_options.enabled(configuration, state.known)
     retention = configuration.history.retention
     history = History(
         state.file,
-        chosen,
+        enabled,
         component_options.privacy(configuration),
         configuration.pseudonym_key_file,
         timedelta(seconds=retention) if retention else None,
     )
     history.pseudonyms = component_options.pseudonyms(configuration)
-    shared = PollContext(
+    context = PollContext(
         history,
-        chosen,
+        enabled,
         state.store,
         time.time,
         sla_lookup(configuration.freshness.sla_rules()),
-        {key: merged for key, merged in state.merged_states.items() if key[0] in chosen},
+        {key: merged for key, merged in state.merged_states.items() if key[0] in enabled},
         state.on_change,
         state.answers,
     )
     return Workers(
-        _poller(configuration, shared),
-        _rest_poller(configuration, shared, before),
-        _activity_poller(configuration, shared),
-        _notifier(configuration, history, state, chosen, before),
-        history,
-        chosen,
+        context,
+        _poller(configuration, context),
+        _rest_poller(configuration, context, before),
+        _activity_poller(configuration, context),
+        _rule_manager(configuration, context, state, before),
     )
 
 
-def _poller(configuration: Configuration, shared: PollContext) -> RepositoryPoller | None:
+def _poller(configuration: Configuration, context: PollContext) -> "RepositoryPoller | None":
     settings = configuration.repository
     if settings is None:
         return None
+    from exporter.poller.repository_poller import RepositoryPoller, Schedule
+    from exporter.repository.client import RepositoryClient
+
     schedule = Schedule(settings.poll_interval, settings.exact_interval)
-    return RepositoryPoller(Repository(component_options.login(configuration)), shared, schedule)
+    return RepositoryPoller(RepositoryClient(component_options.repository_options(settings)), context, schedule)
 
 
-def _rest_poller(configuration: Configuration, shared: PollContext, before: Workers | None) -> RestPoller | None:
+def _rest_poller(configuration: Configuration, context: PollContext, before: Workers | None) -> "RestPoller | None":
     settings = configuration.rest
     if settings is None:
         return None
-    stopped = threading.Event()
-    # The statistics of the token outlast a reload.
-    token_stats = before.rest_poller.life if before and before.rest_poller else None
+    from exporter.poller.rest_poller import RestPoller
+    from exporter.rest.client import RestClient
+
     rest = RestClient(
-        component_options.rest_login(settings),
-        stopping=stopped.is_set,
-        token_stats=token_stats,
-        moved=shared.store.status.progress["rest"].moved,
+        component_options.rest_options(settings),
+        stopping=context.stopped.is_set,
+        # The statistics of the token outlast a reload.
+        token_stats=before.rest_poller.rest.token_stats if before and before.rest_poller else None,
+        moved=context.store.status.progress["rest"].moved,
     )
-    return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
+    return RestPoller(rest, context, settings.poll_interval, settings.job_lookups_per_day)
 
 
-def _activity_poller(configuration: Configuration, shared: PollContext) -> ActivityPoller | None:
+def _activity_poller(configuration: Configuration, context: PollContext) -> "ActivityPoller | None":
     settings = configuration.activity_log
     if settings is None:
         return None
-    stopped = threading.Event()
-    pace = Pace(stopped.is_set, moved=shared.store.status.progress["activity_log"].moved)
-    client = ActivityLogClient(component_options.activity_log(configuration, settings), pace)
-    return ActivityPoller(client, shared, ActivitySchedule(settings.poll_interval, settings.overlap), stopped)
+    from exporter.activity_log.client import ActivityLogClient
+    from exporter.activity_log.http_client import Pace
+    from exporter.poller.activity_poller import ActivityPoller, ActivitySchedule
+
+    pace = Pace(context.stopped.is_set, moved=context.store.status.progress["activity_log"].moved)
+    client = ActivityLogClient(component_options.activity_log_options(configuration, settings), pace)
+    return ActivityPoller(client, context, ActivitySchedule(settings.poll_interval, settings.overlap))
 
 
-def _notifier(
-    configuration: Configuration,
-    history: History,
-    state: AgentState,
-    chosen: Mapping[str, Collector],
-    before: Workers | None,
+def _rule_manager(
+    configuration: Configuration, context: PollContext, state: AgentState, before: Workers | None
 ) -> RuleManager | None:
-    if configuration.alertmanager is None:
+    settings = configuration.alertmanager
+    if settings is None:
         return None
-    receivers: Sequence[Alertmanager] = [
-        Alertmanager(login) for login in component_options.alertmanagers(configuration)
-    ]
-    context = EvaluationContext(
-        state.store.blocks,
-        state.assets,
-        lambda: state.sources(chosen),
-        state.set_notification_metrics,
-        state.store.set_firing,
-    )
-    # Only one of the two managers uses it at a time: the new one starts when the old one has stopped.
-    store = before.rule_manager.store if before and before.rule_manager else AlertStore(state.tempo.rules)
+    from exporter.alerting.alertmanager import Alertmanager
+
     return RuleManager(
-        receivers, history, context, component_options.notification_options(configuration), time.time, store
+        [Alertmanager(options) for options in component_options.alertmanager_options(settings)],
+        context.history,
+        EvaluationContext.of(state.store, context.collectors, state.assets.rows),
+        component_options.notification_options(settings, configuration),
+        time.time,
+        # Only one of the two managers uses it at a time: the new one starts when the old one has stopped.
+        before.rule_manager.store if before and before.rule_manager else AlertStore(state.evaluation.rules),
     )
+
+
+def refuse_restart(old: Configuration, new: Configuration) -> None:
+    """Refuse changes of what is opened once. Raises ConfigurationError."""
+    pairs = {
+        "history.path": (old.history.path, new.history.path),
+        "web.listen_address": (old.web.listen_address, new.web.listen_address),
+        "web.config_file": (old.web.config_file is None, new.web.config_file is None),
+        "repository": (old.repository is None, new.repository is None),
+        "rest": (old.rest is None, new.rest is None),
+        "activity_log": (old.activity_log is None, new.activity_log is None),
+    }
+    refusal = "cannot change while the agent runs; restart it"
+    faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]
+    if faults:
+        raise ConfigurationError(faults)

@@ -1,6 +1,6 @@
 """YAML as the configuration reads it.
 
-Every value stays the text that was written, so that 007, 2024-01-01 and no mean what they say until a key decides what
+Every value stays the text that was written, so that 007, 2024-01-01 and no stay texts until a key decides what
 it wants; a key without a value counts as left out. No message repeats a value: it may be a secret.
 """
 
@@ -45,7 +45,7 @@ _TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|n
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "str", "seq", "map")}
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Return the text of a file, of a huge one no more than ``parse`` refuses. Raises OSError, UnicodeDecodeError."""
     with path.open(encoding="utf-8-sig") as file:
         return file.read(_MAX_CHARACTERS + 1)

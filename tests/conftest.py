@@ -1,21 +1,18 @@
-"""Fixtures that many tests share: real PostgreSQL servers, and fresh databases in them."""
+"""Fixtures of all tests, their order, and the option that writes the table of faults."""
 
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.hyper_server import hyper_server, one_hyperd
-from tests.reliability import Reliability, Tally
-from tests.servers import postgres, postgres15, postgres18
-
-if TYPE_CHECKING:
-    from exporter.demo.postgres import Postgres
+from exporter.demo.postgres import Postgres
+from tests.support.hyper_server import hyper_server, one_hyperd
+from tests.support.postgres import postgres, postgres15, postgres18, restartable_server
+from tests.support.reliability import Reliability, Tally
 
 # Files that take longest, the longest first: begun last, one of them would go on alone while other workers have ended.
 LONGEST = (
@@ -26,7 +23,7 @@ LONGEST = (
     "poller/test_rest_poller.py",
     "end_to_end/test_signals.py",
     "end_to_end/test_canaries.py",
-    "archive/test_befallen.py",
+    "archive/test_source_incidents.py",
     "exports/test_text.py",
     "test_history_reports.py",
     "history/test_pruning.py",
@@ -43,7 +40,7 @@ LONGEST = (
     "history/test_compaction.py",
 )
 
-__all__ = ["hyper_server", "one_hyperd", "postgres", "postgres15", "postgres18"]
+__all__ = ["hyper_server", "one_hyperd", "postgres", "postgres15", "postgres18", "restartable_server"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,7 +72,7 @@ def tally() -> Tally:
 
 
 @pytest.fixture
-def database(postgres: "Postgres") -> Iterator[dict[str, str | int]]:
+def database(postgres: Postgres) -> Iterator[dict[str, str | int]]:
     """Connection parameters of the superuser to a database that is new and empty, and gone afterwards."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(make_conninfo("", **postgres.admin()), autocommit=True) as connection:

@@ -24,13 +24,15 @@ from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.errors import HistoryError
 from exporter.exposition import Exposition
 from exporter.exposition.state_store import TimedBlocks
+from exporter.history.place import log_place
 from exporter.metrics import single
 from exporter.poller.collect import PollResult
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.exposition.reading import series
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 from tests.web.fakes import ask
 
 
@@ -74,7 +76,7 @@ def test_ready_is_what_was_rendered(tmp_path: Path) -> None:
     assert not agent.ready()
     poller = agent._workers.poller
     assert poller is not None
-    poller.lock()
+    agent._workers.context.history.lock()
     assert not poller.poll()
     assert not agent.ready(), "the source was tried, and what is served does not tell of it yet"
     agent._render()
@@ -86,7 +88,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     agent = made(tmp_path, REPOSITORY__HOSTS="127.0.0.1:1")
     poller = agent._workers.poller
     assert poller is not None
-    poller.lock()
+    agent._workers.context.history.lock()
     store, between = poller._store, list[bool]()
 
     def rendered_between(taken: PollResult, now: float, *, exact: bool) -> HistoryError | None:
@@ -101,7 +103,7 @@ def test_ready_waits_for_the_end_of_the_first_poll(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(poller, "_store", rendered_between)
     assert not poller.poll()
     assert between == [False]
-    monkeypatch.setattr(agent._page_maker, "build", fail)
+    monkeypatch.setattr(agent._page_builder, "build", fail)
     with pytest.raises(ValueError, match="no page"):
         agent._render()
     assert agent.ready()
@@ -122,7 +124,7 @@ def test_requests_to_tableau_are_progress(tmp_path: Path, monkeypatch: pytest.Mo
         agent = made(tmp_path, REST__URL=server.url, REST__TOKEN_NAME=name, REST__TOKEN_VALUE=value)
         rest, poller = agent._store.status.progress["rest"], agent._workers.rest_poller
         assert poller is not None
-        agent._workers.history.lock()
+        agent._workers.context.history.lock()
         assert poller.poll()
         assert len(marked) >= sum(server.requests.values()) > 0
     assert set(marked) == {rest}
@@ -190,12 +192,12 @@ def test_where_the_history_really_is_is_logged(tmp_path: Path) -> None:
     mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path}/far rw - cifs //filer/srv rw\n")
     (tmp_path / "link").symlink_to(tmp_path / "far")
     with capture_logs() as lines:
-        app.log_place(tmp_path / "history.duckdb", mounts)
+        log_place(tmp_path / "history.duckdb", mounts)
         assert lines == []
-        app.log_place(tmp_path / "far" / "history.duckdb", mounts)
+        log_place(tmp_path / "far" / "history.duckdb", mounts)
         assert [(line["log_level"], line["type"]) for line in lines] == [("warning", "cifs")]
         lines.clear()
-        app.log_place(tmp_path / "link" / "history.duckdb", mounts)
+        log_place(tmp_path / "link" / "history.duckdb", mounts)
         assert [line["log_level"] for line in lines] == ["info", "warning"]
         assert lines[0]["file"] == f"{tmp_path}/far/history.duckdb"
 

@@ -17,9 +17,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter import backfill
 from exporter.cli import main
-from tests.components import require
 from tests.history.lived import BEGUN, DAY, FAMILIES, HOUR, Lived, live_on, naive, without_zeros
-from tests.listening import ANY_PORT, listening
+from tests.support.components import require
+from tests.support.prometheus import prometheus_data, run_prometheus
 from tests.test_documentation import block
 
 END = BEGUN + 50 * HOUR
@@ -192,7 +192,7 @@ def test_the_commands_of_the_document(lived: Lived, tmp_path: Path) -> None:
 def prometheus(lived: Lived, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a Prometheus whose blocks promtool made of a backfill every five minutes; give its address."""
     folder = tmp_path_factory.mktemp("prometheus")
-    days, data = folder / "days", folder / "data"
+    days, data = folder / "days", prometheus_data(folder)
     days.mkdir()
     environment = {"TABLEAU_EXPORTER_HISTORY__PATH": str(lived.path)}
     command = ["history", "backfill", f"--until={MIDNIGHT:%Y-%m-%d}", f"--output={days}", *LABELS]
@@ -203,16 +203,8 @@ def prometheus(lived: Lived, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             check=True,
             stdout=subprocess.DEVNULL,
         )
-    (folder / "prometheus.yml").write_text("")
-    server = [
-        str(require("prometheus")),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={data}",
-        "--storage.tsdb.retention.time=100y",
-        f"--web.listen-address={ANY_PORT}",
-    ]
-    with listening(server, folder / "prometheus.log") as address:
-        yield f"http://{address}"
+    with run_prometheus(folder, "", "--storage.tsdb.retention.time=100y") as url:
+        yield url
 
 
 def ask(prometheus: str, expression: str) -> dict[frozenset[tuple[str, str]], float]:

@@ -22,8 +22,8 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.errors import ExporterError
 from exporter.exports import Export
-from tests.alertmanager import running
-from tests.pgbouncer import pgbouncer
+from tests.support.pgbouncer import pgbouncer
+from tests.support.prometheus import run_alertmanager
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "not to be told"
@@ -307,7 +307,7 @@ def test_a_table_that_may_not_be_read(
 
 def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path) -> None:
     """Each has a line of its own, those that are well too; nothing is sent unless asked for."""
-    with running(tmp_path) as address, socket.socket() as taken:
+    with run_alertmanager(tmp_path) as address, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
         urls = f"http://{address}, {dead}, http://{address}/nowhere"
@@ -325,7 +325,7 @@ def test_every_alertmanager_is_looked_at(simulation: Simulation, tmp_path: Path)
 
 def test_a_test_alert_is_sent_on_request(simulation: Simulation, tmp_path: Path) -> None:
     """Each Alertmanager gets an alert that says what it is and ends within a minute; a dead one hinders no other."""
-    with running(tmp_path) as address:
+    with run_alertmanager(tmp_path) as address:
         urls = f"http://127.0.0.1:1, http://{address}"
         checked = check(tmp_path, simulation, "--send-test-alert", ALERTMANAGER__URLS=urls)
         (alert,) = held(address)

@@ -170,6 +170,8 @@ def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
     [
         ("web: {config_file: words}", "web.config_file: words: must be a mapping"),
         ("web: {config_file: web}", "web.config_file: web: basic_auth_users.jane: is no bcrypt hash"),
+        ("web: {config_file: empty}", "web.config_file: empty is empty; write {}"),
+        ("web: {config_file: deep}", "web.config_file: deep: is nested too deeply"),
         ("rest: {url: https://t, token_name: a, token_value: b, ca_file: words}", "rest.ca_file: words: holds no"),
         ("alertmanager: {urls: [http://a], tls: {ca_file: words}}", "alertmanager.tls.ca_file: words: holds no"),
         ("alertmanager: {urls: [http://a], tls: {cert_file: words}}", "alertmanager.tls.cert_file: words: no cert"),
@@ -180,16 +182,19 @@ def test_every_flag_of_run_reaches_the_configuration(folder: Path) -> None:
         ("history: {path: ':memory:'}", "history.path: :memory: is no file"),
         ("history: {path: 'md:mine'}", "history.path: md:mine is no file"),
         ("history: {path: ''}", "history.path: must not be empty"),
+        ("history: {path: .}", "history.path: must not be empty or a folder"),
     ],
 )
 def test_what_is_in_the_files_is_judged(folder: Path, extra: str, line: str) -> None:
     """A file with the wrong contents is a fault of one line with its key; nobody calls the configuration valid."""
     (folder / "words").write_text("plain words\n")
     (folder / "empty").touch()
+    (folder / "deep").write_text("[" * 5_000)
     (folder / "web").write_text("basic_auth_users: {jane: hunter2}")
     (folder / "tableau-exporter.yml").write_text(f"{SOURCE}\n{extra}")
     for result in (check_configuration(), call("check")):
         assert [line in found for found in (result.stdout + result.stderr).splitlines()].count(True) == 1
+        assert "web.config_file: web.config_file" not in result.stdout + result.stderr
         assert result.exit_code == 1
         assert "hunter2" not in result.stdout + result.stderr
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from exporter import collectors, component_options
+from exporter.alerting.alertmanager import AlertmanagerOptions
 from exporter.config import Configuration, load
 
 KNOWN = collectors.discover()
@@ -19,12 +20,18 @@ def configured(folder: Path, text: str) -> Configuration:
     return load(path, {}, KNOWN, explicit=True)
 
 
+def alertmanagers(configuration: Configuration) -> list[AlertmanagerOptions]:
+    """Return the options of each Alertmanager."""
+    assert configuration.alertmanager is not None
+    return component_options.alertmanager_options(configuration.alertmanager)
+
+
 def test_each_alertmanager_has_a_login(tmp_path: Path) -> None:
     """Every URL is told with the same files, the same time, and the same proof."""
     for name in ("ca", "crt", "key"):
         (tmp_path / name).touch()
     tls = f"{{ca_file: {tmp_path}/ca, cert_file: {tmp_path}/crt, key_file: {tmp_path}/key}}"
-    one, two = component_options.alertmanagers(
+    one, two = alertmanagers(
         configured(
             tmp_path,
             "alertmanager: {urls: ['http://a/', 'https://b/x'], timeout: 3s, labels: {deployment: eu}, "
@@ -59,24 +66,28 @@ def test_a_poll_is_stuck_after_three_timeouts(
     assert component_options.stuck_after(load(path, {}, KNOWN, explicit=True)) == expected
 
 
-def test_without_alertmanagers_nobody_is_told(tmp_path: Path) -> None:
-    """The section may be left out."""
-    assert component_options.alertmanagers(configured(tmp_path, "")) == []
-
-
 def test_secrets_of_alertmanagers_are_read_at_each_use(tmp_path: Path) -> None:
     """A rotated password or token needs no reload."""
     file = tmp_path / "secret"
     file.write_text("old\n")
     basic = f"basic_auth: {{username: me, password_file: {file}}}"
-    (user,) = component_options.alertmanagers(configured(tmp_path, f"alertmanager: {{urls: [https://a], {basic}}}"))
-    (token,) = component_options.alertmanagers(
-        configured(tmp_path, f"alertmanager: {{urls: [https://a], bearer_token_file: {file}}}")
-    )
+    (user,) = alertmanagers(configured(tmp_path, f"alertmanager: {{urls: [https://a], {basic}}}"))
+    (token,) = alertmanagers(configured(tmp_path, f"alertmanager: {{urls: [https://a], bearer_token_file: {file}}}"))
     assert (user.authorization(), token.authorization()) == (("me", "old"), "old")
     file.write_text("new\n")
     assert (user.authorization(), token.authorization()) == (("me", "new"), "new")
-    (token,) = component_options.alertmanagers(
-        configured(tmp_path, "alertmanager: {urls: [https://a], bearer_token: here}")
-    )
+    (token,) = alertmanagers(configured(tmp_path, "alertmanager: {urls: [https://a], bearer_token: here}"))
     assert token.authorization() == "here"
+
+
+@pytest.mark.parametrize(
+    ("rest", "url"),
+    [("rest: {url: 'https://t.example/', token_name: a, token_value: b}", "https://t.example"), ("", None)],
+)
+def test_links_lead_to_the_server_of_the_rest_api(tmp_path: Path, rest: str, url: str | None) -> None:
+    """Pages and notifications have the same, without a closing slash; none where it is not configured."""
+    configuration = configured(tmp_path, f"alertmanager: {{urls: [https://a]}}\n{rest}")
+    assert component_options.tableau_url(configuration) == url
+    assert configuration.alertmanager is not None
+    options = component_options.notification_options(configuration.alertmanager, configuration)
+    assert options.tableau_url == url

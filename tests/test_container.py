@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.components import require, require_root
+from tests.support.components import require, require_root
 
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -27,6 +27,7 @@ from exporter.config import Configuration, keys, load
 from exporter.config.exports import Export, Publish
 from exporter.config.freshness import Match, Rule
 from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.errors import ConfigurationError
 from exporter.history.file import HistoryFile, Limits
@@ -38,7 +39,7 @@ from exporter.history.sandbox import parse
 from exporter.self_metrics import INCIDENT_KINDS
 from exporter.web import assets, usage
 from exporter.web.web_config import load_access
-from tests.components import require
+from tests.support.components import require
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -401,7 +402,7 @@ def _documented_tables() -> dict[str, list[tuple[str, str]]]:
 
 
 @dataclass(frozen=True)
-class Watched:
+class AgentRun:
     """What an agent with one more collector showed, and the history it left behind."""
 
     exposition: str
@@ -409,12 +410,14 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AgentRun:
     """A copy of the package with the module of CONTRIBUTING.md in it, run on a simulated Tableau until it polled."""
     folder = tmp_path_factory.mktemp("documentation")
     _copy_package(folder)
     history = folder / "history.duckdb"
-    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=3, requests_per_day=2000) as simulation:
+    with Simulation(
+        postgres=postgres18, database="documentation", scale=SMALL, days=3, requests_per_day=2000
+    ) as simulation:
         command = [sys.executable, "-m", "exporter", "run"]
         environment = _environment(simulation, history, folder)
         with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -424,7 +427,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
                 process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
-    return Watched(exposition, history)
+    return AgentRun(exposition, history)
 
 
 def _copy_package(folder: Path) -> None:
@@ -440,6 +443,7 @@ def _copy_package(folder: Path) -> None:
 def _environment(simulation: Simulation, history: Path, folder: Path) -> dict[str, str]:
     settings = {
         "REPOSITORY__HOSTS": f"{simulation.host}:{simulation.port}",
+        "REPOSITORY__DATABASE": simulation.database,
         "REPOSITORY__PASSWORD": simulation.passwords["readonly"],
         "REPOSITORY__SSLMODE": "disable",
         "REPOSITORY__POLL_INTERVAL": "1s",
@@ -468,7 +472,7 @@ def _first_exposition(process: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"the agent did not poll: {logged}")
 
 
-def test_the_collector_of_the_guide_is_found_and_polled(watched: Watched) -> None:
+def test_the_collector_of_the_guide_is_found_and_polled(watched: AgentRun) -> None:
     """The module in CONTRIBUTING.md, put beside the others, is polled and shown without any other change."""
     assert 'tableau_collector_success{collector="subscriptions"} 1\n' in watched.exposition
     assert re.search(r'(?m)^tableau_subscriptions\{site="\w+"\} [1-9]', watched.exposition)
@@ -486,7 +490,7 @@ def test_the_collector_of_the_guide_is_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("docs/history.md", "sql"))))
-def test_sql_of_the_document_runs(number: int, watched: Watched) -> None:
+def test_sql_of_the_document_runs(number: int, watched: AgentRun) -> None:
     """Every SQL of docs/history.md runs on a history that the agent wrote, in DuckDB and in ``history query``."""
     recipe = blocks("docs/history.md", "sql")[number]
     with duckdb.connect(str(watched.history), read_only=True) as connection:
@@ -495,7 +499,7 @@ def test_sql_of_the_document_runs(number: int, watched: Watched) -> None:
         assert len(run_query(connection, parse(recipe), 1_000_000, 256_000_000).rows) == len(answer)
 
 
-def test_the_queries_of_the_document_are_run(watched: Watched, tmp_path: Path) -> None:
+def test_the_queries_of_the_document_are_run(watched: AgentRun, tmp_path: Path) -> None:
     """The commands in docs/history.md and README.md that query the history do so, and print what it holds."""
     (tmp_path / "question.sql").write_text("FROM marks;")
     program = f"{shlex.quote(sys.executable)} -m exporter"
@@ -521,7 +525,7 @@ def test_the_json_of_the_document_is_that_of_the_pages() -> None:
     assert CODE_SPAN.findall(section.replace("\n", " ")) == [*usage.HOURS_HEAD, "of=content", *usage.CONTENT_HEAD]
 
 
-def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: Path) -> None:
+def test_the_history_is_opened_as_the_document_says(watched: AgentRun, tmp_path: Path) -> None:
     """The function in docs/history.md waits while another process holds the file, and then opens it."""
     script = tmp_path / "opening.py"
     script.write_text(
@@ -541,7 +545,7 @@ def test_the_history_is_opened_as_the_document_says(watched: Watched, tmp_path: 
     assert int(answer) > 0
 
 
-def test_a_copy_is_whole(watched: Watched, tmp_path: Path) -> None:
+def test_a_copy_is_whole(watched: AgentRun, tmp_path: Path) -> None:
     """The program in docs/history.md copies every table and view."""
     copy = tmp_path / "copy.duckdb"
     subprocess.run([sys.executable, "-c", block("docs/history.md", "copy"), watched.history, copy], check=True)

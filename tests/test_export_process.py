@@ -12,11 +12,11 @@ from exporter import export_process
 from exporter.child_process import spawn
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
-from exporter.export_process import Order, Result, Stopped, run
+from exporter.export_process import ExportOrder, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
-from tests.components import require
 from tests.history.past import Past
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
+from tests.support.components import require
 
 RUNNING = threading.Event()
 
@@ -30,24 +30,24 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def order(history: Path, tmp_path: Path) -> Order:
+def order(history: Path, tmp_path: Path) -> ExportOrder:
     """The requests of a history, to a folder."""
-    return Order(str(history), "64MB", 1, "parquet", "http_requests", str(tmp_path))
+    return ExportOrder(str(history), "64MB", 1, "parquet", "http_requests", str(tmp_path))
 
 
-def of(order: Order, **changes: object) -> Order:
+def of(order: ExportOrder, **changes: object) -> ExportOrder:
     """Return an order with some changes."""
-    return Order(**{**vars(order), **changes})
+    return ExportOrder(**{**vars(order), **changes})
 
 
 @pytest.fixture
 def odd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder that is exported to by processes in which something goes wrong."""
-    monkeypatch.setattr(export_process, "_MODULE", "tests.odd_exports")
+    monkeypatch.setattr(export_process, "_MODULE", "tests.support.failing_export")
     return tmp_path
 
 
-def test_an_export_is_that_of_the_command(order: Order) -> None:
+def test_an_export_is_that_of_the_command(order: ExportOrder) -> None:
     """What is new is written, with the number of its rows; a second export of the same writes nothing."""
     (first,) = run(order, RUNNING)
     (second,) = run(order, RUNNING)
@@ -57,7 +57,7 @@ def test_an_export_is_that_of_the_command(order: Order) -> None:
     assert "rows appended to" in first.message
 
 
-def test_a_file_is_published(order: Order, tmp_path: Path) -> None:
+def test_a_file_is_published(order: ExportOrder, tmp_path: Path) -> None:
     """As the entry says, by the token that the process reads by itself; what was refused is a failure of the table."""
     require("hyperd")
     token = tmp_path / "token"
@@ -84,7 +84,7 @@ def test_a_file_is_published(order: Order, tmp_path: Path) -> None:
     assert VALUE not in repr((hyper, exported, refused))
 
 
-def test_every_file_of_text_has_a_result(order: Order, tmp_path: Path) -> None:
+def test_every_file_of_text_has_a_result(order: ExportOrder, tmp_path: Path) -> None:
     """Also those that the history lacks something for; bounds and form reach the export as they are configured."""
     form = {"delimiter": ";", "timezone": "Asia/Kolkata"}
     text = of(order, format="text", table=None, since="2999-01-01T00:00:00", form=form)
@@ -101,7 +101,7 @@ def test_every_file_of_text_has_a_result(order: Order, tmp_path: Path) -> None:
         ({"target": "s3://me:hunter2@lake/x"}, "credentials come from the environment variables"),
     ],
 )
-def test_a_fault_is_a_result(order: Order, changes: dict[str, object], reason: str) -> None:
+def test_a_fault_is_a_result(order: ExportOrder, changes: dict[str, object], reason: str) -> None:
     """In one line, without a secret."""
     (result,) = run(of(order, **changes), RUNNING)
     assert not result.ok
@@ -117,7 +117,7 @@ def test_a_fault_is_a_result(order: Order, changes: dict[str, object], reason: s
         ("stumbles", "unexpected error (bug): ZeroDivisionError in export_from, line "),
     ],
 )
-def test_an_odd_end_is_a_failure(order: Order, odd: Path, table: str, message: str) -> None:
+def test_an_odd_end_is_a_failure(order: ExportOrder, odd: Path, table: str, message: str) -> None:
     """Of this export alone; what an exception quotes is shown without credentials."""
     (result,) = run(of(order, table=table, target=str(odd)), RUNNING)
     assert (result.ok, result.table, result.rows) == (False, None, 0)
@@ -125,13 +125,13 @@ def test_an_odd_end_is_a_failure(order: Order, odd: Path, table: str, message: s
     assert "hunter2" not in result.message
 
 
-def test_a_hanging_export_is_ended(order: Order, odd: Path) -> None:
+def test_a_hanging_export_is_ended(order: ExportOrder, odd: Path) -> None:
     """It keeps the others from their turn no longer than a lock is heeded."""
     (result,) = run(of(order, table="hangs", target=str(odd)), RUNNING, stuck_seconds=0.5)
     assert result == Result(ok=False, message="made no progress for 500 ms, and was ended")
 
 
-def stopped_at_work(order: Order, folder: Path) -> None:
+def stopped_at_work(order: ExportOrder, folder: Path) -> None:
     """Stop an export as soon as it has begun."""
     stopped = threading.Event()
 
@@ -145,14 +145,16 @@ def stopped_at_work(order: Order, folder: Path) -> None:
         list(run(order, stopped))
 
 
-def test_a_stop_ends_an_export_in_order(order: Order, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_ends_an_export_in_order(order: ExportOrder, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent waits for what was taken to be given back."""
     monkeypatch.setattr(export_process, "GRACE_SECONDS", 60.0)
     stopped_at_work(of(order, table="hangs", target=str(odd)), odd)
     assert (odd / "released").exists()
 
 
-def test_a_stop_kills_an_export_that_does_not_heed_it(order: Order, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_kills_an_export_that_does_not_heed_it(
+    order: ExportOrder, odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A library that waits for a store without an end hears no signal."""
     monkeypatch.setattr(export_process, "GRACE_SECONDS", 0.1)
     stopped_at_work(of(order, table="is deaf", target=str(odd)), odd)
@@ -160,9 +162,9 @@ def test_a_stop_kills_an_export_that_does_not_heed_it(order: Order, odd: Path, m
         os.kill(int((odd / "begun").read_text()), 0)
 
 
-def test_an_export_ends_with_its_agent(order: Order, odd: Path) -> None:
+def test_an_export_ends_with_its_agent(order: ExportOrder, odd: Path) -> None:
     """However the agent ended: the pipe between the two is closed then."""
-    with spawn("tests.odd_exports", vars(of(order, table="hangs", target=str(odd)))) as process:
+    with spawn("tests.support.failing_export", vars(of(order, table="hangs", target=str(odd)))) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"{}\n"
@@ -173,7 +175,7 @@ def test_an_export_ends_with_its_agent(order: Order, odd: Path) -> None:
     assert (odd / "released").exists()
 
 
-def test_the_environment_of_an_export(order: Order, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_an_export(order: ExportOrder, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the variables of the object stores, and none of the agent's configuration: they hold secrets."""
     monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__PASSWORD", "hunter2")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION"):

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import load
-from exporter.export_process import Order, Result, Stopped
-from exporter.export_schedule import Exports, Job, jobs
+from exporter.export_process import ExportOrder, Result, Stopped
+from exporter.export_schedule import ExportJob, Exports, jobs
 from exporter.status import ExportStatus
 from exporter.texts import WITHHELD
 
@@ -20,9 +20,9 @@ HOUR = 3600.0
 BROKEN = Result(ok=False, message="s3://lake/x: no such bucket")
 
 
-def job(target: str = "/lake", every: float = HOUR, table: str | None = "logins", format_: str = "csv") -> Job:
+def job(target: str = "/lake", every: float = HOUR, table: str | None = "logins", format_: str = "csv") -> ExportJob:
     """Return an export."""
-    return Job(Order("history.duckdb", "256MB", 1, format_, table, target), every)
+    return ExportJob(ExportOrder("history.duckdb", "256MB", 1, format_, table, target), every)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Clock:
     def _publish(self, statuses: Iterable[ExportStatus]) -> None:
         self.published = list(statuses)
 
-    def _run(self, order: Order, _stopped: threading.Event) -> Iterator[Result]:
+    def _run(self, order: ExportOrder, _stopped: threading.Event) -> Iterator[Result]:
         self.began.append((self.now - 1000.0, order.target))
         self.now += self.takes
         yield from self.answers.get(order.target, [Result(ok=True, message="", table=order.table, rows=7)])
@@ -114,7 +114,7 @@ def test_a_bug_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody expects is a failure, with its traceback in the log."""
     clock = Clock()
 
-    def fail(_order: Order, _stopped: threading.Event) -> Iterator[Result]:
+    def fail(_order: ExportOrder, _stopped: threading.Event) -> Iterator[Result]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(clock.exports, "run_job", fail)
@@ -191,7 +191,7 @@ def test_an_export_that_a_reload_removed_shows_nothing(monkeypatch: pytest.Monke
     """What was removed while it ran has no series any more."""
     clock = Clock()
 
-    def reload_within(order: Order, _stopped: threading.Event) -> Iterator[Result]:
+    def reload_within(order: ExportOrder, _stopped: threading.Event) -> Iterator[Result]:
         clock.exports.replace([job("/b")] if order.target == "/a" else [])
         yield Result(ok=True, message="", table="logins", rows=1)
 
@@ -205,7 +205,7 @@ def test_an_export_that_was_stopped_is_no_failure(monkeypatch: pytest.MonkeyPatc
     """The agent that ends has ended it."""
     clock = Clock()
 
-    def stop(_order: Order, stopped: threading.Event) -> Iterator[Result]:
+    def stop(_order: ExportOrder, stopped: threading.Event) -> Iterator[Result]:
         clock.exports.stop()
         assert stopped.is_set()
         raise Stopped
@@ -244,9 +244,11 @@ def test_each_output_is_a_job_of_its_own(tmp_path: Path) -> None:
     )
     first, second, third = jobs(load(path, {}, (), explicit=True))
     form = {"timezone": "Europe/Berlin"}
-    assert first == Job(Order("/data/h.duckdb", "64MB", 2, "text", None, "/a", "2025-01-01T00:00:00", form), 86_400.0)
+    assert first == ExportJob(
+        ExportOrder("/data/h.duckdb", "64MB", 2, "text", None, "/a", "2025-01-01T00:00:00", form), 86_400.0
+    )
     assert second == replace(first, order=replace(first.order, target="/b"))
-    assert third == Job(Order("/data/h.duckdb", "64MB", 2, "delta", "usage", "s3://lake/usage"), HOUR)
+    assert third == ExportJob(ExportOrder("/data/h.duckdb", "64MB", 2, "delta", "usage", "s3://lake/usage"), HOUR)
     assert replace(third, order=replace(third.order, target="s3://me:x@lake/usage")).destination == "s3://lake/usage"
 
 

@@ -13,21 +13,27 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
-from tests.history.past import BEGIN, Past, configured, requests
+from tests.history.past import BEGIN, Past, configured, copied, requests
 
 ROOT = Path(__file__).parents[1]
 SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, true AS yes, [1, 2] AS list FROM usage"
 
 
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A history of three days in each of two months, and an environment that names it."""
-    path = configured(tmp_path, monkeypatch)
-    past = Past(path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of three days in each of two months."""
+    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
     for day in (0, 1, 2, 40, 41, 44):
         at = BEGIN + timedelta(days=day)
         past.poll(at + timedelta(hours=2), requests(10 * day, 5, at))
-    return path
+    return past.file.path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and an environment that names the copy."""
+    configured(tmp_path, monkeypatch)
+    return copied(made, tmp_path)
 
 
 def history(*arguments: str, given: str | bytes | None = None) -> Result:

@@ -15,21 +15,28 @@ from exporter.cli import main
 from exporter.config import RunOptions
 from exporter.history import staging
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.archive.processes import ended
-from tests.history.past import Past, configured
+from tests.history.past import Past, configured, copied
 from tests.history.past import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
 from tests.imports.test_records import quoted
+from tests.support.forked_process import ended
 from tests.test_documentation import ROOT
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history that the agent has begun."""
+    past = Past(tmp_path_factory.mktemp("begun") / "history.duckdb")
+    past.poll(BEGIN)
+    return past.file.path
+
+
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A history that the agent has begun, and an environment that names it."""
-    path = configured(tmp_path, monkeypatch)
-    Past(path).poll(BEGIN)
-    return path
+def path(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and an environment that names the copy."""
+    configured(tmp_path, monkeypatch)
+    return copied(begun, tmp_path)
 
 
 def history(*arguments: str) -> Result:

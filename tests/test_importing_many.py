@@ -15,7 +15,7 @@ from exporter.cli import main
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
 from tests.history.past import Past, configured
 from tests.imports.older_tool import BEGIN, line, request
-from tests.soak import LONG, times
+from tests.support.soak import LONG, times
 
 ROWS = times(20_000, 1_000_000)
 EVERY = times(200, 1_000)

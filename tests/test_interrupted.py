@@ -22,7 +22,7 @@ ROWS = 60
 
 def interrupted(step: int, *command: str) -> None:
     """Run a command that is interrupted: it ends with 130 and says nothing."""
-    run = [sys.executable, "-m", "tests.interrupted", str(step), *command]
+    run = [sys.executable, "-m", "tests.support.interrupted_history", str(step), *command]
     ended = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.stderr, ended.stdout, ended.returncode) == ("", "", 130)
 

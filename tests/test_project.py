@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from exporter.demo import fast_rules
-from tests.components import require
+from tests.support.components import require
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("build", "run", "delta", "demo", "dev", "interop")

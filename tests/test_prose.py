@@ -56,6 +56,12 @@ ENGLISH = (
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS += sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/runbooks/*.md")])
 _AVOIDED = re.compile(rf"\b(?:{'|'.join(AVOID)})\b", re.IGNORECASE)
+_HIDES = re.compile(
+    r"\b(?:tells?|telling|told|says?|saying|said|asked|asking|looks? (?:whether|for)"
+    r"|look(?:ed|ing) (?:for|up)|befall\w*|promis(?:e|ed|es|ing)"
+    r"|people of|who was here|worst first|all well|whoever|mend\w*|judg\w+)\b",
+    re.IGNORECASE,
+)
 _ENGLISH = re.compile("|".join(ENGLISH), re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|(?m:^(?: {4}|\t)\S[^\n]*$)|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 _GENERATED = re.compile(r"<!-- [^>\n]*written by make soak -->.*?<!-- end of [^>]*-->", re.DOTALL)
@@ -110,6 +116,25 @@ def dashboard_texts(json: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
 def test_help_is_plain(family: Any) -> None:  # noqa: ANN401 - a family of any type
     """HELP has none of the words to avoid."""
     assert avoided(family.help) == []
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Yield the docstrings of the program, with their places."""
+    for path in sorted((ROOT / "exporter").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value.value
+
+
+def test_docstrings_are_plain() -> None:
+    """Docstrings have none of the words that hide what code does."""
+    texts = list(docstrings())
+    assert len(texts) > 1000
+    assert [(place, text) for place, text in texts if _HIDES.search(text)] == []
 
 
 def test_messages_are_plain() -> None:

@@ -14,8 +14,8 @@ from exporter.cli import main
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from tests.history.past import Past, configured, requests
-from tests.hyper_server import EXTRACT, ask
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
+from tests.support.hyper_server import EXTRACT, ask
 
 if TYPE_CHECKING:
     from tableauhyperapi import HyperProcess

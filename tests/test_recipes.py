@@ -12,8 +12,8 @@ import pytest
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query import run_query
 from exporter.history.sandbox import parse
-from tests.recipe_counts import EXPECTED, recent
-from tests.recipe_history import Recorded, record
+from tests.support.recipe_counts import EXPECTED, recent
+from tests.support.recipe_history import Recorded, record
 from tests.test_documentation import BLOCK, ROOT, block
 
 HISTORY = "docs/history.md"

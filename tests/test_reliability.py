@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.reliability import ATTACKS, BEGIN, BEGIN_ATTACKS, END, END_ATTACKS, Reliability
+from tests.support.reliability import ATTACKS, BEGIN, BEGIN_ATTACKS, END, END_ATTACKS, Reliability
 
 ROOT = Path(__file__).parents[1]
 

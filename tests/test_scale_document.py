@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from exporter.exports import parquet
-from tests.components import require
 from tests.exports.requests import OURS, Requests
+from tests.support.components import require
 from tests.test_documentation import block
 
 DOCUMENT = "docs/scale.md"

@@ -18,8 +18,8 @@ import httpx
 
 from exporter import __version__
 from exporter.alerting.batches import Sent, batches, deliver
-from exporter.alerting.notification import Notification
-from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Response, connection_error, line
+from exporter.alerting.notification import Notification, line
+from exporter.alerting.response import BROKEN_OFF, FOREIGN, TOO_MANY, Response, connection_error
 from exporter.errors import ExporterError, NotificationFailed, ProxyUnusable
 from exporter.proxies import passwords, proxy_for, through
 from exporter.value_count import ValueCount
@@ -73,7 +73,7 @@ class _ConnectionClosed(NotificationFailed):
     """The connection ended before its answer did."""
 
 
-class Lookups(ThreadPoolExecutor):
+class HostResolver(ThreadPoolExecutor):
     """An executor with a thread for each call, which is left alone when it takes too long; one at a time."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Alertmanager:
         self.url = options.url
         self._options = options
         self._context: ssl.SSLContext | None = None
-        self._lookups = Lookups()
+        self._lookups = HostResolver()
 
     def send(self, alerts: Sequence[Notification]) -> Sent:
         """Send notifications, each of them once, until a request fails."""

@@ -1,6 +1,7 @@
 """Annotations of alerts: summary, description, runbook and dashboard.
 
-Of assets also the owner, the owners of workbooks downstream, and Tableau's error message of the failed refresh.
+Of assets also their page in Tableau, the owner, the owners of workbooks downstream, and Tableau's error message of the
+failed refresh.
 """
 
 import re
@@ -16,6 +17,7 @@ from exporter.alerting.notification import Pairs, bounded_annotations
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import Rule
 from exporter.alerting.snapshot import Assets
+from exporter.collectors.assets.rows import page_url
 from exporter.texts import one_line, span
 
 MAX_ERROR = 1000
@@ -73,13 +75,15 @@ class AssetContext:
 class Annotator:
     """Makes annotations; ``errors`` are Tableau's messages of failed refreshes.
 
-    ``runbook_url`` is the address of the runbooks, ``dashboard_url`` that of Grafana, where configured.
+    ``runbook_url`` is the address of the runbooks, ``dashboard_url`` that of Grafana, ``tableau_url`` that of Tableau,
+    where configured.
     """
 
     known: AssetContext
     errors: Mapping[AssetKey, str] = field(default_factory=dict)
     runbook_url: str | None = None
     dashboard_url: str | None = None
+    tableau_url: str | None = None
 
     def annotations(self, rule: Rule, labels: Pairs, value: float) -> dict[str, str]:
         """Return the annotations of an alert."""
@@ -104,6 +108,8 @@ class Annotator:
         if labels["alertname"] == "TableauAssetStale":
             sla = known.sla(key).get(labels["severity"])
             of_asset |= {"hours": f"{value:.1f}", "promised": "" if sla is None else f"{sla:g}"}
+        site, asset_type, _ = key
+        of_asset["asset_url"] = page_url(self.tableau_url, site, asset_type, known.owners.url_id(key))
         of_asset["downstream"], of_asset["downstream_owners"] = known.owners.users(key)
         return {name: text for name, text in of_asset.items() if text}
 
@@ -157,7 +163,7 @@ def _sla_text(sla: Mapping[str, float]) -> str:
 
 
 def _silent(site: str, sources: Iterator[tuple[str, float]]) -> str:
-    """Return a sentence for each silent source, with a space before it."""
+    """Return a sentence for each source that is down, with a space before it."""
     return "".join(
         f" The {called} of the site {site} has not been read completely since"
         f" {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC: the data may be fresher than this."

@@ -20,9 +20,11 @@ from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import Delivery, Notifier, Outbox, Receiver
 from exporter.alerting.owners import AssetKey, Owners
 from exporter.alerting.rules import NOT_EVALUATED, RULES, Rule
-from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates, always, never
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, SourceStates, always, never, source_states
 from exporter.alerting.store import AlertStore
-from exporter.exposition.state_store import AnyBlock
+from exporter.collector import Collector
+from exporter.collectors.assets.rows import ARROW_SCHEMA
+from exporter.exposition.state_store import NOTIFICATIONS, AnyBlock, StateStore, TimedBlocks
 from exporter.history.alert_store import OWNER_EMAIL, Alert
 from exporter.history.history import History
 from exporter.log_once import LogOnce
@@ -59,15 +61,29 @@ class EvaluationContext:
     publish: Callable[[Sequence[Block], float], None]
     publish_firing: Callable[[Sequence[FiringAlert]], None] = lambda _alerts: None
 
+    @classmethod
+    def of(
+        cls, store: StateStore, collectors: Mapping[str, Collector], assets: Callable[[float], pa.Table | None]
+    ) -> "EvaluationContext":
+        """Return what an agent with these collectors publishes; ``assets`` returns None where none are known."""
+        return cls(
+            store.blocks,
+            lambda now: ARROW_SCHEMA.empty_table() if (rows := assets(now)) is None else rows,
+            lambda: source_states(store.status, collectors),
+            lambda blocks, now: store.set_state(NOTIFICATIONS, TimedBlocks(tuple(blocks), now)),
+            store.set_firing,
+        )
+
 
 @dataclass(frozen=True)
 class NotificationOptions:
-    """Content of notifications; ``include_errors`` allows Tableau's error messages, which may name people."""
+    """Content of notifications; ``include_errors`` allows Tableau's error messages, which may name users."""
 
     runbook_url: str | None = None
     owner_email_label: bool = False
     include_errors: bool = True
     dashboard_url: str | None = None
+    tableau_url: str | None = None
 
 
 class RuleManager:
@@ -203,7 +219,8 @@ class RuleManager:
                 notifications.append(Notification(alert.labels, {}, alert.fired_at, alert.ended_at, alert.value, owed))
         # Errors of before a reload that forbade them may still be there.
         errors = self.store.errors if self._options.include_errors else {}
-        describer = Annotator(self.known, errors, self._options.runbook_url, self._options.dashboard_url)
+        options = self._options
+        describer = Annotator(self.known, errors, options.runbook_url, options.dashboard_url, options.tableau_url)
         outbox = Outbox(notifications, lambda notification: self._annotations(describer, notification))
         for notifier in self.notifiers:
             notifier.outbox = outbox
@@ -222,10 +239,9 @@ class RuleManager:
     def _blocks(self) -> list[Block]:
         """Return the metrics of notifications."""
         blocks = [single(families.NOTIFICATIONS_FIRING, sum(1 for _ in self.store.states.firing()))]
-        if self._history.known:
-            totals = self._history.totals
+        if self.store.restored:
             for family in (families.NOTIFICATIONS_SENT, families.NOTIFICATIONS_FAILED):
-                counts = [self.store.total(family, url, totals) for url in self.urls]
+                counts = [self.store.total(family, url) for url in self.urls]
                 blocks.append(Block(family, Labels(family.labels, [self.urls]), counts))
         return blocks
 

@@ -5,9 +5,11 @@ Alertmanager takes alerts with the same labels for one, so labels are those of P
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from exporter.texts import WITHHELD, quotes
 
 Pairs = tuple[tuple[str, str], ...]
 """Labels: sorted, none of them empty, each of bounded length."""
@@ -25,6 +27,7 @@ AHEAD_SECONDS = 240.0
 """How long a firing alert lasts after each notification: more than the time to the next."""
 MAX_LABEL = 2048
 MAX_ANNOTATION = 4096
+MAX_LINE = 300
 _HASH_DIGITS = 12
 _CUT = "..."
 
@@ -117,3 +120,12 @@ def _encodable(value: str) -> str:
 
 def _instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def line(text: object, secrets: Iterable[str] = ()) -> str:
+    """Return a foreign text as one printable line of bounded length; nothing of one that quotes a secret."""
+    foreign = str(text)
+    if quotes(foreign, secrets, str.casefold):
+        return WITHHELD
+    foreign = " ".join("".join(sign if sign.isprintable() else " " for sign in foreign).split())
+    return foreign if len(foreign) <= MAX_LINE else f"{foreign[:MAX_LINE]}..."

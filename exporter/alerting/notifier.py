@@ -15,8 +15,7 @@ from typing import Protocol
 import structlog
 
 from exporter.alerting.batches import ALERTS, FRUITLESS, SAMPLES, Sent
-from exporter.alerting.notification import Notification, Pairs
-from exporter.alerting.response import line
+from exporter.alerting.notification import Notification, Pairs, line
 from exporter.alerting.states import RESEND_SECONDS
 from exporter.log_once import LogOnce
 

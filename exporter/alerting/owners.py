@@ -1,4 +1,4 @@
-"""Owners of assets, users of published data sources, and refresh tasks: data of assets that is not in labels.
+"""Owners of assets, users of published data sources, refresh tasks, and pages: data of assets that is not in labels.
 
 Rows stay until the next poll; what is computed from them is cached with them.
 """
@@ -58,7 +58,7 @@ class _Column:
 
 
 class Owners:
-    """Owners, users and tasks by the rows of all assets."""
+    """Owners, users, tasks and pages by the rows of all assets."""
 
     def __init__(self, rows: pa.Table | None = None) -> None:
         self.rows = ARROW_SCHEMA.empty_table() if rows is None else rows
@@ -84,6 +84,12 @@ class Owners:
         texts = "" if row is None else self.rows.column("task_ids")[row].as_py() or ""
         numbers = (text.strip() for text in texts.split(","))
         return [int(text) for text in numbers if text.isdecimal() and len(text) <= MAX_DIGITS]
+
+    def url_id(self, key: AssetKey) -> int | None:
+        """Return the number in the address of an asset's page in Tableau."""
+        row = self._places.get(key)
+        found: int | None = None if row is None else self.rows.column("url_id")[row].as_py()
+        return found
 
     @cached_property
     def _places(self) -> Mapping[AssetKey, int]:

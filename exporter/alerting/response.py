@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from exporter.texts import WITHHELD, quotes, safe_uris
+from exporter.alerting.notification import line
+from exporter.texts import safe_uris
 
 # A batch that is refused in part or whole: 422 is from a newer Alertmanager, 413 from a proxy.
 _REFUSED, _TOO_LARGE, TOO_MANY = frozenset({400, 422}), 413, 429
@@ -17,7 +18,6 @@ FOREIGN = (
     "the response is not from Alertmanager's API v2: check alertmanager.urls, and whether a login page stands before it"
 )
 
-MAX_TEXT = 300
 # The connection ended before the answer did.
 BROKEN_OFF = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -100,15 +100,6 @@ class Response:
     def is_refusal(self) -> bool:
         """Whether Alertmanager refuses some alerts of the batch, or the batch is too large."""
         return self.status == _TOO_LARGE or (self.status in _REFUSED and self.is_json)
-
-
-def line(text: object, secrets: Iterable[str] = ()) -> str:
-    """Return a foreign text as one printable line of bounded length; nothing of one that quotes a secret."""
-    foreign = str(text)
-    if quotes(foreign, secrets, str.casefold):
-        return WITHHELD
-    foreign = " ".join("".join(sign if sign.isprintable() else " " for sign in foreign).split())
-    return foreign if len(foreign) <= MAX_TEXT else f"{foreign[:MAX_TEXT]}..."
 
 
 def response_error(status: int, location: str, text: str) -> str:

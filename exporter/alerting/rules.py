@@ -65,8 +65,10 @@ _STALE = (
 )
 
 
-def _asset(alert: str, find: Find, summary: str, description: str, wait_minutes: float = 5) -> Rule:
-    return Rule(alert, "warning", wait_minutes * MINUTE, find, summary, description, keep_firing_for_seconds=5 * MINUTE)
+def _asset(
+    alert: str, find: Find, summary: str, description: str, *, severity: str = "warning", for_minutes: float = 5
+) -> Rule:
+    return Rule(alert, severity, for_minutes * MINUTE, find, summary, description, keep_firing_for_seconds=5 * MINUTE)
 
 
 RULES: Sequence[Rule] = (
@@ -81,21 +83,16 @@ RULES: Sequence[Rule] = (
         " it is reachable again.",
         keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
     ),
-    Rule(
-        "TableauRestUnreachable",
-        "critical",
-        10 * MINUTE,
-        conditions.unreachable("rest", beside=False),
-        *_REST_UNREACHABLE,
-        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
-    ),
-    Rule(
-        "TableauRestUnreachable",
-        "warning",
-        10 * MINUTE,
-        conditions.unreachable("rest", beside=True),
-        *_REST_UNREACHABLE,
-        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
+    *(
+        Rule(
+            "TableauRestUnreachable",
+            severity,
+            10 * MINUTE,
+            conditions.unreachable("rest", beside=severity == "warning"),
+            *_REST_UNREACHABLE,
+            keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
+        )
+        for severity in ("critical", "warning")
     ),
     Rule(
         "TableauRestTokenRefused",
@@ -171,22 +168,8 @@ RULES: Sequence[Rule] = (
         "{count} attempts to send an alert failed within 15 minutes: the Alertmanager is down, or rejects the"
         " password, the token, a certificate or a label. See the log of the exporter.",
     ),
-    Rule(
-        "TableauAssetStale",
-        "critical",
-        5 * MINUTE,
-        conditions.stale_critical,
-        *_STALE,
-        keep_firing_for_seconds=5 * MINUTE,
-    ),
-    Rule(
-        "TableauAssetStale",
-        "warning",
-        5 * MINUTE,
-        conditions.stale_warning,
-        *_STALE,
-        keep_firing_for_seconds=5 * MINUTE,
-    ),
+    _asset("TableauAssetStale", conditions.stale_critical, *_STALE, severity="critical"),
+    _asset("TableauAssetStale", conditions.stale_warning, *_STALE),
     Rule(
         "TableauExportFailing",
         "warning",
@@ -232,7 +215,7 @@ RULES: Sequence[Rule] = (
         f"No scheduled refresh of {_WHERE} is missing or failed, but its data is {{span}} old, more than three typical"
         " refresh intervals.{silent} A published data source that it uses is stale, or only some of its extracts are"
         " refreshed. Owner: {owner}.",
-        wait_minutes=15,
+        for_minutes=15,
     ),
     Rule(
         "TableauFreshnessSourceSilent",

@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from exporter.alerting.notification import Pairs, bounded_labels
 from exporter.alerting.sample_window import SampleWindow
+from exporter.collector import Collector
+from exporter.collectors import asset_state
 from exporter.collectors.assets import metrics as assets
 from exporter.exposition.state_store import AnyBlock
+from exporter.exposition.status_store import StatusStore
 from exporter.metrics import Block, Family
 
 Numbers = npt.NDArray[np.float64]
@@ -24,6 +27,7 @@ _COLUMNS: Mapping[str, Family] = {
     "failures": assets.FAILURES,
     "suspended": assets.SUSPENDED,
 }
+_ASSET_SOURCES = ("repository", "rest")
 _FRESHNESS_SOURCES = {"repository": "repository", "metadata": "rest", "updated_at": "rest"}
 
 
@@ -59,6 +63,22 @@ class SourceStates:
     complete: bool = False
     awaited: bool = False
     from_rest: Collection[str] = ()
+
+
+def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> SourceStates:
+    """Return the sources that are polled now, and which of them report assets."""
+    tried = {source.name: source for source in status.sources() if source.tried_at is not None}
+    key = asset_state(collectors)
+    runs = {name: status.collector(key[0], name) if key else None for name in tried if name in _ASSET_SOURCES}
+    return SourceStates(
+        key is not None,
+        {name: source.up for name, source in tried.items()},
+        # Of many sites one may fail: the REST API reports the others.
+        {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
+        status.all_tried() and all(run is not None and run.success for run in runs.values()),
+        not status.all_tried(),
+        tuple(name for name, collector in collectors.items() if collector.from_rest),
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +174,7 @@ class MetricSnapshot:
     def _frozen(self, freshness_sources: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return the assets whose source does not report them now."""
         reporting = self.sources.asset_sources
-        first = next((name for name in ("repository", "rest") if name in reporting), "")
+        first = next((name for name in _ASSET_SOURCES if name in reporting), "")
         silent = {
             source: not reporting.get(_FRESHNESS_SOURCES.get(source, first), True) for source in set(freshness_sources)
         }

@@ -19,7 +19,7 @@ from exporter.errors import HistoryError
 from exporter.history import alert_store as alert_tables
 from exporter.history.alert_store import Alert
 from exporter.history.history import History
-from exporter.history.totals import Totals, instant
+from exporter.history.totals import instant
 from exporter.metrics import Family
 from exporter.self_metrics import NOTIFICATIONS_SENT
 
@@ -44,11 +44,13 @@ class AlertStore:
     _queried: set[AssetKey] = field(default_factory=set)
     _sent: Counter[str] = field(default_factory=Counter)
     _failed: Counter[str] = field(default_factory=Counter)
-    _published: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    _restored: bool = False
+    restored: bool = False
+    """Whether the history was read."""
+    _counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     _tried_at: float = -math.inf
     _written_at: float = -math.inf
-    _error: str | None = None
+    _unwritten: bool = False
+    """Whether reading or writing failed, and nothing was written since."""
 
     def __post_init__(self) -> None:
         """Start without alerts."""
@@ -56,19 +58,21 @@ class AlertStore:
 
     def restore(self, history: History, now: float) -> None:
         """Restore everything from the history, as soon as it can be read; it is tried once a minute."""
-        if self._restored or 0 <= now - self._tried_at < WRITE_SECONDS:
+        if self.restored or 0 <= now - self._tried_at < WRITE_SECONDS:
             return
         self._tried_at = now
         try:
             with history.transaction(instant(now), wait_seconds=TURN_SECONDS) as transaction:
-                alerts, past = alert_tables.read(transaction.connection), alert_tables.read_past(transaction.connection)
+                connection = transaction.connection
+                alerts, past = alert_tables.read_alerts(connection), alert_tables.read_past(connection)
+                counts = alert_tables.notification_counts(connection)
         except HistoryError as failure:
             self._failed_to_write(history, failure)
             return
         history.write_failures.succeeded(WRITER)
         self.states.restore(alerts)
         self.past.restore(past)
-        self._restored, self._error = True, None
+        self._counts, self.restored = counts, True
 
     def note(self, deliveries: Sequence[Delivery]) -> None:
         """Record which Alertmanagers accepted which alerts."""
@@ -92,24 +96,18 @@ class AlertStore:
             takers.add(url)
             self.states.mark_changed(alert)
 
-    def total(self, family: Family, url: str, totals: Totals) -> int:
-        """Return a counter as it stands in the file; while that cannot be written, with the unwritten part.
+    def total(self, family: Family, url: str) -> int:
+        """Return a counter as it stands in the file; from a failed write to the next that succeeds, with the rest.
 
         A decrease is a reset to Prometheus. So a part that a kill would take back is published only where it would have
         to wait for more than a minute.
         """
-        written = int(totals.counter(family.name, url))
-        waiting = self._sent if family is NOTIFICATIONS_SENT else self._failed
-        total = written + (waiting[url] if self._error is not None else 0)
-        before, published = self._published.get((family.name, url), (written, total))
-        if written >= before:
-            total = max(total, published)
-        self._published[family.name, url] = written, total
-        return total
+        unwritten = self._sent if family is NOTIFICATIONS_SENT else self._failed
+        return self._counts.get((family.name, url), 0) + (unwritten[url] if self._unwritten else 0)
 
     def write(self, history: History, now: float, tasks: Tasks, *, at_once: bool = False) -> None:
         """Write changes, when it is time."""
-        if not self._restored or not (at_once or self._is_time(now)):
+        if not self.restored or not (at_once or self._is_time(now)):
             return
         changed = set(self.states.changed)
         try:
@@ -118,14 +116,15 @@ class AlertStore:
                 alert_tables.replace(connection, changed, self.states.of(changed))
                 if self.past.changed:
                     alert_tables.keep_past(connection, self.past.rows())
-                alert_tables.count(connection, self._sent, self._failed)
+                alert_tables.count_notifications(connection, self._sent, self._failed)
+                counts = alert_tables.notification_counts(connection)
                 self._read_errors(tasks(), lambda queried: alert_tables.errors(connection, queried, instant(now)))
         except HistoryError as failure:
             self._written_at = now
             self._failed_to_write(history, failure)
             return
         history.write_failures.succeeded(WRITER)
-        self._written_at, self._error = now, None
+        self._counts, self._written_at, self._unwritten = counts, now, False
         self.states.changed -= changed
         self.past.changed = False
         self._sent.clear()
@@ -135,7 +134,7 @@ class AlertStore:
         counted = any((*self._sent.values(), *self._failed.values()))
         news = bool(self.states.changed or self.past.changed)
         if 0 <= now - self._written_at < WRITE_SECONDS:
-            return news and self._error is None
+            return news and not self._unwritten
         return news or counted
 
     def _read_errors(
@@ -152,4 +151,4 @@ class AlertStore:
 
     def _failed_to_write(self, history: History, failure: HistoryError) -> None:
         history.write_failures.failed(WRITER, failure)
-        self._error = str(failure)
+        self._unwritten = True

@@ -1,4 +1,4 @@
-"""``tableau-exporter audit``: read, show, and end with a code that says how it stands."""
+"""``tableau-exporter audit``: reads the assets, prints their freshness, and exits with a code for the worst status."""
 
 import contextlib
 import sys
@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from exporter import collectors, exports, logs
-from exporter.audit.delta_table import append, subject_of
+from exporter.audit.delta_table import append_audit, subject_of
 from exporter.audit.formats import FORMATS, as_terminal
-from exporter.audit.reading import Progress, Sites, read, rest_sites
+from exporter.audit.reading import Progress, Sites, rest_sites, run_audit
 from exporter.config import RunOptions
 from exporter.output import to_stdout, whole
 from exporter.texts import one_line
@@ -27,11 +27,11 @@ TABLES = frozenset({"delta"})
 
 
 @dataclass(frozen=True)
-class Choice:
+class AuditOptions:
     """What is audited, and what of it is printed; nothing named is everything."""
 
     sites: Sequence[str] = ()
-    """Labels of sites: others are neither read over REST nor judged, and so have no part in the exit code."""
+    """Labels of sites: others are neither read over REST nor audited, and have no part in the exit code."""
     statuses: Sequence[str] = ()
     limit: int | None = None
 
@@ -43,11 +43,11 @@ class Choice:
 
 
 def run(
-    options: RunOptions, format_: str, output: str | None, choice: Choice | None = None, sites: Sites = rest_sites
+    options: RunOptions, format_: str, output: str | None, choice: AuditOptions | None = None, sites: Sites = rest_sites
 ) -> int:
     """Audit once; return 0, 2 where something is critical, 1 where something could not be read.
 
-    Missing assets of a source or a site are 1 whatever was found; a source of freshness that answered in part, or not
+    Missing assets of a source or a site are 1 in any case; a source of freshness that answered in part, or not
     at all, is 1 where nothing is critical. One that is switched off is a note.
     """
     configuration = options.load(collectors.discover())
@@ -55,12 +55,12 @@ def run(
     redactor = logs.configure("error", configuration.log.format)
     for secret in configuration.secrets():
         redactor.hide(secret)
-    choice = choice or Choice()
+    choice = choice or AuditOptions()
     with _progress() as progress:
-        audit = read(configuration, time.time(), progress, sites, chosen=choice.sites)
+        audit = run_audit(configuration, time.time(), progress, sites, chosen=choice.sites)
     rows = choice.printed(audit.rows)
     if export is not None and output is not None:
-        append(export, rows, output, subject_of(configuration, choice.sites))
+        append_audit(export, rows, output, subject_of(configuration, choice.sites))
     elif audit.rows.num_rows or not audit.failures:
         _show(rows, format_, Path(output) if output is not None else None)
     for note in audit.notes:
@@ -76,7 +76,7 @@ def run(
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
-    """Say what is being done where somebody watches."""
+    """Print progress where the output is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from exporter.config import Configuration
 from exporter.errors import OutputUnwritable
-from exporter.exports import Export, Options
+from exporter.exports import Export, ExportOptions
 from exporter.history.export_reader import Slice
 from exporter.texts import safe_uri
 
@@ -50,12 +50,12 @@ class _Rows:
         return self.table
 
 
-def append(export: Export, rows: pa.Table, target: str, subject: str) -> None:
+def append_audit(export: Export, rows: pa.Table, target: str, subject: str) -> None:
     """Append the rows of an audit in one commit. Raises OutputUnwritable.
 
     ``subject`` is what was audited, as ``subject_of`` returns it.
     """
-    if rows.num_rows and not export(_Rows(rows), target, Options(f"audit-{subject}", _TABLE)):
+    if rows.num_rows and not export(_Rows(rows), target, ExportOptions(f"audit-{subject}", _TABLE)):
         message = "it has this audit or a later one; two audits ran at once, or a clock went back: run it again"
         raise OutputUnwritable(f"{safe_uri(target)}: {message}")
 

@@ -1,4 +1,4 @@
-"""An audit as it is shown: a table for people, JSON and CSV for programs."""
+"""Output formats of an audit: a table for a terminal, JSON and CSV for programs."""
 
 import csv
 import io

@@ -1,8 +1,9 @@
-"""What an audit finds: the assets of every source, read once, judged, the worst first."""
+"""Result of an audit: the assets of every source, read once, with their SLA status, most overdue first."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,7 @@ from exporter.collectors.assets.from_rest import assets_of
 from exporter.collectors.assets.merging import merge
 from exporter.collectors.assets.rows import Asset
 from exporter.collectors.assets.status import CRITICAL, HEALTHY, LIVE, SCHEMA, UNKNOWN, WARNING, judge
-from exporter.config import Configuration
+from exporter.config import Configuration, sections
 from exporter.errors import HistoryError, SourceError
 from exporter.freshness import sla_lookup
 from exporter.history import refreshes
@@ -21,20 +22,21 @@ from exporter.history.file import HistoryFile
 from exporter.history.privacy import apply_privacy
 from exporter.history.pseudonyms import Pseudonyms
 from exporter.inventory import REFRESHES, remembered_of
-from exporter.repository.client import Repository
-from exporter.rest.client import RestClient, SiteResult
+
+if TYPE_CHECKING:
+    from exporter.rest.client import SiteResult
 
 WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, HEALTHY, LIVE)
 
 Progress = Callable[[str], None]
 
 
-Sites = Callable[[Configuration, pa.Table], Iterator[SiteResult]]
+Sites = Callable[[Configuration, pa.Table], Iterator["SiteResult"]]
 """Reads every site, given the refresh jobs that are known (rows of Refresh)."""
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryAnswers:
     """What the history knows: rows of Refresh, and by site rows of AssetFreshness, None where it is unreadable."""
 
     jobs: pa.Table = field(default_factory=REFRESHES.empty_table)
@@ -43,32 +45,34 @@ class Past:
 
 @dataclass
 class Audit:
-    """Judged rows, the worst first; a line for each source or site that is missing, and for each reservation."""
+    """Rows with their SLA status, most overdue first; a line for each source or site that is missing, and each note."""
 
     rows: pa.Table = field(default_factory=SCHEMA.empty_table)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     sites: set[str] = field(default_factory=set)
-    """The sites that REST told of, or could not read."""
+    """The sites that the REST API listed, or that could not be read."""
     gaps: list[str] = field(default_factory=list)
     """Why freshness is not known whole: a source of it was throttled, or answered in part."""
 
     @property
     def is_critical(self) -> bool:
-        """Whether a critical promise is broken."""
+        """Whether an asset is past its critical SLA."""
         return CRITICAL in pc.unique(self.rows.column("status")).to_pylist()
 
 
-def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator[SiteResult]:
+def rest_sites(configuration: Configuration, jobs: pa.Table) -> Iterator["SiteResult"]:
     """Read every site over REST, one after another. Raises SourceError when nothing can be had at all."""
     settings = configuration.rest
     if settings is None:
         return
-    with contextlib.closing(RestClient(component_options.rest_login(settings))) as rest:
+    from exporter.rest.client import RestClient
+
+    with contextlib.closing(RestClient(component_options.rest_options(settings))) as rest:
         yield from rest.poll(jobs, settings.job_lookups_per_day)
 
 
-def read(
+def run_audit(
     configuration: Configuration,
     now: float,
     progress: Progress,
@@ -76,7 +80,7 @@ def read(
     *,
     chosen: Collection[str] = (),
 ) -> Audit:
-    """Read every configured source once and judge its assets; one that fails, or a site, leaves the others theirs.
+    """Read every source once and compute the SLA status of its assets; a failing source or site costs no other.
 
     ``chosen`` are the labels of the sites that are audited; none are all.
     """
@@ -85,7 +89,7 @@ def read(
     if configuration.repository is not None:
         progress("reading the repository")
         try:
-            tables.append(_of_repository(configuration))
+            tables.append(_of_repository(configuration.repository))
         except SourceError as error:
             audit.failures.append(str(error))
     if configuration.rest is not None:
@@ -105,7 +109,7 @@ def read(
 
 
 def worst_first(judged: pa.Table) -> pa.Table:
-    """Return judged rows by how bad they are, the oldest data first."""
+    """Return the rows by severity, the oldest data first."""
     place = pc.index_in(judged.column("status"), value_set=pa.array(WORST_FIRST))
     order = [("place", "ascending"), ("hours_since_refresh", "descending")]
     order += [(name, "ascending") for name in ("site", "project_name", "asset_type", "asset_name", "asset_id")]
@@ -138,9 +142,11 @@ def _chosen(rows: pa.Table, chosen: Collection[str], audit: Audit) -> pa.Table:
     return rows.filter(pc.is_in(rows.column("site"), value_set=found))
 
 
-def _of_repository(configuration: Configuration) -> pa.Table:
+def _of_repository(settings: sections.Repository) -> pa.Table:
+    from exporter.repository.client import RepositoryClient
+
     state = _state()
-    with Repository(component_options.login(configuration)).session() as session:
+    with RepositoryClient(component_options.repository_options(settings)).session() as session:
         session.load_catalog([relation.name for relation in state.reads])
         return session.read(state.row, state.reads, state.sql)
 
@@ -149,23 +155,25 @@ def _state() -> State:
     return next(state for each in collectors.discover().values() for state in each.states if state.audit)
 
 
-def _past(configuration: Configuration, audit: Audit) -> Past:
+def _past(configuration: Configuration, audit: Audit) -> HistoryAnswers:
     """Return what the history knows, where there is one; without it, older refreshes are not known."""
     path = configuration.history.path
-    file = HistoryFile(path, component_options.limits(configuration), read_only=True, repairs=False)
+    file = HistoryFile(path, component_options.history_limits(configuration), read_only=True, repairs=False)
     try:
         if not path.is_file():
-            return Past()
+            return HistoryAnswers()
         with file.open() as connection:
-            return Past(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
+            return HistoryAnswers(refreshes.looked_up(connection).cast(REFRESHES), refreshes.freshness(connection))
     except (HistoryError, OSError) as error:
         # What it remembers is unknown, so no change of anything may stand in for it.
         audit.notes.append(f"the history is not used: {error}")
         audit.gaps.append(f"the history: {error}")
-        return Past(freshness=None)
+        return HistoryAnswers(freshness=None)
 
 
-def _of_sites(results: Iterator[SiteResult], past: Past, audit: Audit, progress: Progress) -> Iterator[pa.Table]:
+def _of_sites(
+    results: Iterator["SiteResult"], past: HistoryAnswers, audit: Audit, progress: Progress
+) -> Iterator[pa.Table]:
     try:
         for result in results:
             audit.sites.add(result.site)

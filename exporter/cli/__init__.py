@@ -15,7 +15,7 @@ import click
 
 from exporter import __version__
 from exporter.cli.audit import audit
-from exporter.cli.common import FAULT, Once, config_file_option, options, print_findings, seconds_of
+from exporter.cli.common import FAULT, Once, config_file_option, options, print_findings, seconds_of, without_gc
 from exporter.cli.history import history
 from exporter.errors import ConfigurationError, ExporterError
 from exporter.texts import columns, one_line
@@ -73,7 +73,7 @@ def main() -> None:
       70   an unexpected error (bug)
       130  interrupted from the keyboard
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
-    # numpy comes later, and would start a thread a core for a linear algebra that nobody here asks for.
+    # numpy comes later, and would start a thread a core for linear algebra that is not used here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -117,7 +117,8 @@ def run(
     chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
     if config_check:
         return _check_configuration(chosen)
-    from exporter import app
+    with without_gc():
+        from exporter import app
 
     return app.run(chosen)
 
@@ -131,8 +132,9 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
 
     For containers. The request goes to the address of the configuration, by TLS if configured, and through no proxy.
     """
-    from exporter.web.health import check_health
-    from exporter.web.web_config import load_access
+    with without_gc():
+        from exporter.web.health import check_health
+        from exporter.web.web_config import load_access
 
     flags = {"web.listen_address": listen_address, "web.config_file": web_config_file}
     chosen = options(config_file, {key: text for key, text in flags.items() if text is not None})
@@ -151,7 +153,8 @@ def check(config_file: Path, *, send_test_alert: bool) -> int:
 
     These are the sources, rights, the Alertmanagers, the history file and the exports.
     """
-    from exporter.check import check as findings
+    with without_gc():
+        from exporter.check import check as findings
 
     return print_findings(findings(options(config_file), send_test_alert=send_test_alert))
 
@@ -167,7 +170,8 @@ def check(config_file: Path, *, send_test_alert: bool) -> int:
 )
 def metrics(format_: str) -> None:
     """Print the table of every metric: name, type, labels, meaning, source."""
-    from exporter import collectors
+    with without_gc():
+        from exporter import collectors
 
     rows = [
         (family.name, str(family.type), ", ".join(family.labels), family.help, family.source)
@@ -186,7 +190,8 @@ def metrics(format_: str) -> None:
 @click.option("--alerts", is_flag=True, help="Start Prometheus and Alertmanager too, and print each notification.")
 def demo(seconds: float | None, port: int, *, keep: bool, cloud: bool, alerts: bool) -> int:
     """Run the whole system on an empty machine: a simulated Tableau with live traffic, and the real agent."""
-    from exporter.demo import command
+    with without_gc():
+        from exporter.demo import command
 
     return command.run(seconds, port, keep=keep, cloud=cloud, alerts=alerts)
 
@@ -196,8 +201,9 @@ main.add_command(history)
 
 
 def _check_configuration(chosen: "RunOptions") -> int:
-    from exporter import collectors
-    from exporter.check import file_faults
+    with without_gc():
+        from exporter import collectors
+        from exporter.check import file_faults
 
     configuration = chosen.load(tuple(collectors.discover()))
     for warning in configuration.warnings:

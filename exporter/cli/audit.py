@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from exporter.cli.common import Once, config_file_option, options
+from exporter.cli.common import Once, config_file_option, options, without_gc
 
 WRONG_USAGE = 64
 # Of assets; their module loads much.
@@ -88,6 +88,7 @@ def audit(
     """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
     if format_ == "delta" and not output:
         raise click.UsageError("--format=delta needs --output=URI, the Delta table to append to")
-    from exporter.audit import command
+    with without_gc():
+        from exporter.audit import command
 
-    return command.run(options(config_file), format_, output, command.Choice(sites, statuses, limit))
+    return command.run(options(config_file), format_, output, command.AuditOptions(sites, statuses, limit))

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.arguments import instant_option, time_limit_of
-from exporter.cli.common import Once, config_file_option, options, print_findings, seconds_of
+from exporter.cli.common import Once, config_file_option, options, print_findings, seconds_of, without_gc
 from exporter.cli.transfer import backfill, export, import_
 
 # The agent waits ten seconds for a file that another process has open, and then counts file_busy.
@@ -31,7 +31,8 @@ def history() -> None:
 )
 def info(config_file: Path, format_: str) -> int:
     """Print the contents of the history: size, span, rows, gaps, possible losses, positions, last polls."""
-    from exporter import history_reports
+    with without_gc():
+        from exporter import history_reports
 
     return history_reports.info(options(config_file), format_)
 
@@ -74,8 +75,9 @@ def query(config_file: Path, format_: str | None, output: Path | None, most_rows
     It reaches the tables and views of the history (docs/history.md) and nothing else: no file, no extension, no
     setting, no write. Times are UTC.
     """
-    from exporter import history_reports
-    from exporter.history.query_process import Bounds
+    with without_gc():
+        from exporter import history_reports
+        from exporter.history.query_process import Bounds
 
     return history_reports.query(options(config_file), sql, format_, output, Bounds(most_rows, seconds))
 
@@ -88,7 +90,8 @@ def verify(config_file: Path, file: Path | None) -> int:
 
     With FILE that copy is checked, and no configuration is needed.
     """
-    from exporter import maintenance
+    with without_gc():
+        from exporter import maintenance
 
     return print_findings(maintenance.verify_history(options(config_file), file))
 
@@ -113,7 +116,8 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
     A copy with a fault is called .faulty, or .damaged where it cannot be read. None without a fault is removed for
     it, and the exit code is 1.
     """
-    from exporter import maintenance
+    with without_gc():
+        from exporter import maintenance
 
     return print_findings(maintenance.back_up(options(config_file), folder, keep, with_key=with_key))
 
@@ -130,7 +134,8 @@ def backup(config_file: Path, folder: Path, keep: int, *, with_key: bool) -> int
 @click.option("--compact", is_flag=True, help="Write the file anew where a quarter of it is free; the agent waits.")
 def prune(config_file: Path, older_than: float | None, before: datetime | None, *, compact: bool) -> int:
     """Remove old requests, jobs and logins; counters and positions stay."""
-    from exporter import maintenance
+    with without_gc():
+        from exporter import maintenance
 
     if older_than is not None and before is not None:
         raise click.UsageError("give --older-than or --before, not both")

@@ -19,7 +19,7 @@ from exporter.cli.arguments import (
     targets_of,
     zone_of,
 )
-from exporter.cli.common import Once, config_file_option, options, print_findings, progress_bar
+from exporter.cli.common import Once, config_file_option, options, print_findings, progress_bar, without_gc
 from exporter.exports import FORMATS, TABLES, TEXT_FILES
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def export(
     run; every other table is replaced whole. The credentials of an object store come from the environment:
     AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, GOOGLE_APPLICATION_CREDENTIALS and their like.
     """
-    from exporter import maintenance, publishing
+    with without_gc():
+        from exporter import maintenance, publishing
 
     given = {name: value for name, value in form.items() if value is not None}
     check_text_flags(format_, table, given, until)
@@ -142,11 +143,12 @@ def backfill(
 
     The series are those of /metrics: requests, active users, background jobs, freshness of assets.
     """
-    from exporter.backfill import Order
-    from exporter.backfill import backfill as write
+    with without_gc():
+        from exporter.backfill import BackfillOptions
+        from exporter.backfill import backfill as write
 
     with progress_bar("backfilling") as progress:
-        written = write(options(config_file), Order(since, until, step, names, labels, output, progress))
+        written = write(options(config_file), BackfillOptions(since, until, step, names, labels, output, progress))
     click.echo(written, err=True)
 
 
@@ -191,9 +193,10 @@ def import_(
     A FILE may also be Parquet of http_requests, or a folder of it. Archived requests are recognised by their
     content. It may be run beside the agent, and be interrupted: run it again.
     """
-    from exporter import importing, imports
+    with without_gc():
+        from exporter import importing, imports
 
-    chosen = importing.ImportOptions(imports.Options(zone, delimiter), rejects, counted=counted, dry_run=dry_run)
+    chosen = importing.ImportOptions(imports.FileOptions(zone, delimiter), rejects, counted=counted, dry_run=dry_run)
     with progress_bar("importing") as progress:
         found = list(importing.import_files(options(config_file), files, chosen, progress))
     return print_findings(found)

@@ -42,7 +42,7 @@ class LastSeen(Protocol):
 
     @property
     def people(self) -> Array:
-        """Numbers of people."""
+        """Numbers of active users."""
 
     @property
     def seen_at(self) -> Array:
@@ -55,7 +55,7 @@ def expose(seen: LastSeen, all_sites: Sequence[str]) -> Sequence[Block]:
 
 
 def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]) -> Sequence[Block]:
-    """Return the people of each site and of the server, counted at the time of rendering.
+    """Return the active users of each site and of the server, counted at the time of rendering.
 
     A row is a user with a request to a site at that instant (Unix seconds); a site without a label counts for the
     server only. Every one of ``all_sites`` has a sample.

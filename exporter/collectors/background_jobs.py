@@ -1,4 +1,4 @@
-"""Background jobs: what the backgrounders did, what they are doing, and what waits for them."""
+"""Background jobs: finished, running and queued jobs of the backgrounders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

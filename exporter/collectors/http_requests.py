@@ -1,4 +1,4 @@
-"""Requests: what the repository keeps of each, and throws away at the next cleanup."""
+"""Requests: rows of ``http_requests``, which Tableau removes at its next cleanup."""
 
 from dataclasses import dataclass
 from datetime import datetime

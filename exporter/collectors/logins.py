@@ -1,4 +1,4 @@
-"""Logins: the repository keeps only the latest of each person on a site, so that each poll may find a new one."""
+"""Logins: the repository keeps only the latest of each user on a site, so that each poll may find a new one."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Users: the people of each site and the role that each has there."""
+"""Users of each site, by site role."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Views: how often each is rendered and how long that takes; off by default, a series for each view is many."""
+"""Views: loads and load times of each view; off by default, for it is a series for each view."""
 
 from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution
 from exporter.collectors.http_requests import MEASURED, SECONDS

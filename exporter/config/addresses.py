@@ -1,6 +1,6 @@
 """Network addresses: ``host:port``, ``[::1]:8060``, the folder of a Unix socket, the URL of a service.
 
-No message repeats the text: people paste passwords into addresses.
+No message repeats the text: users paste passwords into addresses.
 """
 
 import ipaddress

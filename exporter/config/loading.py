@@ -12,7 +12,7 @@ from exporter.config import keys, sources
 from exporter.config.configuration import Configuration, ValidationContext
 from exporter.config.errors import explain
 from exporter.errors import ConfigurationError, Fault
-from exporter.yaml_loader import parse, read
+from exporter.yaml_loader import parse, read_text
 
 DEFAULT_FILE = Path("tableau-exporter.yml")
 
@@ -85,7 +85,7 @@ def _read(path: Path | None, *, explicit: bool) -> tuple[sources.Document, list[
     if path is None or not (explicit or path.exists()):
         return {}, []
     try:
-        content, faults = parse(read(path), str(path))
+        content, faults = parse(read_text(path), str(path))
     except UnicodeDecodeError:
         raise ConfigurationError([Fault(str(path), "is not UTF-8 text")]) from None
     except OSError as error:

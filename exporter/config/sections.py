@@ -155,7 +155,7 @@ class History(Section):
 
 
 class Privacy(Section):
-    """What is stored of people. ``query_strings`` names the parameters whose values are kept."""
+    """How names of users are stored. ``query_strings`` names the parameters whose values are kept."""
 
     users: Literal["name", "pseudonym", "none"] = "name"
     addresses: Literal["full", "truncated", "none"] = "full"

@@ -103,11 +103,9 @@ def readable(path: Path) -> Path:
 def history_path(path: Path) -> Path:
     """Refuse a path that DuckDB would not use as a file."""
     if str(path) in {"", "."}:
-        raise ValueError("must not be empty: name a file")
+        raise ValueError("must not be empty or a folder: name a file")
     if re.match(r":|[A-Za-z0-9_]+:", str(path)):
-        raise ValueError(
-            f"{path} is no file for DuckDB, which reads a text that ends with : as another store: name a file"
-        )
+        raise ValueError(f"{path} is no file to DuckDB, but the name of another store: name a file")
     try:
         str(path).encode()
     except UnicodeEncodeError:

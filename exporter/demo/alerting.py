@@ -16,9 +16,9 @@ from typing import Self
 from exporter.demo import fast_rules
 from exporter.demo.child_process import ChildProcess, installed
 from exporter.demo.fast_rules import ALERTMANAGER_FILE, RULES_FILE, shipped_file
-from exporter.demo.notices import FIRING, Alert, Notices, Pace, line
+from exporter.demo.notices import FIRING, NoticedAlert, Notices, Pace, line
 from exporter.demo.postgres import HOST
-from exporter.demo.receiver import Receiver
+from exporter.demo.receiver import WebhookReceiver
 from exporter.errors import DemoError
 
 PROMETHEUS_PROGRAMS = ("prometheus",)
@@ -44,7 +44,7 @@ class Alerting:
         self._ended = ended
         self._fix = fix
         self._fixed: object = None
-        self._receiver = Receiver()
+        self._receiver = WebhookReceiver()
         self._notices = Notices()
         self._pace = Pace(time.monotonic)
         self._target = ""
@@ -95,7 +95,7 @@ class Alerting:
             if fixes:
                 yield "(the refresh of this asset is fixed now: it succeeds in some seconds)"
 
-    def _fixes(self, alert: Alert) -> bool:
+    def _fixes(self, alert: NoticedAlert) -> bool:
         """Fix the refresh of the first stale asset whose refresh is broken."""
         stale = alert.status == FIRING and alert.labels.get("alertname") == STALE
         asset = alert.labels.get("asset_id")

@@ -57,7 +57,7 @@ class Backgrounder:
         self._queue(tables, self._random.choice(idle), now)
 
     def fixable(self, luid: str) -> bool:
-        """Tell whether the content's refresh was broken when the company was built."""
+        """Whether the content's refresh was broken when the company was built."""
         return luid in self._broken
 
     def fix(self, tables: Written, luid: str, now: datetime) -> None:

@@ -66,7 +66,7 @@ class ChildProcess:
         return None
 
     def get(self, path: str) -> tuple[int | None, bytes]:
-        """Ask for a page, by no proxy; return the answer's status and body, or None and nothing."""
+        """Request a page, by no proxy; return the status and body of the response, or None and nothing."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
         try:
             connection.request("GET", path)
@@ -78,7 +78,7 @@ class ChildProcess:
             connection.close()
 
     def died(self) -> bool:
-        """Tell, once, that it has ended by itself."""
+        """Report, once, that it has exited by itself."""
         gone = self._process is not None and self._process.poll() is not None
         if gone:
             self.stop()

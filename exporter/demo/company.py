@@ -6,7 +6,7 @@ from datetime import datetime
 from random import Random
 
 from exporter.demo.content import content
-from exporter.demo.draft import Asset, Draft, Scale
+from exporter.demo.draft import AssetDraft, Draft, Scale
 from exporter.demo.people import people
 from exporter.demo.refreshing import refreshing
 from exporter.demo.rows import Row, copy
@@ -20,7 +20,7 @@ class Company:
 
     now: datetime
     tables: Mapping[str, Sequence[Row]]
-    assets: Sequence[Asset]
+    assets: Sequence[AssetDraft]
 
     @classmethod
     def build(cls, seed: int, now: datetime, scale: Scale | None = None) -> "Company":
@@ -76,7 +76,7 @@ DEVICES = ("desktop", "tablet", "phone")
 
 
 def extras(draft: Draft) -> None:
-    """Fill the remaining tables; people and content must exist."""
+    """Fill the remaining tables; users and content must exist."""
     for site in draft.tables["sites"]:
         _tags(draft, site["id"])
         _statistics(draft, site["id"])

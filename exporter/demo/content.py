@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterator
 
 from exporter.demo import parts
-from exporter.demo.draft import Asset, Draft, slug
+from exporter.demo.draft import AssetDraft, Draft, slug
 from exporter.demo.names import EVERYWHERE, ODD, PROJECTS, SHAPES, SOURCES, SUBJECTS, Tree
 from exporter.demo.rows import Row
 
@@ -139,7 +139,7 @@ def _workbook(draft: Draft, site: Row, name: str, kind: str, position: int) -> N
     if kind == "private":
         values["project_id"] = None
     workbook = draft.add("workbooks", values)
-    draft.assets.append(Asset(kind, "workbooks", workbook))
+    draft.assets.append(AssetDraft(kind, "workbooks", workbook))
     parts.place(draft, workbook, "workbook")
     parts.views(draft, workbook)
     if kind != "published":
@@ -157,7 +157,7 @@ def _workbook(draft: Draft, site: Row, name: str, kind: str, position: int) -> N
 
 def _datasource(draft: Draft, site: Row, name: str, kind: str) -> None:
     source = _datasource_row(draft, site, name, kind, workbook=None)
-    draft.assets.append(Asset(kind, "datasources", source))
+    draft.assets.append(AssetDraft(kind, "datasources", source))
     parts.place(draft, source, "datasource")
     parts.connect(draft, "Datasource", source, has_extract=kind != "live")
     if source["data_engine_extracts"]:
@@ -194,7 +194,7 @@ def _flow(draft: Draft, site: Row, name: str, kind: str) -> None:
         "state": "archived" if kind == "archived" else "active",
     }
     flow = draft.add("flows", values)
-    draft.assets.append(Asset(kind, "flows", flow))
+    draft.assets.append(AssetDraft(kind, "flows", flow))
     parts.place(draft, flow, "flow")
 
 

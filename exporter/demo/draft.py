@@ -26,7 +26,7 @@ class Scale:
 SMALL = Scale(people=60, workbooks=48, datasources=24, flows=8)
 
 
-class Asset(NamedTuple):
+class AssetDraft(NamedTuple):
     """A workbook, data source or flow, and its ``kind`` (see ``content.py``)."""
 
     kind: str
@@ -42,7 +42,7 @@ class Draft:
     now: datetime
     scale: Scale
     tables: dict[str, list[Row]] = field(default_factory=dict)
-    assets: list[Asset] = field(default_factory=list)
+    assets: list[AssetDraft] = field(default_factory=list)
 
     def add(self, table: str, values: Mapping[str, object]) -> Row:
         """Append a row under the next free id; all rows of a table must have the same columns."""

@@ -13,7 +13,7 @@ from exporter.demo import rows
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
 from exporter.demo.people import SITES
-from exporter.demo.rows import Repository, Row
+from exporter.demo.rows import RepositoryTables, Row
 from exporter.demo.visits import Visits
 from exporter.repository.connection import Connection, connect
 
@@ -104,7 +104,7 @@ class LiveTraffic:
         completed = self._complete(connection, now)
         requests = self._request(connection, now)
         logins = self._log_in(connection, now) if self._chance(since, now, 0.1) else 0
-        tables = Repository(connection, self._version)
+        tables = RepositoryTables(connection, self._version)
         if self._chance(since, now, 1 / SECONDS_PER_REFRESH):
             self._backgrounder.queue(tables, now)
         while self._fixing:

@@ -12,7 +12,7 @@ PACE_SECONDS, PACE_LINES = 30.0, 12
 FIRING, RESOLVED = "firing", "resolved"
 
 
-class Alert(NamedTuple):
+class NoticedAlert(NamedTuple):
     """One alert of a notification."""
 
     status: str
@@ -58,9 +58,9 @@ class Notices:
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], str] = {}
 
-    def new(self, notifications: Iterable[Notification]) -> list[tuple[Alert, list[str]]]:
+    def new(self, notifications: Iterable[Notification]) -> list[tuple[NoticedAlert, list[str]]]:
         """Return each alert that changed, the critical first, and the receivers that learned so just now."""
-        news: dict[tuple[str, str], tuple[Alert, list[str]]] = {}
+        news: dict[tuple[str, str], tuple[NoticedAlert, list[str]]] = {}
         for notification in notifications:
             receiver = str(notification.get("receiver"))
             for alert in map(_alert, notification["alerts"]):
@@ -71,14 +71,14 @@ class Notices:
         return sorted(news.values(), key=lambda item: item[0].labels.get("severity") != "critical")
 
 
-def line(alert: Alert, receivers: list[str]) -> str:
+def line(alert: NoticedAlert, receivers: list[str]) -> str:
     """Return the line of an alert: status, severity, asset, age, SLA, owner and receivers."""
     name, severity = (_printable(alert.labels.get(key, "")) for key in ("alertname", "severity"))
     names = ", ".join(map(_printable, receivers))
     return f"{alert.status:<8}  {severity:<8}  {name}: {_asset(alert) or _summary(alert)}  -> {names}"
 
 
-def _asset(alert: Alert) -> str:
+def _asset(alert: NoticedAlert) -> str:
     labels = {key: _printable(value) for key, value in alert.labels.items()}
     if not labels.get("asset_name"):
         return ""
@@ -90,7 +90,7 @@ def _asset(alert: Alert) -> str:
     return f"{place}{age}, owner {labels.get('content_owner') or 'unknown'}"
 
 
-def _summary(alert: Alert) -> str:
+def _summary(alert: NoticedAlert) -> str:
     return _printable(alert.annotations.get("summary", ""))
 
 
@@ -99,9 +99,9 @@ def _printable(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def _alert(found: Any) -> Alert:  # noqa: ANN401 - JSON
+def _alert(found: Any) -> NoticedAlert:  # noqa: ANN401 - JSON
     found = found if isinstance(found, dict) else {}
     labels, annotations = (
         value if isinstance(value := found.get(key), dict) else {} for key in ("labels", "annotations")
     )
-    return Alert(RESOLVED if found.get("status") == RESOLVED else FIRING, labels, annotations)
+    return NoticedAlert(RESOLVED if found.get("status") == RESOLVED else FIRING, labels, annotations)

@@ -1,4 +1,4 @@
-"""Sites, domains, people and their seats on the sites."""
+"""Sites, domains, users and their roles on the sites."""
 
 import unicodedata
 from typing import NamedTuple

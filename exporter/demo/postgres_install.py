@@ -104,7 +104,7 @@ def reachable(bin_dir: Path, account: Account, spare: Path) -> Path:
 
 
 def _packaged() -> list[Path]:
-    # Found, not imported: importing the package starts to look for run-time folders and warns about them.
+    # Found, not imported: importing the package searches for run-time folders and warns about them.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         return []

@@ -16,7 +16,7 @@ LARGEST_BYTES = 16_000_000
 Notification = dict[str, Any]
 
 
-class Receiver:
+class WebhookReceiver:
     """A context manager: inside, notifications are received at ``url``."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class _Http(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as it is declared
-        """Say nothing of clients that went away; whatever else it is, is a mistake of this receiver."""
+        """Ignore clients that disconnected; any other error is a bug of this receiver."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _take(self) -> HTTPStatus:
         length = self.headers.get("Content-Length", "")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from exporter.demo import jobs
 from exporter.demo.cadence import CADENCES, DAILY, HOURLY, WEEKLY, Cadence
-from exporter.demo.draft import Asset, Draft
+from exporter.demo.draft import AssetDraft, Draft
 from exporter.demo.jobs import CANCELLED, DISABLED, FAILURE, SUCCESS, SUSPENDED, WORK
 from exporter.demo.rows import Row
 
@@ -60,7 +60,7 @@ def _schedule(draft: Draft, cadence: Cadence) -> None:
     )
 
 
-def _history(draft: Draft, asset: Asset) -> list[Row]:
+def _history(draft: Draft, asset: AssetDraft) -> list[Row]:
     """Run a task through the last thirty days, as its asset's kind will have it; return the jobs."""
     work = "increment" if asset.kind == "incremental" else asset.table
     task = jobs.task(draft, work, WORK[asset.table][3], asset.row, _cadence(draft, asset))
@@ -89,13 +89,13 @@ def _history(draft: Draft, asset: Asset) -> list[Row]:
     return done
 
 
-def _cadence(draft: Draft, asset: Asset) -> Cadence:
+def _cadence(draft: Draft, asset: AssetDraft) -> Cadence:
     if asset.kind in {"failing", "suspended", "disabled"}:
         return draft.random.choice(DAILY)
     return draft.random.choice(draft.random.choices((HOURLY, DAILY, WEEKLY), (15, 65, 20))[0])
 
 
-def _settle(asset: Asset, task: Row, job: Row) -> None:
+def _settle(asset: AssetDraft, task: Row, job: Row) -> None:
     if job["finish_code"] == SUCCESS:
         task["last_success_completed_at"] = job["completed_at"]
         task["consecutive_failure_count"] = 0
@@ -104,12 +104,12 @@ def _settle(asset: Asset, task: Row, job: Row) -> None:
         task["consecutive_failure_count"] = int(str(task["consecutive_failure_count"])) + 1
 
 
-def _date(asset: Asset, at: object) -> None:
+def _date(asset: AssetDraft, at: object) -> None:
     if asset.table != "flows":
         asset.row["extracts_incremented_at" if asset.kind == "incremental" else "extracts_refreshed_at"] = at
 
 
-def _most_recent(draft: Draft, asset: Asset, task: Row, queue: list[Row]) -> None:
+def _most_recent(draft: Draft, asset: AssetDraft, task: Row, queue: list[Row]) -> None:
     done = [job for job in queue if job["completed_at"] is not None]
     if not done or asset.table == "flows":
         return

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 CANARY_TICKET = "CANARYTICKET"
-CANARY_TOKEN = "CANARYTOKEN"  # noqa: S105 - a trace to look for, no token
+CANARY_TOKEN = "CANARYTOKEN"  # noqa: S105 - a trace to search for, no token
 CANARY_FRAGMENT = "CANARYFRAGMENT"
 CANARY_COOKIE = "CANARYCOOKIE"
 
@@ -48,7 +48,7 @@ LOADING = (
     Shape("vizql", "performPostLoadOperations", VIZ + "/performPostLoadOperations/sessions/{session}", 150),
 )
 
-# What people then do with a view.
+# Requests that follow a view's rendering.
 INTERACTIONS = (
     Shape("vizql", "sessions", VIZ + "/sessions/{session}/commands/tabdoc/select", 180, weight=40),
     Shape("vizql", "sessions", VIZ + "/sessions/{session}/commands/tabdoc/categorical-filter-by-index", 300, weight=15),
@@ -68,7 +68,7 @@ INTERACTIONS = (
     ),
 )
 
-# What is no visit to a view at all.
+# Requests that belong to no view.
 PORTAL = (
     Shape("vizportal", "getViews", "/vizportal/api/web/v1/getViews", 40, None, 20),
     Shape("vizportal", "getSessionInfo", "/vizportal/api/web/v1/getSessionInfo", 12, None, 20),

@@ -22,7 +22,7 @@ class Written(Protocol):
         ...
 
 
-class Repository(NamedTuple):
+class RepositoryTables(NamedTuple):
     """The tables of a repository of one version."""
 
     connection: Connection

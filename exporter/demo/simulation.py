@@ -50,7 +50,7 @@ class Simulation:
         self.database = database
         self.now = now or utc_now()
         self.postgres = postgres or Postgres(folder, bin_dir=bin_dir, settings=settings)
-        self.passwords = dict(passwords or {role: _password(self.postgres, role) for role in ("readonly", "tableau")})
+        self.passwords = dict(passwords or role_passwords(self.postgres.password))
         self.company = Company.build(seed, self.now, scale)
         self._seed = seed
         self._days = days
@@ -118,6 +118,9 @@ class Simulation:
             connection.execute("ANALYZE")
 
 
-def _password(postgres: Postgres, role: str) -> str:
+def role_passwords(server_password: str) -> dict[str, str]:
+    """Return the passwords of the published roles on a server with this password of the superuser."""
     # Roles belong to the server: every simulation on it must come to the same passwords.
-    return hashlib.sha256(f"{role}:{postgres.password}".encode()).hexdigest()[:32]
+    return {
+        role: hashlib.sha256(f"{role}:{server_password}".encode()).hexdigest()[:32] for role in ("readonly", "tableau")
+    }

@@ -100,7 +100,7 @@ class Rows(Protocol):
         """Yield the rows after a position, all for None; up to another, in one slice, where it is given.
 
         ``first``: whether this is a first export still; without it, where ``after`` is None. Each slice is read when it
-        is asked for; the history is held by nobody in between.
+        is requested; the history is not locked in between.
         """
 
     def whole(self) -> "pa.Table":
@@ -108,7 +108,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """Which history the rows are of, as a name that no other has, which table, and how it is exported."""
 
     history: str
@@ -144,7 +144,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class TextOptions(Options):
+class TextOptions(ExportOptions):
     """What is written into a text file, and how."""
 
     is_appended: bool = False
@@ -162,7 +162,7 @@ class TextOptions(Options):
 
 ONE_OFF = "an export with --until is appended to nothing, and nothing to it"
 
-Export = Callable[[Rows, str, Options], int]
+Export = Callable[[Rows, str, ExportOptions], int]
 
 
 def load(name: str) -> Export:

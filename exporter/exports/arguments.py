@@ -1,4 +1,4 @@
-"""What an export is asked for, by the flags of the command and by the configuration: checked before anything is opened.
+"""Arguments of an export, by the flags of the command and by the configuration: checked before anything is opened.
 
 Each check raises ValueError; no message repeats the text.
 """

@@ -4,6 +4,7 @@ NULL is nothing between two delimiters, an empty text is ``""``. Instants are IS
 a text that a spreadsheet may read as a formula is not changed, for programs read this.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,25 +13,25 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import ONE_OFF, Options, Rows, datasets
-from exporter.exports.appending import appending, file_of
-from exporter.exports.nested import json_texts
+from exporter.exports import ONE_OFF, ExportOptions, Rows, datasets
+from exporter.exports.appending import appending
+from exporter.exports.output_file import file_of
 from exporter.exports.stores import local_path, open_store
 
 SUFFIX = ".csv"
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def export(rows: Rows, target: str, options: Options) -> int:
+def export(rows: Rows, target: str, options: ExportOptions) -> int:
     """Bring a file, or the file of the table in a folder, up to date. Raises OutputUnwritable."""
     path = local_path(target)
     if path is None:
-        form = datasets.Form(SUFFIX, encode, lambda part: {"": part} if part.num_rows else {})
+        form = datasets.DatasetFormat(SUFFIX, encode, lambda part: {"": part} if part.num_rows else {})
         return datasets.export(rows, open_store(target), options, form)
     return _append(rows, file_of(path, options.table, SUFFIX), options)
 
 
-def _append(rows: Rows, path: Path, options: Options) -> int:
+def _append(rows: Rows, path: Path, options: ExportOptions) -> int:
     """Append what is new, or write a table anew that has no order."""
     layout = {"columns": rows.schema.names, "until": options.until.isoformat() if options.until else None}
     written = 0
@@ -75,3 +76,11 @@ def _arranged(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Return the columns that the file was begun with: one that was added since is in a file that is begun anew."""
     nothing = pa.nulls(rows.num_rows, pa.string())
     return pa.table({name: rows[name] if name in rows.column_names else nothing for name in columns})
+
+
+def json_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return lists or maps as JSON, for formats that have texts and numbers alone."""
+    maps = "strict" if pa.types.is_map(column.type) else None
+    listed = column.to_pylist(maps_as_pydicts=maps)
+    texts = [None if value is None else json.dumps(value, default=str) for value in listed]
+    return pa.chunked_array([pa.array(texts, pa.string())])

@@ -1,4 +1,4 @@
-"""A table as a folder of files: a file, or one for each day, of every slice; or one file that is replaced.
+"""A table as a folder of files: one file, or one for each day, of every slice; or one file that is replaced.
 
 How far it came stands in ``_tableau_exporter/<table>.json``. Before a slice is written its end is noted there, and a
 slice that broke off is written again from the same beginning to the same end, so every file has the name that it had:
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import ONE_OFF, Options, Rows
+from exporter.exports import ONE_OFF, ExportOptions, Rows
 from exporter.exports.stores import Lock, Store
 
 STATES = "_tableau_exporter"
@@ -29,7 +29,7 @@ Split = Callable[[pa.Table], Mapping[str, pa.Table]]
 
 
 @dataclass(frozen=True)
-class State:
+class DatasetState:
     """What a target holds of a history: all rows up to ``position``; ``writing`` is the end of a slice under way."""
 
     history: str
@@ -44,7 +44,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Form:
+class DatasetFormat:
     """How the files of a format are named and made; ``split`` assigns rows to folders."""
 
     suffix: str
@@ -52,7 +52,7 @@ class Form:
     split: Split
 
 
-def export(rows: Rows, store: Store, options: Options, form: Form) -> int:
+def export(rows: Rows, store: Store, options: ExportOptions, form: DatasetFormat) -> int:
     """Bring a target up to date; return how many rows were written. Raises OutputUnwritable."""
     with store.locked(f"{STATES}/{options.table}.lock") as lock:
         dataset = _Dataset(store, options, form, lock)
@@ -64,21 +64,21 @@ def export(rows: Rows, store: Store, options: Options, form: Form) -> int:
 class _Dataset:
     """One table in a store, locked."""
 
-    def __init__(self, store: Store, options: Options, form: Form, lock: Lock) -> None:
+    def __init__(self, store: Store, options: ExportOptions, form: DatasetFormat, lock: Lock) -> None:
         self._store, self._options, self._form, self._lock = store, options, form, lock
         self._name = f"{STATES}/{options.table}.json"
         self._ours = re.compile(rf"(?:.*/)?{re.escape(options.table)}-[0-9]+{re.escape(form.suffix)}")
 
     def replace(self, rows: pa.Table) -> int:
         """Put one file in the place of the last."""
-        self._begin(State(self._options.history))
+        self._begin(DatasetState(self._options.history))
         self._store.write(f"{self._options.table}{self._form.suffix}", self._form.encode(rows))
         return len(rows)
 
     def append(self, rows: Rows) -> int:
         """Write what is new, slice by slice."""
         until = self._options.until
-        state = self._begin(State(self._options.history, until=until.isoformat() if until else None))
+        state = self._begin(DatasetState(self._options.history, until=until.isoformat() if until else None))
         written = 0
         if state.writing:
             end = datetime.fromisoformat(state.writing)
@@ -94,7 +94,7 @@ class _Dataset:
         self._keep(replace(state, first=False))
         return written
 
-    def _begin(self, new: State) -> State:
+    def _begin(self, new: DatasetState) -> DatasetState:
         """Return the state that is there, or begin a target: what is left of an older one is removed first."""
         state = self._known()
         if state is None and any(self._store.names(DELTA_LOG)):
@@ -121,25 +121,25 @@ class _Dataset:
             if self._ours.fullmatch(name):
                 raise self._refused(f"holds {name}, but its {self._name} is gone")
 
-    def _check_is_ours(self, state: State) -> None:
+    def _check_is_ours(self, state: DatasetState) -> None:
         if state.history != self._options.history:
             raise self._refused("has the rows of another history")
         if state.until is not None or (self._options.until is not None and self._options.kind.order):
             raise self._refused(ONE_OFF)
 
-    def _write(self, state: State, rows: pa.Table) -> int:
+    def _write(self, state: DatasetState, rows: pa.Table) -> int:
         begin = (_instant(state.position) or _EPOCH) - _EPOCH
         name = f"{self._options.table}-{begin // timedelta(microseconds=1)}{self._form.suffix}"
         for folder, part in self._form.split(rows).items():
             self._store.write(f"{folder}{name}", self._form.encode(part))
         return len(rows)
 
-    def _known(self) -> State | None:
+    def _known(self) -> DatasetState | None:
         content = self._store.read(self._name)
         if content is None:
             return None
         try:
-            state = State(**json.loads(content))
+            state = DatasetState(**json.loads(content))
             _instant(state.position)
             _instant(state.writing)
         except (ValueError, TypeError):
@@ -148,7 +148,7 @@ class _Dataset:
             raise self._refused(f"its {self._name} cannot be read") from None
         return state
 
-    def _keep(self, state: State) -> None:
+    def _keep(self, state: DatasetState) -> None:
         self._lock.renew()
         self._store.write(self._name, json.dumps(asdict(state)).encode())
 

@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options, Rows
+from exporter.exports import ExportOptions, Rows
 from exporter.exports.datasets import STATES
 from exporter.exports.stores import deltalake_options, local_path
 from exporter.history.export_reader import Slice
@@ -41,7 +41,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, as in the history
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def export(rows: Rows, target: str, options: Options) -> int:
+def export(rows: Rows, target: str, options: ExportOptions) -> int:
     """Append what the table at a path or URI does not have yet, in one commit; return how many rows that were.
 
     Raises OutputUnwritable, or what keeps the rows from being read.
@@ -59,7 +59,7 @@ def export(rows: Rows, target: str, options: Options) -> int:
     raise OutputUnwritable(message)
 
 
-def _export(rows: Rows, target: str, options: Options) -> int | None:
+def _export(rows: Rows, target: str, options: ExportOptions) -> int | None:
     """Commit once; return how many rows that were, None where another came first."""
     table = _open(target)
     if table is None:
@@ -222,7 +222,7 @@ def _refused(target: str, error: Exception, missing: Sequence[str] = ()) -> Outp
 
 
 def _quotes(text: str, target: str) -> bool:
-    """Tell whether a text quotes what ``safe_uri`` hides of a target, as a whole or in part."""
+    """Whether a text quotes a part of a target that ``safe_uri`` hides, whole or cut."""
     hidden = set(_DELIMITER.split(target)) - set(_DELIMITER.split(safe_uri(target)))
     forms = {form for piece in hidden for form in (piece, unquote(piece), quote(piece, safe=""))}
     return any(re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) for form in forms if form)

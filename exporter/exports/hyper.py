@@ -1,4 +1,4 @@
-"""Hyper: a file that Tableau opens, with one table, ``"Extract"."Extract"``, for that is what every Tableau publishes.
+"""Hyper files for Tableau, with one table, ``"Extract"."Extract"``, the only one that every Tableau publishes.
 
 A version of the file is made by hyperd, the database server of the library, in a copy beside the one that is there, and
 replaces it when its rows were counted: on a full disk hyperd reports success, and its file is empty. So a reader
@@ -24,10 +24,11 @@ from tableauhyperapi import (
 )
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import ONE_OFF, Options, Rows
-from exporter.exports.appending import Renewal, local_file, refusals, renewing
+from exporter.exports import ONE_OFF, ExportOptions, Rows
+from exporter.exports.appending import Renewal, renewing
 from exporter.exports.arguments import HYPER_SUFFIX
-from exporter.exports.nested import json_texts
+from exporter.exports.csv_files import json_texts
+from exporter.exports.output_file import local_file, refusals
 from exporter.texts import one_line
 
 TABLE = TableName("Extract", "Extract")
@@ -54,7 +55,7 @@ _SYSTEM_COLUMNS = frozenset({"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"}
 _ROW_GROUP = 20_000
 
 
-def export(rows: Rows, target: str, options: Options) -> int:
+def export(rows: Rows, target: str, options: ExportOptions) -> int:
     """Bring a file, or the file of the table in a folder, up to date. Raises OutputUnwritable."""
     path = local_file(target, options.table, HYPER_SUFFIX)
     layout = {"until": options.until.isoformat() if options.until else None}

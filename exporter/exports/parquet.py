@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from exporter.exports import Options, Rows, datasets
+from exporter.exports import ExportOptions, Rows, datasets
 from exporter.exports.stores import open_store
 
 # How Hive, and all that read its partitions, name what has no value.
@@ -21,9 +21,9 @@ _NULL = np.iinfo(np.int64).min
 _NEVER = int(_NULL) // _DAY - 1
 
 
-def export(rows: Rows, target: str, options: Options) -> int:
+def export(rows: Rows, target: str, options: ExportOptions) -> int:
     """Bring a folder, local or in a store of objects, up to date. Raises OutputUnwritable."""
-    form = datasets.Form(".parquet", encode, lambda part: dict(by_day(part, options.kind.at)))
+    form = datasets.DatasetFormat(".parquet", encode, lambda part: dict(by_day(part, options.kind.at)))
     return datasets.export(rows, open_store(target), options, form)
 
 

@@ -1,4 +1,4 @@
-"""Where files are exported to: a folder, or a store of objects. Each is written whole or not at all.
+"""Targets of exports: a folder, or an object store. Each file is written whole or not at all.
 
 A store's settings come from the environment variables that its own tools read, never from the configuration.
 """
@@ -124,7 +124,7 @@ class _FolderLock(Lock):
     def acquire(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
@@ -190,7 +190,7 @@ def local_path(target: str) -> Path | None:
 
 
 def open_store(target: str, environ: Mapping[str, str] = os.environ) -> Store:
-    """Return where a path or a URI leads; the store is asked when it is read. Raises OutputUnwritable."""
+    """Resolve a path or a URI; the store is first accessed when it is read. Raises OutputUnwritable."""
     path, shown = local_path(target), safe_uri(target)
     if path is not None:
         return Store(fs.LocalFileSystem(), str(path.resolve()), shown, is_local=True)
@@ -279,7 +279,9 @@ def _write_atomically(path: Path, content: bytes | memoryview) -> None:
     new = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with new.open("wb") as file:
+        # What a crash left, or a link that would be written through.
+        new.unlink(missing_ok=True)
+        with new.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

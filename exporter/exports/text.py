@@ -1,4 +1,4 @@
-"""Delimited text, as the older text-file tool wrote it: one file of a name in a folder, appended to, or replaced.
+"""Delimited text in the format of the older text-file tool: one file of a name in a folder, appended to or replaced.
 
 A value stands in quotes where it holds the delimiter, a quote, CR or LF, or begins or ends with a blank; a quote inside
 is doubled (RFC 4180). NULL is nothing between two delimiters, an empty text is ``""``. Instants are in the time zone of
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options, Rows, TextOptions
+from exporter.exports import ExportOptions, Rows, TextOptions
 from exporter.exports.appending import appending
 from exporter.exports.stores import local_path
 from exporter.texts import safe_uri
@@ -32,7 +32,7 @@ _DAY: Final = "%Y-%m-%d"
 _TEXT: Final = pa.large_string()
 
 
-def export(rows: Rows, target: str, options: Options) -> int:
+def export(rows: Rows, target: str, options: ExportOptions) -> int:
     """Bring the file of a table in a folder up to date. Raises OutputUnwritable."""
     text = cast("TextOptions", options)
     folder = local_path(target)
@@ -81,7 +81,7 @@ class _Lines:
 
     def header(self) -> bytes:
         """Return the first line."""
-        names = quoted(pa.array(self._options.header, _TEXT), self._delimiter)
+        names = quoted_fields(pa.array(self._options.header, _TEXT), self._delimiter)
         return self._delimiter.join(names.to_pylist()).encode() + b"\n"
 
     def of(self, rows: pa.Table) -> Iterator[memoryview]:
@@ -113,10 +113,10 @@ class _Lines:
         if pa.types.is_timestamp(column.type):
             format_ = _DAY if name in self._options.dates else _SECONDS
             column = pc.strftime(local_times(column, self._zone), format=format_)
-        return quoted(column.cast(_TEXT), self._delimiter)
+        return quoted_fields(column.cast(_TEXT), self._delimiter)
 
 
-def quoted(texts: pa.Array, delimiter: str) -> pa.Array:
+def quoted_fields(texts: pa.Array, delimiter: str) -> pa.Array:
     """Return texts with those in quotes that need it."""
     needed = rf'["\r\n\x{{{ord(delimiter):x}}}]|^\s|\s$|^$'
     asked = pc.match_substring_regex(texts, needed)

@@ -1,9 +1,11 @@
-"""The standard ``process_*`` families of this process, from prometheus_client and without its global registry."""
+"""This process: its standard ``process_*`` families, from prometheus_client, and the release of unused memory."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Literal
 
+import pyarrow as pa
 from prometheus_client import ProcessCollector
 from prometheus_client.metrics_core import Metric
 
@@ -29,3 +31,12 @@ def _family(metric: Metric) -> Family:
     # prometheus_client names a counter as OpenMetrics does, without its suffix.
     name = f"{metric.name}_total" if kind == "counter" else metric.name
     return Family(name, kind, metric.documentation, source="the operating system")
+
+
+def release_memory() -> None:
+    """Have the C library, where it can, and Arrow return unused memory to the operating system."""
+    # Long-lived allocations often lie above freed ones: by itself the C library would return nothing.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    pa.default_memory_pool().release_unused()

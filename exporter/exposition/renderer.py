@@ -17,10 +17,9 @@ from itertools import chain, repeat
 
 import structlog
 
-from exporter.exposition.counter_guard import DECREASED, NOTHING_EXPOSED, ExposedCounts
 from exporter.exposition.encoding import EncodedFamily, Exposition, Piece
 from exporter.exposition.process import Process
-from exporter.exposition.samples import AnyBlock, Samples, series_of
+from exporter.exposition.samples import DECREASED, NOTHING_EXPOSED, AnyBlock, ExposedCounts, Samples, series_of
 from exporter.exposition.text_format import openmetrics_head, text_head
 from exporter.metrics import Block, Family, Labels
 from exporter.self_metrics import SERIES_DROPPED
@@ -133,7 +132,7 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Instant:
+class RenderTime:
     """The time of a rendering: Unix seconds, and seconds of a monotonic clock."""
 
     now: float
@@ -143,7 +142,7 @@ class Instant:
 class FamilyRenderer:
     """Renders families at one instant, after the last rendering."""
 
-    def __init__(self, before: Before, family_limit: int, pool: Executor, instant: Instant) -> None:
+    def __init__(self, before: Before, family_limit: int, pool: Executor, instant: RenderTime) -> None:
         self._before = before
         self._family_limit = family_limit
         self._pool = pool
@@ -224,7 +223,7 @@ class Renderer:
         """Render the blocks as they are at an instant (Unix seconds), with what is known of this process."""
         # Arrow and zlib let go of the interpreter: a piece is compressed while the next one is written.
         with self._lock, ThreadPoolExecutor(1, "compression") as pool:
-            instant = Instant(now, self._clock())
+            instant = RenderTime(now, self._clock())
             renderer = FamilyRenderer(self._before, self.limits.series_per_family, pool, instant)
             families = self._families(renderer, [*blocks, *self._process()])
             self._before = self._before.after(families, instant.seconds)

@@ -1,10 +1,13 @@
 """The samples of one family as columns; invalid ones are left out and counted by reason.
 
 This is the one place where samples are validated. A fault costs its sample, its row or its block, nothing else.
+
+Counters never decrease, for Prometheus takes a decrease for a reset and counts everything again: a series that
+decreased is left out until it is as high again, or for ten minutes; so is one that was absent in between.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -14,17 +17,45 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.exposition.counter_guard import DECREASED, HOLD_SECONDS, NOTHING_EXPOSED, Counts, ExposedCounts
 from exporter.exposition.text_format import fault_of, histogram_lines, series_a_row, value_texts
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 
 AnyBlock = Block | HistogramBlock
 Places = npt.NDArray[np.int64]
+Counts = tuple[float, ...]
 
+DECREASED = "a counter decreased"
+# How long a decrease is held back; after that it counts as a reset. Longer than the usual range of rate().
+HOLD_SECONDS = 600.0
+# Absent series of a family that are remembered: a bound of memory.
+MAX_REMEMBERED = 100_000
 TWICE = "another sample has the same labels"
 NO_TEXT = "the value of a label is no text"
 # What is joined, compressed and kept as one piece.
 ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True)
+class ExposedCounts:
+    """The highest exposed value of each series, and since when (monotonic seconds) absent series are absent."""
+
+    counts: Mapping[str, Counts]
+    away: Mapping[str, float]
+
+    def without(self, present: Container[str], seconds: float) -> "ExposedCounts":
+        """Return the series that are not present, as far as they are remembered: the last that were exposed."""
+        since = {name: self.away.get(name, seconds) for name in self.counts if name not in present}
+        kept = [name for name, gone in since.items() if seconds - gone < HOLD_SECONDS]
+        if len(kept) > MAX_REMEMBERED:
+            kept = sorted(kept, key=since.__getitem__)[-MAX_REMEMBERED:]
+        return ExposedCounts({name: self.counts[name] for name in kept}, {name: since[name] for name in kept})
+
+    def joined(self, other: "ExposedCounts") -> "ExposedCounts":
+        """Return the series of both; none is in both."""
+        return ExposedCounts({**self.counts, **other.counts}, {**self.away, **other.away}) if other.counts else self
+
+
+NOTHING_EXPOSED = ExposedCounts({}, {})
 
 
 class BadBlockError(ValueError):
@@ -62,7 +93,7 @@ class Samples:
             self.left_out[f"{type(error).__name__}: {error}"] += rows_of(block)
 
     def settle(self, before: ExposedCounts, seconds: float) -> None:
-        """Leave out duplicates and decreased counters, once all blocks are added (seconds: see counter_guard)."""
+        """Leave out duplicates and decreased counters, once all blocks are added (monotonic seconds)."""
         try:
             self._settle(before, seconds)
         except Exception as error:  # noqa: BLE001 - such as labels of more bytes than a column can have

@@ -3,6 +3,7 @@
 Every value is immutable and replaced whole, so a reader takes a reference and needs no lock afterwards.
 """
 
+import math
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class TimedBlocks:
 
     blocks: tuple[AnyBlock, ...]
     read_at: float
-    lifetime: float
+    lifetime: float = math.inf
 
     def at(self, now: float) -> tuple[AnyBlock, ...]:
         """Return the blocks to publish at an instant: none that are too old."""

@@ -12,7 +12,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from exporter.history.aggregation import span
+from exporter.history.aggregation import plausible_span
 from exporter.history.arrow import registered
 from exporter.history.positions import Position
 from exporter.history.totals import mark
@@ -87,7 +87,7 @@ def see_span(connection: duckdb.DuckDBPyConnection, family: str, site: str, rows
     Retention is reckoned from them. The newest of a site is the gauge ``family``.
     """
     with registered(connection, seen=rows):
-        oldest, newest = span(connection, "(SELECT event_time AS created_at FROM seen)", now)
+        oldest, newest = plausible_span(connection, "(SELECT event_time AS created_at FROM seen)", now)
     if oldest is None or newest is None:
         return
     mark(connection, mark_name(family, site), newest)

@@ -89,8 +89,8 @@ def labelled(relation: str) -> str:
     )
 
 
-def see_people(connection: duckdb.DuckDBPyConnection, relation: str, now: datetime) -> None:
-    """Move each person's last request on a site forward. A clock that is an hour ahead is not believed."""
+def update_last_seen(connection: duckdb.DuckDBPyConnection, relation: str, now: datetime) -> None:
+    """Move each person's last request on a site forward. Times more than an hour ahead are ignored."""
     connection.execute(
         f"""
         MERGE INTO last_seen USING ({seen_query(relation, now + timedelta(hours=1))}) AS seen
@@ -120,10 +120,10 @@ def seen_query(relation: str, until: datetime, by: str = "") -> str:
     """
 
 
-def span(
+def plausible_span(
     connection: duckdb.DuckDBPyConnection, relation: str, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the oldest and the newest time that can be believed: retention is reckoned from them."""
+    """Return the oldest and the newest plausible time: retention is computed from them."""
     rows = connection.execute(
         f"SELECT min(created_at), max(created_at) FROM {relation} WHERE created_at BETWEEN ? AND ?",
         [BEFORE_TABLEAU, now + timedelta(hours=1)],

@@ -89,7 +89,7 @@ class Alert:
         return "pending" if self.fired_at is None else "firing"
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_alerts(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables."""
     connection.execute(
         "CREATE TABLE alerts (identity VARCHAR, state VARCHAR, labels MAP(VARCHAR, VARCHAR), value DOUBLE,"
@@ -99,7 +99,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE alert_past (family VARCHAR, labels VARCHAR[], seen_at TIMESTAMP, value DOUBLE)")
 
 
-def read(connection: duckdb.DuckDBPyConnection) -> list[Alert]:
+def read_alerts(connection: duckdb.DuckDBPyConnection) -> list[Alert]:
     """Return every alert."""
     columns = ", ".join(_ALERTS.names[1:])
     rows = connection.sql(f"SELECT {columns} FROM alerts").to_arrow_table().to_pylist()
@@ -120,7 +120,7 @@ def read(connection: duckdb.DuckDBPyConnection) -> list[Alert]:
 
 def replace(connection: duckdb.DuckDBPyConnection, changed: Iterable[Pairs], alerts: Iterable[Alert]) -> None:
     """Replace the alerts whose labels are given; those that are not among ``alerts`` are deleted."""
-    gone = pa.table({"identity": pa.array([identity(labels) for labels in changed], pa.string())})
+    gone = pa.table({"identity": pa.array([alert_key(labels) for labels in changed], pa.string())})
     rows = pa.Table.from_pylist([_row(alert) for alert in alerts], schema=_ALERTS)
     with registered(connection, gone=gone, new_alerts=rows):
         connection.execute("DELETE FROM alerts WHERE identity IN (SELECT identity FROM gone)")
@@ -144,11 +144,20 @@ def keep_past(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[str, S
         connection.execute("INSERT INTO alert_past SELECT * FROM past")
 
 
-def count(connection: duckdb.DuckDBPyConnection, sent: Mapping[str, int], failed: Mapping[str, int]) -> None:
+def count_notifications(
+    connection: duckdb.DuckDBPyConnection, sent: Mapping[str, int], failed: Mapping[str, int]
+) -> None:
     """Count notifications by Alertmanager."""
     for family, counts in ((NOTIFICATIONS_SENT, sent), (NOTIFICATIONS_FAILED, failed)):
         for url, number in counts.items():
             add(connection, family.name, [url], number)
+
+
+def notification_counts(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], int]:
+    """Return how many notifications were counted: ``{(family, url): count}``."""
+    names = [NOTIFICATIONS_SENT.name, NOTIFICATIONS_FAILED.name]
+    rows = connection.execute("SELECT family, labels[1], value FROM counters WHERE list_contains(?, family)", [names])
+    return {(family, url): int(value) for family, url, value in rows.fetchall()}
 
 
 def errors(connection: duckdb.DuckDBPyConnection, tasks: Sequence[int], now: datetime) -> dict[int, str]:
@@ -161,7 +170,7 @@ def errors(connection: duckdb.DuckDBPyConnection, tasks: Sequence[int], now: dat
     return dict(connection.execute(_ERRORS, [now, list(tasks)]).fetchall())
 
 
-def identity(labels: Pairs) -> str:
+def alert_key(labels: Pairs) -> str:
     """Return the key of an alert: the same for the same labels."""
     text = "\x00".join(f"{name}\x01{value}" for name, value in labels)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
@@ -170,7 +179,7 @@ def identity(labels: Pairs) -> str:
 def _row(alert: Alert) -> dict[str, object]:
     instants = ("active_since", "fired_at", "ended_at", "resolved_at")
     return {
-        "identity": identity(alert.labels),
+        "identity": alert_key(alert.labels),
         "state": alert.state,
         "labels": alert.labels,
         "value": alert.value,

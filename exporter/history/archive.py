@@ -1,4 +1,4 @@
-"""Rows into tables, once: what is known already is left out, what is new is stored and folded in the same transaction.
+"""Inserts arriving rows: known rows are skipped, new rows are stored and aggregated in the same transaction.
 
 Everything here runs inside a transaction of the history file. Rows arrive as Arrow columns, in ranges, and are
 registered, not inserted one by one; each range is stored as it comes, and all are counted together after the last. The
@@ -103,8 +103,8 @@ def append_requests(
     count_people: bool,
 ) -> Appended:
     """Archive clean requests: the final ones for good, the open ones apart; the ``hidden`` columns are not stored."""
-    believed = lookups.earlier_clock(at.now)
-    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{believed - OPEN_FOR}', false))"
+    now = lookups.earlier_clock(at.now)
+    final = f"(completed_at IS NOT NULL OR coalesce(created_at < TIMESTAMP '{now - OPEN_FOR}', false))"
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
@@ -123,7 +123,7 @@ def append_requests(
         _count_usage(connection, fresh, done, lookups, at.now, hidden, count_people=count_people)
         if done:
             aggregation.count(connection, events.table, events.key[1], done, folds)
-        oldest, newest = aggregation.span(connection, fresh, believed)
+        oldest, newest = aggregation.plausible_span(connection, fresh, now)
     return replace(total, oldest=oldest, newest=newest)
 
 
@@ -139,11 +139,11 @@ def _count_usage(
 ) -> None:
     """Count who made the requests ``seen``, and by hour and view those that are ``done``: relations of fresh rows."""
     if count_people:
-        aggregation.see_people(connection, seen, lookups.earlier_clock(now))
+        aggregation.update_last_seen(connection, seen, lookups.earlier_clock(now))
         if aggregation.USER not in hidden:
-            usage.see_people(connection, seen, lookups.clocks(now))
+            usage.store_people_by_hour(connection, seen, lookups.clocks(now))
     if done:
-        usage.count(connection, done, lookups.clocks(now))
+        usage.count_usage(connection, done, lookups.clocks(now))
 
 
 def _stored(name: str, hidden: Collection[str]) -> str:
@@ -173,7 +173,7 @@ def promote(
         if new:
             typed = f"(SELECT {aggregation.typed(REQUEST_COLUMNS)} FROM promoted)"
             aggregation.count(connection, table, "created_at", typed, folds)
-            usage.count(connection, typed, lookups.clocks(at.now))
+            usage.count_usage(connection, typed, lookups.clocks(at.now))
             same = _SAME_KEY.format(a="waiting", b="promoted")
             connection.execute(f"DELETE FROM {table}_open AS waiting USING promoted WHERE {same}")
         connection.execute("DROP TABLE promoted")

@@ -19,7 +19,7 @@ import duckdb
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged, HistoryUnwritable
 from exporter.history.file import HistoryFile
-from exporter.history.locking import exclusive, fsync, identity, retry, write_atomically
+from exporter.history.locking import exclusive, file_identity, fsync, retry, write_atomically
 from exporter.history.opening import LOGS
 from exporter.history.tables import table_columns
 from exporter.history.verification import Verdict, verify
@@ -199,7 +199,7 @@ def _locked(file: HistoryFile) -> int:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             found = os.fstat(descriptor)
-            if identity(file.path) == (found.st_dev, found.st_ino):
+            if file_identity(file.path) == (found.st_dev, found.st_ino):
                 return descriptor
         except OSError:
             pass  # somebody writes

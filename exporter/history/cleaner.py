@@ -1,4 +1,4 @@
-"""Requests made fit to be stored, before the history is touched: redacted, complete, and with the asset of each.
+"""Prepares requests for storage before the file is open: redaction, missing columns, and the asset of each request.
 
 This is a step of its own so that it runs beside the writing: rows in, rows out, nothing shared with the history file.
 """

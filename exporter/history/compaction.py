@@ -1,4 +1,4 @@
-"""The file made smaller after much was pruned: written anew beside it, and put in its place while nobody can write.
+"""Compaction: writes the file anew after pruning, and replaces it while nobody can write.
 
 DuckDB uses the room of removed rows again, but gives it back to the disk only at the end of the file.
 """
@@ -14,7 +14,7 @@ import duckdb
 from exporter.errors import HistoryError, HistoryUnwritable
 from exporter.history.duckdb_errors import first_line
 from exporter.history.file import STORAGE_VERSION, HistoryFile, settings
-from exporter.history.locking import Reserve, exclusive, fsync, identity, is_held, retry
+from exporter.history.locking import Reserve, exclusive, file_identity, fsync, is_held, retry
 from exporter.history.opening import LOGS, Settings, confine, refuse_foreign_sql, text
 
 # Below this share of free blocks a rewriting is not worth its time.
@@ -101,7 +101,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
 
 
 def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
-    old, anew = identity(file.path), _anew(file)
+    old, anew = file_identity(file.path), _anew(file)
     _attach(connection, file)
     refuse_foreign_sql(connection, file.path)
     _check_space(connection, file)
@@ -109,7 +109,7 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
         message = f"{file.path}: somebody has written it meanwhile; try again"
         raise HistoryError(message)
     connection.execute(f"ATTACH {text(str(anew))} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
-    new = identity(anew)
+    new = file_identity(anew)
     connection.execute("COPY FROM DATABASE source TO target")
     if (before := _counts(connection, "source")) != (after := _counts(connection, "target")):
         message = f"{file.path}: {before} rows became {after}; it is as it was"
@@ -120,7 +120,7 @@ def _rewrite(connection: duckdb.DuckDBPyConnection, file: HistoryFile) -> None:
         os.chown(anew, found.st_uid, found.st_gid)
     shutil.copymode(file.path, anew)
     fsync(anew)
-    if (identity(file.path), identity(anew)) != (old, new):
+    if (file_identity(file.path), file_identity(anew)) != (old, new):
         message = f"{file.path}: another file was put in its place meanwhile; it was not written anew"
         raise HistoryError(message)
     # A process that waits for the old file finds that it was replaced, and opens the new one.

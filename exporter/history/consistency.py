@@ -176,7 +176,7 @@ def activity_files(query: Query) -> Found:
 
 
 def twice(events: Events, query: Query) -> Found:
-    """Look for keys that stand twice. What was imported without an id has none."""
+    """Find duplicate keys. Rows imported without an id have none."""
     first, second = events.key
     imports = events.table == REQUESTS and query("SELECT 1 FROM duckdb_tables() WHERE table_name = 'imports'")
     named = f" AND NOT ({first} IS NULL AND {IMPORTED})" if imports else ""
@@ -210,7 +210,7 @@ def _windows(events: Events, query: Query) -> Iterator[str]:
 
 
 def open_requests(query: Query) -> Found:
-    """Look for requests that are both open and final, that are open twice, or open with an end."""
+    """Find requests that are both open and final, that are open twice, or open with an end."""
     ((final, ended, doubled, waiting),) = query(
         """
         SELECT
@@ -241,7 +241,7 @@ KEYS = {
 
 
 def bookkeeping(query: Query) -> Found:
-    """Look for what stands for one thing and stands twice, and for counters below nothing."""
+    """Find duplicates of what must be unique, and negative counters."""
     present = {name for (name,) in query("SELECT table_name FROM duckdb_tables()")}
     faults = []
     for table, key in KEYS.items():

@@ -29,7 +29,7 @@ class Slice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """A table or view, the column of its order, that of its rows' own time, and the table that has a view's rows.
 
     Without an order it is read whole. Rows whose own time is before ``since`` are not in a first export, those from
@@ -57,9 +57,9 @@ class Slices:
     """The rows of one table up to the newest of now, in an order whose instants never go back."""
 
     def __init__(
-        self, file: HistoryFile, source: Source, progress: Callable[[int, int], None] = lambda _done, _total: None
+        self, file: HistoryFile, source: ExportSource, progress: Callable[[int, int], None] = lambda _done, _total: None
     ) -> None:
-        """Look at the file. Raises HistoryError where its tables are not this program's.
+        """Read the tables of the file. Raises HistoryError where its tables are not this program's.
 
         ``progress`` is called with the rows that have been read and those that there are.
         """

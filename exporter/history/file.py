@@ -16,8 +16,8 @@ import structlog
 from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryLocked, HistoryUnwritable
 from exporter.history import wal
 from exporter.history.duckdb_errors import first_line, history_error
-from exporter.history.locking import Reserve, identity, is_held, open_lock, retry
-from exporter.history.opening import CONFINED, Settings, checked, refuse_other_bytes
+from exporter.history.locking import Reserve, file_identity, is_held, open_lock, retry
+from exporter.history.opening import CONFINED, Settings, Version, checked, last_version, refuse_other_bytes
 
 log = structlog.get_logger()
 
@@ -65,6 +65,7 @@ class HistoryFile:
     _reserve: Reserve = field(default_factory=Reserve)
     _connection: duckdb.DuckDBPyConnection | None = None
     _opened_at: float = 0.0
+    _trusted: Version | None = None
     _keep_for: float = 0.0
 
     def __post_init__(self) -> None:
@@ -151,7 +152,7 @@ class HistoryFile:
             try:
                 yield self._connection
             except BaseException:
-                self._close()
+                self._close(trusted=False)
                 raise
             if self.clock() - self._opened_at >= self._keep_for:
                 self._close()
@@ -174,13 +175,17 @@ class HistoryFile:
             except duckdb.Error as error:
                 raise self._unwritable(error) from error
 
-    def _close(self) -> None:
+    def _close(self, *, trusted: bool = True) -> None:
         connection, self._connection = self._connection, None
+        self._trusted = None
         if connection is not None:
             try:
-                connection.close()
+                self._trusted = last_version(connection, self.path) if trusted else None
             finally:
-                self._keep_reserve()
+                try:
+                    connection.close()
+                finally:
+                    self._keep_reserve()
 
     def _keep_reserve(self) -> None:
         """Keep the descriptors of an agent again; where too few are left, the next opening fails with a message."""
@@ -240,7 +245,7 @@ class HistoryFile:
         if not self.read_only and not os.path.lexists(self.path):
             self._create()
         while True:
-            before = identity(self.path)
+            before = file_identity(self.path)
             try:
                 connection = self._opened(self.path)
             except duckdb.IOException as error:
@@ -248,8 +253,8 @@ class HistoryFile:
                     raise
                 wait(first_line(error))
                 continue
-            if before in {None, identity(self.path)}:
-                return checked(connection, self.path)
+            if before in {None, file_identity(self.path)}:
+                return checked(connection, self.path, self._trusted)
             # Another file was put in its place in between: what is open is nobody's any more.
             connection.close()
 

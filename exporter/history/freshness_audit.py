@@ -59,7 +59,7 @@ class Auditor:
         self._pruned_at: datetime | None = None
 
     def audit(self, connection: duckdb.DuckDBPyConnection, judged: pa.Table, now: datetime) -> int:
-        """Write those of the judged rows that differ from their asset's last, or whose last is a day old.
+        """Write the rows whose status differs from the asset's last row, or whose last row is a day old.
 
         An asset that is gone gets no row. Returns how many rows were written.
         """

@@ -71,7 +71,8 @@ class History:
         self.known_sites: dict[int, str] = {}
         self.known_users = pa.table({"id": pa.array([], pa.int64()), "system_user_id": pa.array([], pa.int64())})
         self._collectors = collectors
-        self._privacy = privacy
+        self.privacy = privacy
+        """The privacy options that everything stored obeys."""
         self._retention = retention
         self._cleaner = Cleaner(privacy)
         self._auditor = Auditor(retention)
@@ -83,15 +84,10 @@ class History:
         self._many = False
         self._columns: dict[str, str] = {}
 
-    @property
-    def privacy(self) -> Privacy:
-        """The privacy options that everything stored obeys."""
-        return self._privacy
-
     def lock(self) -> None:
         """Make this agent the file's only one, and read its key. Raises HistoryLocked, HistoryUnwritable."""
         self.file.lock()
-        if self._privacy.users != "name":
+        if self.privacy.users != "name":
             self.pseudonyms = Pseudonyms(load_key(self._key_file))
 
     def prepare(self, now: datetime) -> bool:
@@ -100,7 +96,7 @@ class History:
             return False
         self._columns = {}
         with self.file.turn, self.file.open() as connection:
-            # Of all collectors: what is switched off now may be asked about all the same.
+            # Of all collectors: the rows of a disabled one can be queried all the same.
             prepare(connection, discover())
             self._reread_names(connection)
             self._reread(connection, now)
@@ -157,7 +153,7 @@ class History:
         return self._cleaner.clean(rows) if events.keeps_open else rows
 
     def _hidden(self) -> Collection[str]:
-        return {COUNTED} if self._privacy.users == "none" else set()
+        return {COUNTED} if self.privacy.users == "none" else set()
 
     def _reread_names(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Remember the sites and users of the past: a request may name one that is gone."""
@@ -177,12 +173,12 @@ class History:
     def prunable_before(self, now: datetime) -> datetime | None:
         """Return the instant before which the retention lets nothing stand, a day's worth at a time.
 
-        An agent's clock that jumps ahead must not empty the history: it is believed only as far as the newest request.
+        An agent's clock that jumps ahead must not empty the history: it counts only as far as the newest request.
         """
         newest, oldest = self.totals.marks.get("newest"), self.totals.marks.get("oldest")
         if self._retention is None or newest is None or oldest is None:
             return None
-        before = believed(naive(now), _from_epoch(newest)) - self._retention
+        before = plausible_now(naive(now), _from_epoch(newest)) - self._retention
         # The oldest is moved only when all that is older is gone: a day is finished before the next is begun.
         done = _from_epoch(oldest)
         return min(before, done + PRUNE_STEP) if done + PRUNE_INTERVAL <= before else None
@@ -208,7 +204,7 @@ class History:
         ).to_arrow_table()
 
 
-def believed(now: datetime, newest: datetime) -> datetime:
+def plausible_now(now: datetime, newest: datetime) -> datetime:
     """Return a clock's time (UTC, naive) as far as the newest request bears it out."""
     return min(now, newest + PRUNE_STEP)
 

@@ -1,4 +1,4 @@
-"""Which requests are the same although not both have an id: by their content, each counted as often as it stands.
+"""Identity of requests of which not both have an id: by content, with multiplicity.
 
 Requests of the older tool's text files have no id. Two are the same where every column is equal; or, where the privacy
 options have removed something from one of them since, or one was not completed yet, where all is equal that both have.

@@ -1,4 +1,4 @@
-"""Requests that come from files, joined with what is archived: slice by slice, each in one transaction.
+"""Imports requests from files into the history: slice by slice, each in one transaction.
 
 They are in no counter, unless that is requested: the table ``imports`` and days of their own record which were not
 counted.
@@ -23,7 +23,7 @@ from exporter.history.identity import Identity, identities, pair
 from exporter.history.staging import staging
 from exporter.history.tables import ARCHIVED_AT
 from exporter.history.totals import mark, naive
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.imports import OTHERWISE, Reader, Reject
 
 MODE = "import"
@@ -217,19 +217,19 @@ def archive_imported(
             if counted is None:
                 aggregation.add_archived(connection, events.table, events.key[1], "arriving")
                 aggregation.add_archived(connection, aggregation.UNCOUNTED, events.key[1], "arriving")
-            oldest, newest = aggregation.span(connection, "arriving", naive(transaction.now))
+            oldest, newest = aggregation.plausible_span(connection, "arriving", naive(transaction.now))
         if counted is not None:
             _count(transaction, events, rows, counted)
         mark(connection, "archived", transaction.archived_at)
         if oldest and newest:
             mark(connection, "oldest", oldest, keep="least")
             mark(connection, "newest", newest)
-    transaction.log_part(Poll(naive(transaction.now), events.table, MODE, 0.0, read, rows.num_rows, 0, ""))
+    transaction.log_part(PollLogRow(naive(transaction.now), events.table, MODE, 0.0, read, rows.num_rows, 0, ""))
 
 
 def _count(transaction: Transaction, events: Events, rows: pa.Table, counted: Folding) -> None:
     connection = transaction.connection
     with registered(connection, arriving=rows, site_labels=counted.lookups.site_labels()):
         aggregation.count(connection, events.table, events.key[1], "arriving", counted.folds)
-        usage.count(connection, "arriving", counted.lookups.clocks(naive(transaction.now)))
+        usage.count_usage(connection, "arriving", counted.lookups.clocks(naive(transaction.now)))
     transaction.count_rows(events.table, rows.num_rows)

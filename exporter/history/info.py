@@ -1,4 +1,4 @@
-"""What a history holds, from its bookkeeping alone: the cost does not grow with the number of its requests.
+"""Contents of a history, from its bookkeeping alone: the cost does not grow with the number of its requests.
 
 Days come from ``archived_days``, losses from counters, polls from ``poll_log``, the rest from lists that are short.
 """
@@ -26,7 +26,7 @@ _ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSize:
     """A table and how many rows it has; of those with a ledger also how many were archived and pruned."""
 
     name: str
@@ -81,7 +81,7 @@ class Incidents:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TableProgress:
     """How far a table of the repository was archived."""
 
     source: str
@@ -101,13 +101,13 @@ class Info:
     begun: datetime | None
     oldest: datetime | None
     newest: datetime | None
-    tables: Sequence[Table]
+    tables: Sequence[TableSize]
     months: Sequence[Month]
     gaps: Sequence[Gap]
     pauses: Sequence[Pause]
     possibly_lost: int
     incidents: Sequence[Incidents]
-    positions: Sequence[Progress]
+    positions: Sequence[TableProgress]
     last_polls: Sequence[tuple[str, datetime]]
     """The mode of polls and when the last of it was."""
 
@@ -156,7 +156,7 @@ def _days(connection: duckdb.DuckDBPyConnection) -> list[date]:
     return [day for (day,) in rows]
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[TableSize]:
     """Count the rows of each table: by the ledger where there is one, for these are the long tables."""
     ledger = {
         source: (int(archived), int(pruned))
@@ -169,10 +169,10 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
     for (name,) in names:
         if name in ledger:
             archived, pruned = ledger[name]
-            tables.append(Table(name, archived - pruned, archived, pruned))
+            tables.append(TableSize(name, archived - pruned, archived, pruned))
         else:
             ((count,),) = connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchall()
-            tables.append(Table(name, int(count)))
+            tables.append(TableSize(name, int(count)))
     return tables
 
 
@@ -228,5 +228,5 @@ def _incidents(connection: duckdb.DuckDBPyConnection) -> list[Incidents]:
     return [Incidents(*row) for row in rows]
 
 
-def _progress(position: Position) -> Progress:
-    return Progress(position.source, position.max_id, position.horizon, position.polled_at, position.truncated)
+def _progress(position: Position) -> TableProgress:
+    return TableProgress(position.source, position.max_id, position.horizon, position.polled_at, position.truncated)

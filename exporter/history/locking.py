@@ -58,7 +58,7 @@ def is_held(error: duckdb.Error) -> bool:
     return any(words in str(error) for words in _HELD)
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def file_identity(path: Path) -> tuple[int, int] | None:
     """Return which file stands at a path; None while there is none."""
     with contextlib.suppress(OSError):
         found = path.stat()

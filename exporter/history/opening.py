@@ -4,6 +4,7 @@ A view or a macro is SQL that is stored in the file. Who gives the agent a histo
 a view over ``read_text('/etc/...')`` in the place of a table, or a macro with the name of a function that we call.
 """
 
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,6 +13,8 @@ import duckdb
 from exporter.errors import HistoryError, HistoryUnwritable
 
 Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
+Version: TypeAlias = tuple[int, ...]
+"""Device, inode, size and the times of the last change of a file: another process cannot write it and keep them."""
 
 # The suffixes of DuckDB's write-ahead log: two more while a checkpoint runs beside writers.
 LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
@@ -80,15 +83,45 @@ def _is_foreign(kind: str, name: str, where: list[object]) -> bool:
     return kind == "macro" or schema != "main" or name not in OUR_VIEWS
 
 
-def checked(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises."""
+def checked(
+    connection: duckdb.DuckDBPyConnection, path: Path, trusted: Version | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection in UTC to a file without foreign SQL. Raises HistoryUnwritable, or what DuckDB raises.
+
+    The ``trusted`` version is not searched for foreign SQL again: that costs as much as the rest of an opening.
+    """
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        refuse_foreign_sql(connection, path)
+        if trusted is None or version(path) != trusted:
+            refuse_foreign_sql(connection, path)
     except (duckdb.Error, HistoryError):
         connection.close()
         raise
     return connection
+
+
+def version(path: Path) -> Version | None:
+    """Return the version of a file that has no log; None if it has one.
+
+    It identifies the content only while DuckDB has the file open, and with it the lock that keeps other processes out.
+    """
+    if any(os.path.lexists(str(path) + suffix) for suffix in LOGS):
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def last_version(connection: duckdb.DuckDBPyConnection, path: Path) -> Version | None:
+    """Write everything to the file, and return the version that closing the connection leaves; None if unknown."""
+    try:
+        if any(os.path.lexists(str(path) + suffix) for suffix in LOGS):
+            connection.execute("CHECKPOINT")
+    except duckdb.Error:
+        return None
+    return version(path)
 
 
 def refuse_other_bytes(path: Path) -> None:

@@ -4,6 +4,10 @@ import os
 import re
 from pathlib import Path
 
+import structlog
+
+log = structlog.get_logger()
+
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -42,3 +46,11 @@ def network_file_system(path: Path, mountinfo: Path = MOUNTINFO) -> str | None:
         if real.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = rest.partition(" ")[0], len(point.parts)
     return found if found in NETWORK_FILE_SYSTEMS else None
+
+
+def log_place(path: Path, mountinfo: Path = MOUNTINFO) -> None:
+    """Log the real place of the history where its path is a link or on a network."""
+    if real := linked_to(path):
+        log.info("history.path is behind a link", path=str(path), file=str(real))
+    if kind := network_file_system(path, mountinfo):
+        log.warning("the history is on a network file system", path=str(path), type=kind, advice=UNRELIABLE)

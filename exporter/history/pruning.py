@@ -105,7 +105,7 @@ def _prune_step(connection: duckdb.DuckDBPyConnection, events: Sequence[Events],
     # Files of that time are not listed again: reading begins with what is kept.
     rows[LEDGER] = _delete(connection, _doomed(connection, LEDGER, "hour", before))
     _delete(connection, _doomed(connection, REJECTS, "hour", before))
-    usage.prune(connection, before)
+    usage.prune_usage(connection, before)
     summed = _sum_polls(connection, before)
     return Pruned(
         {table: count for table, count in rows.items() if count},

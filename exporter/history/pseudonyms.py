@@ -1,4 +1,4 @@
-"""People and addresses under the privacy options: keyed hashes whose key stays beside the history, not in it."""
+"""Users and addresses under the privacy options: keyed hashes whose key stays beside the history, not in it."""
 
 import hashlib
 import ipaddress
@@ -78,7 +78,7 @@ def _network(address: str) -> str:
 
 
 def without_addresses(rows: pa.Table, privacy: Privacy) -> pa.Table:
-    """Cut the addresses of requests to their networks where the options ask for it, each distinct text once."""
+    """Cut the addresses of requests to their networks where the options require it, each distinct text once."""
     if privacy.addresses != "truncated":
         return rows
     for name in ADDRESS_COLUMNS:

@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
-class Column:
+class ResultColumn:
     """A column of an answer; ``kind`` is how its values are encoded.
 
     ``value``: a number, a truth value or a text. ``instant``: a text as DuckDB writes it, in UTC. ``nested``: a list or
@@ -40,10 +40,10 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The rows of an answer, each as a JSON array; ``is_cut`` where there were more than were asked for."""
+class QueryResult:
+    """The rows of an answer, each as a JSON array; ``is_cut`` where there were more rows than requested."""
 
-    columns: Sequence[Column]
+    columns: Sequence[ResultColumn]
     rows: Sequence[bytes]
     is_cut: bool
 
@@ -52,7 +52,9 @@ class Answer:
         return map(json.loads, self.rows)
 
 
-def run_query(connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int) -> Answer:
+def run_query(
+    connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int
+) -> QueryResult:
     """Run a statement on a history that was just opened, and that nobody else uses. Raises QueryFailed."""
     try:
         confine(connection)
@@ -61,13 +63,15 @@ def run_query(connection: duckdb.DuckDBPyConnection, statement: Statement, most_
         raise QueryFailed(described(error)) from None
 
 
-def _fetched(connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int) -> Answer:
+def _fetched(
+    connection: duckdb.DuckDBPyConnection, statement: Statement, most_rows: int, most_bytes: int
+) -> QueryResult:
     relation = _bound(connection, statement.text)
     forms = [_form(type_.id, str(type_)) for type_ in relation.types]
-    columns = [Column(name, kind) for name, (kind, _) in zip(relation.columns, forms, strict=True)]
+    columns = [ResultColumn(name, kind) for name, (kind, _) in zip(relation.columns, forms, strict=True)]
     sql = statement.text if statement.is_explain else _wrapped(statement.text, [form for _, form in forms], most_rows)
     rows = list(_lines(connection.execute(sql), most_bytes))
-    return Answer(columns, rows[:most_rows], len(rows) > most_rows)
+    return QueryResult(columns, rows[:most_rows], len(rows) > most_rows)
 
 
 def _bound(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
@@ -92,7 +96,7 @@ def _form(type_id: str, name: str) -> tuple[str, str]:
 
 
 def _wrapped(sql: str, forms: Sequence[str], most_rows: int) -> str:
-    """Return the statement with every value as it is passed on, and one row more than are asked for."""
+    """Return the statement with every value as it is passed on, and one row more than requested."""
     names = [f"c{number}" for number in range(len(forms))]
     values = ", ".join(form.format(name) for form, name in zip(forms, names, strict=True))
     return f"SELECT {values} FROM ({sql}\n) AS answer({', '.join(names)}) LIMIT {most_rows + 1}"

@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 from exporter.child_process import received, spawn
 from exporter.errors import ExporterError, QueryFailed
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.query import Answer, Column, run_query
+from exporter.history.query import QueryResult, ResultColumn, run_query
 from exporter.history.sandbox import parse
 from exporter.texts import one_line, span
 from exporter.units import parse_size
@@ -40,8 +40,8 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Order:
-    """What the process is given: which file, what to ask, and every limit."""
+class QueryRequest:
+    """Arguments of the process: the file, the statement, and every limit."""
 
     path: str
     sql: str
@@ -52,11 +52,13 @@ class Order:
     patience_seconds: float
 
 
-def run(file: HistoryFile, sql: str, bounds: Bounds) -> Answer:
+def run(file: HistoryFile, sql: str, bounds: Bounds) -> QueryResult:
     """Run SQL on a history in a process of its own. Raises HistoryError."""
     limits = file.limits
     memory = parse_size(limits.memory)
-    order = Order(str(file.path), sql, bounds.rows, bounds.seconds, memory, limits.threads, limits.patience_seconds)
+    order = QueryRequest(
+        str(file.path), sql, bounds.rows, bounds.seconds, memory, limits.threads, limits.patience_seconds
+    )
     with spawn(_MODULE, asdict(order)) as process:
         try:
             return _answered(process, order)
@@ -64,13 +66,13 @@ def run(file: HistoryFile, sql: str, bounds: Bounds) -> Answer:
             process.kill()
 
 
-def _answered(process: "subprocess.Popen[bytes]", order: Order) -> Answer:
+def _answered(process: "subprocess.Popen[bytes]", order: QueryRequest) -> QueryResult:
     out = cast("BinaryIO", process.stdout)
     head, *rows = out.read().split(b"\n")
     code = process.wait()
     if code == DONE:
         found = json.loads(head)
-        return Answer([Column(*column) for column in found["columns"]], rows[:-1], found["is_cut"])
+        return QueryResult([ResultColumn(*column) for column in found["columns"]], rows[:-1], found["is_cut"])
     if code == REFUSED or code < 0:
         raise QueryFailed(head.decode() if code == REFUSED else _ended(-code, order.seconds))
     raise RuntimeError(head.decode() or f"the process of the query ended with {code}")
@@ -87,7 +89,7 @@ def _ended(number: int, seconds: float) -> str:
 def main(given: BinaryIO, out: BinaryIO) -> int:
     """Run the query that is given in one line; write its answer, or one line with the error."""
     # Without the command that waits for it nobody would read the answer.
-    order = Order(**received(given, lambda: os._exit(REFUSED)))  # type: ignore[arg-type]
+    order = QueryRequest(**received(given, lambda: os._exit(REFUSED)))  # type: ignore[arg-type]
     try:
         _forbid_files()
         found = _found(order)
@@ -106,7 +108,7 @@ def main(given: BinaryIO, out: BinaryIO) -> int:
     return DONE
 
 
-def _found(order: Order) -> Answer:
+def _found(order: QueryRequest) -> QueryResult:
     with _alarm(order.seconds):
         statement = parse(order.sql)
     limits = Limits(f"{order.memory_bytes // 1_000_000}MB", order.threads, order.patience_seconds, spills=False)

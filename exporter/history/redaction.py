@@ -1,7 +1,7 @@
 """Redaction of requests before they are stored, and the columns parsed from them, as DuckDB expressions.
 
 Tickets, tokens and session keys travel in URIs and referers. A path is kept; parameters are kept only by name. Each
-expression first asks whether there is anything to do: most URIs have nothing, and a regular expression on every row
+expression first checks whether there is anything to do: most URIs have nothing, and a regular expression on every row
 would cost more than writing the row.
 """
 
@@ -23,14 +23,19 @@ _CUT_USER_INFO = "^[[:space:]]*([A-Za-z][A-Za-z0-9+.-]*:)?//[^/@]*[?#;&][^/]*@"
 _FRAGMENT_PATH = "#(/[^?#;%&=]*)"
 _RARE = ("#", ";", "%", "@")
 _HIDDEN_TICKET = "(?:^|/)trusted/(?:[^-]|-[^/#?]|.*/[.][.](?:/|$))"
-_HIDDEN_USER_INFO = "(?i)(?:^[[:space:]]*|[a-z0-9]:)//[^/]*@"
-_CUSTOM_VIEW = "(?i)((?:/views|/authoring)/[^/]+/[^/]+|/w/[^/]+/v/[^/]+)/.*$"
+# Behind a part ".." a ticket may be anywhere.
+_TICKET_BEHIND_DOTS = "(?is)trusted.*(?:/|%2f|%5c|[\\\\])(?:[.]|%2e){2}(?:[/?#;&]|%2f|%5c|[\\\\]|$)"
+# Browsers need no slash behind a scheme, and skip the third; a part before the first slash may be a host.
+_HIDDEN_USER_INFO = "(?i)(?:^[[:space:]]*//+|[a-z0-9]:/+)[^/]*@|^[[:space:]]*[^/]*:[^/]*@"
+_CUSTOM_VIEW = "(?i)((?:/(?:offline_)?views|/authoring)/[^/]+/[^/]+|/w/[^/]+/v/[^/]+)/.*$"
 _USER_PATH = "(?i)(/users?)/.*$"
-_HIDDEN_PERSON = "(?:^|/)(?:(?:views|authoring)/[^/]+/[^/]+|w/[^/]+/v/[^/]+)/.|(?:^|/)users?/(?:[^-]|-.)|/[.][.](?:/|$)"
-_PERSONAL = ("/views/", "/authoring/", "/v/", "/user")
+_HIDDEN_PERSON = (
+    "(?:^|/)(?:(?:(?:offline_)?views|authoring)/[^/]+/[^/]+|w/[^/]+/v/[^/]+)/.|(?:^|/)users?/(?:[^-]|-.)|/[.][.](?:/|$)"
+)
+_PERSONAL = ("views/", "/authoring/", "/v/", "/user")
 # What a server reads otherwise than it is written; all else was found as it is written.
 _MAY_HIDE = (
-    "contains(made, '%') OR contains(made, '/.') OR contains(made, '\\')"
+    "contains(made, '%') OR contains(made, '@') OR contains(made, '/.') OR contains(made, '\\')"
     " OR contains(CASE WHEN starts_with(made, 'http') THEN substring(made, 9) ELSE made END, '//')"
     " OR made ILIKE '%rusted%' OR NOT (starts_with(made, '/') OR starts_with(made, 'http'))"
 )
@@ -40,7 +45,7 @@ _LONGEST_VALUE = 16
 
 @dataclass(frozen=True)
 class Privacy:
-    """What may be stored of people and of where they came from."""
+    """Options for storing names of users and their addresses."""
 
     users: Literal["name", "pseudonym", "none"] = "name"
     addresses: Literal["full", "truncated", "none"] = "full"
@@ -128,9 +133,10 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
     path = f"regexp_replace({path}, '{_TICKET}', '\\1trusted\\2-', 'g')"
     path = f"CASE WHEN regexp_matches({column}, '{_CUT_USER_INFO}') THEN '-' ELSE {path} END"
     fragment = f"regexp_replace(regexp_extract({column}, '{_FRAGMENT_PATH}', 1), '{_TICKET}', '\\1trusted\\2-', 'g')"
+    has_dots = f"{column} ILIKE '%rusted%' AND regexp_matches({column}, '{_TICKET_BEHIND_DOTS}')"
     cleaned = (
-        f"{path} || {_parameters(column, kept)}"
-        f" || CASE WHEN contains({column}, '#/') THEN '#' || {fragment} ELSE '' END"
+        f"CASE WHEN {has_dots} THEN '-' ELSE {path} || {_parameters(column, kept)}"
+        f" || CASE WHEN contains({column}, '#/') THEN '#' || {fragment} ELSE '' END END"
     )
     if custom_views:
         return _nothing_hidden(cleaned, custom_views=True)
@@ -143,11 +149,13 @@ def _clean_thoroughly(column: str, kept: Sequence[str], *, custom_views: bool) -
 def _nothing_hidden(cleaned: str, *, custom_views: bool) -> str:
     """Return what was cleaned, or '-' where a decoded copy still has what was to be removed.
 
-    The copy is decoded, in lower case, and without empty and single-dot parts. What cannot be decoded ends at its first
-    percent sign, and what is coded twice has ended before.
+    The copy is decoded, with slashes for backslashes, in lower case, and without empty and single-dot parts. What
+    cannot be decoded ends at its first percent sign, and what is coded twice has ended before.
     """
-    decoded = "coalesce(url_decode(safe), '')"
-    plain = f"regexp_replace(lower(replace({decoded}, '{chr(92)}', '/')), '/([.]?[[:space:]]*/)+', '/', 'g')"
+    decoded = f"replace(coalesce(url_decode(safe), ''), '{chr(92)}', '/')"
+    # Of all letters beyond ASCII these two alone become one of it where case is ignored.
+    folded = f"lower(translate({decoded}, '\u017f\u212a', 'sk'))"
+    plain = f"regexp_replace({folded}, '/([.]?[[:space:]]*/)+', '/', 'g')"
     hidden = [f"regexp_matches({plain}, '{_HIDDEN_TICKET}', 's')", f"regexp_matches({decoded}, '{_HIDDEN_USER_INFO}')"]
     if not custom_views:
         hidden.append(f"regexp_matches({plain}, '{_HIDDEN_PERSON}', 's')")

@@ -6,6 +6,7 @@ as long as it is listed; ``freshness_sources`` has when each source of freshness
 """
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,7 +36,7 @@ Read = dict[tuple[str, str], datetime]
 """When each source of freshness was last read whole: ``{(site, source): UTC}``."""
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_refreshes(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the table."""
     connection.execute(f"CREATE TABLE asset_refreshes ({COLUMNS})")
 
@@ -78,7 +79,7 @@ def looked_up(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def look_ups_since(connection: duckdb.DuckDBPyConnection, since: datetime) -> int:
-    """Return how many jobs were asked for since an instant."""
+    """Return how many jobs were requested since an instant."""
     asked = "SELECT count(DISTINCT job_id) FROM asset_refreshes WHERE job_id IS NOT NULL AND noted_at >= ?"
     return int(connection.execute(asked, [since]).fetchall()[0][0])
 
@@ -130,12 +131,22 @@ def freshness(connection: duckdb.DuckDBPyConnection) -> dict[str, pa.Table]:
 
 
 def store_freshness(
-    connection: duckdb.DuckDBPyConnection, site: str, known: pa.Table, listed: pa.Table, at: datetime
-) -> None:
-    """Store the rows of AssetFreshness that changed; ``listed`` are the keys of what the site has now."""
+    connection: duckdb.DuckDBPyConnection, sites: Mapping[str, Remembered], read_at: Read, at: datetime
+) -> dict[str, pa.Table]:
+    """Store the freshness of the assets of some sites, and when sources were read; return the freshness of all."""
+    for site, found in sites.items():
+        _store_site(connection, site, found, at)
+    if sites:
+        _delete_unlisted(connection, at)
+    _store_sources(connection, read_at)
+    return freshness(connection)
+
+
+def _store_site(connection: duckdb.DuckDBPyConnection, site: str, found: Remembered, at: datetime) -> None:
+    """Store the rows of AssetFreshness that changed."""
     columns = ", ".join(f"known.{name}" for name in FRESHNESS.names)
     differs = " OR ".join(f"known.{name} IS DISTINCT FROM stored.{name}" for name in FRESHNESS.names[2:])
-    with registered(connection, known=known, listed=listed):
+    with registered(connection, known=found.known, listed=found.listed):
         connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE changed AS
@@ -158,7 +169,7 @@ def store_freshness(
     connection.execute("DROP TABLE changed")
 
 
-def forget_unlisted(connection: duckdb.DuckDBPyConnection, at: datetime) -> None:
+def _delete_unlisted(connection: duckdb.DuckDBPyConnection, at: datetime) -> None:
     """Remove what has not been listed for long, but for the sources that a listed workbook uses."""
     connection.execute(
         f"""
@@ -182,7 +193,7 @@ def sources(connection: duckdb.DuckDBPyConnection) -> Read:
     return {(site, source): read_at for site, source, read_at in rows}
 
 
-def store_sources(connection: duckdb.DuckDBPyConnection, read: Read) -> None:
+def _store_sources(connection: duckdb.DuckDBPyConnection, read: Read) -> None:
     """Replace when each source of freshness was last read whole."""
     connection.execute("DELETE FROM freshness_sources")
     if read:

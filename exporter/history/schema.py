@@ -86,7 +86,7 @@ def _accounted(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _begun(connection: duckdb.DuckDBPyConnection) -> None:
-    """Tell this history from every other: no two are begun in the same microsecond."""
+    """Identify this history: no two are created in the same microsecond."""
     connection.execute("INSERT INTO marks VALUES ('begun', ?)", [datetime.now(UTC).replace(tzinfo=None)])
 
 
@@ -129,9 +129,9 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _accounted,
     _begun,
     _audits,
-    refreshes.create,
-    alert_store.create,
-    usage.create,
+    refreshes.create_refreshes,
+    alert_store.create_alerts,
+    usage.create_usage,
     usage.create_waiting,
     refreshes.create_freshness,
     _archive_order,

@@ -1,4 +1,4 @@
-"""Requests of one file on their way into the history: cleaned, and put in order of their time beside it.
+"""Staging of the requests of one file before their import: cleaned, and sorted by time beside the history.
 
 Requests that may be the same must be in one slice, wherever they stand in the file. What is staged is what would be
 stored: nothing that the cleaner removes reaches the disk.

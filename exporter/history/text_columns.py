@@ -1,4 +1,4 @@
-"""The columns of the older text-file tool, by the names and in the order of its files, and where ours have them.
+"""Columns of the older text-file tool, by the names and in the order of its files, with their columns in the history.
 
 A column that is never read from Tableau (passwords, keychains, ``embedded``), or that Tableau has no more, is empty.
 """

@@ -6,7 +6,7 @@ A reference file holds what Tableau lists now: neither what was removed nor what
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporter.history.export_reader import Source
+from exporter.history.export_reader import ExportSource
 from exporter.history.file import HistoryFile
 from exporter.history.opening import NAMED
 from exporter.history.tables import ARCHIVED_AT, quoted
@@ -45,9 +45,9 @@ class Lookup:
     """The column that is the key of lookups after this one."""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ExportSource:
         """How it is read."""
-        return Source(self.key, query=self.query)
+        return ExportSource(self.key, query=self.query)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Totals:
 
 
 def read_totals(connection: duckdb.DuckDBPyConnection, now: datetime) -> Totals:
-    """Read everything the exposition needs; its size depends on labels and people, not on the length of the history."""
+    """Read everything the exposition needs; its size depends on labels and users, not on the length of the history."""
     counters: dict[str, list[tuple[tuple[str, ...], float]]] = {}
     for family, labels, value in connection.execute("SELECT family, labels, value FROM counters").fetchall():
         counters.setdefault(family, []).append((tuple(labels), value))

@@ -1,6 +1,9 @@
-"""A transaction of the history: archive rows, store dimensions, move positions, count, prune."""
+"""A transaction of the history: archive rows with their counts, audit assets, write the poll log.
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+What needs nothing but the connection is in the module of its table: callers call that with ``connection``.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -8,25 +11,24 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
-from exporter.collector import Events, Fold, columns_of
-from exporter.history import archive, refreshes, usage
+from exporter.collector import Events, Fold
+from exporter.history import archive, usage
 from exporter.history.aggregation import USER, Lookups, add
 from exporter.history.archive import Appended, Instants
 from exporter.history.arrow import registered
-from exporter.history.dimensions import keep
 from exporter.history.freshness_audit import Auditor
-from exporter.history.positions import Position, move
+from exporter.history.positions import Position
 from exporter.history.pruning import Pruned, prune, pruned_before
 from exporter.history.redaction import PARSED_COLUMNS
 from exporter.history.tables import AUDIT
 from exporter.history.totals import mark, naive
-from exporter.self_metrics import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
+from exporter.self_metrics import HISTORY_ROWS, INCIDENTS
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Poll:
+class PollLogRow:
     """One line of the poll log."""
 
     started_at: datetime
@@ -57,7 +59,7 @@ class Transaction:
 
     @cached_property
     def archived_at(self) -> datetime:
-        """The instant (UTC, naive) of what this transaction archives; a clock that went back is not believed."""
+        """The instant (UTC, naive) of what this transaction archives; it never goes back, even if the clock does."""
         last: datetime
         ((last,),) = self.connection.execute("SELECT max(marked_at) FROM marks WHERE name = 'archived'").fetchall()
         return max(naive(self.now), last + _MICROSECOND)
@@ -117,40 +119,27 @@ class Transaction:
         self.count_rows(table, new)
         return new
 
-    def keep(self, collector_state: "type", table: str, rows: pa.Table, at: datetime) -> int:
-        """Keep the names of a state's rows by day."""
-        return keep(self.connection, table, columns_of(collector_state), rows, naive(at).date())
-
     def audit(self, judged: pa.Table) -> int:
-        """Write what assets were found to be, as ``judge`` has it, where that is new or a day old; return how many."""
+        """Write the SLA status of assets where it is new or a day old; return the number of rows."""
         written = self.auditor.audit(self.connection, judged, self.now)
         self.auditor.prune(self.connection, self.now)
         self.count_rows(AUDIT, written)
         return written
 
-    def audited(self) -> dict[tuple[str, str], int]:
-        """Return how many assets of each type each site had of late: ``{(site, asset_type): count}``."""
-        return self.auditor.counts(self.connection)
-
-    def learn(self, question: str, rows: pa.Table) -> pa.Table:
-        """Run a collector's query over the history, with its rows as ``state``."""
+    def query(self, sql: str, rows: pa.Table, **params: datetime) -> pa.Table:
+        """Run a collector's query over the history, with a state's rows as ``state``."""
         with registered(self.connection, state=rows):
-            return self.connection.sql(question).to_arrow_table()
+            return self.connection.sql(sql, params=params or None).to_arrow_table()
 
-    def recall(self, question: str, rows: pa.Table) -> pa.Table:
-        """Run a query for the pages over a state's rows (``state``); ``$now`` is this transaction's instant."""
-        with registered(self.connection, state=rows):
-            return self.connection.sql(question, params={"now": naive(self.now)}).to_arrow_table()
-
-    def use(self, *, with_people: bool) -> usage.Use:
+    def read_usage(self, *, with_people: bool) -> usage.Use:
         """Return how much the server was used of late, by hour."""
-        return usage.read(self.connection, with_people=with_people and USER not in self.hidden)
+        return usage.read_usage(self.connection, with_people=with_people and USER not in self.hidden)
 
-    def forget_use(self, source_at: datetime | None) -> None:
+    def delete_old_usage(self, source_at: datetime | None) -> None:
         """Delete usage that no page displays any more, by our clock and the source's (UTC).
 
-        Where the source has no clock, ours alone decides how long people are kept: one that is ahead costs a chart
-        its past, one that is not believed would keep them for ever. The rest waits for the source.
+        Where the source has no clock, ours alone decides how long users are kept: a clock that is ahead costs a chart
+        its past, one that is ignored would keep them for ever. The rest waits for the source.
         """
         now = naive(self.now)
         if source_at is not None:
@@ -159,42 +148,11 @@ class Transaction:
         if source_at is None or USER in self.hidden:
             usage.forget_people(self.connection, None if USER in self.hidden else now)
 
-    def sum_up_views(self) -> bool:
-        """Sum up the next loads that wait; return whether others wait still."""
-        return usage.sum_up(self.connection)
-
-    def note_refreshes(self, rows: pa.Table) -> int:
-        """Store the refreshes (asset_type, asset_id, refreshed_at, job_id) that are not known yet."""
-        return refreshes.note(self.connection, rows, naive(self.now))
-
-    def store_freshness(
-        self, sites: Mapping[str, refreshes.Remembered], read_at: refreshes.Read
-    ) -> dict[str, pa.Table]:
-        """Store what is known of the assets of some sites, and when sources were read; return what is known of all."""
-        for site, found in sites.items():
-            refreshes.store_freshness(self.connection, site, found.known, found.listed, naive(self.now))
-        if sites:
-            refreshes.forget_unlisted(self.connection, naive(self.now))
-        refreshes.store_sources(self.connection, read_at)
-        return refreshes.freshness(self.connection)
-
-    def looked_up(self) -> pa.Table:
-        """Return the jobs whose assets are known (job_id, asset_type, asset_id, completed_at)."""
-        return refreshes.looked_up(self.connection)
-
-    def look_ups_since(self, since: datetime) -> int:
-        """Return how many jobs were queried since an instant."""
-        return refreshes.look_ups_since(self.connection, naive(since))
-
-    def move(self, old: Position, new: Position) -> None:
-        """Move a position (compare and set)."""
-        move(self.connection, old, replace(new, polled_at=naive(self.now)))
-
     def prune(self, before: datetime) -> Pruned:
         """Delete some of the events that are older; counters and positions stay."""
         return prune(self.connection, self.events, before, self.pruned_before)
 
-    def log(self, poll: Poll, position: Position | None) -> None:
+    def log(self, poll: PollLogRow, position: Position | None) -> None:
         """Write a line of the poll log, and when this way of reading last succeeded."""
         self.log_part(poll, position)
         if poll.source == "http_requests":
@@ -203,7 +161,7 @@ class Transaction:
             if position is None:
                 mark(self.connection, "viewed", self.now)
 
-    def log_part(self, poll: Poll, position: Position | None = None) -> None:
+    def log_part(self, poll: PollLogRow, position: Position | None = None) -> None:
         """Write what a transaction archived while its poll goes on: every row that is stored has its line."""
         self.connection.execute(
             "INSERT INTO poll_log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -225,10 +183,6 @@ class Transaction:
         """Count an incident and store its detail."""
         self.connection.execute("INSERT INTO incidents VALUES (?, ?, ?)", [naive(self.now), kind, detail])
         add(self.connection, INCIDENTS.name, [kind], count)
-
-    def lost(self, possibly: int) -> None:
-        """Count ids of requests that may have been made and removed unseen."""
-        add(self.connection, POSSIBLY_LOST.name, [], possibly)
 
     def _obeying(self, lookups: Lookups) -> Lookups:
         return replace(lookups, pruned_before=self.pruned_before)

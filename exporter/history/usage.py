@@ -1,6 +1,6 @@
 """Usage for the pages, aggregated in the transaction that stores the requests: by hour for days, by day for months.
 
-The tables are bounded: a page asks for no more, and the archive itself has everything. Rows have the numbers of sites,
+The tables are bounded: a page needs no more, and the archive itself has everything. Rows have the numbers of sites,
 whose labels may change. Nothing here may stop the archive: its transaction touches the hours of its own requests, and
 only adds loads of views to those that wait; summing them up by day is for a transaction of the pages' own.
 """
@@ -44,8 +44,8 @@ class Use:
     """Since when views are counted by day."""
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables, and count what an older file holds; who the people of its requests were is not known here."""
+def create_usage(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables, and count the requests of an older file; their users are not known here."""
     if connection.execute("SELECT EXISTS (FROM http_requests)").fetchall()[0][0]:
         log.info("the history's requests are counted by the hour and the day, once: half a second for each million")
     connection.execute("CREATE TABLE requests_by_hour (hour TIMESTAMP, site_id BIGINT, requests BIGINT)")
@@ -88,7 +88,7 @@ class Clocks:
         )
 
 
-def count(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
+def count_usage(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
     """Count the requests of a relation, which have just been stored."""
     plausible = clocks.plausible(HOURS_KEPT)
     if hours := _hours(connection, relation, plausible):
@@ -110,8 +110,8 @@ def count(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) 
     )
 
 
-def see_people(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
-    """Note who made a request to which site in which hour, once; ``people`` maps each user to a person."""
+def store_people_by_hour(connection: duckdb.DuckDBPyConnection, relation: str, clocks: Clocks) -> None:
+    """Store the users of each site in each hour, each once; ``people`` maps each user to a person."""
     plausible = f"user_id IS NOT NULL AND {clocks.plausible(HOURS_KEPT)}"
     hours = _hours(connection, relation, plausible)
     if hours is None:
@@ -189,7 +189,7 @@ def forget_people(connection: duckdb.DuckDBPyConnection, now: datetime | None) -
     connection.execute(f"DELETE FROM people_by_hour WHERE {old}")
 
 
-def prune(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
+def prune_usage(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
     """Remove what was counted of requests that are removed; an hour or a day that is cut would be too low."""
     for table, key in (
         ("requests_by_hour", "hour"),
@@ -200,7 +200,7 @@ def prune(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
         connection.execute(f"DELETE FROM {table} WHERE {key} < TIMESTAMP '{before}'")
 
 
-def read(connection: duckdb.DuckDBPyConnection, *, with_people: bool) -> Use:
+def read_usage(connection: duckdb.DuckDBPyConnection, *, with_people: bool) -> Use:
     """Return the use of the hours that are kept; it costs as much as these are many, however long the history is."""
     requests = connection.sql("SELECT hour, site_id, requests FROM requests_by_hour ORDER BY ALL").to_arrow_table()
     since = connection.execute("SELECT min(day)::TIMESTAMP FROM views_by_day").fetchall()[0][0]

@@ -1,4 +1,4 @@
-"""Whether a history file is whole and of one mind: its rows, its ledger, its counters, its positions, its polls.
+"""Verifies a history file: rows, day counts, counters, positions and polls agree.
 
 The file is only read, and held for about a second at a time, so that the agent goes on. Each check puts questions
 that are answered from one state of the file; memory is bounded by DuckDB's limit, however long the history is.

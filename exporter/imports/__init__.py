@@ -1,4 +1,4 @@
-"""Requests read from files of others: the older tool's text files, and Parquet that ``history export`` wrote.
+"""Readers of foreign files of requests: text files of the older tool, and Parquet of ``history export``.
 
 Each reader yields Arrow tables with columns of ``http_requests``, and what it could not read as :class:`Reject`.
 Nothing here knows the history: what a reader yields is not cleaned yet, and not compared with anything.
@@ -43,7 +43,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Options:
+class FileOptions:
     """How text files are to be read; a delimiter of None is read from the header."""
 
     zone: Zone = UTC_ZONE
@@ -67,7 +67,7 @@ class Reader(Protocol):
         """Yield the requests, so many at a time. Raises ImportUnreadable."""
 
 
-def open_reader(path: Path, options: Options) -> Reader:
+def open_reader(path: Path, options: FileOptions) -> Reader:
     """Return the reader of a file by what it begins with. Raises ImportUnreadable."""
     from exporter.imports import parquet, text  # noqa: PLC0415 - they import the names above
 

@@ -1,4 +1,4 @@
-"""How a text file is written: its delimiter, whether rows end with one, how NULL stands there, whether it is quoted.
+"""Detects the dialect of a text file: delimiter, trailing delimiter, NULL, quotes.
 
 The older tool joined ``str()`` of each value, without quoting, and ended each row with a delimiter; NULL is ``None``.
 ``history export --format=text`` quotes as RFC 4180 has it, and leaves NULL empty. Both begin with the same header.

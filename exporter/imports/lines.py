@@ -1,4 +1,4 @@
-"""The lines of a text file as they stand there, and decoded."""
+"""Lines of a text file, as bytes and decoded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

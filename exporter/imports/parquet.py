@@ -36,7 +36,7 @@ class ParquetReader:
     """One file, or all files of a folder."""
 
     def __init__(self, path: Path) -> None:
-        """Look whether there are requests. Raises ImportUnreadable."""
+        """Check that the file has requests. Raises ImportUnreadable."""
         self.counts = Counts()
         self.position = 0
         self._files = sorted(path.rglob(f"*{_ENDING}")) if path.is_dir() else [path]

@@ -1,4 +1,4 @@
-"""Lines put together to rows: a text may hold line ends, so that a row stands over several lines.
+"""Assembles lines into rows: a text may hold line ends, so that a row spans several lines.
 
 Most lines are a row each. What is not is kept until it is one together with the lines after it, or until the next whole
 row proves that it never will be. A row that would also be one together with the line after it is rejected with that.

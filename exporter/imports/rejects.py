@@ -1,4 +1,4 @@
-"""The file of what was rejected: before each, a line with its place and the reason, then its bytes as they were.
+"""The file of rejected rows: before each, a line with its place and the reason, then its original bytes.
 
 It holds what nobody has redacted, so only its owner may read it.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from exporter.errors import ImportUnreadable
-from exporter.imports import FINGERPRINT, OTHERWISE, Counts, Options, Reject
+from exporter.imports import FINGERPRINT, OTHERWISE, Counts, FileOptions, Reject
 from exporter.imports.dialect import (
     COLUMNS,
     DEFAULT_DELIMITER,
@@ -23,7 +23,7 @@ from exporter.imports.dialect import (
 )
 from exporter.imports.lines import Lines, open_text
 from exporter.imports.records import Assembler, Record
-from exporter.imports.zones import Instant, instant
+from exporter.imports.zones import Instant, parse_time
 
 BATCH_ROWS = 5_000
 _CREATED, _COMPLETED = (COLUMNS.index(name) for name in TIMES)
@@ -46,8 +46,8 @@ class _Read:
 class TextReader:
     """One text file."""
 
-    def __init__(self, path: Path, options: Options) -> None:
-        """Look whether it is one. Raises ImportUnreadable."""
+    def __init__(self, path: Path, options: FileOptions) -> None:
+        """Check that the file is a text export. Raises ImportUnreadable."""
         self.counts = Counts()
         self._path, self._options = path, options
         self._quoted = False
@@ -121,7 +121,7 @@ class TextReader:
         return _Read(fields, *_settled(created, completed), _fingerprint(fields))
 
     def _instant(self, text: str | None) -> Instant | None:
-        return None if _is_null(text) else instant(text or "", self._options.zone)
+        return None if _is_null(text) else parse_time(text or "", self._options.zone)
 
     def _table(self, rows: Sequence[_Read]) -> pa.Table:
         for row in rows:

@@ -1,4 +1,4 @@
-"""Times of a file into UTC: by an IANA zone, or by the fixed offset that the older tool added the whole year round."""
+"""Converts times of a file to UTC: by an IANA zone, or by the fixed offset of the older tool."""
 
 import re
 from collections.abc import Callable
@@ -75,7 +75,7 @@ class Instant:
     missing: bool = False
 
 
-def instant(text: str, zone: Zone) -> Instant:
+def parse_time(text: str, zone: Zone) -> Instant:
     """Read a time of a file; an offset that it brings along holds. Raises ValueError."""
     local = datetime.fromisoformat(text)
     try:

@@ -29,9 +29,9 @@ class HistoryAnswer:
 
 @dataclass(frozen=True)
 class HourlyUsage:
-    """Requests and people of each hour, by site; ``hours`` are their beginnings (Unix seconds), without gaps.
+    """Requests and active users of each hour, by site; ``hours`` are their beginnings (Unix seconds), without gaps.
 
-    ``requests`` and ``people`` have a number for each hour. ``people`` is None where people are not counted.
+    ``requests`` and ``people`` have a number for each hour. ``people`` is None where users are not counted.
     ``everybody`` counts each person once over all sites; ``all_requests`` those of unknown sites too.
     """
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ class AssetTable:
     interval: Numbers
     failures: Numbers
     suspended: Numbers
+    url_id: Ids
+    """The number in the address of each asset's page in Tableau; 0 is unknown."""
     uses: "pa.ChunkedArray"
     downstream: Mapping[str, Sequence[int]]
     """The rows that use each published data source, by its LUID."""
@@ -184,6 +187,7 @@ def asset_table(rows: pa.Table, blocks: Sequence["AnyBlock"]) -> AssetTable:
         _numbers(_one(found, metrics.INTERVAL), size),
         _numbers(_one(found, metrics.FAILURES), size),
         _numbers(_one(found, metrics.SUSPENDED), size),
+        rows.column("url_id").fill_null(0).to_numpy(),
         rows.column("uses"),
         downstream(rows),
     )

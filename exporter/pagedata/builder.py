@@ -118,6 +118,8 @@ class PageData:
     """The seconds from one exact read of requests to the next, as they are now."""
     firing: tuple[FiringAlert, ...] | None = None
     firing_of: Mapping[AssetKey, Sequence[FiringAlert]] = field(default_factory=dict)
+    tableau_url: str | None = None
+    """The URL of Tableau, for links to the pages of assets."""
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
@@ -140,7 +142,9 @@ class PageDataBuilder:
         self._assets = assets
         self._built: dict[str, tuple[object, object]] = {}
 
-    def build(self, now: float, enabled: Container[str], blocks: "Iterable[AnyBlock]") -> PageData:
+    def build(
+        self, now: float, enabled: Container[str], blocks: "Iterable[AnyBlock]", tableau_url: str | None = None
+    ) -> PageData:
         """Return the data at an instant (Unix seconds); ``blocks`` are those of the exposition."""
         both = self._assets(now) if ASSETS in enabled else None
         firing, plain = self._firing(), [block for block in blocks if isinstance(block, Block)]
@@ -158,6 +162,7 @@ class PageDataBuilder:
             next((_only(block, now) for block in plain if block.family == EXACT_INTERVAL), None),
             firing,
             self._cached("firing", firing, partial(_by_asset, firing)) if firing else {},
+            tableau_url,
         )
 
     def _content(self, page: str) -> Content | None:

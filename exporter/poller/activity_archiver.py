@@ -18,7 +18,7 @@ from exporter.history.activity_parser import ActivityParser, ParsedLines
 from exporter.history.aggregation import Lookups, add
 from exporter.history.privacy import person_ids
 from exporter.history.totals import naive
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.poller.context import PollContext
 
 # A transaction costs as much as some thousand events, and its rows are in memory twice.
@@ -92,7 +92,7 @@ class ActivityArchiver:
                 new[events.table] += appended.new
             self._see_span(transaction, site, parsed)
         for table in filter(read.get, read):
-            transaction.log_part(Poll(transaction.now, table, MODE, 0.0, read[table], new[table], 0, site.name))
+            transaction.log_part(PollLogRow(transaction.now, table, MODE, 0.0, read[table], new[table], 0, site.name))
         files = self._ledger(batch)
         activity.record(transaction.connection, number, files, self._rejects(batch), naive(transaction.now))
         rejected = sum(file.rejected for file in files)

@@ -5,7 +5,6 @@ that fails does not affect the others.
 """
 
 import random
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -18,18 +17,18 @@ from exporter.activity_log.errors import BadRequest, Forbidden
 from exporter.collector import columns_of
 from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
+from exporter.exposition.process import release_memory
 from exporter.history import activity
-from exporter.history.positions import Position
+from exporter.history.dimensions import keep
+from exporter.history.positions import Position, move
 from exporter.history.totals import earlier_clock, instant, naive
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.poller.activity_archiver import MODE, ActivityArchiver, Archived, Batch
 from exporter.poller.activity_publisher import ActivityPublisher
 from exporter.poller.batching import prefetch
-from exporter.poller.context import PollContext
-from exporter.poller.memory import release_memory
+from exporter.poller.context import PollContext, WriteIncidents
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.schedule import run_loop
-from exporter.poller.write_incidents import WriteIncidents
 
 SOURCE = activity.SOURCE
 # As long as the best edition keeps events.
@@ -52,16 +51,13 @@ class ActivitySchedule:
 class ActivityPoller:
     """Writes the events of Tableau Cloud to the history, and publishes what becomes of them."""
 
-    def __init__(
-        self, client: ActivityLogClient, context: PollContext, schedule: ActivitySchedule, stopped: threading.Event
-    ) -> None:
+    def __init__(self, client: ActivityLogClient, context: PollContext, schedule: ActivitySchedule) -> None:
         self._client = client
         self._context = context
         self._history = context.history
         self._status = context.store.status
         self._progress = self._status.progress[SOURCE]
         self._schedule = schedule
-        self._stopped = stopped
         self._archiver = ActivityArchiver(context)
         self._publisher = ActivityPublisher(context, client)
         self._incidents = WriteIncidents(SOURCE, context)
@@ -71,13 +67,9 @@ class ActivityPoller:
         """Until when everything that is listed of a site is archived, by the name of its position."""
         self._kept_sites: Sequence[CloudSite] = ()
 
-    def stop(self) -> None:
-        """End the loop; a poll ends before its next request."""
-        self._stopped.set()
-
     def run(self, randomness: random.Random) -> None:
         """Poll until stopped, with back-off and jitter after failures."""
-        run_loop(self._stopped, self.poll, self._publish_bug, self._schedule.poll_interval, randomness)
+        run_loop(self._context.stopped, self.poll, self._publish_bug, self._schedule.poll_interval, randomness)
         self._client.close()
 
     def poll(self) -> bool:
@@ -124,7 +116,7 @@ class ActivityPoller:
         if self._status.has_source("repository") or sites == self._kept_sites or not sites:
             return
         with self._history.transaction(instant(now)) as transaction:
-            transaction.keep(Site, "sites", _rows(sites), instant(now))
+            keep(transaction.connection, "sites", columns_of(Site), _rows(sites), naive(instant(now)).date())
         self._kept_sites = sites
 
     def _read_site(self, site: CloudSite, archived: Archived, now: float) -> None:
@@ -216,7 +208,7 @@ class ActivityPoller:
         if before is not None and before >= until:
             return None
         new = replace(old, identity=activity.identity(until))
-        transaction.move(old, new)
+        move(transaction.connection, old, new)
         return replace(new, version=old.version + 1)
 
     def _finish(self, now: float) -> None:
@@ -225,7 +217,9 @@ class ActivityPoller:
             for name, until in self._listed.items():
                 self._move(transaction, name, until)
             seconds = self._context.clock() - now
-            transaction.log(Poll(instant(now), "activity_events", MODE, seconds, 0, 0, 0, self._client.address), None)
+            transaction.log(
+                PollLogRow(instant(now), "activity_events", MODE, seconds, 0, 0, 0, self._client.address), None
+            )
             self._incidents.write(transaction)
             before = self._history.prunable_before(instant(now))
             if before is not None and not self._status.has_source("repository"):

@@ -13,15 +13,17 @@ import pyarrow.compute as pc
 
 from exporter.collector import POSTGRES_TYPES, Events, Fold
 from exporter.errors import PollInterrupted
-from exporter.history.aggregation import Lookups
+from exporter.history.aggregation import Lookups, add
 from exporter.history.archive import Appended
 from exporter.history.history import History
-from exporter.history.positions import Position
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.positions import Position, move
+from exporter.history.totals import naive
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.poller.read_plan import Incident, Plan
 from exporter.poller.table_reader import TableRead, TableReader
 from exporter.repository.binary_copy import Field
 from exporter.repository.session import STANDBY_MARK, Session
+from exporter.self_metrics import POSSIBLY_LOST
 
 # A whole row group of DuckDB: rows that fill it go straight to the file, without passing through the log.
 TRANSACTION_ROWS = 122_880
@@ -83,11 +85,11 @@ class TableWrite:
         self.reused += appended.reused_ids
         self.seen += appended.seen
 
-    def line(self, seconds: float) -> Poll:
+    def line(self, seconds: float) -> PollLogRow:
         """Return the row of the poll log for what is not in it yet."""
         before, self.logged = self.logged, (self.read, self.new, self.opened)
         read, new, opened = (now - then for now, then in zip(self.logged, before, strict=True))
-        return Poll(self.started_at, self.events.table, self.mode, seconds, read, new, opened, self.node)
+        return PollLogRow(self.started_at, self.events.table, self.mode, seconds, read, new, opened, self.node)
 
     @property
     def plan(self) -> Plan:
@@ -182,7 +184,7 @@ def _write_batches(batches: Iterator[pa.Table], write: TableWrite, archive: Arch
     for first in batches:
         with archive.history.transaction(archive.clock(), _request_columns(write)) as transaction:
             arriving = _of_one_transaction(chain([first], batches), write, archive)
-            write.count(append(transaction, write.events, arriving, archive))
+            write.count(append_batches(transaction, write.events, arriving, archive))
             transaction.log_part(write.line((archive.clock() - write.started_at).total_seconds()))
 
 
@@ -213,7 +215,9 @@ def _fast_switching() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def append(transaction: Transaction, events: Events, batches: Iterable[pa.Table], archive: ArchiveContext) -> Appended:
+def append_batches(
+    transaction: Transaction, events: Events, batches: Iterable[pa.Table], archive: ArchiveContext
+) -> Appended:
     """Archive batches of a table's rows; they are counted after the last."""
     folds = archive.folds[events.table]
     if events.keeps_open:
@@ -225,21 +229,24 @@ def append_full_read(
     transaction: Transaction, events: Events, rows: pa.Table, archive: ArchiveContext, node: str
 ) -> None:
     """Archive the new ones of rows that are read whole at every poll; the poll log has a row where there were any."""
-    appended = append(transaction, events, [rows], archive)
+    appended = append_batches(transaction, events, [rows], archive)
     if appended.new:
-        transaction.log_part(Poll(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node))
+        transaction.log_part(
+            PollLogRow(archive.clock(), events.table, "full", 0.0, appended.read, appended.new, 0, node)
+        )
 
 
 def commit_table(transaction: Transaction, write: TableWrite, archive: ArchiveContext, seconds: float) -> None:
     """Write the last rows of a table with what moves with them: promotions, position, incidents, poll log."""
     events = write.events
     if write.rows is not None:
-        write.count(append(transaction, events, [write.rows], archive))
+        write.count(append_batches(transaction, events, [write.rows], archive))
     if events.keeps_open and write.gone is not None:
         write.new += transaction.promote(events.table, write.gone, archive.lookups, archive.folds[events.table])
     position = write.position
     if write.table_read is not None and position is not None:
-        transaction.move(write.table_read.old, position)
+        new = replace(position, polled_at=naive(transaction.now))
+        move(transaction.connection, write.table_read.old, new)
     _report(transaction, write)
     transaction.log(write.line(seconds), position)
 
@@ -252,7 +259,7 @@ def _report(transaction: Transaction, write: TableWrite) -> None:
     for incident in incidents:
         transaction.incident(incident.kind, f"{events.table}: {incident.detail}")
     if events.keeps_open and write.possibly_lost:
-        transaction.lost(write.possibly_lost)
+        add(transaction.connection, POSSIBLY_LOST.name, [], write.possibly_lost)
 
 
 def _request_columns(write: TableWrite) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reads the repository in one session: states, tables of events, and the sites and people behind their ids."""
+"""Reads the repository in one session: states, tables of events, and the sites and users behind their ids."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from exporter.history.aggregation import Lookups
 from exporter.history.dimensions import site_label
 from exporter.history.history import History
 from exporter.history.privacy import apply_privacy, person_ids
-from exporter.poller.archiver import ArchiveContext, TableWrite, append, columns_to_fit, read_table
+from exporter.poller.archiver import ArchiveContext, TableWrite, append_batches, columns_to_fit, read_table
 from exporter.poller.runs import Runs
 from exporter.poller.view_reader import LOOK_BACK, read_view
 from exporter.repository.session import Session
@@ -51,7 +51,7 @@ class PollResult:
 
 @dataclass(frozen=True)
 class IdMaps:
-    """Sites and people by their ids, kept between polls: a request may have the id of one that is deleted."""
+    """Sites and users by their ids, kept between polls: a request may have the id of a deleted one."""
 
     sites: Mapping[int, str]
     present_sites: tuple[str, ...]
@@ -78,7 +78,7 @@ class RepositoryReader:
 
     @property
     def ids(self) -> IdMaps:
-        """Sites and people by their ids; before the first read those of the history."""
+        """Sites and users by their ids; before the first read those of the history."""
         if self._ids is None:
             people = person_ids(self._history.known_users, self._history.pseudonyms)
             self._ids = IdMaps(dict(self._history.known_sites), (), people)
@@ -214,7 +214,9 @@ class RepositoryReader:
         for fields, rows in read_view(session, view, since):
             write.fields = fields
             with self._history.transaction(self._clock(), columns_to_fit([write])) as transaction:
-                write.count(append(transaction, events, [self._history.clean(events, rows)], self.archive_context()))
+                write.count(
+                    append_batches(transaction, events, [self._history.clean(events, rows)], self.archive_context())
+                )
                 transaction.log_part(write.line((self._clock() - write.started_at).total_seconds()))
         write.gone = self._history.open_keys.slice(0, 0)
         write.seconds = (self._clock() - write.started_at).total_seconds()

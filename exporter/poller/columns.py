@@ -23,7 +23,7 @@ def selection(columns: Mapping[str, str]) -> tuple[tuple[Field, ...], tuple[str,
     fields, expressions = [], []
     names = kept_names(columns)
     for name, kind in columns.items():
-        # The key and the end of a request have fixed types, whatever types this version has.
+        # The key and the end of a request have fixed types, regardless of the types in this version.
         needed = _KEY_TYPES.get(name, kind) if kind != "timestamp with time zone" else kind
         expression, read = read_as(name, needed)
         expressions.append(expression)

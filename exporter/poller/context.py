@@ -1,9 +1,12 @@
 """What the pollers of all sources share, and the steps that each of them does at the end of a poll."""
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.collector import Collector, State, StateKey
+from exporter.errors import HistoryBusy, HistoryDamaged, HistoryError, HistoryReplaced
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.exposition.state_store import StateStore
 from exporter.freshness import SlaLookup
@@ -15,6 +18,8 @@ from exporter.pagedata.answers import PageAnswers
 from exporter.poller.merged_state import MergedState
 from exporter.self_metrics import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.status import ArchiveStatus
+
+_FAILURE_KINDS = {HistoryBusy: "file_busy", HistoryReplaced: "file_replaced", HistoryDamaged: "file_damaged"}
 
 
 def no_sla(_asset: Mapping[str, object]) -> tuple[None, None]:
@@ -34,10 +39,42 @@ class PollContext:
     merged_states: Mapping[StateKey, MergedState] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
     answers: PageAnswers = field(default_factory=PageAnswers)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Set at a reload and at the end: the loops end, and a long read ends at its next batch or request."""
 
     def state(self, key: StateKey) -> State:
         """Return a state of a collector."""
         return self.collectors[key[0]].states[key[1]]
+
+
+class WriteIncidents:
+    """The polls of one source that could not write: published at once, counted when the history can be written."""
+
+    def __init__(self, source: str, context: PollContext) -> None:
+        self._source = source
+        self._status = context.store.status
+        self._failures = context.history.write_failures
+        self._uncounted: Counter[str] = Counter()
+
+    def failed(self, failure: HistoryError) -> None:
+        """Publish a failure, and count it."""
+        self._failures.failed(self._source, failure)
+        self._status.set_history_error(self._source, str(failure))
+        self._uncounted[_FAILURE_KINDS.get(type(failure), "file_unwritable")] += 1
+
+    def write(self, transaction: Transaction) -> None:
+        """Write the incidents; ``committed()`` follows the transaction."""
+        for kind, count in self._uncounted.items():
+            transaction.incident(kind, "polls whose rows could not be written at once", count)
+
+    def committed(self) -> None:
+        """Forget the incidents that are written."""
+        self._uncounted.clear()
+
+    def succeeded(self) -> None:
+        """Publish that everything of this poll was written."""
+        self._failures.succeeded(self._source)
+        self._status.set_history_error(self._source, None)
 
 
 def publish_archive(context: PollContext, more: Iterable[Block] = ()) -> None:

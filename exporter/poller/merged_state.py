@@ -13,7 +13,7 @@ from exporter.freshness import HOUR, Dues, SlaLookup
 
 
 @dataclass(frozen=True)
-class Part:
+class SourceRows:
     """Rows of one source, or of one site of it; ``read_at`` in Unix seconds, ``lifetime`` in seconds."""
 
     rows: pa.Table
@@ -31,14 +31,16 @@ class MergedState:
     def __init__(self, state: State, sla: SlaLookup, grace_seconds: float) -> None:
         self._state = state
         self._lock = threading.Lock()
-        self._parts: dict[tuple[str, str], Part] = {}
+        self._parts: dict[tuple[str, str], SourceRows] = {}
         self._learned: dict[str, pa.Table] = {}
         self._context = Context({}, sla, dues=Dues(grace_seconds))
-        self._merged: tuple[Part, ...] = ()
+        self._merged: tuple[SourceRows, ...] = ()
         self._rows: pa.Table | None = None
         self._blocks: Sequence[AnyBlock] = ()
 
-    def put(self, source: str, parts: Mapping[str, Part], now: float, sites: Mapping[int, str] | None = None) -> None:
+    def put(
+        self, source: str, parts: Mapping[str, SourceRows], now: float, sites: Mapping[int, str] | None = None
+    ) -> None:
         """Replace the rows of a source for each of the given sites.
 
         A source that does not read site by site has one part, of no name; ``sites`` are labels by number.

@@ -16,8 +16,9 @@ import structlog
 from exporter.collector import StateKey
 from exporter.collectors import counts_people, requests_collector
 from exporter.errors import HistoryBusy, HistoryError
-from exporter.history.totals import instant
+from exporter.history.totals import instant, naive
 from exporter.history.transaction import Transaction
+from exporter.history.usage import sum_up
 from exporter.log_once import LogOnce
 from exporter.pagedata.answers import HistoryAnswer, usage_of
 from exporter.poller.context import PollContext
@@ -45,7 +46,7 @@ class PageQueries:
         if not (exact and source_at) and not self._forget_due.at(now):
             return
         try:
-            self._query("people_by_hour", now, lambda transaction: transaction.forget_use(source_at))
+            self._query("people_by_hour", now, lambda transaction: transaction.delete_old_usage(source_at))
         except HistoryBusy as error:
             self._log("people_by_hour", error)
         else:
@@ -54,7 +55,7 @@ class PageQueries:
     def run(self, states: Mapping[StateKey, pa.Table], sites: Mapping[int, str], now: float) -> None:
         """Run the queries that are due about these states and about usage; ``sites`` are labels by number."""
         try:
-            while self._query("views_by_day", now, Transaction.sum_up_views):
+            while self._query("views_by_day", now, lambda transaction: sum_up(transaction.connection)):
                 pass
             for key, rows in states.items():
                 self._query_state(key, rows, sites, now)
@@ -71,13 +72,17 @@ class PageQueries:
         if history.page is None or history.page_sql is None or not due.at(now):
             return
         sql = history.page_sql
-        answer = self._query(history.page, now, lambda transaction: transaction.recall(sql, rows))
+        answer = self._query(
+            history.page, now, lambda transaction: transaction.query(sql, rows, now=naive(transaction.now))
+        )
         if answer is not None:
             due.done_at = now
             self.context.answers.set(key[0], history.page, self.source, HistoryAnswer(answer, now, dict(sites)))
 
     def _query_usage(self, sites: Mapping[int, str], now: float) -> None:
-        used = self._query("usage", now, partial(Transaction.use, with_people=counts_people(self.context.collectors)))
+        used = self._query(
+            "usage", now, partial(Transaction.read_usage, with_people=counts_people(self.context.collectors))
+        )
         if used is not None:
             since = used.loads_since.replace(tzinfo=UTC).timestamp() if used.loads_since else None
             self.context.answers.set_usage(usage_of(used.requests, used.people, sites, now, since))

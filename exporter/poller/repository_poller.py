@@ -1,7 +1,6 @@
 """Polls the repository: read, archive in one transaction, publish."""
 
 import random
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,20 +8,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from exporter.collector import Events, StateKey
+from exporter.collector import Events, StateKey, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError
-from exporter.history.totals import earlier_clock, instant
+from exporter.history.dimensions import keep
+from exporter.history.totals import earlier_clock, instant, naive
 from exporter.history.transaction import Transaction
 from exporter.poller.archiver import append_full_read, columns_to_fit, commit_table
 from exporter.poller.collect import SOURCE, PollResult, RepositoryReader
-from exporter.poller.context import PollContext, audit_assets
+from exporter.poller.context import PollContext, WriteIncidents, audit_assets
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.repository_publisher import RepositoryPublisher
 from exporter.poller.runs import HISTORY
 from exporter.poller.schedule import Due, exact_interval, run_loop
 from exporter.poller.view_reader import LOOK_BACK
-from exporter.poller.write_incidents import WriteIncidents
-from exporter.repository.client import Repository
+from exporter.repository.client import RepositoryClient
 from exporter.repository.session import Session
 
 log = structlog.get_logger()
@@ -39,7 +38,7 @@ class Schedule:
 class RepositoryPoller:
     """The only writer of the archive, and of the repository's part of the store."""
 
-    def __init__(self, repository: Repository, context: PollContext, schedule: Schedule) -> None:
+    def __init__(self, repository: RepositoryClient, context: PollContext, schedule: Schedule) -> None:
         self._repository = repository
         self._context = context
         self._history = context.history
@@ -47,10 +46,9 @@ class RepositoryPoller:
         self._schedule = schedule
         self._clock = context.clock
         self._progress = context.store.status.progress[SOURCE]
-        self._stop = threading.Event()
-        repository.stopping, repository.moved = self._stop.is_set, self._progress.moved
+        repository.stopping, repository.moved = context.stopped.is_set, self._progress.moved
         self._reader = RepositoryReader(
-            self._history, self._collectors, lambda: instant(self._clock()), self._stop.is_set
+            self._history, self._collectors, lambda: instant(self._clock()), context.stopped.is_set
         )
         self._publisher = RepositoryPublisher(
             context, poll_interval=schedule.poll_interval, exact_interval=schedule.exact_interval
@@ -64,17 +62,9 @@ class RepositoryPoller:
         self._seen_at: datetime | None = None
         self._published = False
 
-    def lock(self) -> None:
-        """Make this agent the history's only writer. Raises HistoryLocked, HistoryUnwritable."""
-        self._history.lock()
-
-    def stop(self) -> None:
-        """End the loop; a long read ends at its next batch."""
-        self._stop.set()
-
     def run(self, randomness: random.Random) -> None:
         """Poll until stopped, with back-off and jitter after failures."""
-        run_loop(self._stop, self.poll, self._publish_bug, self._schedule.poll_interval, randomness)
+        run_loop(self._context.stopped, self.poll, self._publish_bug, self._schedule.poll_interval, randomness)
 
     def _publish_bug(self, error: str) -> None:
         self._publisher.publish_bug(error, self._clock())
@@ -207,9 +197,10 @@ class RepositoryPoller:
             self._progress.moved()
             state = self._context.state(key)
             if state.history.table and not rows.equals(self._kept.get(key)):
-                transaction.keep(state.row, state.history.table, rows, earlier_clock(instant(now), result.source_at))
+                today = naive(earlier_clock(instant(now), result.source_at)).date()
+                keep(transaction.connection, state.history.table, columns_of(state.row), rows, today)
             if state.history.context_sql and (exact or key not in self._learned):
-                learned[key] = transaction.learn(state.history.context_sql, rows)
+                learned[key] = transaction.query(state.history.context_sql, rows)
         audit_assets(self._context, transaction, now)
         self._incidents.write(transaction)
         for detail in self._history.file.quarantined:

@@ -17,7 +17,7 @@ from exporter.log_once import LogOnce, Outage
 from exporter.metrics import Block, Labels, single
 from exporter.poller.collect import SOURCE, IdMaps, PollResult
 from exporter.poller.context import PollContext, publish_archive
-from exporter.poller.merged_state import Part
+from exporter.poller.merged_state import SourceRows
 from exporter.poller.runs import Runs
 from exporter.self_metrics import (
     EXACT_INTERVAL,
@@ -79,7 +79,7 @@ class RepositoryPublisher:
                 continue
             lifetime = self._lifetime(self._context.state(key).every, now)
             with result.runs.timed(key[0]):
-                merged.put(SOURCE, {"": Part(result.states[key], now, lifetime)}, now, ids.sites)
+                merged.put(SOURCE, {"": SourceRows(result.states[key], now, lifetime)}, now, ids.sites)
             self._store.set_state(f"{key[0]}/{key[1]}", merged)
 
     def publish(

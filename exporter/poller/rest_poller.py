@@ -4,29 +4,27 @@ A site that fails does not affect the others: its previous rows are published un
 """
 
 import random
-import threading
 from datetime import timedelta
 
 import pyarrow as pa
 
 from exporter.collector import StateKey, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
+from exporter.exposition.process import release_memory
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
 from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
-from exporter.history.totals import instant
+from exporter.history.totals import instant, naive
 from exporter.inventory import FRESHNESS, Inventory
-from exporter.poller.context import PollContext, audit_assets, publish_archive
-from exporter.poller.memory import release_memory
-from exporter.poller.merged_state import Part
+from exporter.poller.context import PollContext, WriteIncidents, audit_assets, publish_archive
+from exporter.poller.merged_state import SourceRows
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.rest_publisher import RestPublisher
 from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
-from exporter.poller.runs import Run, Runs
+from exporter.poller.runs import CollectorRun, Runs
 from exporter.poller.schedule import Due, run_loop
-from exporter.poller.write_incidents import WriteIncidents
-from exporter.rest.client import RestClient, TokenStats
+from exporter.rest.client import RestClient
 
 SOURCE = "rest"
 # The query covers a month of refreshes of every asset.
@@ -36,15 +34,12 @@ LEARNING_SECONDS = 3600.0
 class RestPoller:
     """Writes to the history what only these APIs report, and publishes their part of the store."""
 
-    def __init__(
-        self, rest: RestClient, context: PollContext, interval: float, lookups_per_day: int, stopped: threading.Event
-    ) -> None:
-        self._rest = rest
+    def __init__(self, rest: RestClient, context: PollContext, interval: float, lookups_per_day: int) -> None:
+        self.rest = rest
         self._context = context
         self._status = context.store.status
         self._interval = interval
         self._progress = self._status.progress[SOURCE]
-        self._stopped = stopped
         self._incidents = WriteIncidents(SOURCE, context)
         self._publisher = RestPublisher(context, rest, interval)
         self._lookups = JobLookupBudget(lookups_per_day)
@@ -55,19 +50,10 @@ class RestPoller:
         self._noted: pa.Table | None = None
         self._unwritten_notes = NO_NOTES
 
-    @property
-    def life(self) -> TokenStats:
-        """The statistics of the token, for the poller after a reload."""
-        return self._rest.token_stats
-
-    def stop(self) -> None:
-        """End the loop; a poll ends before its next request."""
-        self._stopped.set()
-
     def run(self, randomness: random.Random) -> None:
         """Poll until stopped, with back-off and jitter after failures."""
-        run_loop(self._stopped, self.poll, self._publish_bug, self._interval, randomness)
-        self._rest.close()
+        run_loop(self._context.stopped, self.poll, self._publish_bug, self._interval, randomness)
+        self.rest.close()
 
     def poll(self) -> bool:
         """Poll once; return whether any site was read: one that fails is no reason to poll the others less often."""
@@ -85,7 +71,7 @@ class RestPoller:
         runs, result = Runs(SOURCE), RestPollResult()
         refusal: SourceError | None = None
         for name, _ in self._context.merged_states:
-            runs.by_name.setdefault(name, Run()).ran = True
+            runs.by_name.setdefault(name, CollectorRun()).ran = True
         try:
             self._read(result, now)
         except PollInterrupted:
@@ -94,8 +80,8 @@ class RestPoller:
             refusal = failure
             self._publisher.source_down(refusal, now)
         finally:
-            self._lookups.add(result.looked_up(), self._rest.looked_up, now)
-        if self._stopped.is_set():
+            self._lookups.add(result.looked_up(), self.rest.looked_up, now)
+        if self._context.stopped.is_set():
             return False  # a reload may have other sites
         self._update(result, now)
         if refusal is None:
@@ -116,9 +102,9 @@ class RestPoller:
 
     def _read(self, result: RestPollResult, now: float) -> None:
         rows_of = {key: self._rows_of(key) for key in self._context.merged_states}
-        for site in self._rest.poll(self._lookups.known, self._lookups.remaining(now)):
+        for site in self.rest.poll(self._lookups.known, self._lookups.remaining(now)):
             result.add(site, rows_of, self._known_of, self._remembered)
-        if not result.notes and result.failures and self._rest.token_stats.accepted is False:
+        if not result.notes and result.failures and self.rest.token_stats.accepted is False:
             raise SourceRefused(result.failures[0])
         self._publisher.source_up(now)
 
@@ -132,23 +118,17 @@ class RestPoller:
             return None
         try:
             with self._context.history.transaction(instant(now)) as transaction:
-                since = instant(now) - timedelta(seconds=DAY_SECONDS)
-                known, used_today, counts = (
-                    transaction.looked_up(),
-                    transaction.look_ups_since(since),
-                    transaction.audited(),
-                )
-                remembered, read_at = (
-                    refreshes.freshness(transaction.connection),
-                    refreshes.sources(transaction.connection),
-                )
+                connection, since = transaction.connection, naive(instant(now)) - timedelta(seconds=DAY_SECONDS)
+                known, used_today = refreshes.looked_up(connection), refreshes.look_ups_since(connection, since)
+                remembered, read_at = refreshes.freshness(connection), refreshes.sources(connection)
+                counts = transaction.auditor.counts(connection)
         except HistoryError as failure:
             self._incidents.failed(failure)
             return failure
         self._lookups.restore(known, used_today, now)
         if not self._status.has_source("repository"):
             # The number of assets in the repository is no measure of those that the token's user may see.
-            self._rest.remember(counts)
+            self.rest.remember(counts)
         self._noted = NO_NOTES
         # What was read meanwhile is newer.
         self._remembered = remembered
@@ -184,7 +164,7 @@ class RestPoller:
         lifetime = STALE_AFTER_INTERVALS * self._interval + max(now - started_at, 0.0)
         for key, merged in self._context.merged_states.items():
             with runs.timed(key[0]) as run:
-                parts = {site: Part(rows, now, lifetime) for site, rows in result.rows.get(key, {}).items()}
+                parts = {site: SourceRows(rows, now, lifetime) for site, rows in result.rows.get(key, {}).items()}
                 run.rows += sum(part.rows.num_rows for part in parts.values())
                 merged.put(SOURCE, parts, now)
             self._context.store.set_state(f"{key[0]}/{key[1]}", merged)
@@ -209,12 +189,13 @@ class RestPoller:
         to_query: dict[StateKey, pa.Table] = {}
         try:
             with self._context.history.transaction(instant(now)) as transaction:
-                transaction.note_refreshes(self._unwritten_notes)
-                remembered = transaction.store_freshness(result.remembered, self._read_at)
+                connection, at = transaction.connection, naive(transaction.now)
+                refreshes.note(connection, self._unwritten_notes, at)
+                remembered = refreshes.store_freshness(connection, result.remembered, self._read_at, at)
                 for key in self._context.merged_states:
                     sql, rows = self._context.state(key).history.context_sql, result.all_rows(key)
                     if learning and sql and rows is not None:
-                        learned[key] = transaction.learn(sql, rows)
+                        learned[key] = transaction.query(sql, rows)
                         to_query[key] = rows
                 if result.notes:
                     audit_assets(self._context, transaction, now)

@@ -27,7 +27,6 @@ from exporter.status import CollectorStatus, PollStatus, SourceStatus
 log = structlog.get_logger()
 
 SOURCE = "rest"
-NEVER = float("inf")
 SLOW, ALL_SITES, TIMEOUTS = "slow", "all sites", "timeouts"
 
 
@@ -94,7 +93,7 @@ class RestPublisher:
         labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, tuple(zip(*keys, strict=True)) or ([], []))
         instants = [read_at[key].replace(tzinfo=UTC).timestamp() for key in keys]
         block = Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, instants)
-        self._context.store.set_state(FRESHNESS_SOURCES, TimedBlocks((block,), now, NEVER))
+        self._context.store.set_state(FRESHNESS_SOURCES, TimedBlocks((block,), now))
 
     def publish_bug(self, error: str, names: Iterable[str], now: float) -> None:
         """Publish that a poll ended with an unexpected error, which is no source's fault."""
@@ -105,15 +104,15 @@ class RestPublisher:
         self._status.add_poll(PollStatus(now, 0.0, SOURCE, 0, 0, error))
 
     def _publish_token(self, now: float) -> None:
-        life = self._rest.token_stats
-        accepted = None if life.accepted is None else int(life.accepted)
+        stats = self._rest.token_stats
+        accepted = None if stats.accepted is None else int(stats.accepted)
         blocks = (
             single(REST_TOKEN_ACCEPTED, accepted),
-            single(REST_SIGN_INS, life.sign_ins),
-            single(REST_SESSIONS_LOST, life.lost),
-            single(REST_COLLISIONS, life.collisions),
+            single(REST_SIGN_INS, stats.sign_ins),
+            single(REST_SESSIONS_LOST, stats.lost),
+            single(REST_COLLISIONS, stats.collisions),
         )
-        self._context.store.set_state(SOURCE, TimedBlocks(blocks, now, NEVER))
+        self._context.store.set_state(SOURCE, TimedBlocks(blocks, now))
 
     def _log_sites_in_time(self, result: RestPollResult) -> None:
         """Log the faults of sites, but not of the first poll in which a request timed out.

@@ -15,7 +15,7 @@ from exporter.rest.client import SiteResult
 REFRESH_NOTES = pa.schema(
     {"asset_type": pa.string(), "asset_id": pa.string(), "refreshed_at": pa.timestamp("us"), "job_id": pa.string()}
 )
-"""A refresh as the history stores it; only a job that was looked up has its id."""
+"""A refresh as the history stores it; only a job that was fetched has its id."""
 NO_NOTES = REFRESH_NOTES.empty_table()
 
 DAY_SECONDS = 86_400.0
@@ -79,7 +79,7 @@ class RestPollResult:
         return pa.concat_tables(tables) if tables else None
 
     def looked_up(self) -> pa.Table:
-        """Return the jobs that this poll looked up."""
+        """Return the jobs that this poll fetched."""
         return pa.concat_tables([REFRESHES.empty_table(), *self._looked_up])
 
     def refreshes(self) -> pa.Table:
@@ -112,7 +112,7 @@ def _described(inventory: Inventory) -> pa.Table | None:
 
 
 def _runs(inventory: Inventory) -> pa.Table | None:
-    """Return the runs of flows: jobs of other assets were looked up, or the Metadata API has their refreshes."""
+    """Return the runs of flows: jobs of other assets were fetched, or the Metadata API has their refreshes."""
     if inventory.refreshes is None:
         return None
     runs = inventory.refreshes.filter(pc.equal(inventory.refreshes.column("asset_type"), "flow"))
@@ -139,7 +139,7 @@ def _texts(rows: pa.Table) -> list[pa.ChunkedArray]:
 
 
 class JobLookupBudget:
-    """Jobs are looked up by their id: each once, and no more of them a day than allowed (Unix seconds)."""
+    """Jobs are fetched by their id: each once, and at most the allowed number a day (Unix seconds)."""
 
     def __init__(self, per_day: int) -> None:
         self._per_day = per_day

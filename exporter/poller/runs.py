@@ -12,7 +12,7 @@ HISTORY = "history"
 
 
 @dataclass
-class Run:
+class CollectorRun:
     """One collector's part of a poll."""
 
     seconds: float = 0.0
@@ -28,12 +28,12 @@ class Runs:
     """The runs of one poll of a source, by collector."""
 
     source: str
-    by_name: dict[str, Run] = field(default_factory=dict)
+    by_name: dict[str, CollectorRun] = field(default_factory=dict)
 
     @contextmanager
-    def timed(self, name: str) -> Iterator[Run]:
+    def timed(self, name: str) -> Iterator[CollectorRun]:
         """Time a part of a collector's run, and record the error that it raises."""
-        run = self.by_name.setdefault(name, Run())
+        run = self.by_name.setdefault(name, CollectorRun())
         run.ran = True
         begun = time.monotonic()
         try:
@@ -46,7 +46,7 @@ class Runs:
 
     def fail(self, name: str, error: str, cause: str | None = None) -> None:
         """Record why a collector failed; ``cause`` is what else failed, and is logged by itself."""
-        run = self.by_name.setdefault(name, Run())
+        run = self.by_name.setdefault(name, CollectorRun())
         run.ran = True
         if run.error is None:
             run.error, run.cause = error, cause

@@ -44,11 +44,11 @@ class Watchdog:
     def __init__(
         self,
         polls: Mapping[str, Progress],
-        limits: Mapping[str, float],
+        limits: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self.limits = limits
+        self.limits = limits or {}
         self._polls = polls
         self._on_change = on_change
         self._clock = clock

@@ -193,7 +193,7 @@ _READ_AS = {
 
 
 def read_as(name: str, kind: str) -> tuple[str, str]:
-    """Return the expression that reads a column whatever its type, and the PostgreSQL type it is read as."""
+    """Return the expression that reads a column of any type, and the PostgreSQL type it is read as."""
     quoted = '"' + name.replace('"', '""') + '"'
     if kind == "timestamp with time zone":
         return f"({quoted} AT TIME ZONE 'UTC')", "timestamp"

@@ -43,7 +43,7 @@ class RepositoryOptions:
     statement_timeout: float = 30.0
 
 
-class Repository:
+class RepositoryClient:
     """Sessions with the active repository, never more than one at a time."""
 
     def __init__(self, options: RepositoryOptions) -> None:

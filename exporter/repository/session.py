@@ -62,7 +62,7 @@ _REMAINING_TIMEOUT = """
 
 
 @dataclass(frozen=True)
-class Identity:
+class TableIdentity:
     """Identifies the table, its database and its server: whether they are those that were read before."""
 
     system_identifier: str
@@ -79,7 +79,7 @@ class Identity:
 class Snapshot:
     """A snapshot of one table, taken after its lock."""
 
-    identity: Identity
+    identity: TableIdentity
     xmin: int
     xmax: int
     bytes: int
@@ -138,7 +138,7 @@ class Session:
             self._begin = begin({**self._settings, "tcp_user_timeout": str(self._milliseconds)})
 
     def close(self) -> None:
-        """End the session, whatever state it is in."""
+        """End the session in any state."""
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
@@ -276,7 +276,7 @@ class Session:
         # The list of running transactions behind the two bounds is wrong on a standby; only the bounds are used.
         xmin, xmax = (int(part) for part in snapshot[0].split(":")[:2])
         database_oid, table_oid, relfilenode, started, since, node, recovering, size, rows, now = row
-        identity = Identity(
+        identity = TableIdentity(
             self._system_identifier(),
             database_oid,
             table_oid,

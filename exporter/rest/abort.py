@@ -30,7 +30,7 @@ class AbortableConnections:
         self.moved = moved
         """Marks the progress of a poll."""
         self.ends_at = math.inf
-        """The instant of ``time.monotonic`` after which no answer is waited for, whatever a request's own deadline."""
+        """The instant of ``time.monotonic`` after which no response is awaited, whatever deadline a request has."""
         self.waited = 0.0
         """Seconds that a poll has waited on request of Tableau (Retry-After)."""
         self._handles: weakref.WeakSet[_Handle] = weakref.WeakSet()

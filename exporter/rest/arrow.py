@@ -42,7 +42,7 @@ def table(row: type, rows: Iterable[tuple[object, ...]]) -> pa.Table:
     return builder.table()
 
 
-def instant(text: object) -> datetime | None:
+def parse_instant(text: object) -> datetime | None:
     """Return an ISO 8601 instant, with or without a fraction, as UTC without a zone; None for anything else."""
     if not isinstance(text, str) or not text:
         return None

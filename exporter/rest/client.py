@@ -18,7 +18,7 @@ from exporter.rest.empty_list_guard import EmptyListGuard
 from exporter.rest.errors import Forbidden, as_poll_error
 from exporter.rest.jobs import LookupBudget
 from exporter.rest.probe import probe
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 from exporter.rest.site_reader import KnownRefreshes, SiteReader
 from exporter.rest.token_stats import TokenStats
 
@@ -57,7 +57,7 @@ class RestClient:
     ) -> None:
         """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew."""
         self._clock = clock
-        self._session = Session(options, clock, sleep, stopping, token_stats, moved)
+        self._session = RestSession(options, clock, sleep, stopping, token_stats, moved)
         self._guard = EmptyListGuard(clock)
         self._sites = sites.Sites(self._session, options.sites)
         self._reader = SiteReader(self._session, clock)
@@ -85,7 +85,7 @@ class RestClient:
 
     @property
     def looked_up(self) -> int:
-        """How many jobs were fetched by their id in the last poll, or in the one that runs, whatever its result."""
+        """How many jobs were fetched by their id in the last poll, or in the running one, with any result."""
         return self._budget.spent
 
     def remember(self, counts: Mapping[tuple[str, str], int]) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import jwt
-
 DEFAULT_SITE = "default"
 
 # What each request needs: the table with its sources stands in docs/decisions/0010-rest.md.
@@ -80,6 +78,8 @@ def label(url: str | None) -> str:
 
 def assertion(app: ConnectedApp, now: float, scopes: Sequence[str] = SCOPES) -> str:
     """Return a token that is good for one sign-in within the next minutes."""
+    import jwt  # noqa: PLC0415 - it imports cryptography, for which access tokens have no use
+
     return jwt.encode(
         {
             "iss": app.client_id,

@@ -44,7 +44,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """The limits of a request: seconds in all, and bytes of its answer."""
 
     seconds: float
@@ -57,7 +57,7 @@ class HTTPSession(requests.Session):
     def __init__(
         self,
         url: str,
-        limits: Limits,
+        limits: RequestLimits,
         sockets: AbortableConnections,
         sleep: Callable[[float], None],
         context: ssl.SSLContext,

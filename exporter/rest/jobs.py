@@ -12,11 +12,11 @@ import tableauserverclient as tsc
 
 from exporter.collectors.assets.refresh_jobs import refreshes_extracts
 from exporter.errors import SourceError, SourceIncomplete
-from exporter.rest.arrow import instant, to_luid
+from exporter.rest.arrow import parse_instant, to_luid
 from exporter.rest.errors import Forbidden, OutOfScope
 from exporter.rest.lists import pages
 from exporter.rest.response_xml import ANYWHERE, Entry, shape
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 
 RECENT = timedelta(days=7)
 # After so many failures in a row the other jobs are not fetched.
@@ -33,7 +33,7 @@ Row = tuple[str, str, str, datetime]
 class JobFilter:
     """Jobs that need not be fetched: known ones, those without an asset, and those of other titles.
 
-    Without ``titles`` every job is of use. A refresh joins ``found`` at once, whatever becomes of the others; a job
+    Without ``titles`` every job is of use. A refresh joins ``found`` at once, even if the others fail; a job
     that turns out to have no asset joins ``without_asset``.
     """
 
@@ -56,7 +56,7 @@ class LookupBudget:
     spent: int = 0
 
     def spend(self) -> None:
-        """Count a request that is about to be sent: Tableau counts it, whatever the answer."""
+        """Count a request that is about to be sent: Tableau counts it regardless of the response."""
         self.left -= 1
         self.spent += 1
 
@@ -70,7 +70,7 @@ class Job:
     completed_at: datetime
 
 
-def fetch_refreshes(session: Session, wanted: JobFilter, budget: LookupBudget, now: datetime) -> str:
+def fetch_refreshes(session: RestSession, wanted: JobFilter, budget: LookupBudget, now: datetime) -> str:
     """Fetch the refreshes of the last days that are of use; return a line on those that are missing, empty if none is.
 
     Raises SourceError where the list of jobs cannot be read.
@@ -103,7 +103,7 @@ def fetch_refreshes(session: Session, wanted: JobFilter, budget: LookupBudget, n
     return missing
 
 
-def _finished(session: Session, now: datetime) -> tuple[Sequence[Job], str]:
+def _finished(session: RestSession, now: datetime) -> tuple[Sequence[Job], str]:
     """Return the jobs that succeeded lately, the newest first, and a line on missing ones."""
     since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
@@ -120,7 +120,7 @@ def _finished(session: Session, now: datetime) -> tuple[Sequence[Job], str]:
 
 def _job(entry: Entry) -> Job | None:
     of = entry.attributes
-    job_id, ended = to_luid(of.get("id")), instant(of.get("endedAt") or of.get("completedAt"))
+    job_id, ended = to_luid(of.get("id")), parse_instant(of.get("endedAt") or of.get("completedAt"))
     fits = of.get("status", "").lower() == SUCCESS and refreshes_extracts(of.get("jobType", ""))
     return Job(job_id, of.get("title"), ended) if fits and job_id and ended else None
 
@@ -142,7 +142,7 @@ def _in_order(jobs: Sequence[Job]) -> Iterator[Job]:
     yield from others
 
 
-def _fetched(session: Session, job: Job) -> Row | None:
+def _fetched(session: RestSession, job: Job) -> Row | None:
     def request(server: tsc.Server) -> object:
         return server.jobs.get_request(f"{server.jobs.baseurl}/{job.job_id}")
 

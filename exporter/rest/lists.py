@@ -3,6 +3,7 @@
 Pages are sorted by attributes that do not change, so that new entries come last.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,14 +12,17 @@ import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
 from exporter.inventory import TAG_SEPARATOR, Content, Person, Project
-from exporter.rest.arrow import TableBuilder, boolean, instant, to_luid
+from exporter.rest.arrow import TableBuilder, boolean, parse_instant, to_luid
 from exporter.rest.errors import BadRequest
-from exporter.rest.response_xml import Answer, Entry, Shape, shape
-from exporter.rest.session import Session
+from exporter.rest.response_xml import Entry, XmlPage, XmlShape, shape
+from exporter.rest.session import RestSession
 
 PAGE_SIZE = 1000
 ATTEMPTS = 2
 PERSONAL_SPACE = "Personal Space"
+
+# With the site before it, and with the tab of the page behind it, or without.
+_PAGE = re.compile(r"[^#]*#/(?:site/[^/]+/)?(workbook|datasource|flow)s/([0-9]{1,18})(?:/[a-zA-Z]*)?")
 
 Row = tuple[object, ...]
 
@@ -28,7 +32,7 @@ class Listing:
     """A list: tableauserverclient's endpoint of that name, the element of its entries, and the row made of one."""
 
     endpoint: str
-    shape: Shape
+    shape: XmlShape
     row: type
     row_of: Callable[[Entry], Row | None]
     sort: tuple[str, ...] = ("createdAt", "name")
@@ -55,11 +59,18 @@ def _content(asset_type: str) -> Callable[[Entry], Row | None]:
             to_luid(owner.get("id")),
             TAG_SEPARATOR.join(entry.tags) or None,
             boolean(of.get("hasExtracts")),
-            instant(of.get("createdAt")),
-            instant(of.get("updatedAt")),
+            parse_instant(of.get("createdAt")),
+            parse_instant(of.get("updatedAt")),
+            _url_id(asset_type, of.get("webpageUrl", "")),
         )
 
     return row_of
+
+
+def _url_id(asset_type: str, webpage_url: str) -> int | None:
+    """Return the number in the address of an asset's page; None for any other address."""
+    match = _PAGE.fullmatch(webpage_url)
+    return int(match[2]) if match is not None and match[1] == asset_type else None
 
 
 def _project(entry: Entry) -> Row | None:
@@ -76,7 +87,7 @@ def _person(entry: Entry) -> Row | None:
     return (owner_id, of.get("name"), of.get("siteRole"), of.get("fullName") or None, of.get("email") or None)
 
 
-def _asset(element: str) -> Shape:
+def _asset(element: str) -> XmlShape:
     return shape(element, project=1, owner=1, location=1)
 
 
@@ -98,7 +109,7 @@ class ListResult:
     missing: str | None
 
 
-def read(session: Session, listing: Listing) -> pa.Table:
+def read_list(session: RestSession, listing: Listing) -> pa.Table:
     """Read a complete list. Raises SourceIncomplete where entries are missing, SourceError where it cannot be read."""
     listed = collect(session, listing)
     if listed.missing:
@@ -106,7 +117,7 @@ def read(session: Session, listing: Listing) -> pa.Table:
     return listed.rows
 
 
-def collect(session: Session, listing: Listing, *, missing: str | None = None) -> ListResult:
+def collect(session: RestSession, listing: Listing, *, missing: str | None = None) -> ListResult:
     """Read a list, once more if it changed in between; not if the same was ``missing`` at the last poll.
 
     A list that shrank has moved an entry over the edge of a page: the count is right, and one is missing.
@@ -127,15 +138,15 @@ def collect(session: Session, listing: Listing, *, missing: str | None = None) -
 
 
 def pages(
-    session: Session,
+    session: RestSession,
     endpoint: str,
-    wanted: Shape,
+    wanted: XmlShape,
     sort: Sequence[str] = (),
     filters: Sequence[tsc.Filter] = (),
     *,
     fields: Sequence[str] = (),
     descending: bool = False,
-) -> Iterator[Answer]:
+) -> Iterator[XmlPage]:
     """Yield the pages of a list until its total is reached, or a page brings nothing new.
 
     Where a server does not know the order, the filter or a field, they are left out from then on.
@@ -165,13 +176,13 @@ def pages(
         received += len(answer.entries)
         yield answer
         ids = {entry.attributes.get("id") for entry in answer.entries}
-        # Whatever the total, a page without new entries is the last.
+        # A page without new entries is the last, regardless of the total.
         if received >= answer.total or ids <= seen:
             return
         seen |= ids
 
 
-def page(session: Session, endpoint: str, wanted: Shape, options: tsc.RequestOptions | None) -> Answer:
+def page(session: RestSession, endpoint: str, wanted: XmlShape, options: tsc.RequestOptions | None) -> XmlPage:
     """Read one page of an endpoint of tableauserverclient."""
 
     def request(server: tsc.Server) -> object:

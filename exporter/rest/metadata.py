@@ -16,7 +16,7 @@ from exporter.inventory import Described
 from exporter.rest.arrow import TableBuilder, to_luid
 from exporter.rest.errors import Forbidden, NotFound
 from exporter.rest.metadata_rows import Node, rows_of_source, rows_of_workbook
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 
 # 20,000 objects a query is Tableau's own limit; a workbook is one, with its data sources a handful.
 PAGE_SIZE, SMALLEST_PAGE = 1000, 10
@@ -106,7 +106,7 @@ class MetadataReader:
         self._sizes: dict[tuple[str, str], int] = {}
         self._forms: dict[str, tuple[int, float]] = {}
 
-    def describe(self, session: Session, site: str) -> MetadataResult:
+    def describe(self, session: RestSession, site: str) -> MetadataResult:
         """Read every published data source and workbook of the site. A failure is a note, not an error."""
         description, columns, answered = MetadataResult(), TableBuilder(Described), False
         try:
@@ -125,7 +125,7 @@ class MetadataReader:
         return description
 
     def _nodes(
-        self, session: Session, site: str, name: str, description: MetadataResult
+        self, session: RestSession, site: str, name: str, description: MetadataResult
     ) -> Iterator[tuple[Sequence[tuple[str, Node]], bool]]:
         """Yield the nodes of each page by LUID, each node once; note how many are missing at the end."""
         seen, total = set[str](), 0
@@ -141,7 +141,7 @@ class MetadataReader:
         if len(seen) < total:
             description.note(f"the Metadata API described {len(seen)} of {total} {_LISTED[name]}")
 
-    def _pages(self, session: Session, site: str, name: str, description: MetadataResult) -> Iterator[_Page]:
+    def _pages(self, session: RestSession, site: str, name: str, description: MetadataResult) -> Iterator[_Page]:
         """Yield the pages; one that is too much for the server is requested in halves, then pages grow again."""
         key, cursor, attempts_left, ceiling = (site, name), None, MAX_UNANSWERED, PAGE_SIZE + 1
         cursors = set[str]()
@@ -178,7 +178,9 @@ class MetadataReader:
                 raise SourceIncomplete("its pages do not go on")
             cursors.add(cursor)
 
-    def _request(self, session: Session, site: str, name: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
+    def _request(
+        self, session: RestSession, site: str, name: str, size: int, cursor: str | None
+    ) -> tuple[Node, set[str]]:
         """Request one page, without fields that this release does not know."""
         form, at = self._forms.get(site, (0, 0.0))
         if form and self._clock() - at >= FORM_SECONDS:
@@ -196,13 +198,13 @@ class MetadataReader:
 _LISTED = {SOURCES: "published data sources", WORKBOOKS: "workbooks"}
 
 
-def probe(session: Session) -> None:
+def probe(session: RestSession) -> None:
     """Read everything once. Raises SourceError where the API is off or answers in part."""
     if notes := MetadataReader(lambda: 0.0).describe(session, "").notes:
         raise SourceIncomplete("; ".join(notes).removeprefix("the Metadata API "))
 
 
-def _request(session: Session, name: str, text: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
+def _request(session: RestSession, name: str, text: str, size: int, cursor: str | None) -> tuple[Node, set[str]]:
     """Request one page; return it and the codes of the errors beside it."""
     variables = {"first": size, "afterToken": cursor}
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from exporter.rest.arrow import instant, to_luid
+from exporter.rest.arrow import parse_instant, to_luid
 
 Node = Mapping[str, Any]
 Extract = tuple[bool | None, datetime | None, datetime | None]
@@ -17,7 +17,7 @@ def rows_of_source(luid: str, node: Node, clean: bool) -> Iterator[tuple[object,
     """Yield the parts of a published data source: itself, and the virtual connections that it reads."""
     has, refreshed_at, made_at = _extract(node)
     tables, listed = _virtual(node)
-    # One extract and its refresh are the whole boolean, whatever else is missing; that there is none is not.
+    # One extract and its refresh decide the boolean even if the rest is missing; their absence does not.
     whole = (clean and listed) or bool(has and refreshed_at and not tables)
     # A source without an extract of its own stands for the virtual connections that it reads.
     own = () if tables and has is False else ((has, refreshed_at, made_at, None),)
@@ -58,7 +58,8 @@ def _virtual(node: Node) -> tuple[Sequence[Part], bool]:
         return (), True
     tables, listed = _objects(node["upstreamVirtualConnectionTables"])
     parts = [
-        (_boolean(one.get("isExtracted")), instant(one.get("extractLastRefreshedAt")), None, None) for one in tables
+        (_boolean(one.get("isExtracted")), parse_instant(one.get("extractLastRefreshedAt")), None, None)
+        for one in tables
     ]
     return parts, listed
 
@@ -73,11 +74,13 @@ def _objects(value: object) -> tuple[Sequence[Node], bool]:
 
 def _extract(node: Node) -> Extract:
     """Return whether a data source is an extract, when it was refreshed last, and when it was made."""
-    refreshes = (instant(node.get(name)) for name in ("extractLastRefreshTime", "extractLastIncrementalUpdateTime"))
+    refreshes = (
+        parse_instant(node.get(name)) for name in ("extractLastRefreshTime", "extractLastIncrementalUpdateTime")
+    )
     return (
         _boolean(node.get("hasExtracts")),
         max((at for at in refreshes if at is not None), default=None),
-        instant(node.get("extractLastUpdateTime")),
+        parse_instant(node.get("extractLastUpdateTime")),
     )
 
 

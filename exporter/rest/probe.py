@@ -10,15 +10,15 @@ from exporter.rest.credentials import label
 from exporter.rest.errors import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, page
 from exporter.rest.response_xml import shape
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 from exporter.rest.sites import Sites
 
 ProbeResult = tuple[bool | None, str]
 """True for good, false for bad, None for a note; and a line."""
 
 
-def _one_of(listing: Listing) -> Callable[[Session], object]:
-    def read(session: Session) -> object:
+def _one_of(listing: Listing) -> Callable[[RestSession], object]:
+    def read(session: RestSession) -> object:
         answer = page(session, listing.endpoint, listing.shape, tsc.RequestOptions(pagesize=1))
         if answer.total is None:
             raise SourceIncomplete(f"{session.place}: a page of {listing.endpoint} without a count")
@@ -27,19 +27,19 @@ def _one_of(listing: Listing) -> Callable[[Session], object]:
     return read
 
 
-def _jobs(session: Session) -> object:
+def _jobs(session: RestSession) -> object:
     return page(session, "jobs", shape("backgroundJob"), tsc.RequestOptions(pagesize=1))
 
 
-def _runs(session: Session) -> object:
+def _runs(session: RestSession) -> object:
     _, missing = tasks.last_runs(session, None)
     if missing:
         raise SourceIncomplete(missing)
     return None
 
 
-def _whole(listing: Listing) -> Callable[[Session], object]:
-    def read(session: Session) -> object:
+def _whole(listing: Listing) -> Callable[[RestSession], object]:
+    def read(session: RestSession) -> object:
         listed = collect(session, listing)
         if listed.missing:
             raise SourceIncomplete(listed.missing)
@@ -48,7 +48,7 @@ def _whole(listing: Listing) -> Callable[[Session], object]:
     return read
 
 
-SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
+SUPPLEMENTS: Mapping[str, tuple[Callable[[RestSession], object], str]] = {
     "projects": (_whole(PROJECTS), "paths of nested projects"),
     "users": (_whole(PEOPLE), "owners"),
     "the Metadata API": (metadata.probe, "when extracts were refreshed, and what a workbook uses"),
@@ -61,7 +61,7 @@ SUPPLEMENTS: Mapping[str, tuple[Callable[[Session], object], str]] = {
 """The supplements of a site's assets: how each is tried, and what is unknown without it."""
 
 
-def probe(session: Session, sites: Sites) -> Iterator[ProbeResult]:
+def probe(session: RestSession, sites: Sites) -> Iterator[ProbeResult]:
     """Sign in and try what a poll reads. Raises SourceError where no sign-in succeeds."""
     session.transport.begin()
     found = sites.find()
@@ -84,7 +84,7 @@ def probe(session: Session, sites: Sites) -> Iterator[ProbeResult]:
             yield None, f"site {name} works without {'; without '.join(missing)}"
 
 
-def _lists(session: Session) -> list[str]:
+def _lists(session: RestSession) -> list[str]:
     """Try the lists of assets; return what is missing. Raises SourceError where the site could not be polled."""
     for asset_type in ("workbook", "datasource"):
         _one_of(CONTENT[asset_type])(session)
@@ -95,7 +95,7 @@ def _lists(session: Session) -> list[str]:
     return []
 
 
-def _tried(session: Session, what: str, read: Callable[[Session], object], gives: str) -> str | None:
+def _tried(session: RestSession, what: str, read: Callable[[RestSession], object], gives: str) -> str | None:
     try:
         read(session)
     except SourceError as error:

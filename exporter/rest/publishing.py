@@ -12,7 +12,7 @@ from exporter.errors import SourceRefused
 from exporter.rest.credentials import RestOptions
 from exporter.rest.errors import BadRequest, Forbidden, SessionLost
 from exporter.rest.lists import PROJECTS, collect
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def publish(
 
     ``moved`` is called with each answer. Raises SourceError.
     """
-    session = Session(destination.options, sleep=sleep, moved=moved)
+    session = RestSession(destination.options, sleep=sleep, moved=moved)
     try:
         session.transport.begin()
         session.enter(destination.options.sites[0])
@@ -54,7 +54,7 @@ def publish(
         session.close()
 
 
-def _project(session: Session, destination: Destination) -> str:
+def _project(session: RestSession, destination: Destination) -> str:
     """Return the id of the project. Raises SourceRefused where there is not exactly one of that path."""
     listed = collect(session, PROJECTS)
     paths = project_paths(listed.rows)

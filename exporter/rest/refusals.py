@@ -17,7 +17,7 @@ _ID = re.compile(r"(?<=^jobs/)[^/]+|(?<=^sites/)[^/]+|[0-9a-fA-F]{8}-(?:[0-9a-fA
 
 
 def endpoint_of(url: str) -> str:
-    """Return the endpoint of a URL, whatever its site: ``workbooks``, ``tasks/runFlow``, ``jobs/*``."""
+    """Return the endpoint of a URL, without its site: ``workbooks``, ``tasks/runFlow``, ``jobs/*``."""
     path = urlsplit(url).path.rstrip("/")
     found = _PATH.search(path)
     return _ID.sub("*", found["endpoint"] if found else path)

@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Answer:
+class XmlPage:
     """A page: its entries, and the numbers of its ``pagination``, None where there is none.
 
     ``lists`` are the elements that stand right below the root: a list that is empty is still there.
@@ -57,7 +57,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Shape:
+class XmlShape:
     """The parts of an answer to read: the elements that are entries, and the elements inside, each at its depth."""
 
     items: frozenset[str]
@@ -65,13 +65,13 @@ class Shape:
     texts: frozenset[str] = frozenset()
 
 
-def shape(*items: str, texts: tuple[str, ...] = (), **inside: int) -> Shape:
+def shape(*items: str, texts: tuple[str, ...] = (), **inside: int) -> XmlShape:
     """Declare a shape: ``shape("workbook", project=1, owner=1)``."""
-    return Shape(frozenset(items), inside, frozenset(texts))
+    return XmlShape(frozenset(items), inside, frozenset(texts))
 
 
-def read(content: bytes, wanted: Shape, place: str) -> Answer:
-    """Read an answer of the REST API. Raises SourceIncomplete for whatever else it is."""
+def read_page(content: bytes, wanted: XmlShape, place: str) -> XmlPage:
+    """Read an answer of the REST API. Raises SourceIncomplete for any other response."""
     try:
         return _Reader(wanted).read(content)
     except (expat.ExpatError, ValueError, LookupError):
@@ -92,7 +92,7 @@ class _NotOfTableau(Exception):
 
 
 class _Reader:
-    def __init__(self, wanted: Shape) -> None:
+    def __init__(self, wanted: XmlShape) -> None:
         self._wanted = wanted
         self._depth = 0
         self._space = ""
@@ -103,7 +103,7 @@ class _Reader:
         self._lists: set[str] = set()
         self._pagination: Mapping[str, str] = {}
 
-    def read(self, content: bytes) -> Answer:
+    def read(self, content: bytes) -> XmlPage:
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -113,7 +113,7 @@ class _Reader:
         parser.StartDoctypeDeclHandler = _refuse
         parser.Parse(content, True)  # noqa: FBT003 - expat's own
         page, size, total = (_number(self._pagination.get(f"{name}")) for name in _PAGINATION)
-        return Answer(self._entries, frozenset(self._lists), page, size, total)
+        return XmlPage(self._entries, frozenset(self._lists), page, size, total)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth = depth = self._depth + 1

@@ -30,7 +30,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Session:
+class RestSession:
     """A session with one Tableau; what it raises is an ExporterError with one line."""
 
     def __init__(
@@ -94,11 +94,11 @@ class Session:
                 self._allowed.add(self.transport.refusals.endpoint)
                 return result
 
-    def read(self, request: Callable[[tsc.Server], Any], wanted: response_xml.Shape) -> response_xml.Answer:
+    def read(self, request: Callable[[tsc.Server], Any], wanted: response_xml.XmlShape) -> response_xml.XmlPage:
         """Make a request of the REST API and read its answer."""
         response = self.call(request)
         place = f"{self.place}: {self.transport.refusals.endpoint}"
-        answer = response_xml.read(response.content, wanted, place)
+        answer = response_xml.read_page(response.content, wanted, place)
         self.transport.poll.answered = True
         return answer
 

@@ -32,7 +32,7 @@ Credentials = Token | ConnectedApp
 
 
 class SignInRefused(SourceRefused):
-    """Tableau gives no reason: a wrong token and a wrong site look the same. ``answer`` is Tableau's alone."""
+    """Tableau gives no reason: a wrong token and a wrong site get the same response. ``answer`` is Tableau's alone."""
 
     def __init__(self, answer: str, advice: str) -> None:
         super().__init__(f"{answer}: {advice}")
@@ -52,7 +52,7 @@ def connect(
     except (*RAISED, Forbidden) as error:
         raise _without_tableau(translated(error, place, redactor)) from None
     try:
-        answer = response_xml.read(response.content, _INFO, place)
+        answer = response_xml.read_page(response.content, _INFO, place)
         (entry,) = answer.entries
         version = Version(entry.texts["restApiVersion"].strip())
     except SourceIncomplete as error:

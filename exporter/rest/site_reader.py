@@ -19,16 +19,16 @@ from exporter.rest import jobs, tasks
 from exporter.rest.arrow import schema, table
 from exporter.rest.empty_list_guard import EMPTY_SECONDS, EmptyListGuard
 from exporter.rest.errors import Forbidden
-from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
+from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read_list
 from exporter.rest.metadata import MetadataReader
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 
 T = TypeVar("T")
 
 # Tableau's clock may be so far ahead of ours.
 AHEAD = timedelta(hours=1)
 
-_TASKS: Sequence[tuple[str, frozenset[str], Callable[[Session], list[tasks.Row]]]] = (
+_TASKS: Sequence[tuple[str, frozenset[str], Callable[[RestSession], list[tasks.Row]]]] = (
     ("extract refresh tasks", frozenset({"workbook", "datasource"}), tasks.extract_tasks),
     ("flow tasks", frozenset({"flow"}), tasks.flow_tasks),
     ("linked tasks", frozenset({"flow"}), tasks.linked_tasks),
@@ -84,7 +84,7 @@ class Lists:
 class SiteReader:
     """Reads the sites of one Tableau; keeps the last complete answer of each supplement, and jobs without an asset."""
 
-    def __init__(self, session: Session, clock: Callable[[], float]) -> None:
+    def __init__(self, session: RestSession, clock: Callable[[], float]) -> None:
         self._session = session
         self._clock = clock
         self._found: dict[str, dict[str, jobs.Row]] = {}
@@ -114,10 +114,10 @@ class SiteReader:
 
         Flows that were listed stand for a day after Tableau began to refuse their list.
         """
-        content = {name: read(self._session, CONTENT[name]) for name in ("workbook", "datasource")}
+        content = {name: read_list(self._session, CONTENT[name]) for name in ("workbook", "datasource")}
         key, now = (site, "flows"), self._clock()
         try:
-            content["flow"] = self._last[key] = read(self._session, CONTENT["flow"])
+            content["flow"] = self._last[key] = read_list(self._session, CONTENT["flow"])
         except Forbidden as error:
             if now - self._refused_at.setdefault(site, now) >= EMPTY_SECONDS:
                 self._last.pop(key, None)
@@ -228,7 +228,7 @@ class SiteReader:
         asset_types = frozenset().union(*(asset_types for _, asset_types, _ in wanted))
         return pa.concat_tables(known) if known else None, asset_types - unread
 
-    def _guarded(self, site: str, what: str, read_tasks: Callable[[Session], list[tasks.Row]]) -> list[tasks.Row]:
+    def _guarded(self, site: str, what: str, read_tasks: Callable[[RestSession], list[tasks.Row]]) -> list[tasks.Row]:
         """Read tasks. Raises SourceIncomplete where there are suddenly none."""
         rows = read_tasks(self._session)
         self._guard.check(self._session.place, site, {what: len(rows)})

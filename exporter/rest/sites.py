@@ -8,12 +8,12 @@ from exporter.rest.arrow import to_luid
 from exporter.rest.credentials import DEFAULT_SITE, label
 from exporter.rest.lists import Listing, collect
 from exporter.rest.response_xml import Entry, shape
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 from exporter.rest.sign_in import SignInRefused
 
 
 @dataclass(frozen=True)
-class Site:
+class ListedSite:
     """A site as the list of sites has it."""
 
     site_id: str
@@ -27,7 +27,7 @@ def _site(entry: Entry) -> tuple[object, ...] | None:
     return (site_id, of.get("contentUrl", ""), of.get("state")) if site_id else None
 
 
-_SITES = Listing("sites", shape("site"), Site, _site, ())
+_SITES = Listing("sites", shape("site"), ListedSite, _site, ())
 
 
 @dataclass
@@ -47,7 +47,7 @@ class SiteList:
 class Sites:
     """The sites of one Tableau. Content URLs do not mind their case; labels have the one that Tableau has."""
 
-    def __init__(self, session: Session, configured: tuple[str, ...]) -> None:
+    def __init__(self, session: RestSession, configured: tuple[str, ...]) -> None:
         self._session = session
         self._configured = configured
         self._actual: dict[str, str] = {}

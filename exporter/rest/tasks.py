@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import tableauserverclient as tsc
 
 from exporter.errors import SourceIncomplete
-from exporter.rest.arrow import instant, to_luid
+from exporter.rest.arrow import parse_instant, to_luid
 from exporter.rest.errors import BadRequest, NotFound
 from exporter.rest.lists import PAGE_SIZE, page
-from exporter.rest.response_xml import ANYWHERE, Answer, Entry, Shape, shape
-from exporter.rest.session import Session
+from exporter.rest.response_xml import ANYWHERE, Entry, XmlPage, XmlShape, shape
+from exporter.rest.session import RestSession
 
 Row = tuple[object, ...]
 
@@ -27,17 +27,17 @@ _RUNS = shape("flowRun", "flowRuns")
 Run = tuple[str, str, str, datetime]
 
 
-def extract_tasks(session: Session) -> list[Row]:
+def extract_tasks(session: RestSession) -> list[Row]:
     """Return the refreshes of extracts, as rows of Task. This list has no pages."""
     return _tasks(session, "extractRefreshes", _EXTRACTS)
 
 
-def flow_tasks(session: Session) -> list[Row]:
+def flow_tasks(session: RestSession) -> list[Row]:
     """Return the runs of flows, as rows of Task."""
     return _tasks(session, "runFlow", _FLOWS)
 
 
-def linked_tasks(session: Session) -> list[Row]:
+def linked_tasks(session: RestSession) -> list[Row]:
     """Return the flows that run one after another, as rows of Task: the schedule is that of all of them.
 
     Tableau's own count of this list may be wrong, so it is not checked. Releases before version 3.15 have none.
@@ -51,7 +51,7 @@ def linked_tasks(session: Session) -> list[Row]:
     return [row for entry in answer.entries for row in _linked(entry)]
 
 
-def last_runs(session: Session, since: datetime | None) -> tuple[list[Run], str | None]:
+def last_runs(session: RestSession, since: datetime | None) -> tuple[list[Run], str | None]:
     """Return a row of Refresh for each flow that ran with success (since then), and what may be missing.
 
     The list has no pages and no count (tableauserverclient's Pager fails on it): one that fills a page may be cut.
@@ -63,7 +63,7 @@ def last_runs(session: Session, since: datetime | None) -> tuple[list[Run], str 
     for entry in answer.entries:
         of = entry.attributes
         run_id, flow_id = to_luid(of.get("id")), to_luid(of.get("flowId"))
-        completed_at = instant(of.get("completedAt"))
+        completed_at = parse_instant(of.get("completedAt"))
         if run_id and flow_id and completed_at and of.get("status", "").lower() == SUCCESS:
             before = latest.get(flow_id)
             if before is None or before[3] < completed_at:
@@ -74,7 +74,7 @@ def last_runs(session: Session, since: datetime | None) -> tuple[list[Run], str 
     ), f"only {len(answer.entries)} flow runs came, the oldest may be missing" if cut else None
 
 
-def _runs(session: Session, since: datetime | None) -> Answer:
+def _runs(session: RestSession, since: datetime | None) -> XmlPage:
     """Read the runs; a server that does not know the filter is requested in full."""
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     options = tsc.RequestOptions(pagenumber=1, pagesize=PAGE_SIZE)
@@ -89,14 +89,14 @@ def _runs(session: Session, since: datetime | None) -> Answer:
     return page(session, "flow_runs", _RUNS, options)
 
 
-def _tasks(session: Session, kind: str, wanted: Shape) -> list[Row]:
+def _tasks(session: RestSession, kind: str, wanted: XmlShape) -> list[Row]:
     answer = _read(session, kind, wanted)
     if "tasks" not in answer.lists:
         raise SourceIncomplete(f"{session.place}: an answer without a list of tasks")
     return [row for entry in answer.entries if (row := _row(entry))]
 
 
-def _read(session: Session, kind: str, wanted: Shape) -> Answer:
+def _read(session: RestSession, kind: str, wanted: XmlShape) -> XmlPage:
     def request(server: tsc.Server) -> object:
         return server.tasks.get_request(f"{server.tasks.baseurl}/{kind}")
 
@@ -108,7 +108,7 @@ def _row(entry: Entry) -> Row | None:
     for asset_type in _ASSET_TYPES:
         if asset_id := to_luid(entry.inside.get(asset_type, {}).get("id")):
             suspended, next_run_at = _scheduled(entry)
-            last_run_at = instant(entry.texts.get("lastRunAt", "").strip())
+            last_run_at = parse_instant(entry.texts.get("lastRunAt", "").strip())
             failures = _count(entry.attributes.get("consecutiveFailedCount"))
             return asset_type, asset_id, next_run_at, last_run_at, failures, suspended
     return None
@@ -128,7 +128,7 @@ def _scheduled(entry: Entry) -> tuple[bool | None, datetime | None]:
     schedule = entry.inside.get("schedule", {})
     state = schedule.get("state")
     suspended = None if state is None else state.lower() != "active"
-    return suspended, None if suspended else instant(schedule.get("nextRunAt"))
+    return suspended, None if suspended else parse_instant(schedule.get("nextRunAt"))
 
 
 def _count(text: str | None) -> int | None:

@@ -14,7 +14,7 @@ from exporter.rest import response_xml
 from exporter.rest.abort import AbortableConnections
 from exporter.rest.credentials import RestOptions
 from exporter.rest.errors import RAISED, NotFound, NotTableau, Redactor, SessionLost, is_answer, translated
-from exporter.rest.http_session import ANSWER_BYTES, TOO_MANY_REQUESTS, HTTPSession, Limits, ssl_context
+from exporter.rest.http_session import ANSWER_BYTES, TOO_MANY_REQUESTS, HTTPSession, RequestLimits, ssl_context
 from exporter.rest.refusals import KEPT_SECONDS, METADATA, Refusals
 from exporter.rest.sign_in import connect
 
@@ -118,7 +118,7 @@ class Transport:
             url = f"{server.sites.baseurl}/{server.site_id}"
             url += "" if endpoint == "sites/*" else f"/{endpoint}?pageSize=1"
             try:
-                response_xml.read(server.sites.get_request(url).content, wanted, self.place)
+                response_xml.read_page(server.sites.get_request(url).content, wanted, self.place)
             except RAISED as error:
                 if not is_answer(error):
                     translation = self._translated(error)
@@ -152,7 +152,7 @@ class Transport:
         server.close()
 
     def _http_session(self, context: ssl.SSLContext) -> HTTPSession:
-        limits = Limits(self._options.timeout, ANSWER_BYTES)
+        limits = RequestLimits(self._options.timeout, ANSWER_BYTES)
         return HTTPSession(self._options.url, limits, self._sockets, self._sleep, context, self.refusals, self.redactor)
 
     def _translated(self, error: Exception) -> SourceError:

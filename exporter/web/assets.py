@@ -42,6 +42,7 @@ class Row:
     refreshed: float | None
     following: float | None
     failures: float | None
+    url_id: int | None
 
 
 def row_of(table: AssetTable, judged: Judged, place: int) -> Row:
@@ -62,6 +63,7 @@ def row_of(table: AssetTable, judged: Judged, place: int) -> Row:
         None if table.live[place] else known(table.refreshed[place]),
         known(table.following[place]),
         known(table.failures[place]),
+        int(table.url_id[place]) or None,
     )
 
 

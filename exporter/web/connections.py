@@ -1,4 +1,4 @@
-"""A bound on TCP connections that holds from ``accept`` on: also for a client that sends nothing, or no TLS hello.
+"""Bounds TCP connections from ``accept`` on: also for a client that sends nothing, or no TLS hello.
 
 When all places are in use, a new client gets the place of the one that has waited longest without a request. Where
 every place has an answer under way, the new client is closed at once.
@@ -125,7 +125,7 @@ class Listener(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection, as asyncio does for each. Raises BlockingIOError where none is to be had now."""
         if self._connections.count >= self._connections.limit:
-            # asyncio asks until there is no client any more: nobody is cut for one who is not there.
+            # asyncio accepts until there is no further client: no connection is closed for a client that is not there.
             if self._has_client() and not self._connections.make_room():
                 super().accept()[0].close()
             raise BlockingIOError

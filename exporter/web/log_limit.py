@@ -25,7 +25,7 @@ class Interval:
 
 
 class LogLimit(logging.Filter):
-    """Lets each message of a library pass once a minute; the next says how many there were in between."""
+    """Lets each message of a library pass once a minute; the next has the number suppressed in between."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()

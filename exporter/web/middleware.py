@@ -58,7 +58,7 @@ class _Incoming:
         return self._kept.pop(0) if self._kept else await self._receive()
 
     async def has_left(self) -> bool:
-        """Tell whether the client closed its connection, as far as is known without waiting."""
+        """Whether the client closed its connection, as far as is known without waiting."""
         # The first message is the body of the request, usually an empty one; the next is the disconnect.
         for _ in range(2):
             with CancelScope() as scope:

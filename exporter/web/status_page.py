@@ -134,7 +134,7 @@ def sla_of(pages: PageData, now: float) -> Sla | None:
 
 
 def grouped(firing: Iterable[FiringAlert]) -> list[AlertGroup]:
-    """Return the alerts that fire by name and severity, the worst first."""
+    """Return the firing alerts by name and severity, most severe first."""
     rules: dict[tuple[str, str], list[FiringAlert]] = {}
     for alert in firing:
         rules.setdefault((alert.name, alert.severity), []).append(alert)

@@ -9,12 +9,13 @@ from mimetypes import guess_type
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2 import DictLoader, Environment, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from exporter.collectors.assets.rows import page_url
 from exporter.status import SourceStatus
 from exporter.texts import UNKNOWN, coarse, span
 
@@ -27,9 +28,14 @@ _FRESHNESS_SOURCES = {
 
 
 def environment(address: Callable[[str], str]) -> Environment:
-    """Return the environment of all pages; ``address`` returns the URL of a static file."""
+    """Return the environment of all pages; ``address`` returns the URL of a static file.
+
+    A template is compiled for its first page: all of them would be an eighth of the time of a start. They are read now,
+    so that an upgrade of a running agent, or a lack of descriptors, changes no page.
+    """
+    sources = (resources.files("exporter.web") / "templates").iterdir()
     made = Environment(
-        loader=PackageLoader("exporter.web"),
+        loader=DictLoader({source.name: source.read_text(encoding="utf-8") for source in sources}),
         autoescape=True,
         auto_reload=False,
         undefined=StrictUndefined,
@@ -40,9 +46,7 @@ def environment(address: Callable[[str], str]) -> Environment:
         "instant": instant, "minute": minute, "ago": ago, "span": span, "size": size, "number": number, "hours": hours,
         "state": source_state, "freshness_source": freshness_source,
     }  # fmt: skip
-    made.globals |= {"static": address, "asset_path": asset_path, "to": to}
-    for name in made.list_templates():
-        made.get_template(name)  # a template that is wrong is no surprise of later
+    made.globals |= {"static": address, "asset_path": asset_path, "page_url": page_url, "to": to}
     return made
 
 

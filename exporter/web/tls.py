@@ -131,7 +131,7 @@ def explain(error: OSError | ValueError) -> str:
 
 
 class TlsHolder(Protocol):
-    """Whoever knows the certificates of now."""
+    """Any holder of the current certificates."""
 
     @property
     def tls(self) -> Tls | None:

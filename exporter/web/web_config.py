@@ -21,7 +21,7 @@ from pydantic import (
 from exporter.errors import ConfigurationError, Fault
 from exporter.web.passwords import Passwords, is_hash
 from exporter.web.tls import CLIENT_AUTHENTICATION, VERSIONS, Tls, TlsFiles, explain
-from exporter.yaml_loader import parse, read
+from exporter.yaml_loader import parse, read_text
 
 _KEY = "web.config_file"
 _WORDING = {
@@ -90,7 +90,7 @@ def load_access(path: Path) -> Access:
 def _read(path: Path) -> tuple[object, list[Fault]]:
     """Return the content of a YAML file and the faults that leave it readable."""
     try:
-        content, faults = parse(read(path), f"{_KEY}: {path}", keep_null=True)
+        content, faults = parse(read_text(path), f"{_KEY}: {path}", keep_null=True)
     except OSError as error:
         raise ConfigurationError([Fault(_KEY, f"cannot read {path}: {error.strerror}")]) from None
     except UnicodeDecodeError:

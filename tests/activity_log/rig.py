@@ -51,11 +51,12 @@ class ActivityRig:
         self.store = StateStore([SOURCE], version="0", library="0", started_at=0.0)
         self.history = History(self.file, COLLECTORS, self.privacy, retention=self.retention)
         self.history.lock()
-        context = PollContext(self.history, COLLECTORS, self.store, lambda: self.now.replace(tzinfo=UTC).timestamp())
+        clock = lambda: self.now.replace(tzinfo=UTC).timestamp()  # noqa: E731 - read at each poll
+        context = PollContext(self.history, COLLECTORS, self.store, clock, stopped=self.stopped)
         pace = Pace(self.stopped.is_set, lambda _: None)
         options = ActivityLogOptions(self.url, lambda: self.token, self.sites, timeout=10.0)
         self.client = ActivityLogClient(options, pace)
-        self.poller = ActivityPoller(self.client, context, ActivitySchedule(INTERVAL, OVERLAP), self.stopped)
+        self.poller = ActivityPoller(self.client, context, ActivitySchedule(INTERVAL, OVERLAP))
 
     def poll(self) -> bool:
         """Poll once."""
@@ -83,7 +84,7 @@ class ActivityRig:
         """Return the events of each site and type as they are exposed."""
         blocks = archived_blocks(self.history.totals, COLLECTORS, None)
         (block,) = [block for block in blocks if block.family.name == "tableau_activity_log_events_total"]
-        return dict(zip(block.labels.rows(), block.at(0.0), strict=True))  # type: ignore[union-attr] # a counter
+        return dict(zip(block.labels.rows(), block.at(0.0), strict=True))  # type: ignore[union-attr, arg-type] # a counter
 
     def collector(self) -> CollectorStatus:
         """Return the status of the collector of all events."""

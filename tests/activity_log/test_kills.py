@@ -16,8 +16,8 @@ from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.poller import activity_archiver, activity_poller
 from tests.activity_log.conftest import NOW
 from tests.activity_log.rig import ActivityRig, assert_exactly_once
-from tests.archive.processes import ended
-from tests.soak import times
+from tests.support.forked_process import ended
+from tests.support.soak import times
 
 # The steps of a poll whose order matters: calls into these.
 WATCHED = ("exporter/poller/", "exporter/history/", "exporter/activity_log/")
@@ -27,7 +27,7 @@ SMALL_BATCH = 20
 def small_steps() -> None:
     """Make a short past several windows, and each window several transactions."""
     activity_poller.RETAINED = timedelta(hours=9)
-    activity_poller.WINDOW = timedelta(hours=4)
+    activity_poller.WINDOW = timedelta(hours=4)  # type: ignore[attr-defined] # it is imported there
     activity_archiver.BATCH_FILES = SMALL_BATCH
 
 

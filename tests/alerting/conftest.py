@@ -15,7 +15,7 @@ import yaml
 
 from exporter.alerting.alertmanager import AlertmanagerOptions, Authorization
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
-from tests.alertmanager import QUIET, running
+from tests.support.prometheus import QUIET, run_alertmanager
 
 PASSWORD = "canary-of-the-password/+= &é"
 NAMES = iter(range(10**9))
@@ -38,7 +38,7 @@ def test_name() -> str:
 @pytest.fixture(scope="package")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an Alertmanager that is open to everybody."""
-    with running(tmp_path_factory.mktemp("plain")) as address:
+    with run_alertmanager(tmp_path_factory.mktemp("plain")) as address:
         yield f"http://{address}"
 
 
@@ -87,7 +87,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> 
     web = {"tls_server_config": {**tls, "client_auth_type": "RequireAndVerifyClientCert"}, "basic_auth_users": users}
     (folder / "web.yml").write_text(yaml.safe_dump(web))
     flags = (f"--web.config.file={folder / 'web.yml'}", "--web.route-prefix=/deep/er")
-    with running(folder, QUIET, *flags) as address:
+    with run_alertmanager(folder, QUIET, *flags) as address:
         yield Secured(f"https://localhost:{address.partition(':')[2]}/deep/er", folder)
 
 

@@ -16,8 +16,7 @@ from exporter.history.redaction import Privacy
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import merged_states
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
-from exporter.repository.client import Address, Repository, RepositoryOptions
-from exporter.wiring import AgentState
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 
 POLL_SECONDS = 60.0
 HOUR = 3600.0
@@ -46,7 +45,9 @@ class Deployment:
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])
-        self.repository = Repository(RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),)))
+        self.repository = RepositoryClient(
+            RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),))
+        )
         self.changed: Callable[[], None] = lambda: None
         """Called when there is something new to show."""
         self.restart()
@@ -55,14 +56,13 @@ class Deployment:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
         store = StateStore(["repository"], version="0", library="0", started_at=self.now)
-        state = AgentState(found, HistoryFile(self.path), store, merged_states(found, self.promises), lambda: None)
-        history = History(state.file, found, self.privacy)
-        shared = PollContext(history, found, store, lambda: self.now, self.promises, state.merged_states, self._changed)
+        merged = merged_states(found, self.promises)
+        history = History(HistoryFile(self.path), found, self.privacy)
+        shared = PollContext(history, found, store, lambda: self.now, self.promises, merged, self._changed)
         self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
-        present = EvaluationContext(
-            store.blocks, state.assets, lambda: state.sources(found), state.set_notification_metrics
-        )
+        (assets,) = merged.values()
+        present = EvaluationContext.of(store, found, assets.rows)
         receivers = [Alertmanager(AlertmanagerOptions(url)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, history, present, self.options, lambda: self.now)
         self._polled_at = -POLL_SECONDS

@@ -12,7 +12,7 @@ from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import ASSET, MetricSnapshot, SourceStates
 from exporter.collectors.assets import metrics as assets
 from exporter.metrics import Block, Labels
-from tests.alerting.rig import NOW
+from tests.support.notifier_harness import NOW
 
 HOUR = 3600.0
 # 2023-11-14 22:13 UTC is now.

@@ -7,7 +7,7 @@ from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never
 from exporter.metrics import Block, Labels, single
-from tests.alerting.rig import NOW
+from tests.support.notifier_harness import NOW
 
 DAY = 86_400.0
 

@@ -25,8 +25,8 @@ from exporter.history import alert_store as alert_tables
 from exporter.history.file import Limits
 from exporter.history.transaction import Transaction
 from exporter.metrics import Block, Labels
-from tests.alerting.receiver import RecordingAlertmanager
-from tests.alerting.rig import Rig
+from tests.support.fake_alertmanager import ERRS, WELL, FakeAlertmanager
+from tests.support.notifier_harness import NotifierHarness
 
 BOOK: Pairs = (("asset_id", "luid-1"), ("asset_name", "Month End"), ("asset_type", "workbook"), ("site", "default"))
 SENT, FAILED = "tableau_notifications_sent_total", "tableau_notifications_failed_total"
@@ -61,34 +61,36 @@ def said() -> Said:
 
 
 @pytest.fixture
-def receivers() -> Iterator[list[RecordingAlertmanager]]:
+def receivers() -> Iterator[list[FakeAlertmanager]]:
     """Three Alertmanagers."""
     with ExitStack() as stack:
-        yield [stack.enter_context(RecordingAlertmanager()) for _ in range(3)]
+        yield [stack.enter_context(FakeAlertmanager()) for _ in range(3)]
 
 
 @pytest.fixture
-def rig(tmp_path: Path, receivers: list[RecordingAlertmanager], said: Said) -> Rig:
+def rig(tmp_path: Path, receivers: list[FakeAlertmanager], said: Said) -> NotifierHarness:
     """A notifier that tells the three."""
-    rig = Rig(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
+    rig = NotifierHarness(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
     for receiver in receivers:
         receiver.clock = lambda: rig.now
     return rig
 
 
-def fire(rig: Rig, said: Said) -> None:
+def fire(rig: NotifierHarness, said: Said) -> None:
     """Let the alert fire."""
     said.firing_series = {BOOK: 7200.0}
     rig.go(5 * MINUTE + 15)
 
 
-def end(rig: Rig, said: Said) -> None:
+def end(rig: NotifierHarness, said: Said) -> None:
     """Let it end."""
     said.firing_series = {}
     rig.go(5 * MINUTE + LATER_SECONDS + 15)
 
 
-def test_all_are_told_and_again_every_minute(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_all_are_told_and_again_every_minute(
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
     """Each Alertmanager is notified when it fires and then every minute, with an end four minutes ahead."""
     fire(rig, said)
     begun = rig.now
@@ -100,7 +102,9 @@ def test_all_are_told_and_again_every_minute(rig: Rig, said: Said, receivers: li
     assert rig.value(FIRING) == 1
 
 
-def test_the_end_is_told_for_a_quarter_of_an_hour(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_the_end_is_told_for_a_quarter_of_an_hour(
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
     """It is sent with the instant of its end, every minute also after it was accepted; then the history forgets it.
 
     An Alertmanager that is restarted after it took the end, and before it told people, has lost it.
@@ -117,7 +121,7 @@ def test_the_end_is_told_for_a_quarter_of_an_hour(rig: Rig, said: Said, receiver
 
 
 def test_an_end_is_not_told_while_it_may_fire_again(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """A pending alert may fire in Prometheus a moment before it does in the agent: no end is sent in between."""
     fire(rig, said)
@@ -134,7 +138,7 @@ def test_an_end_is_not_told_while_it_may_fire_again(
 
 @pytest.mark.parametrize("name", ["w" * 5000, "lone \udcff surrogate"])
 def test_a_name_of_any_length_is_one_alert(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], name: str
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], name: str
 ) -> None:
     """A label that is cut, or that cannot be encoded, is the same alert after a restart: it fires on."""
     labels = Labels(DUE.labels, [[value] for value in ("default", "Finance", "workbook", "luid-1", name)])
@@ -152,7 +156,7 @@ def test_a_name_of_any_length_is_one_alert(
 
 
 def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """Until every source was tried it is not known what does not hold any more, however long that takes."""
     fire(rig, said)
@@ -166,33 +170,33 @@ def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
     assert receivers[0].ends
 
 
-def test_a_dead_one_delays_no_other(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_a_dead_one_delays_no_other(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Two are notified as if the third were up; it gets every firing alert when it is back."""
-    receivers[0].answers = False
+    receivers[0].behave(ERRS)
     fire(rig, said)
     assert [len(receiver.told) for receiver in receivers] == [0, 1, 1]
-    receivers[0].answers = True
+    receivers[0].behave(WELL)
     rig.go(15)
     assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
 
 
-@pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 300, True)])
+@pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 130, True)])
 def test_an_end_that_was_missed(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, told: bool, away: float, owed: bool
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, told: bool, away: float, owed: bool
 ) -> None:
     """A notified Alertmanager gets the end hours later; one that never was notified, for 15 minutes."""
-    receivers[0].answers = told
+    receivers[0].behave(WELL if told else ERRS)
     fire(rig, said)
-    receivers[0].answers = False
+    receivers[0].behave(ERRS)
     end(rig, said)
     rig.go(away * MINUTE, MINUTE)
-    receivers[0].answers = True
+    receivers[0].behave(WELL)
     rig.go(MINUTE)
     assert bool(receivers[0].ends) == owed
     assert all(receiver.ends for receiver in receivers[1:])
 
 
-def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_a_restart_changes_nothing(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Pending keeps waiting, firing keeps the instant at which it began, an end is sent by the next agent."""
     said.firing_series = {BOOK: 7200.0}
     rig.go(4 * MINUTE)
@@ -205,16 +209,16 @@ def test_a_restart_changes_nothing(rig: Rig, said: Said, receivers: list[Recordi
     assert [len(receiver.told) for receiver in receivers] == [2, 2, 2]
     assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
     for receiver in receivers:
-        receiver.answers = False
+        receiver.behave(ERRS)
     end(rig, said)
     rig.restart()
     for receiver in receivers:
-        receiver.answers = True
+        receiver.behave(WELL)
     rig.step()
     assert all(receiver.ends for receiver in receivers)
 
 
-def test_what_is_told_was_written_before(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_what_is_told_was_written_before(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """An agent that is killed after it told goes on with what it told."""
     said.firing_series = {BOOK: 7200.0}
     rig.go(5 * MINUTE)
@@ -225,7 +229,7 @@ def test_what_is_told_was_written_before(rig: Rig, said: Said, receivers: list[R
 
 
 def test_a_history_that_is_held_keeps_nobody_from_being_told(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager]
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """Somebody holds the file for long: alerts fire and end all the same, and are written when it is free."""
     rig.step()
@@ -237,8 +241,23 @@ def test_a_history_that_is_held_keeps_nobody_from_being_told(
     assert rig.value(SENT, alertmanager=receivers[0].url) == 1
 
 
+def test_counters_do_not_decrease_during_a_long_archive(
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
+    """A notification that was counted while the file was held counts on when it is written amid a long archive."""
+    rig.step()
+    with duckdb.connect(str(rig.path)):
+        fire(rig, said)
+        rig.go(15)
+    assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+    with rig.history.batch():
+        rig.go(MINUTE + 15)
+        assert not rig.store.states.changed, "nothing was written"
+        assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+
+
 def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread of the agent is stuck with the file: alerts fire all the same, and are written when it is free."""
     monkeypatch.setattr("exporter.alerting.store.TURN_SECONDS", 0.0)
@@ -261,7 +280,9 @@ def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
     assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
 
 
-def test_a_history_that_is_held_from_the_start(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_a_history_that_is_held_from_the_start(
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
     """What the last agent left is taken up as soon as it can be read: the alert is the same."""
     fire(rig, said)
     fired = rig.now
@@ -272,7 +293,7 @@ def test_a_history_that_is_held_from_the_start(rig: Rig, said: Said, receivers: 
     assert {told.starts_at for told in receivers[0].told} == {fired}
 
 
-def test_a_rule_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_a_rule_that_fails(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """It keeps what fires and raises an alert of its own; when it works again, that ends."""
     fire(rig, said)
     said.fails = True
@@ -287,7 +308,7 @@ def test_a_rule_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertm
 
 @pytest.mark.parametrize("runbook_url", [None, "https://wiki.example.com/runbooks"])
 def test_a_page_leads_to_the_runbook_that_is_told(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], runbook_url: str | None
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], runbook_url: str | None
 ) -> None:
     """An alert on the pages has the runbook of its annotation, and none where the configuration names none."""
     rig.options = NotificationOptions(runbook_url)
@@ -300,9 +321,9 @@ def test_a_page_leads_to_the_runbook_that_is_told(
     assert shown.runbook_url == ("" if runbook_url is None else f"{runbook_url}/TableauAssetRefreshLate.md")
 
 
-def test_what_is_counted_survives(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_what_is_counted_survives(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Each alert that is taken counts, and each that is not, by Alertmanager, also over a restart."""
-    receivers[1].answers = False
+    receivers[1].behave(ERRS)
     fire(rig, said)
     rig.go(10 * MINUTE)
     taken = rig.value(SENT, alertmanager=receivers[0].url)
@@ -318,7 +339,9 @@ def test_what_is_counted_survives(rig: Rig, said: Said, receivers: list[Recordin
     assert rig.value(FAILED, alertmanager=receivers[1].url) == failed
 
 
-def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_another_alertmanager_after_a_reload(
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
     """A reload names others: those get the firing alerts, removed ones are forgotten."""
     rig.urls = rig.urls[:2]
     rig.reload()
@@ -333,7 +356,7 @@ def test_another_alertmanager_after_a_reload(rig: Rig, said: Said, receivers: li
     assert rig.kept() == []
 
 
-def test_many_alerts_go_in_batches(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_many_alerts_go_in_batches(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """A thousand assets are sent after one evaluation, each once."""
     said.firing_series = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
     rig.go(5 * MINUTE + 15)
@@ -341,7 +364,7 @@ def test_many_alerts_go_in_batches(rig: Rig, said: Said, receivers: list[Recordi
         assert len(receiver.told) == len({told.labels for told in receiver.told}) == 1000
 
 
-def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_a_description_that_fails(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """It costs the description of that alert alone, and is said once."""
     own = Rule("TableauArchivePurgeRisk", "critical", 0.0, lambda _view: RuleResult({(): 1.0}), "Soon.", "{span}")
     rig.rules = [said.saying("{span:d}"), own]
@@ -357,7 +380,7 @@ def test_a_description_that_fails(rig: Rig, said: Said, receivers: list[Recordin
     assert line["rule"] == said.rule.name
 
 
-def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_a_look_that_fails(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Firing alerts keep firing, one alert reports the failed evaluation, the log has it once; then all goes on."""
     fire(rig, said)
 
@@ -377,7 +400,7 @@ def test_a_look_that_fails(rig: Rig, said: Said, receivers: list[RecordingAlertm
 
 
 def test_growth_that_cannot_be_remembered(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alerts that ask for no growth are looked for as ever."""
 
@@ -395,7 +418,7 @@ def test_growth_that_cannot_be_remembered(
 
 
 def test_a_write_that_fails_for_no_known_reason(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], monkeypatch: pytest.MonkeyPatch
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New alerts are sent nevertheless."""
 
@@ -412,7 +435,7 @@ def test_a_write_that_fails_for_no_known_reason(
     assert len(receivers[0].told) == 1
 
 
-def test_tasks_that_are_no_numbers(rig: Rig, said: Said) -> None:
+def test_tasks_that_are_no_numbers(rig: NotifierHarness, said: Said) -> None:
     """What stands in the place of a task's number keeps nothing from being written."""
     row = dict.fromkeys(ARROW_SCHEMA.names) | {"site": "default", "asset_type": "workbook", "asset_id": "luid-1"}
     rows = pa.Table.from_pylist([row | {"task_ids": f"7,x,,²,{10**30}, 8"}], schema=ARROW_SCHEMA)
@@ -424,7 +447,7 @@ def test_tasks_that_are_no_numbers(rig: Rig, said: Said) -> None:
 
 @pytest.mark.parametrize("held", [False, True])
 def test_no_error_is_told_after_a_reload_forbids_it(
-    rig: Rig, said: Said, receivers: list[RecordingAlertmanager], *, held: bool
+    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, held: bool
 ) -> None:
     """Not even once, and not while the file is held: what Tableau wrote may name people."""
     fire(rig, said)
@@ -441,7 +464,7 @@ def test_no_error_is_told_after_a_reload_forbids_it(
     assert not [one for one in told if "error" in one.annotations]
 
 
-def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> None:
+def test_a_history_that_is_held_is_tried_once_a_minute(rig: NotifierHarness, said: Said) -> None:
     """After a restart too: whoever holds the file delays one look in a minute."""
     fire(rig, said)
     rig.restart()
@@ -458,10 +481,10 @@ def test_a_history_that_is_held_is_tried_once_a_minute(rig: Rig, said: Said) -> 
     assert len(tried) == 4
 
 
-def test_what_is_not_written_is_shown(rig: Rig, said: Said, receivers: list[RecordingAlertmanager]) -> None:
+def test_what_is_not_written_is_shown(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """While nothing can be written, counters go on to grow; they do not fall when it can, nor after a restart."""
     url = receivers[0].url
-    receivers[0].answers = False
+    receivers[0].behave(ERRS)
     fire(rig, said)
     shown = []
     rig.file.limits = Limits(free_bytes=10**18)
@@ -479,25 +502,27 @@ def test_what_is_not_written_is_shown(rig: Rig, said: Said, receivers: list[Reco
     assert shown == sorted(shown)
     rig.go(MINUTE + 15)
     rig.restart()
-    receivers[0].answers = True
+    receivers[0].behave(WELL)
     rig.step()
     assert (rig.value(FAILED, alertmanager=url) or 0.0) >= shown[-1]
 
 
 def test_the_others_hear_of_one_that_takes_nothing(
-    tmp_path: Path, said: Said, receivers: list[RecordingAlertmanager]
+    tmp_path: Path, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """Who is not scraped learns by the second Alertmanager that the first is dead, and that it is back."""
     (failing,) = (rule for rule in RULES if rule.alert == "TableauNotificationsFailing")
-    rig = Rig(tmp_path / "failing.duckdb", [receiver.url for receiver in receivers[:2]], [said.rule, failing])
+    rig = NotifierHarness(
+        tmp_path / "failing.duckdb", [receiver.url for receiver in receivers[:2]], [said.rule, failing]
+    )
     rig.blocks = lambda _now: rig.shown
     dead, alive = receivers[:2]
-    dead.answers = False
+    dead.behave(ERRS)
     alive.clock = dead.clock = lambda: rig.now
     fire(rig, said)
     rig.go(15 * MINUTE)
     named = {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)}
     assert named == {None, dead.url}
-    dead.answers = True
+    dead.behave(WELL)
     rig.go(30 * MINUTE)
     assert {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)} == {None}

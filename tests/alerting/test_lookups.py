@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Lookups
+from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, HostResolver
 from tests.alerting.conftest import alert
 
 # A resolver that never comes back: only a program that does not wait for it can end.
@@ -37,7 +37,7 @@ def test_a_resolver_that_hangs() -> None:
 
 def test_a_resolver_that_answers_late() -> None:
     """As soon as the last lookup has come back, the next is made."""
-    lookups, free = Lookups(), threading.Event()
+    lookups, free = HostResolver(), threading.Event()
     held = lookups.submit(free.wait, 60)
     with pytest.raises(OSError, match="has not answered"):
         lookups.submit(int)

@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification, Pairs
 from exporter.alerting.notifier import MAX_LOG_LINES, REFUSALS, Delivery, Notifier, Outbox
-from tests.alerting.stranger import Answer, Asked, Stranger, reply
+from tests.support.raw_server import Answer, Asked, RawServer, reply
 
 NOW, LOOK, MINUTE = 1_700_000_000.0, 15.0, 60.0
 Labels = dict[str, Any]
@@ -22,7 +22,7 @@ Labels = dict[str, Any]
 class Round:
     """A courier with a clock that a test moves."""
 
-    def __init__(self, stranger: Stranger, messages: list[Notification]) -> None:
+    def __init__(self, stranger: RawServer, messages: list[Notification]) -> None:
         self.now = NOW
         self.stranger = stranger
         self.receipts: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
@@ -77,7 +77,7 @@ def test_the_weightiest_are_told_first_and_alone() -> None:
     """What has no stranger's names comes first, the critical before the others; it shares no batch with assets."""
     own = [Notification(pairs({"alertname": name}, severity), {}, NOW, None, 1.0) for name, severity in OWN]
     messages = [message(0), message(1, severity="critical"), *own]
-    with Stranger(reply()) as stranger:
+    with RawServer(reply()) as stranger:
         told = Round(stranger, messages).go()
     assert [[one["severity"] for one in batch] for batch in told] == [["critical", "warning"], ["critical", "warning"]]
     assert [one["alertname"] for one in told[0]] == ["TableauArchivePurgeRisk", "TableauHistoryFileBusy"]
@@ -90,7 +90,7 @@ def test_what_was_refused_is_told_apart() -> None:
     """From the second minute on, one that is refused costs two requests: it is not among the others any more."""
     messages = [message(number, "<script>" if number == 7 else "fine") for number in range(600)]
     taken: list[Labels] = []
-    with Stranger(disliking("<script>", taken)) as stranger:
+    with RawServer(disliking("<script>", taken)) as stranger:
         course = Round(stranger, messages)
         course.go()
         assert len(taken) == 599
@@ -110,7 +110,7 @@ def test_many_are_disliked(every: int) -> None:
     messages = [message(number, "fine" if number % every else "<script>") for number in range(400)]
     good = {one.labels for one in messages if ("asset_name", "fine") in one.labels}
     taken: list[Labels] = []
-    with Stranger(disliking("<script>", taken, 400, '"no"')) as stranger:
+    with RawServer(disliking("<script>", taken, 400, '"no"')) as stranger:
         course = Round(stranger, messages)
         for _ in range(8):
             # A round ends after the batch with which it has heard enough.
@@ -124,7 +124,7 @@ def test_many_are_disliked(every: int) -> None:
 def test_whoever_refuses_everything() -> None:
     """It is a failure of the whole, said once, and costs few requests; when it takes again, all are told soon."""
     taken: list[Labels] = []
-    with Stranger(reply(400, '"read only"')) as stranger, capture_logs() as logs:
+    with RawServer(reply(400, '"read only"')) as stranger, capture_logs() as logs:
         course = Round(stranger, [message(number) for number in range(2560)])
         assert all(len(course.go()) < 50 for _ in range(8))
         (failed,) = of(logs, "Alertmanager not notified; every alert is sent again")
@@ -140,7 +140,7 @@ def test_whoever_refuses_everything() -> None:
 @pytest.mark.parametrize("status", [401, 403, 503])
 def test_whoever_answers_nobody(status: int) -> None:
     """A wrong password is one line, and two requests a round, however many alerts there are."""
-    with Stranger(reply(status)) as stranger, capture_logs() as logs:
+    with RawServer(reply(status)) as stranger, capture_logs() as logs:
         course = Round(stranger, [message(number) for number in range(1000)])
         assert [len(course.go()) for _ in range(4)] == [2, 2, 2, 2]
     assert [entry["event"] for entry in logs] == ["Alertmanager not notified; every alert is sent again"]
@@ -154,7 +154,7 @@ def test_lines_about_refusals() -> None:
     ]
     messages += [message(number, "bad") for number in range(10, 16)]
     messages += [message(number) for number in range(100, 150)]
-    with Stranger(told_apart(lambda one: one.get("asset_name") != "fine")) as stranger, capture_logs() as logs:
+    with RawServer(told_apart(lambda one: one.get("asset_name") != "fine")) as stranger, capture_logs() as logs:
         course = Round(stranger, messages)
         course.go()
         course.go(MINUTE)
@@ -177,7 +177,7 @@ def told_apart(disliked: Callable[[Labels], bool]) -> Answer:
 
 def test_a_failure_counts_once_a_minute() -> None:
     """However often it is tried, an alert that cannot be told counts once in the time after which it is told again."""
-    with Stranger(reply(503)) as stranger:
+    with RawServer(reply(503)) as stranger:
         course = Round(stranger, [message(number) for number in range(300)])
         for _ in range(5):
             for _ in range(4):

@@ -9,17 +9,16 @@ import pytest
 from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
-from exporter.alerting.snapshot import MetricSnapshot, RuleResult
+from exporter.alerting.snapshot import MetricSnapshot, RuleResult, source_states
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
-from exporter.wiring import NEVER, AgentState
-from tests.alerting.receiver import RecordingAlertmanager
-from tests.alerting.rig import Rig
-from tests.poller.rest_rig import INTERVAL, RestRig, rigs, seconds
+from tests.support.fake_alertmanager import FakeAlertmanager
+from tests.support.notifier_harness import NotifierHarness
+from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, rigs, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
 FAILING = "marketing"
@@ -29,38 +28,37 @@ SOURCE = {"alertname": "TableauFreshnessSourceSilent", "severity": "warning", "s
 
 
 @pytest.fixture
-def polled(tmp_path: Path) -> Iterator[RestRig]:
+def polled(tmp_path: Path) -> Iterator[RestPollerHarness]:
     """An agent's REST half on a company with several sites."""
     with TableauServer(Estate.of(Company.build(1, NOW, SMALL))) as server:
         yield from rigs(server, tmp_path / "polled.duckdb", seconds(NOW))
 
 
 @pytest.fixture
-def alertmanager() -> Iterator[RecordingAlertmanager]:
+def alertmanager() -> Iterator[FakeAlertmanager]:
     """Who is notified."""
-    with RecordingAlertmanager() as receiver:
+    with FakeAlertmanager() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def alerting(polled: RestRig, alertmanager: RecordingAlertmanager, tmp_path: Path) -> Rig:
+def alerting(polled: RestPollerHarness, alertmanager: FakeAlertmanager, tmp_path: Path) -> NotifierHarness:
     """The notifying half of the same agent."""
-    rig = Rig(tmp_path / "alerting.duckdb", [alertmanager.url])
-    state = AgentState(polled.collectors, polled.file, polled.store, {}, lambda: None)
+    rig = NotifierHarness(tmp_path / "alerting.duckdb", [alertmanager.url])
     rig.blocks = polled.store.blocks
-    rig.sources = lambda: state.sources(polled.collectors)
+    rig.sources = lambda: source_states(polled.store.status, polled.collectors)
     alertmanager.clock = lambda: rig.now
     return rig
 
 
-def publish_sources(polled: RestRig, read_at: Mapping[str, float]) -> None:
+def publish_sources(polled: RestPollerHarness, read_at: Mapping[str, float]) -> None:
     """Publish when the Metadata API of each site was last read completely (Unix seconds)."""
     labels = Labels(("site", "source"), [list(read_at), ["metadata"] * len(read_at)])
     block = Block(families.FRESHNESS_SOURCE_LAST_SUCCESS, labels, list(read_at.values()))
-    polled.store.set_state("freshness_sources", TimedBlocks((block,), polled.now, NEVER))
+    polled.store.set_state("freshness_sources", TimedBlocks((block,), polled.now))
 
 
-def go(polled: RestRig, alerting: Rig, read_at: dict[str, float], hours: float) -> None:
+def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, float], hours: float) -> None:
     """Poll and look for alerts, for so long; ``read_at`` is when each site was last read."""
     until = polled.now + hours * HOUR
     while polled.now < until:
@@ -70,9 +68,12 @@ def go(polled: RestRig, alerting: Rig, read_at: dict[str, float], hours: float) 
         publish_sources(polled, read_at)
         alerting.now = polled.now
         alerting.step()
+        # What a poll told is shown for three intervals: only every other evaluation needs a poll of its own.
+        alerting.now = polled.now = polled.now + 2 * INTERVAL
+        alerting.step()
 
 
-def stale(alertmanager: RecordingAlertmanager, now: float, *, failing: bool) -> set[tuple[tuple[str, str], ...]]:
+def stale(alertmanager: FakeAlertmanager, now: float, *, failing: bool) -> set[tuple[tuple[str, str], ...]]:
     """Return the open alerts about stale assets of the failing site, or of the others."""
     return {
         labels
@@ -81,14 +82,16 @@ def stale(alertmanager: RecordingAlertmanager, now: float, *, failing: bool) -> 
     }
 
 
-def found(polled: RestRig, alerting: Rig) -> RuleResult:
+def found(polled: RestPollerHarness, alerting: NotifierHarness) -> RuleResult:
     """Return the critically stale assets as the agent sees them now."""
     return conditions.stale_critical(
         MetricSnapshot(polled.store.blocks(polled.now), polled.now, SampleWindow(), alerting.sources())
     )
 
 
-def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager) -> None:
+def test_a_site_of_several_is_not_read(
+    polled: RestPollerHarness, alerting: NotifierHarness, alertmanager: FakeAlertmanager
+) -> None:
     """Its assets vanish, two alerts fire, of which one names it, and the alerts of the other sites go on.
 
     What the agent itself sent about its assets stays as it is: nobody knows whether it is over.
@@ -125,7 +128,7 @@ def test_a_site_of_several_is_not_read(polled: RestRig, alerting: Rig, alertmana
 
 
 def test_the_alert_of_an_asset_names_the_silent_source(
-    polled: RestRig, alerting: Rig, alertmanager: RecordingAlertmanager
+    polled: RestPollerHarness, alerting: NotifierHarness, alertmanager: FakeAlertmanager
 ) -> None:
     """Where the site is read and its Metadata API is not, the alerts of its assets stay, and name it; no other does."""
     go(polled, alerting, {}, 0.5)

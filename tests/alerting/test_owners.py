@@ -52,6 +52,13 @@ def test_owners() -> None:
     assert Owners().owner(("s", "workbook", "w0")) == NO_OWNER
 
 
+def test_numbers_of_pages() -> None:
+    """Each asset has its own, as far as known."""
+    owners = Owners(table([book(0, url_id=7), book(1)]))
+    assert owners.url_id(("s", "workbook", "w0")) == 7
+    assert owners.url_id(("s", "workbook", "w1")) is owners.url_id(("s", "workbook", "w2")) is None
+
+
 def test_users() -> None:
     """A data source names the workbooks that use it and their owners, each once, by name and in one line."""
     owners = Owners(table(ROWS))

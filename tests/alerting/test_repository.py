@@ -1,5 +1,6 @@
 """What the agent raises of a real repository, and what it does not while that is silent."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,8 +16,8 @@ from exporter.history.redaction import Privacy
 from exporter.metrics import Block
 from exporter.self_metrics import HISTORY_ROWS
 from tests.alerting.deployment import HOUR, Deployment
-from tests.alerting.receiver import RecordingAlertmanager, Told
-from tests.components import require
+from tests.support.components import require
+from tests.support.fake_alertmanager import FakeAlertmanager, ReceivedAlert
 
 SILENT = "TableauRepositoryUnreachable"
 MINUTE = 60.0
@@ -33,16 +34,16 @@ def simulation() -> Iterator[Simulation]:
 
 
 @pytest.fixture
-def alertmanager() -> Iterator[RecordingAlertmanager]:
+def alertmanager() -> Iterator[FakeAlertmanager]:
     """Who is told."""
-    with RecordingAlertmanager() as receiver:
+    with FakeAlertmanager() as receiver:
         yield receiver
 
 
 def deployed(
     path: Path,
     simulation: Simulation,
-    alertmanager: RecordingAlertmanager,
+    alertmanager: FakeAlertmanager,
     *,
     critical: float,
     options: NotificationOptions | None = None,
@@ -62,17 +63,17 @@ def deployed(
     return found
 
 
-def names(told: Iterator[Told] | list[Told]) -> set[str]:
+def names(told: Iterator[ReceivedAlert] | list[ReceivedAlert]) -> set[str]:
     """Return the alerts' names."""
     return {one.name for one in told}
 
 
-def about_assets(alertmanager: RecordingAlertmanager, now: float) -> set[tuple[tuple[str, str], ...]]:
+def about_assets(alertmanager: FakeAlertmanager, now: float) -> set[tuple[tuple[str, str], ...]]:
     """Return the alerts about assets that are open."""
     return {labels for labels in alertmanager.open_at(now) if dict(labels)["alertname"].startswith("TableauAsset")}
 
 
-def youngest(path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> float:
+def youngest(path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> float:
     """Return how old the freshest asset is (seconds)."""
     path.mkdir()
     probe = deployed(path, simulation, alertmanager, critical=1000 * HOUR)
@@ -83,7 +84,7 @@ def youngest(path: Path, simulation: Simulation, alertmanager: RecordingAlertman
 
 
 def test_a_repository_that_is_silent_for_an_hour(
-    tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager
+    tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager
 ) -> None:
     """One alert says so; no asset begins or ends to be stale, also not for an agent that was restarted meanwhile."""
     # The freshest asset becomes stale in the midst of the hour.
@@ -114,7 +115,7 @@ def test_a_repository_that_is_silent_for_an_hour(
 
 
 def test_the_counters_of_a_file_that_the_alerts_opened_first(
-    tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager
+    tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager
 ) -> None:
     """What the history counts is shown before the repository is asked, whoever opened the file."""
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR)
@@ -134,9 +135,11 @@ def test_the_counters_of_a_file_that_the_alerts_opened_first(
     assert sum(value or 0 for value in shown[0].at(deployment.now)) > 0
 
 
-def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
+def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> None:
     """Hours, promise and owner; of a source who uses it and whom that concerns; of a refresh why it failed."""
-    options = NotificationOptions("https://runbooks.example", dashboard_url="https://grafana.example")
+    options = NotificationOptions(
+        "https://runbooks.example", dashboard_url="https://grafana.example", tableau_url="https://tableau.example"
+    )
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)
     last = {told.labels: told for told in alertmanager.told}
@@ -155,6 +158,9 @@ def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertman
         assert said["dashboard_url"] == (
             f"https://grafana.example/d/tableau-freshness?var-site={labels['site']}&var-asset_id={labels['asset_id']}"
         )
+        page = rf"https://tableau\.example/#/(site/{labels['site']}/)?{labels['asset_type']}s/[0-9]+"
+        assert re.fullmatch(page, said["asset_url"])
+        assert ("/site/" in said["asset_url"]) == (labels["site"] != "default")
     used = [told.annotations for told in stale if "downstream" in told.annotations]
     assert used
     assert all("@example.com" in said["downstream_owners"] for said in used)
@@ -165,7 +171,7 @@ def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertman
 
 @pytest.mark.parametrize("users", ["pseudonym", "none"])
 def test_nobody_is_named_under_the_privacy_options(
-    tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager, users: Literal["pseudonym", "none"]
+    tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager, users: Literal["pseudonym", "none"]
 ) -> None:
     """No name, no address, and nothing that Tableau wrote, which may hold both."""
     privacy = Privacy(users=users)
@@ -182,7 +188,7 @@ def test_nobody_is_named_under_the_privacy_options(
         assert not logins & {dict(told.labels).get("content_owner"), told.annotations.get("owner")}
 
 
-def test_an_address_as_a_label(tmp_path: Path, simulation: Simulation, alertmanager: RecordingAlertmanager) -> None:
+def test_an_address_as_a_label(tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> None:
     """Where it is asked for, alerts about assets have their owner's address as a label, so that a route can use it."""
     options = NotificationOptions(owner_email_label=True)
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)

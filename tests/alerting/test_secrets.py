@@ -14,7 +14,7 @@ import pytest
 from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions, Authorization
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import PASSWORD, alert
-from tests.alerting.stranger import Answer, Asked, Stranger, raw, reply, reset
+from tests.support.raw_server import Answer, Asked, RawServer, raw, reply, reset
 
 TOKEN = "canary-of-the-token/+=~"
 GUISED = "s&<canary>\"é'/+ x"
@@ -72,7 +72,7 @@ def test_no_secret_is_seen(
     """Whatever is sent back, and however it fails: no password, no token, nothing that they can be read from."""
     caplog.set_level(logging.INFO)
     said = []
-    with Stranger(answer) as stranger:
+    with RawServer(answer) as stranger:
         login = AlertmanagerOptions(stranger.url, lambda: authorization)
         alertmanager = Alertmanager(login)
         for act in (alertmanager.version, lambda: alertmanager.send([alert()])):
@@ -108,7 +108,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
     """Whoever quotes the password escaped is not quoted, be it as text, as JSON, or cut where reading ends."""
     said = f"quoted {escape(GUISED)}"
     for body in (said, json.dumps(said), json.dumps({"message": said}), " " * (65_536 - 16) + said):
-        with Stranger(reply(status, body)) as stranger:
+        with RawServer(reply(status, body)) as stranger:
             alertmanager = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED)))
             text = repr(alertmanager.send([alert()]))
             with pytest.raises(NotificationFailed) as caught:
@@ -121,7 +121,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
 @pytest.mark.attack("secrets")
 def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
     """Bytes of an answer that is none are not shown: they may be cut and escaped in any way."""
-    with Stranger(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
+    with RawServer(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
         sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED))).send([alert()])
     assert "no HTTP: check alertmanager.urls" in (sent.failure or "")
     assert "canary" not in repr(sent) + caplog.text
@@ -131,7 +131,7 @@ def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("token", ["canary\nX-Other: y", "canary\r", " canary", "canaryé", "canary\x00", "canary "])
 def test_what_cannot_stand_in_a_header_is_not_sent(token: str) -> None:
     """A token with a line too many is a line of ours, without the token."""
-    with Stranger(reply()) as stranger:
+    with RawServer(reply()) as stranger:
         sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: token)).send([alert()])
         assert stranger.asked == []
     assert "has characters that no token has" in (sent.failure or "")
@@ -140,7 +140,7 @@ def test_what_cannot_stand_in_a_header_is_not_sent(token: str) -> None:
 
 def test_nothing_is_sent_where_nothing_is_configured() -> None:
     """Without a user and without a token there is no header of either."""
-    with Stranger(reply()) as stranger:
+    with RawServer(reply()) as stranger:
         with contextlib.suppress(NotificationFailed):
             Alertmanager(AlertmanagerOptions(stranger.url)).version()
         assert "authorization" not in stranger.asked[0].headers

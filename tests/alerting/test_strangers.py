@@ -12,7 +12,7 @@ from exporter.alerting.alertmanager import Alertmanager, AlertmanagerOptions
 from exporter.alerting.notification import Notification
 from exporter.errors import NotificationFailed
 from tests.alerting.conftest import alert
-from tests.alerting.stranger import Answer, Asked, Stranger, in_turn, raw, reply, reset
+from tests.support.raw_server import Answer, Asked, RawServer, in_turn, raw, reply, reset
 
 HTML = "<!DOCTYPE html><html><body>Sign in to go on</body></html>"
 FOREIGN = "the response is not from Alertmanager's API v2"
@@ -20,7 +20,7 @@ STATUS = '{"versionInfo": {"version": "0.25.0"}}'
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 
 
-def failure(stranger: Stranger, *, timeout: float = 60.0, sends: int = 1) -> str:
+def failure(stranger: RawServer, *, timeout: float = 60.0, sends: int = 1) -> str:
     """Return the line with which sending fails."""
     sent = Alertmanager(AlertmanagerOptions(stranger.url, timeout=timeout)).send(
         [alert(number=str(n)) for n in range(sends)]
@@ -62,7 +62,7 @@ def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
 
     An empty batch, which tells whether it is due to what was told, is all that is asked besides, however many are told.
     """
-    with Stranger(answer) as stranger:
+    with RawServer(answer) as stranger:
         assert said in failure(stranger, sends=100)
         assert [asked.body for asked in stranger.asked[1:]] == ([] if "HTTP 429" in said else [b"[]"])
 
@@ -81,23 +81,23 @@ def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
 )
 def test_what_breaks_off_is_looked_at(answer: Answer, said: str) -> None:
     """An answer that breaks off is a failure: nothing is told twice, and a look may find out why."""
-    with Stranger(answer) as stranger:
+    with RawServer(answer) as stranger:
         assert said in failure(stranger)
         assert [asked.method for asked in stranger.asked] == ["POST", "GET"]
 
 
 def test_a_look_tells_why_an_answer_broke_off() -> None:
     """Who is gone before his reason was read gives it to whoever looks; where all is well by then the failure stays."""
-    with Stranger(in_turn(reset(b""), reply(400, '"This is TLS"'))) as stranger:
+    with RawServer(in_turn(reset(b""), reply(400, '"This is TLS"'))) as stranger:
         assert "HTTP 400: This is TLS" in failure(stranger)
-    with Stranger(in_turn(reset(b""), reply(200, STATUS))) as stranger:
+    with RawServer(in_turn(reset(b""), reply(200, STATUS))) as stranger:
         assert "the connection ended before its answer did (Connection reset by peer)" in failure(stranger)
 
 
 @pytest.mark.parametrize("answer", [reply(200), reply(202), reply(204), reply(200, '{"status": "success"}')])
 def test_what_is_a_yes(answer: Answer) -> None:
     """An empty answer is a yes, as is JSON."""
-    with Stranger(answer) as stranger:
+    with RawServer(answer) as stranger:
         told = alert()
         assert Alertmanager(AlertmanagerOptions(stranger.url)).send([told]).accepted == [told]
 
@@ -116,9 +116,9 @@ def test_what_is_a_yes(answer: Answer) -> None:
 )
 def test_no_redirect_is_followed(status: int, location: str, place: str) -> None:
     """Whoever sends us elsewhere gets nothing sent there; the line names the host alone."""
-    with Stranger(reply()) as there:
+    with RawServer(reply()) as there:
         fill = {"there": there.url, "host": there.url.removeprefix("http://")}
-        with Stranger(reply(status, HTML, Location=location.format(**fill))) as stranger:
+        with RawServer(reply(status, HTML, Location=location.format(**fill))) as stranger:
             line = failure(stranger)
         assert f"redirects to {place.format(**fill)}, which is not followed" in line
         assert "canary" not in line
@@ -129,7 +129,7 @@ def test_no_redirect_is_followed(status: int, location: str, place: str) -> None
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", OK_HEAD])
 def test_an_answer_that_trickles_is_cut_off(begun: bytes) -> None:
     """The deadline is that of the whole request, however regularly a byte arrives."""
-    with Stranger(reply()) as stranger:
+    with RawServer(reply()) as stranger:
         stranger.answer = stranger.trickle(begun)
         assert "no whole answer within 0.4 s: check that it runs, or raise alertmanager.timeout" in failure(
             stranger, timeout=0.4
@@ -150,7 +150,7 @@ def test_a_handshake_that_never_ends_is_cut_off() -> None:
 def test_values_are_bounded() -> None:
     """A status of millions of empty lists is refused before it is parsed, in a line that names the limit."""
     with (
-        Stranger(reply(200, b'{"versionInfo": [' + b"[]," * 2_000_000)) as stranger,
+        RawServer(reply(200, b'{"versionInfo": [' + b"[]," * 2_000_000)) as stranger,
         pytest.raises(NotificationFailed, match=r": an answer of more than 1,000,000 values was not read to its end$"),
     ):
         Alertmanager(AlertmanagerOptions(stranger.url)).version()
@@ -159,7 +159,7 @@ def test_values_are_bounded() -> None:
 @pytest.mark.attack("peers")
 def test_an_answer_is_bounded() -> None:
     """An answer without end is not read to its end, and no more of it is shown than a line."""
-    with Stranger(reply()) as stranger:
+    with RawServer(reply()) as stranger:
 
         def endless(connection: socket.socket, _: object) -> None:
             connection.sendall(b"HTTP/1.1 500 No\r\n\r\n")
@@ -170,7 +170,7 @@ def test_an_answer_is_bounded() -> None:
         assert "HTTP 500: check the logs" in failure(stranger)
         with pytest.raises(NotificationFailed, match=r"HTTP 500: check the logs"):
             Alertmanager(AlertmanagerOptions(stranger.url)).version()
-    with Stranger(reply(500, f'"{"word " * 1000}"')) as stranger:
+    with RawServer(reply(500, f'"{"word " * 1000}"')) as stranger:
         assert "HTTP 500: word word" in failure(stranger)
 
 
@@ -183,11 +183,11 @@ def test_what_is_refused_is_told_in_halves() -> None:
     """A batch that is too large, or of which a part is wrong, is told in parts; what is refused alone is named."""
     alerts = [alert(number=str(number)) for number in range(8)]
     for status, answer in ((413, HTML), (400, '"wrong"'), (422, '{"code": 602, "message": "wrong"}')):
-        with Stranger(in_turn(reply(status, answer), reply(status, answer), reply())) as stranger:
+        with RawServer(in_turn(reply(status, answer), reply(status, answer), reply())) as stranger:
             sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
             assert len(stranger.asked) == 5
         assert (in_order(sent.accepted), sent.refused) == (alerts, [])
-        with Stranger(reply(status, answer)) as stranger:
+        with RawServer(reply(status, answer)) as stranger:
             sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
             assert len(stranger.asked) == 15
         assert sent.refused == [(one, "HTTP 413" if status == 413 else "wrong") for one in alerts]
@@ -195,7 +195,7 @@ def test_what_is_refused_is_told_in_halves() -> None:
 
 def test_a_400_of_somebody_else_is_no_refusal() -> None:
     """Somebody who says the same to an empty batch says nothing of an alert."""
-    with Stranger(reply(400, "The plain HTTP request was sent to HTTPS port")) as stranger:
+    with RawServer(reply(400, "The plain HTTP request was sent to HTTPS port")) as stranger:
         assert "HTTP 400: check alertmanager.urls: http or https" in failure(stranger, sends=100)
         assert [asked.body for asked in stranger.asked[1:]] == [b"[]"]
 
@@ -214,7 +214,7 @@ def test_a_word_that_a_firewall_dislikes_keeps_no_other_from_being_told(status: 
     """Whatever is answered to one alert, all others are told, also those after it, with few requests."""
     alerts = [alert(number=str(number)) for number in range(600)]
     alerts[7] = alert(number="7", asset_name="<script>")
-    with Stranger(picky(status, HTML, b"<script>")) as stranger:
+    with RawServer(picky(status, HTML, b"<script>")) as stranger:
         sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
         assert len(stranger.asked) < 40
     assert sent.failure is None
@@ -225,7 +225,7 @@ def test_a_word_that_a_firewall_dislikes_keeps_no_other_from_being_told(status: 
 def test_who_is_gone_in_between_has_refused_nothing() -> None:
     """A server that ends after it answered is a failure of the whole: no alert is blamed."""
     alerts = [alert(number=str(number)) for number in range(300)]
-    with Stranger(in_turn(reply(), reply(503))) as stranger:
+    with RawServer(in_turn(reply(), reply(503))) as stranger:
         sent = Alertmanager(AlertmanagerOptions(stranger.url)).send(alerts)
     assert "HTTP 503" in (sent.failure or "")
     assert (sent.accepted, sent.refused) == (alerts[:256], [])
@@ -236,13 +236,13 @@ def test_who_is_gone_in_between_has_refused_nothing() -> None:
 )
 def test_whoever_has_no_version_is_no_alertmanager(answer: str) -> None:
     """A page, JSON of something else, JSON of any depth: not an Alertmanager."""
-    with Stranger(reply(200, answer)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
+    with RawServer(reply(200, answer)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
         Alertmanager(AlertmanagerOptions(stranger.url)).version()
 
 
 def test_a_version_is_one_short_line() -> None:
     """What a stranger calls its version cannot fill a screen or move a cursor."""
-    with Stranger(reply(200, '{"versionInfo": {"version": "0\\n\\u001b[31m' + "x" * 5_000 + '"}}')) as stranger:
+    with RawServer(reply(200, '{"versionInfo": {"version": "0\\n\\u001b[31m' + "x" * 5_000 + '"}}')) as stranger:
         version = Alertmanager(AlertmanagerOptions(stranger.url)).version()
     assert version.isprintable()
     assert len(version) < 400
@@ -251,9 +251,9 @@ def test_a_version_is_one_short_line() -> None:
 def test_a_status_too_large_is_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
     """A status of more bytes than any configuration has is not read into memory."""
     monkeypatch.setattr(wire, "STATUS_BYTES", 1000)
-    with Stranger(reply(200, STATUS + " " * 2000)) as stranger:
+    with RawServer(reply(200, STATUS + " " * 2000)) as stranger:
         assert Alertmanager(AlertmanagerOptions(stranger.url)).version() == "0.25.0"
-    with Stranger(reply(200, " " * 2000 + STATUS)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
+    with RawServer(reply(200, " " * 2000 + STATUS)) as stranger, pytest.raises(NotificationFailed, match=FOREIGN):
         Alertmanager(AlertmanagerOptions(stranger.url)).version()
 
 
@@ -270,7 +270,7 @@ def test_nobody_is_there(url: str) -> None:
 
 def test_whoever_else_has_a_certificate_is_told_as_well(server_context: ssl.SSLContext) -> None:
     """The certificate of an authority that nobody named is refused before anything is sent."""
-    with Stranger(reply(), server_context) as stranger:
+    with RawServer(reply(), server_context) as stranger:
         assert "check alertmanager.tls.ca_file" in failure(stranger)
         assert stranger.asked == []
 
@@ -278,7 +278,7 @@ def test_whoever_else_has_a_certificate_is_told_as_well(server_context: ssl.SSLC
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy that the environment names gets the requests, unless the host is one of NO_PROXY."""
-    with Stranger(reply()) as proxy, Stranger(reply()) as direct:
+    with RawServer(reply()) as proxy, RawServer(reply()) as direct:
         monkeypatch.setenv(name, proxy.url.replace("//", "//me:canary@"))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         told = alert()
@@ -292,7 +292,7 @@ def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("entries", ["[::1]", "::1/128", "fe80::/10", "fd00::/8", "[fd00::1]:9093", "[", "127.0.0.0/8"])
 def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No entry of NO_PROXY keeps an alert from being sent; only what it covers, and loopback, avoids the proxy."""
-    with Stranger(reply()) as proxy, Stranger(reply()) as direct:
+    with RawServer(reply()) as proxy, RawServer(reply()) as direct:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", entries)
         told = alert()
@@ -305,7 +305,7 @@ def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("answer", [None, reply(407), reply(502, HTML), reset(b"")])
 def test_a_failure_names_the_proxy(answer: Answer | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever fails on the way through a proxy, the line says which one it was, without its credentials."""
-    with Stranger(answer or reply()) as proxy:
+    with RawServer(answer or reply()) as proxy:
         place = proxy.url if answer else "http://127.0.0.1:1"
         monkeypatch.setenv("HTTP_PROXY", place.replace("//", "//me:canary@"))
         line = Alertmanager(AlertmanagerOptions("http://alertmanager.invalid")).send([alert()]).failure or ""
@@ -338,7 +338,7 @@ def test_a_netrc_speaks_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """What stands in a .netrc for this host is not sent."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with Stranger(reply()) as stranger:
+    with RawServer(reply()) as stranger:
         Alertmanager(AlertmanagerOptions(stranger.url)).send([alert()])
         assert "authorization" not in stranger.asked[0].headers
 
@@ -347,6 +347,6 @@ def test_a_short_password_withholds_no_other_word() -> None:
     """Only an answer that has a short password as a word is withheld."""
     login = ("me", "ro")
     for said, shown in (("from ro", "its words are withheld"), ("role readonly", "HTTP 500: role readonly: check")):
-        with Stranger(reply(500, f'"{said}"')) as stranger:
+        with RawServer(reply(500, f'"{said}"')) as stranger:
             line = Alertmanager(AlertmanagerOptions(stranger.url, lambda: login)).send([alert()]).failure or ""
         assert shown in line

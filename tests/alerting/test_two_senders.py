@@ -4,7 +4,6 @@ Minutes are seconds here, for the rules of Prometheus as for those of the agent.
 """
 
 import json
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,14 +18,13 @@ import pytest
 from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
-from exporter.demo.receiver import Receiver
+from exporter.demo.receiver import WebhookReceiver
 from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
-from tests.agent import Agent
-from tests.alertmanager import running
 from tests.alerts.shipped import RULES
-from tests.components import require
-from tests.listening import ANY_PORT, listening
+from tests.support.agent_process import Agent
+from tests.support.prometheus import run_alertmanager, run_prometheus
+from tests.support.wait import until
 
 PATIENCE_SECONDS = 120.0
 STALE = "TableauAssetStale"
@@ -39,7 +37,7 @@ class Watch:
     simulation: Simulation
     agent: Agent
     alertmanager: str
-    receiver: Receiver
+    receiver: WebhookReceiver
     prometheus: str | None
     arrived: list[tuple[str, dict[str, Any]]]
 
@@ -110,15 +108,14 @@ class Watch:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+
+        def holds() -> bool:
             try:
-                if condition():
-                    return
+                return bool(condition())
             except duckdb.IOException:
-                pass  # the agent is writing it
-            assert time.monotonic() < deadline, f"{what}: {self.agent.logged()[-2000:]}"
-            time.sleep(0.2)
+                return False  # the agent is writing it
+
+        until(holds, lambda: f"{what}: {self.agent.logged()[-2000:]}", pause_seconds=0.2)
 
 
 def alone(receiver: str) -> dict[str, Any]:
@@ -140,33 +137,26 @@ def watch(request: pytest.FixtureRequest, postgres18: Postgres, tmp_path: Path) 
     """The way of an alert, with Prometheus and without."""
     name = str(request.param).replace(" ", "_")
     with ExitStack() as stack:
-        receiver = stack.enter_context(Receiver())
+        receiver = stack.enter_context(WebhookReceiver())
         simulation = stack.enter_context(
             Simulation(postgres=postgres18, database=f"told_{name}", scale=SMALL, days=1, requests_per_day=100)
         )
         (tmp_path / "alertmanager").mkdir()
-        address = stack.enter_context(running(tmp_path / "alertmanager", alone(receiver.url)))
+        address = stack.enter_context(run_alertmanager(tmp_path / "alertmanager", alone(receiver.url)))
         agent = Agent(tmp_path, simulation.parameters(), ALERTMANAGER__URLS=f"http://{address}")
-        agent.module = "tests.alerting.quick"
+        agent.module = "tests.support.fast_alerts"
         stack.enter_context(agent)
         agent.polled()
         prometheus = None
         if "rules" in str(request.param):
-            prometheus = f"http://{stack.enter_context(_prometheus(tmp_path, agent, address))}"
+            prometheus = stack.enter_context(_prometheus(tmp_path, agent, address))
         yield Watch(simulation, agent, address, receiver, prometheus, [])
 
 
 def _prometheus(folder: Path, agent: Agent, alertmanager: str) -> AbstractContextManager[str]:
     (folder / "rules.yml").write_text(fast_rules.rules(RULES.read_text()))
     text = fast_rules.prometheus(agent.url.removeprefix("http://"), alertmanager, folder / "rules.yml")
-    (folder / "prometheus.yml").write_text(text.replace("2s", "1s"))
-    command = [
-        str(require("prometheus")),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'prometheus'}",
-        f"--web.listen-address={ANY_PORT}",
-    ]
-    return listening(command, folder / "prometheus.log")
+    return run_prometheus(folder, text.replace("2s", "1s"))
 
 
 def fresh_source(watch: Watch) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alertmanager import PATIENCE_SECONDS, QUIET, running
 from tests.alerts.shipped import NAMES, ROOT
-from tests.components import require
+from tests.support.components import require
+from tests.support.prometheus import QUIET, run_alertmanager
+from tests.support.wait import PATIENCE_SECONDS
 
 EXAMPLE = ROOT / "alerts/alertmanager.yml"
 TEMPLATES = ROOT / "alerts/templates/*.tmpl"
@@ -189,12 +190,13 @@ def rendered(template: str, data: dict[str, Any], path: Path) -> str:
 
 @pytest.mark.parametrize("template", ["tableau.chat", "tableau.mail", "tableau.mail.html"])
 def test_messages_name_what_matters(template: str, tmp_path: Path) -> None:
-    """Mail and chat name the asset, hours, promise, owner, runbook and dashboard; and what has ended."""
+    """Mail and chat name the asset, hours, promise, owner, runbook, dashboard and page; and what has ended."""
     words = {
         "summary": "Old.",
         "description": "Very old.",
         "runbook_url": "https://runbook",
         "dashboard_url": "https://dashboard",
+        "asset_url": "https://tableau/#/workbooks/7",
         "hours": "59.6",
         "promised": "24",
     }
@@ -206,6 +208,7 @@ def test_messages_name_what_matters(template: str, tmp_path: Path) -> None:
     for part in ("Month End", "59.6", "24", "priya", "https://runbook", "resolved", "Quarter End", "unknown"):
         assert part in text
     assert "https://dashboard" in text
+    assert "https://tableau/#/workbooks/7" in text
     title = rendered("tableau.title", data, tmp_path / "data.json")
     assert title == "1 firing: TableauAssetStale Month End (default)"
 
@@ -258,7 +261,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("alertmanager")
     example = yaml.safe_load(EXAMPLE.read_text())
     quiet = {**QUIET, "inhibit_rules": example["inhibit_rules"]}
-    with running(folder, quiet) as address:
+    with run_alertmanager(folder, quiet) as address:
         yield f"http://{address}"
 
 

@@ -1,7 +1,6 @@
 """The rules on what the simulated Tableau shows: a real agent, scraped by a real Prometheus that evaluates them."""
 
 import json
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,11 +16,11 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
-from tests.agent import Agent
 from tests.alerts.promql import read
 from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
-from tests.components import require
-from tests.listening import ANY_PORT, listening
+from tests.support.agent_process import Agent
+from tests.support.prometheus import run_prometheus
+from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0
 # Says what is suspended.
@@ -66,7 +65,7 @@ scrape_configs:
 
 
 @dataclass(frozen=True)
-class Watched:
+class ScrapedAgent:
     """An agent that polled, and the Prometheus that watches it."""
 
     agent: Agent
@@ -84,10 +83,7 @@ class Watched:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.2)
+        until(condition, lambda: what, pause_seconds=0.2)
 
     def rules(self) -> list[dict[str, Any]]:
         """Return every rule as Prometheus evaluated it last; none before it did."""
@@ -101,7 +97,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScrapedAgent]:
     """An agent on both of a company's sources, scraped by a Prometheus with the shipped rules."""
     folder = tmp_path_factory.mktemp("alerts")
     simulation = Simulation(
@@ -121,24 +117,16 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         agent.polled(2)
         agent.until(lambda: agent.value("tableau_rest_token_accepted") == 1, "the REST API is polled")
         text = CONFIGURATION.format(rules=RULES, authority=authority, target=agent.url.removeprefix("https://"))
-        (folder / "prometheus.yml").write_text(text)
-        command = [
-            str(require("prometheus")),
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={ANY_PORT}",
-        ]
-        with listening(command, folder / "prometheus.log") as address:
-            yield Watched(agent, f"http://{address}")
+        yield ScrapedAgent(agent, stack.enter_context(run_prometheus(folder, text)))
 
 
-def test_what_is_wrong_in_the_demo_is_raised(watched: Watched) -> None:
+def test_what_is_wrong_in_the_demo_is_raised(watched: ScrapedAgent) -> None:
     """Stale, failing and suspended assets and a revoked right are alerts; what is well is none."""
     watched.until(lambda: watched.raised() >= ALWAYS, f"raised: {watched.raised()}")
     assert {name for name, _ in watched.raised()} & NEVER == set()
 
 
-def test_every_rule_is_evaluated(watched: Watched) -> None:
+def test_every_rule_is_evaluated(watched: ScrapedAgent) -> None:
     """Prometheus finds no fault in evaluating any rule on what is really there: each match has one partner."""
     watched.until(watched.rules, "every rule was evaluated")
     watched.until(lambda: watched.raised() >= ALWAYS, "assets were there meanwhile")
@@ -146,7 +134,7 @@ def test_every_rule_is_evaluated(watched: Watched) -> None:
     assert {rule["name"]: rule["lastError"] for rule in watched.rules() if rule["health"] != "ok"} == {}
 
 
-def test_an_asset_is_raised_with_one_severity(watched: Watched) -> None:
+def test_an_asset_is_raised_with_one_severity(watched: ScrapedAgent) -> None:
     """No asset is stale twice, and each stale asset of the agent's own reckoning is raised."""
     watched.until(lambda: watched.raised() >= ALWAYS, "assets are stale")
     stale = [rule for rule in watched.rules() if rule["name"] == "TableauAssetStale"]
@@ -160,7 +148,7 @@ def test_an_asset_is_raised_with_one_severity(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
-def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: Watched) -> None:
+def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: ScrapedAgent) -> None:
     """The agent shows each family of the alert's expression, so that it can fire at all."""
     wanted, asked = [str(rule["expr"])], set[str]()
     while wanted:

@@ -23,7 +23,7 @@ from tests.alerts.shipped import (
     identified,
     seconds,
 )
-from tests.components import require
+from tests.support.components import require
 
 POLL_SECONDS, REST_POLL_SECONDS = 60, 300
 # Of what increase() sees an event, which is no state that a poll could miss.

@@ -15,7 +15,7 @@ from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from tests.alerts.shipped import NAMES, RUNBOOKS
-from tests.components import require
+from tests.support.components import require
 
 # What the agent raises besides, of its own rules.
 WITH_RUNBOOK = sorted([*NAMES, NOT_EVALUATED.alert])

@@ -1,48 +1,16 @@
-"""A company's repository in a fresh database, on the server a test asks for, and a poller on it."""
+"""A poller on a company's repository, and clusters of a test's own."""
 
-import secrets
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from exporter.demo import workgroup
-from exporter.demo.company import Company
-from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
-from exporter.repository.connection import connect
-from tests.archive.cluster import Cluster
-from tests.archive.clusters import cluster
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import PASSWORD, Source
-from tests.servers import postgres15, postgres18
+from tests.support.poller_harness import WITH_NAMES, PollerHarness
+from tests.support.postgres_cluster import Cluster, cluster
+from tests.support.source import Source, source, template
 
-# Servers of its own: roles have other passwords here.
-__all__ = ["postgres15", "postgres18"]
-
-NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
-
-
-@pytest.fixture(scope="session")
-def template() -> Callable[[Postgres], str]:
-    """Name, for a server, the database that the others are copies of: a small company without requests."""
-    made: dict[int, str] = {}
-
-    def make(server: Postgres) -> str:
-        if server.port not in made:
-            name = made[server.port] = f"company_{secrets.token_hex(6)}"
-            with psycopg.connect(make_conninfo("", **server.admin()), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-            version = workgroup.VERSIONS[-1]
-            with connect(server.admin(name)) as connection:
-                workgroup.create(connection, version, readonly_password=PASSWORD, tableau_password=PASSWORD)
-                Company.build(1, NOW, SMALL).insert(connection, version)
-        return made[server.port]
-
-    return make
+__all__ = ["source", "template"]
 
 
 @pytest.fixture
@@ -52,29 +20,15 @@ def postgres(postgres15: Postgres) -> Postgres:
 
 
 @pytest.fixture
-def source(postgres: Postgres, template: Callable[[Postgres], str]) -> Iterator[Source]:
-    """The company's repository without requests, and whoever plays Tableau on it."""
-    name = f"archive_{secrets.token_hex(6)}"
-    copied = template(postgres)
-    with psycopg.connect(make_conninfo("", **postgres.admin()), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {copied}".encode())
-        connection.execute("ALTER ROLE readonly PASSWORD '{PASSWORD}'".replace("{PASSWORD}", PASSWORD).encode())
-    with Source(postgres.admin(name)) as opened:
-        yield opened
-    with psycopg.connect(make_conninfo("", **postgres.admin()), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
-
-
-@pytest.fixture
-def rig(source: Source, tmp_path: Path) -> Rig:
+def rig(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller on the company's repository, with a history of its own."""
-    return Rig(source.readonly, tmp_path / "history.duckdb")
+    return PollerHarness(source.readonly, tmp_path / "history.duckdb")
 
 
 @pytest.fixture
-def naming_rig(source: Source, tmp_path: Path) -> Rig:
+def naming_rig(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller that keeps names too."""
-    return Rig(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
+    return PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
 
 
 @pytest.fixture
@@ -84,9 +38,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Callable[[Source], Rig]:
+def make_rig(tmp_path: Path) -> Callable[[Source], PollerHarness]:
     """Make a poller that reads as the superuser."""
-    return lambda source: Rig(source.parameters, tmp_path / "history.duckdb")
+    return lambda source: PollerHarness(source.parameters, tmp_path / "history.duckdb")
 
 
 @pytest.fixture

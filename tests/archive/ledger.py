@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.reliability import Tally
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.source import Source
 
 Key = tuple[int, Any]
 Version = tuple[Any, Any]
@@ -15,7 +15,7 @@ Version = tuple[Any, Any]
 class Ledger:
     """Every version of every request that was ever committed, and those that a reading without gaps must have seen."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: PollerHarness) -> None:
         self._rig = rig
         self._committed: dict[Key, set[Version]] = {}
         self._owed: dict[Key, set[Version]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.components import refuse
+from tests.support.components import refuse
 
 PAGE = 4096
 

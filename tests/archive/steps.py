@@ -8,7 +8,7 @@ from typing import Any, Self
 import psycopg
 
 from exporter.repository.connection import Connection, connect
-from tests.archive.source import Source
+from tests.support.source import Source
 
 BEGUN_AT = datetime(2025, 11, 19, 10)  # noqa: DTZ001 - the repository's times have no zone
 # No seed makes as many requests; those of another seed have other times.

@@ -6,11 +6,11 @@ from random import Random
 import pytest
 
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -19,7 +19,7 @@ POLLS = 8
 
 @pytest.mark.fault(1, 2, 3, 5, 7, 8, 14)
 @pytest.mark.usefixtures("fast")
-def test_any_order(source: Source, rig: Rig, tally: Tally) -> None:
+def test_any_order(source: Source, rig: PollerHarness, tally: Tally) -> None:
     """Blocks of ids, slow transactions, rollbacks, savepoints, completions, cleanups, between fast and exact polls."""
     source.tell_the_truth()
     ledger = Ledger(rig)
@@ -59,7 +59,9 @@ REMOVALS = {
 
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
-def test_removals_in_any_order(source: Source, rig: Rig, tally: Tally, remove: Callable[[Source], None]) -> None:
+def test_removals_in_any_order(
+    source: Source, rig: PollerHarness, tally: Tally, remove: Callable[[Source], None]
+) -> None:
     """The table is emptied or rewritten at any time, and the ids that were free are given again."""
     source.tell_the_truth()
     ledger = Ledger(rig)
@@ -80,7 +82,7 @@ def test_removals_in_any_order(source: Source, rig: Rig, tally: Tally, remove: C
 
 @pytest.mark.fault(4)
 @pytest.mark.usefixtures("fast")
-def test_an_hour_long_transaction(source: Source, rig: Rig, tally: Tally) -> None:
+def test_an_hour_long_transaction(source: Source, rig: PollerHarness, tally: Tally) -> None:
     """What a transaction commits after an hour is archived when an exact poll is due next, however many came before."""
     source.tell_the_truth()
     ledger = Ledger(rig)
@@ -106,7 +108,7 @@ def test_an_hour_long_transaction(source: Source, rig: Rig, tally: Tally) -> Non
 
 @pytest.mark.fault(10)
 @pytest.mark.parametrize("completed", [False, True])
-def test_an_id_used_again(source: Source, rig: Rig, completed: bool) -> None:
+def test_an_id_used_again(source: Source, rig: PollerHarness, completed: bool) -> None:
     """A request whose id was given to another one is gone, and archived as it was read last; both are kept."""
     source.request(1, completed_at="2025-11-19 10:00:01" if completed else None)
     rig.polled()

@@ -14,12 +14,13 @@ import bcrypt
 import httpx
 import pytest
 
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.archive.load import Load
-from tests.archive.source import Source
 from tests.archive.truth import assert_many_exactly_once
-from tests.reliability import Tally
-from tests.soak import LONG, times
+from tests.support.agent_process import Agent
+from tests.support.reliability import Tally
+from tests.support.soak import LONG, times
+from tests.support.source import Source
+from tests.support.wait import PATIENCE_SECONDS
 
 # ATTACK_SECONDS=600 attacks for ten minutes, as make soak does.
 SECONDS = float(os.environ.get("ATTACK_SECONDS", times(10, 600)))

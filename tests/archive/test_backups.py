@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.cluster import DATABASE, Cluster
-from tests.archive.clusters import cluster, reach, upgraded
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.postgres_cluster import DATABASE, Cluster, cluster, reach, upgraded
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", ["running", "stopped"])
 def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The server goes back to a backup and gives the same ids and transactions again: both generations are kept."""
-    rig = Rig(primary.readonly, tmp_path / "history.duckdb")
+    rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(rig)
     with Steps(19) as steps:
         for _ in range(3):
@@ -55,7 +54,7 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
 @pytest.mark.parametrize("way", ["pg_upgrade", "pg_dump"][: times(1, 2)])
 def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The repository moves to PostgreSQL 18: it is told as restored, and the same history goes on."""
-    rig = Rig(primary.readonly, tmp_path / "history.duckdb")
+    rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(rig)
     with Steps(26) as steps:
         for exact in (True, False, True):

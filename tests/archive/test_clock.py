@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import WITH_NAMES, PollerHarness
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(43)
 
@@ -31,9 +31,9 @@ def jump(request: pytest.FixtureRequest) -> float:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path) -> Rig:
+def rig(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller whose clock is right, with names and logins."""
-    made = Rig(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "logins"))
+    made = PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "logins"))
     made.now = time.time()
     return made
 
@@ -55,7 +55,7 @@ def _complete(source: Source, number: int) -> None:
 
 
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
-def test_requests(jump: float, source: Source, rig: Rig) -> None:
+def test_requests(jump: float, source: Source, rig: PollerHarness) -> None:
     """What is open when the clock jumps, there or back, is completed later; marks and people are then true again."""
     _requests(source, 1, 10)
     rig.polled(exact=True)
@@ -89,7 +89,7 @@ def test_requests(jump: float, source: Source, rig: Rig) -> None:
     assert len(rig.history.totals.seen.people) == (22 if behind else 30)
 
 
-def test_an_open_request_of_a_clock_set_right(source: Source, rig: Rig) -> None:
+def test_an_open_request_of_a_clock_set_right(source: Source, rig: PollerHarness) -> None:
     """A request without a time of its own waits a day by the agent's clock; one with a time goes by that."""
     right, rig.now = rig.now, DAY
     source.request(1, created_at=ago(HOUR), completed_at=None)
@@ -105,7 +105,7 @@ def test_an_open_request_of_a_clock_set_right(source: Source, rig: Rig) -> None:
 
 
 @pytest.mark.usefixtures("fast")
-def test_the_exact_reading_is_not_put_off(jump: float, source: Source, rig: Rig) -> None:
+def test_the_exact_reading_is_not_put_off(jump: float, source: Source, rig: PollerHarness) -> None:
     """After a jump the next exact reading is due at once or in time, and finds what the fast ones cannot."""
     source.requests(100_000, 100_100)
     rig.polled()
@@ -120,7 +120,7 @@ def test_the_exact_reading_is_not_put_off(jump: float, source: Source, rig: Rig)
     assert rig.ids() == [*range(1, 6), *range(100_000, 100_101)]
 
 
-def test_nothing_is_pruned_wrongly(jump: float, source: Source, rig: Rig) -> None:
+def test_nothing_is_pruned_wrongly(jump: float, source: Source, rig: PollerHarness) -> None:
     """The retention removes what it would have removed with a right clock, give or take a day."""
     rig.retention = timedelta(days=30)
     rig.restart()
@@ -140,7 +140,7 @@ def test_nothing_is_pruned_wrongly(jump: float, source: Source, rig: Rig) -> Non
     assert rig.requests_counted() == 6
 
 
-def test_names_and_logins(jump: float, source: Source, rig: Rig) -> None:
+def test_names_and_logins(jump: float, source: Source, rig: PollerHarness) -> None:
     """A name that changes afterwards is the latest, and logins of meanwhile are kept."""
     source.run("UPDATE users SET login_at = NULL")
     user, person = source.run("SELECT id, system_user_id FROM users ORDER BY id LIMIT 1")[0]
@@ -160,7 +160,7 @@ def test_names_and_logins(jump: float, source: Source, rig: Rig) -> None:
     assert rig.counter("tableau_history_rows_total", "logins") == 4
 
 
-def test_the_order_of_the_archive(jump: float, source: Source, rig: Rig) -> None:
+def test_the_order_of_the_archive(jump: float, source: Source, rig: PollerHarness) -> None:
     """Each transaction's archived_at is later than all before it, wherever the clock jumps."""
     ends: list[datetime] = []
     for poll, moved in enumerate((0.0, jump, -jump, 60.0)):

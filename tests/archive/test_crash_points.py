@@ -8,11 +8,11 @@ from typing import NoReturn
 import duckdb
 import pytest
 
-from tests.archive.ending import ending
-from tests.archive.processes import ENDED, ended
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.reliability import Tally
+from tests.support.failing_connection import failing_at
+from tests.support.forked_process import ENDED, ended
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.source import Source
 
 CRASHED = 78
 # More than a poll has.
@@ -29,8 +29,8 @@ def _fail() -> NoReturn:
 
 def _poll_until(parameters: Mapping[str, str | int], path: Path, last: int) -> None:
     """Poll in a process that ends at the n-th statement."""
-    duckdb.connect = ending(duckdb.connect, last, _crash)
-    Rig(parameters, path).polled()
+    duckdb.connect = failing_at(duckdb.connect, last, _crash)
+    PollerHarness(parameters, path).polled()
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, tally: 
                 assert rows == requests == counted
                 assert position == newest
     assert 20 < crashes < MOST_STATEMENTS - 1
-    rig = Rig(source.readonly, path)
+    rig = PollerHarness(source.readonly, path)
     rig.polled(exact=True)
     there = {number for (number,) in source.run("SELECT id FROM http_requests")}
     assert {*rig.ids(), *rig.open_ids()} == there
@@ -75,13 +75,13 @@ def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, tally: 
 @pytest.mark.fault(39)
 def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that fails voids its transaction; the poll says so, and the next one archives everything once."""
-    rig = Rig(source.readonly, tmp_path / "history.duckdb")
+    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     connect = duckdb.connect
     failures, succeeded = 0, False
     while not succeeded:
         failures += 1
         source.requests(failures * 10, failures * 10 + 4)
-        monkeypatch.setattr(duckdb, "connect", ending(connect, failures, _fail))
+        monkeypatch.setattr(duckdb, "connect", failing_at(connect, failures, _fail))
         succeeded = rig.poll()
         monkeypatch.setattr(duckdb, "connect", connect)
         rig.poll()

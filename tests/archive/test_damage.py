@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent import Agent
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 # DuckDB's file: three headers, then blocks.
 HEADERS, BLOCK = 3 * 4096, 262_144
@@ -65,7 +65,7 @@ def _block(number: int) -> slice:
 
 
 @pytest.fixture
-def versions(source: Source, rig: Rig) -> Sequence[bytes]:
+def versions(source: Source, rig: PollerHarness) -> Sequence[bytes]:
     """One file as it was after each of some polls."""
     found = []
     for poll in range(POLLS):
@@ -80,7 +80,7 @@ def versions(source: Source, rig: Rig) -> Sequence[bytes]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("damage", [flipped, overwritten, cut, misplaced, stale])
 def test_whatever_is_damaged(
-    damage: Damage, source: Source, rig: Rig, versions: Sequence[bytes], tmp_path: Path, tally: Tally
+    damage: Damage, source: Source, rig: PollerHarness, versions: Sequence[bytes], tmp_path: Path, tally: Tally
 ) -> None:
     """A damaged file stops no poll with a defect: it is said what to do, and a good file in its place goes on."""
     chance = random.Random(damage.__name__)
@@ -91,7 +91,7 @@ def test_whatever_is_damaged(
             break
         path = tmp_path / f"{run}.duckdb"
         path.write_bytes(damage(chance, versions))
-        damaged = Rig(source.readonly, path)
+        damaged = PollerHarness(source.readonly, path)
         source.requests(200_000 + run * 10, 200_000 + run * 10 + 4)
         # Not all that is damaged is read at once, and nothing tells of a stale block that is whole.
         if not damaged.poll(exact=True):
@@ -109,7 +109,7 @@ def test_whatever_is_damaged(
     assert found
 
 
-def _polled_until_whole(rig: Rig) -> None:
+def _polled_until_whole(rig: PollerHarness) -> None:
     """Poll a file that was put back: the first poll may find that it is not the one it knew."""
     for _ in range(2):
         # What a damaged file counted is no measure.

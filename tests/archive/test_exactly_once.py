@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 from exporter.demo.postgres import Postgres
-from tests.agent import Agent
-from tests.archive.source import Source
 from tests.archive.truth import assert_exactly_once
 from tests.archive.writer import HostileWriter
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.soak import times
+from tests.support.source import Source
 
 # ARCHIVE_SECONDS=1800 writes for half an hour.
 SECONDS = float(os.environ.get("ARCHIVE_SECONDS", times(12, 20)))

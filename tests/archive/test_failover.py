@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from exporter.repository import binary_copy
-from tests.archive.cluster import Cluster, Standby, until
-from tests.archive.clusters import reach, standby
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.postgres_cluster import Cluster, Standby, reach, standby
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(1800)
 
 
-def _rig(primary: Cluster, path: Path) -> Rig:
-    return Rig(primary.readonly, path / "history.duckdb")
+def _rig(primary: Cluster, path: Path) -> PollerHarness:
+    return PollerHarness(primary.readonly, path / "history.duckdb")
 
 
 @pytest.mark.fault(20)

@@ -9,10 +9,10 @@ import pytest
 
 from exporter.errors import HistoryLocked
 from exporter.history.file import HistoryFile
-from tests.agent import Agent
 from tests.archive.mounts import read_only
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.agent_process import Agent
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(42)
 
@@ -99,7 +99,7 @@ def test_at_start(
 
 def test_another_agent_has_taken_the_folder_made_anew(source: Source, folder: Path) -> None:
     """An agent whose lock was removed and that finds another's in its place writes no more."""
-    rig = Rig(source.readonly, folder / "history.duckdb")
+    rig = PollerHarness(source.readonly, folder / "history.duckdb")
     rig.file.lock()
     source.requests(1, 10)
     rig.polled()

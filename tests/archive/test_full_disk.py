@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.history.file import Limits
-from tests.agent import Agent
 from tests.archive.mounts import Disk, small_disk
-from tests.archive.processes import ENDED, ended
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.forked_process import ENDED, ended
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(39)
 
@@ -92,7 +92,7 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
     for run in range(times(1, 9)):
         path = disk.folder / str(run) / "history.duckdb"
         path.parent.mkdir()
-        rig = Rig(source.readonly, path, limits=Limits(memory=place.memory, free_bytes=0))
+        rig = PollerHarness(source.readonly, path, limits=Limits(memory=place.memory, free_bytes=0))
         source.requests(1, 2000)
         if place.known:
             rig.polled()
@@ -122,7 +122,7 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
     assert any(place.says in error for error in said)
 
 
-def _failed(rig: Rig) -> set[str]:
+def _failed(rig: PollerHarness) -> set[str]:
     """Poll while the disk is full; return what was said."""
     with capture_logs() as logged:
         for _ in range(POLLS):
@@ -134,7 +134,7 @@ def _failed(rig: Rig) -> set[str]:
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
     """With room for the log alone the rows are archived: the log keeps them, and the next checkpoint takes them in."""
-    rig = Rig(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
+    rig = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
     log = disk.folder / "history.duckdb.wal"
     source.requests(1, 2000)
     rig.polled()
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
 
 def _crash(parameters: Mapping[str, str | int], path: Path) -> None:
     with Source(parameters) as source:
-        rig = Rig(source.readonly, path, limits=ROOMY)
+        rig = PollerHarness(source.readonly, path, limits=ROOMY)
         rig.polled()
         rig.file._keep_for = float("inf")
         wide(source)
@@ -169,7 +169,7 @@ def test_a_crash_and_then_no_room(memory: str, source: Source, disk: Disk) -> No
     source.requests(1, 2000)
     path = disk.folder / "history.duckdb"
     assert ended(_crash, source.parameters, path) == ENDED
-    rig = Rig(source.readonly, path, limits=Limits(memory=memory, free_bytes=0))
+    rig = PollerHarness(source.readonly, path, limits=Limits(memory=memory, free_bytes=0))
     disk.leave(3_000_000)
     assert "nothing is archived until there is more room" in _failed(rig).pop()
     assert not list(disk.folder.glob("*.damaged-*"))

@@ -8,8 +8,8 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(43)
 
@@ -33,7 +33,7 @@ ODD_TEXTS = (
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0, -1])
-def test_ids_at_the_ends(source: Source, rig: Rig, number: int) -> None:
+def test_ids_at_the_ends(source: Source, rig: PollerHarness, number: int) -> None:
     """The smallest and the largest id are archived, and what comes after them too."""
     source.request(number)
     rig.polled()
@@ -45,7 +45,7 @@ def test_ids_at_the_ends(source: Source, rig: Rig, number: int) -> None:
 
 
 @pytest.mark.usefixtures("fast")
-def test_an_outlier_does_not_hide_the_others(source: Source, rig: Rig) -> None:
+def test_an_outlier_does_not_hide_the_others(source: Source, rig: PollerHarness) -> None:
     """After the largest possible id, smaller ones are still found by the exact reading."""
     source.request(2**63 - 1)
     rig.polled(exact=True)
@@ -58,7 +58,7 @@ def test_an_outlier_does_not_hide_the_others(source: Source, rig: Rig) -> None:
 
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
-def test_fast_readings_at_the_ends(source: Source, rig: Rig, number: int) -> None:
+def test_fast_readings_at_the_ends(source: Source, rig: PollerHarness, number: int) -> None:
     """Beside the largest or the smallest id, requests are still read fast, and what is open is completed."""
     source.request(number, completed_at=None)
     rig.polled(exact=True)
@@ -85,7 +85,7 @@ INSTANTS = (
 
 
 @pytest.mark.parametrize("created_at", INSTANTS)
-def test_odd_instants(source: Source, rig: Rig, created_at: str | None) -> None:
+def test_odd_instants(source: Source, rig: PollerHarness, created_at: str | None) -> None:
     """Whatever stands in created_at is half of a key: known again at every reading, alone and beside others."""
     source.request(1, created_at=created_at)
     source.request(2, created_at=created_at, completed_at=None)
@@ -105,7 +105,7 @@ def test_odd_instants(source: Source, rig: Rig, created_at: str | None) -> None:
     rig.assert_once()
 
 
-def test_instants_far_apart(source: Source, rig: Rig) -> None:
+def test_instants_far_apart(source: Source, rig: PollerHarness) -> None:
     """The time between the ends of the calendar can be measured, or is not."""
     source.request(1, created_at="4713-01-01 BC", completed_at="294276-12-31")
     source.request(2, created_at="0001-01-01", completed_at="9999-12-31")
@@ -115,7 +115,7 @@ def test_instants_far_apart(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-def test_text_as_it_is(source: Source, rig: Rig) -> None:
+def test_text_as_it_is(source: Source, rig: PollerHarness) -> None:
     """Quotes, newlines, backslashes and empty text arrive as they were sent, and labels stay apart."""
     for number, text in enumerate(ODD_TEXTS, 1):
         source.request(number, http_user_agent=text, action=text, worker=None)
@@ -125,7 +125,7 @@ def test_text_as_it_is(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-def test_no_text_holds_nul(source: Source, rig: Rig) -> None:
+def test_no_text_holds_nul(source: Source, rig: PollerHarness) -> None:
     """PostgreSQL's text cannot hold the character NUL, so that none can arrive; written as an escape it is text."""
     with pytest.raises(psycopg.Error, match="null character not permitted"):
         source.run("SELECT chr(0)")
@@ -136,7 +136,7 @@ def test_no_text_holds_nul(source: Source, rig: Rig) -> None:
     assert rig.query("SELECT action FROM http_requests") == [(r"a\0b\x00%00",)]
 
 
-def test_a_megabyte(source: Source, rig: Rig) -> None:
+def test_a_megabyte(source: Source, rig: PollerHarness) -> None:
     """Long URIs are archived whole, in batches that do not grow with them."""
     path = "/" + "long" * 250_000
     for number in range(1, 41):
@@ -146,7 +146,7 @@ def test_a_megabyte(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-def test_everything_null(source: Source, rig: Rig) -> None:
+def test_everything_null(source: Source, rig: PollerHarness) -> None:
     """A request of which only the id is known is open, and final after a day."""
     source.run("INSERT INTO http_requests (id) VALUES (1), (2)")
     rig.polled()
@@ -172,7 +172,7 @@ def ascii_source(postgres: Postgres) -> Iterator[Source]:
 
 
 def test_bytes_that_are_not_text(
-    ascii_source: Source, make_rig: Callable[[Source], Rig], monkeypatch: pytest.MonkeyPatch
+    ascii_source: Source, make_rig: Callable[[Source], PollerHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that are not UTF-8 are replaced, and the request is archived once."""
     ascii_source.run(

@@ -12,11 +12,11 @@ import pytest
 
 from exporter.poller import archiver, batching
 from exporter.repository.session import Session
-from tests.archive.processes import ENDED, started
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.forked_process import ENDED, started
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 pytestmark = pytest.mark.fault(36)
 
@@ -108,7 +108,7 @@ def _poll(parameters: Mapping[str, str | int], path: Path, has_read: Path, *, by
         return rows
 
     Session.copy_some = telling  # type: ignore[assignment, method-assign]
-    Rig(parameters, path).polled(exact=True)
+    PollerHarness(parameters, path).polled(exact=True)
 
 
 @pytest.mark.slow
@@ -121,13 +121,13 @@ def test_killed(name: str, by_ranges: bool, source: Source, tmp_path: Path, tall
     chance = random.Random(f"{name}/{by_ranges}")
     kills = attempts = 0
     path, archived = tmp_path / "history.duckdb", set[int]()
-    rig = Rig(source.readonly, path)
+    rig = PollerHarness(source.readonly, path)
     while kills < times(2, 42):
         attempts += 1
         assert attempts < 1000, "the process is too quick to be killed"
         if attempts % KILLS_EACH == 0:
             path, archived = tmp_path / f"{attempts}.duckdb", set[int]()
-            rig = Rig(source.readonly, path)
+            rig = PollerHarness(source.readonly, path)
         _write(source, attempts, by_ranges=by_ranges)
         killed = 0
         for _ in range(chance.choice((1, 1, 2))):

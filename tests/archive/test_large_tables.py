@@ -11,8 +11,8 @@ from exporter.errors import SourceError
 from exporter.metrics import Block, Family
 from exporter.poller.table_reader import TableRead, TableReader
 from exporter.self_metrics import EXACT_INTERVAL
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
 
 # TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
 SLOW = """
@@ -37,7 +37,7 @@ def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("windowed")
-def test_an_exact_reading_by_windows(source: Source, rig: Rig) -> None:
+def test_an_exact_reading_by_windows(source: Source, rig: PollerHarness) -> None:
     """Late commits, completions and removals are found wherever their ids lie, one window after the other."""
     source.requests(1, 2000)
     source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 5 = 0")
@@ -56,7 +56,9 @@ def test_an_exact_reading_by_windows(source: Source, rig: Rig) -> None:
 
 
 @pytest.mark.usefixtures("windowed")
-def test_more_is_new_in_a_window_than_in_a_range(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_is_new_in_a_window_than_in_a_range(
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A window full of new rows is read by ranges, and the next window begins behind it."""
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 30)
     source.requests(1, 500)
@@ -72,7 +74,7 @@ def test_more_is_new_in_a_window_than_in_a_range(source: Source, rig: Rig, monke
 
 @pytest.mark.parametrize("first", [True, False], ids=["full", "exact"])
 def test_a_statement_that_takes_too_long(
-    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch, first: bool
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
     """What the server has no time for at once is read by smaller and smaller parts, in the same poll."""
     monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 10)
@@ -91,7 +93,7 @@ def test_a_statement_that_takes_too_long(
     rig.assert_once()
 
 
-def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, rig: Rig) -> None:
+def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, rig: PollerHarness) -> None:
     """However many statements a reading has, whoever waits for its lock waits no longer than one of them may take."""
     source.requests(1, 3)
     make_slow(source, 1.5)
@@ -108,7 +110,7 @@ def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, ri
     reading.join()
 
 
-def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: Rig) -> None:
+def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: PollerHarness) -> None:
     """A copy that nobody takes off the wire holds its lock no longer than the server waits for a word of the reader."""
     source.run(
         "INSERT INTO http_requests (id, http_referer)"
@@ -126,7 +128,7 @@ def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: Rig) -> N
 
 
 def test_exact_readings_come_rarer_while_they_take_long(
-    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reading that took two minutes is not repeated for forty; one that is quick again brings the interval back."""
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
@@ -149,11 +151,11 @@ def test_exact_readings_come_rarer_while_they_take_long(
     assert modes == [("exact", 2400.0), ("fast", 2400.0), ("fast", 2400.0), ("exact", 1000.0), ("exact", 1000.0)]
 
 
-def _give_statements(rig: Rig, seconds: float) -> None:
+def _give_statements(rig: PollerHarness, seconds: float) -> None:
     rig.repository._options = replace(rig.repository._options, statement_timeout=seconds)
 
 
-def _shown(rig: Rig, family: Family) -> object:
+def _shown(rig: PollerHarness, family: Family) -> object:
     """Return the one sample of a family as it would be scraped."""
     block = next(block for block in rig.store.blocks(rig.now) if block.family == family)
     assert isinstance(block, Block)

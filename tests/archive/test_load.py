@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent import Agent
 from tests.archive.load import Load
-from tests.archive.source import Source
 from tests.archive.truth import assert_many_exactly_once
 from tests.archive.writer import HostileWriter
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 # ARCHIVE_SECONDS=1800 writes for half an hour, as make soak does.
 SECONDS = float(os.environ.get("ARCHIVE_SECONDS", times(12, 1800)))

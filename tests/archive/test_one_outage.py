@@ -8,18 +8,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.repository.session import Session
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
 from tests.history.test_file import held
+from tests.support.poller_harness import WITH_NAMES, PollerHarness
+from tests.support.source import Source
 
 EVERY = (*WITH_NAMES, "assets", "background_jobs", "logins", "views")
 EVERY_TABLE = "SELECT ON ALL TABLES IN SCHEMA public"
 
 
 @pytest.fixture
-def whole(source: Source, tmp_path: Path) -> Rig:
+def whole(source: Source, tmp_path: Path) -> PollerHarness:
     """Return a poller with every collector, which has polled."""
-    rig = Rig(source.readonly, tmp_path / "history.duckdb", collectors=EVERY)
+    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=EVERY)
     source.requests(1, 10)
     rig.polled()
     return rig
@@ -30,7 +30,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
     return [(line["log_level"], line["event"]) for line in logs if line["log_level"] != "debug"]
 
 
-def causes(rig: Rig) -> dict[str, tuple[str, ...]]:
+def causes(rig: PollerHarness) -> dict[str, tuple[str, ...]]:
     """Return what each collector that failed followed."""
     collectors = rig.store.summary(rig.now, "").collectors
     return {collector.name: collector.causes for collector in collectors if not collector.success}
@@ -44,7 +44,7 @@ LOST: Mapping[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_rights_that_are_lost_for_all(source: Source, whole: Rig, name: str) -> None:
+def test_rights_that_are_lost_for_all(source: Source, whole: PollerHarness, name: str) -> None:
     """Who may read nothing has no repository: one line, which no later poll repeats, and one at the end."""
     lose, give = LOST[name]
     with capture_logs() as logs:
@@ -60,7 +60,9 @@ def test_rights_that_are_lost_for_all(source: Source, whole: Rig, name: str) -> 
     assert lines(logs) == [("error", "the repository is down"), ("info", "the repository is up")]
 
 
-def test_rights_that_are_lost_during_a_poll(source: Source, whole: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rights_that_are_lost_during_a_poll(
+    source: Source, whole: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A right that goes between the catalog and the statements is the same outage."""
     look = Session.load_catalog
 
@@ -80,14 +82,14 @@ def test_rights_that_are_lost_during_a_poll(source: Source, whole: Rig, monkeypa
 
 def test_a_database_without_tableau(source: Source, tmp_path: Path) -> None:
     """Another database of the same server is one line that names repository.database."""
-    rig = Rig({**source.readonly, "dbname": "postgres"}, tmp_path / "other.duckdb", collectors=EVERY)
+    rig = PollerHarness({**source.readonly, "dbname": "postgres"}, tmp_path / "other.duckdb", collectors=EVERY)
     with capture_logs() as logs:
         assert not rig.poll()
     (line,) = [line for line in logs if line["log_level"] != "debug"]
     assert "none of Tableau's tables is there: check repository.database" in line["error"]
 
 
-def test_a_history_that_is_held(source: Source, whole: Rig) -> None:
+def test_a_history_that_is_held(source: Source, whole: PollerHarness) -> None:
     """A file that somebody holds is one line, and one when it is written again; the status knows why."""
     source.requests(11, 20)
     with capture_logs() as logs:
@@ -108,7 +110,7 @@ def test_a_history_that_is_held(source: Source, whole: Rig) -> None:
     assert whole.store.summary(whole.now, "").history_error is None
 
 
-def test_collectors_that_fail_for_one_reason(source: Source, whole: Rig) -> None:
+def test_collectors_that_fail_for_one_reason(source: Source, whole: PollerHarness) -> None:
     """They are one line, and one when they work again; what is made of requests follows these."""
     with capture_logs() as logs:
         source.run("ALTER TABLE users RENAME TO elsewhere")
@@ -128,7 +130,7 @@ def test_collectors_that_fail_for_one_reason(source: Source, whole: Rig) -> None
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["alone", "with an outage between"])
-def test_a_collector_that_fails_by_itself(source: Source, whole: Rig, down: bool) -> None:
+def test_a_collector_that_fails_by_itself(source: Source, whole: PollerHarness, down: bool) -> None:
     """Its line is not repeated after an outage of its source, and its end is logged."""
     with capture_logs() as logs:
         source.run("ALTER TABLE background_jobs RENAME COLUMN finish_code TO elsewhere")

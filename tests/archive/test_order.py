@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
 
 
 @pytest.mark.fault(1)
 @pytest.mark.usefixtures("fast")
-def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, rig: Rig) -> None:
+def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, rig: PollerHarness) -> None:
     """A transaction that commits a small id after much larger ones were read is archived by the next exact reading."""
     with source.other() as slow:
         slow.execute("BEGIN")
@@ -31,7 +31,7 @@ def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, ri
 
 
 @pytest.mark.fault(4)
-def test_an_open_transaction_holds_the_horizon(source: Source, rig: Rig) -> None:
+def test_an_open_transaction_holds_the_horizon(source: Source, rig: PollerHarness) -> None:
     """However many exact readings pass while a transaction stays open, what it commits at last is archived."""
     with source.other() as slow:
         slow.execute("BEGIN")
@@ -46,7 +46,7 @@ def test_an_open_transaction_holds_the_horizon(source: Source, rig: Rig) -> None
 
 
 @pytest.mark.fault(3, 7)
-def test_a_row_of_a_savepoint_has_the_savepoints_transaction(source: Source, rig: Rig) -> None:
+def test_a_row_of_a_savepoint_has_the_savepoints_transaction(source: Source, rig: PollerHarness) -> None:
     """Rows written inside savepoints are archived when their transaction commits, rolled back ones never."""
     with source.other() as slow:
         slow.execute("BEGIN")
@@ -65,7 +65,7 @@ def test_a_row_of_a_savepoint_has_the_savepoints_transaction(source: Source, rig
 @pytest.mark.fault(5)
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_completion_after_archiving(source: Source, rig: Rig, exact: bool) -> None:
+def test_a_completion_after_archiving(source: Source, rig: PollerHarness, exact: bool) -> None:
     """A request is open until it completes, and then final and counted once, however it is read."""
     source.request(1, completed_at=None, status=None)
     rig.polled(exact=True)
@@ -79,7 +79,7 @@ def test_a_completion_after_archiving(source: Source, rig: Rig, exact: bool) -> 
 
 
 @pytest.mark.fault(8)
-def test_two_updates_between_polls(source: Source, rig: Rig) -> None:
+def test_two_updates_between_polls(source: Source, rig: PollerHarness) -> None:
     """Of two completions between polls the last one that was committed is archived."""
     source.request(1, completed_at=None, status=None)
     rig.polled()
@@ -90,7 +90,7 @@ def test_two_updates_between_polls(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-def test_a_final_request_never_changes_again(source: Source, rig: Rig) -> None:
+def test_a_final_request_never_changes_again(source: Source, rig: PollerHarness) -> None:
     """A second completion, or none any more, changes nothing in what is final."""
     source.request(1, status=200)
     rig.polled()
@@ -103,7 +103,7 @@ def test_a_final_request_never_changes_again(source: Source, rig: Rig) -> None:
     rig.assert_once()
 
 
-def test_an_open_request_shows_its_last_version(source: Source, rig: Rig) -> None:
+def test_an_open_request_shows_its_last_version(source: Source, rig: PollerHarness) -> None:
     """What became known of an open request is not forgotten when it is removed before it completes."""
     source.request(1, completed_at=None, status=None, user_id=None)
     rig.polled()
@@ -115,7 +115,7 @@ def test_an_open_request_shows_its_last_version(source: Source, rig: Rig) -> Non
     rig.assert_once()
 
 
-def test_an_open_request_ends_with_its_row_or_its_day(source: Source, rig: Rig) -> None:
+def test_an_open_request_ends_with_its_row_or_its_day(source: Source, rig: PollerHarness) -> None:
     """An open request is final, without completion, when the source lost it or after a day, and never twice."""
     source.request(1, completed_at=None)
     source.request(2, completed_at=None)
@@ -133,7 +133,7 @@ def test_an_open_request_ends_with_its_row_or_its_day(source: Source, rig: Rig) 
     assert rig.query("SELECT count(completed_at) FROM http_requests") == [(0,)]
 
 
-def test_an_open_request_that_changes_every_day(source: Source, rig: Rig) -> None:
+def test_an_open_request_that_changes_every_day(source: Source, rig: PollerHarness) -> None:
     """A request of no time is final a day after it was first seen, not after it was last changed."""
     source.run("INSERT INTO http_requests (id) VALUES (1)")
     rig.polled()
@@ -148,7 +148,7 @@ def test_an_open_request_that_changes_every_day(source: Source, rig: Rig) -> Non
     rig.assert_once()
 
 
-def test_more_open_requests_than_are_asked_for(source: Source, rig: Rig) -> None:
+def test_more_open_requests_than_are_asked_for(source: Source, rig: PollerHarness) -> None:
     """Thousands of open requests complete like one."""
     source.run(
         "INSERT INTO http_requests (id, created_at) SELECT n, '2025-11-19 10:00:00' FROM generate_series(1, 7000) AS n"
@@ -165,7 +165,7 @@ def test_more_open_requests_than_are_asked_for(source: Source, rig: Rig) -> None
     rig.assert_once()
 
 
-def test_an_open_request_with_a_used_id_is_told_once(source: Source, rig: Rig) -> None:
+def test_an_open_request_with_a_used_id_is_told_once(source: Source, rig: PollerHarness) -> None:
     """However often a request is read before it completes, its id was used again once."""
     source.request(1)
     rig.polled()
@@ -182,7 +182,7 @@ def test_an_open_request_with_a_used_id_is_told_once(source: Source, rig: Rig) -
 
 
 @pytest.mark.fault(9)
-def test_equal_instants(source: Source, rig: Rig) -> None:
+def test_equal_instants(source: Source, rig: PollerHarness) -> None:
     """Requests of the same instant are different requests."""
     for number in range(1, 51):
         source.request(number, completed_at=None if number % 2 else "2025-11-19 10:00:01")
@@ -194,7 +194,7 @@ def test_equal_instants(source: Source, rig: Rig) -> None:
 
 
 @pytest.mark.fault(15)
-def test_an_empty_table(source: Source, rig: Rig) -> None:
+def test_an_empty_table(source: Source, rig: PollerHarness) -> None:
     """An empty table is archived as such, and its first row like any other."""
     rig.polled()
     rig.polled(exact=True)
@@ -207,7 +207,7 @@ def test_an_empty_table(source: Source, rig: Rig) -> None:
 
 @pytest.mark.fault(6)
 def test_completions_between_the_ranges_of_a_full_reading(
-    source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
@@ -238,7 +238,9 @@ def test_completions_between_the_ranges_of_a_full_reading(
     rig.assert_once()
 
 
-def test_a_range_that_is_larger_than_was_thought(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_that_is_larger_than_was_thought(
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Memory is bounded by what arrives: a copy is broken off there, and the rest is read from the last id on."""
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 64)
     monkeypatch.setattr("exporter.poller.batching.MAX_BATCH_BYTES", 20_000)
@@ -251,7 +253,7 @@ def test_a_range_that_is_larger_than_was_thought(source: Source, rig: Rig, monke
     rig.assert_once()
 
 
-def test_an_exact_reading_that_fails(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exact_reading_that_fails(source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fast readings go on between exact ones that a slow server ends: what is new does not wait for the next."""
     rig.polled()
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", 0)
@@ -266,7 +268,7 @@ def test_an_exact_reading_that_fails(source: Source, rig: Rig, monkeypatch: pyte
     assert rig.ids() == [1]
 
 
-def test_retention_believes_no_clock(source: Source, rig: Rig) -> None:
+def test_retention_believes_no_clock(source: Source, rig: PollerHarness) -> None:
     """A request of the year 9999 moves no mark that the retention is reckoned from, and stops nothing."""
     source.request(1)
     source.run("INSERT INTO http_requests (id, created_at, completed_at) VALUES (2, '9999-12-31 23:59', now())")
@@ -278,7 +280,7 @@ def test_retention_believes_no_clock(source: Source, rig: Rig) -> None:
     assert rig.query("SELECT max(marked_at) < '2100-01-01' FROM marks WHERE name = 'newest'") == [(True,)]
 
 
-def test_retention(source: Source, rig: Rig) -> None:
+def test_retention(source: Source, rig: PollerHarness) -> None:
     """What is older is removed a day at a time; counters stay, and what is read again is not counted again."""
     source.run(
         "INSERT INTO http_requests (id, created_at, completed_at)"

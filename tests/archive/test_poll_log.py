@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
 from tests.history.test_file import held
+from tests.support.poller_harness import WITH_NAMES, PollerHarness
+from tests.support.source import Source
 
 LOGGED = "SELECT sum(rows_new) FROM poll_log WHERE source = '{}'"
 
@@ -21,7 +21,7 @@ def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_ranges")
-def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_was_ended(source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a long reading had archived before the agent was told to end is told of; the rest by the next reading."""
     source.requests(1, 1000)
     writing = rig.history.transaction
@@ -30,7 +30,7 @@ def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.
     def stopping(*arguments: object) -> object:
         transactions.append(1)
         if len(transactions) == 3:
-            rig.poller.stop()
+            rig.context.stopped.set()
         return writing(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rig.history, "transaction", stopping)
@@ -49,7 +49,9 @@ def test_a_reading_that_was_ended(source: Source, rig: Rig, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("in_ranges")
-def test_large_rows_are_fewer_a_transaction(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_rows_are_fewer_a_transaction(
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is counted of a transaction waits in memory for its end: one whose rows are large ends earlier."""
     monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_BYTES", 1)
     source.requests(1, 500)
@@ -58,7 +60,7 @@ def test_large_rows_are_fewer_a_transaction(source: Source, rig: Rig, monkeypatc
     rig.assert_once()
 
 
-def test_the_first_poll_is_logged(source: Source, rig: Rig) -> None:
+def test_the_first_poll_is_logged(source: Source, rig: PollerHarness) -> None:
     """One line says how many requests the first poll that succeeds archived, and in how long; no later poll has it."""
     source.requests(1, 50)
     with capture_logs() as logs:
@@ -76,7 +78,9 @@ def test_the_first_poll_is_logged(source: Source, rig: Rig) -> None:
 
 def test_a_view_and_logins(source: Source, tmp_path: Path) -> None:
     """Pages of the view, and rows that are read whole at every poll, are told of where they brought something new."""
-    rig = Rig(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "background_jobs", "logins"))
+    rig = PollerHarness(
+        source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "background_jobs", "logins")
+    )
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(1, 50)
     for _ in range(2):

@@ -11,10 +11,11 @@ from exporter.errors import SourceRefused, SourceUnreachable
 from exporter.repository.binary_copy import Field
 from exporter.repository.client import Address
 from exporter.repository.connection import APPLICATION_NAME, Connection, connect
-from tests.archive.rig import Rig
-from tests.archive.source import PASSWORD, Source
 from tests.archive.test_silence import reach
-from tests.pgbouncer import HOST, pgbouncer
+from tests.support.pgbouncer import HOST, pgbouncer
+from tests.support.poller_harness import PollerHarness
+from tests.support.postgres import PASSWORD
+from tests.support.source import Source
 
 WORKING_MODES = ("session", "transaction")
 SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "DateStyle")
@@ -29,7 +30,7 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
 
 
 @contextmanager
-def pooled(rig: Rig, postgres: Postgres, mode: str, **settings: str) -> Iterator[int]:
+def pooled(rig: PollerHarness, postgres: Postgres, mode: str, **settings: str) -> Iterator[int]:
     """Put a PgBouncer between a rig and its repository; give its port."""
     with pgbouncer(postgres, {"readonly": PASSWORD}, pool_mode=mode, **settings) as port:
         reach(rig, addresses=(Address(HOST, port),))
@@ -49,7 +50,7 @@ def shown(connection: Connection[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
 def test_polls_through_a_pooler(
-    mode: str, source: Source, rig: Rig, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    mode: str, source: Source, rig: PollerHarness, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row is archived once, a truncated table is noticed, and nothing else seems to have happened."""
     source.requests(1, 1000)
@@ -74,7 +75,7 @@ def test_polls_through_a_pooler(
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
 def test_settings_hold_in_each_transaction_and_not_beyond_it(
-    mode: str, source: Source, rig: Rig, postgres: Postgres
+    mode: str, source: Source, rig: PollerHarness, postgres: Postgres
 ) -> None:
     """A transaction has the agent's settings on any server connection, and leaves none of them to other programs."""
     with pooled(rig, postgres, mode, default_pool_size="1") as port:
@@ -98,7 +99,7 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
 def test_the_lock_of_a_snapshot_is_held_through_a_pooler(
-    mode: str, source: Source, rig: Rig, postgres: Postgres
+    mode: str, source: Source, rig: PollerHarness, postgres: Postgres
 ) -> None:
     """Nobody can truncate the table while a snapshot of it is open, and anybody can afterwards."""
     source.requests(1, 10)
@@ -112,7 +113,7 @@ def test_the_lock_of_a_snapshot_is_held_through_a_pooler(
 
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
-def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, rig: Rig, postgres: Postgres) -> None:
+def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, rig: PollerHarness, postgres: Postgres) -> None:
     """A copy is broken off by a cancel request, which the pooler passes on, and the session reads on."""
     with pooled(rig, postgres, mode), rig.repository.session() as session:
         with session.snapshot("http_requests"):
@@ -122,7 +123,7 @@ def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, rig: Rig, postgre
         assert session.page("SELECT 1::bigint AS n", NUMBERS).to_pydict() == {"n": [1]}
 
 
-def test_statement_pooling(source: Source, rig: Rig, postgres: Postgres) -> None:
+def test_statement_pooling(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
     """A pooler that allows no transactions is named, with what to change; afterwards everything is read."""
     source.requests(1, 10)
     with pooled(rig, postgres, "statement"):
@@ -136,7 +137,7 @@ def test_statement_pooling(source: Source, rig: Rig, postgres: Postgres) -> None
     assert rig.ids() == list(range(1, 11))
 
 
-def test_a_pool_without_a_free_connection(source: Source, rig: Rig, postgres: Postgres) -> None:
+def test_a_pool_without_a_free_connection(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
     """A pooler that has no connection left for the agent is named; the repository is unreachable for now."""
     limits = {"default_pool_size": "1", "query_wait_timeout": "1"}
     with pooled(rig, postgres, "transaction", **limits) as port, other_client(source, port) as other:
@@ -146,7 +147,7 @@ def test_a_pool_without_a_free_connection(source: Source, rig: Rig, postgres: Po
             rig.repository.session().__enter__()
 
 
-def test_a_pooler_that_knows_neither_user_nor_database(source: Source, rig: Rig, postgres: Postgres) -> None:
+def test_a_pooler_that_knows_neither_user_nor_database(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
     """A pooler's own refusals, and those of the server behind it, say what to do."""
     with pooled(rig, postgres, "transaction"):
         reach(rig, user="stranger")
@@ -157,7 +158,9 @@ def test_a_pooler_that_knows_neither_user_nor_database(source: Source, rig: Rig,
             rig.repository.session().__enter__()
 
 
-def test_transactions_of_a_session_on_several_server_connections(source: Source, rig: Rig, postgres: Postgres) -> None:
+def test_transactions_of_a_session_on_several_server_connections(
+    source: Source, rig: PollerHarness, postgres: Postgres
+) -> None:
     """Nothing that a session reads depends on what an earlier transaction left on another server connection."""
     who = "SELECT pg_backend_pid()::bigint AS n"
     with (

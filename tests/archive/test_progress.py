@@ -4,8 +4,8 @@ import pytest
 
 from exporter.exposition.state_store import StateStore
 from exporter.metrics import Block
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
 
 STARTED = "tableau_exporter_poll_started_timestamp_seconds"
 
@@ -17,7 +17,7 @@ def started(store: StateStore, now: float) -> list[object]:
     return list(block.at(now))
 
 
-def test_a_poll_is_shown_while_the_source_is_asked(rig: Rig) -> None:
+def test_a_poll_is_shown_while_the_source_is_asked(rig: PollerHarness) -> None:
     """Since it began, and no longer than it lasts."""
     seen: list[object] = []
 
@@ -33,7 +33,9 @@ def test_a_poll_is_shown_while_the_source_is_asked(rig: Rig) -> None:
     assert started(rig.store, rig.now) == [None]
 
 
-def test_every_batch_of_a_long_reading_is_progress(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_batch_of_a_long_reading_is_progress(
+    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A first archive that goes on is not stuck, however many rows one statement brings."""
     marks: list[object] = []
     mark = rig.repository.moved

@@ -10,12 +10,12 @@ import pytest
 
 from exporter.history import wal
 from exporter.history.file import Limits
-from tests.archive.leftover import Copies, leave_behind, log_of
-from tests.archive.rig import Rig
-from tests.archive.source import Source
+from tests.archive.unreplayed_wal import Copies, leave_behind, log_of
 from tests.history.test_file import held
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def left(source: Source, tmp_path: Path) -> Copies:
     return Copies(tmp_path / "history.duckdb")
 
 
-def assert_whole(source: Source, rig: Rig, tally: Tally | None = None) -> None:
+def assert_whole(source: Source, rig: PollerHarness, tally: Tally | None = None) -> None:
     """Everything that the source has stands in the history once."""
     there = sorted(number for (number,) in source.run("SELECT id FROM http_requests"))
     here = sorted([*rig.ids(), *rig.open_ids()])
@@ -43,7 +43,7 @@ def test_a_torn_log(source: Source, left: Copies, tally: Tally) -> None:
     for _ in range(times(15, 500)):
         at = randomness.randrange(len(left.log))
         with left.copy(left.log[:at]) as path:
-            rig = Rig(source.readonly, path)
+            rig = PollerHarness(source.readonly, path)
             assert rig.poll(), f"cut at {at}: {rig.errors()}"
             assert_whole(source, rig, tally)
             assert "log_quarantined" not in rig.incidents(), f"cut at {at}"
@@ -59,7 +59,7 @@ def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -
         at, flip = randomness.randrange(len(left.log)), 1 << randomness.randrange(8)
         damaged = left.log[:at] + bytes([left.log[at] ^ flip]) + left.log[at + 1 :]
         with left.copy(damaged) as path:
-            rig = Rig(source.readonly, path)
+            rig = PollerHarness(source.readonly, path)
             assert rig.poll(), f"bit {flip} at {at}: {rig.errors()}"
             assert_whole(source, rig, tally)
             kept = list(path.parent.glob("*.damaged-*"))
@@ -74,7 +74,7 @@ def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -
 def test_what_is_no_log(log: bytes, source: Source, left: Copies) -> None:
     """Whatever stands in the log's place, the history is completed."""
     with left.copy(log) as path:
-        rig = Rig(source.readonly, path)
+        rig = PollerHarness(source.readonly, path)
         rig.polled()
         assert_whole(source, rig)
 
@@ -83,7 +83,7 @@ def test_what_is_no_log(log: bytes, source: Source, left: Copies) -> None:
 def test_an_older_file_beside_a_newer_log(source: Source, left: Copies) -> None:
     """A copy put back without a look at the log beside it: the log is set aside, and the rest is read again."""
     with left.copy(left.log, left.before) as path:
-        rig = Rig(source.readonly, path)
+        rig = PollerHarness(source.readonly, path)
         rig.polled()
         assert_whole(source, rig)
         assert rig.incidents()["log_quarantined"] == 1
@@ -95,12 +95,12 @@ def test_an_older_file_beside_a_newer_log(source: Source, left: Copies) -> None:
 def test_a_second_damaged_log_does_not_replace_the_first(source: Source, left: Copies) -> None:
     """What was set aside stays, also when it happens twice within a second."""
     with left.copy(left.log, left.before) as path:
-        Rig(source.readonly, path).polled()
+        PollerHarness(source.readonly, path).polled()
         path.write_bytes(left.before)
         log_of(path).write_bytes(left.log)
         for name in path.parent.glob("*.damaged-*"):
             shutil.copystat(name, log_of(path))
-        Rig(source.readonly, path).polled()
+        PollerHarness(source.readonly, path).polled()
         assert len(list(path.parent.glob("*.damaged-*"))) == 2
 
 
@@ -112,7 +112,7 @@ def test_a_log_that_cannot_be_blamed_stays(source: Source, left: Copies) -> None
     file[4096:4200] = bytes(104)
     file[8192:8300] = bytes(108)
     with left.copy(bytes(damaged), bytes(file)) as path:
-        rig = Rig(source.readonly, path)
+        rig = PollerHarness(source.readonly, path)
         assert not rig.poll()
         assert "nothing is archived until a backup is put back" in rig.errors()["http_requests"]
         assert log_of(path).read_bytes() == bytes(damaged)
@@ -129,7 +129,7 @@ def test_a_file_that_is_taken_while_its_log_is_aside(
     damaged[len(damaged) // 2] ^= 1
     setting_aside = wal.set_aside
     with left.copy(bytes(damaged)) as path:
-        rig = Rig(source.readonly, path, limits=Limits(patience_seconds=0.2))
+        rig = PollerHarness(source.readonly, path, limits=Limits(patience_seconds=0.2))
         with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
 
             def taken(path: Path) -> Mapping[Path, Path]:

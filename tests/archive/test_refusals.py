@@ -11,11 +11,11 @@ import trustme
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import Connection, connect
-from tests.agent import Agent
-from tests.archive.cluster import until
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.components import require
+from tests.support.agent_process import Agent
+from tests.support.components import require
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
+from tests.support.wait import until
 
 pytestmark = pytest.mark.fault(34)
 
@@ -48,7 +48,7 @@ def postgres(authority: trustme.CA) -> Iterator[Postgres]:
         yield server
 
 
-def refused(rig: Rig, words: str) -> None:
+def refused(rig: PollerHarness, words: str) -> None:
     """Poll in vain: the repository is down, and one line says why."""
     assert not rig.poll()
     assert not rig.up()
@@ -57,7 +57,7 @@ def refused(rig: Rig, words: str) -> None:
 
 
 @pytest.mark.parametrize("limited", ["ROLE readonly", "DATABASE {database}"])
-def test_a_limit_of_connections(limited: str, source: Source, rig: Rig) -> None:
+def test_a_limit_of_connections(limited: str, source: Source, rig: PollerHarness) -> None:
     """A role or a database that may have no more connections is polled as soon as it may."""
     who = limited.format(database=source.parameters["dbname"])
     source.requests(1, 10)
@@ -70,7 +70,7 @@ def test_a_limit_of_connections(limited: str, source: Source, rig: Rig) -> None:
     assert rig.ids() == list(range(1, 11))
 
 
-def test_too_many_clients(source: Source, rig: Rig) -> None:
+def test_too_many_clients(source: Source, rig: PollerHarness) -> None:
     """A server whose connections are all taken is down, and polled as soon as one is free."""
     source.requests(1, 10)
     with contextlib.ExitStack() as others:
@@ -95,13 +95,13 @@ def _connected(source: Source) -> Connection[Any]:
     return taken[0]
 
 
-def _refused_still(rig: Rig) -> bool:
+def _refused_still(rig: PollerHarness) -> bool:
     """A poll that failed met no other refusal than that of a server that has no connection free yet."""
     assert all("connection slots" in error or "too many clients" in error for error in rig.errors().values())
     return False
 
 
-def test_nobody_listens(source: Source, rig: Rig, postgres: Postgres) -> None:
+def test_nobody_listens(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
     """A server that is stopped refuses; after its start it is polled, and its restart is no loss."""
     source.requests(1, 10)
     rig.polled()

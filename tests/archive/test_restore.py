@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent import Agent
-from tests.archive.source import Source
 from tests.archive.truth import assert_exactly_once
 from tests.archive.writer import HostileWriter
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
 
 
 def history(agent: Agent, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -10,10 +10,11 @@ import duckdb
 import pytest
 
 from exporter.history.file import Limits
-from tests.agent import PATIENCE_SECONDS, Agent
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.components import refuse
+from tests.support.agent_process import Agent
+from tests.support.components import refuse
+from tests.support.poller_harness import PollerHarness
+from tests.support.source import Source
+from tests.support.wait import PATIENCE_SECONDS
 
 OPENINGS = 50
 OLDEST_DUCKDB = "1.5.5"
@@ -91,7 +92,7 @@ def _reading(path: Path) -> duckdb.DuckDBPyConnection:
 def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
     """A reader who stays longer than the agent's patience is an incident; the rows wait in the source."""
     path = tmp_path / "history.duckdb"
-    rig = Rig(source.readonly, path, limits=Limits(patience_seconds=0.2))
+    rig = PollerHarness(source.readonly, path, limits=Limits(patience_seconds=0.2))
     rig.polled()
     reader = "import sys, duckdb; c = duckdb.connect(sys.argv[1], read_only=True); print('open', flush=True); input()"
     with subprocess.Popen(
@@ -130,7 +131,7 @@ def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
 
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("taken", ["history.duckdb", "history.duckdb.wal"])
-def test_the_file_is_replaced(source: Source, rig: Rig, taken: str) -> None:
+def test_the_file_is_replaced(source: Source, rig: PollerHarness, taken: str) -> None:
     """A file that is taken away while the agent runs is begun anew; what the source still has is in it."""
     source.requests(1, 10)
     rig.polled()
@@ -145,7 +146,7 @@ def test_the_file_is_replaced(source: Source, rig: Rig, taken: str) -> None:
 
 
 @pytest.mark.fault(41)
-def test_the_file_is_replaced_after_a_column_was_added(source: Source, rig: Rig) -> None:
+def test_the_file_is_replaced_after_a_column_was_added(source: Source, rig: PollerHarness) -> None:
     """A file that is begun anew has the columns that Tableau has added since the agent started."""
     source.requests(1, 10)
     rig.polled()
@@ -160,7 +161,7 @@ def test_the_file_is_replaced_after_a_column_was_added(source: Source, rig: Rig)
 
 
 @pytest.mark.fault(41)
-def test_an_older_copy_is_put_back(source: Source, rig: Rig) -> None:
+def test_an_older_copy_is_put_back(source: Source, rig: PollerHarness) -> None:
     """An older copy of the file is completed from what the source still has."""
     source.requests(1, 10)
     rig.polled()
@@ -198,7 +199,7 @@ def test_an_older_copy_is_put_back_under_a_running_agent(source: Source, tmp_pat
 
 
 def test_the_oldest_duckdb_reads_the_file(
-    source: Source, naming_rig: Rig, tmp_path_factory: pytest.TempPathFactory
+    source: Source, naming_rig: PollerHarness, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The owner's tools open the file with DuckDB 1.5.5, and ``usage`` has one row a request, with names."""
     book, namespace = source.run(

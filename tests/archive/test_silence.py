@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from exporter.repository.client import Address
-from tests.archive.proxy import Proxy
-from tests.archive.rig import Rig
-from tests.archive.source import Source
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
+from tests.support.tcp_proxy import Proxy
 
 STATEMENT_SECONDS = 1.0
 
@@ -26,19 +26,19 @@ def proxy(source: Source) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path, proxy: Proxy) -> Rig:
+def rig(source: Source, tmp_path: Path, proxy: Proxy) -> PollerHarness:
     """A poller behind the line."""
-    made = Rig(source.readonly, tmp_path / "history.duckdb")
+    made = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     reach(made, addresses=(Address("127.0.0.1", proxy.port),))
     return made
 
 
-def reach(rig: Rig, **login: Any) -> None:
+def reach(rig: PollerHarness, **login: Any) -> None:
     """Reach the repository in another way."""
     rig.repository._options = replace(rig.repository._options, **login)
 
 
-def refused(rig: Rig, words: str) -> None:
+def refused(rig: PollerHarness, words: str) -> None:
     """Poll in vain, with less patience than one has with a server that speaks: it is down, and one line says why."""
     patient = rig.repository._options
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +54,7 @@ def refused(rig: Rig, words: str) -> None:
 
 @pytest.mark.fault(33)
 @pytest.mark.parametrize("sslmode", ["disable", "require"])
-def test_silent_at_connecting(sslmode: str, source: Source, rig: Rig, proxy: Proxy) -> None:
+def test_silent_at_connecting(sslmode: str, source: Source, rig: PollerHarness, proxy: Proxy) -> None:
     """A server that accepts and says nothing at all is given up in time, and polled when it speaks."""
     source.requests(1, 10)
     proxy.silent_after = 0
@@ -69,7 +69,7 @@ def test_silent_at_connecting(sslmode: str, source: Source, rig: Rig, proxy: Pro
 
 @pytest.mark.timeout(1200)
 @pytest.mark.fault(33)
-def test_silent_in_the_midst(source: Source, rig: Rig, proxy: Proxy, tally: Tally) -> None:
+def test_silent_in_the_midst(source: Source, rig: PollerHarness, proxy: Proxy, tally: Tally) -> None:
     """Wherever in a poll the server falls silent, the poll ends in time, and the next one has everything once."""
     chance = random.Random(33)
     for run in range(times(4, 60)):

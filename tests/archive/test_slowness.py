@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from tests.archive.rig import WITH_NAMES, Rig
-from tests.archive.source import Source
+from tests.support.poller_harness import WITH_NAMES, PollerHarness
+from tests.support.source import Source
 
 LONG = 600.0
 
 
-class Waiting(Rig):
+class Waiting(PollerHarness):
     """A poller of whose first poll the repository makes a long one."""
 
     def password(self) -> str:

@@ -1,7 +1,6 @@
 """A connection that breaks, a server that freezes, locks and passwords: nothing is lost and the agent goes on."""
 
 import threading
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,13 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.catalog import Catalog
-from exporter.repository.connection import APPLICATION_NAME, connect
+from exporter.repository.connection import connect
 from exporter.repository.session import Session
-from tests.agent import PATIENCE_SECONDS, Agent
-from tests.archive.rig import Rig
-from tests.archive.source import PASSWORD, Source
-
-OURS = f"usename = 'readonly' AND application_name = '{APPLICATION_NAME}' AND datname = current_database()"
-CUT = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}"
+from tests.support.agent_process import Agent
+from tests.support.poller_harness import PollerHarness
+from tests.support.postgres import PASSWORD
+from tests.support.source import CUT, OURS, Source
+from tests.support.wait import PATIENCE_SECONDS
 
 
 @contextmanager
@@ -42,7 +40,7 @@ def _cutting(source: Source, every: float) -> Iterator[list[int]]:
 
 
 @pytest.mark.fault(32)
-def test_cut_in_mid_stream(source: Source, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_in_mid_stream(source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full reading that is cut again and again begins again, doubles nothing, and ends when it is let."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 1000)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 1000)
@@ -83,7 +81,7 @@ def test_a_server_that_freezes_in_mid_poll(
     """A server that falls silent in the middle of a poll is hung up on, for its own timeouts are silent with it."""
     monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.0)
     source.requests(1, 100)
-    rig = Rig(source.readonly, tmp_path / "history.duckdb", statement_timeout=1.0)
+    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb", statement_timeout=1.0)
     rig.polled()
     source.requests(101, 200)
     looking = Session.load_catalog
@@ -111,7 +109,7 @@ def test_a_server_that_freezes_in_mid_poll(
 def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
     """Without a server the agent listens, says so, and keeps what it has."""
     source.requests(1, 100)
-    rig = Rig(source.readonly, tmp_path / "history.duckdb")
+    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     rig.polled()
     port = rig.repository._options.addresses[0]
     rig.repository._options = type(rig.repository._options)(
@@ -146,7 +144,7 @@ def test_a_rotated_password(source: Source, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(35)
-def test_a_lock_is_not_waited_for(source: Source, naming_rig: Rig) -> None:
+def test_a_lock_is_not_waited_for(source: Source, naming_rig: PollerHarness) -> None:
     """While somebody holds the table, its collector gives up before a statement would, and the others go on."""
     source.requests(1, 10)
     with source.other() as other:
@@ -161,7 +159,7 @@ def test_a_lock_is_not_waited_for(source: Source, naming_rig: Rig) -> None:
     assert naming_rig.ids() == list(range(1, 11))
 
 
-def test_the_agent_holds_no_lock_between_readings(source: Source, rig: Rig) -> None:
+def test_the_agent_holds_no_lock_between_readings(source: Source, rig: PollerHarness) -> None:
     """Tableau's own TRUNCATE finds no lock of the agent's after a poll, nor between two ranges of a reading."""
     source.requests(1, 10)
     rig.polled()
@@ -169,21 +167,6 @@ def test_the_agent_holds_no_lock_between_readings(source: Source, rig: Rig) -> N
     source.run("TRUNCATE http_requests")
 
 
-@pytest.fixture
-def quiet(source: Source) -> Iterator[None]:
-    """No housekeeping of the server's own uses up transaction ids meanwhile."""
-    source.run("ALTER SYSTEM SET autovacuum = off")
-    source.run("SELECT pg_reload_conf()")
-    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%%'"
-    end = time.monotonic() + 30.0
-    while source.run(workers) != [(0,)] and time.monotonic() < end:
-        time.sleep(0.05)
-    yield
-    source.run("ALTER SYSTEM RESET autovacuum")
-    source.run("SELECT pg_reload_conf()")
-
-
-@pytest.mark.usefixtures("quiet")
 def test_the_source_sees_one_connection_and_no_transaction(source: Source, tmp_path: Path) -> None:
     """The agent uses one connection at a time, no lock but ACCESS SHARE, and not a single transaction id."""
     source.requests(1, 10)

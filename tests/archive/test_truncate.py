@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from exporter.repository import binary_copy
-from tests.archive.cluster import until
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
-from tests.archive.source import Source
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.reliability import Tally
+from tests.support.soak import times
+from tests.support.source import Source
+from tests.support.wait import until
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -76,7 +76,7 @@ class Emptying:
 @pytest.mark.fault(12)
 @pytest.mark.parametrize("place", PLACES)
 def test_truncate_at_each_place(
-    source: Source, rig: Rig, tally: Tally, monkeypatch: pytest.MonkeyPatch, place: str
+    source: Source, rig: PollerHarness, tally: Tally, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """What the reading's lock protects is archived, what comes after TRUNCATE too: in this poll, or in the next one."""
     source.tell_the_truth()

@@ -7,13 +7,12 @@ import duckdb
 import pytest
 
 from exporter.poller.read_plan import HORIZON_LIMIT
-from tests.archive.cluster import Cluster
-from tests.archive.clusters import cluster
 from tests.archive.ledger import Ledger
-from tests.archive.rig import Rig
 from tests.archive.steps import Steps
-from tests.reliability import Tally
-from tests.soak import times
+from tests.support.poller_harness import PollerHarness
+from tests.support.postgres_cluster import Cluster, cluster
+from tests.support.reliability import Tally
+from tests.support.soak import times
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -25,7 +24,7 @@ def test_crossing_2_to_the_32(tmp_path: Path, tally: Tally) -> None:
     for epoch in range(1, times(1, 20) + 1):
         crossing = epoch * 2**32
         with cluster() as primary, Steps(epoch) as steps:
-            rig = Rig(primary.readonly, tmp_path / f"{epoch}.duckdb")
+            rig = PollerHarness(primary.readonly, tmp_path / f"{epoch}.duckdb")
             ledger = Ledger(rig)
             steps.write(primary)
             steps.end()
@@ -58,7 +57,7 @@ AWAY = {
 @pytest.mark.parametrize("away", list(AWAY)[: times(3, len(AWAY))])
 def test_away_for_long(primary: Cluster, tmp_path: Path, tally: Tally, away: str) -> None:
     """However many transactions passed unseen, and though no restart told of it, the next reading misses nothing."""
-    rig = Rig(primary.readonly, tmp_path / "history.duckdb")
+    rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(rig)
     with Steps(25) as steps:
         steps.write(primary)
@@ -84,7 +83,7 @@ def test_away_for_long(primary: Cluster, tmp_path: Path, tally: Tally, away: str
 def test_away_for_long_behind_an_open_transaction(tmp_path: Path, tally: Tally) -> None:
     """A transaction that stays open holds the snapshot back, but not the counter that ages are reckoned from."""
     with cluster(max_prepared_transactions="1") as primary, Steps(26) as steps:
-        rig = Rig(primary.readonly, tmp_path / "history.duckdb")
+        rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
         ledger = Ledger(rig)
         steps.write(primary)
         ledger.poll(primary)
@@ -107,11 +106,11 @@ def test_away_for_long_behind_an_open_transaction(tmp_path: Path, tally: Tally) 
         ledger.balance(tally)
 
 
-def _horizon(rig: Rig) -> int:
+def _horizon(rig: PollerHarness) -> int:
     return int(rig.query("SELECT horizon FROM positions WHERE source = 'http_requests'")[0][0])
 
 
-def _never_restarted(rig: Rig, primary: Cluster) -> None:
+def _never_restarted(rig: PollerHarness, primary: Cluster) -> None:
     """Let the position tell of the server as it runs now: a server that had run all the time looks like this."""
     started_at = primary.run("SELECT pg_postmaster_start_time()::text")[0][0]
     (known,) = rig.query("SELECT identity FROM positions WHERE source = 'http_requests'")[0]

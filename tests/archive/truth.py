@@ -6,9 +6,9 @@ from typing import Any
 
 import duckdb
 
-from tests.agent import Agent
-from tests.archive.source import Source
-from tests.reliability import Tally
+from tests.support.agent_process import Agent
+from tests.support.reliability import Tally
+from tests.support.source import Source
 
 Key = tuple[int, Any]
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from deltalake import DeltaTable, write_deltalake
 
-from exporter.audit.delta_table import append, subject_of
+from exporter.audit.delta_table import append_audit, subject_of
 from exporter.cli import main
 from exporter.collectors.assets.status import SCHEMA
 from exporter.config import Configuration, load
@@ -136,11 +136,11 @@ def test_a_table_must_be_named(environment: SetUp, arguments: list[str]) -> None
 def test_an_audit_is_appended_once(tmp_path: Path) -> None:
     """Rows of an instant that the table has, or of an earlier one, are refused in one line and not appended."""
     target = str(tmp_path / "table")
-    append(delta.export, found("a", "b"), target, "everything")
+    append_audit(delta.export, found("a", "b"), target, "everything")
     for earlier in (AT, AT - SECOND):
         with pytest.raises(OutputUnwritable, match=f"^{target}: it has this audit or a later one; .+: run it again$"):
-            append(delta.export, found("a", "b", at=earlier), target, "everything")
-    append(delta.export, found("a", at=AT + SECOND), target, "everything")
+            append_audit(delta.export, found("a", "b", at=earlier), target, "everything")
+    append_audit(delta.export, found("a", at=AT + SECOND), target, "everything")
     assert sorted(rows(target)["asset_id"].to_pylist()) == ["a", "a", "b"]
     assert set(rows(target)["audit_timestamp"].to_pylist()) == {at.replace(tzinfo=UTC) for at in (AT, AT + SECOND)}
 
@@ -148,8 +148,8 @@ def test_an_audit_is_appended_once(tmp_path: Path) -> None:
 def test_audits_of_other_sites_are_not_compared(tmp_path: Path) -> None:
     """Jobs that audit different sites, or servers, append to one table in any order of their instants."""
     target = str(tmp_path / "table")
-    append(delta.export, found("a"), target, subject_of(configured(), ["finance"]))
-    append(delta.export, found("b", at=AT - SECOND), target, subject_of(configured(), ["sales"]))
+    append_audit(delta.export, found("a"), target, subject_of(configured(), ["finance"]))
+    append_audit(delta.export, found("b", at=AT - SECOND), target, subject_of(configured(), ["sales"]))
     assert sorted(rows(target)["asset_id"].to_pylist()) == ["a", "b"]
 
 

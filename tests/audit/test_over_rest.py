@@ -17,7 +17,7 @@ from exporter.demo.tableau import large
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from tests.audit.conftest import SetUp
-from tests.poller.rest_rig import RestRig
+from tests.support.rest_poller_harness import RestPollerHarness
 
 WORKBOOKS, DATASOURCES, FLOWS, SITES = 1250, 400, 30, 3
 NAME, VALUE = next(iter(TOKENS.items()))
@@ -170,7 +170,7 @@ def test_the_history_is_used(built_at: datetime, environment: SetUp, tmp_path: P
     with TableauServer(estate(built_at, jobs=0)) as server:
         environment(None, **rest_of(server), HISTORY__PATH=str(history))
         whole = rows(audit())
-        assert RestRig(server, history, time.time()).poll()
+        assert RestPollerHarness(server, history, time.time()).poll()
         server.traps.metadata_throttle_next = SITES
         throttled = rows(audit())
         history.write_bytes(b"no history")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter import collectors
-from exporter.audit.reading import Audit, read, worst_first
+from exporter.audit.reading import Audit, run_audit, worst_first
 from exporter.collectors.assets import COLLECTOR
 from exporter.config import Configuration, load
 from exporter.demo.simulation import Simulation
@@ -46,7 +46,7 @@ def silent(_: str) -> None:
 def test_the_repository_is_read_whole(company: Simulation, configured: Configured) -> None:
     """Each asset of the repository has one row, as the agent knows it."""
     now = company.now.replace(tzinfo=UTC).timestamp()
-    audit = read(configured(company), now, silent)
+    audit = run_audit(configured(company), now, silent)
     (state,) = COLLECTOR.states
     assets = {row["asset_id"]: row for row in read_state(company.parameters(), state).to_pylist()}
     rows = found(audit)
@@ -68,7 +68,7 @@ def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configu
     contents = content(*({"asset_id": luid, "updated_at": AT - timedelta(minutes=1)} for luid in luids))
     extracts = described(*({"asset_id": luid, "refreshed_at": AT - timedelta(hours=30)} for luid in luids))
     site = said("marketing", inventory(contents, described=extracts))
-    audit = read(configured(None, **REST), NOW, silent, answering(site))
+    audit = run_audit(configured(None, **REST), NOW, silent, answering(site))
     assert {luid: row["status"] for luid, row in found(audit).items()} == dict.fromkeys(luids, "Critical")
     assert {row["hours_since_refresh"] for row in audit.rows.to_pylist()} == {30.0}
     assert audit.is_critical
@@ -76,7 +76,7 @@ def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configu
 
 def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> None:
     """One line says which site is missing and why; what a site could not say is a note."""
-    audit = read(
+    audit = run_audit(
         configured(None, **REST),
         NOW,
         silent,
@@ -94,7 +94,7 @@ def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> 
 def test_no_sign_in_is_a_failure(configured: Configured) -> None:
     """Where nothing can be had over REST that is one line; what came before it stays."""
     error = SourceUnreachable("rest https://tableau: no answer")
-    audit = read(configured(None, **REST), NOW, silent, answering(said("default", inventory()), then=error))
+    audit = run_audit(configured(None, **REST), NOW, silent, answering(said("default", inventory()), then=error))
     assert found(audit).keys() == {"w1"}
     assert audit.failures == ["rest https://tableau: no answer"]
 
@@ -102,7 +102,7 @@ def test_no_sign_in_is_a_failure(configured: Configured) -> None:
 def test_a_repository_that_is_down_leaves_what_rest_says(configured: Configured) -> None:
     """The sources do not depend on each other."""
     settings = REST | {"REPOSITORY__HOSTS": "127.0.0.1:1"}
-    audit = read(configured(None, **settings), NOW, silent, answering(said("default", inventory())))
+    audit = run_audit(configured(None, **settings), NOW, silent, answering(said("default", inventory())))
     assert found(audit).keys() == {"w1"}
     (failure,) = audit.failures
     assert failure.startswith("repository 127.0.0.1:1: ")
@@ -111,10 +111,10 @@ def test_a_repository_that_is_down_leaves_what_rest_says(configured: Configured)
 def test_both_sources_know_the_same_asset_once(company: Simulation, configured: Configured) -> None:
     """An asset that the repository and the REST API tell of has one row."""
     now = company.now.replace(tzinfo=UTC).timestamp()
-    alone = found(read(configured(company), now, silent))
+    alone = found(run_audit(configured(company), now, silent))
     workbooks = [luid for luid, row in alone.items() if row["asset_type"] == "workbook"]
     contents = content(*({"asset_id": luid} for luid in [*workbooks, "only over REST"]))
-    audit = read(configured(company, **REST), now, silent, answering(said("default", inventory(contents))))
+    audit = run_audit(configured(company, **REST), now, silent, answering(said("default", inventory(contents))))
     assert audit.rows.num_rows == len(alone) + 1
     both = found(audit)
     for luid in workbooks:
@@ -123,7 +123,7 @@ def test_both_sources_know_the_same_asset_once(company: Simulation, configured: 
 
 def test_nothing_found_is_no_good_news(configured: Configured) -> None:
     """An audit that saw no asset at all has failed: a token may have lost its rights."""
-    audit = read(configured(None, **REST), NOW, silent, answering(said("default", inventory(content()[:0]))))
+    audit = run_audit(configured(None, **REST), NOW, silent, answering(said("default", inventory(content()[:0]))))
     assert audit.failures == ["no assets were found: check the rights of the agent's user or token"]
 
 
@@ -134,13 +134,13 @@ def test_rules_see_people_as_the_privacy_options_show_them(
     """A rule of an owner's name finds nobody where names are not kept."""
     rules = "[{match: {content_owner: '*?'}, warning: never, critical: never}]"
     settings = {"PRIVACY__USERS": users, "FRESHNESS__RULES": rules}
-    audit = read(configured(company, **settings), company.now.replace(tzinfo=UTC).timestamp() + 1e7, silent)
+    audit = run_audit(configured(company, **settings), company.now.replace(tzinfo=UTC).timestamp() + 1e7, silent)
     assert {row["status"] for row in audit.rows.to_pylist()} - {"Live", "Unknown"} == {status}
 
 
 def test_no_key_of_pseudonyms_is_made(company: Simulation, configured: Configured, tmp_path: Path) -> None:
     """An audit leaves nothing behind: where the agent has not made a key, there is nobody to recognise."""
-    audit = read(configured(company, PRIVACY__USERS="pseudonym"), NOW, silent)
+    audit = run_audit(configured(company, PRIVACY__USERS="pseudonym"), NOW, silent)
     assert audit.rows.num_rows
     assert list(tmp_path.iterdir()) == []
 

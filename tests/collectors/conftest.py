@@ -1,4 +1,4 @@
-"""One PostgreSQL for all collectors: simulated companies of each version, and empty repositories."""
+"""Simulated companies of each version, and empty repositories."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,30 +11,19 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
 from tests.collectors.repositories import Handmade
-from tests.components import require
 
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
-PASSWORD = "only here"
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL whose roles are ours alone."""
-    with Postgres(bin_dir=require("postgres18")) as postgres:
-        yield postgres
-
-
-@pytest.fixture(scope="session")
-def simulations(server: Postgres) -> Iterator[dict[str, Simulation]]:
+def simulations(postgres18: Postgres) -> Iterator[dict[str, Simulation]]:
     """The same small company in the schema of each version."""
-    passwords = dict.fromkeys(("readonly", "tableau"), PASSWORD)
     with ExitStack() as stack:
         yield {
             version: stack.enter_context(
                 Simulation(
-                    postgres=server,
+                    postgres=postgres18,
                     database=f"company_{version.replace('.', '_')}",
-                    passwords=passwords,
                     version=version,
                     scale=SMALL,
                     days=1,
@@ -53,9 +42,9 @@ def simulation(request: pytest.FixtureRequest, simulations: dict[str, Simulation
 
 
 @pytest.fixture(scope="session")
-def empty_repositories(server: Postgres) -> dict[str, Handmade]:
+def empty_repositories(postgres18: Postgres) -> dict[str, Handmade]:
     """An empty repository of each version."""
-    return {version: Handmade(server, version, PASSWORD) for version in VERSIONS}
+    return {version: Handmade(postgres18, version) for version in VERSIONS}
 
 
 @pytest.fixture(params=VERSIONS)

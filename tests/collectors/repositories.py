@@ -11,8 +11,9 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.rows import Row
 from exporter.demo.workgroup import quoted
 from exporter.metrics import Block
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.connection import connect
+from tests.support.postgres import PASSWORDS
 
 SITES = {1: "default", 2: "marketing", 3: "finance", 4: "emea"}
 CONTEXT = Context(SITES, lambda _: (None, None))
@@ -20,9 +21,9 @@ CONTEXT = Context(SITES, lambda _: (None, None))
 Samples = dict[tuple[str, ...], Any]
 
 
-def repository(parameters: dict[str, str | int]) -> Repository:
+def repository(parameters: dict[str, str | int]) -> RepositoryClient:
     """Return the repository that these parameters lead to."""
-    return Repository(
+    return RepositoryClient(
         RepositoryOptions(
             (Address(str(parameters["host"]), int(parameters["port"])),),
             str(parameters["dbname"]),
@@ -57,16 +58,20 @@ def samples(blocks: list[Block], family: str, now: float = 0.0) -> Samples:
 class Handmade:
     """A repository of one version that holds only what a test puts into it."""
 
-    def __init__(self, postgres: Postgres, version: str, password: str) -> None:
+    def __init__(self, postgres: Postgres, version: str) -> None:
         self.version = version
         self._admin = postgres.admin(f"handmade_{version.replace('.', '_')}")
-        self._password = password
         self._filled: set[str] = set()
         self._rows = 1000
         with connect(postgres.admin()) as connection:
             connection.execute(f"CREATE DATABASE {self._admin['dbname']}".encode())
         with connect(self._admin) as connection:
-            workgroup.create(connection, version, readonly_password=password, tableau_password=password)
+            workgroup.create(
+                connection,
+                version,
+                readonly_password=PASSWORDS["readonly"],
+                tableau_password=PASSWORDS["tableau"],
+            )
 
     def add(self, table: str, **values: object) -> int:
         """Insert a row; columns that the version lacks are left out."""
@@ -76,13 +81,13 @@ class Handmade:
         with connect(self._admin) as connection:
             return rows.insert(connection, self.version, table, row)
 
-    def parameters(self) -> dict[str, str | int]:
-        """Return connection parameters of the readonly user."""
-        return {**self._admin, "user": "readonly", "password": self._password}
+    def parameters(self, user: str = "readonly") -> dict[str, str | int]:
+        """Return connection parameters of one of the published users."""
+        return {**self._admin, "user": user, "password": PASSWORDS[user]}
 
     def read(self, what: State | Events, user: str = "readonly") -> list[dict[str, Any]]:
         """Read the rows of a state as one of the published users."""
-        found: list[dict[str, Any]] = read({**self.parameters(), "user": user}, what).to_pylist()
+        found: list[dict[str, Any]] = read(self.parameters(user), what).to_pylist()
         return found
 
     def empty(self) -> None:

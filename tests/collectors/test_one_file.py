@@ -14,11 +14,12 @@ from click.testing import CliRunner
 
 from exporter import collectors, component_options
 from exporter.cli import main
-from exporter.collector import Collector
+from exporter.collector import Collector, columns_of
 from exporter.collectors import asset_state, counts_people, requests_collector
 from exporter.config import load
 from exporter.exposition import Renderer
 from exporter.exposition.state_store import StateStore
+from exporter.history.dimensions import keep
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
@@ -139,8 +140,8 @@ def test_its_rows_are_published_kept_and_queried(known: Mapping[str, Collector],
     state = context.state(key)
     with history.transaction(instant(NOW)) as transaction:
         assert state.history.table
-        assert transaction.keep(state.row, state.history.table, rows, instant(NOW)) == 2
-        learned = {key: transaction.learn(state.history.context_sql or "", rows)}
+        assert keep(transaction.connection, state.history.table, columns_of(state.row), rows, instant(NOW).date()) == 2
+        learned = {key: transaction.query(state.history.context_sql or "", rows)}
     history.totals = SimpleNamespace(**{**vars(history.totals), "seen": seen()})  # type: ignore[assignment] # people were there
     result = PollResult(states={key: rows})
     with result.runs.timed("http_requests"):

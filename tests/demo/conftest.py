@@ -7,15 +7,12 @@ import pytest
 
 from exporter.demo.company import Company
 from exporter.demo.draft import SMALL
+from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.server import TableauServer
-from tests.components import require
-from tests.servers import postgres, postgres15, postgres18
-
-# Servers of its own: roles have other passwords here.
-__all__ = ["postgres", "postgres15", "postgres18"]
+from tests.support.postgres import restore_passwords
 
 # A Wednesday morning.
 NOW = datetime(2025, 11, 19, 10, 30)  # noqa: DTZ001 - the repository's times have no zone
@@ -34,10 +31,18 @@ def company() -> Company:
 
 
 @pytest.fixture(scope="session")
-def simulation() -> Iterator[Simulation]:
-    """A small repository of the newest version with three days of requests; its roles need a server of their own."""
-    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=3, requests_per_day=600, now=NOW) as simulated:
-        yield simulated
+def simulation(postgres18: Postgres) -> Iterator[Simulation]:
+    """A small repository of the newest version with three days of requests."""
+    simulation = Simulation(postgres=postgres18, database="demo", scale=SMALL, days=3, requests_per_day=600, now=NOW)
+    with simulation:
+        yield simulation
+
+
+@pytest.fixture
+def database(postgres: Postgres, database: dict[str, str | int]) -> Iterator[dict[str, str | int]]:
+    """A new and empty database; roles that get other passwords in it have theirs again afterwards."""
+    yield database
+    restore_passwords(postgres)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0
@@ -48,11 +49,12 @@ class Demo:
 
     def until(self, condition: Callable[[], object], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for a condition as long as the demo runs."""
-        deadline = time.monotonic() + patience_seconds
-        while not condition():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"did not happen: {what}\n{self.said()}\n{self.recorded()}")
-            time.sleep(0.05)
+
+        def happened() -> bool:
+            return bool(condition()) or self.process.poll() is not None
+
+        until(happened, lambda: f"{what}\n{self.said()}\n{self.recorded()}", patience_seconds, 0.05)
+        assert condition(), f"it ended before: {what}\n{self.said()}\n{self.recorded()}"
 
     def url(self, of: str) -> str:
         """Wait for an URL that the demo prints."""

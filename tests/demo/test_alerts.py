@@ -16,9 +16,9 @@ import yaml
 
 from exporter.alerting.states import LATER_SECONDS
 from exporter.demo import fast_rules, notices
-from exporter.demo.receiver import Receiver
-from tests.components import require
+from exporter.demo.receiver import WebhookReceiver
 from tests.demo.program import PATIENCE_SECONDS, Demo
+from tests.support.components import require
 
 ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "alerts" / fast_rules.RULES_FILE).read_text()
@@ -231,7 +231,7 @@ def test_a_flood_is_counted() -> None:
 @pytest.mark.parametrize("body", ["", "{", "[]", "{}", '{"alerts": {}}', "[" * 100_000])
 def test_what_is_no_notification_is_refused(body: str) -> None:
     """Whatever else is posted is answered with 400, and nothing of it arrives."""
-    with Receiver() as receiver:
+    with WebhookReceiver() as receiver:
         connection = HTTPConnection(receiver.url.removeprefix("http://").rstrip("/"))
         connection.request("POST", "/", body.encode())
         assert connection.getresponse().status == 400

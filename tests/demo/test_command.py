@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from exporter.demo.people import SITES
-from tests.components import require
 from tests.demo.program import PATIENCE_SECONDS, ROOT, Demo
+from tests.support.components import require
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from exporter.demo.rows import Row
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
 from exporter.repository.connection import connect
-from tests.components import require
 
 STEPS = 600
 
@@ -140,9 +139,11 @@ def told(task: Row) -> str:
     return "failing" if task["consecutive_failure_count"] else "well"
 
 
-def test_a_restart_of_the_database_is_survived() -> None:
+def test_a_restart_of_the_database_is_survived(restartable_server: Postgres) -> None:
     """The thread goes on writing after the database went away and came back."""
-    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=0.1, requests_per_day=100) as simulation:
+    with Simulation(
+        postgres=restartable_server, database="restarted", scale=SMALL, days=0.1, requests_per_day=100
+    ) as simulation:
         living = simulation.live(seed=1)
         simulation.postgres.restart("immediate")
         with connect(simulation.admin()) as connection:

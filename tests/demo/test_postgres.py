@@ -15,7 +15,7 @@ from exporter.demo import postgres_install, processes
 from exporter.demo.postgres import Postgres
 from exporter.errors import DemoError
 from exporter.repository.connection import Connection, connect
-from tests.components import require, require_root
+from tests.support.components import require, require_root
 
 ROOT = Path(__file__).parents[2]
 

@@ -114,7 +114,6 @@ def test_older_repositories_can_be_told_too(simulation: Simulation, version: str
         now=now,
         postgres=simulation.postgres,
         database=name,
-        passwords=simulation.passwords,
     ) as simulated:
         facts = Estate.reading(simulated.parameters(), version).facts()
     assert len(facts) == 4

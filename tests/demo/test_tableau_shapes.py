@@ -45,7 +45,7 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-CONTENT = names("id name createdAt updatedAt")
+CONTENT = names("id name createdAt updatedAt webpageUrl")
 PLACED = {"project": names("id name"), "owner": names("id"), "tag": names("label")}
 UNTAGGED = {name: attributes for name, attributes in PLACED.items() if name != "tag"}
 SCHEDULE = names("state nextRunAt")
@@ -63,7 +63,7 @@ RESOURCES = {
         "/datasources",
         "datasources",
         "datasource",
-        "XSD dataSourceType; datasource_get, datasource_get_no_owner",
+        "XSD dataSourceType; datasource_get, datasource_get_no_owner, datasource_get_all_fields",
         CONTENT | {"hasExtracts"},
         PLACED,
         names("lastRefreshedAt extractsRefreshedAt"),

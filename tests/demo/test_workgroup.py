@@ -8,6 +8,7 @@ from exporter.demo import workgroup
 from exporter.demo.postgres import Postgres
 from exporter.demo.workgroup import VERSIONS, schema
 from exporter.repository.connection import Connection, connect
+from tests.support.postgres import PASSWORDS, restore_passwords
 
 # How many columns each underscore view has, by Tableau's data dictionary.
 VIEWS = {
@@ -58,11 +59,12 @@ def columns(database: Mapping[str, str | int], kind: bytes) -> dict[str, dict[st
     return found
 
 
-def test_the_servers_are_those_of_this_folder(
-    postgres: Postgres, postgres15: Postgres, postgres18: Postgres, request: pytest.FixtureRequest
-) -> None:
-    """Roles are the whole server's: whatever ran before, passwords are not set on the servers of other tests."""
-    assert postgres is {"postgres15": postgres15, "postgres18": postgres18}[request.node.callspec.params["postgres"]]
+def test_roles_have_their_passwords_again(database: dict[str, str | int], postgres: Postgres) -> None:
+    """Roles are the whole server's: the passwords that a test sets are not those of the tests that follow."""
+    create(database, "2025.3")
+    restore_passwords(postgres)
+    for role, password in PASSWORDS.items():
+        connect({**database, "user": role, "password": password}).close()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

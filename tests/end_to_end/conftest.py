@@ -12,8 +12,7 @@ from psycopg.conninfo import make_conninfo
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
-from tests.components import require
+from tests.support.agent_process import Agent
 
 Asker = Callable[..., list[tuple[Any, ...]]]
 
@@ -36,9 +35,11 @@ def changing(postgres18: Postgres, request: pytest.FixtureRequest) -> Iterator[S
 
 
 @pytest.fixture(scope="module")
-def mortal() -> Iterator[Simulation]:
-    """A repository on a server of its own, which the tests of one module may stop and freeze."""
-    with Simulation(bin_dir=require("postgres18"), scale=SMALL, days=1, requests_per_day=300) as simulation:
+def restartable(restartable_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Simulation]:
+    """A repository of one module on a server that its tests may stop and freeze; it runs again after each."""
+    database = Path(str(request.node.name)).stem
+    simulation = Simulation(postgres=restartable_server, database=database, scale=SMALL, days=1, requests_per_day=300)
+    with simulation:
         yield simulation
 
 

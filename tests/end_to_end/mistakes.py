@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import httpx
 
-from tests.agent import PATIENCE_SECONDS
 from tests.end_to_end.canaries import FORMS
+from tests.support.wait import PATIENCE_SECONDS
 
 
 def malformed(user: str, password: str) -> Iterator[bytes]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import duckdb
 import httpx
 
-from tests.agent import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}

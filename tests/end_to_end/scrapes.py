@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from tests.agent import Agent
+from tests.support.agent_process import Agent
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -37,7 +37,7 @@ def missing(agent: Agent) -> dict[str, set[str]]:
     """Return what each collector lacks."""
     found: dict[str, set[str]] = {}
     name = "tableau_collector_missing_column"
-    for collector, column in by_labels(agent.metrics(), name, "collector", "column"):
+    for collector, column in by_labels(agent.metrics(name), name, "collector", "column"):
         found.setdefault(collector, set()).add(column)
     return found
 

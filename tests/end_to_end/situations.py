@@ -9,12 +9,12 @@ from xml.sax.saxutils import escape
 
 import trustme
 
-from tests.alerting.stranger import Answer as ToAlertmanager
-from tests.alerting.stranger import Asked, Stranger, raw, reply, reset
 from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.quoting import Postgres, as_tableau, greeter, on
 from tests.rest.tableau import Answer, Override, Tableau
 from tests.rest.tableau import Asked as AskedOfTableau
+from tests.support.raw_server import Answer as ToAlertmanager
+from tests.support.raw_server import Asked, RawServer, raw, reply, reset
 
 NOBODY = "127.0.0.1:1"
 """Where nobody listens."""
@@ -64,7 +64,7 @@ def nobody(_: Secrets) -> Iterator[Peers]:
 @contextmanager
 def plain_speakers(_: Secrets) -> Iterator[Peers]:
     """TLS is asked of those who do not speak it."""
-    with greeter(b"N") as repository, Stranger(reply()) as other:
+    with greeter(b"N") as repository, RawServer(reply()) as other:
         secure = other.url.replace("http:", "https:")
         yield Peers(repository, "verify-full", secure, secure)
 
@@ -74,7 +74,7 @@ def untrusted(_: Secrets) -> Iterator[Peers]:
     """The certificates are from nobody whom the agent trusts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
-    with Stranger(reply(), context) as other:
+    with RawServer(reply(), context) as other:
         yield Peers(NOBODY, "require", other.url, other.url)
 
 
@@ -83,7 +83,7 @@ def pages(secrets: Secrets) -> Iterator[Peers]:
     """Web servers answer everywhere, with pages that quote."""
     said = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value)
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
-    with greeter(head + said.encode()) as repository, Stranger(reply(200, said)) as other:
+    with greeter(head + said.encode()) as repository, RawServer(reply(200, said)) as other:
         yield Peers(repository, "disable", other.url, other.url)
 
 
@@ -163,7 +163,7 @@ def proxy(secrets: Secrets) -> Iterator[Peers]:
     values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager)]
     forms = " ".join(form(value) for value in values for form in FORMS.values())
     head = f"HTTP/1.1 407 {FORMS['a pair'](values[0])} {values[0]}\r\nProxy-Authenticate: Basic realm={values[0]}\r\n"
-    with Stranger(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as stranger:
+    with RawServer(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as stranger:
         place = stranger.url.removeprefix("http://")
         url = f"http://exporter:{FORMS['percent'](values[0])}@{place}"
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "ALL_PROXY": url}
@@ -229,7 +229,7 @@ def _peers(
         token = escape(secrets.rest.value, {'"': "&quot;"})
         tableau = stack.enter_context(Tableau(tokens={"agent": token}))
         stack.enter_context(tableau.doing(*rest))
-        stranger = stack.enter_context(Stranger(alertmanager))
+        stranger = stack.enter_context(RawServer(alertmanager))
 
         def asked() -> bool:
             notified = any(one.method == "POST" for one in stranger.asked)

@@ -14,7 +14,8 @@ import bcrypt
 import httpx
 import pytest
 
-from tests.agent import PATIENCE_SECONDS, Agent
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 NOWHERE = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
@@ -142,7 +143,7 @@ def test_a_user_waits_for_one_computation(agents: Agents, tmp_path: Path, gate: 
     path.write_text(f"basic_auth_users: {{prometheus: {hashed('right')}, jane: {hashed('doe')}}}")
     agent = agents(NOWHERE, WEB__CONFIG_FILE=str(path))
     agent.environment["GATE"] = str(tmp_path / "gate")
-    agent.module = "tests.gated_hashes"
+    agent.module = "tests.support.gated_bcrypt"
     agent.start()
     with ThreadPoolExecutor(max_workers=101) as pool:
         scrape = pool.submit(status, agent, PROMETHEUS)

@@ -10,12 +10,12 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TableauServer
-from tests.alerting.stranger import Stranger, reply
 from tests.end_to_end.canaries import FORMS, NAMES, Canary, keys_called_secret, secret_keys
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.guarded import VARIANTS, GuardedAgent, Variant, exports
 from tests.end_to_end.situations import SITUATIONS, Peers
-from tests.soak import LONG
+from tests.support.raw_server import RawServer, reply
+from tests.support.soak import LONG
 
 
 def test_every_secret_of_the_schema_is_a_canary() -> None:
@@ -70,17 +70,17 @@ def test_no_canary_is_found_beside_a_fault(variant: Variant, tmp_path: Path) -> 
 
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_no_canary_is_found_where_all_is_well(variant: Variant, mortal: Simulation, tmp_path: Path) -> None:
+def test_no_canary_is_found_where_all_is_well(variant: Variant, restartable: Simulation, tmp_path: Path) -> None:
     """Nor does a company of assets and requests, whose rows have tickets, tokens and cookies of their own."""
-    secrets, parameters = variant.secrets, mortal.parameters()
-    ask(mortal, f"ALTER ROLE readonly PASSWORD {quoted(secrets.repository.value)}")
+    secrets, parameters = variant.secrets, restartable.parameters()
+    ask(restartable, f"ALTER ROLE readonly PASSWORD {quoted(secrets.repository.value)}")
     with (
         TableauServer(
-            Estate.of(mortal.company),
+            Estate.of(restartable.company),
             tokens={"agent": secrets.rest.value},
             apps=(App("client", "secret-id", secrets.rest.value),),
         ) as tableau,
-        Stranger(reply()) as alertmanager,
+        RawServer(reply()) as alertmanager,
     ):
         peers = Peers(
             f"{parameters['host']}:{parameters['port']}",

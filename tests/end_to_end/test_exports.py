@@ -10,7 +10,7 @@ import pytest
 
 from exporter.demo.live_traffic import LiveTraffic
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
+from tests.support.agent_process import Agent
 
 Agents = Callable[..., Agent]
 SUCCESS, ROWS, FAILURES = (

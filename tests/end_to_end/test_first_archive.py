@@ -18,9 +18,9 @@ from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.poller.archiver import TRANSACTION_ROWS
-from tests.agent import Agent
 from tests.end_to_end.conftest import ask
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.soak import times
 
 RUNS = times(3, 250)
 # One whole transaction, and a few rows for the next.

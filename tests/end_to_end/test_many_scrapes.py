@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.exposition.reading import Read, read_openmetrics, read_text
-from tests.soak import times
+from tests.support.agent_process import Agent
+from tests.support.soak import times
+from tests.support.wait import PATIENCE_SECONDS
 
 # The first scrapes bring what is needed once: connections, caches, the peak of a rendering.
 WARM, SCRAPES = times(100, 1_000), times(500, 10_000)
@@ -26,14 +27,14 @@ KINDS = [
 
 
 @pytest.fixture
-def agent(mortal: Simulation, agents: Callable[..., Agent]) -> Iterator[Agent]:
+def agent(restartable: Simulation, agents: Callable[..., Agent]) -> Iterator[Agent]:
     """An agent that has polled, and whose repository was stopped since."""
-    made = agents(mortal.parameters()).start()
+    made = agents(restartable.parameters()).start()
     made.polled()
-    mortal.postgres.stop()
+    restartable.postgres.stop()
     made.until(lambda: made.value("tableau_up", source="repository") == 0, "the outage is seen")
     yield made
-    mortal.postgres.start()
+    restartable.postgres.start()
 
 
 def resident(agent: Agent) -> int:

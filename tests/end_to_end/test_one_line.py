@@ -13,8 +13,9 @@ from exporter.demo import processes
 from exporter.demo.postgres import HOST
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.server import TOKENS
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 NAME, VALUE = next(iter(TOKENS.items()))
@@ -57,31 +58,27 @@ def tableau() -> Iterator[Tableau]:
 
 
 @pytest.fixture
-def agent(mortal: Simulation, tableau: Tableau, agents: Agents) -> Iterator[Agent]:
+def agent(restartable: Simulation, tableau: Tableau, agents: Agents) -> Iterator[Agent]:
     """Return an agent that polls both sources, which answer before and after each test."""
     tableau.start()
     rest = {"REST__URL": tableau.url, "REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
-    agent = agents(mortal.parameters(), **rest, COLLECTORS__VIEWS="true", LOG__LEVEL="debug").start()
+    agent = agents(restartable.parameters(), **rest, COLLECTORS__VIEWS="true", LOG__LEVEL="debug").start()
     agent.until(lambda: httpx.get(f"{agent.url}/-/ready").status_code == httpx.codes.OK, "the first polls have ended")
     assert (ups(agent), failed(agent)) == ({"repository": 1, "rest": 1}, set())
     yield agent
-    mortal.postgres.start()
+    restartable.postgres.start()
     tableau.start()
 
 
 def ups(agent: Agent) -> dict[str, float]:
     """Return which sources answer."""
-    return {dict(labels)["source"]: value for (name, labels), value in agent.metrics().items() if name == "tableau_up"}
+    return {dict(labels)["source"]: value for (_, labels), value in agent.metrics("tableau_up").items()}
 
 
 def failed(agent: Agent) -> set[str]:
     """Return the collectors that failed."""
-    samples = agent.metrics().items()
-    return {
-        dict(labels)["collector"]
-        for (name, labels), value in samples
-        if name == "tableau_collector_success" and not value
-    }
+    samples = agent.metrics("tableau_collector_success").items()
+    return {dict(labels)["collector"] for (_, labels), value in samples if not value}
 
 
 def problems(agent: Agent) -> list[str]:
@@ -106,11 +103,13 @@ NAMES = {"repository": "the repository", "rest": "the REST API"}
 
 
 @pytest.mark.parametrize("down", [("repository",), ("rest",), ("repository", "rest")], ids="-".join)
-def test_sources_that_are_stopped(agent: Agent, mortal: Simulation, tableau: Tableau, down: tuple[str, ...]) -> None:
+def test_sources_that_are_stopped(
+    agent: Agent, restartable: Simulation, tableau: Tableau, down: tuple[str, ...]
+) -> None:
     """A source that is stopped is a line and a problem, and a line when it answers again; its collectors are none."""
     before = agent.logged()
     if "repository" in down:
-        mortal.postgres.stop()
+        restartable.postgres.stop()
     if "rest" in down:
         tableau.stop()
     for source in down:
@@ -122,7 +121,7 @@ def test_sources_that_are_stopped(agent: Agent, mortal: Simulation, tableau: Tab
     assert sorted(re.findall('msg="(.*?) is down"', "\n".join(lines))) == sorted(NAMES[one] for one in down)
     assert len(lines) == len(down), lines
     outage = agent.logged()
-    mortal.postgres.start()
+    restartable.postgres.start()
     tableau.start()
     agent.until(lambda: failed(agent) == set() and problems(agent) == [], "all is well again")
     assert logged(agent, outage, "warning", "error") == []
@@ -131,10 +130,10 @@ def test_sources_that_are_stopped(agent: Agent, mortal: Simulation, tableau: Tab
     assert "collectors recovered" not in agent.logged()
 
 
-def test_rights_that_are_lost_for_all(agent: Agent, mortal: Simulation) -> None:
+def test_rights_that_are_lost_for_all(agent: Agent, restartable: Simulation) -> None:
     """A user who may read nothing any more is one line with the GRANT, and one problem."""
     before = agent.logged()
-    ask(mortal, f"REVOKE {EVERY_TABLE} FROM readonly")
+    ask(restartable, f"REVOKE {EVERY_TABLE} FROM readonly")
     try:
         agent.until(lambda: silent_again(agent, before, NAMES["repository"]), "it is polled in vain")
         assert problems(agent) == ["The source repository is down"]
@@ -142,6 +141,6 @@ def test_rights_that_are_lost_for_all(agent: Agent, mortal: Simulation) -> None:
         assert len(lines) == 1, lines
         assert "GRANT SELECT ON ALL TABLES" in lines[0]
     finally:
-        ask(mortal, f"GRANT {EVERY_TABLE} TO readonly")
+        ask(restartable, f"GRANT {EVERY_TABLE} TO readonly")
     agent.until(lambda: failed(agent) == set() and problems(agent) == [], "all is well again")
     assert "collectors recovered" not in agent.logged()

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.scrapes import Scraper, counters
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 REQUESTS = "tableau_http_requests_total"
@@ -17,11 +18,11 @@ IMPATIENT = {"REPOSITORY__CONNECT_TIMEOUT": "2s", "REPOSITORY__STATEMENT_TIMEOUT
 
 
 @pytest.fixture
-def server(mortal: Simulation) -> Iterator[Simulation]:
+def server(restartable: Simulation) -> Iterator[Simulation]:
     """The repository, running before and after each test."""
-    yield mortal
-    mortal.postgres.resume()
-    mortal.postgres.start()
+    yield restartable
+    restartable.postgres.resume()
+    restartable.postgres.start()
 
 
 def is_up(agent: Agent) -> bool:
@@ -52,7 +53,7 @@ def test_a_poll_that_is_stuck_is_seen_and_logged(server: Simulation, agents: Age
     # The poll waits longer for a connection than the agent lets pass between two renderings.
     settings = {"REPOSITORY__STATEMENT_TIMEOUT": "1s", "REPOSITORY__CONNECT_TIMEOUT": "60s"}
     agent = agents(server.parameters(), **settings)
-    agent.module = "tests.impatient"
+    agent.module = "tests.support.short_watchdog"
     agent.start()
     agent.until(lambda: is_up(agent), "it is polled")
     server.postgres.pause()

@@ -10,9 +10,9 @@ import pytest
 
 from exporter.demo.simulation import Simulation
 from exporter.tabular import cell
-from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import by_labels
+from tests.support.agent_process import Agent
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import pytest
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.places import printed, shown, stored
 from tests.end_to_end.scrapes import by_labels
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 FULL_ADDRESS = re.compile(rb"10\.20\.\d{1,3}\.[1-9]\d{0,2}|2001:db8:[0-9a-f]{0,4}:[0-9a-f:]*[1-9a-f]|192\.0\.2\.1[01]")
 SYSTEM_ACCOUNTS = (1, 2)
@@ -96,7 +97,7 @@ def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_pa
         keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}
         with Agent(tmp_path, None, **keys, **rest) as agent:
             agent.until(lambda: agent.value("tableau_collector_success", collector="assets") == 1, "a poll")
-            owners = by_labels(agent.metrics(), "tableau_asset_info", "content_owner")
+            owners = by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "content_owner")
             everything = [*shown(agent)]
             agent.kill()
             everything += stored(agent)

@@ -13,9 +13,10 @@ import yaml
 
 from exporter.demo.live_traffic import LiveTraffic
 from exporter.demo.simulation import Simulation
-from tests.agent import PATIENCE_SECONDS, Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import Scraper, by_labels
+from tests.support.agent_process import Agent
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 SUCCESSFUL = "tableau_exporter_config_last_reload_successful"
@@ -82,7 +83,7 @@ def configured(repository: Simulation, agents: Agents, tmp_path: Path) -> Config
 def promises(agent: Agent) -> set[tuple[str, float]]:
     """Return every promise shown, as severity and hours."""
     return {
-        (severity, hours) for (_, severity), hours in by_labels(agent.metrics(), SLA, "asset_id", "severity").items()
+        (severity, hours) for (_, severity), hours in by_labels(agent.metrics(SLA), SLA, "asset_id", "severity").items()
     }
 
 
@@ -107,15 +108,17 @@ def number_of(simulation: Simulation) -> int:
     return int(ask(simulation, "SELECT count(*) FROM http_requests WHERE controller = 'signal'")[0][0])
 
 
-def test_a_signal_ends_an_agent_whose_repository_hangs(mortal: Simulation, agents: Agents) -> None:
+def test_a_signal_ends_an_agent_whose_repository_hangs(restartable: Simulation, agents: Agents) -> None:
     """A server that does not answer cannot keep the agent alive."""
-    agent = agents(mortal.parameters(), REPOSITORY__STATEMENT_TIMEOUT="1s", REPOSITORY__CONNECT_TIMEOUT="2s").start()
+    agent = agents(
+        restartable.parameters(), REPOSITORY__STATEMENT_TIMEOUT="1s", REPOSITORY__CONNECT_TIMEOUT="2s"
+    ).start()
     agent.polled()
-    mortal.postgres.pause()
+    restartable.postgres.pause()
     try:
         assert agent.stop() == 0
     finally:
-        mortal.postgres.resume()
+        restartable.postgres.resume()
     assert agent.query("SELECT count(*) > 0 FROM http_requests") == [(True,)]
 
 
@@ -147,12 +150,12 @@ def test_what_a_limit_dropped_is_still_counted_after_a_reload(configured: Config
     agent = configured.start()
     configured.write(limits={"series_per_family": 20})
     configured.hang_up()
-    agent.until(lambda: len(by_labels(agent.metrics(), SLA, "asset_id", "severity")) == 20, "the limit is in force")
+    agent.until(lambda: len(by_labels(agent.metrics(SLA), SLA, "asset_id", "severity")) == 20, "the limit is in force")
     dropped = agent.value("tableau_series_dropped_total", family=SLA)
     assert dropped
     configured.write(limits={"series_per_family": 200_000})
     configured.hang_up()
-    agent.until(lambda: len(by_labels(agent.metrics(), SLA, "asset_id", "severity")) > 20, "the limit is gone")
+    agent.until(lambda: len(by_labels(agent.metrics(SLA), SLA, "asset_id", "severity")) > 20, "the limit is gone")
     assert agent.value("tableau_series_dropped_total", family=SLA) == dropped
 
 
@@ -206,19 +209,19 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
     assert {hours for _, hours in promises(agent)} == {12, 24}
 
 
-def test_a_rotated_password_is_picked_up(mortal: Simulation, agents: Agents, tmp_path: Path) -> None:
+def test_a_rotated_password_is_picked_up(restartable: Simulation, agents: Agents, tmp_path: Path) -> None:
     """A new password in its file is used without a reload; until it is there the agent says what is refused."""
-    configured = Configured(agents(None, **NOTHING), mortal, tmp_path)
+    configured = Configured(agents(None, **NOTHING), restartable, tmp_path)
     agent = configured.start()
-    before = mortal.passwords["readonly"]
+    before = restartable.passwords["readonly"]
     try:
-        ask(mortal, "ALTER ROLE readonly PASSWORD 'rotated''s new one'")
+        ask(restartable, "ALTER ROLE readonly PASSWORD 'rotated''s new one'")
         agent.until(lambda: agent.value("tableau_up", source="repository") == 0, "the old password is refused")
         assert "authentication failed" in agent.logged()
         configured.password_file.write_text("rotated's new one")
         agent.until(lambda: agent.value("tableau_up", source="repository") == 1, "the new password is taken")
     finally:
-        ask(mortal, f"ALTER ROLE readonly PASSWORD '{before}'")
+        ask(restartable, f"ALTER ROLE readonly PASSWORD '{before}'")
     assert "rotated's" not in agent.logged()
 
 

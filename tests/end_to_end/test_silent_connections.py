@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
+from tests.support.agent_process import Agent
 from tests.web.test_connections import is_open
 
 SILENT = 300
@@ -20,7 +20,7 @@ SILENT = 300
 def test_silent_connections_stop_nothing(repository: Simulation, agents: Callable[..., Agent]) -> None:
     """With 256 descriptors and 300 silent connections pages are answered, polls archive, and little is logged."""
     agent = agents(repository.parameters())
-    agent.module = "tests.few_files"
+    agent.module = "tests.support.few_open_files"
     agent.start()
     agent.polled()
     address = httpx.URL(agent.url)

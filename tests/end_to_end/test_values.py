@@ -8,9 +8,9 @@ import pytest
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
-from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import Samples, by_labels
+from tests.support.agent_process import Agent
 
 Agents = Callable[..., Agent]
 SITE = "CASE WHEN sites.id IS NULL THEN '' ELSE coalesce(nullif(sites.url_namespace, ''), 'default') END"
@@ -239,7 +239,7 @@ def test_a_login_between_two_polls_is_counted_once(changing: Simulation, agents:
     agent = agents(changing.parameters()).start()
     agent.polled(2)
     before = counted(changing, sql)
-    assert by_labels(agent.metrics(), "tableau_logins_total", "site") == before
+    assert by_labels(agent.metrics("tableau_logins_total"), "tableau_logins_total", "site") == before
     ask(
         changing,
         "UPDATE users SET login_at = timezone('UTC', now()) WHERE id ="
@@ -247,10 +247,10 @@ def test_a_login_between_two_polls_is_counted_once(changing: Simulation, agents:
     )
     agent.polled(2)
     after = {**before, ("marketing",): before["marketing",] + 1}
-    assert by_labels(agent.metrics(), "tableau_logins_total", "site") == after
+    assert by_labels(agent.metrics("tableau_logins_total"), "tableau_logins_total", "site") == after
     agent.kill()
     agent.start().polled(2)
-    assert by_labels(agent.metrics(), "tableau_logins_total", "site") == after
+    assert by_labels(agent.metrics("tableau_logins_total"), "tableau_logins_total", "site") == after
 
 
 def test_the_default_site_is_called_default(changing: Simulation, agents: Agents) -> None:
@@ -258,7 +258,7 @@ def test_the_default_site_is_called_default(changing: Simulation, agents: Agents
     ask(changing, "UPDATE sites SET url_namespace = NULL WHERE id = 1")
     agent = agents(changing.parameters()).start()
     agent.polled()
-    sites = {site for (site,) in by_labels(agent.metrics(), "tableau_users", "site")}
+    sites = {site for (site,) in by_labels(agent.metrics("tableau_users"), "tableau_users", "site")}
     assert sites == {"default", "marketing", "finance", "emea"}
     assert agent.query("SELECT DISTINCT site FROM usage WHERE site_id = 1") == [("default",)]
     ask(changing, "UPDATE sites SET url_namespace = '' WHERE id = 1")
@@ -308,5 +308,5 @@ def test_workbooks_of_one_name_stay_apart(changing: Simulation, agents: Agents) 
     assert found == expected
     assert len(expected) > 1
     assert agent.query("SELECT count(*) FROM usage") == agent.query("SELECT count(*) FROM http_requests")
-    shown = by_labels(agent.metrics(), "tableau_view_requests_total", "site", "workbook")
+    shown = by_labels(agent.metrics("tableau_view_requests_total"), "tableau_view_requests_total", "site", "workbook")
     assert len({site for site, workbook in shown if workbook == "ExecutiveDashboard"}) > 1

@@ -11,9 +11,10 @@ from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
-from tests.agent import PATIENCE_SECONDS, Agent
-from tests.components import require
 from tests.end_to_end.scrapes import by_labels, check, missing
+from tests.support.agent_process import Agent
+from tests.support.components import require
+from tests.support.wait import PATIENCE_SECONDS
 
 Agents = Callable[..., Agent]
 # What a version never had of what the collectors would use, by the collector that degrades.
@@ -91,7 +92,7 @@ def test_every_collector_works_on_every_version(simulation: Simulation, agents: 
     """Every collector succeeds and every family is there; check alone names what the version never had."""
     agent = agents(simulation.parameters(), COLLECTORS="{views: true}").start()
     agent.polled()
-    success = by_labels(agent.metrics(), "tableau_collector_success", "collector")
+    success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")
     assert success == {(name,): 1 for name in collectors.discover()}
     assert missing(agent) == {}
     exposition = httpx.get(f"{agent.url}/metrics", timeout=PATIENCE_SECONDS).text

@@ -8,9 +8,9 @@ from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
 from exporter.demo.workgroup import VERSIONS
-from tests.agent import Agent
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import by_labels, check, missing
+from tests.support.agent_process import Agent
 
 
 @pytest.fixture(scope="module", params=[VERSIONS[0], VERSIONS[-1]])
@@ -34,7 +34,7 @@ def agent(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def test_what_the_views_tell_is_collected(agent: Agent) -> None:
     """Requests, people and jobs can be had; a collector that cannot work says which column it lacks."""
-    success = by_labels(agent.metrics(), "tableau_collector_success", "collector")
+    success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")
     assert {name for (name,), worked in success.items() if worked} >= {
         "active_users",
         "background_jobs",

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.exports import Options
+from exporter.exports import ExportOptions
 from exporter.history.export_reader import Slice
 
 NOON = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
 HISTORY = "2025-01-01T00:00:00.000001"
-OURS = Options(HISTORY, "http_requests")
+OURS = ExportOptions(HISTORY, "http_requests")
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),

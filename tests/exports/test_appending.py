@@ -10,8 +10,9 @@ import pytest
 
 from exporter.errors import OutputUnwritable
 from exporter.exports import appending as module
+from exporter.exports import output_file
 from exporter.exports.appending import appending
-from tests.exports.dying import killed_at
+from tests.exports.killed_at_step import killed_at
 
 HISTORY = "2025-01-01T00:00:00.000001"
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
@@ -116,9 +117,9 @@ def test_a_replacement_that_broke_off_is_finished(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        keep, kept = module._Target.keep, list[bool]()
+        keep, kept = output_file.OutputFile.keep, list[bool]()
 
-        def keep_once(target: module._Target, committed: module.Committed) -> None:
+        def keep_once(target: output_file.OutputFile, committed: output_file.Committed) -> None:
             kept.append(True)
             if len(kept) == 2:
                 fail()
@@ -126,7 +127,7 @@ def test_a_replacement_that_broke_off_is_finished(
             if broken == "rename":
                 patch.setattr(Path, "replace", fail)
 
-        patch.setattr(module._Target, "keep", keep_once)
+        patch.setattr(output_file.OutputFile, "keep", keep_once)
         with pytest.raises(OutputUnwritable, match="Permission denied"):
             append(path, 8, rewrite=True)
     assert len(rows(path)) == (6 if broken == "rename" else 2)
@@ -196,6 +197,28 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputUnwritable, match="folder: is no file"):
         append(tmp_path / "folder", rewrite=True)
+
+
+@pytest.mark.attack("links")
+@pytest.mark.parametrize("companion", ["new", "export.new"])
+def test_no_link_is_written_through(path: Path, companion: str) -> None:
+    """A link in the place of a file that an export makes beside its own is removed; what it leads to stays."""
+    elsewhere = path.with_name("elsewhere")
+    elsewhere.write_text("mine\n")
+    path.with_name(f".{path.name}.{companion}").symlink_to(elsewhere)
+    append(path, 1)
+    assert (rows(path), rows(elsewhere), path.is_symlink()) == (["id", "1"], ["mine"], False)
+
+
+@pytest.mark.attack("links")
+def test_a_lock_that_is_a_link(path: Path) -> None:
+    """A link in the place of the lock is refused in one line, and nothing is made where it leads."""
+    elsewhere = path.with_name("elsewhere")
+    path.with_name(f".{path.name}.lock").symlink_to(elsewhere)
+    with pytest.raises(OutputUnwritable, match="symbolic link"):
+        append(path, 1)
+    assert not elsewhere.exists()
+    assert not path.exists()
 
 
 STEPS_OF_A_COURSE = 60

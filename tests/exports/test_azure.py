@@ -12,9 +12,9 @@ from pyarrow import fs
 from exporter import exports
 from exporter.errors import OutputUnwritable
 from exporter.exports.stores import deltalake_options, open_store
-from tests.components import require
 from tests.exports.requests import OURS, Requests, ids
-from tests.listening import listening
+from tests.support.components import require
+from tests.support.listening import listening
 
 pytestmark = pytest.mark.skipif(os.environ.get("AZURITE") != "true", reason="make azurite runs it")
 
@@ -68,7 +68,7 @@ def test_appended_once(format_: str, target: str) -> None:
     write, place = exports.load(format_), f"{target}/{format_}"
     assert [write(Requests(count), place, OURS) for count in (5, 5, 8)] == [10, 0, 6]
     assert read(format_, place) == ids(8)
-    assert write(Requests(3), place, exports.Options(OURS.history, OURS.table, rewrite=True)) == 6
+    assert write(Requests(3), place, exports.ExportOptions(OURS.history, OURS.table, rewrite=True)) == 6
     assert read(format_, place) == ids(3)
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options
+from exporter.exports import ExportOptions
 from exporter.exports.csv_files import encode, export
-from tests.exports.dying import killed_at
+from tests.exports.killed_at_step import killed_at
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 
 FIRST = b"""\
@@ -110,7 +110,7 @@ def test_an_export_with_an_end(tmp_path: Path) -> None:
 
 def test_a_table_that_is_replaced(tmp_path: Path) -> None:
     """The file is whole at each time, also where it was moved away; another's is left alone."""
-    options = Options(HISTORY, "poll_log")
+    options = ExportOptions(HISTORY, "poll_log")
     path = tmp_path / "poll_log.csv"
     for transactions in (3, 2):
         assert export(Requests(transactions), str(tmp_path), options) == 2 * transactions

@@ -17,7 +17,7 @@ from deltalake.schema import PrimitiveType
 
 from exporter.collectors.assets.status import SCHEMA
 from exporter.errors import HistoryBusy, OutputUnwritable
-from exporter.exports import Options, delta
+from exporter.exports import ExportOptions, delta
 from exporter.exports.delta import export
 from exporter.history.export_reader import Slice
 from tests.history.test_freshness_audit import judged
@@ -36,7 +36,7 @@ THE_NOTEBOOKS = {
     "status": pa.string(),
     "audit_timestamp": UTC_TIME,
 }
-OURS = Options("2025-01-01T00:00:00.000001", "freshness_audit")
+OURS = ExportOptions("2025-01-01T00:00:00.000001", "freshness_audit")
 
 QUICKLY = {"max_retries": "0", "retry_timeout": "1s"}
 
@@ -245,7 +245,7 @@ def test_a_value_that_the_type_of_the_column_cannot_take(target: str) -> None:
 
 def test_two_histories_in_one_table(target: str) -> None:
     """Each history has its own memory in the table: what one has exported is not taken for the other's."""
-    other = Options("2025-06-01T00:00:00", "freshness_audit")
+    other = ExportOptions("2025-06-01T00:00:00", "freshness_audit")
     assert export(Rows(found(0)), target, OURS) == 1
     assert export(Rows(found(0), found(1)), target, other) == 2
     assert export(Rows(found(0)), target, OURS) == 0
@@ -424,7 +424,7 @@ def test_the_log_has_the_transaction(target: str) -> None:
 
 def test_begun_anew(target: str) -> None:
     """All rows take the place of what was there in one commit; the next export appends."""
-    other = Options("2024-01-01T00:00:00", "freshness_audit")
+    other = ExportOptions("2024-01-01T00:00:00", "freshness_audit")
     export(Rows(found(0), found(1)), target, OURS)
     assert export(Rows(found(5), found(6)), target, replace(other, rewrite=True)) == 2
     assert luids(target) == ["luid-5", "luid-6"]
@@ -434,7 +434,7 @@ def test_begun_anew(target: str) -> None:
 
 def test_a_table_that_is_replaced(target: str) -> None:
     """It is overwritten in one commit, with the columns of now."""
-    whole = Options(OURS.history, "asset_freshness")
+    whole = ExportOptions(OURS.history, "asset_freshness")
     assert export(Rows(found(0), found(1)), target, whole) == 2
     wider = pa.schema([*SCHEMA, ("added", pa.string())])
     assert export(Rows(found(2), schema=wider), target, whole) == 1

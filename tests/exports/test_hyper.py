@@ -18,15 +18,15 @@ import pytest
 
 from exporter.collectors import discover
 from exporter.errors import OutputUnwritable
-from exporter.exports import TABLES, Options
-from exporter.history.export_reader import Slices, Source
+from exporter.exports import TABLES, ExportOptions
+from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.components import require
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 from tests.history.past import Past, requests
-from tests.hyper_server import EXTRACT, ask, left_behind
-from tests.soak import times
+from tests.support.components import require
+from tests.support.hyper_server import EXTRACT, ask, left_behind
+from tests.support.soak import times
 
 if TYPE_CHECKING:
     from tableauhyperapi import HyperProcess
@@ -79,7 +79,7 @@ def test_appended_once(tmp_path: Path, read: Callable[[Path], list[int]]) -> Non
 
 def test_a_table_that_is_replaced(path: Path, read: Callable[[Path], list[int]]) -> None:
     """The file has what is there now; another's file is left alone."""
-    options = Options(HISTORY, "poll_log")
+    options = ExportOptions(HISTORY, "poll_log")
     for transactions in (3, 2):
         assert export(Requests(transactions), str(path), options) == 2 * transactions
         assert read(path) == ids(transactions)
@@ -88,7 +88,7 @@ def test_a_table_that_is_replaced(path: Path, read: Callable[[Path], list[int]])
     with pytest.raises(OutputUnwritable, match="was not written by an export"):
         export(Requests(1), str(theirs), options)
     with pytest.raises(OutputUnwritable, match="has the rows of another history"):
-        export(Requests(1), str(path), Options("2024-01-01", "poll_log"))
+        export(Requests(1), str(path), ExportOptions("2024-01-01", "poll_log"))
 
 
 def test_types_and_values(path: Path, one_hyperd: "HyperProcess") -> None:
@@ -108,7 +108,7 @@ def test_types_and_values(path: Path, one_hyperd: "HyperProcess") -> None:
     rows = Requests(1)
     rows.table = pa.table(columns)
     rows.schema = rows.table.schema
-    assert export(rows, str(path), Options(HISTORY, "alerts")) == 5
+    assert export(rows, str(path), ExportOptions(HISTORY, "alerts")) == 5
     found = list(zip(*ask(one_hyperd, path, f"SELECT * FROM {EXTRACT}"), strict=True))
     assert [list(column) for column in found[:4]] == [columns[name].to_pylist() for name in list(columns)[:4]]
     assert [None if at is None else at.to_datetime() for at in found[4]] == columns["at"].to_pylist()
@@ -146,8 +146,8 @@ def test_every_table_is_what_the_history_has(tmp_path: Path, one_hyperd: "HyperP
         past.poll(NOON.replace(day=1 + day), requests(100 * day, 20, NOON.replace(day=1 + day)))
     # A view of the latest has the columns of its table.
     for table, kind in ((name, kind) for name, kind in TABLES.items() if not name.startswith("latest_")):
-        rows = Slices(past.file, Source(table, kind.order, kind.at, kind.base))
-        export(rows, str(tmp_path), Options(rows.history, table))
+        rows = Slices(past.file, ExportSource(table, kind.order, kind.at, kind.base))
+        export(rows, str(tmp_path), ExportOptions(rows.history, table))
         with duckdb.connect(str(past.file.path), read_only=True) as connection:
             expected = connection.execute(f'SELECT * FROM "{table}"').fetchall()
         path = tmp_path / f"{table}.hyper"
@@ -266,11 +266,11 @@ def test_killed_at_random(tmp_path: Path, hyper_server: "HyperProcess") -> None:
     for number in range(1, 1 + KILLED):
         at = NOON.replace(microsecond=number)
         past.poll(at, requests(100 * number, 50, at))
-        command = [sys.executable, "-m", "tests.exports.killed", "hyper", str(past.file.path), str(target)]
+        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(past.file.path), str(target)]
         outcomes.append(subprocess.run([*command, str(chance.randrange(16))], cwd=ROOT, check=False).returncode)
         wait_until_gone(target)
-    rows = Slices(past.file, Source("http_requests", "archived_at", "created_at"))
-    export(rows, str(target), Options(rows.history, "http_requests"))
+    rows = Slices(past.file, ExportSource("http_requests", "archived_at", "created_at"))
+    export(rows, str(target), ExportOptions(rows.history, "http_requests"))
     expected = [100 * number + row for number in range(1 + KILLED) for row in range(50)]
     found = ask(hyper_server, target / "http_requests.hyper", f"SELECT id FROM {EXTRACT} ORDER BY 1")
     assert [row[0] for row in found] == expected

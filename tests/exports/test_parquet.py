@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options
+from exporter.exports import ExportOptions
 from exporter.exports.parquet import by_day, encode, export
-from tests.exports.dying import killed_at
+from tests.exports.killed_at_step import killed_at
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
 
 STEPS = 60
@@ -54,6 +54,22 @@ def test_files_by_day(target: Path) -> None:
     assert (state["history"], state["position"]) == (HISTORY, "2025-11-19T16:00:00")
     metadata = pq.ParquetFile(target / "day=2025-11-18/http_requests-0.parquet").metadata
     assert {metadata.row_group(0).column(number).compression for number in range(4)} == {"ZSTD"}
+
+
+@pytest.mark.attack("links")
+def test_no_link_is_followed(target: Path, tmp_path: Path) -> None:
+    """A link in the place of the lock is refused, one in the place of a file that is being made is removed."""
+    elsewhere, beside = tmp_path / "elsewhere", target / "_tableau_exporter"
+    beside.mkdir(parents=True)
+    (beside / "http_requests.lock").symlink_to(elsewhere)
+    with pytest.raises(OutputUnwritable, match="symbolic link"):
+        export(Requests(1), str(target), OURS)
+    assert not elsewhere.exists()
+    (beside / "http_requests.lock").unlink()
+    elsewhere.write_text("mine")
+    (beside / ".http_requests.json.new").symlink_to(elsewhere)
+    assert export(Requests(1), str(target), OURS) == 2
+    assert elsewhere.read_text() == "mine"
 
 
 def test_every_reader_finds_the_same(target: Path) -> None:
@@ -175,9 +191,9 @@ def test_targets_that_are_refused(target: Path) -> None:
     state = target / "_tableau_exporter/http_requests.json"
     kept = state.read_text()
     with pytest.raises(OutputUnwritable, match="has the rows of another history; name another --output, or --rewrite"):
-        export(Requests(2), str(target), Options("2024-01-01T00:00:00", "http_requests"))
+        export(Requests(2), str(target), ExportOptions("2024-01-01T00:00:00", "http_requests"))
     with pytest.raises(OutputUnwritable, match="holds the table http_requests: each has a folder of its own"):
-        export(Requests(2), str(target), Options(HISTORY, "usage"))
+        export(Requests(2), str(target), ExportOptions(HISTORY, "usage"))
     for broken in ("{", "[]", '{"history": "x", "position": "y"}'):
         state.write_text(broken)
         with pytest.raises(OutputUnwritable, match=r"http_requests\.json cannot be read"):
@@ -204,7 +220,7 @@ def test_an_export_with_an_end(target: Path) -> None:
 
 def test_a_table_that_is_replaced(target: Path) -> None:
     """It is one file, whole at each time."""
-    options = Options(HISTORY, "poll_log")
+    options = ExportOptions(HISTORY, "poll_log")
     for transactions in (3, 2):
         assert export(Requests(transactions), str(target), options) == 2 * transactions
         assert read(target) == ids(transactions)
@@ -224,7 +240,7 @@ def test_days_long_ago_and_far_ahead(instant: datetime) -> None:
 
 def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is whole or what it was; the line names the target."""
-    options = Options(HISTORY, "poll_log")
+    options = ExportOptions(HISTORY, "poll_log")
     export(Requests(3), str(target), options)
     before = files(target)
 

@@ -14,9 +14,9 @@ import pytest
 from deltalake import DeltaTable
 from moto.server import ThreadedMotoServer
 
-from exporter.audit.delta_table import append
+from exporter.audit.delta_table import append_audit
 from exporter.errors import OutputUnwritable
-from exporter.exports import Options, csv_files, delta, parquet, stores
+from exporter.exports import ExportOptions, csv_files, delta, parquet, stores
 from exporter.exports.stores import Store, deltalake_options, open_store
 from tests.exports.requests import HISTORY, OURS, Requests, ids
 from tests.history.test_freshness_audit import judged
@@ -98,7 +98,7 @@ def test_csv_is_an_object_a_slice(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(store.read(name) or b"")
     found = duckdb.execute("SELECT list(id ORDER BY id) FROM read_csv(?)", [f"{tmp_path}/*.csv"]).fetchall()
     assert found == [(ids(5),)]
-    csv_files.export(Requests(2), f"{TARGET}/log", Options(HISTORY, "poll_log"))
+    csv_files.export(Requests(2), f"{TARGET}/log", ExportOptions(HISTORY, "poll_log"))
     assert "poll_log.csv" in names(open_store(f"{TARGET}/log"))
 
 
@@ -115,9 +115,9 @@ def test_delta_is_appended_once() -> None:
 def test_an_audit_is_appended_to_a_delta_table() -> None:
     """A job without a history appends each of its audits, once."""
     first = judged({"asset_id": "a"}, {"asset_id": "b"})
-    append(delta.export, first, TARGET, "everything")
+    append_audit(delta.export, first, TARGET, "everything")
     with pytest.raises(OutputUnwritable, match=f"^{TARGET}: it has this audit or a later one"):
-        append(delta.export, first, TARGET, "everything")
+        append_audit(delta.export, first, TARGET, "everything")
     table = DeltaTable(TARGET, storage_options=deltalake_options(TARGET))
     assert sorted(table.to_pyarrow_table()["asset_id"].to_pylist()) == ["a", "b"]
 

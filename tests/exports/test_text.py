@@ -19,12 +19,12 @@ from click.testing import CliRunner, Result
 
 from exporter import exports
 from exporter.cli import main
-from exporter.exports.text import local_times, quoted
+from exporter.exports.text import local_times, quoted_fields
 from exporter.history.text_files import TEXT_FILES
 from tests.exports.headers import HEADERS
 from tests.exports.text_history import HOSTILE, begin, transactions, visits
 from tests.history.past import BEGIN, Past
-from tests.soak import LONG
+from tests.support.soak import LONG
 
 KILLED = 100 if LONG else 4
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_quotes_stand_only_where_they_are_needed() -> None:
     """Around the delimiter, a quote, a line's end, a blank at either end, and an empty text, which is not NULL."""
     texts = ["plain", None, "", 'a"b', "a|b", "a;b", "a\rb", "a\nb", " a", "a ", "a b"]
     expected = ["plain", None, '""', '"a""b"', '"a|b"', "a;b", '"a\rb"', '"a\nb"', '" a"', '"a "', "a b"]
-    assert quoted(pa.array(texts, pa.large_string()), "|").to_pylist() == expected
+    assert quoted_fields(pa.array(texts, pa.large_string()), "|").to_pylist() == expected
 
 
 def test_a_second_run_changes_nothing(past: Past) -> None:
@@ -409,7 +409,7 @@ def run(past: Past, step: int) -> int:
     command = [
         sys.executable,
         "-m",
-        "tests.exports.killed",
+        "tests.exports.killed_export",
         "text",
         str(past.file.path),
         str(Path("out").resolve()),

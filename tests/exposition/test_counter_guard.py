@@ -1,6 +1,6 @@
 """What is remembered of series that count."""
 
-from exporter.exposition.counter_guard import MAX_REMEMBERED, ExposedCounts
+from exporter.exposition.samples import MAX_REMEMBERED, ExposedCounts
 
 
 def test_series_that_come_and_go_are_not_remembered_without_end() -> None:

@@ -14,8 +14,7 @@ import pytest
 from exporter.exposition import Exposition, Renderer
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from exporter.web.negotiation import OPENMETRICS, TEXT
-from tests.components import require
-from tests.listening import ANY_PORT, listening
+from tests.support.prometheus import run_prometheus
 
 NAMES = ["plain", 'quote " backslash \\ line\n', "return\r nul\0 separator\u2028 \u2603 \U0001f4ca", "a" * 5000]
 USERS = Family("tableau_users", "gauge", "Users \0 \u2028.", ("site",))
@@ -73,15 +72,8 @@ def target() -> Iterator[str]:
 def prometheus(target: str, tmp_path: Path) -> Iterator[str]:
     """Run a Prometheus that scrapes the exposition; give its address."""
     jobs = "".join(JOB.format(form=form, target=target) for form in FORMS)
-    (tmp_path / "prometheus.yml").write_text(f"scrape_configs:\n{jobs}")
-    command = [
-        str(require("prometheus")),
-        f"--config.file={tmp_path / 'prometheus.yml'}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address={ANY_PORT}",
-    ]
-    with listening(command, tmp_path / "prometheus.log") as address:
-        yield f"http://{address}"
+    with run_prometheus(tmp_path, f"scrape_configs:\n{jobs}") as url:
+        yield url
 
 
 def ask(prometheus: str, expression: str, *, within: float = 90.0) -> dict[str | None, float]:

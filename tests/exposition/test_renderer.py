@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.exposition import Exposition, Renderer
-from exporter.exposition.counter_guard import DECREASED, HOLD_SECONDS
 from exporter.exposition.encoding import Piece
 from exporter.exposition.renderer import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
+from exporter.exposition.samples import DECREASED, HOLD_SECONDS
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 from exporter.self_metrics import SERIES_DROPPED
-from tests.components import require
 from tests.exposition.reading import read_openmetrics, read_text, series
+from tests.support.components import require
 
 GOLDEN = Path(__file__).parent / "golden"
 UP = Family("tableau_up", "gauge", 'Whether the source answered, "at every poll".', ("source",))

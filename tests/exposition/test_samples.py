@@ -6,8 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from exporter.exposition.counter_guard import DECREASED, HOLD_SECONDS, NOTHING_EXPOSED, ExposedCounts
-from exporter.exposition.samples import NO_TEXT, ROWS_AT_ONCE, TWICE, AnyBlock, Samples
+from exporter.exposition.samples import (
+    DECREASED,
+    HOLD_SECONDS,
+    NO_TEXT,
+    NOTHING_EXPOSED,
+    ROWS_AT_ONCE,
+    TWICE,
+    AnyBlock,
+    ExposedCounts,
+    Samples,
+)
 from exporter.exposition.text_format import NEGATIVE, NO_COUNT, NO_NUMBER
 from exporter.metrics import Block, Family, HistogramBlock, Labels, Value
 

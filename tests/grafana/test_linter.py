@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.components import require
 from tests.grafana.boards import ALL, BOARDS, EVERY, FOLDER, TIMES, substituted
 from tests.grafana.linter import RULES
+from tests.support.components import require
 
 EXCLUSIONS: dict[str, Any] = yaml.safe_load((FOLDER / ".lint").read_text())["exclusions"]
 

@@ -11,22 +11,21 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from exporter.backfill import parts_of
+from exporter.backfill import lines, parts_of
 from exporter.collector import Context
 from exporter.collectors import active_users, discover
 from exporter.collectors.assets import COLLECTOR as ASSETS
 from exporter.collectors.assets.status import judge
 from exporter.exposition import Renderer
 from exporter.exposition.history_metrics import archived_blocks
-from exporter.exposition.timestamped import lines
 from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
-from exporter.history.backfill import Steps, extent, read
+from exporter.history.backfill import Steps, extent, read_samples
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.positions import Position
 from exporter.history.redaction import Privacy
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.transaction import PollLogRow, Transaction
 from exporter.metrics import Labels
 from tests.collectors.assets.test_metrics import assets
 from tests.exposition.reading import series
@@ -99,7 +98,7 @@ class _Living:
             self._requests(transaction, now)
             self._jobs(transaction, now)
             transaction.audit(judge(known, _promises, now.timestamp()))
-            transaction.log(Poll(now, "http_requests", "exact", 0.1, 1, 1, 0, "here"), Position("http_requests"))
+            transaction.log(PollLogRow(now, "http_requests", "exact", 0.1, 1, 1, 0, "here"), Position("http_requests"))
         totals = self.history.totals
         blocks = [
             *archived_blocks(totals, COLLECTORS, None),
@@ -203,7 +202,7 @@ def backfilled(
     parts = parts_of(names)
     steps = Steps.between(naive(since), naive(until), step_seconds)
     found: Backfilled = {}
-    with read(file, parts, steps, extent(file, parts).newest, by_day=by_day) as past:
+    with read_samples(file, parts, steps, extent(file, parts).newest, by_day=by_day) as past:
         for chunk in steps.days() if by_day else [steps]:
             for family in (family for part in parts for family in part.families):
                 for samples in past.samples(family, chunk):

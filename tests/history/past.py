@@ -1,6 +1,7 @@
 """A history with a past: requests, jobs and logins of many days, archived as the poller does it."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,10 @@ from exporter.history.aggregation import Lookups
 from exporter.history.archive import keys_table
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
-from exporter.history.positions import Position
+from exporter.history.positions import Position, move
 from exporter.history.redaction import Privacy
-from exporter.history.transaction import Poll, Transaction
+from exporter.history.totals import naive
+from exporter.history.transaction import PollLogRow, Transaction
 
 BEGIN = datetime(2025, 1, 1)  # noqa: DTZ001 - naive, as in the history
 COLLECTORS = ("background_jobs", "http_requests", "logins")
@@ -50,17 +52,20 @@ class Past:
         else:
             done, promoted = transaction.append(events, [rows], LOOKUPS, events.folds), 0
         old = self.history.positions.get(events.table) or Position(events.table)
-        new = Position(events.table, horizon=old.version + 5, xmax=old.version + 9, max_id=1, version=old.version)
+        new = Position(
+            events.table, old.version + 5, old.version + 9, max_id=1, version=old.version, polled_at=naive(now)
+        )
         if not events.sql:
-            transaction.move(old, new)
-        poll = Poll(now, events.table, "exact", 0.1, done.read, done.new + promoted, done.open, "here")
+            move(transaction.connection, old, new)
+        poll = PollLogRow(now, events.table, "exact", 0.1, done.read, done.new + promoted, done.open, "here")
         transaction.log(poll, None if events.sql else new)
 
     def live(self, days: int, a_day: int = 10) -> None:
-        """Archive so many days, with so many requests each."""
-        for day in range(days):
-            at = BEGIN + timedelta(days=day)
-            self.poll(at + timedelta(hours=23), requests(day * a_day, a_day, at))
+        """Archive so many days, with so many requests each, in a file that is opened once."""
+        with self.file.kept_open(float("inf")):
+            for day in range(days):
+                at = BEGIN + timedelta(days=day)
+                self.poll(at + timedelta(hours=23), requests(day * a_day, a_day, at))
 
 
 def requests(first: int, count: int, at: datetime, completed: bool = True) -> pa.Table:
@@ -87,6 +92,11 @@ def row(events: Events, **values: object) -> pa.Table:
             for column in columns_of(events.row)
         }
     )
+
+
+def copied(made: Path, folder: Path) -> Path:
+    """Copy a history that several tests begin with into the folder of one; return the copy's path."""
+    return Path(shutil.copyfile(made, folder / made.name))
 
 
 def configured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

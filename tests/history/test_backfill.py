@@ -10,7 +10,7 @@ import pytest
 
 from exporter.backfill import parts_of
 from exporter.collectors.active_users import WINDOWS
-from exporter.history.backfill import Steps, extent, read
+from exporter.history.backfill import Steps, extent, read_samples
 from exporter.history.pruning import prune_in_steps
 from tests.history.lived import (
     BEGUN,
@@ -202,7 +202,7 @@ def test_an_asset_that_is_gone(lived: Lived) -> None:
 
 def test_the_agent_polls_in_between(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two slices nobody holds the file; what is archived meanwhile changes nothing of the past."""
-    monkeypatch.setattr("exporter.history.backfill.reading.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("exporter.history.backfill.reader.HOLD_SECONDS", 0.0)
     undisturbed = backfilled(lived.path, BEGUN, END, names=[REQUESTS])
     file = replace(lived.file, read_only=True)
     parts, steps = parts_of([REQUESTS]), Steps.between(naive(BEGUN), naive(END), 3600)
@@ -213,7 +213,7 @@ def test_the_agent_polls_in_between(lived: Lived, monkeypatch: pytest.MonkeyPatc
         with duckdb.connect(str(lived.path)) as connection:
             connection.execute("UPDATE counters SET value = value + 1")
 
-    with read(file, parts, steps, extent(file, parts).newest, poll) as past:
+    with read_samples(file, parts, steps, extent(file, parts).newest, poll) as past:
         (family,) = parts[0].families
         last = [samples.values[samples.steps == steps.last].sum() for samples in past.samples(family, steps)]
     assert polls == [1, 2, 3]

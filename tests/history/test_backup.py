@@ -17,9 +17,9 @@ from exporter.history import backup
 from exporter.history.backup import LOCK, Backups, copy
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict
-from tests.archive.processes import ENDED, ended
 from tests.history.past import BEGIN, EVENTS, Past, requests
 from tests.history.test_file import held
+from tests.support.forked_process import ENDED, ended
 
 OPENED = "import sys, duckdb; duckdb.connect(sys.argv[1])"
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)

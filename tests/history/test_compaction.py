@@ -16,21 +16,27 @@ from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import prune_in_steps
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past, requests
+from tests.history.past import BEGIN, EVENTS, Past, copied, requests
 from tests.history.test_backup import contents
 from tests.history.test_file import held
 
 MANY = 150_000
 
 
-@pytest.fixture
-def past(tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history most of which was pruned."""
-    past = Past(tmp_path / "history.duckdb")
+    past = Past(tmp_path_factory.mktemp("pruned") / "history.duckdb")
     past.poll(BEGIN + timedelta(days=2), requests(0, MANY, BEGIN))
     past.poll(BEGIN + timedelta(days=9), requests(MANY, 100, BEGIN + timedelta(days=9)))
     list(prune_in_steps(past.file, EVENTS, BEGIN + timedelta(days=8)))
-    return past
+    return past.file.path
+
+
+@pytest.fixture
+def past(pruned: Path, tmp_path: Path) -> Past:
+    """A copy of it."""
+    return Past(copied(pruned, tmp_path))
 
 
 def test_room_is_used_again(past: Past) -> None:
@@ -111,12 +117,18 @@ def test_no_room(past: Past) -> None:
         compact(past.file)
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of two days."""
-    past = Past(tmp_path / "history.duckdb")
+    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
     past.live(2)
-    return past
+    return past.file.path
+
+
+@pytest.fixture
+def small(made: Path, tmp_path: Path) -> Past:
+    """A copy of it."""
+    return Past(copied(made, tmp_path))
 
 
 def while_copied(monkeypatch: pytest.MonkeyPatch, done: Callable[[], object]) -> None:

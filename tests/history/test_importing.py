@@ -20,20 +20,26 @@ from exporter.history.file import HistoryFile
 from exporter.history.importing import Folding, Imported, Importer
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from exporter.imports import Options, Reject, open_reader
+from exporter.imports import FileOptions, Reject, open_reader
 from exporter.imports.zones import parse_zone
-from tests.history.past import EVENTS, LOOKUPS, REQUESTS, Past
+from tests.history.past import EVENTS, LOOKUPS, REQUESTS, Past, copied
 from tests.imports.older_tool import BEGIN, Request, request, written
 
 NOW = BEGIN + timedelta(days=2)
 
 
-@pytest.fixture
-def past(tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history in which nothing is archived yet."""
-    past = Past(tmp_path / "history.duckdb")
+    past = Past(tmp_path_factory.mktemp("begun") / "history.duckdb")
     past.poll(BEGIN)
-    return past
+    return past.file.path
+
+
+@pytest.fixture
+def past(begun: Path, tmp_path: Path) -> Past:
+    """A copy of it."""
+    return Past(copied(begun, tmp_path))
 
 
 def importer(past: Past, privacy: Privacy | None = None, **options: Any) -> Importer:
@@ -54,7 +60,7 @@ def bring_in(past: Past, requests: Iterable[Request], zone: str = "UTC", **optio
     path = past.file.path.with_name("http_requests.txt")
     path.write_text(written(requests), encoding="utf-8")
     rejects: list[Reject] = []
-    reader = open_reader(path, Options(parse_zone(zone)))
+    reader = open_reader(path, FileOptions(parse_zone(zone)))
     imported = importer(past, **options).bring_in(reader, rejects.append, lambda _share: None)
     assert rejects == []
     return imported
@@ -269,7 +275,7 @@ def test_a_dry_run(past: Past) -> None:
     path.write_text(written([request(1), request(2), request(2), request(3, completed_at=None), request(3)]))
     dry = importer(past)
     dry.file.read_only = True
-    found = dry.bring_in(open_reader(path, Options()), lambda _reject: None, lambda _share: None)
+    found = dry.bring_in(open_reader(path, FileOptions()), lambda _reject: None, lambda _share: None)
     assert (found.new, found.known, found.repeated) == (2, 2, 1)
     assert past.file.path.read_bytes() == before
     assert sorted(left.name for left in past.file.path.parent.iterdir()) == [
@@ -296,10 +302,10 @@ def test_polls_between_slices(past: Past, monkeypatch: pytest.MonkeyPatch) -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        importer(past).bring_in(open_reader(path, Options()), lambda _reject: None, poll)
+        importer(past).bring_in(open_reader(path, FileOptions()), lambda _reject: None, poll)
     assert 60 < len(stored(past)) < 95
     assert_whole(past)
-    imported = importer(past).bring_in(open_reader(path, Options()), lambda _reject: None, lambda _share: None)
+    imported = importer(past).bring_in(open_reader(path, FileOptions()), lambda _reject: None, lambda _share: None)
     assert imported.new + imported.known == 95
     assert [key for key, _ in stored(past)] == [f"S{number:06d}" for number in range(95)]
     assert_whole(past)
@@ -339,10 +345,10 @@ def test_our_own_parquet(past: Past, tmp_path: Path) -> None:
         rows = connection.sql("SELECT * FROM http_requests").to_arrow_table()
     path = tmp_path / "part.parquet"
     pq.write_table(rows, path)
-    assert importer(past).bring_in(open_reader(path, Options()), _refuse, lambda _share: None).new == 0
+    assert importer(past).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None).new == 0
     other = Past(tmp_path / "other.duckdb")
     other.poll(BEGIN)
-    assert importer(other).bring_in(open_reader(path, Options()), _refuse, lambda _share: None).new == 5
+    assert importer(other).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None).new == 5
     columns = ", ".join(name for name in rows.column_names if name != "archived_at")
     assert stored(other, columns) == stored(past, columns)
     assert_whole(other)
@@ -355,7 +361,7 @@ def test_times_without_an_end(past: Past, tmp_path: Path) -> None:
     path = tmp_path / "part.parquet"
     pq.write_table(rows.set_column(rows.column_names.index("created_at"), "created_at", times), path)
     for new in (3, 0):
-        found = importer(past).bring_in(open_reader(path, Options()), _refuse, lambda _share: None)
+        found = importer(past).bring_in(open_reader(path, FileOptions()), _refuse, lambda _share: None)
         assert (found.new, found.known, found.oldest) == (new, 3 - new, None)
     assert_whole(past)
 

@@ -21,8 +21,8 @@ from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
 from exporter.history.pruning import prune_in_steps
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from tests.agent import Agent
-from tests.history.past import BEGIN, EVENTS, Past
+from tests.history.past import BEGIN, EVENTS, Past, copied
+from tests.support.agent_process import Agent
 
 FOREIGN = (
     ("CREATE VIEW mine AS SELECT 1", "view 'mine'"),
@@ -44,12 +44,18 @@ REACHING = (
 )
 
 
-@pytest.fixture
-def past(tmp_path: Path) -> Past:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of three days."""
-    past = Past(tmp_path / "history.duckdb")
+    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
     past.live(3)
-    return past
+    return past.file.path
+
+
+@pytest.fixture
+def past(made: Path, tmp_path: Path) -> Past:
+    """A copy of it."""
+    return Past(copied(made, tmp_path))
 
 
 @pytest.fixture
@@ -91,6 +97,40 @@ def test_foreign_sql_is_refused_by_name(past: Past, secret: Path, sql: str, name
             opening()
         assert "\n" not in str(refused.value)
         assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.attack("foreign history")
+@pytest.mark.parametrize(
+    "ending",
+    ["c.close(); os.utime(sys.argv[1], ns=(0, int(sys.argv[3])))", "os.kill(os.getpid(), signal.SIGKILL)"],
+    ids=["in the file, at its old time", "in the log"],
+)
+def test_foreign_sql_that_arrives_between_two_openings(past: Past, ending: str) -> None:
+    """A file that was searched for foreign SQL is searched again after another process has written to it or its log."""
+    path = past.file.path
+    with past.file.open():
+        pass
+    body = f"import duckdb, os, signal, sys; c = duckdb.connect(sys.argv[1]); c.execute(sys.argv[2]); {ending}"
+    arguments = [str(path), "CREATE MACRO count(a) AS 1", str(path.stat().st_mtime_ns)]
+    subprocess.run([sys.executable, "-c", body, *arguments], check=False)
+    with pytest.raises(HistoryUnwritable, match="holds the macro 'count'"), past.file.open():
+        pass
+
+
+def test_a_file_that_nobody_changed_is_not_searched_again(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Foreign SQL is searched for once for each version of the file: the search costs as much as opening it."""
+    searched: list[Path] = []
+    monkeypatch.setattr("exporter.history.opening.refuse_foreign_sql", lambda _connection, path: searched.append(path))
+    file = HistoryFile(past.file.path)
+    for _ in range(3):
+        with file.open() as connection:
+            connection.execute("INSERT INTO marks VALUES ('opened', TIMESTAMP '2026-01-01')")
+    assert len(searched) == 1
+    with pytest.raises(ZeroDivisionError), file.open():
+        raise ZeroDivisionError
+    with file.open():
+        pass
+    assert len(searched) == 2
 
 
 @pytest.mark.attack("foreign history")

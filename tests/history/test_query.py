@@ -6,7 +6,7 @@ import pytest
 
 from exporter.errors import QueryFailed
 from exporter.history.file import HistoryFile, Limits
-from exporter.history.query import INSTANT, NESTED, VALUE, Answer, Column, run_query
+from exporter.history.query import INSTANT, NESTED, VALUE, QueryResult, ResultColumn, run_query
 from exporter.history.sandbox import parse
 from tests.history.past import Past
 
@@ -19,7 +19,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> HistoryFile:
     return HistoryFile(path, Limits(patience_seconds=0.0, spills=False), read_only=True, repairs=False)
 
 
-def answered(file: HistoryFile, sql: str, most_rows: int = 100, most_bytes: int = 1_000_000) -> Answer:
+def answered(file: HistoryFile, sql: str, most_rows: int = 100, most_bytes: int = 1_000_000) -> QueryResult:
     """Return the answer to a statement."""
     with file.open() as connection:
         return run_query(connection, parse(sql), most_rows, most_bytes)
@@ -57,7 +57,7 @@ def answered(file: HistoryFile, sql: str, most_rows: int = 100, most_bytes: int 
 def test_types(file: HistoryFile, value: str, kind: str, read: object) -> None:
     """Each type of DuckDB is passed on as the nearest that JSON has."""
     answer = answered(file, f"SELECT {value} AS value")
-    assert answer.columns == [Column("value", kind)]
+    assert answer.columns == [ResultColumn("value", kind)]
     assert list(answer.values()) == [[read]]
 
 

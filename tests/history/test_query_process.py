@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from exporter.errors import QueryFailed
 from exporter.history import query_process
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query_process import Bounds, run
-from tests.history.past import Past
+from tests.history.past import Past, copied
 from tests.history.test_file import held
+from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
@@ -25,12 +25,18 @@ SHORT = Bounds(100, 0.5)
 FOREVER = "SELECT count(*) FROM range(1000000000000000000) WHERE hash(range) = 0"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history."""
-    path = tmp_path / "history.duckdb"
-    Past(path).live(2)
-    return path
+    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
+    past.live(2)
+    return past.file.path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return copied(made, tmp_path)
 
 
 def opened(path: Path, memory: str = "64MB") -> HistoryFile:
@@ -45,14 +51,6 @@ def is_free(path: Path) -> bool:
     except duckdb.IOException:
         return False
     return True
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another process."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 ENDLESS = [

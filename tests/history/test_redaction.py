@@ -72,6 +72,21 @@ URIS = {
     f"https%3A%2F%2Fann:{SECRET}@tableau.example/views": "-",
     f"https://tableau.example/to/https://ann:{SECRET}@other.example/views": "-",
     "/views/Sales%2FOverview": "/views/Sales%2FOverview",
+    f"/trusted/../trusted/{SECRET}/views": "-",
+    f"/trusted/%2e%2E/trusted/{SECRET}/views": "-",
+    f"/Trusted/..%2ftrusted/{SECRET}/views": "-",
+    f"/trusted/..\\%74rusted/{SECRET}": "-",
+    f"https://tableau.example/#/trusted/../trusted/{SECRET}": "-",
+    f"/tru%C5%BFted/{SECRET}": "-",
+    f"///ann:{SECRET}@tableau.example/": "-",
+    f"/\\ann:{SECRET}@tableau.example/": "-",
+    f"http:\\\\ann:{SECRET}@tableau.example": "-",
+    f"https:/ann:{SECRET}@tableau.example/views": "-",
+    f"https:ann:{SECRET}@tableau.example/views": "-",
+    f"ann:{SECRET}@tableau.example:443": "-",
+    f"https://tableau.example/to/https:/ann:{SECRET}@other.example/": "-",
+    "/views/Sales/Overview/ann@corp/../Mine": "/views/Sales/Overview/ann@corp/../Mine",
+    "https://tableau.example:8443/views/Sales/Overview/ann@corp": "https://tableau.example:8443/views/Sales/Overview/ann@corp",
 }
 
 
@@ -192,6 +207,10 @@ PERSONAL = {
     f"/USERS/{JANE}": "/USERS/-",
     f"/%55sers/{JANE}": "-",
     f"/users%2f{JANE}": "-",
+    f"/U%C5%BFer%C5%BF/{JANE}": "-",
+    f"/offline_views/Sales/Overview/{JANE}/cv.png": "/offline_views/Sales/Overview",
+    f"/offline%5fviews/Sales/Overview/{JANE}": "-",
+    "/offline_views/Sales/Overview.png": "/offline_views/Sales/Overview.png",
     "/views/Sales/Ein%20Blatt": "/views/Sales/Ein%20Blatt",
     "/vizportal/api/web/v1/getViews": "/vizportal/api/web/v1/getViews",
 }

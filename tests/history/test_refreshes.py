@@ -18,7 +18,7 @@ NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no z
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """Return a connection to a history with nothing in it but the table."""
     with duckdb.connect() as made:
-        refreshes.create(made)
+        refreshes.create_refreshes(made)
         yield made
 
 

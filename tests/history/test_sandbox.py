@@ -10,7 +10,7 @@ import pytest
 from exporter.errors import QueryFailed
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.opening import CONFINED
-from exporter.history.query import Answer, run_query
+from exporter.history.query import QueryResult, run_query
 from exporter.history.sandbox import TABLE_FUNCTIONS, Statement, parse
 from tests.history.past import Past
 
@@ -58,7 +58,7 @@ class House:
             sql = sql.replace("{" + name + "}", str(path))
         return sql
 
-    def ask(self, statement: Statement) -> Answer:
+    def ask(self, statement: Statement) -> QueryResult:
         """Run a statement as the command does, in this process."""
         file = HistoryFile(self.path, Limits(patience_seconds=0.0, spills=False), read_only=True, repairs=False)
         with file.open() as connection:

@@ -36,9 +36,9 @@ def visits(first: int, at: datetime, sheets: Sequence[str], user: int = 7, site:
 def read(past: Past, *, with_people: bool = True, at: datetime = NOW, source_at: datetime | None = NOW) -> Use:
     """Return what the pages are given, after what is too old was forgotten and the rest summed up."""
     with past.history.page_transaction(at) as transaction:
-        transaction.forget_use(source_at)
-        assert not transaction.sum_up_views()
-        return transaction.use(with_people=with_people)
+        transaction.delete_old_usage(source_at)
+        assert not usage.sum_up(transaction.connection)
+        return transaction.read_usage(with_people=with_people)
 
 
 def query(past: Past, sql: str) -> list[tuple[object, ...]]:
@@ -91,7 +91,7 @@ def test_nobody_is_noted_where_nobody_may_be_known(past: Past) -> None:
         transaction.hidden = {"user_id"}
         rows = past.history.clean(REQUESTS, visits(1, NOW, ["a/b"]))
         transaction.append_requests(REQUESTS, [rows], LOOKUPS, REQUESTS.folds, count_people=True)
-        assert transaction.use(with_people=True).people is None
+        assert transaction.read_usage(with_people=True).people is None
     assert query(past, "FROM people_by_hour") == []
     assert query(past, "SELECT sum(requests) FROM requests_by_hour") == [(1,)]
 
@@ -115,7 +115,7 @@ def test_many_days_are_summed_up_in_steps(past: Past) -> None:
     steps = []
     for _ in range(2):
         with past.history.page_transaction(NOW) as transaction:
-            steps.append(transaction.sum_up_views())
+            steps.append(usage.sum_up(transaction.connection))
     assert steps == [True, False]
     assert query(past, "SELECT count(*), sum(loads) FROM views_by_day") == [(11, 11)]
 
@@ -145,7 +145,7 @@ def test_people_are_forgotten_once_they_are_hidden(past: Past) -> None:
     past.poll(NOW, visits(1, NOW, ["a/b"]))
     with past.history.page_transaction(NOW) as transaction:
         transaction.hidden = {"user_id"}
-        transaction.forget_use(NOW)
+        transaction.delete_old_usage(NOW)
     assert query(past, "FROM people_by_hour") == []
     assert query(past, "SELECT sum(requests) FROM requests_by_hour") == [(1,)]
 
@@ -205,7 +205,7 @@ def test_an_older_file_is_counted(past: Past) -> None:
     with duckdb.connect(str(past.file.path)) as connection:
         for table in (*usage.TABLES, "asset_freshness", "freshness_sources"):
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("DELETE FROM schema_version WHERE version > ?", [STEPS.index(usage.create)])
+        connection.execute("DELETE FROM schema_version WHERE version > ?", [STEPS.index(usage.create_usage)])
     again = Past(past.file.path)
     again.history.prepare(NOW)
     assert query(again, "FROM requests_by_hour ORDER BY ALL") == before["requests_by_hour"]
@@ -230,10 +230,10 @@ def test_an_upgrade_says_that_it_counts() -> None:
         connection.execute("CREATE TABLE http_requests AS FROM (VALUES (1)) AS rows (id) LIMIT 0")
         for name in ("created_at TIMESTAMP", "site_id BIGINT", "action VARCHAR", "workbook VARCHAR", '"view" VARCHAR'):
             connection.execute(f"ALTER TABLE http_requests ADD COLUMN {name}")
-        usage.create(connection)
+        usage.create_usage(connection)
         assert logs == []
         for table in ("requests_by_hour", "people_by_hour", "views_by_day"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("INSERT INTO http_requests (id) VALUES (1)")
-        usage.create(connection)
+        usage.create_usage(connection)
     assert [line["log_level"] for line in logs] == ["info"]

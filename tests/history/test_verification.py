@@ -13,11 +13,11 @@ from exporter.history import consistency, usage
 from exporter.history.consistency import Row
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
-from tests.archive.processes import ENDED, ended
 from tests.history.past import BEGIN, EVENTS, REQUESTS, Past, requests
 from tests.history.test_backup import _poll_and_crash
 from tests.history.test_file import held
-from tests.soak import times
+from tests.support.forked_process import ENDED, ended
+from tests.support.soak import times
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from exporter.errors import ImportUnreadable
-from exporter.imports import FINGERPRINT, Options, Reject, open_reader
+from exporter.imports import FINGERPRINT, FileOptions, Reject, open_reader
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
 from exporter.imports.zones import parse_zone
 from tests.imports.older_tool import BEGIN, line, request, written
 from tests.imports.test_records import quoted
 
 
-def read(path: Path, options: Options | None = None) -> tuple[list[dict[str, Any]], list[Reject], Any]:
+def read(path: Path, options: FileOptions | None = None) -> tuple[list[dict[str, Any]], list[Reject], Any]:
     """Return the requests of a file, its rejects and its counts."""
-    reader = open_reader(path, options or Options())
+    reader = open_reader(path, options or FileOptions())
     rejects: list[Reject] = []
     rows = [row for batch in reader.batches(rejects.append) for row in batch.to_pylist()]
     assert reader.position == reader.size
@@ -56,7 +56,7 @@ def test_no_header(tmp_path: Path) -> None:
     """A file that was split is read by its rows."""
     path = tmp_path / "http_requests.txt"
     path.write_text(line(request(1), "\t"), encoding="utf-8")
-    assert [row["port"] for row in read(path, Options(delimiter="\t"))[0]] == [8001]
+    assert [row["port"] for row in read(path, FileOptions(delimiter="\t"))[0]] == [8001]
 
 
 def test_encodings(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_times_of_a_zone(tmp_path: Path) -> None:
     over = {"created_at": "2025-10-26 02:59:59", "completed_at": "2025-10-26 03:00:00"}
     spring = {"created_at": "2025-03-30 02:30:00", "completed_at": None}
     path.write_text(written([request(1, **fall), request(2, **over), request(3, **spring)]), encoding="utf-8")
-    rows, _, counts = read(path, Options(parse_zone("Europe/Berlin")))
+    rows, _, counts = read(path, FileOptions(parse_zone("Europe/Berlin")))
     assert [(str(row["created_at"]), str(row["created_otherwise"])) for row in rows] == [
         ("2025-10-26 00:59:59", "2025-10-26 01:59:59"),
         ("2025-10-26 01:59:59", "2025-10-26 00:59:59"),
@@ -110,7 +110,7 @@ def test_the_older_tools_hours(tmp_path: Path) -> None:
     """An offset undoes the hours that the tool added the whole year round."""
     path = tmp_path / "http_requests.txt"
     path.write_text(written([request(0)], hours=2), encoding="utf-8")
-    assert read(path, Options(parse_zone("+02:00")))[0][0]["created_at"] == BEGIN
+    assert read(path, FileOptions(parse_zone("+02:00")))[0][0]["created_at"] == BEGIN
 
 
 def test_our_own_export_keeps_empty_texts(tmp_path: Path) -> None:
@@ -146,12 +146,12 @@ def test_what_is_no_such_file(tmp_path: Path, content: bytes, message: str) -> N
     path = tmp_path / "http_requests.txt"
     path.write_bytes(content)
     with pytest.raises(ImportUnreadable, match=message):
-        open_reader(path, Options())
+        open_reader(path, FileOptions())
 
 
 def test_no_file(tmp_path: Path) -> None:
     """A file that is not there, or a folder without Parquet, is refused in one line."""
     with pytest.raises(ImportUnreadable, match="no such file"):
-        open_reader(tmp_path / "nowhere", Options())
+        open_reader(tmp_path / "nowhere", FileOptions())
     with pytest.raises(ImportUnreadable, match=r"ends with \.parquet"):
-        open_reader(tmp_path, Options())
+        open_reader(tmp_path, FileOptions())

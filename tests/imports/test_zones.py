@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.imports.zones import instant, parse_zone
+from exporter.imports.zones import parse_time, parse_zone
 
 READ = {
     "UTC": ("UTC", "2025-07-01 12:00:00.5", "2025-07-01 12:00:00.500000", None, False),
@@ -21,7 +21,7 @@ READ = {
 @pytest.mark.parametrize(("zone", "text", "at", "otherwise", "missing"), READ.values(), ids=READ)
 def test_times(zone: str, text: str, at: str, otherwise: str | None, missing: bool) -> None:
     """A time is read in its zone; one that is there twice has two readings, one that never was is marked."""
-    read = instant(text, parse_zone(zone))
+    read = parse_time(text, parse_zone(zone))
     assert str(read.at) == at
     assert (read.otherwise and str(read.otherwise)) == otherwise
     assert read.missing is missing
@@ -38,4 +38,4 @@ def test_what_is_no_zone(text: str) -> None:
 def test_what_is_no_time(text: str) -> None:
     """A time that is none, or is beyond what can be kept, is refused."""
     with pytest.raises(ValueError, match=r"month|beyond the years|hour|24"):
-        instant(text, parse_zone("+02:00"))
+        parse_time(text, parse_zone("+02:00"))

@@ -9,17 +9,17 @@ import pytest
 from exporter.collectors import discover
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.metrics import Block
-from exporter.poller.merged_state import MergedState, Part, merged_states
+from exporter.poller.merged_state import MergedState, SourceRows, merged_states
 
 (STATE,) = discover()["assets"].states
 LIFETIME = 100.0
 
 
-def part(at: float, *ids: str, **values: object) -> Part:
+def part(at: float, *ids: str, **values: object) -> SourceRows:
     """Return workbooks that a source told of at an instant."""
     base = {"site": "default", "asset_type": "workbook", **values}
     rows = [{**dict.fromkeys(ARROW_SCHEMA.names), **base, "asset_id": each, "asset_name": each} for each in ids]
-    return Part(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA), at, LIFETIME)
+    return SourceRows(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA), at, LIFETIME)
 
 
 @pytest.fixture

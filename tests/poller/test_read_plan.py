@@ -7,9 +7,9 @@ import pytest
 
 from exporter.history.positions import Position
 from exporter.poller.read_plan import HORIZON_LIMIT, SMALL_BYTES, Extent, Mode, horizon_xid, plan
-from exporter.repository.session import Identity, Snapshot
+from exporter.repository.session import Snapshot, TableIdentity
 
-IDENTITY = Identity("7", 1, 2, 3, "2025-11-01 00:00:00", "2025-10-01 00:00:00", "10.0.0.1:8060")
+IDENTITY = TableIdentity("7", 1, 2, 3, "2025-11-01 00:00:00", "2025-10-01 00:00:00", "10.0.0.1:8060")
 COLUMNS = {"id": "bigint", "status": "integer"}
 SNAPSHOT = Snapshot(IDENTITY, 1000, 1010, SMALL_BYTES + 1, 100.0, datetime(2025, 11, 19), COLUMNS)  # noqa: DTZ001
 POSITION = Position("http_requests", 900, 950, 100, asdict(IDENTITY), COLUMNS, version=3)

@@ -15,7 +15,7 @@ from exporter.demo.draft import SMALL
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.rest.client import SiteResult
-from tests.poller.rest_rig import INTERVAL, RestRig, rigs, seconds
+from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, rigs, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
 HOUR = 3600.0
@@ -36,7 +36,7 @@ def server(company: Company) -> Iterator[TableauServer]:
 
 
 @pytest.fixture
-def rig(server: TableauServer, tmp_path: Path) -> Iterator[RestRig]:
+def rig(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
     """Return an agent's REST half with an empty history."""
     yield from rigs(server, tmp_path / "history.duckdb", seconds(NOW))
 
@@ -50,7 +50,7 @@ def expected(company: Company) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def test_every_asset_once(rig: RestRig, company: Company) -> None:
+def test_every_asset_once(rig: RestPollerHarness, company: Company) -> None:
     """Everything that is there is shown once, whatever its type, site and name."""
     assert rig.poll()
     assert rig.assets().keys() == expected(company).keys()
@@ -59,7 +59,7 @@ def test_every_asset_once(rig: RestRig, company: Company) -> None:
     assert (rig.status().success, rig.status().error, rig.up()) == (True, None, True)
 
 
-def test_hours_are_those_of_the_extract(rig: RestRig, company: Company) -> None:
+def test_hours_are_those_of_the_extract(rig: RestPollerHarness, company: Company) -> None:
     """Hours count from the last refresh of the extract, full or incremental, to a tenth; what is live has none."""
     rig.poll()
     hours = {labels[3]: value for labels, value in rig.values("tableau_asset_hours_since_refresh").items()}
@@ -80,7 +80,7 @@ def test_hours_are_those_of_the_extract(rig: RestRig, company: Company) -> None:
     assert any(row["kind"] == "live" for row in expected(company).values())
 
 
-def test_updated_at_is_not_believed(rig: RestRig, company: Company) -> None:
+def test_updated_at_is_not_believed(rig: RestPollerHarness, company: Company) -> None:
     """An asset whose updatedAt is now is as stale as its extract."""
     rig.poll()
     honest = rig.values("tableau_asset_last_refresh_timestamp_seconds")
@@ -90,7 +90,7 @@ def test_updated_at_is_not_believed(rig: RestRig, company: Company) -> None:
     assert {row["freshness_source"] for row in rig.assets().values()} <= {"metadata", "created", "job", None}
 
 
-def test_without_the_metadata_api(rig: RestRig) -> None:
+def test_without_the_metadata_api(rig: RestPollerHarness) -> None:
     """Where the Metadata API is off, jobs are asked for, and what even they do not tell is named updated_at."""
     rig.server.traps.metadata = "missing"
     assert rig.poll()
@@ -103,7 +103,7 @@ def test_without_the_metadata_api(rig: RestRig) -> None:
     assert "Metadata API" in status.note
 
 
-def test_jobs_are_looked_up_once(rig: RestRig) -> None:
+def test_jobs_are_looked_up_once(rig: RestPollerHarness) -> None:
     """What a job was for is asked once, also over a restart; the jobs are remembered in the history."""
     rig.server.traps.metadata = "missing"
     rig.server.requests.clear()
@@ -123,7 +123,7 @@ def test_jobs_are_looked_up_once(rig: RestRig) -> None:
 
 def test_look_ups_have_a_budget(server: TableauServer, tmp_path: Path) -> None:
     """No more jobs are looked up in a day than was allowed; the rest follows."""
-    rig = RestRig(server, tmp_path / "history.duckdb", seconds(NOW), look_ups_a_day=5)
+    rig = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW), look_ups_a_day=5)
     server.traps.metadata = "missing"
     server.requests.clear()
     rig.poll()
@@ -135,7 +135,7 @@ def test_look_ups_have_a_budget(server: TableauServer, tmp_path: Path) -> None:
     rig.rest.close()
 
 
-Trap = Callable[[RestRig], None]
+Trap = Callable[[RestPollerHarness], None]
 
 
 def trap(name: str, value: object) -> Trap:
@@ -158,7 +158,7 @@ NOT_BELIEVED = {
 
 
 @pytest.mark.parametrize("name", NOT_BELIEVED)
-def test_what_is_not_believed(rig: RestRig, name: str) -> None:
+def test_what_is_not_believed(rig: RestPollerHarness, name: str) -> None:
     """What is no whole answer is a failure, in one line; what was known is shown until too old; then it recovers."""
     rig.poll()
     before = rig.assets()
@@ -188,7 +188,7 @@ OVERCOME = {
 
 
 @pytest.mark.parametrize("name", OVERCOME)
-def test_what_is_overcome(rig: RestRig, name: str) -> None:
+def test_what_is_overcome(rig: RestPollerHarness, name: str) -> None:
     """What passes by itself, or only makes the answer poorer, is no failure: every asset is there."""
     rig.poll()
     before = rig.assets()
@@ -198,7 +198,7 @@ def test_what_is_overcome(rig: RestRig, name: str) -> None:
     assert (rig.status().success, rig.up()) == (True, True)
 
 
-def test_one_site_fails(rig: RestRig) -> None:
+def test_one_site_fails(rig: RestPollerHarness) -> None:
     """A site that fails leaves the others theirs, and is said by its name."""
     rig.poll()
     sites = rig.sites_shown()
@@ -215,7 +215,7 @@ def test_one_site_fails(rig: RestRig) -> None:
     assert rig.sites_shown() == sites - {failing}
 
 
-def test_an_emptied_inventory_over_a_restart(rig: RestRig) -> None:
+def test_an_emptied_inventory_over_a_restart(rig: RestPollerHarness) -> None:
     """An agent that was restarted meanwhile does not believe an emptied site either: its history knows better."""
     rig.poll()
     rig.poll()
@@ -228,7 +228,7 @@ def test_an_emptied_inventory_over_a_restart(rig: RestRig) -> None:
     assert rig.assets() == {}
 
 
-def test_the_audit_follows(rig: RestRig) -> None:
+def test_the_audit_follows(rig: RestPollerHarness) -> None:
     """Each asset has its row, and one more when it is refreshed or a day has passed; of a failure there is none."""
     rig.poll()
     count = len(rig.assets())
@@ -241,7 +241,7 @@ def test_the_audit_follows(rig: RestRig) -> None:
     assert rig.query("SELECT count(*) FROM freshness_audit") == [(2 * count,)]
 
 
-def test_the_token_is_told_of(rig: RestRig) -> None:
+def test_the_token_is_told_of(rig: RestPollerHarness) -> None:
     """Sign-ins, lost sessions and collisions are counted, and whether the token is taken at all."""
     rig.poll()
     assert rig.values("tableau_rest_token_accepted") == {(): 1}
@@ -253,7 +253,7 @@ def test_the_token_is_told_of(rig: RestRig) -> None:
     assert "same token" in (rig.status().error or "")
 
 
-def test_a_token_that_expired(rig: RestRig) -> None:
+def test_a_token_that_expired(rig: RestPollerHarness) -> None:
     """A token that is not taken any more is said in one line that tells what to do, and the source is down."""
     rig.poll()
     rig.server.traps.tokens_expired = {"exporter"}
@@ -264,7 +264,7 @@ def test_a_token_that_expired(rig: RestRig) -> None:
     assert "token" in (rig.store.status.source("rest").error or "")
 
 
-def test_refreshes_teach_an_interval(rig: RestRig, company: Company) -> None:
+def test_refreshes_teach_an_interval(rig: RestPollerHarness, company: Company) -> None:
     """What the API told of refreshes, poll after poll, becomes the interval of the asset."""
     rig.server.traps.metadata = "missing"
     rig.poll()
@@ -272,7 +272,7 @@ def test_refreshes_teach_an_interval(rig: RestRig, company: Company) -> None:
     assert rig.values("tableau_asset_refresh_interval_seconds")
 
 
-def slowly(rig: RestRig, seconds: float) -> None:
+def slowly(rig: RestPollerHarness, seconds: float) -> None:
     """Let every poll take so long."""
     poll = rig.rest.poll
 
@@ -283,7 +283,7 @@ def slowly(rig: RestRig, seconds: float) -> None:
     rig.rest.poll = slow  # type: ignore[assignment,method-assign]
 
 
-def test_polls_that_take_long(rig: RestRig) -> None:
+def test_polls_that_take_long(rig: RestPollerHarness) -> None:
     """However long a poll takes, what it told is shown until the next one can have ended; and it is said."""
     slowly(rig, 4 * INTERVAL)
     with capture_logs() as logs:
@@ -296,7 +296,7 @@ def test_polls_that_take_long(rig: RestRig) -> None:
     assert [log["event"] for log in logs if "rest.poll_interval" in log["event"]] != []
 
 
-def test_the_first_poll_is_logged(rig: RestRig) -> None:
+def test_the_first_poll_is_logged(rig: RestPollerHarness) -> None:
     """One line says how many sites and assets the first poll found, and in how long; no later poll does."""
     slowly(rig, 7.25)
     with capture_logs() as logs:
@@ -308,7 +308,7 @@ def test_the_first_poll_is_logged(rig: RestRig) -> None:
     assert (line["log_level"], line["source"]) == ("info", "rest")
 
 
-def test_polls_that_take_long_are_one_line(rig: RestRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polls_that_take_long_are_one_line(rig: RestPollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """How long each takes is no news; that they are short again is."""
     spans = iter((INTERVAL + 1, INTERVAL + 2, INTERVAL + 3, 1.0, 1.0))
 
@@ -330,7 +330,7 @@ def warned(logs: list[Any]) -> list[str]:
     return [log["event"] for log in logs if log["log_level"] in {"warning", "error"}]
 
 
-def test_every_site_fails(rig: RestRig) -> None:
+def test_every_site_fails(rig: RestPollerHarness) -> None:
     """Where none of the sites can be read that is one line, and one when they are read again."""
     rig.poll()
     sites = rig.sites_shown()
@@ -346,7 +346,7 @@ def test_every_site_fails(rig: RestRig) -> None:
     assert [log["sites"] for log in logs if log["event"] == "sites are read again"] == [len(sites)]
 
 
-def test_an_outage_that_begins_in_a_poll(rig: RestRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_that_begins_in_a_poll(rig: RestPollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What sites lack because the API fell silent in the midst of a poll is no line of its own: the outage has one."""
     rig.poll()
     polled = rig.rest.poll
@@ -366,7 +366,7 @@ def test_an_outage_that_begins_in_a_poll(rig: RestRig, monkeypatch: pytest.Monke
     assert (rig.up(), rig.status().causes) == (False, ("rest",))
 
 
-def test_a_part_that_is_always_silent(rig: RestRig) -> None:
+def test_a_part_that_is_always_silent(rig: RestPollerHarness) -> None:
     """What the last site lacks is logged with the second poll that ends so: that is no outage of the API."""
     rig.poll()
     rig.server.traps.affected, rig.server.traps.close_next = {"tasks", "flow_tasks", "linked_tasks"}, 1_000
@@ -381,7 +381,7 @@ def test_a_part_that_is_always_silent(rig: RestRig) -> None:
     assert len(warned(logs)) == len(rig.sites_shown())
 
 
-def test_a_history_that_is_busy(rig: RestRig) -> None:
+def test_a_history_that_is_busy(rig: RestPollerHarness) -> None:
     """What cannot be written is shown all the same, said and counted, and written when that is possible again."""
     rig.poll()
     with rig.held():
@@ -397,7 +397,7 @@ def test_a_history_that_is_busy(rig: RestRig) -> None:
     assert rig.values("tableau_history_file_bytes")
 
 
-def test_a_defect_of_ours(rig: RestRig) -> None:
+def test_a_defect_of_ours(rig: RestPollerHarness) -> None:
     """A poll that ends for a reason that nobody foresaw is a failure of what it should have told."""
     rig.poll()
     rig.poller._publish_bug("internal error: KeyError")
@@ -408,7 +408,7 @@ def test_a_defect_of_ours(rig: RestRig) -> None:
 
 def test_look_ups_count_whatever_becomes_of_them(server: TableauServer, tmp_path: Path) -> None:
     """Look-ups of a site that fails afterwards are spent, and what they found is not asked for again."""
-    rig = RestRig(server, tmp_path / "history.duckdb", seconds(NOW), look_ups_a_day=30)
+    rig = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW), look_ups_a_day=30)
     server.traps.metadata = "missing"
     server.traps.html_login_page = {"tasks"}
     server.requests.clear()
@@ -419,25 +419,25 @@ def test_look_ups_count_whatever_becomes_of_them(server: TableauServer, tmp_path
     rig.rest.close()
 
 
-def test_a_session_is_closed(rig: RestRig) -> None:
+def test_a_session_is_closed(rig: RestPollerHarness) -> None:
     """Whoever is told to stop signs out: an open session counts against its user's."""
     rig.poll()
     rig.server.requests.clear()
-    rig.poller.stop()
+    rig.context.stopped.set()
     rig.poller.run(random.Random(1))
     assert rig.server.requests["signout"] == 1
 
 
 def test_nothing_to_tell(server: TableauServer, tmp_path: Path) -> None:
     """Where everything that the API could tell is switched off, it is not asked."""
-    rig = RestRig(server, tmp_path / "history.duckdb", seconds(NOW), collectors={})
+    rig = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW), collectors={})
     server.requests.clear()
     assert rig.poll()
     assert rig.store.status.all_tried()
     assert not server.requests
 
 
-def test_other_sites_after_a_reload(rig: RestRig) -> None:
+def test_other_sites_after_a_reload(rig: RestPollerHarness) -> None:
     """What a source told is forgotten at once where another is asked from now on."""
     rig.poll()
     assert rig.assets()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from exporter.errors import SourceError, SourceRefused
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from tests.repository.conftest import PASSWORD
 
 LONGEST_LINE = 600
@@ -36,7 +36,7 @@ def failure(port: int, host: str = "127.0.0.1", case: Case = ANY) -> SourceError
     login = RepositoryOptions(
         (Address(host, port),), case.database, case.user, lambda: case.password, tls, connect_timeout=2.0
     )
-    with pytest.raises(SourceError) as caught, Repository(login).session():
+    with pytest.raises(SourceError) as caught, RepositoryClient(login).session():
         pass
     line = str(caught.value)
     assert line.startswith(f"repository {host}:{port}: ")

@@ -8,7 +8,8 @@ import trustme
 
 from exporter.demo.postgres import Postgres
 from exporter.repository.connection import connect
-from tests.components import require
+from tests.support.components import require
+from tests.support.postgres import in_memory
 
 CONNECTIONS = 8
 PASSWORD = "never in a line"
@@ -28,24 +29,24 @@ DATABASES = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres15() -> Iterator[Postgres]:
     """PostgreSQL 15 with TLS."""
-    with Postgres(bin_dir=require("postgres15")) as made:
+    with in_memory(Postgres(bin_dir=require("postgres15"))) as made:
         _install_tls(made)
         _prepare(made)
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres18() -> Iterator[Postgres]:
     """PostgreSQL 18; its wheel was built without TLS."""
-    with Postgres(bin_dir=require("postgres18")) as made:
+    with in_memory(Postgres(bin_dir=require("postgres18"))) as made:
         _prepare(made)
         yield made
 
 
-@pytest.fixture(scope="module", params=["postgres15", "postgres18"])
+@pytest.fixture(scope="session", params=["postgres15", "postgres18"])
 def server(request: pytest.FixtureRequest) -> Postgres:
     """Each server in turn."""
     made: Postgres = request.getfixturevalue(request.param)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.errors import PollInterrupted
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 
 NEVER_SECONDS = 600.0
 
@@ -24,7 +24,7 @@ def silent() -> Iterator[tuple[Address, ...]]:
 def test_an_end_waits_for_no_silent_host(silent: tuple[Address, ...]) -> None:
     """Once the agent ends, an attempt under way is given up, and no other host is tried."""
     login = RepositoryOptions(silent, "workgroup", "readonly", lambda: None, (("sslmode", "disable"),), NEVER_SECONDS)
-    repository = Repository(login)
+    repository = RepositoryClient(login)
     ending = threading.Event()
     repository.stopping = ending.is_set
     timer = threading.Timer(0.2, ending.set)
@@ -37,7 +37,7 @@ def test_an_end_waits_for_no_silent_host(silent: tuple[Address, ...]) -> None:
 def test_what_begins_after_the_end_is_short(silent: tuple[Address, ...]) -> None:
     """The last reading of an agent that ends does not wait for a silent host either."""
     login = RepositoryOptions(silent, "workgroup", "readonly", lambda: None, (("sslmode", "disable"),), NEVER_SECONDS)
-    repository = Repository(login)
+    repository = RepositoryClient(login)
     repository.stopping = lambda: True
     with pytest.raises(PollInterrupted), repository.session():
         pass

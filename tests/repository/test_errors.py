@@ -10,12 +10,12 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceError, SourceUnreachable
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.connection import Connection, connect
 from exporter.repository.errors import connection_error
-from tests.components import require
 from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import CONNECTIONS, PASSWORD
+from tests.support.components import require
 
 PATIENCE_SECONDS = 30.0
 
@@ -145,7 +145,7 @@ def _failed(port: int) -> str:
         (Address("127.0.0.1", port),), "workgroup", "agent", lambda: PASSWORD, (("sslmode", "disable"),)
     )
     try:
-        with Repository(login).session():
+        with RepositoryClient(login).session():
             return ""
     except SourceError as error:
         return str(error)

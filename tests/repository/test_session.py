@@ -7,10 +7,10 @@ import pytest
 
 from exporter.demo.postgres import Postgres
 from exporter.errors import SourceRefused, SourceUnreachable
-from exporter.repository.client import Address, Repository, RepositoryOptions
+from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.session import Session
-from tests.archive.proxy import Proxy
 from tests.repository.conftest import PASSWORD
+from tests.support.tcp_proxy import Proxy
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def session_through(
         (("sslmode", sslmode),),
         statement_timeout=statement_timeout,
     )
-    return Repository(login).session()
+    return RepositoryClient(login).session()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ Credentials = Token | ConnectedApp
 
 
 @dataclass
-class Rig:
+class RestHarness:
     """A Tableau, and a way of polling it with an injected clock and injected sleep."""
 
     tableau: Tableau
@@ -89,22 +89,22 @@ def furnish(tableau: Tableau) -> None:
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
+def rig() -> Iterator[RestHarness]:
     """A Tableau with the Default site alone."""
     with Tableau() as tableau:
         furnish(tableau)
-        rig = Rig(tableau)
+        rig = RestHarness(tableau)
         yield rig
         for rest in rig.made:
             rest.close()
 
 
 @pytest.fixture
-def three() -> Iterator[Rig]:
+def three() -> Iterator[RestHarness]:
     """A Tableau with three sites."""
     with Tableau("", "marketing", "Finance") as tableau:
         furnish(tableau)
-        rig = Rig(tableau)
+        rig = RestHarness(tableau)
         yield rig
         for rest in rig.made:
             rest.close()

@@ -7,7 +7,7 @@ import pytest
 from exporter.errors import SourceRefused, SourceUnreachable
 from exporter.rest import transport
 from exporter.rest.client import SiteResult
-from tests.rest.conftest import Rig
+from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HEAD, HTML, Answer, Override, Tableau, at, element, error
 
 DAY_SECONDS = 86_400.0
@@ -18,7 +18,7 @@ def whole(results: dict[str, SiteResult]) -> dict[str, bool]:
     return {site: result.inventory is not None for site, result in results.items()}
 
 
-def test_every_site_that_may_be_seen(three: Rig) -> None:
+def test_every_site_that_may_be_seen(three: RestHarness) -> None:
     """Without configured sites all are read; each inventory has its own assets alone."""
     results = three.poll(three.rest())
     assert list(results) == ["default", "marketing", "Finance"]
@@ -29,7 +29,7 @@ def test_every_site_that_may_be_seen(three: Rig) -> None:
         assert set(result.inventory.content.column("asset_id").to_pylist()) == own
 
 
-def test_configured_sites(three: Rig) -> None:
+def test_configured_sites(three: RestHarness) -> None:
     """Only those are read, in their order; case does not matter, and labels have the case that Tableau has."""
     results = three.poll(three.rest("finance", "default"))
     assert list(results) == ["Finance", "default"]
@@ -37,7 +37,7 @@ def test_configured_sites(three: Rig) -> None:
     assert not [asked for asked in three.tableau.asked if asked.path.endswith("/sites")]
 
 
-def test_sites_may_not_be_listed(rig: Rig) -> None:
+def test_sites_may_not_be_listed(rig: RestHarness) -> None:
     """On Tableau Cloud, and for most users, the token's own site is read, and this is noted."""
     with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/sites") else None):
         inventory = rig.inventory()
@@ -45,7 +45,7 @@ def test_sites_may_not_be_listed(rig: Rig) -> None:
     assert note.startswith("only the site default is read, sites may not be listed: ")
 
 
-def test_sites_that_are_not_active(three: Rig) -> None:
+def test_sites_that_are_not_active(three: RestHarness) -> None:
     """A suspended site is not read, and this is noted once."""
     entries = [element("site", id=f"s{url}", contentUrl=url, state=state) for url, state in _SOME]
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable="3")
@@ -62,7 +62,7 @@ def test_sites_that_are_not_active(three: Rig) -> None:
 _SOME = [("", "Active"), ("marketing", "Suspended"), ("Finance", "Active")]
 
 
-def test_an_unknown_site_is_its_own_fault(three: Rig) -> None:
+def test_an_unknown_site_is_its_own_fault(three: RestHarness) -> None:
     """The others are read; the line names the site and the key, also where it stands first."""
     for order in (("default", "nowhere", "marketing"), ("nowhere", "default", "marketing")):
         results = three.poll(three.rest(*order))
@@ -71,7 +71,7 @@ def test_an_unknown_site_is_its_own_fault(three: Rig) -> None:
 
 
 @pytest.mark.parametrize("sites", [("Default",), ("marketing", "Default")])
-def test_the_default_site_by_another_name(three: Rig, sites: tuple[str, ...]) -> None:
+def test_the_default_site_by_another_name(three: RestHarness, sites: tuple[str, ...]) -> None:
     """Whoever writes what Tableau shows is told what to write."""
     try:
         line = three.poll(three.rest(*sites))["Default"].error or ""
@@ -83,13 +83,13 @@ def test_the_default_site_by_another_name(three: Rig, sites: tuple[str, ...]) ->
     assert "is written" not in str(caught.value)
 
 
-def test_no_site_lets_us_in(three: Rig) -> None:
+def test_no_site_lets_us_in(three: RestHarness) -> None:
     """Where every configured site is unknown, nothing was had at all."""
     with pytest.raises(SourceRefused, match="whether its user belongs to the site nowhere"):
         three.poll(three.rest("nowhere", "elsewhere"))
 
 
-def test_a_site_that_fails_leaves_the_others(three: Rig) -> None:
+def test_a_site_that_fails_leaves_the_others(three: RestHarness) -> None:
     """One site's login page costs that site its poll."""
     rest = three.rest()
     with three.tableau.doing(at("/site-marketing/datasources", Answer(HTML))):
@@ -110,7 +110,7 @@ ONE_OF_THREE = (
 @pytest.mark.parametrize(
     "answer", [Answer(HTML), error(403, "403004"), Answer("", 500), Answer(NO_SITES), Answer(ONE_OF_THREE)]
 )
-def test_a_list_of_sites_that_fails(three: Rig, answer: Answer) -> None:
+def test_a_list_of_sites_that_fails(three: RestHarness, answer: Answer) -> None:
     """The sites of the last list are read, with a note; without one, the token's own and those that came."""
     page: Override = lambda asked: answer if asked.path.endswith("/sites") else None  # noqa: E731
     rest = three.rest()
@@ -130,7 +130,7 @@ OUTAGES = [Answer("", 503), Answer("", 500), Answer(HTML), Answer(HTML, 404)]
 
 @pytest.mark.parametrize("sites", [(), ("default",), ("default", "marketing"), ("default", "marketing", "Finance")])
 @pytest.mark.parametrize("answer", OUTAGES)
-def test_a_server_that_answers_nothing_any_more(three: Rig, sites: tuple[str, ...], answer: Answer) -> None:
+def test_a_server_that_answers_nothing_any_more(three: RestHarness, sites: tuple[str, ...], answer: Answer) -> None:
     """A session of a poll before changes nothing: where no request is answered, the source is unreachable."""
     rest = three.rest(*sites)
     three.poll(rest)
@@ -144,7 +144,7 @@ def test_a_server_that_is_gone(sites: tuple[str, ...]) -> None:
     """A connection that is refused is no failure of a site."""
     with Tableau("", "marketing") as tableau:
         tableau.closing = True
-        rig = Rig(tableau)
+        rig = RestHarness(tableau)
         rest = rig.rest(*sites)
         rig.poll(rest)
     with pytest.raises(SourceUnreachable, match="refused"):
@@ -153,7 +153,7 @@ def test_a_server_that_is_gone(sites: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("sites", [(), ("default", "marketing")])
-def test_a_token_that_is_refused_at_every_site(three: Rig, sites: tuple[str, ...]) -> None:
+def test_a_token_that_is_refused_at_every_site(three: RestHarness, sites: tuple[str, ...]) -> None:
     """A token that was revoked between two polls is refused as a whole."""
     rest = three.rest(*sites)
     three.poll(rest)
@@ -163,7 +163,7 @@ def test_a_token_that_is_refused_at_every_site(three: Rig, sites: tuple[str, ...
         three.poll(rest)
 
 
-def test_sites_that_failed_before_the_first_answer(three: Rig) -> None:
+def test_sites_that_failed_before_the_first_answer(three: RestHarness) -> None:
     """They are told of when another site shows that the server is there, in their order."""
     rest = three.rest("Finance", "default", "marketing")
     three.poll(rest)
@@ -173,7 +173,7 @@ def test_sites_that_failed_before_the_first_answer(three: Rig) -> None:
     assert whole(results) == {"Finance": False, "default": True, "marketing": True}
 
 
-def test_a_site_that_is_not_for_us_any_more(three: Rig) -> None:
+def test_a_site_that_is_not_for_us_any_more(three: RestHarness) -> None:
     """A server that says so is there: the site alone has failed."""
     rest = three.rest("default")
     three.poll(rest)
@@ -181,7 +181,7 @@ def test_a_site_that_is_not_for_us_any_more(three: Rig) -> None:
         assert whole(three.poll(rest)) == {"default": False}
 
 
-def test_a_server_that_went_away(three: Rig) -> None:
+def test_a_server_that_went_away(three: RestHarness) -> None:
     """After two sites without an answer the others are not tried any more."""
     with three.tableau.doing(at("/workbooks", Answer("", 503))):
         results = three.poll(three.rest())
@@ -189,7 +189,7 @@ def test_a_server_that_went_away(three: Rig) -> None:
     assert three.tableau.count("/site-Finance/") == 0
 
 
-def test_an_outage_is_overcome(rig: Rig) -> None:
+def test_an_outage_is_overcome(rig: RestHarness) -> None:
     """A server that answers again is polled again, without a new source."""
     rest = rig.rest()
     with rig.tableau.doing(at("", Answer("", 503))), pytest.raises(SourceUnreachable):
@@ -200,7 +200,7 @@ def test_an_outage_is_overcome(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("kind", "asset_type"), [("workbooks", "workbook"), ("datasources", "datasource"), ("flows", "flow")]
 )
-def test_a_list_that_fell_to_nothing(rig: Rig, kind: str, asset_type: str) -> None:
+def test_a_list_that_fell_to_nothing(rig: RestHarness, kind: str, asset_type: str) -> None:
     """It is an error until it has stayed empty for a day; then it is a fact."""
     rest = rig.rest()
     rig.poll(rest)
@@ -218,7 +218,7 @@ def test_a_list_that_fell_to_nothing(rig: Rig, kind: str, asset_type: str) -> No
     assert rig.inventory(rest).content.num_rows == 2
 
 
-def test_what_there_was_is_known_after_a_restart(rig: Rig) -> None:
+def test_what_there_was_is_known_after_a_restart(rig: RestHarness) -> None:
     """The counts of before a restart are remembered; without them an empty list is what it is."""
     rig.tableau.sites[""].entries["flows"] = []
     assert rig.inventory().content.num_rows == 2
@@ -231,7 +231,7 @@ def test_what_there_was_is_known_after_a_restart(rig: Rig) -> None:
     assert rig.inventory(rest).content.num_rows == 2
 
 
-def test_flows_that_are_suddenly_forbidden(rig: Rig) -> None:
+def test_flows_that_are_suddenly_forbidden(rig: RestHarness) -> None:
     """A list that is refused is no list of none: the flows that were listed stand for a day, with a note."""
     rest = rig.rest()
     rig.poll(rest)
@@ -246,7 +246,7 @@ def test_flows_that_are_suddenly_forbidden(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-def test_a_refusal_without_a_word_of_tableau(rig: Rig, status: int) -> None:
+def test_a_refusal_without_a_word_of_tableau(rig: RestHarness, status: int) -> None:
     """A 4xx that is no XML of Tableau's says nothing of flows: the site has failed, and keeps what it had."""
     rest = rig.rest()
     rig.poll(rest)
@@ -263,7 +263,7 @@ ODD_BODIES = [
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
 @pytest.mark.parametrize("body", ODD_BODIES)
-def test_whatever_answers_is_one_line(rig: Rig, status: int, body: str) -> None:
+def test_whatever_answers_is_one_line(rig: RestHarness, status: int, body: str) -> None:
     """No encoding, entity or number is an error of ours: a supplement costs itself, a list of assets its site."""
     for path in ("/users", "/graphql", "/flows/runs", "/tasks/linked", "/jobs"):
         with rig.tableau.doing(at(path, Answer(body, status))):
@@ -273,7 +273,7 @@ def test_whatever_answers_is_one_line(rig: Rig, status: int, body: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/workbooks", "/users", "/jobs"])
-def test_pages_without_an_end(rig: Rig, path: str) -> None:
+def test_pages_without_an_end(rig: RestHarness, path: str) -> None:
     """A list that promises more for ever, and sends the same, ends."""
     pagination = "<pagination pageNumber='1' pageSize='1000' totalAvailable='99999999999'/>"
     entry = element("user", id="u1") + element("workbook", id="w1") + element("backgroundJob", id="j1")
@@ -284,7 +284,7 @@ def test_pages_without_an_end(rig: Rig, path: str) -> None:
     assert rig.tableau.count(path) <= 4
 
 
-def test_waits_have_a_bound(rig: Rig) -> None:
+def test_waits_have_a_bound(rig: RestHarness) -> None:
     """What a poll waits because Tableau says so is bounded in all: then the rest is throttled."""
     busy = Answer("", 429, {"Retry-After": "100"})
     with rig.tableau.doing(at("/tasks/", busy), at("/flows/runs", busy), at("/projects", busy), at("/users", busy)):
@@ -293,7 +293,7 @@ def test_waits_have_a_bound(rig: Rig) -> None:
     assert sum("too many requests" in note for note in inventory.notes) == 6
 
 
-def test_another_thread_may_poll(rig: Rig) -> None:
+def test_another_thread_may_poll(rig: RestHarness) -> None:
     """The session is not bound to the thread that began it."""
     rest = rig.rest()
     rig.poll(rest)
@@ -305,7 +305,7 @@ def test_another_thread_may_poll(rig: Rig) -> None:
     assert rig.tableau.count("/auth/signin") == 1
 
 
-def test_a_source_is_closed_and_used_again(rig: Rig) -> None:
+def test_a_source_is_closed_and_used_again(rig: RestHarness) -> None:
     """Closing signs out; the next poll signs in."""
     rest = rig.rest()
     rest.close()
@@ -317,7 +317,7 @@ def test_a_source_is_closed_and_used_again(rig: Rig) -> None:
     assert rig.tableau.count("/auth/signin") == 2
 
 
-def test_an_agent_that_ends_signs_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_ends_signs_out(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session ends with the agent, and the agent does not wait long for that."""
     monkeypatch.setattr(transport, "SIGN_OUT_SECONDS", 0.3)
     rest = rig.rest()
@@ -341,7 +341,7 @@ def test_an_agent_that_ends_signs_out(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     assert rig.slept == []
 
 
-def test_where_it_is(rig: Rig) -> None:
+def test_where_it_is(rig: RestHarness) -> None:
     """The address is the URL, without what might stand in front of the host."""
     assert rig.rest(url=f"{rig.tableau.url}/").address == rig.tableau.url
     assert rig.rest(url="http://me:canary@tableau.invalid").address == "http://tableau.invalid"

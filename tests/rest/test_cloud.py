@@ -9,7 +9,7 @@ from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.rest.client import RestClient, SiteResult
 from exporter.rest.credentials import ConnectedApp, RestOptions, Token
-from tests.rest.conftest import NOTHING_KNOWN, Rig
+from tests.rest.conftest import NOTHING_KNOWN, RestHarness
 from tests.rest.tableau import Answer, at, error
 
 SITES = ("default", "site1", "site2")
@@ -94,7 +94,7 @@ def test_three_sites_of_one_token(
         error(400, "400000"),
     ],
 )
-def test_however_a_switch_is_refused(three: Rig, refusal: Answer) -> None:
+def test_however_a_switch_is_refused(three: RestHarness, refusal: Answer) -> None:
     """Each refusal leads to a sign-in at the site, and none to a lost session."""
     rest = three.rest("default", "marketing", "Finance")
     with three.tableau.doing(at("/auth/switchSite", refusal)):
@@ -104,7 +104,7 @@ def test_however_a_switch_is_refused(three: Rig, refusal: Answer) -> None:
     assert three.tableau.count("/auth/switchSite") <= 2
 
 
-def test_a_switch_is_tried_again_after_a_day(three: Rig) -> None:
+def test_a_switch_is_tried_again_after_a_day(three: RestHarness) -> None:
     """A refusal was perhaps that of a server in trouble."""
     rest = three.rest("default", "marketing", "Finance")
     with three.tableau.doing(at("/auth/switchSite", error(404, "404000"))):
@@ -167,7 +167,7 @@ def test_nobody_lists_the_sites_of_cloud(cloud: TableauServer) -> None:
     rest.close()
 
 
-def test_a_sign_in_that_gets_no_answer_ends_the_session(three: Rig) -> None:
+def test_a_sign_in_that_gets_no_answer_ends_the_session(three: RestHarness) -> None:
     """It may have taken place: the next site begins with a new session, and the next poll is whole."""
     rest = three.rest("default", "marketing", "Finance")
     refused = at("/auth/switchSite", error(403, "403070"))

@@ -13,12 +13,12 @@ import trustme
 
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
 from exporter.rest import http_session, transport
-from tests.rest.conftest import Rig
+from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_read_is_tried_again(rig: Rig, status: int) -> None:
+def test_a_read_is_tried_again(rig: RestHarness, status: int) -> None:
     """A server that fails twice and then answers costs two pauses, each twice the one before, and nothing else."""
     with rig.tableau.doing(at("/workbooks", Answer("busy", status), times=2)):
         assert rig.inventory().content.num_rows == 3
@@ -26,21 +26,21 @@ def test_a_read_is_tried_again(rig: Rig, status: int) -> None:
     assert rig.tableau.count("/workbooks") == 3
 
 
-def test_a_read_is_tried_four_times(rig: Rig) -> None:
+def test_a_read_is_tried_four_times(rig: RestHarness) -> None:
     """A server that goes on failing is told of, after four attempts."""
     with rig.tableau.doing(at("/workbooks", Answer("busy", 503))):
         assert "answers with HTTP 503" in rig.failure()
     assert rig.tableau.count("/workbooks") == 4
 
 
-def test_a_sign_in_is_not_tried_again(rig: Rig) -> None:
+def test_a_sign_in_is_not_tried_again(rig: RestHarness) -> None:
     """A sign-in that fails is not repeated: it may have taken place, and the account may be locked."""
     with rig.tableau.doing(at("/auth/signin", Answer("busy", 503))), pytest.raises(SourceUnreachable, match="503"):
         rig.poll(rig.rest())
     assert rig.tableau.count("/auth/signin") == 1
 
 
-def test_a_switch_of_site_is_not_tried_again(three: Rig) -> None:
+def test_a_switch_of_site_is_not_tried_again(three: RestHarness) -> None:
     """A switch makes a new session: it is not repeated."""
     with three.tableau.doing(at("/auth/switchSite", Answer("busy", 503), times=1)):
         results = three.poll(three.rest("default", "marketing"))
@@ -49,7 +49,7 @@ def test_a_switch_of_site_is_not_tried_again(three: Rig) -> None:
     assert "503" in (results["marketing"].error or "")
 
 
-def test_a_cut_answer_is_asked_for_again(rig: Rig) -> None:
+def test_a_cut_answer_is_asked_for_again(rig: RestHarness) -> None:
     """A connection that ends in the middle of an answer is a fault of the connection."""
     with rig.tableau.doing(at("/workbooks", Answer("<tsResponse", missing=100), times=1)):
         assert rig.inventory().content.num_rows == 3
@@ -60,7 +60,7 @@ def test_nobody_listens() -> None:
     """A refused connection is one line with the address."""
     with Tableau() as tableau:
         url = tableau.url
-    rig = Rig(tableau)
+    rig = RestHarness(tableau)
     with pytest.raises(SourceUnreachable, match=rf"^rest {url}: Failed to .*refused: check rest\.url and") as caught:
         rig.poll(rig.rest(url=url))
     assert "\n" not in str(caught.value)
@@ -70,7 +70,7 @@ def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_session.USUAL_WAIT_SECONDS), ("x", 5.0)]
 )
-def test_a_429_is_waited_for(rig: Rig, told: str | None, seconds: float) -> None:
+def test_a_429_is_waited_for(rig: RestHarness, told: str | None, seconds: float) -> None:
     """The agent waits as long as it is asked to, or a little where nothing is said, and asks again."""
     headers = {"Retry-After": told} if told is not None else {}
     with rig.tableau.doing(at("/workbooks", Answer("slow down", 429, headers), times=2)):
@@ -78,7 +78,7 @@ def test_a_429_is_waited_for(rig: Rig, told: str | None, seconds: float) -> None
     assert sum(rig.slept) == 2 * seconds
 
 
-def test_a_429_may_name_a_date(rig: Rig) -> None:
+def test_a_429_may_name_a_date(rig: RestHarness) -> None:
     """A date in the past is no wait."""
     answer = Answer("slow down", 429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
     with rig.tableau.doing(at("/workbooks", answer, times=1)):
@@ -86,7 +86,7 @@ def test_a_429_may_name_a_date(rig: Rig) -> None:
     assert rig.slept == []
 
 
-def test_a_429_is_waited_for_within_bounds(rig: Rig) -> None:
+def test_a_429_is_waited_for_within_bounds(rig: RestHarness) -> None:
     """A Retry-After of an hour ends the poll, and so do endless ones."""
     with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "3600"}))):
         assert "Retry-After is 3600 s: retried at the next poll" in rig.failure()
@@ -96,7 +96,7 @@ def test_a_429_is_waited_for_within_bounds(rig: Rig) -> None:
     assert sum(rig.slept) == http_session.WAITS
 
 
-def test_a_sign_in_waits_for_a_429(rig: Rig) -> None:
+def test_a_sign_in_waits_for_a_429(rig: RestHarness) -> None:
     """A sign-in that was answered with 429 did not take place."""
     with rig.tableau.doing(at("/auth/signin", Answer("", 429, {"Retry-After": "2"}), times=1)):
         assert rig.inventory().content.num_rows == 3
@@ -104,7 +104,7 @@ def test_a_sign_in_waits_for_a_429(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("part", ["/workbooks", "/auth/signin", "/serverInfo"])
-def test_an_answer_that_trickles_is_cut_off(rig: Rig, part: str) -> None:
+def test_an_answer_that_trickles_is_cut_off(rig: RestHarness, part: str) -> None:
     """The deadline is that of the whole answer, however regularly a byte of it arrives."""
     begun = time.monotonic()
     with rig.tableau.doing(at(part, Answer(b"<tsResponse>" + b" " * 100_000, pause=0.05))):
@@ -117,15 +117,15 @@ def test_an_answer_that_trickles_is_cut_off(rig: Rig, part: str) -> None:
     assert time.monotonic() - begun < 60
 
 
-def test_headers_that_trickle_are_cut_off(rig: Rig) -> None:
+def test_headers_that_trickle_are_cut_off(rig: RestHarness) -> None:
     """Nor does it help to send the head of the answer slowly."""
     with TricklingHead() as slow, pytest.raises(SourceUnreachable, match=r"no whole answer within 0\.4 s"):
         rig.poll(rig.rest(url=slow.url, timeout=0.4))
 
 
-def test_an_answer_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_bounded(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of more bytes than any list has is not read into memory, packed or not."""
-    monkeypatch.setattr(transport, "Limits", lambda seconds, _: http_session.Limits(seconds, 1_000_000))
+    monkeypatch.setattr(transport, "Limits", lambda seconds, _: http_session.RequestLimits(seconds, 1_000_000))
     bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
     with rig.tableau.doing(at("/workbooks", bomb)):
         assert "more than 1 MB" in rig.failure()
@@ -133,20 +133,20 @@ def test_an_answer_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
         assert "more than 1 MB" in rig.failure()
 
 
-def test_items_with_many_tags_are_read(rig: Rig) -> None:
+def test_items_with_many_tags_are_read(rig: RestHarness) -> None:
     """A page of 1,000 workbooks with 200 tags each is well within every bound."""
     tags = "<tags>" + "".join(element("tag", label=f"a tag, {number} = {number}") for number in range(200)) + "</tags>"
     rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", f"w{at}", tags) for at in range(1000)]
     assert rig.inventory().content.num_rows == 1002
 
 
-def test_packed_answers_are_read(rig: Rig) -> None:
+def test_packed_answers_are_read(rig: RestHarness) -> None:
     """What is packed is unpacked; what only claims to be packed is a line."""
     with rig.tableau.doing(at("/workbooks", Answer(b"not packed", headers={"Content-Encoding": "gzip"}))):
         assert "cannot be unpacked" in rig.failure()
 
 
-def test_the_token_goes_nowhere_else(rig: Rig) -> None:
+def test_the_token_goes_nowhere_else(rig: RestHarness) -> None:
     """A redirect to another host is not followed, whatever the request; the line names the host."""
     with Tableau() as stranger:
         there = stranger.url.replace("127.0.0.1", "localhost")
@@ -163,7 +163,7 @@ def test_the_token_goes_nowhere_else(rig: Rig) -> None:
         assert stranger.asked == []
 
 
-def test_another_port_is_another_host(rig: Rig) -> None:
+def test_another_port_is_another_host(rig: RestHarness) -> None:
     """What listens on another port of the same machine is somebody else."""
     with Tableau() as stranger:
         with rig.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{stranger.url}/x"}))):
@@ -172,13 +172,13 @@ def test_another_port_is_another_host(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:port/", "http://[x/", "//", "javascript:alert(1)", "\x7f"])
-def test_a_redirect_to_nonsense(rig: Rig, location: str) -> None:
+def test_a_redirect_to_nonsense(rig: RestHarness, location: str) -> None:
     """A place that cannot be one is a line, too."""
     with rig.tableau.doing(at("/workbooks", Answer(status=302, headers={"Location": location}))):
         rig.failure()
 
 
-def test_a_redirect_on_the_same_host_is_followed(rig: Rig) -> None:
+def test_a_redirect_on_the_same_host_is_followed(rig: RestHarness) -> None:
     """A path may move; the request is made again there."""
     moved = Answer(status=302, headers={"Location": "/api/3.26/sites/site-default/workbooks?pageSize=1000"})
     with rig.tableau.doing(at("/workbooks", moved, times=1)):
@@ -186,7 +186,7 @@ def test_a_redirect_on_the_same_host_is_followed(rig: Rig) -> None:
     assert rig.tableau.count("/workbooks") == 2
 
 
-def test_a_netrc_speaks_for_nobody(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_netrc_speaks_for_nobody(rig: RestHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in a .netrc for this host is not sent."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
@@ -199,7 +199,7 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//me:canary@"))
         monkeypatch.setenv("NO_PROXY", "")
-        rig = Rig(proxy)
+        rig = RestHarness(proxy)
         with proxy.doing(at("", Answer("no", 500))), pytest.raises(SourceError) as caught:
             rig.poll(rig.rest(url="http://tableau.invalid"))
         assert len(proxy.asked) == 4
@@ -211,7 +211,7 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("entries", ["[::1]", "fd00::/8", "[fd00::1]:9093", "127.0.0.0/8", "["])
-def test_no_proxy_is_read_by_entries(rig: Rig, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_read_by_entries(rig: RestHarness, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No entry of NO_PROXY keeps a request from being sent; only what it covers, and loopback, avoids the proxy."""
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -222,7 +222,7 @@ def test_no_proxy_is_read_by_entries(rig: Rig, entries: str, monkeypatch: pytest
         assert proxy.asked
 
 
-def test_an_ipv6_network_has_no_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ipv6_network_has_no_proxy(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An IPv6 network in NO_PROXY is understood: its addresses are connected to directly."""
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -233,7 +233,7 @@ def test_an_ipv6_network_has_no_proxy(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     assert "proxy" not in str(caught.value)
 
 
-def test_a_proxy_that_cannot_be_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_cannot_be_parsed(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password with a slash that is not escaped: the line names the variable, and shows nothing of it."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:1/canary@proxy.invalid:3128")
     with pytest.raises(SourceRefused, match=r"^rest http://tableau\.invalid: HTTP_PROXY is no proxy") as caught:
@@ -241,7 +241,7 @@ def test_a_proxy_that_cannot_be_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch
     assert "canary" not in str(caught.value)
 
 
-def test_no_request_is_made_any_more_when_the_agent_ends(rig: Rig) -> None:
+def test_no_request_is_made_any_more_when_the_agent_ends(rig: RestHarness) -> None:
     """A poll is broken off between two requests."""
     rest = rig.rest()
 
@@ -253,7 +253,7 @@ def test_no_request_is_made_any_more_when_the_agent_ends(rig: Rig) -> None:
     assert rig.tableau.asked[-1].path.endswith("/datasources")
 
 
-def test_a_request_is_broken_off_when_the_agent_ends(rig: Rig) -> None:
+def test_a_request_is_broken_off_when_the_agent_ends(rig: RestHarness) -> None:
     """An answer that trickles holds nobody up."""
     rest = rig.rest(timeout=600)
 
@@ -267,14 +267,14 @@ def test_a_request_is_broken_off_when_the_agent_ends(rig: Rig) -> None:
         rig.poll(rest)
 
 
-def test_https_where_plain_http_is_spoken(rig: Rig) -> None:
+def test_https_where_plain_http_is_spoken(rig: RestHarness) -> None:
     """It is not the certificate that is to be looked at."""
     with pytest.raises(SourceRefused, match=r"it may speak plain http there; check rest\.url"):
         rig.poll(rig.rest(url=rig.tableau.url.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("answer", [error(401, "401000"), error(404, "404003"), Answer(HTML, 404), Answer("", 403)])
-def test_a_url_that_goes_too_far(rig: Rig, answer: Answer) -> None:
+def test_a_url_that_goes_too_far(rig: RestHarness, answer: Answer) -> None:
     """Where Tableau, or what stands before it, does not know the first question, the URL has to be looked at."""
     with (
         rig.tableau.doing(at("/serverInfo", answer)),
@@ -298,7 +298,7 @@ def test_certificates(authority: trustme.CA, tmp_path: Path) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     with Tableau() as tableau:
         tableau._server.socket = context.wrap_socket(tableau._server.socket, server_side=True)
-        rig = Rig(tableau)
+        rig = RestHarness(tableau)
         url = f"https://localhost:{tableau._server.server_address[1]}"
         rest = rig.rest(url=url, ca_file=tmp_path / "ca.pem")
         assert rig.poll(rest)["default"].inventory is not None

@@ -9,7 +9,7 @@ from exporter.errors import PollInterrupted
 from exporter.inventory import Refresh
 from exporter.rest.arrow import schema, table
 from exporter.rest.client import RestClient
-from tests.rest.conftest import NOW, Rig
+from tests.rest.conftest import NOW, RestHarness
 from tests.rest.tableau import HTML, Answer, Asked, asset, at, element, error
 
 INSTANT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
@@ -20,7 +20,7 @@ def ago(hours: float) -> str:
     return (INSTANT - timedelta(hours=hours)).isoformat() + "Z"
 
 
-def job(rig: Rig, job_id: str, hours: float, of: str = element("workbook", id="w1"), **attributes: str) -> None:
+def job(rig: RestHarness, job_id: str, hours: float, of: str = element("workbook", id="w1"), **attributes: str) -> None:
     """Add a job that ended so many hours ago, newest first as Tableau lists them."""
     place = rig.tableau.sites[""]
     entry = {"jobType": "refresh_extracts", "status": "Success", "title": job_id, **attributes}
@@ -37,13 +37,13 @@ def rows(refreshes: pa.Table | None) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def undescribed(rig: Rig) -> Rig:
+def undescribed(rig: RestHarness) -> RestHarness:
     """A Tableau whose Metadata API is off."""
     rig.tableau.overrides.append(at("graphql", error(404, "404000")))
     return rig
 
 
-def test_no_job_is_asked_for_what_is_described(rig: Rig) -> None:
+def test_no_job_is_asked_for_what_is_described(rig: RestHarness) -> None:
     """Where the Metadata API knows every asset that could have an extract, the jobs are not even listed."""
     job(rig, "j1", 1)
     rig.tableau.sites[""].entries["datasources"].append(asset("datasource", "live", hasExtracts="false"))
@@ -52,7 +52,7 @@ def test_no_job_is_asked_for_what_is_described(rig: Rig) -> None:
     assert rig.tableau.count("/jobs") == 0
 
 
-def test_finished_refreshes_tell_their_asset(undescribed: Rig) -> None:
+def test_finished_refreshes_tell_their_asset(undescribed: RestHarness) -> None:
     """Of the list's jobs those count that refreshed an extract with success of late; each is asked for its asset."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, element("datasource", id="d1"), jobType="increment_extracts")
@@ -71,7 +71,7 @@ def test_finished_refreshes_tell_their_asset(undescribed: Rig) -> None:
     assert undescribed.tableau.count("/jobs/") == 2
 
 
-def test_only_what_is_not_described_is_looked_for(rig: Rig) -> None:
+def test_only_what_is_not_described_is_looked_for(rig: RestHarness) -> None:
     """Where the Metadata API describes a part, those jobs are asked for that bear the name of what it left out."""
     rig.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2", name="left out"))
     job(rig, "j1", 1, title="workbook w1")
@@ -81,14 +81,14 @@ def test_only_what_is_not_described_is_looked_for(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["refresh_extracts_via_bridge", "increment_extracts_via_bridge", "RefreshExtracts"])
-def test_a_refresh_by_bridge_is_a_refresh(undescribed: Rig, kind: str) -> None:
+def test_a_refresh_by_bridge_is_a_refresh(undescribed: RestHarness, kind: str) -> None:
     """By any process, and however the type is spelled; the run of a flow refreshes no extract."""
     job(undescribed, "j1", 1, jobType=kind)
     job(undescribed, "j2", 2, jobType="run_flow")
     assert rows(undescribed.inventory(budget=100).looked_up) == [("j1", "workbook", "w1")]
 
 
-def test_a_job_is_asked_for_once(undescribed: Rig) -> None:
+def test_a_job_is_asked_for_once(undescribed: RestHarness) -> None:
     """What is known is not asked for again, nor is what has no asset; both are bounded by the budget."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, "")
@@ -104,7 +104,7 @@ def test_a_job_is_asked_for_once(undescribed: Rig) -> None:
     assert undescribed.tableau.count("/jobs/") == 3
 
 
-def test_what_is_known_of_others_is_left_out(undescribed: Rig) -> None:
+def test_what_is_known_of_others_is_left_out(undescribed: RestHarness) -> None:
     """The refreshes of an inventory are those of its own assets."""
     known = table(Refresh, [("a", "workbook", "w1", INSTANT), ("b", "workbook", "elsewhere", INSTANT)])
     (result,) = undescribed.rest().poll(known, 0)
@@ -113,7 +113,7 @@ def test_what_is_known_of_others_is_left_out(undescribed: Rig) -> None:
 
 
 @pytest.mark.parametrize("budget", [0, 1, 3])
-def test_the_budget_is_kept(undescribed: Rig, budget: int) -> None:
+def test_the_budget_is_kept(undescribed: RestHarness, budget: int) -> None:
     """No more jobs are asked for than are allowed: the newest of each title first, then the newest of all."""
     for number in range(5):
         job(undescribed, f"hourly{number}", 1 + number, title="hourly")
@@ -123,7 +123,7 @@ def test_the_budget_is_kept(undescribed: Rig, budget: int) -> None:
     assert undescribed.tableau.count("/jobs/") == budget
 
 
-def test_the_budget_is_for_all_sites(three: Rig) -> None:
+def test_the_budget_is_for_all_sites(three: RestHarness) -> None:
     """What one site has used another has not."""
     three.tableau.overrides.append(at("graphql", error(404, "404000")))
     for url in three.tableau.sites:
@@ -136,7 +136,7 @@ def test_the_budget_is_for_all_sites(three: Rig) -> None:
 
 
 @pytest.mark.parametrize("answer", [error(403, "403004"), error(404, "404000"), error(400, "400006"), Answer("", 500)])
-def test_jobs_and_tasks_may_be_forbidden(undescribed: Rig, answer: Answer) -> None:
+def test_jobs_and_tasks_may_be_forbidden(undescribed: RestHarness, answer: Answer) -> None:
     """Who is no administrator sees neither: None, and a note for each."""
     rest = undescribed.rest()
     with undescribed.tableau.doing(at("/jobs", answer), at("/tasks/", answer), at("/flows/runs", answer)):
@@ -149,7 +149,7 @@ def test_jobs_and_tasks_may_be_forbidden(undescribed: Rig, answer: Answer) -> No
     assert told[1:] == (wanted if answer.status == 404 else [*wanted, "no linked tasks"])
 
 
-def test_a_login_page_is_no_list_of_jobs(undescribed: Rig) -> None:
+def test_a_login_page_is_no_list_of_jobs(undescribed: RestHarness) -> None:
     """It costs what jobs alone say, with a note."""
     with undescribed.tableau.doing(at("/jobs", Answer(HTML))):
         inventory = undescribed.inventory()
@@ -164,7 +164,7 @@ def run(run_id: str, flow: str, hours: float | None, status: str = "Success") ->
     return element("flowRun", id=run_id, flowId=flow, status=status, startedAt=ago(30), **ended)
 
 
-def test_a_flow_is_as_fresh_as_its_last_successful_run(rig: Rig) -> None:
+def test_a_flow_is_as_fresh_as_its_last_successful_run(rig: RestHarness) -> None:
     """Of all runs of a flow the latest that ended with success counts; the list is read to its end."""
     rig.tableau.largest_page = 2
     rig.tableau.sites[""].entries["flows/runs"] = [
@@ -179,7 +179,7 @@ def test_a_flow_is_as_fresh_as_its_last_successful_run(rig: Rig) -> None:
     assert inventory.looked_up is None
 
 
-def test_runs_are_not_asked_for_without_flows(rig: Rig) -> None:
+def test_runs_are_not_asked_for_without_flows(rig: RestHarness) -> None:
     """A site without flows has no runs."""
     rig.tableau.sites[""].entries["flows"] = []
     rig.inventory()
@@ -191,7 +191,7 @@ def task(schedule: str, of: str, name: str = "extractRefresh", **attributes: str
     return element(name, schedule + of, id="t", priority="50", **attributes)
 
 
-def test_tasks(rig: Rig) -> None:
+def test_tasks(rig: RestHarness) -> None:
     """A task tells when it runs next, how often it failed in a row, and whether its schedule is suspended."""
     place = rig.tableau.sites[""]
     later = "2026-07-28T04:00:00Z"
@@ -222,7 +222,7 @@ def test_tasks(rig: Rig) -> None:
     ]
 
 
-def test_extract_tasks_without_flow_tasks(rig: Rig) -> None:
+def test_extract_tasks_without_flow_tasks(rig: RestHarness) -> None:
     """Where only flow tasks are not to be had, the others are there."""
     with rig.tableau.doing(at("/tasks/runFlow", error(404, "404000"))):
         inventory = rig.inventory()
@@ -231,7 +231,7 @@ def test_extract_tasks_without_flow_tasks(rig: Rig) -> None:
     assert inventory.tasks_read == {"workbook", "datasource"}
 
 
-def test_known_may_be_of_another_type(rig: Rig) -> None:
+def test_known_may_be_of_another_type(rig: RestHarness) -> None:
     """What comes from the history may have its own kinds of text."""
     known = table(Refresh, [("a", "workbook", "w1", INSTANT)])
     known = known.set_column(0, "job_id", known.column("job_id").cast(pa.large_string()))
@@ -241,7 +241,7 @@ def test_known_may_be_of_another_type(rig: Rig) -> None:
     assert rows(result.inventory.refreshes) == [("a", "workbook", "w1")]
 
 
-def test_look_ups_of_a_site_that_fails_count(undescribed: Rig) -> None:
+def test_look_ups_of_a_site_that_fails_count(undescribed: RestHarness) -> None:
     """What was looked up before a site failed is told of and counted, and is not asked for again."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2, "")
@@ -263,7 +263,7 @@ def test_look_ups_of_a_site_that_fails_count(undescribed: Rig) -> None:
     assert undescribed.tableau.count("/jobs/") == 2
 
 
-def test_look_ups_that_are_broken_off_count(undescribed: Rig) -> None:
+def test_look_ups_that_are_broken_off_count(undescribed: RestHarness) -> None:
     """A look-up that fails, and the end of the agent in the middle of them, change nothing of their number."""
     for number in range(5):
         job(undescribed, f"j{number}", 1 + number)
@@ -286,7 +286,7 @@ def test_look_ups_that_are_broken_off_count(undescribed: Rig) -> None:
     assert rest.looked_up == 1
 
 
-def test_one_job_that_cannot_be_fetched_costs_itself(undescribed: Rig) -> None:
+def test_one_job_that_cannot_be_fetched_costs_itself(undescribed: RestHarness) -> None:
     """The jobs after it are fetched."""
     for number in range(3):
         job(undescribed, f"j{number}", 1 + number)
@@ -296,7 +296,7 @@ def test_one_job_that_cannot_be_fetched_costs_itself(undescribed: Rig) -> None:
     assert inventory.read_whole["job"] is False
 
 
-def test_jobs_beyond_the_budget_are_a_gap(undescribed: Rig) -> None:
+def test_jobs_beyond_the_budget_are_a_gap(undescribed: RestHarness) -> None:
     """Refreshes that may not be fetched today leave freshness unknown, and that is said."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2)
@@ -305,13 +305,13 @@ def test_jobs_beyond_the_budget_are_a_gap(undescribed: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["increment_extracts", "RefreshExtracts", "refresh_extracts_via_bridge"])
-def test_every_kind_of_refresh(undescribed: Rig, kind: str) -> None:
+def test_every_kind_of_refresh(undescribed: RestHarness, kind: str) -> None:
     """Full and incremental refreshes count, by whatever client; the type is written in two ways."""
     job(undescribed, "j1", 1, jobType=kind)
     assert rows(undescribed.inventory(budget=10).looked_up) == [("j1", "workbook", "w1")]
 
 
-def test_look_ups_are_refused_in_the_middle(undescribed: Rig) -> None:
+def test_look_ups_are_refused_in_the_middle(undescribed: RestHarness) -> None:
     """Where a part of the jobs could be had, it is told of, with a note."""
     job(undescribed, "j1", 1)
     job(undescribed, "j2", 2)
@@ -321,7 +321,7 @@ def test_look_ups_are_refused_in_the_middle(undescribed: Rig) -> None:
     assert any(note.startswith("1 refresh jobs could not be fetched: ") for note in inventory.notes)
 
 
-def test_look_ups_that_are_never_stored_grow_old(undescribed: Rig) -> None:
+def test_look_ups_that_are_never_stored_grow_old(undescribed: RestHarness) -> None:
     """What is older than the jobs that are listed is not kept."""
     job(undescribed, "j1", 1)
     rest = undescribed.rest()

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from exporter.inventory import TAG_SEPARATOR
-from tests.rest.conftest import Rig
+from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HEAD, HTML, WELL_FORMED_HTML, Answer, Asked, asset, element, error
 
 
@@ -14,7 +14,7 @@ def workbooks(count: int) -> list[str]:
     return [asset("workbook", f"w{number}") for number in range(count)]
 
 
-def test_a_list_is_read_to_its_end(rig: Rig) -> None:
+def test_a_list_is_read_to_its_end(rig: RestHarness) -> None:
     """Each entry is there once, also where the list fills its last page, in pages of a thousand."""
     for count in (0, 1, 999, 1000, 1001, 3000):
         rig.tableau.sites[""].entries["workbooks"] = workbooks(count)
@@ -26,14 +26,14 @@ def test_a_list_is_read_to_its_end(rig: Rig) -> None:
     assert {query["sort"] for query in asked} == {"createdAt:asc,name:asc"}
 
 
-def test_a_server_may_give_smaller_pages(rig: Rig) -> None:
+def test_a_server_may_give_smaller_pages(rig: RestHarness) -> None:
     """Whatever the size of its pages, the list goes on until everything promised has come."""
     rig.tableau.largest_page = 7
     rig.tableau.sites[""].entries["workbooks"] = workbooks(50)
     assert rig.inventory().content.num_rows == 52
 
 
-def test_what_an_entry_becomes(rig: Rig) -> None:
+def test_what_an_entry_becomes(rig: RestHarness) -> None:
     """Each field comes from its place; dates may have fractions and zones; what is not said is None."""
     tags = element("tags", element("tag", label="gold") + element("tag", label="no-sla"))
     there = {"createdAt": "2025-03-01T10:00:00.123456Z", "updatedAt": "2025-03-01T12:00:00+02:00"}
@@ -65,6 +65,7 @@ def test_what_an_entry_becomes(rig: Rig) -> None:
         "has_extracts": None,
         "created_at": datetime.fromisoformat("2025-03-01T10:00:00.123456"),
         "updated_at": datetime.fromisoformat("2025-03-01T10:00:00"),
+        "url_id": None,
     }
     assert (rows["w2"]["project_name"], rows["w2"]["created_at"]) == ("Personal Space", None)
     assert {key for key, value in rows["w3"].items() if value is not None} == {"asset_type", "asset_id"}
@@ -82,7 +83,7 @@ def test_what_an_entry_becomes(rig: Rig) -> None:
 
 @pytest.mark.parametrize("endpoint", ["workbooks", "datasources", "flows"])
 @pytest.mark.parametrize("body", [HTML, WELL_FORMED_HTML, b"", HEAD.encode(), f"{HEAD}</tsResponse>".encode()])
-def test_a_login_page_is_no_empty_list(rig: Rig, endpoint: str, body: bytes) -> None:
+def test_a_login_page_is_no_empty_list(rig: RestHarness, endpoint: str, body: bytes) -> None:
     """A page with status 200 that is not Tableau's, or says nothing of a list, is a failure of the site."""
 
     def instead(asked: Asked) -> Answer | None:
@@ -94,7 +95,7 @@ def test_a_login_page_is_no_empty_list(rig: Rig, endpoint: str, body: bytes) -> 
     assert rig.inventory(rest).content.num_rows == 3
 
 
-def test_a_short_list_is_read_again(rig: Rig) -> None:
+def test_a_short_list_is_read_again(rig: RestHarness) -> None:
     """A list that changed between two pages is read once more, and is then whole."""
     entries = rig.tableau.sites[""].entries["workbooks"] = workbooks(2500)
     removed = [False]
@@ -110,7 +111,7 @@ def test_a_short_list_is_read_again(rig: Rig) -> None:
     assert rig.tableau.count("/workbooks") == 6
 
 
-def test_a_page_beyond_the_end(rig: Rig) -> None:
+def test_a_page_beyond_the_end(rig: RestHarness) -> None:
     """A list that shrank below the page that is asked for is read again, and is then whole."""
     entries = rig.tableau.sites[""].entries["workbooks"] = workbooks(2001)
     removed = [False]
@@ -128,7 +129,7 @@ def test_a_page_beyond_the_end(rig: Rig) -> None:
     assert sorted(ids) == sorted([f"w{number}" for number in range(1, 2001)] + ["d1", "f1"])
 
 
-def test_names_and_addresses_are_asked_for(rig: Rig) -> None:
+def test_names_and_addresses_are_asked_for(rig: RestHarness) -> None:
     """A list of users tells neither displayed names nor addresses by itself; no other list is asked for fields."""
     rig.inventory()
     asked = {asked.path.rpartition("/")[2]: asked.query.get("fields") for asked in rig.tableau.asked if asked.query}
@@ -137,7 +138,7 @@ def test_names_and_addresses_are_asked_for(rig: Rig) -> None:
     assert set(asked.values()) == {None}
 
 
-def test_fields_that_are_not_known(rig: Rig) -> None:
+def test_fields_that_are_not_known(rig: RestHarness) -> None:
     """A server that refuses the fields is asked without them, from then on at once: people still have login names."""
 
     def refuse(asked: Asked) -> Answer | None:
@@ -155,7 +156,7 @@ def test_fields_that_are_not_known(rig: Rig) -> None:
             assert rig.tableau.count("/users") == count
 
 
-def test_an_order_that_is_not_known(rig: Rig) -> None:
+def test_an_order_that_is_not_known(rig: RestHarness) -> None:
     """A server that does not sort this list is asked without an order, from then on at once."""
 
     def refuse(asked: Asked) -> Answer | None:
@@ -169,7 +170,7 @@ def test_an_order_that_is_not_known(rig: Rig) -> None:
     assert rig.tableau.count("/workbooks") == 3
 
 
-def test_a_list_that_grows_is_not_read_again(rig: Rig) -> None:
+def test_a_list_that_grows_is_not_read_again(rig: RestHarness) -> None:
     """What is published meanwhile comes last."""
     entries = rig.tableau.sites[""].entries["workbooks"] = workbooks(1500)
 
@@ -183,7 +184,7 @@ def test_a_list_that_grows_is_not_read_again(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("promised", "came"), [(3, 2), (1, 2), (5, 0)])
-def test_a_count_that_is_wrong(rig: Rig, promised: int, came: int) -> None:
+def test_a_count_that_is_wrong(rig: RestHarness, promised: int, came: int) -> None:
     """What came must be what was promised, or the list is not used."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable=str(promised))
     body = f"{HEAD}{pagination}{element('workbooks', ''.join(workbooks(came)))}</tsResponse>"
@@ -191,13 +192,13 @@ def test_a_count_that_is_wrong(rig: Rig, promised: int, came: int) -> None:
         assert f" of {promised} entries" in rig.failure()
 
 
-def test_an_entry_that_comes_twice_is_one(rig: Rig) -> None:
+def test_an_entry_that_comes_twice_is_one(rig: RestHarness) -> None:
     """A thousand and one entries of which one is there twice are not what was promised."""
     rig.tableau.sites[""].entries["workbooks"] = [*workbooks(1000), workbooks(1)[0]]
     assert "the list of workbooks has 1000 of 1001 entries" in rig.failure()
 
 
-def test_an_entry_that_comes_again_is_no_second(rig: Rig) -> None:
+def test_an_entry_that_comes_again_is_no_second(rig: RestHarness) -> None:
     """Where everything promised came, and something of it twice, each is there once."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable="2")
     body = f"{HEAD}{pagination}{element('workbooks', ''.join([*workbooks(2), *workbooks(1)]))}</tsResponse>"
@@ -206,14 +207,14 @@ def test_an_entry_that_comes_again_is_no_second(rig: Rig) -> None:
     assert sorted(ids) == ["d1", "f1", "w0", "w1"]
 
 
-def test_entries_without_an_id_do_not_count(rig: Rig) -> None:
+def test_entries_without_an_id_do_not_count(rig: RestHarness) -> None:
     """What has no id cannot be told apart, and is missing."""
     rig.tableau.sites[""].entries["workbooks"] = [element("workbook", name="nobody")]
     assert "the list of workbooks has 0 of 1 entries" in rig.failure()
 
 
 @pytest.mark.parametrize(("endpoint", "what"), [("flows", "flows"), ("projects", "projects"), ("users", "users")])
-def test_what_only_some_may_see(rig: Rig, endpoint: str, what: str) -> None:
+def test_what_only_some_may_see(rig: RestHarness, endpoint: str, what: str) -> None:
     """Projects, users and flows that are not for this user are left out, and noted."""
     with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith(f"/{endpoint}") else None):
         inventory = rig.inventory()
@@ -222,7 +223,31 @@ def test_what_only_some_may_see(rig: Rig, endpoint: str, what: str) -> None:
     assert (inventory.projects is None, inventory.people is None) == (endpoint == "projects", endpoint == "users")
 
 
-def test_workbooks_must_be_seen(rig: Rig) -> None:
+def test_workbooks_must_be_seen(rig: RestHarness) -> None:
     """A site whose workbooks may not be listed has failed."""
     with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/workbooks") else None):
         assert "403004" in rig.failure()
+
+
+@pytest.mark.parametrize(
+    ("webpage_url", "url_id"),
+    [
+        ("http://tableauserver/#/workbooks/1/views", 1),
+        ("https://10ax.online.tableau.com/#/site/exampledev/workbooks/265605", 265605),
+        ("https://elsewhere.example/#/workbooks/7", 7),
+        ("https://web.com", None),
+        ("", None),
+        ("http://tableauserver/#/datasources/1", None),
+        ("http://tableauserver/#/workbooks/6d13b0ca", None),
+        ("http://tableauserver/#/workbooks/1234567890123456789", None),
+        ("http://tableauserver/#/workbooks/\u0661", None),
+        ("http://tableauserver/#/workbooks/1/views?:x=1", None),
+        ("http://tableauserver/#/site/a/b/workbooks/1", None),
+        ("javascript:alert(1)//", None),
+    ],
+)
+def test_the_number_of_a_page(rig: RestHarness, webpage_url: str, url_id: int | None) -> None:
+    """Of the address of a page its number is kept, where the address is that of a page of such an asset."""
+    rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
+    (found,) = [row for row in rig.inventory().content.to_pylist() if row["asset_id"] == "w1"]
+    assert found["url_id"] == url_id

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.inventory import Inventory
-from tests.rest.conftest import Rig
+from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, asset, at, error
 
 JSON = {"Content-Type": "application/json"}
@@ -28,7 +28,7 @@ def known(inventory: Inventory) -> pa.Table:
     return inventory.described
 
 
-def described(rig: Rig) -> dict[str, list[tuple[bool | None, datetime | None, datetime | None]]]:
+def described(rig: RestHarness) -> dict[str, list[tuple[bool | None, datetime | None, datetime | None]]]:
     """Poll, and return the data sources that each asset lives on."""
     rows = known(rig.inventory()).to_pylist()
     found: dict[str, list[tuple[bool | None, datetime | None, datetime | None]]] = {}
@@ -37,7 +37,7 @@ def described(rig: Rig) -> dict[str, list[tuple[bool | None, datetime | None, da
     return found
 
 
-def test_the_later_of_two_refreshes(rig: Rig) -> None:
+def test_the_later_of_two_refreshes(rig: RestHarness) -> None:
     """A refresh may be full or incremental; the making of an extract is told apart from both."""
     rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
         {"luid": "d1", "hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"},
@@ -60,7 +60,7 @@ def test_the_later_of_two_refreshes(rig: Rig) -> None:
     assert found["d5"] == [(None, None, None)]
 
 
-def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: Rig) -> None:
+def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: RestHarness) -> None:
     """Each source is a row; what only stands for a published one is that one; without any there is a row too."""
     extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z", "upstreamDatasources": []}
     stand_in = {"hasExtracts": False, "upstreamDatasources": [{"luid": "d1"}]}
@@ -93,7 +93,7 @@ def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: Rig) -> None:
         {"embeddedDatasources": []},
     ],
 )
-def test_a_list_that_is_none_means_nothing(rig: Rig, node: dict[str, Any]) -> None:
+def test_a_list_that_is_none_means_nothing(rig: RestHarness, node: dict[str, Any]) -> None:
     """Where a list is no list of objects, or a source has no name, the workbook is not described whole: a note."""
     rig.tableau.sites[""].nodes["workbooksConnection"] = [{"luid": "w1", **node}]
     inventory = rig.inventory()
@@ -104,7 +104,7 @@ def test_a_list_that_is_none_means_nothing(rig: Rig, node: dict[str, Any]) -> No
     assert inventory.read_whole["metadata"] is False
 
 
-def test_virtual_connections(rig: Rig) -> None:
+def test_virtual_connections(rig: RestHarness) -> None:
     """Their extracted tables are extracts, those that are not are live; a source that reads one is no live source."""
     table = {"isExtracted": True, "extractLastRefreshedAt": "2026-07-27T07:00:00Z"}
     live = {"hasExtracts": False, "upstreamDatasources": []}
@@ -126,7 +126,7 @@ def test_virtual_connections(rig: Rig) -> None:
     assert found["w1"] == [(False, None, None), (True, SEVEN, None), (False, None, None), (None, None, None)]
 
 
-def test_every_page_is_asked_for(rig: Rig) -> None:
+def test_every_page_is_asked_for(rig: RestHarness) -> None:
     """The cursor is followed to its end, a thousand at a time."""
     extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"}
     rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
@@ -150,7 +150,7 @@ def limited(most: int, code: str = "NODE_LIMIT_EXCEEDED") -> Callable[[Asked], A
     return override
 
 
-def test_a_page_that_is_too_much_is_halved(rig: Rig) -> None:
+def test_a_page_that_is_too_much_is_halved(rig: RestHarness) -> None:
     """The limit on nodes makes the pages smaller until they fit; nothing is lost, and the size is remembered."""
     rest = rig.rest()
     with rig.tableau.doing(limited(130)):
@@ -164,14 +164,14 @@ def test_a_page_that_is_too_much_is_halved(rig: Rig) -> None:
         assert sizes == [250, 125] * 2
 
 
-def sizes_of(rig: Rig) -> list[int]:
+def sizes_of(rig: RestHarness) -> list[int]:
     """Return how large the pages were that were asked for, and forget them."""
     found = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
     rig.tableau.asked.clear()
     return found
 
 
-def test_a_limit_of_time_without_a_code_is_halved(rig: Rig) -> None:
+def test_a_limit_of_time_without_a_code_is_halved(rig: RestHarness) -> None:
     """Tableau says so in the message alone, with ``extensions`` null, beside half of the nodes."""
     whole = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(200)]
     rig.tableau.sites[""].nodes["workbooksConnection"] = whole
@@ -191,7 +191,7 @@ def test_a_limit_of_time_without_a_code_is_halved(rig: Rig) -> None:
     assert inventory.read_whole["metadata"] is True
 
 
-def test_pages_grow_again(three: Rig) -> None:
+def test_pages_grow_again(three: RestHarness) -> None:
     """A site whose server was slow once asks for whole pages two polls later; the others never ask for less."""
     sizes: dict[str, list[int]] = {}
     nodes = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(3000)]
@@ -220,7 +220,7 @@ def test_pages_grow_again(three: Rig) -> None:
     assert set(sizes["Finance"]) == set(sizes[""]) == {1000}
 
 
-def test_fewer_described_than_promised(rig: Rig) -> None:
+def test_fewer_described_than_promised(rig: RestHarness) -> None:
     """A catalogue that shifts between two pages leaves one out: its count is noticed, and pages have an order."""
     page = {"nodes": [], "pageInfo": {"hasNextPage": False}, "totalCount": 1}
 
@@ -251,7 +251,7 @@ def refused(*words: bytes) -> Callable[[Asked], Answer | None]:
 
 
 @pytest.mark.parametrize(("words", "most"), [([b"Virtual"], 3), ([b"Virtual", b"orderBy"], 4), ([b"luid"], 3)])
-def test_a_release_that_does_not_know_all(rig: Rig, words: list[bytes], most: int) -> None:
+def test_a_release_that_does_not_know_all(rig: RestHarness, words: list[bytes], most: int) -> None:
     """What it does not know is not asked for, and not tried again for a day."""
     rest = rig.rest()
     with rig.tableau.doing(refused(*words)):
@@ -268,7 +268,7 @@ def test_a_release_that_does_not_know_all(rig: Rig, words: list[bytes], most: in
         assert len(sizes_of(rig)) == most
 
 
-def test_beside_an_error_nothing_is_whole_but_a_refresh(rig: Rig) -> None:
+def test_beside_an_error_nothing_is_whole_but_a_refresh(rig: RestHarness) -> None:
     """A refresh that is there is true; that a source has no extract, or a workbook reads nothing else, is not."""
     sources = [{"luid": "d1", "hasExtracts": False}, {"luid": "d2", "hasExtracts": True, REFRESHED: SIX_TEXT}]
     rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = sources
@@ -286,7 +286,7 @@ def test_beside_an_error_nothing_is_whole_but_a_refresh(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("errors", [5, "no", {"code": "X"}, [5], [None], [{"extensions": {"code": 7}}]])
-def test_errors_that_are_no_list_of_errors(rig: Rig, errors: object) -> None:
+def test_errors_that_are_no_list_of_errors(rig: RestHarness, errors: object) -> None:
     """Whatever the field holds, the assets are there, and the answer counts as partial."""
     data = {"publishedDatasourcesConnection": {"nodes": [], "pageInfo": 3}, "workbooksConnection": {"nodes": "x"}}
     with rig.tableau.doing(at("graphql", graph({"data": data, "errors": errors}))):
@@ -295,7 +295,7 @@ def test_errors_that_are_no_list_of_errors(rig: Rig, errors: object) -> None:
     assert inventory.read_whole["metadata"] is False
 
 
-def test_a_part_is_kept_and_marked(rig: Rig) -> None:
+def test_a_part_is_kept_and_marked(rig: RestHarness) -> None:
     """What came beside an error is used, and the note says that it may be a part."""
     answer = {
         "data": {
@@ -316,7 +316,7 @@ def test_a_part_is_kept_and_marked(rig: Rig) -> None:
     assert "the Metadata API answers in part (BACKFILL_RUNNING)" in inventory.notes
 
 
-def test_a_limit_that_no_page_meets(rig: Rig) -> None:
+def test_a_limit_that_no_page_meets(rig: RestHarness) -> None:
     """At the smallest page the part is taken as it is."""
     with rig.tableau.doing(limited(1)):
         inventory = rig.inventory()
@@ -340,7 +340,7 @@ def test_a_limit_that_no_page_meets(rig: Rig) -> None:
         Answer("[" * 100_000),
     ],
 )
-def test_without_the_metadata_api(rig: Rig, answer: Answer) -> None:
+def test_without_the_metadata_api(rig: RestHarness, answer: Answer) -> None:
     """An API that is forbidden or broken is a note; the assets are there."""
     with rig.tableau.doing(at("graphql", answer)):
         inventory = rig.inventory()
@@ -360,7 +360,7 @@ def test_without_the_metadata_api(rig: Rig, answer: Answer) -> None:
         graph({"errors": [{"message": "off", "extensions": {"code": "FEATURE_DISABLED"}}]}),
     ],
 )
-def test_a_metadata_api_that_is_off(rig: Rig, answer: Answer) -> None:
+def test_a_metadata_api_that_is_off(rig: RestHarness, answer: Answer) -> None:
     """The note is the command that switches it on."""
     with rig.tableau.doing(at("graphql", answer)):
         inventory = rig.inventory()
@@ -369,7 +369,7 @@ def test_a_metadata_api_that_is_off(rig: Rig, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("nodes", [None, [None, 3, "x"], [{}], [{"luid": 7}], [{"luid": "\ud800"}], [{"luid": ""}]])
-def test_nodes_that_are_none(rig: Rig, nodes: object) -> None:
+def test_nodes_that_are_none(rig: RestHarness, nodes: object) -> None:
     """What cannot be a data source is passed over."""
     page = {"nodes": nodes, "pageInfo": None}
     answer = graph({"data": {"publishedDatasourcesConnection": page, "workbooksConnection": page}})
@@ -378,7 +378,7 @@ def test_nodes_that_are_none(rig: Rig, nodes: object) -> None:
 
 
 @pytest.mark.parametrize("nodes", [[{"luid": "d1"}], []])
-def test_cursors_in_a_circle(rig: Rig, nodes: list[Any]) -> None:
+def test_cursors_in_a_circle(rig: RestHarness, nodes: list[Any]) -> None:
     """Pages that come again, or are empty and go on, end."""
 
     def circle(asked: Asked) -> Answer | None:
@@ -394,7 +394,7 @@ def test_cursors_in_a_circle(rig: Rig, nodes: list[Any]) -> None:
     assert [note for note in inventory.notes if "its pages do not go on" in note]
 
 
-def test_a_refresh_that_is_yet_to_come(rig: Rig) -> None:
+def test_a_refresh_that_is_yet_to_come(rig: RestHarness) -> None:
     """An instant by a wrong clock is none: it would make an extract fresh for ever."""
     ahead = {"hasExtracts": True, REFRESHED: "2099-01-01T00:00:00Z"}
     rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [{"luid": "d1", **ahead}]
@@ -403,7 +403,7 @@ def test_a_refresh_that_is_yet_to_come(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("answer", [Answer(HTML, 429), Answer("", 403), Answer("", 429)])
-def test_a_throttled_metadata_api_is_not_off(rig: Rig, answer: Answer) -> None:
+def test_a_throttled_metadata_api_is_not_off(rig: RestHarness, answer: Answer) -> None:
     """Only Tableau's 404, or its word that it is disabled, says that the API is off."""
     with rig.tableau.doing(at("graphql", answer)):
         inventory = rig.inventory()
@@ -411,7 +411,7 @@ def test_a_throttled_metadata_api_is_not_off(rig: Rig, answer: Answer) -> None:
     assert "metadata-services enable" not in str(inventory.notes)
 
 
-def test_a_code_is_a_word(rig: Rig) -> None:
+def test_a_code_is_a_word(rig: RestHarness) -> None:
     """Whatever a server puts in the place of a code is not shown."""
 
     def echo(asked: Asked) -> Answer | None:
@@ -424,7 +424,7 @@ def test_a_code_is_a_word(rig: Rig) -> None:
     assert "an error without a code" in notes
 
 
-def test_a_cursor_that_stands_still(rig: Rig) -> None:
+def test_a_cursor_that_stands_still(rig: RestHarness) -> None:
     """Pages that do not go on end, and what came is kept."""
     page = {"nodes": [{"luid": "d1"}], "pageInfo": {"hasNextPage": True, "endCursor": "same"}}
     with rig.tableau.doing(at("graphql", graph({"data": {"publishedDatasourcesConnection": page}}))):
@@ -433,7 +433,7 @@ def test_a_cursor_that_stands_still(rig: Rig) -> None:
     assert [note for note in inventory.notes if "gave a part" in note]
 
 
-def test_a_query_that_takes_too_long_is_halved(rig: Rig) -> None:
+def test_a_query_that_takes_too_long_is_halved(rig: RestHarness) -> None:
     """No answer in time makes the pages smaller too, and patience ends."""
 
     def slow(asked: Asked) -> Answer | None:
@@ -450,7 +450,7 @@ def test_a_query_that_takes_too_long_is_halved(rig: Rig) -> None:
     assert inventory.content.num_rows == 3
 
 
-def test_workbooks_that_are_not_described_are_still_assets(rig: Rig) -> None:
+def test_workbooks_that_are_not_described_are_still_assets(rig: RestHarness) -> None:
     """An asset that the Metadata API does not know is in the content."""
     rig.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2"))
     inventory = rig.inventory()
@@ -458,7 +458,7 @@ def test_workbooks_that_are_not_described_are_still_assets(rig: Rig) -> None:
     assert "w2" not in known(inventory).column("asset_id").to_pylist()
 
 
-def test_which_published_sources_a_workbook_uses(rig: Rig) -> None:
+def test_which_published_sources_a_workbook_uses(rig: RestHarness) -> None:
     """Those of the workbook and those of its embedded sources, each once; an extract of its own is none."""
     own = {"hasExtracts": True, "upstreamDatasources": [{"luid": "d1"}, {"luid": "d2"}]}
     rig.tableau.sites[""].nodes["workbooksConnection"] = [

@@ -9,18 +9,18 @@ import pytest
 
 from exporter.errors import SourceRefused
 from exporter.rest.credentials import Token
-from tests.rest.conftest import Rig
+from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HTML, Answer, at, error
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_all_is_well(three: Rig) -> None:
+def test_all_is_well(three: RestHarness) -> None:
     """The version and the number of sites, and nothing else."""
     assert list(three.rest().probe()) == [(True, "Tableau 2025.3.0 answers, 3 sites are read")]
 
 
-def test_what_a_site_works_without(three: Rig) -> None:
+def test_what_a_site_works_without(three: RestHarness) -> None:
     """What only an administrator may see is a note for each site."""
     forbidden = error(403, "403004")
     with three.tableau.doing(at("graphql", error(404, "404000")), at("/jobs", forbidden), at("/tasks/", forbidden)):
@@ -46,7 +46,7 @@ def test_what_a_site_works_without(three: Rig) -> None:
         ("/flows", "flows"),
     ],
 )
-def test_every_part_of_a_poll_is_tried(rig: Rig, path: str, name: str) -> None:
+def test_every_part_of_a_poll_is_tried(rig: RestHarness, path: str, name: str) -> None:
     """What a poll would miss is a note that names it and what cannot be known without it."""
     refused = error(403, "403004")
     with rig.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
@@ -56,7 +56,7 @@ def test_every_part_of_a_poll_is_tried(rig: Rig, path: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/workbooks", "/datasources", "/flows"])
-def test_a_list_of_assets_that_cannot_be_read(rig: Rig, path: str) -> None:
+def test_a_list_of_assets_that_cannot_be_read(rig: RestHarness, path: str) -> None:
     """Then the site would not be polled at all: a fault."""
     with rig.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
         _, (ok, line) = rig.rest().probe()
@@ -64,21 +64,21 @@ def test_a_list_of_assets_that_cannot_be_read(rig: Rig, path: str) -> None:
     assert line.startswith("site default: ")
 
 
-def test_a_site_that_is_not_there(three: Rig) -> None:
+def test_a_site_that_is_not_there(three: RestHarness) -> None:
     """Each unknown site is a fault of its own."""
     found = list(three.rest("default", "nowhere").probe())
     assert [ok for ok, _ in found] == [True, False]
     assert "site nowhere: " in found[1][1]
 
 
-def test_nobody_is_let_in(rig: Rig) -> None:
+def test_nobody_is_let_in(rig: RestHarness) -> None:
     """A wrong token is the one line."""
     with pytest.raises(SourceRefused, match="the token agent is refused"):
         list(rig.rest(credentials=lambda: Token("agent", "wrong")).probe())
 
 
 @pytest.mark.parametrize(("value", "code"), [("value of the token", 0), ("not the value", 1)])
-def test_the_check(rig: Rig, tmp_path: Path, value: str, code: int) -> None:
+def test_the_check(rig: RestHarness, tmp_path: Path, value: str, code: int) -> None:
     """The command says it in one line, leaves no session behind, and does not show the token."""
     settings = {"REST__URL": rig.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
     settings["HISTORY__PATH"] = str(tmp_path / "history.duckdb")

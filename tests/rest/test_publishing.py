@@ -15,7 +15,7 @@ from exporter.rest.credentials import RestOptions, Token
 from exporter.rest.lists import PROJECTS as LISTED
 from exporter.rest.lists import collect
 from exporter.rest.publishing import Destination, publish
-from exporter.rest.session import Session
+from exporter.rest.session import RestSession
 
 AT = datetime(2025, 11, 19)  # noqa: DTZ001 - the facts have no zone
 VALUE = "the value of the publisher's token"
@@ -119,7 +119,7 @@ def test_a_session_that_is_lost(server: TableauServer, file: Path, monkeypatch: 
 
 def test_the_sessions_of_others(server: TableauServer, file: Path) -> None:
     """By a token of its own: the agent's session lives on."""
-    agent = Session(RestOptions(server.url, ("default",), lambda: Token("exporter", TOKENS["exporter"])))
+    agent = RestSession(RestOptions(server.url, ("default",), lambda: Token("exporter", TOKENS["exporter"])))
     agent.transport.begin()
     agent.enter("default")
     publish(to(server), file)

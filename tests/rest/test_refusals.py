@@ -12,7 +12,7 @@ from exporter.inventory import Inventory
 from exporter.rest.client import RestClient
 from exporter.rest.credentials import OLDER_SCOPES, ConnectedApp, RestOptions, Token
 from exporter.rest.refusals import KEPT_SECONDS, endpoint_of
-from tests.rest.conftest import NOTHING_KNOWN, Rig
+from tests.rest.conftest import NOTHING_KNOWN, RestHarness
 from tests.rest.tableau import Answer, at, error
 
 SITES = ("default", "site1", "site2")
@@ -103,7 +103,7 @@ def test_a_refusal_is_remembered_for_a_day(agent: Callable[[Token | ConnectedApp
     assert counts(one.rest) == (1, 0, 0)
 
 
-def test_other_credentials_may_be_allowed_more(rig: Rig) -> None:
+def test_other_credentials_may_be_allowed_more(rig: RestHarness) -> None:
     """What was refused to those before is asked again with the new ones."""
     credentials = [Token("agent", "value of the token")]
     rig.tableau.tokens["second"] = "its value"
@@ -116,7 +116,7 @@ def test_other_credentials_may_be_allowed_more(rig: Rig) -> None:
     assert rig.inventory(rest).notes == ()
 
 
-def test_one_site_may_be_allowed_what_another_is_not(three: Rig) -> None:
+def test_one_site_may_be_allowed_what_another_is_not(three: RestHarness) -> None:
     """A refusal is remembered for its site alone."""
     rest = three.rest()
     with three.tableau.doing(at("site-marketing/tasks/runFlow", error(401, "401002"))):
@@ -127,7 +127,7 @@ def test_one_site_may_be_allowed_what_another_is_not(three: Rig) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"timestamp":"","status":401,"error":"Unauthorized"}', b"", b"<html>no</html>"])
-def test_a_metadata_api_that_refuses_in_its_own_words(rig: Rig, body: bytes) -> None:
+def test_a_metadata_api_that_refuses_in_its_own_words(rig: RestHarness, body: bytes) -> None:
     """Its 401 needs no XML: it is a refusal, not an API that is off, and a session that is lost is renewed."""
     rest = rig.rest()
     with rig.tableau.doing(at("/graphql", Answer(body, 401))):
@@ -141,7 +141,7 @@ def test_a_metadata_api_that_refuses_in_its_own_words(rig: Rig, body: bytes) -> 
     assert counts(other) == (2, 1, 0)
 
 
-def _lost(rig: Rig, body: bytes) -> Answer | None:
+def _lost(rig: RestHarness, body: bytes) -> Answer | None:
     """End every session the first time, and let the requests of the new one through."""
     if any(asked.path.endswith("/auth/signin") for asked in rig.tableau.asked[-3:]):
         return None
@@ -165,7 +165,7 @@ def test_jobs_that_may_be_listed_and_not_asked_for(agent: Callable[[Token | Conn
     assert sum(inventory.looked_up.num_rows for inventory in one.inventories(budget=30) if inventory.looked_up) == 30
 
 
-def test_a_list_of_assets_is_asked_at_every_poll(three: Rig) -> None:
+def test_a_list_of_assets_is_asked_at_every_poll(three: RestHarness) -> None:
     """It fails its site, which is read as soon as it is allowed again; until then no poll costs a session."""
     rest = three.rest()
     with three.tableau.doing(at("site-marketing/workbooks", error(401, "401002"))):
@@ -177,7 +177,7 @@ def test_a_list_of_assets_is_asked_at_every_poll(three: Rig) -> None:
     assert counts(rest) == (1, 0, 0)
 
 
-def test_what_was_allowed_before_is_worth_one_sign_in(rig: Rig) -> None:
+def test_what_was_allowed_before_is_worth_one_sign_in(rig: RestHarness) -> None:
     """Perhaps a new session is allowed it again; if not, it is refused, and no session was lost by it."""
     rest = rig.rest()
     rig.poll(rest)
@@ -188,7 +188,7 @@ def test_what_was_allowed_before_is_worth_one_sign_in(rig: Rig) -> None:
     assert counts(rest) == (2, 0, 0)
 
 
-def test_a_refusal_that_passes_is_none(rig: Rig) -> None:
+def test_a_refusal_that_passes_is_none(rig: RestHarness) -> None:
     """A single 401 to a session that is alive costs one more request, and nothing is remembered."""
     rest = rig.rest()
     with rig.tableau.doing(at("/tasks/runFlow", error(401, "401002"), times=1)):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import SourceIncomplete
 from exporter.rest import response_xml
-from exporter.rest.response_xml import MAX_ENTRIES, read, shape
+from exporter.rest.response_xml import MAX_ENTRIES, read_page, shape
 from tests.rest.tableau import HEAD, HTML, WELL_FORMED_HTML
 
 WORKBOOK = shape("workbook", project=1)
@@ -21,7 +21,7 @@ def answer(inside: str) -> bytes:
 
 def test_only_what_stands_right_inside_is_taken() -> None:
     """The tags of a view are not those of its workbook."""
-    found = read(
+    found = read_page(
         answer(
             '<pagination pageNumber="1" pageSize="1000" totalAvailable="1"/><workbooks><workbook id="w1" name="a">'
             '<tags><tag label="own"/></tags><views><view id="v"><tags><tag label="of a view"/></tags>'
@@ -37,7 +37,7 @@ def test_only_what_stands_right_inside_is_taken() -> None:
 
 def test_a_list_may_be_called_as_its_entries_are() -> None:
     """The runs of flows may stand in an element of their own name."""
-    found = read(
+    found = read_page(
         answer('<flowRuns><flowRuns id="1"/><flowRun id="2"/></flowRuns>'), shape("flowRun", "flowRuns"), "rest"
     )
     assert [entry.attributes["id"] for entry in found.entries] == ["1", "2"]
@@ -56,7 +56,7 @@ def test_a_list_may_be_called_as_its_entries_are() -> None:
 )
 def test_names_of_strangers(written: str, name: str) -> None:
     """A name may hold anything; what XML forbids is replaced, and the list goes on behind it."""
-    found = read(
+    found = read_page(
         answer(f'<workbooks><workbook id="w1" name="{written}"/><workbook id="w2"/></workbooks>'), WORKBOOK, "rest"
     )
     assert [entry.attributes.get("name") for entry in found.entries] == [name, None]
@@ -65,7 +65,7 @@ def test_names_of_strangers(written: str, name: str) -> None:
 def test_bytes_that_are_no_utf8() -> None:
     """A byte that is of no character is replaced."""
     content = answer('<workbooks><workbook id="w1" name="a%b"/></workbooks>').replace(b"%", b"\xff")
-    assert read(content, WORKBOOK, "rest").entries[0].attributes["name"] == "a\N{REPLACEMENT CHARACTER}b"
+    assert read_page(content, WORKBOOK, "rest").entries[0].attributes["name"] == "a\N{REPLACEMENT CHARACTER}b"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_bytes_that_are_no_utf8() -> None:
 def test_anything_else_is_no_answer(content: bytes) -> None:
     """A login page, a page that was cut, somebody else's XML: one line, no list."""
     with pytest.raises(SourceIncomplete, match=r"^rest: ") as caught:
-        read(content, WORKBOOK, "rest")
+        read_page(content, WORKBOOK, "rest")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -98,7 +98,7 @@ def test_entities_are_refused() -> None:
         + answer('<workbooks><workbook id="&b;"/></workbooks>').split(b"?>", 1)[1]
     )
     with pytest.raises(SourceIncomplete, match="a type of its own"):
-        read(bomb, WORKBOOK, "rest")
+        read_page(bomb, WORKBOOK, "rest")
 
 
 @pytest.mark.attack("peers")
@@ -107,25 +107,25 @@ def test_any_bytes(content: bytes) -> None:
     """Whatever arrives is an answer or a failure of ours."""
     for whole in (content, answer("<workbooks>")[:-13] + content):
         with contextlib.suppress(SourceIncomplete):
-            assert read(whole, WORKBOOK, "rest").total is None
+            assert read_page(whole, WORKBOOK, "rest").total is None
 
 
 def test_entries_are_bounded() -> None:
     """A list of more entries than any site has is refused; the largest is read."""
     entries = "<workbook/>" * MAX_ENTRIES
-    assert len(read(f"{HEAD}{entries}</tsResponse>".encode(), WORKBOOK, "rest").entries) == MAX_ENTRIES
+    assert len(read_page(f"{HEAD}{entries}</tsResponse>".encode(), WORKBOOK, "rest").entries) == MAX_ENTRIES
     with pytest.raises(
         SourceIncomplete, match=r"^rest: an answer of more than 50,000 entries was not read to its end$"
     ):
-        read(f"{HEAD}{entries}<workbook/></tsResponse>".encode(), WORKBOOK, "rest")
+        read_page(f"{HEAD}{entries}<workbook/></tsResponse>".encode(), WORKBOOK, "rest")
 
 
 @pytest.mark.parametrize("forbidden", ["\x01", "&#1;"], ids=["character", "reference"])
 def test_replacements_are_bounded(forbidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many forbidden characters as are allowed are replaced; more are refused before any is."""
     text = f'{HEAD}<workbook name="{{}}"/></tsResponse>'
-    (entry,) = read(text.format(forbidden * 1_000).encode(), WORKBOOK, "rest").entries
+    (entry,) = read_page(text.format(forbidden * 1_000).encode(), WORKBOOK, "rest").entries
     assert entry.attributes["name"] == "\N{REPLACEMENT CHARACTER}" * 1_000
     monkeypatch.setattr(response_xml, "_CONTROL", None)
     with pytest.raises(SourceIncomplete, match="more than 1,000,000 control characters or references"):
-        read(text.format(forbidden * 1_000_001).encode(), WORKBOOK, "rest")
+        read_page(text.format(forbidden * 1_000_001).encode(), WORKBOOK, "rest")

@@ -13,7 +13,7 @@ import pytest
 from exporter.errors import ExporterError
 from exporter.rest.credentials import ConnectedApp, RestOptions, Token
 from exporter.rest.errors import Redactor
-from tests.rest.conftest import Rig
+from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HTML, Answer, Asked, Override, at, error
 
 CANARY = "canary-of-the-token/+= &"
@@ -64,7 +64,7 @@ def on(part: str, override: Override) -> Override:
     ],
 )
 def test_no_secret_is_seen(
-    rig: Rig,
+    rig: RestHarness,
     loud: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     credentials: Token | ConnectedApp,
@@ -113,7 +113,7 @@ def echo_as_host(asked: Asked) -> Answer | None:
 
 
 @pytest.mark.attack("secrets")
-def test_a_redirect_to_a_host_called_as_the_secret(rig: Rig) -> None:
+def test_a_redirect_to_a_host_called_as_the_secret(rig: RestHarness) -> None:
     """A redirect that is not followed is refused without the name of its host, which would be in small letters."""
     rig.tableau.tokens["agent"] = "Canary-of-a-host"
     rest = rig.rest(credentials=lambda: Token("agent", "Canary-of-a-host"))

@@ -7,13 +7,13 @@ import pytest
 
 from exporter.errors import ConfigurationError, ExporterError, Fault, SourceRefused, SourceUnreachable
 from exporter.rest.credentials import LIFE_SECONDS, SCOPES, ConnectedApp, Token
-from tests.rest.conftest import NOW, Rig
+from tests.rest.conftest import NOW, RestHarness
 from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, Override, at, error
 
 APP = ConnectedApp("client", "secret-id", "the value of the secret, long enough to sign", "anna@example.com")
 
 
-def test_one_session_serves_every_site_and_poll(three: Rig) -> None:
+def test_one_session_serves_every_site_and_poll(three: RestHarness) -> None:
     """One sign-in, a switch for each further site, and the session is kept between polls, then signed out."""
     rest = three.rest()
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
@@ -27,7 +27,7 @@ def test_one_session_serves_every_site_and_poll(three: Rig) -> None:
     assert rest.token_stats.sign_ins == 1
 
 
-def test_a_session_lost_between_polls_is_renewed(rig: Rig) -> None:
+def test_a_session_lost_between_polls_is_renewed(rig: RestHarness) -> None:
     """A restart of the server costs one sign-in and no poll."""
     rest = rig.rest()
     rig.poll(rest)
@@ -37,7 +37,7 @@ def test_a_session_lost_between_polls_is_renewed(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("part", ["/workbooks", "/users", "/graphql", "/tasks/extractRefreshes", "/auth/switchSite"])
-def test_a_session_lost_in_the_middle_is_renewed(three: Rig, part: str) -> None:
+def test_a_session_lost_in_the_middle_is_renewed(three: RestHarness, part: str) -> None:
     """Whatever request finds the session gone is made again after one sign-in; nothing is lost of any site."""
     rest, lost = three.rest(), [False]
 
@@ -53,7 +53,7 @@ def test_a_session_lost_in_the_middle_is_renewed(three: Rig, part: str) -> None:
     assert (rest.token_stats.sign_ins, rest.token_stats.lost) == (2, 1)
 
 
-def test_a_session_lost_twice_in_a_poll_is_a_collision(three: Rig) -> None:
+def test_a_session_lost_twice_in_a_poll_is_a_collision(three: RestHarness) -> None:
     """The second loss fails the site and all after it: one clear line, counted, and no third sign-in."""
     rest = three.rest("default", "marketing", "Finance")
     # A second program with the same token.
@@ -69,7 +69,7 @@ def test_a_session_lost_twice_in_a_poll_is_a_collision(three: Rig) -> None:
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
 
 
-def _ending(rig: Rig, part: str) -> Override:
+def _ending(rig: RestHarness, part: str) -> Override:
     done = [False]
 
     def end(asked: Asked) -> None:
@@ -80,7 +80,7 @@ def _ending(rig: Rig, part: str) -> Override:
     return end
 
 
-def test_a_refusal_right_after_signing_in_is_a_collision(rig: Rig) -> None:
+def test_a_refusal_right_after_signing_in_is_a_collision(rig: RestHarness) -> None:
     """Where the other program is fast, the request that is repeated is refused too, and so is every other."""
     rest = rig.rest()
     with rig.tableau.doing(at("/sites/", error(401, "401002"))):
@@ -88,7 +88,7 @@ def test_a_refusal_right_after_signing_in_is_a_collision(rig: Rig) -> None:
     assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 2, 1)
 
 
-def test_sessions_of_an_app_that_end_at_once(rig: Rig) -> None:
+def test_sessions_of_an_app_that_end_at_once(rig: RestHarness) -> None:
     """Nobody else can end them: no other program is blamed, and the poll is given up after one sign-in more."""
     rest = rig.rest(credentials=lambda: APP)
     with rig.tableau.doing(at("/sites/", error(401, "401002"))):
@@ -97,7 +97,9 @@ def test_sessions_of_an_app_that_end_at_once(rig: Rig) -> None:
     assert (rest.token_stats.sign_ins, rest.token_stats.collisions) == (2, 0)
 
 
-def test_sessions_that_are_lost_again_and_again_are_a_collision(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_sessions_that_are_lost_again_and_again_are_a_collision(
+    rig: RestHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another program that signs in between our polls costs us a session each time: it is said, and counted."""
     caplog.set_level(logging.WARNING)
     rest = rig.rest()
@@ -110,7 +112,7 @@ def test_sessions_that_are_lost_again_and_again_are_a_collision(rig: Rig, caplog
     assert "another program seems to sign in with the same token" in caplog.text
 
 
-def test_a_session_that_was_old_is_no_loss(rig: Rig) -> None:
+def test_a_session_that_was_old_is_no_loss(rig: RestHarness) -> None:
     """Tableau ends sessions after hours by itself."""
     rest = rig.rest()
     rig.poll(rest)
@@ -120,7 +122,7 @@ def test_a_session_that_was_old_is_no_loss(rig: Rig) -> None:
     assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 0, 0)
 
 
-def test_a_refused_token(rig: Rig) -> None:
+def test_a_refused_token(rig: RestHarness) -> None:
     """A token that never worked is wrong; one that did has expired or was revoked."""
     rest = rig.rest(credentials=lambda: Token("agent", "another"))
     with pytest.raises(
@@ -138,7 +140,7 @@ def test_a_refused_token(rig: Rig) -> None:
     assert rest.token_stats.accepted is False
 
 
-def test_a_rotated_token_is_picked_up(rig: Rig) -> None:
+def test_a_rotated_token_is_picked_up(rig: RestHarness) -> None:
     """The credentials are asked for at every sign-in."""
     values = ["value of the token"]
     rest = rig.rest(credentials=lambda: Token("agent", values[-1]))
@@ -149,7 +151,7 @@ def test_a_rotated_token_is_picked_up(rig: Rig) -> None:
     assert rig.inventory(rest).content.num_rows == 3
 
 
-def test_credentials_that_cannot_be_read(rig: Rig) -> None:
+def test_credentials_that_cannot_be_read(rig: RestHarness) -> None:
     """A secret's file that is gone is a refusal, in its own words."""
 
     def read() -> Token:
@@ -159,7 +161,7 @@ def test_credentials_that_cannot_be_read(rig: Rig) -> None:
         rig.poll(rig.rest(credentials=read))
 
 
-def test_a_connected_app_signs_in(rig: Rig) -> None:
+def test_a_connected_app_signs_in(rig: RestHarness) -> None:
     """A token is signed for each sign-in: for its user, with the scopes that reading needs, good for minutes."""
     rest = rig.rest(credentials=lambda: APP)
     rig.poll(rest)
@@ -177,7 +179,7 @@ def test_a_connected_app_signs_in(rig: Rig) -> None:
     assert all(scope.endswith(":read") for scope in SCOPES)
 
 
-def test_what_lies_outside_the_scopes_is_no_collision(rig: Rig) -> None:
+def test_what_lies_outside_the_scopes_is_no_collision(rig: RestHarness) -> None:
     """A connected app whose session lives while a request is refused lacks a scope: that part is left out."""
     rest = rig.rest(credentials=lambda: APP)
     refused = error(401, "401002")
@@ -189,7 +191,7 @@ def test_what_lies_outside_the_scopes_is_no_collision(rig: Rig) -> None:
     assert rest.token_stats.collisions == 0
 
 
-def test_a_connected_app_that_is_refused(rig: Rig) -> None:
+def test_a_connected_app_that_is_refused(rig: RestHarness) -> None:
     """The line says what a connected app is made of."""
     with (
         rig.tableau.doing(at("/auth/signin", error(401, "401001"))),
@@ -199,21 +201,21 @@ def test_a_connected_app_that_is_refused(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.8", "3.5"])
-def test_an_old_server_is_told_so(rig: Rig, version: str) -> None:
+def test_an_old_server_is_told_so(rig: RestHarness, version: str) -> None:
     """Tokens came with version 3.6 of the API."""
     rig.tableau.version = version
     with pytest.raises(SourceRefused, match=rf"speaks version {version} of the REST API, at least 3\.6"):
         rig.poll(rig.rest())
 
 
-def test_an_old_server_and_a_connected_app(rig: Rig) -> None:
+def test_an_old_server_and_a_connected_app(rig: RestHarness) -> None:
     """Connected apps came later than tokens."""
     rig.tableau.version = "3.10"
     with pytest.raises(SourceRefused, match=r"a connected app needs 3\.17; use a personal access token"):
         rig.poll(rig.rest(credentials=lambda: APP))
 
 
-def test_the_version_of_the_server_is_spoken(rig: Rig) -> None:
+def test_the_version_of_the_server_is_spoken(rig: RestHarness) -> None:
     """The first question goes out in the oldest version, all others in the server's own."""
     rig.tableau.version = "3.19"
     rest = rig.rest()
@@ -239,7 +241,7 @@ def test_the_version_of_the_server_is_spoken(rig: Rig) -> None:
         Answer(HTML, 500),
     ],
 )
-def test_something_else_answers(rig: Rig, answer: Answer) -> None:
+def test_something_else_answers(rig: RestHarness, answer: Answer) -> None:
     """What is not Tableau is unreachable, whatever it says; one line, and no sign-in is tried on it."""
     with rig.tableau.doing(at("/serverInfo", answer)), pytest.raises(SourceUnreachable) as caught:
         rig.poll(rig.rest())
@@ -251,7 +253,7 @@ def test_something_else_answers(rig: Rig, answer: Answer) -> None:
     "body", [HTML, WELL_FORMED_HTML, b"", b"<tsResponse xmlns='http://tableau.com/api'/>", b"\xff"]
 )
 @pytest.mark.parametrize("part", ["/auth/signin", "/auth/switchSite"])
-def test_a_sign_in_that_is_answered_with_nonsense(three: Rig, body: bytes, part: str) -> None:
+def test_a_sign_in_that_is_answered_with_nonsense(three: RestHarness, body: bytes, part: str) -> None:
     """A login page in the place of a session is a fault, not a defect of this program."""
     rest = three.rest("default", "marketing")
     with three.tableau.doing(at(part, Answer(body))):
@@ -264,7 +266,7 @@ def test_a_sign_in_that_is_answered_with_nonsense(three: Rig, body: bytes, part:
     assert [result.error for result in three.poll(rest).values()] == [None, None]
 
 
-def test_a_connected_app_of_other_sites(three: Rig) -> None:
+def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
     """Where a connected app may not switch, it signs in; a site that is not its own says nothing of its credentials."""
     rest = three.rest("default", "marketing", "nowhere", credentials=lambda: APP)
     with three.tableau.doing(at("/auth/switchSite", error(403, "403004"))):
@@ -276,7 +278,7 @@ def test_a_connected_app_of_other_sites(three: Rig) -> None:
     assert rest.token_stats.accepted is True
 
 
-def test_what_a_source_knew_of_the_token_is_passed_on(rig: Rig) -> None:
+def test_what_a_source_knew_of_the_token_is_passed_on(rig: RestHarness) -> None:
     """A new source goes on counting where the old one ended, also towards what is a collision."""
     rest = rig.rest()
     rig.poll(rest)
@@ -293,7 +295,7 @@ def test_what_a_source_knew_of_the_token_is_passed_on(rig: Rig) -> None:
     assert len(rest.token_stats.lost_at) == 3
 
 
-def test_another_token_has_statistics_of_its_own(rig: Rig) -> None:
+def test_another_token_has_statistics_of_its_own(rig: RestHarness) -> None:
     """Lost sessions of one token are not those of another; the counters go on."""
     rig.tableau.tokens["second"] = "its value"
     rest = rig.rest()

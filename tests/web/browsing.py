@@ -27,9 +27,14 @@ class Visitor:
         viewport: ViewportSize = DESKTOP,
         *,
         scripts: bool = True,
+        timezone: str = "UTC",
     ) -> None:
         self._context = browser.new_context(
-            base_url=base, color_scheme=scheme, viewport=viewport, java_script_enabled=scripts
+            base_url=base,
+            color_scheme=scheme,
+            viewport=viewport,
+            java_script_enabled=scripts,
+            timezone_id=timezone,
         )
         self._base = base
         self._scripts = scripts

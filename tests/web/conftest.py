@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from exporter.web.application import application
 from exporter.web.server import WebServer
-from tests.components import require
+from tests.support.components import require
 from tests.web.browsing import Visitor
 from tests.web.fakes import FakeEndpoint, Started
 from tests.web.shown import some_pages

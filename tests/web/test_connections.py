@@ -21,6 +21,7 @@ from exporter.web.application import application
 from exporter.web.protocol import TimeoutProtocol
 from exporter.web.server import WebServer
 from exporter.web.web_config import load_access
+from tests.support.wait import until
 from tests.web.fakes import FakeEndpoint, Started
 
 SILENT = 300
@@ -223,11 +224,3 @@ def test_the_bound_leaves_descriptors_to_others(monkeypatch: pytest.MonkeyPatch,
 def connected(server: WebServer) -> socket.socket:
     """Connect, and send nothing."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=30)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; it is given half a minute, not a speed."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -27,7 +27,7 @@ def policy(headers: Message, name: str = "Content-Security-Policy") -> list[str]
 
 def assert_harmless(headers: Message) -> None:
     """Check every header that a browser is to obey, and those of ACCESS."""
-    csp = "default-src 'none'; style-src 'self'; img-src 'self'; "
+    csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     assert policy(headers) == [csp + "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"]
     assert policy(headers, "X-Content-Type-Options") == ["nosniff"]
     assert policy(headers, "X-Frame-Options") == ["deny"]
@@ -35,7 +35,7 @@ def assert_harmless(headers: Message) -> None:
 
 
 def test_every_path_keeps_a_browser_harmless(started: Started) -> None:
-    """Every answer forbids scripts, framing, sniffing and referrers; a configured header replaces one of ours."""
+    """Every answer forbids foreign scripts, framing, sniffing, referrers; a configured header replaces one of ours."""
     port = start(started, access=ACCESS).port
     for path in [*PATHS, "/-/reload"]:
         assert_harmless(exchange(port, get(path, "Host: localhost")).headers)

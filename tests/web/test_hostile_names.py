@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.web.hostile import hostile_names
 from tests.web.shown import an_asset, some_pages
 
 COUNT = 500
+TABLEAU = "https://tableau.example.com"
 # A page parsed by the browser as it would be when opened, though nothing in it is loaded or run.
 PARSED = """pages => pages.map(text => {
     const root = new DOMParser().parseFromString(text, 'text/html');
@@ -44,7 +46,9 @@ def estate(names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
             asset_name=name,
             project=names[(number + 1) % len(names)],
             content_owner=names[(number + 2) % len(names)],
+            site=names[(number + 3) % len(names)],
             uses="d0",
+            url_id=number + 1,
         )
         for number, name in enumerate(names)
     ] + [an_asset(asset_type="datasource", asset_id="d0", asset_name=names[0], project=names[1])]
@@ -53,7 +57,7 @@ def estate(names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
 def pages_of(names: Sequence[str]) -> PageData:
     """Return pages in which every name is everywhere that a stranger's name can be."""
     alert = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w001"), ("asset_type", "workbook")), NOW - 60)
-    return some_pages(estate(names), firing=[alert], text=lambda _: names[0])
+    return replace(some_pages(estate(names), firing=[alert], text=lambda _: names[0]), tableau_url=TABLEAU)
 
 
 def harmless(name: str, number: int) -> str:
@@ -139,6 +143,10 @@ def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[
 
 
 def _stays(address: str) -> bool:
-    """Tell whether an address leads to a path of the agent, or within the page."""
+    """Tell whether an address leads to a path of the agent, within the page, or to an asset's page in Tableau."""
     way = re.match(r"(?:\./|(?:\.\./)+)", address)
-    return address.startswith("#") or (way is not None and not address[way.end() :].startswith(("/", "\\")))
+    of_tableau = re.fullmatch(
+        rf"{re.escape(TABLEAU)}/#/site/[\w.~%-]+/(?:workbook|datasource)s/[0-9]+", address, re.ASCII
+    )
+    stays = way is not None and not address[way.end() :].startswith(("/", "\\"))
+    return address.startswith("#") or stays or of_tableau is not None

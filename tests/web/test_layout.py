@@ -63,6 +63,7 @@ def long_pages() -> PageData:
             freshness_source=None if age is None else "metadata",
             consecutive_failures=1_234_567 if number % 2 else None,
             uses="d-1",
+            url_id=number + 1,
         )
         for number, name in enumerate(NAMES)
     ]
@@ -76,7 +77,9 @@ def long_pages() -> PageData:
         for name in ("TableauAssetStale", "TableauAssetRefreshUnusuallyLate", UNBROKEN)
         for severity in ("critical", "warning", "info")
     ]
-    return some_pages(estate, firing=firing, text=lambda _: UNBROKEN)
+    return replace(
+        some_pages(estate, firing=firing, text=lambda _: UNBROKEN), tableau_url="https://tableau.example.com"
+    )
 
 
 def a_long_status() -> Status:

@@ -11,7 +11,7 @@ import pytest
 from exporter.web.application import application
 from exporter.web.log_limit import LIMIT, LogLimit
 from exporter.web.server import WebServer
-from tests.reliability import Tally
+from tests.support.reliability import Tally
 from tests.web.fakes import FakeEndpoint
 
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"

@@ -1,11 +1,13 @@
 """The pages over HTTP: what is wrong, what is a file, what HEAD says, and to whom."""
 
 import csv
+import hashlib
 import html
 import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -13,11 +15,12 @@ import pytest
 
 from exporter.pagedata.asset_table import AssetTable, Judged
 from exporter.pagedata.builder import PageData
+from exporter.status import FiringAlert
 from exporter.web.application import application
 from exporter.web.assets import Row, row_of
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fakes import NOW, FakeEndpoint, ask
 from tests.web.shown import an_asset, some_pages
 
 PATHS = [
@@ -260,8 +263,51 @@ def test_what_is_old_is_said() -> None:
     """A source that does not answer is named on every page, with how old its word is."""
     for path in ("/assets", "/usage", "/assets/workbook/w-1"):
         text = ask(APP, "GET", path).body.decode()
-        assert "The source rest is down: the data shown was read at 2026-07-27 08:00 UTC, 2 h ago" in text
+        assert "The source rest is down: the data shown was read at <time" in text
+        assert ">2026-07-27 08:00 UTC</time>, 2 h ago" in text
 
 
 def _rows(body: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+
+
+def test_every_time_with_its_zone_is_an_element() -> None:
+    """No time of the pages is out of the script's reach: what is followed by UTC stands in an element of its own."""
+    pages = some_pages(firing=[FiringAlert("TableauAssetStale", "critical", (("asset_id", "w-2"),), NOW)])
+    for path in ("/", "/assets", "/assets/workbook/w-2", "/usage"):
+        text = ask(application(FakeEndpoint(pages_shown=pages)), "GET", path).body.decode()
+        in_charts = text.count("by hour, UTC") + len(re.findall(r"<title>[^<]* UTC", text))
+        assert text.count(" UTC") == text.count(" UTC</time>") + in_charts
+
+
+def test_the_script_is_cached_and_renewed() -> None:
+    """Its address changes with it, as that of a style sheet does, so that a browser may keep it for ever."""
+    page = ask(APP, "GET", "/").body.decode()
+    address = page.split('<script src="./', 1)[1].split('"', 1)[0]
+    script = ask(APP, "GET", f"/{address}")
+    assert address == f"static/local_time.js?v={hashlib.sha256(script.body).hexdigest()[:12]}"
+    assert script.headers["Content-Type"].split(";")[0] in {"text/javascript", "application/javascript"}
+    assert "immutable" in script.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "tableau_url", "link"),
+    [
+        ({"url_id": 7}, "https://t.example", "https://t.example/#/workbooks/7"),
+        ({"url_id": 7, "site": "hr"}, "https://t.example", "https://t.example/#/site/hr/workbooks/7"),
+        ({"url_id": 8, "asset_type": "flow"}, "https://t.example", "https://t.example/#/flows/8"),
+        ({"url_id": 7}, None, None),
+        ({"url_id": None}, "https://t.example", None),
+        ({"url_id": 7, "site": None}, "https://t.example", None),
+    ],
+)
+def test_the_page_in_tableau(changes: Mapping[str, Any], tableau_url: str | None, link: str | None) -> None:
+    """The table and the page of an asset lead to its page in Tableau, without a referrer, where that is known."""
+    row = an_asset(asset_name='"Sales"', **changes)
+    app = application(FakeEndpoint(pages_shown=replace(some_pages([row]), tableau_url=tableau_url)))
+    for path in ("/assets", f"/assets/{row['asset_type']}/w-1"):
+        text = ask(app, "GET", path).body.decode()
+        assert re.findall(r'<a [^>]*href="([^"]*)" rel="noreferrer"', text) == ([link] if link else [])
+        assert text.count("in Tableau") == (2 if path == "/assets" else 1) * bool(link)
+    if link:
+        assert 'aria-label="Open &#34;Sales&#34; in Tableau"' in ask(app, "GET", "/assets").body.decode()

@@ -41,6 +41,7 @@ class Outline(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
         self.open: list[str] = []
+        self.script = ""
         self.feed(page.decode())
         self.close()
 
@@ -57,6 +58,7 @@ class Outline(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Note a text."""
         self.texts.append(data)
+        self.script += data if self.open[-1:] == ["script"] else ""
 
     def all_of(self, tag: str) -> list[dict[str, str | None]]:
         """Return the attributes of every element of a kind."""
@@ -138,20 +140,23 @@ def test_every_text_is_shown_as_it_is(render: Callable[[Status], Outline]) -> No
 
 
 def test_the_page_needs_nothing_that_the_policy_forbids(render: Callable[[Status], Outline]) -> None:
-    """The page has no script, no style of its own, no form, and points nowhere but at the agent."""
+    """The page has one script, from a file, no style of its own, no form, and points nowhere but at the agent."""
     outline = render(a_status())
     tags = {tag for tag, _ in outline.elements}
-    assert not tags & {"script", "style", "form", "iframe", "object", "base"}
+    assert not tags & {"style", "form", "iframe", "object", "base"}
+    assert outline.all_of("script") == [{"src": "./static/local_time.js", "defer": None}]
+    assert outline.script == ""
     for _, attributes in outline.elements:
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
         assert all(re.match(r"(\./$|\./[^/]|#content$)", attributes.get(name) or "./x") for name in ("href", "src"))
 
 
-def test_the_stylesheet_fetches_nothing() -> None:
-    """The stylesheet names no other file, neither here nor elsewhere."""
-    style = (resources.files("exporter.web") / "static" / "status.css").read_text(encoding="utf-8")
-    assert "url(" not in style
-    assert "@import" not in style
+@pytest.mark.parametrize("name", ["status.css", "pages.css", "local_time.js"])
+def test_the_static_files_fetch_nothing(name: str) -> None:
+    """A style sheet names no other file, neither here nor elsewhere; the script sends nothing and adds text alone."""
+    content = (resources.files("exporter.web") / "static" / name).read_text(encoding="utf-8")
+    for word in ("url(", "@import", "import", "fetch", "http", "innerHTML", "eval", "Function", "storage", "cookie"):
+        assert word not in content
 
 
 def test_tables_tell_what_their_cells_mean(render: Callable[[Status], Outline]) -> None:

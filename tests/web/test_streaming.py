@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -11,6 +11,7 @@ import pytest
 
 from exporter.web.application import application
 from exporter.web.server import WebServer
+from tests.support.wait import until
 from tests.web.fakes import FakeEndpoint, FakeRendering
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -151,14 +152,6 @@ def begun(connection: socket.socket, coding: bytes) -> None:
     """Ask for metrics on a connection, and read no more than shows that they are being sent."""
     connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: " + coding + b"\r\n\r\n")
     assert connection.recv(12) == b"HTTP/1.1 200"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def _status(url: str) -> int:

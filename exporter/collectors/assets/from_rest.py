@@ -38,6 +38,7 @@ def assets_of(inventory: Inventory) -> pa.Table:
         "suspended": rows.column("suspended"),
         "tasks_known": _have_tasks_read(rows.column("asset_type"), inventory),
         "uses": rows.column("uses"),
+        "url_id": rows.column("url_id"),
         **_owners(rows.column("owner_id"), inventory.people),
     }
     empty = pa.nulls(rows.num_rows)

@@ -2,15 +2,14 @@
 
 from exporter.collectors.assets.refresh_jobs import IS_REFRESH, PLANNED_AND_NAMED, TASK
 
-# A scheduled refresh has its task; one started by hand has a title, which counts where only one asset has it. Of
-# an asset without a job in the repository, the refreshes that the APIs report count. Two records of one refresh are no
-# pause.
-#
-# The interval depends on the time of the week: an asset that is refreshed on working days pauses for three days from
-# Friday on. Where earlier weeks had refreshes at the hour of the week of the last one, the median of the pauses after
-# those counts; else that of the last twenty.
-REFRESH_INTERVALS = f"""
-    WITH
+
+def _refreshes(jobs: str, newest_job: str, newest_report: str) -> str:
+    """Return CTEs, of which the last is ``refreshes``: asset_id, completed_at, seconds, finish_code, of 30 days.
+
+    A scheduled refresh has its task; one started by hand has a title, which counts where only one asset has it. Of an
+    asset without a job in the repository, the refreshes that the APIs report count: those were successful.
+    """
+    return f"""
         {PLANNED_AND_NAMED}
         done AS (
             SELECT
@@ -18,18 +17,17 @@ REFRESH_INTERVALS = f"""
                 site_id,
                 title,
                 lower(subtitle) AS asset_type,
-                completed_at
+                completed_at,
+                CASE WHEN isfinite(started_at) THEN epoch(completed_at - started_at) END AS seconds,
+                finish_code
             FROM background_jobs
-            WHERE finish_code = 0 AND isfinite(completed_at) AND {IS_REFRESH}
-                AND completed_at >= (
-                    SELECT max(completed_at) - INTERVAL 30 DAY FROM background_jobs WHERE isfinite(completed_at)
-                )
+            WHERE {jobs} AND isfinite(completed_at) AND {IS_REFRESH} AND completed_at >= {newest_job} - INTERVAL 30 DAY
         ),
         by_jobs AS (
-            SELECT planned.asset_id, done.completed_at
+            SELECT planned.asset_id, done.completed_at, done.seconds, done.finish_code
             FROM done JOIN planned ON planned.task_id = done.task_id
             UNION ALL
-            SELECT named.asset_id, done.completed_at
+            SELECT named.asset_id, done.completed_at, done.seconds, done.finish_code
             FROM done
             JOIN named
                 ON named.site_id = done.site_id AND named.asset_name = done.title AND named.asset_type = done.asset_type
@@ -37,13 +35,27 @@ REFRESH_INTERVALS = f"""
                 AND NOT EXISTS (SELECT 1 FROM planned WHERE planned.task_id = done.task_id)
         ),
         reported AS (
-            SELECT DISTINCT asset_id, refreshed_at AS completed_at
+            SELECT DISTINCT asset_id, refreshed_at AS completed_at, NULL::DOUBLE AS seconds, 0 AS finish_code
             FROM asset_refreshes
-            WHERE refreshed_at >= (SELECT max(refreshed_at) - INTERVAL 30 DAY FROM asset_refreshes)
+            WHERE refreshed_at >= {newest_report} - INTERVAL 30 DAY
                 AND (asset_type, asset_id) IN (SELECT asset_type, asset_id FROM state)
                 AND asset_id NOT IN (SELECT asset_id FROM by_jobs)
         ),
-        refreshes AS (SELECT * FROM by_jobs UNION ALL SELECT * FROM reported),
+        refreshes AS (SELECT * FROM by_jobs UNION ALL SELECT * FROM reported)
+    """
+
+
+# The interval depends on the time of the week: an asset that is refreshed on working days pauses for three days from
+# Friday on. Where earlier weeks had refreshes at the hour of the week of the last one, the median of the pauses after
+# those counts; else that of the last twenty. Two records of one refresh are no pause.
+_SUCCEEDED = _refreshes(
+    "finish_code = 0",
+    "(SELECT max(completed_at) FROM background_jobs WHERE isfinite(completed_at))",
+    "(SELECT max(refreshed_at) FROM asset_refreshes)",
+)
+REFRESH_INTERVALS = f"""
+    WITH
+        {_SUCCEEDED.strip()},
         pauses AS (
             SELECT
                 asset_id,
@@ -74,41 +86,9 @@ REFRESH_INTERVALS = f"""
     HAVING count(seconds) FILTER (WHERE recent) >= 2
 """
 
-# Jobs are matched to assets as above. Refreshes that only the APIs report were successful.
 LAST_REFRESHES = f"""
     WITH
-        {PLANNED_AND_NAMED}
-        done AS (
-            SELECT
-                {TASK} AS task_id,
-                site_id,
-                title,
-                lower(subtitle) AS asset_type,
-                completed_at,
-                CASE WHEN isfinite(started_at) THEN epoch(completed_at - started_at) END AS seconds,
-                finish_code
-            FROM background_jobs
-            WHERE isfinite(completed_at) AND completed_at >= $now::TIMESTAMP - INTERVAL 30 DAY AND {IS_REFRESH}
-        ),
-        by_jobs AS (
-            SELECT planned.asset_id, done.completed_at, done.seconds, done.finish_code
-            FROM done JOIN planned ON planned.task_id = done.task_id
-            UNION ALL
-            SELECT named.asset_id, done.completed_at, done.seconds, done.finish_code
-            FROM done
-            JOIN named
-                ON named.site_id = done.site_id AND named.asset_name = done.title AND named.asset_type = done.asset_type
-            WHERE named.asset_id IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM planned WHERE planned.task_id = done.task_id)
-        ),
-        reported AS (
-            SELECT DISTINCT asset_id, refreshed_at AS completed_at, NULL::DOUBLE AS seconds, 0 AS finish_code
-            FROM asset_refreshes
-            WHERE refreshed_at >= $now::TIMESTAMP - INTERVAL 30 DAY
-                AND (asset_type, asset_id) IN (SELECT asset_type, asset_id FROM state)
-                AND asset_id NOT IN (SELECT asset_id FROM by_jobs)
-        ),
-        refreshes AS (SELECT * FROM by_jobs UNION ALL SELECT * FROM reported)
+        {_refreshes("true", "$now::TIMESTAMP", "$now::TIMESTAMP").strip()}
     SELECT
         asset_id,
         epoch(completed_at)::DOUBLE AS ended_at,

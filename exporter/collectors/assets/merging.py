@@ -3,8 +3,9 @@
 Assets are the same that have the same type and LUID. Every successful refresh that Tableau reports is equally good: of
 each extract the latest counts, by whichever source; a workbook is as fresh as the stalest of its own extracts and of
 the published sources it uses. The connection of an asset is the repository's: it is the database itself. Tasks are
-taken together from the first source that knows one, the owner from the first that knows it; all other columns from the
-first source that has a value, the repository before the APIs.
+taken together from the first source that knows one, the owner from the first that knows it; the number of its page from
+the APIs before the repository, as they report it themselves; all other columns from the first source that has a value,
+the repository before the APIs.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ TASKS = (
 )
 # A name and an address are those of the login name beside them.
 OWNER = ("content_owner", "owner_name", "owner_email")
+URL_ID = "url_id"
 _KNOWING = ("next_refresh_at", "consecutive_failures", "suspended", "task_ids")
 _AS_IT_IS = pc.ScalarAggregateOptions(skip_nulls=False)
 # After every source with a value.
@@ -45,8 +47,10 @@ def merge(tables: Sequence[pa.Table]) -> pa.Table:
     rows = rows.append_column("place", pa.array(places, pa.int64()))
     known = rows.filter(pc.is_valid(rows.column("asset_id")))
     nameless = rows.filter(pc.is_null(rows.column("asset_id"))).select(ARROW_SCHEMA.names)
-    rest = [name for name in ARROW_SCHEMA.names if name not in {*KEY, *FRESHNESS, *OWN, *TASKS, *OWNER}]
-    merged = known.group_by(KEY, use_threads=False).aggregate([*((name, "first") for name in rest), ("place", "count")])
+    rest = [name for name in ARROW_SCHEMA.names if name not in {*KEY, *FRESHNESS, *OWN, *TASKS, *OWNER, URL_ID}]
+    merged = known.group_by(KEY, use_threads=False).aggregate(
+        [*((name, "first") for name in rest), (URL_ID, "last"), ("place", "count")]
+    )
     placed = known.append_column("order", pa.array(range(known.num_rows), pa.int64()))
     by_rank, latest = [("rank", "ascending"), ("order", "ascending")], ("latest", "descending")
     for names, ranks, instants in (
@@ -62,7 +66,7 @@ def merge(tables: Sequence[pa.Table]) -> pa.Table:
             ranked = ranked.append_column("latest", instants).sort_by([by_rank[0], latest, by_rank[1]])
         best = ranked.group_by(KEY, use_threads=False).aggregate([(name, "first", _AS_IT_IS) for name in names])
         merged = merged.join(best, KEY, use_threads=False)
-    merged = merged.rename_columns([name.removesuffix("_first") for name in merged.column_names])
+    merged = merged.rename_columns([name.removesuffix("_first").removesuffix("_last") for name in merged.column_names])
     merged = _with_later_extracts(merged.sort_by([(name, "ascending") for name in ("site", *KEY)]))
     return pa.concat_tables([merged.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA), nameless])
 

@@ -37,7 +37,7 @@ IS_REFRESH = f"({_is_one_of('job_name')} OR {_is_one_of('job_type')})"
 """The condition that a row of ``background_jobs`` is a refresh or the run of a flow.
 
 Only of these does ``correlation_id`` name a task: a subscription has its own number there (Tableau's data dictionary).
-A job of another type is no refresh of an asset, whatever its ``task_id``.
+A job of another type is no refresh of an asset, even if it has a ``task_id``.
 """
 
 TASK = "coalesce(task_id, correlation_id)"

@@ -1,4 +1,4 @@
-"""What is known of each asset's refreshes: from this poll where a source described it, else from earlier polls.
+"""Refreshes of each asset: from this poll where a source described it, else remembered from earlier polls.
 
 A poorer answer never replaces a better one. Every successful refresh that Tableau reports is equally good: of each
 extract the latest counts. An extract that was made and never refreshed counts from then, unless a refresh is known.
@@ -42,7 +42,7 @@ class Known(NamedTuple):
 NOTHING = Known()
 
 
-class Freshness(NamedTuple):
+class RefreshState(NamedTuple):
     """How an asset is connected, when its stalest data was refreshed, and the source of that.
 
     ``own_at`` and ``own_source`` are the same of its own extracts alone, without the published sources it uses.
@@ -78,7 +78,7 @@ def by_key(rows: pa.Table) -> dict[Key, Known]:
     return dict(zip(zip(types, ids, strict=True), map(Known, *columns), strict=True))
 
 
-def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[Freshness]:
+def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[RefreshState]:
     """Yield the freshness of each asset of the site's lists, in their order.
 
     A workbook is as fresh as the stalest of its own extracts and of the published extracts that it uses; live data does
@@ -98,13 +98,13 @@ def freshness_of(inventory: Inventory, known: pa.Table) -> Iterator[Freshness]:
         yield _freshness(kind, own, sources, updated_at if stands_in else None)
 
 
-def _freshness(kind: str, own: Known, sources: list[Known], updated_at: datetime | None) -> Freshness:
+def _freshness(kind: str, own: Known, sources: list[Known], updated_at: datetime | None) -> RefreshState:
     parts = [own, *sources]
     extracts = [part.stalest for part in parts if part.extracts or (part.extracts is None and part.refreshed_at)]
     at, source = min((one for one in extracts if one[0] is not None), default=(None, None))
     own_at, own_source = own.stalest
     if kind == "flow":
-        return Freshness(None, at, source, own_at, own_source)
+        return RefreshState(None, at, source, own_at, own_source)
     connection = None
     # One of several extracts without an instant may be the stalest.
     is_bound = at is not None and any(instant is None for instant, _ in extracts)
@@ -112,8 +112,8 @@ def _freshness(kind: str, own: Known, sources: list[Known], updated_at: datetime
         reads_live = any(part.has_live for part in parts)
         connection = ("mixed" if reads_live else "extract") if extracts else "live"
     if at is None and connection != "live":
-        return Freshness(connection, updated_at, None if updated_at is None else UPDATED, None, None)
-    return Freshness(connection, at, source, own_at, own_source)
+        return RefreshState(connection, updated_at, None if updated_at is None else UPDATED, None, None)
+    return RefreshState(connection, at, source, own_at, own_source)
 
 
 def _known(parts: "_Parts | None", job: datetime | None, before: Known) -> Known:

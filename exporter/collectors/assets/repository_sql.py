@@ -2,9 +2,10 @@
 
 An extract is as old as its last refresh, full or incremental (``refreshed_at``); one that was never refreshed is as old
 as its publishing (``made_at``). An asset is as fresh as the stalest of its extracts, a flow as its last successful run.
-It is live only where the repository says that it has no extract and reads a database. Where a part of it is unknown,
+It is live only where the repository shows that it has no extract and reads a database. Where a part of it is unknown,
 it has no connection, and its age is that of the other parts, at least: the unknown one may be the stalest
-(docs/decisions/0015-assumptions-repository.md).
+(docs/decisions/0015-assumptions-repository.md). The page of a data source in
+Tableau has the number of its first connection.
 """
 
 from exporter.collectors._projects import PATHS, PLACES
@@ -37,11 +38,14 @@ _CONTENT = f"""
         FROM workbooks
         WHERE is_deleted IS NOT TRUE
     ),
-    opaque AS (
-        SELECT DISTINCT owner_id AS datasource_id
+    connections AS (
+        SELECT
+            owner_id AS datasource_id,
+            min(id) AS url_id,
+            bool_or(dbclass IS NULL OR lower(dbclass) IN ('publishedconnection', 'sqlproxy')) AS are_opaque
         FROM data_connections
         WHERE lower(owner_type) = 'datasource'
-            AND (dbclass IS NULL OR lower(dbclass) IN ('publishedconnection', 'sqlproxy'))
+        GROUP BY owner_id
     ),
     published AS (
         SELECT
@@ -52,17 +56,18 @@ _CONTENT = f"""
             owner_id AS owner_id,
             project_id AS project_id,
             repository_url AS repository_url,
-            CASE WHEN {_HAS_EXTRACT} OR opaque.datasource_id IS NULL THEN {_HAS_EXTRACT} END AS has_extract,
+            connections.url_id AS url_id,
+            CASE WHEN {_HAS_EXTRACT} OR connections.are_opaque IS NOT TRUE THEN {_HAS_EXTRACT} END AS has_extract,
             {_EXTRACT}
         FROM datasources
-        LEFT JOIN opaque ON opaque.datasource_id = datasources.id
+        LEFT JOIN connections ON connections.datasource_id = datasources.id
         WHERE coalesce(connectable, parent_workbook_id IS NULL)
             AND lower(state) IS DISTINCT FROM 'archived'
     )
 """
 
 # A published data source is named by its repository_url, which is unique on its site only; a connection to one that is
-# not there is ignored. A connection to the file of an extract is not live, whatever its other columns.
+# not there is ignored. A connection to the file of an extract is not live, regardless of its other columns.
 _USED = """
     links AS (
         SELECT
@@ -142,7 +147,8 @@ _ASSETS = f"""
             CASE
                 WHEN books.has_extract THEN CASE WHEN books.refreshed_at IS NULL THEN 'created' ELSE 'repository' END
             END AS own_source,
-            used.source_luids AS uses
+            used.source_luids AS uses,
+            books.id AS url_id
         FROM books
         LEFT JOIN used ON used.workbook_id = books.id
         UNION ALL
@@ -160,7 +166,8 @@ _ASSETS = f"""
             CASE WHEN has_extract AND refreshed_at IS NULL THEN made_at END,
             NULL,
             NULL,
-            NULL
+            NULL,
+            url_id
         FROM published
         UNION ALL
         SELECT
@@ -177,7 +184,8 @@ _ASSETS = f"""
             NULL,
             NULL,
             NULL,
-            NULL
+            NULL,
+            flows.id
         FROM flows
         LEFT JOIN runs ON runs.flow_id = flows.id
         WHERE flows.is_deleted IS NOT TRUE
@@ -226,6 +234,7 @@ SQL = f"""
         assets.uses AS uses,
         assets.own_refresh_at AS own_refresh_at,
         assets.own_source AS own_source,
+        assets.url_id AS url_id,
         system_users.name AS content_owner,
         nullif(system_users.friendly_name, '') AS owner_name,
         nullif(system_users.email, '') AS owner_email

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +30,8 @@ class Asset:
     :data:`exporter.inventory.TAG_SEPARATOR`; None where it uses none, or where that is unknown. ``content_owner`` is
     the login name; the other two facts of the owner are held in memory alone and are in no family. ``own_refresh_at``
     and ``own_source`` are the refresh of its own extracts alone, without the sources it uses. ``last_success_at`` is
-    when a task of the asset last ended well, ``tasks_known`` whether tasks could be read at all. The REST API knows no
-    ``site_id`` and no task ids.
+    when a task of the asset last ended well, ``tasks_known`` whether tasks could be read at all. ``url_id`` is the
+    number in the address of its page in Tableau. The REST API knows no ``site_id`` and no task ids.
     """
 
     site_id: int | None
@@ -53,6 +54,7 @@ class Asset:
     uses: str | None
     own_refresh_at: datetime | None
     own_source: str | None
+    url_id: int | None
     content_owner: str | None = personal()
     owner_name: str | None = personal(pseudonymous=False)
     owner_email: str | None = personal(pseudonymous=False)
@@ -80,7 +82,11 @@ READS = (
         f"{_NAMED}, repository_url text, {_EXTRACTS}",
         f"{_CONTENT}, connectable boolean, parent_workbook_id bigint, state text",
     ),
-    relation("data_connections", "owner_id bigint, owner_type text, dbclass text, dbname text", "has_extract boolean"),
+    relation(
+        "data_connections",
+        "owner_id bigint, owner_type text, dbclass text, dbname text",
+        "id bigint, has_extract boolean",
+    ),
     relation(
         "flows",
         _NAMED,
@@ -121,3 +127,14 @@ def downstream(rows: pa.Table) -> Mapping[str, Sequence[int]]:
     ends = np.cumsum(np.bincount(numbers, minlength=len(sources.dictionary))).tolist()
     luids = sources.dictionary.to_pylist()
     return {luid: found[start:end] for luid, start, end in zip(luids, [0, *ends[:-1]], ends, strict=False)}
+
+
+def page_url(server: str | None, site: str, asset_type: str, url_id: int | None) -> str:
+    """Return the address of an asset's page in Tableau; empty where the server, the site or the number is unknown.
+
+    ``server`` is the URL of Tableau without a closing slash, ``site`` a label.
+    """
+    if not server or not site or url_id is None:
+        return ""
+    place = "" if site == "default" else f"site/{quote(site.encode(errors='replace'), safe='')}/"
+    return f"{server}/#/{place}{asset_type}s/{url_id}"

@@ -4,7 +4,7 @@ A load is one rendering of a view; days count up to the last one that was aggreg
 """
 
 RECALLED_SECONDS = 3600.0
-"""Loads are counted by day: asking costs seconds on a large server, and within an hour little changes."""
+"""Loads are counted by day: the query costs seconds on a large server, and within an hour little changes."""
 
 _DAYS = (7, 30, 90)
 _TODAY = "today AS (SELECT least($now::DATE, (SELECT max(day) FROM views_by_day)) AS day)"

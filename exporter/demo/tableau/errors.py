@@ -48,35 +48,35 @@ def unsupported_on_cloud(what: str) -> Refusal:
 
 
 def not_found(what: str) -> Refusal:
-    """Say that there is no such thing."""
+    """Return 404 for an unknown resource."""
     return Refusal("404000", "Resource Not Found", f"{what} could not be found.")
 
 
 def no_project(luid: str | None) -> Refusal:
-    """Say that there is no such project to publish to."""
+    """Return the error for an unknown project to publish to."""
     return Refusal("404005", "Resource Not Found", f"Project '{luid}' could not be found.")
 
 
 def no_upload() -> Refusal:
-    """Say that no upload was begun under this number."""
+    """Return the error for an unknown upload session."""
     return Refusal("404009", "Resource Not Found", "The file upload could not be found.")
 
 
 def not_published(file: str) -> Refusal:
-    """Say that a file is no data source."""
+    """Return the error for a file that is no data source."""
     return Refusal("400011", "Bad Request", f"There was a problem publishing the file '{file}'.")
 
 
 def conflict(name: str) -> Refusal:
-    """Say that there is a data source of that name, which was not to be overwritten."""
+    """Return the error for a data source that exists and is not to be overwritten."""
     return Refusal("409006", "Resource Conflict", f"A data source '{name}' already exists.")
 
 
 def unknown_version(version: str) -> Refusal:
-    """Say that this version of the API is not spoken here."""
+    """Return the error for an unsupported version of the API."""
     return Refusal("404001", "Resource Not Found", f"The API version {version} is not supported by this server.")
 
 
 def throttled() -> Refusal:
-    """Say that there were too many calls."""
+    """Return 429, too many requests."""
     return Refusal("429000", "Too Many Requests", "The rate limit was exceeded. Try again later.")

@@ -43,24 +43,24 @@ class Estate:
 
     @classmethod
     def still(cls, facts: Facts) -> "Estate":
-        """Tell these facts for ever."""
+        """Return an estate with constant facts."""
         return cls(lambda: facts)
 
     @classmethod
     def of(cls, company: Company) -> "Estate":
-        """Tell of a company as it was built: the same as its simulated repository, and just as still."""
+        """Return the estate of a company as it was built: the same as its simulated repository, and as constant."""
         return cls.still(to_facts(company.tables))
 
     @classmethod
     def living(
         cls, company: Company, random: Random | None = None, clock: Callable[[], datetime] = utc_now
     ) -> "Estate":
-        """Tell of a company whose extracts are refreshed meanwhile, without any repository."""
+        """Return the estate of a company whose extracts are refreshed meanwhile, without any repository."""
         return cls(LiveCompany(company, random or Random(), clock).facts)
 
     @classmethod
     def reading(cls, parameters: Mapping[str, str | int], version: str) -> "Estate":
-        """Tell what a simulated repository of a version has now."""
+        """Return the estate that a simulated repository of a version has now."""
         return cls(Reading(parameters, version).facts)
 
     @classmethod

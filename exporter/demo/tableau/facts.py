@@ -45,7 +45,8 @@ class Content(NamedTuple):
 
     ``project`` is None in a Personal Space (``personal``), and where the user may not see it; so is ``owner``.
     ``created_at`` is None where Tableau writes a date that does not exist. ``sources`` are a workbook's embedded data
-    sources, or the published data source itself; ``virtual`` are the virtual connections that it uses.
+    sources, or the published data source itself; ``virtual`` are the virtual connections that it uses. ``url_id`` is
+    the number of its page; None where that is made of its LUID.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Content(NamedTuple):
     type: str = ""
     personal: bool = False
     virtual: tuple[str, ...] = ()
+    url_id: int | None = None
 
 
 class Schedule(NamedTuple):

@@ -52,7 +52,7 @@ class Switches:
             setattr(self, entry.name, getattr(fresh, entry.name))
 
     def reaches(self, site: str | None) -> bool:
-        """Tell whether a site is among those that are hit."""
+        """Whether a site is among those that fail."""
         return not self.only_sites or site in self.only_sites
 
     def touches(self, kind: str, site: str | None) -> bool:
@@ -69,7 +69,7 @@ class Switches:
             return left > 0
 
     def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
-        """Tell whether a call of a kind, on a site, is among those that a set of kinds names."""
+        """Whether a set of kinds names a call of a kind on a site."""
         return (kind in kinds or "*" in kinds) and self.reaches(site)
 
 

@@ -75,7 +75,7 @@ class _Http(ThreadingHTTPServer):
     tls: ssl.SSLContext | None
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as it is declared
-        """Say nothing of clients that went away; whatever else it is, is a mistake of this server."""
+        """Ignore clients that disconnected; any other error is a bug of this server."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

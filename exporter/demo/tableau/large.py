@@ -22,7 +22,7 @@ def large(
     people: int = 50,
     jobs: int = 1_000,
 ) -> Facts:
-    """Make so many of each, dealt to so many sites, as they are at ``now`` (naive UTC); ``people`` are on each site."""
+    """Make an estate as it is at ``now`` (naive UTC), spread over its sites, each with ``people`` users."""
     return tuple(
         _site(
             number,

@@ -144,7 +144,7 @@ def chosen(listing: Listing, items: Sequence[Any], query: Mapping[str, str]) -> 
 
 
 def person_fields(query: Mapping[str, str]) -> frozenset[str]:
-    """Return the attributes of people that a list is asked for: without ``fields`` displayed names are left out."""
+    """Return the attributes of users that a request selects: without ``fields`` full names are left out."""
     found = frozenset[str]()
     for name in query.get("fields", "_default_").split(","):
         named = {"_default_": PERSON, "_all_": EVERYTHING}.get(name, frozenset({name.removeprefix("user.")}))

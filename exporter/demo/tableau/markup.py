@@ -1,4 +1,4 @@
-"""Elements of the REST API's responses: sites, content, people, tasks and jobs as XML."""
+"""Elements of the REST API's responses: sites, content, users, tasks and jobs as XML."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -190,7 +190,7 @@ class Style:
             "isCertified": "false",
             "name": item.name,
             "updatedAt": self.at(item.updated_at),
-            "webpageUrl": _page("virtualconnections", item.luid),
+            "webpageUrl": _address("virtualconnections", _unlike(item.luid)),
         }
         return element("virtualConnection", attributes)
 
@@ -253,15 +253,15 @@ FINISHED = {"Success": 0, "Failed": 1, "Cancelled": 2}
 
 EXTRA = {
     "workbook": lambda item: (
-        f' description="" contentUrl="{text(item.url)}" webpageUrl="{_page("workbooks", item.luid)}" showTabs="true"'
+        f' description="" contentUrl="{text(item.url)}" webpageUrl="{_page(item)}" showTabs="true"'
         f' size="{item.size}" hasExtracts="{_truth(item.has_extracts)}" encryptExtracts="false"'
     ),
     "datasource": lambda item: (
         f' description="" size="{item.size}" contentUrl="{text(item.url)}" type="{text(item.type)}" isCertified="false"'
         f' encryptExtracts="false" hasExtracts="{_truth(item.has_extracts)}" useRemoteQueryAgent="false"'
-        f' webpageUrl="{_page("datasources", item.luid)}"'
+        f' webpageUrl="{_page(item)}"'
     ),
-    "flow": lambda item: f' description="" webpageUrl="{_page("flows", item.luid)}" fileType="{text(item.type)}"',
+    "flow": lambda item: f' description="" webpageUrl="{_page(item)}" fileType="{text(item.type)}"',
 }
 
 
@@ -269,9 +269,17 @@ def _truth(value: bool) -> str:  # noqa: FBT001 - the value
     return "true" if value else "false"
 
 
-def _page(kind: str, luid: str) -> str:
-    """Write the address of a page: by a number that no other API reports."""
-    return f"https://tableau.example.com/#/{kind}/{int(luid[-6:], 16)}"
+def _page(item: Content) -> str:
+    return _address(f"{item.kind}s", _unlike(item.luid) if item.url_id is None else item.url_id)
+
+
+def _address(kind: str, number: int) -> str:
+    return f"https://tableau.example.com/#/{kind}/{number}"
+
+
+def _unlike(luid: str) -> int:
+    """Return a number for a page that no other API reports."""
+    return int(luid[-6:], 16)
 
 
 def _place(item: Content) -> str:

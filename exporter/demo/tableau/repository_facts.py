@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def to_facts(tables: Tables) -> Facts:
-    """Tell everything, site by site."""
+    """Return all facts, site by site."""
     index = _Index(tables)
     jobs = tasks_jobs.Work(tables, index.assets)
     return tuple(_site(row, index, jobs) for row in tables["sites"])
@@ -73,9 +73,12 @@ class _Index:
         for row in tables["taggings"]:
             self._tags[str(row["taggable_type"]).lower(), row["taggable_id"]].append(names[row["tag_id"]])
         self._connections: dict[object, list[Row]] = defaultdict(list)
-        for row in tables["data_connections"]:
+        self._pages: dict[object, int] = {}
+        for row in sorted(tables["data_connections"], key=_number):
             if row["owner_type"] == "Workbook":
                 self._connections[row["owner_id"]].append(row)
+            else:
+                self._pages.setdefault(row["owner_id"], _number(row))
         self._sites: dict[tuple[str, object], list[Row]] = defaultdict(list)
         self._urls: dict[tuple[object, object], str] = {}
         self.assets: tasks_jobs.Assets = {}
@@ -139,6 +142,7 @@ class _Index:
             sources=tuple(self._sources(kind, row)),
             type=str(row.get("db_class") or row.get("file_type") or ""),
             personal=bool(row.get("is_private")),
+            url_id=self._pages.get(row["id"]) if kind == "datasource" else _number(row),
         )
 
     def _sources(self, kind: str, row: Row) -> Iterable[Source]:
@@ -154,6 +158,10 @@ class _Index:
 
     def _owner(self, row: Row) -> str:
         return str(self._users[row["owner_id"]]["luid"])
+
+
+def _number(row: Row) -> int:
+    return int(str(row["id"]))
 
 
 def is_listed(table: str, row: Row) -> bool:

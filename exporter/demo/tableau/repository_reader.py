@@ -31,7 +31,7 @@ class Reading:
         self._lock = threading.Lock()
 
     def facts(self) -> Facts:
-        """Tell what the repository has; while it is away, what it had."""
+        """Return the content of the repository; while it is down, the last content."""
         with self._lock:
             if not self._facts or time.monotonic() >= self._read_at + PAUSE_SECONDS:
                 self._read()

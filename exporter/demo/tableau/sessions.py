@@ -127,7 +127,7 @@ class Sessions:
                     del self._sessions[session.token]
 
     def sees(self, name: str, url: str) -> bool:
-        """Tell whether a token may see a site."""
+        """Whether a token may read a site."""
         return name not in self.rights or url in self.rights[name]
 
     def _known(self, credentials: ET.Element) -> str:

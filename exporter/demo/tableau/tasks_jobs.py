@@ -159,7 +159,7 @@ def flow_runs(jobs: Iterable[Job]) -> list[FlowRun]:
 
 
 def schedule(row: Row) -> Schedule:
-    """Tell one schedule."""
+    """Return one schedule."""
     minute = int(str(row["start_at_minute"]))
     mask = int(str(row["day_of_week_mask"]))
     every = row["minute_interval"]

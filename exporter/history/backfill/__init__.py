@@ -1,8 +1,17 @@
-"""What the live families would have had at instants of the past, from the rows that the history holds."""
+"""Backfill: the values that the live families would have had at past instants, from the rows in the history."""
 
-from exporter.history.backfill.parts import Part, Slice
-from exporter.history.backfill.past import Past, Samples
-from exporter.history.backfill.reading import Extent, extent, read
+from exporter.history.backfill.family_groups import FamilyGroup, HistorySlice
+from exporter.history.backfill.reader import HistorySpan, extent, read_samples
+from exporter.history.backfill.samples import SampleBatch, SampleReader
 from exporter.history.backfill.steps import Steps
 
-__all__ = ["Extent", "Part", "Past", "Samples", "Slice", "Steps", "extent", "read"]
+__all__ = [
+    "FamilyGroup",
+    "HistorySlice",
+    "HistorySpan",
+    "SampleBatch",
+    "SampleReader",
+    "Steps",
+    "extent",
+    "read_samples",
+]

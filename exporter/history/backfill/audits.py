@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from exporter.collectors.assets.metrics import HOURS, LAST_REFRESH, SLA
-from exporter.history.backfill.parts import Slice
+from exporter.history.backfill.family_groups import HistorySlice
 from exporter.history.backfill.scratch import put
 from exporter.history.backfill.steps import Steps
 from exporter.history.freshness_audit import REPEATED_AFTER
@@ -38,10 +38,10 @@ class Audits:
         """Return the last step."""
         return steps.at(steps.last)
 
-    def begin(self, first: Slice) -> None:
+    def begin(self, first: HistorySlice) -> None:
         """Read nothing: everything is in slices."""
 
-    def read(self, rows: Slice) -> None:
+    def read(self, rows: HistorySlice) -> None:
         """Read the rows of a slice."""
         put(
             rows.scratch,

@@ -1,4 +1,4 @@
-"""What was read for a backfill, in a database beside the history: it goes to the disk where memory is short."""
+"""Temporary tables of a backfill, in a database beside the history: they spill to disk where memory is short."""
 
 import tempfile
 from collections.abc import Iterator

@@ -110,8 +110,8 @@ def is_book(row: Mapping[str, Any]) -> bool:
 
 
 def test_the_apis_tell_the_same(simulation: Simulation) -> None:
-    """The simulated REST and Metadata APIs name the same uses and owners as the repository, for every asset."""
-    names = ("asset_id", "uses", "owner_id", "content_owner", "owner_name", "owner_email")
+    """The simulated REST and Metadata APIs name the same uses, owners and pages as the repository, for every asset."""
+    names = ("asset_id", "uses", "owner_id", "content_owner", "owner_name", "owner_email", "url_id")
     with TableauServer(Estate.of(simulation.company).plain()) as server:
         rest = RestClient(RestOptions(server.url, (), lambda: Token(*next(iter(TOKENS.items())))))
         inventories = [result.inventory for result in rest.poll(REFRESHES.empty_table(), 0)]

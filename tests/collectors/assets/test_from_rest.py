@@ -439,3 +439,8 @@ def test_every_asset_once() -> None:
         ("workbook", "w2"),
     ]
     assert assets_of(inventory(table(Content, []))).num_rows == 0
+
+
+def test_the_number_of_a_page() -> None:
+    """It is as the list of assets has it."""
+    assert asset(inventory(content({"url_id": 265605})))["url_id"] == 265605

@@ -174,3 +174,9 @@ def test_nothing() -> None:
     """No source, no asset."""
     assert merge([]).num_rows == 0
     assert merge([assets(), assets()]).num_rows == 0
+
+
+@pytest.mark.parametrize(("repository", "api", "expected"), [(7, 8, 8), (7, None, 7), (None, 8, 8), (None, None, None)])
+def test_the_number_of_a_page(repository: int | None, api: int | None, expected: int | None) -> None:
+    """The REST API reports it itself; it is the repository's where that is all there is."""
+    assert merged(assets({"url_id": repository}), assets({"url_id": api}))["url_id"] == expected

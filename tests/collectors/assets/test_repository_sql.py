@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.collectors.assets.rows import Asset, assets, flow, source, task, uses, workbook
+from tests.collectors.assets.rows import LUID, Asset, assets, flow, source, task, uses, workbook
 from tests.collectors.repositories import Handmade, at
 
 
@@ -293,3 +293,19 @@ def test_a_flow_that_is_put_away_is_left_out(newest: Handmade, gone: dict[str, o
     """Deleted and archived flows are no assets."""
     flow(newest, **gone)
     assert assets(newest, "flow") == []
+
+
+def test_the_number_of_a_page(any_version: Handmade) -> None:
+    """It is the asset's own, and of a data source that of its first connection; one without any has none."""
+    book, prepare = workbook(any_version), flow(any_version)
+    uses(any_version, book, "warehouse", id=3, dbclass="oracle")
+    number = source(any_version)
+    source(any_version, luid=LUID(4), name="Bare", repository_url="Bare")
+    for connection in (12, 11):
+        uses(any_version, number, "warehouse", id=connection, owner_type="Datasource", dbclass="oracle")
+    found = {
+        row["asset_name"]: row["url_id"]
+        for kind in ("workbook", "datasource", "flow")
+        for row in assets(any_version, kind)
+    }
+    assert found == {"Sales": book, "Prepare": prepare, "Orders": 11, "Bare": None}

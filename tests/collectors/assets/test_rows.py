@@ -1,11 +1,14 @@
-"""Which workbooks stand downstream of a published data source."""
+"""Which workbooks stand downstream of a published data source, and where Tableau's pages of assets are."""
 
 from random import Random
 
 import pyarrow as pa
+import pytest
 
-from exporter.collectors.assets.rows import ARROW_SCHEMA, downstream
+from exporter.collectors.assets.rows import ARROW_SCHEMA, downstream, page_url
 from exporter.inventory import TAG_SEPARATOR
+
+ODD = "a%2Fb%22%3E%3Cscript%3E%C3%A9%3F"
 
 
 def assets(*uses: str | None) -> pa.Table:
@@ -46,3 +49,20 @@ def test_any_estate() -> None:
             for luid in text.split(TAG_SEPARATOR) if text else ():
                 expected.setdefault(luid, []).append(place)
         assert downstream(assets(*uses)) == expected
+
+
+@pytest.mark.parametrize(
+    ("server", "site", "asset_type", "url_id", "address"),
+    [
+        ("https://t.example", "default", "workbook", 7, "https://t.example/#/workbooks/7"),
+        ("https://t.example", "marketing", "datasource", 8, "https://t.example/#/site/marketing/datasources/8"),
+        ("http://t.example:8000/tableau", "hr", "flow", 9, "http://t.example:8000/tableau/#/site/hr/flows/9"),
+        ("https://t.example", 'a/b"><script>é\ud800', "workbook", 7, f"https://t.example/#/site/{ODD}/workbooks/7"),
+        (None, "default", "workbook", 7, ""),
+        ("https://t.example", "", "workbook", 7, ""),
+        ("https://t.example", "default", "workbook", None, ""),
+    ],
+)
+def test_the_page_of_an_asset(server: str | None, site: str, asset_type: str, url_id: int | None, address: str) -> None:
+    """It is on the configured server, in the asset's site, and has its number; a part that is unknown makes no page."""
+    assert page_url(server, site, asset_type, url_id) == address

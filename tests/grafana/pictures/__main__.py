@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.components import require
 from tests.grafana.boards import ROOT
 from tests.grafana.pictures.answers import collected
+from tests.support.components import require
 
 HERE = Path(__file__).parent
 IMAGES = ROOT / "docs/images"

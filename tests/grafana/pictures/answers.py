@@ -7,9 +7,9 @@ from typing import Any
 
 from exporter.demo.draft import Scale
 from exporter.demo.postgres import Postgres
-from tests.components import require
 from tests.grafana.boards import ALL, BOARDS, EVERY, substituted
-from tests.grafana.watched import Watched, watched
+from tests.grafana.scraped_demo import ScrapedDemo, scraped_demo
+from tests.support.components import require
 
 INTERVAL_SECONDS = 5
 LINE_POINTS = 200
@@ -25,7 +25,7 @@ def collected(folder: Path, seconds: float) -> dict[str, Any]:
     """Watch the demo for so long; return each dashboard with its answers by number of panel, and the times shown."""
     with (
         Postgres(bin_dir=require("postgres18")) as server,
-        watched(server, folder, Scale(), days=3, a_day=7000, interval=INTERVAL_SECONDS) as watch,
+        scraped_demo(server, folder, Scale(), days=3, a_day=7000, interval=INTERVAL_SECONDS) as watch,
     ):
         since = time.time()
         # The last of it is without what the tests make happen: a Tableau that is not all well, as the demo has it.
@@ -42,7 +42,7 @@ def collected(folder: Path, seconds: float) -> dict[str, Any]:
         }
 
 
-def _answer(watch: Watched, question: str, target: Mapping[str, Any], since: float, until: float) -> list[Any]:
+def _answer(watch: ScrapedDemo, question: str, target: Mapping[str, Any], since: float, until: float) -> list[Any]:
     text = substituted(question, watch.values)
     if target["instant"]:
         return list(watch.answer(text))

@@ -1,0 +1,84 @@
+"""Model of the resolved alerts that each Alertmanager must still receive, whatever a kill left of them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tests.chaos.alert_model import OWED_TO_ALL, OWED_TO_TOLD, ModelAlert
+from tests.support.fake_alertmanager import Labels
+
+
+@dataclass(frozen=True)
+class Due:
+    """An end: when it was over (the agent's clock), at which look, and who is known to have the alert open."""
+
+    over: float
+    look: int
+    told: frozenset[str]
+
+    def is_owed(self, url: str, now: float) -> bool:
+        """Tell whether somebody who comes back now must be told."""
+        return now - self.over < (OWED_TO_TOLD if url in self.told else OWED_TO_ALL)
+
+
+@dataclass
+class Kept:
+    """Who is known to have taken each alert, and the ends."""
+
+    told: dict[Labels, frozenset[str]] = field(default_factory=dict)
+    ends: dict[Labels, Due] = field(default_factory=dict)
+
+    def copy(self) -> "Kept":
+        """Return it as it is now."""
+        return Kept(dict(self.told), dict(self.ends))
+
+
+class PendingResolved:
+    """What the agent must know of this at least, and what its file must hold of it."""
+
+    def __init__(self, alerts: Mapping[Labels, ModelAlert]) -> None:
+        self._alerts = alerts
+        self._file = Kept()
+        self._answers: list[tuple[str, Labels]] = []
+        self.memory = Kept()
+
+    def begin(self) -> None:
+        """An agent begins that has not read the file yet."""
+        self.memory = Kept()
+        self._answers.clear()
+
+    def read(self) -> None:
+        """The agent reads the file, and takes up what was not over in the meantime."""
+        for labels, alert in self._alerts.items():
+            if labels in self._file.told and alert.fires:
+                self.memory.told[labels] = self._file.told[labels] | self.memory.told.get(labels, frozenset())
+            if labels in self._file.ends and not alert.may_fire and not alert.over_unread:
+                self.memory.ends.setdefault(labels, self._file.ends[labels])
+
+    def answered(self, url: str, taken: Iterable[Labels]) -> None:
+        """Somebody said that he took alerts; the agent notes it when it looks the next time."""
+        self._answers += [(url, labels) for labels in taken]
+
+    def note(self) -> None:
+        """The agent notes it."""
+        for url, labels in self._answers:
+            if self._alerts[labels].fires:
+                self.memory.told[labels] = self.memory.told.get(labels, frozenset()) | {url}
+        self._answers.clear()
+
+    def look(self, fired: Iterable[Labels], now: float, number: int) -> int:
+        """Go on with what has just ended of what fired before, and what fires again; return how many ended."""
+        before, ended = set(fired), 0
+        for labels, alert in self._alerts.items():
+            if alert.may_fire:
+                self.memory.ends.pop(labels, None)
+            if not alert.ended_now:
+                continue
+            told = self.memory.told.pop(labels, frozenset())
+            if labels in before and not alert.may_fire:
+                self.memory.ends[labels] = Due(now, number, told)
+                ended += 1
+        return ended
+
+    def write(self) -> None:
+        """What is remembered is written."""
+        self._file = self.memory.copy()

@@ -1,0 +1,33 @@
+"""A program that serves on a port of its own choice: no port is given up in between, for somebody else to take."""
+
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.wait import until
+
+ANY_PORT = "127.0.0.1:0"
+_TOLD = re.compile(r'msg="Listening on" address=(127\.0\.0\.1:\d+)\n')
+
+
+@contextmanager
+def listening(command: Sequence[str], log: Path, told: re.Pattern[str] = _TOLD) -> Iterator[str]:
+    """Run a program, one of Prometheus' by default, told to listen on any port; give the address that its log names."""
+    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+        try:
+            yield _address(process, log, told)
+        finally:
+            process.terminate()
+
+
+def _address(process: "subprocess.Popen[bytes]", log: Path, told: re.Pattern[str]) -> str:
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text(errors="replace")
+        return told.search(log.read_text(errors="replace")) is not None
+
+    until(listens, lambda: log.read_text(errors="replace"), pause_seconds=0.05)
+    found = told.search(log.read_text(errors="replace"))
+    assert found is not None
+    return found[1]
