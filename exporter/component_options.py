@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
+from exporter.collectors import in_unit
 from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.renderer import SeriesLimits
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 # half a minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0}
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
     """Return the collectors that are enabled, and that a source of this configuration can feed."""
+    activity = configuration.activity_log
+    unit = UNIT_SECONDS.get(activity.duration_unit or "") if activity else None
     return {
-        name: collector
+        name: in_unit(collector, unit)
         for name, collector in known.items()
         if configuration.collectors.get(name, collector.enabled)
         and (

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, State, relation
+from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, Latest, State, relation
+from exporter.collectors import _cloud_jobs as cloud
 from exporter.collectors._arrow import texts, values
 from exporter.metrics import Block, Family, Labels
 
@@ -58,24 +59,27 @@ BY = {"site": "site", "job_type": "job_type"}
 FINISHED = Family(
     "tableau_background_jobs_finished_total",
     "counter",
-    "Finished background jobs since the history was created, by outcome; from the repository at every poll.",
+    "Finished background jobs since the history was created, by outcome; from the repository or the Activity Log at"
+    " every poll.",
     (*LABELS, "outcome"),
-    "repository: background_jobs",
+    "repository: background_jobs; activity log",
 )
 RUN = Family(
     "tableau_background_job_run_seconds",
     "histogram",
-    "Run time of finished background jobs, from started_at to completed_at; from the repository at every poll.",
+    "Run time of finished background jobs, from started_at to completed_at; from the repository or the Activity Log at"
+    " every poll.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; activity log",
     JOB_BUCKETS,
 )
 QUEUE = Family(
     "tableau_background_job_queue_seconds",
     "histogram",
-    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll.",
+    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll; of"
+    " Tableau Cloud of started jobs, from the Activity Log.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; activity log",
     JOB_BUCKETS,
 )
 WAITING = Family(
@@ -93,6 +97,21 @@ RUNNING = Family(
     "repository: background_jobs",
 )
 
+BRIDGE_FINISHED = Family(
+    "tableau_bridge_jobs_finished_total",
+    "counter",
+    "Finished jobs of Tableau Bridge since the history was created, by outcome; from the Activity Log at every poll.",
+    ("site", "pool", "outcome"),
+    "activity log",
+)
+BRIDGE_SEEN = Family(
+    "tableau_bridge_client_last_seen_timestamp_seconds",
+    "gauge",
+    "Time of the last event of a client of Tableau Bridge within 31 days; from the Activity Log at every poll.",
+    ("site", "pool", "client"),
+    "activity log",
+)
+
 OUTCOME = "CASE finish_code WHEN 0 THEN 'success' WHEN 1 THEN 'failure' WHEN 2 THEN 'cancelled' END"
 
 
@@ -108,135 +127,29 @@ FOLDS = (
 )
 
 
-@dataclass(frozen=True)
-class CloudJob:
-    """One state of a job of Tableau Cloud, or of Tableau Bridge: each state is an event of its own."""
+CLOUD_BY = {"site": "site", "job_type": cloud.JOB_TYPE}
+ON_CLOUD, BY_BRIDGE = f"event_type = '{cloud.BACKGROUND}'", f"event_type = '{cloud.BRIDGE}'"
+_RUN_TIME, _RAN = _between("started_at", "event_time")
+_QUEUE_TIME, _QUEUED = _between("initiated_at", "event_time")
+# Of clients whose names may not be stored the device's LUID is.
+CLIENT = "coalesce(bridge_client_computer_name, bridge_client_device_luid)"
 
-    id: int
-    event_time: datetime
-    event_type: str
-    event_outcome: str | None
-    site_id: int
-    job_id: int | None
-    job_luid: str | None
-    job_type: str | None
-    event_state: str | None
-    initiated_at: datetime | None
-    duration: int | None
-    run_now: bool | None
-    notes: str | None
-    args: str | None
-    obj_luid: str | None
-    obj_name: str | None
-    obj_type: str | None
-    obj_repository_url: str | None
-    obj_revision: str | None
-    obj_size: int | None
-    obj_owner_luid: str | None
-    obj_owner_name: str | None
-    project_luid: str | None
-    project_name: str | None
-    project_owner_luid: str | None
-    project_owner_email: str | None
-    schedule_luid: str | None
-    schedule_name: str | None
-    task_id: int | None
-    task_luid: str | None
-    time_zone: str | None
-    pod_name: str | None
-    bridge_client_computer_name: str | None
-    bridge_client_device_luid: str | None
-    bridge_client_owner_luid: str | None
-    bridge_client_owner_name: str | None
-    bridge_client_version: str | None
-    pool_id: str | None
-    pool_name: str | None
-
-
-CLOUD_SQL = """
-    SELECT
-        id AS id,
-        event_time AS event_time,
-        event_type AS event_type,
-        event_outcome AS event_outcome,
-        site_id AS site_id,
-        fields.jobId AS job_id,
-        fields.jobLuid AS job_luid,
-        fields.jobType AS job_type,
-        fields.eventState AS event_state,
-        fields.eventInitiatedTime AS initiated_at,
-        fields.duration AS duration,
-        fields.isRunNow AS run_now,
-        fields.notes AS notes,
-        fields.args AS args,
-        fields.objLuid AS obj_luid,
-        fields.objName AS obj_name,
-        fields.objType AS obj_type,
-        fields.objRepositoryUrl AS obj_repository_url,
-        fields.objRevision AS obj_revision,
-        fields.objSize AS obj_size,
-        fields.objOwnerLuid AS obj_owner_luid,
-        fields.objOwnerName AS obj_owner_name,
-        fields.projectLuid AS project_luid,
-        fields.projectName AS project_name,
-        fields.projectOwnerLuid AS project_owner_luid,
-        fields.projectOwnerEmail AS project_owner_email,
-        fields.scheduleLuid AS schedule_luid,
-        fields.scheduleName AS schedule_name,
-        fields.taskId AS task_id,
-        fields.taskLuid AS task_luid,
-        fields.timeZone AS time_zone,
-        fields.podName AS pod_name,
-        fields.bridgeClientComputerName AS bridge_client_computer_name,
-        fields.bridgeClientDeviceLuid AS bridge_client_device_luid,
-        fields.bridgeClientOwnerLuid AS bridge_client_owner_luid,
-        fields.bridgeClientOwnerName AS bridge_client_owner_name,
-        fields.bridgeClientVersion AS bridge_client_version,
-        fields.poolId AS pool_id,
-        fields.poolName AS pool_name
-    FROM (
-        SELECT
-            *,
-            json_transform(details, '{
-                "jobId": "BIGINT",
-                "jobLuid": "VARCHAR",
-                "jobType": "VARCHAR",
-                "eventState": "VARCHAR",
-                "eventInitiatedTime": "TIMESTAMP",
-                "duration": "BIGINT",
-                "isRunNow": "BOOLEAN",
-                "notes": "VARCHAR",
-                "args": "VARCHAR",
-                "objLuid": "VARCHAR",
-                "objName": "VARCHAR",
-                "objType": "VARCHAR",
-                "objRepositoryUrl": "VARCHAR",
-                "objRevision": "VARCHAR",
-                "objSize": "BIGINT",
-                "objOwnerLuid": "VARCHAR",
-                "objOwnerName": "VARCHAR",
-                "projectLuid": "VARCHAR",
-                "projectName": "VARCHAR",
-                "projectOwnerLuid": "VARCHAR",
-                "projectOwnerEmail": "VARCHAR",
-                "scheduleLuid": "VARCHAR",
-                "scheduleName": "VARCHAR",
-                "taskId": "BIGINT",
-                "taskLuid": "VARCHAR",
-                "timeZone": "VARCHAR",
-                "podName": "VARCHAR",
-                "bridgeClientComputerName": "VARCHAR",
-                "bridgeClientDeviceLuid": "VARCHAR",
-                "bridgeClientOwnerLuid": "VARCHAR",
-                "bridgeClientOwnerName": "VARCHAR",
-                "bridgeClientVersion": "VARCHAR",
-                "poolId": "VARCHAR",
-                "poolName": "VARCHAR"
-            }') AS fields
-        FROM activity
-        WHERE event_type IN ('background_job', 'bridge_job')
-    )
-"""
+CLOUD_FOLDS = (
+    Count(FINISHED, {**CLOUD_BY, "outcome": cloud.OUTCOME}, f"{ON_CLOUD} AND {cloud.ENDED}"),
+    Distribution(RUN, CLOUD_BY, _RUN_TIME, f"{ON_CLOUD} AND {cloud.ENDED} AND {_RAN}", verifiable=False),
+    Distribution(QUEUE, CLOUD_BY, _QUEUE_TIME, f"{ON_CLOUD} AND event_state = '{cloud.STARTED}' AND {_QUEUED}"),
+    Count(
+        BRIDGE_FINISHED,
+        {"site": "site", "pool": "pool_name", "outcome": cloud.OUTCOME},
+        f"{BY_BRIDGE} AND {cloud.ENDED}",
+    ),
+    Latest(
+        BRIDGE_SEEN,
+        {"site": "site", "pool": "pool_name", "client": CLIENT},
+        "event_time",
+        f"{BY_BRIDGE} AND {CLIENT} IS NOT NULL",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -274,12 +187,13 @@ COLLECTOR = Collector(
     events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
     activity=(
         Events(
-            table="cloud_jobs",
+            table=cloud.TABLE,
             reads=(),
-            row=CloudJob,
-            folds=(),
+            row=cloud.CloudJob,
+            folds=CLOUD_FOLDS,
             key=("id", "event_time"),
-            sql=CLOUD_SQL,
+            sql=cloud.CLOUD_SQL,
+            joined=cloud.WITH_START,
         ),
     ),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, relation
+from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, FirstValues, relation
 from exporter.metrics import Family
 
 # Every column known so far but user_cookie, which is never read; those that a version adds are archived too.
@@ -21,17 +21,19 @@ READS = (
 REQUESTS = Family(
     "tableau_http_requests_total",
     "counter",
-    "Completed requests since the history was created, by HTTP status class; from the repository at every poll.",
+    "Completed requests since the history was created, by HTTP status class; from the repository at every poll; of"
+    " Tableau Cloud VizQL requests only, whose status is unknown, from the Activity Log.",
     ("site", "controller", "action", "status_class"),
-    "repository: http_requests",
+    "repository: http_requests; activity log",
 )
 
 DURATION = Family(
     "tableau_http_request_duration_seconds",
     "histogram",
-    "Duration of completed requests, from created_at to completed_at; from the repository at every poll.",
+    "Duration of completed requests, from created_at to completed_at; from the repository at every poll; of Tableau"
+    " Cloud VizQL requests only, from the Activity Log where activity_log.duration_unit is set.",
     ("site", "action"),
-    "repository: http_requests",
+    "repository: http_requests; activity log",
     DURATION_BUCKETS,
 )
 
@@ -79,6 +81,11 @@ class CloudRequest:
     workbook_title: str | None
     workbook_revision: str | None
 
+
+CLOUD = "cloud_requests"
+# Tableau's names of endpoints are in no list: they are a label as long as they are few.
+ENDPOINTS = FirstValues("action", 200)
+ENDPOINT = ENDPOINTS.label(CLOUD)
 
 CLOUD_SQL = """
     SELECT
@@ -147,10 +154,19 @@ COLLECTOR = Collector(
     ),
     activity=(
         Events(
-            table="cloud_requests",
+            table=CLOUD,
             reads=(),
             row=CloudRequest,
-            folds=(),
+            folds=(
+                Count(
+                    REQUESTS,
+                    {"site": "site", "controller": "controller", "action": ENDPOINT, "status_class": "'unknown'"},
+                ),
+                Distribution(
+                    DURATION, {"site": "site", "action": ENDPOINT}, "duration", "duration >= 0", needs_unit=True
+                ),
+            ),
+            first_values=ENDPOINTS,
             sql=CLOUD_SQL,
             counts_usage=True,
         ),

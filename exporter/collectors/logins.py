@@ -64,9 +64,9 @@ LOGINS = Family(
     "tableau_logins_total",
     "counter",
     "Logins since the history was created, of which the repository keeps only each user's last; from the repository"
-    " at every poll.",
+    " at every poll; of Tableau Cloud those that succeeded, from the Activity Log.",
     ("site",),
-    "repository: users",
+    "repository: users; activity log",
 )
 
 COLLECTOR = Collector(

@@ -1,10 +1,10 @@
 """Metrics of the history: counters and histograms of archived events, and instants as gauges."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
 
 from exporter import self_metrics as families
-from exporter.collector import Collector, Fold
+from exporter.collector import Collector, Fold, Latest
 from exporter.collectors import archived
 from exporter.exposition.state_store import AnyBlock
 from exporter.history.totals import Totals
@@ -16,7 +16,9 @@ MODES = ("fast", "exact", "full")
 def archived_blocks(totals: Totals, collectors: Mapping[str, Collector], file_bytes: int | None) -> Iterator[AnyBlock]:
     """Yield the blocks of all counters, histograms and gauges of the history."""
     for fold in _folds(collectors):
-        if fold.family.type == "histogram":
+        if isinstance(fold, Latest):
+            yield _labelled(fold.family, totals.latest.get(fold.family.name, []))
+        elif fold.family.type == "histogram":
             yield _histogram(fold.family, totals, fold.busiest)
         else:
             yield _counter(fold.family, totals, fold.busiest)
@@ -42,7 +44,8 @@ def _folds(collectors: Mapping[str, Collector]) -> Iterable[Fold]:
     folds = (
         fold
         for collector in collectors.values()
-        for fold in (*(fold for events in collector.archived for fold in events.folds), *collector.folds)
+        for own in ((fold for events in collector.archived for fold in events.folds),)
+        for fold in (*own, *collector.folds, *collector.activity_folds)
     )
     found: dict[str, Fold] = {}
     for fold in folds:
@@ -65,12 +68,14 @@ def _counter(family: Family, totals: Totals, busiest: int | None = None) -> Bloc
     rows = totals.counters.get(family.name, [])
     if busiest is not None:
         rows = nlargest(busiest, rows, key=lambda row: (row[1], row[0]))
+    return _labelled(family, [(labels, int(value) if value.is_integer() else value) for labels, value in rows])
+
+
+def _labelled(family: Family, rows: Sequence[tuple[tuple[str, ...], float]]) -> Block:
     columns = [list(column) for column in zip(*(labels for labels, _ in rows), strict=True)] or [
         [] for _ in family.labels
     ]
-    return Block(
-        family, Labels(family.labels, columns), [int(value) if value.is_integer() else value for _, value in rows]
-    )
+    return Block(family, Labels(family.labels, columns), [value for _, value in rows])
 
 
 def _histogram(family: Family, totals: Totals, busiest: int | None) -> HistogramBlock:

@@ -85,7 +85,7 @@ def append(
         stored.append(aggregation.narrowed(marked, events, folds))
     if total.new:
         with aggregation.counted(connection, stored, lookups) as fresh:
-            aggregation.count(connection, events.table, events.key[1], fresh, folds)
+            aggregation.count_events(connection, events, fresh, folds, lookups.earlier_clock(at.now))
             if events.counts_usage:
                 _count_usage(connection, fresh, fresh, lookups, at.now, hidden, count_people=count_people)
     return total

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from exporter.collector import Distribution, Events
+from exporter.collector import Count, Distribution, Events
 from exporter.collectors.activity_log import FILES
 from exporter.history.activity import LEDGER, REJECTS
 from exporter.history.aggregation import UNCOUNTED
@@ -106,7 +106,7 @@ def counters(events: Events, every: Sequence[Events], query: Query) -> Found:
         )
         if counted != archived:
             faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
-    for name in dict.fromkeys(fold.family.name for fold in events.folds):
+    for name in dict.fromkeys(fold.family.name for fold in events.folds if isinstance(fold, Count | Distribution)):
         counted, held, pruned, exactly = _folded(name, every, query)
         if not (held + pruned if exactly else held) <= counted <= held + pruned:
             faults.append(f"{name} counts {counted:,.0f}, {held:,} rows stand there and {pruned:,} are pruned")
@@ -122,13 +122,24 @@ def _ledgers(events: Events) -> tuple[str, str | None]:
 
 
 def _folded(family: str, every: Sequence[Events], query: Query) -> tuple[float, int, int, bool]:
-    """Return what a family counts, the rows that it counts and those pruned; and whether it counts all of them."""
-    folds = [(events, fold) for events in every for fold in events.folds if fold.family.name == family]
+    """Return what a family counts, the rows that it counts and those pruned; and whether it counts all of them.
+
+    Rows of which only their arrival showed whether they are counted are as good as pruned.
+    """
+    folds = [
+        (events, fold)
+        for events in every
+        for fold in events.folds
+        if isinstance(fold, Count | Distribution) and fold.family.name == family
+    ]
     number, table = ("observations", "histograms") if isinstance(folds[0][1], Distribution) else ("value", "counters")
     held, pruned, parameters = [], [], list[str | None]()
     for events, fold in folds:
         rows = f"NOT {NOT_COUNTED}" if events.table == REQUESTS else "true"
-        held.append(f"(SELECT count(*) FROM {events.table} AS rows WHERE ({fold.where}) AND {rows})")
+        if _is_verifiable(fold):
+            held.append(f"(SELECT count(*) FROM {events.table} AS rows WHERE ({fold.where}) AND {rows})")
+        else:
+            pruned.append(f"(SELECT count(*) FROM {events.table})")
         first, second = len(parameters) + 2, len(parameters) + 3
         sign = _SIGN.replace("$2", f"${first}").replace("$3", f"${second}")
         pruned.append(f"(SELECT coalesce(sum(pruned * {sign}), 0)::BIGINT FROM archived_days)")
@@ -137,13 +148,17 @@ def _folded(family: str, every: Sequence[Events], query: Query) -> tuple[float, 
         f"""
         SELECT
             (SELECT coalesce(sum({number}), 0) FROM {table} WHERE family = $1),
-            {" + ".join(held)},
+            {" + ".join(held) or "0"},
             {" + ".join(pruned)}
         """,
         family,
         *parameters,
     )
-    return counted, rows_held, rows_pruned, all(fold.where == "true" for _, fold in folds)
+    return counted, rows_held, rows_pruned, all(fold.where == "true" and _is_verifiable(fold) for _, fold in folds)
+
+
+def _is_verifiable(fold: Count | Distribution) -> bool:
+    return isinstance(fold, Count) or (fold.verifiable and not fold.needs_unit)
 
 
 def activity_files(query: Query) -> Found:
@@ -237,6 +252,8 @@ KEYS = {
     "histograms": "family, labels, le",
     "last_seen": "site, person",
     "archived_days": "source, day",
+    "latest_at": "family, labels",
+    "label_values": "source, value",
 }
 
 

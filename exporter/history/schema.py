@@ -138,6 +138,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _removals,
     _imports,
     activity.create,
+    aggregation.create_labels,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from exporter.activity_log.client import CloudSite, Download
 from exporter.activity_log.lines import PIECE_BYTES, Piece, pieces, split
-from exporter.collector import Events
+from exporter.collector import Events, Fold
 from exporter.collectors import counts_people
 from exporter.collectors.activity_log import FILES, NEWEST, REJECTED
 from exporter.history import activity
@@ -58,6 +58,7 @@ class ActivityArchiver:
         self.tables: Sequence[Events] = [
             events for collector in context.collectors.values() for events in collector.activity
         ]
+        self._of_requests = [fold for collector in context.collectors.values() for fold in collector.activity_folds]
 
     def batches(self, site: CloudSite, downloads: Iterable[Download], archived: Archived) -> Iterator[Batch]:
         """Yield parsed batches; a file that did not arrive is noted in ``archived``."""
@@ -86,7 +87,7 @@ class ActivityArchiver:
                 rows = parsed.tables[events.table]
                 lookups = Lookups({number: site.name}, self._people(rows), source_at=source_at)
                 appended = transaction.append(
-                    events, [rows], lookups, events.folds, count_people=counts_people(self._context.collectors)
+                    events, [rows], lookups, self._folds(events), count_people=counts_people(self._context.collectors)
                 )
                 read[events.table] += appended.read
                 new[events.table] += appended.new
@@ -102,6 +103,9 @@ class ActivityArchiver:
         archived.lines += sum(file.events for file in files)
         archived.new += new.get("activity_events", 0)
         archived.rejected += rejected
+
+    def _folds(self, events: Events) -> Sequence[Fold]:
+        return (*events.folds, *self._of_requests) if events.counts_usage else events.folds
 
     def _parse(self, site: CloudSite, batch: Batch) -> Batch:
         """Parse the files of a batch, some lines at a time."""

@@ -59,7 +59,7 @@ class ActivityPoller:
         self._progress = self._status.progress[SOURCE]
         self._schedule = schedule
         self._archiver = ActivityArchiver(context)
-        self._publisher = ActivityPublisher(context, client)
+        self._publisher = ActivityPublisher(context, client, schedule.poll_interval)
         self._incidents = WriteIncidents(SOURCE, context)
         self._queries = PageQueries(SOURCE, context)
         self._positions: dict[str, Position] = {}
@@ -90,6 +90,7 @@ class ActivityPoller:
             found = self._client.sites()
             notes = found.notes
             self._publisher.source_up(now)
+            self._publisher.set_sites(found.sites)
             self._keep_sites(found.sites, now)
             for site in found.sites:
                 self._read_site(site, results.setdefault(site.name, Archived()), now)
@@ -129,7 +130,7 @@ class ActivityPoller:
                 if archived.files and not self._status.first_polls_done():
                     # All that is retained may take hours: what there is can be used.
                     self._history.prepare(instant(now))
-                    self._publisher.publish_history()
+                    self._publisher.publish_history(now)
                     self._end_poll()
                 if archived.error is None:
                     self._listed[name] = end
@@ -228,7 +229,7 @@ class ActivityPoller:
         self._incidents.succeeded()
         if not self._status.has_source("repository"):
             self._queries.forget(now, None, exact=False)
-            self._queries.run({}, {}, now)
+            self._queries.run({}, self._publisher.sites, now)
 
     def _publish_bug(self, error: str) -> None:
         self._publisher.publish_bug(error, self._context.clock())

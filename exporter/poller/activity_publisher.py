@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC
 
 import structlog
 
-from exporter.activity_log.client import ActivityLogClient
+from exporter.activity_log.client import ActivityLogClient, CloudSite
+from exporter.collectors.activity_log import NEWEST
 from exporter.errors import HistoryError, SourceError
-from exporter.history.activity import SOURCE
+from exporter.exposition.state_store import STALE_AFTER_INTERVALS, TimedBlocks
+from exporter.history import activity
+from exporter.history.activity import SOURCE, mark_name
 from exporter.log_once import LogOnce, Outage
 from exporter.poller.activity_archiver import MODE, Archived
 from exporter.poller.context import PollContext, publish_archive
@@ -22,12 +26,23 @@ NOTHING = "no file of events was ever listed: the Activity Log is not in this ed
 class ActivityPublisher:
     """Publishes the results of the Activity Log's polls; each fault is logged once, until it changes."""
 
-    def __init__(self, context: PollContext, client: ActivityLogClient) -> None:
+    def __init__(self, context: PollContext, client: ActivityLogClient, interval: float) -> None:
         self._context = context
+        self._interval = interval
+        self._sites: Mapping[str, str] = {}
         self._status = context.store.status
         self._client = client
         self._outage = Outage()
         self._faults = LogOnce()
+
+    @property
+    def sites(self) -> Mapping[int, str]:
+        """The labels of the sites by their numbers."""
+        return {activity.site_id(luid): name for luid, name in self._sites.items()}
+
+    def set_sites(self, sites: Sequence[CloudSite]) -> None:
+        """Set the sites that are read."""
+        self._sites = {site.luid: site.name for site in sites}
 
     def source_up(self, now: float) -> None:
         """Publish that Tableau Cloud Manager answers."""
@@ -61,14 +76,33 @@ class ActivityPublisher:
         read, new = (sum(getattr(found, name) for found in results.values()) for name in ("lines", "new"))
         seconds = self._context.clock() - now
         self._status.add_poll(PollStatus(now, seconds, MODE, read, new, error))
-        self.publish_history()
+        self.publish_history(now)
         if error is None and self._status.first_success(SOURCE):
             log.info("first poll finished", source=SOURCE, events=new, seconds=round(seconds, 1))
 
-    def publish_history(self) -> None:
+    def publish_history(self, now: float) -> None:
         """Publish the metrics of the history, unless the poller of the repository does."""
-        if not self._status.has_source("repository"):
-            publish_archive(self._context)
+        if self._status.has_source("repository"):
+            return
+        publish_archive(self._context)
+        lifetime = STALE_AFTER_INTERVALS * self._interval + max(self._context.clock() - now, 0.0)
+        for name, collector in self._context.collectors.items():
+            if collector.expose_last_seen and (known_until := self._known_until()):
+                seen = self._context.history.totals.seen
+                blocks = tuple(collector.expose_last_seen(seen, list(known_until), known_until))
+                self._context.store.set_state(name, TimedBlocks(blocks, now, lifetime))
+
+    def _known_until(self) -> Mapping[str, float]:
+        """Return until when each site's events are archived: its list was read, and others are no newer."""
+        history = self._context.history
+        marks = (history.totals.marks.get(mark_name(NEWEST.name, site), 0.0) for site in self._sites.values())
+        newest = max(marks, default=0.0)
+        known = {}
+        for luid, site in self._sites.items():
+            position = history.positions.get(activity.position_name(luid))
+            if position and (until := activity.listed_until(position)):
+                known[site] = min(newest, until.replace(tzinfo=UTC).timestamp())
+        return known
 
     def publish_bug(self, error: str, now: float) -> None:
         """Publish that a poll ended with an unexpected error, which is no source's fault."""
