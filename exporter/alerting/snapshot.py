@@ -54,7 +54,8 @@ class SourceStates:
     """The sources that are polled, and whether each is up, as far as they were tried.
 
     ``asset_sources`` are the same, and whether they report assets now; ``complete`` whether all assets are reported,
-    ``awaited`` whether one was not tried yet. ``from_rest`` are the collectors that the REST API is a source of.
+    ``awaited`` whether one was not tried yet. ``from_rest`` and ``from_activity_log`` are the collectors that the
+    REST API and the Activity Log are a source of.
     """
 
     assets_enabled: bool = False
@@ -63,6 +64,7 @@ class SourceStates:
     complete: bool = False
     awaited: bool = False
     from_rest: Collection[str] = ()
+    from_activity_log: Collection[str] = ()
 
 
 def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> SourceStates:
@@ -78,6 +80,7 @@ def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> S
         status.all_tried() and all(run is not None and run.success for run in runs.values()),
         not status.all_tried(),
         tuple(name for name, collector in collectors.items() if collector.from_rest),
+        tuple(name for name, collector in collectors.items() if collector.from_activity_log),
     )
 
 
