@@ -130,6 +130,7 @@ def _activity_log(manager: CloudManager, folder: Path) -> dict[str, object]:
         "url": manager.url,
         "token_value_file": str(_secret(folder / "token-tenant", manager.token)),
         "poll_interval": "10s",
+        "duration_unit": "ms",
     }
 
 
