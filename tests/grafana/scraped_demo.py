@@ -1,8 +1,7 @@
 """The demo, scraped by a real Prometheus that evaluates the shipped rules and remembers a week ago.
 
 An agent polls a simulated repository, a simulated REST API and, for the panels of Tableau Cloud, a simulated Activity
-Log. What happens only now and then in a Tableau that is well
-(errors, exports, failed jobs) is made to happen.
+Log. What happens only now and then in a Tableau that is well (errors, exports, failed jobs) is made to happen.
 """
 
 import json

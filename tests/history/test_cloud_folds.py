@@ -135,14 +135,9 @@ def test_job_types_are_those_of_the_repository(cloud: str, repository: str, arch
 
 def test_bridge(archive: Archive) -> None:
     """Jobs of Bridge are counted by themselves, and a client was last seen at its last event, whatever it was."""
-    client: dict[str, Any] = {
-        "event_type": "bridge_job",
-        "pool_name": "Warehouse",
-        "bridge_client_computer_name": "BRIDGE-01",
-    }
     archive.add(JOBS, state("JobStarted", 5, **CLIENT), state("Failed", 9, **CLIENT), state("JobSuccess", 9))
     archive.add(JOBS, state("JobQueued", 4, **CLIENT, job_luid="b"))
-    unnamed: dict[str, Any] = client | {
+    unnamed: dict[str, Any] = CLIENT | {
         "bridge_client_computer_name": None,
         "bridge_client_device_luid": "0-1",
         "pool_name": None,
@@ -159,11 +154,6 @@ def test_bridge(archive: Archive) -> None:
 @pytest.mark.parametrize("days", [-32, 2])
 def test_a_client_is_gone_after_a_month(days: int, archive: Archive) -> None:
     """Nor is one published whose clock is ahead: it would never be silent."""
-    client: dict[str, Any] = {
-        "event_type": "bridge_job",
-        "pool_name": "Warehouse",
-        "bridge_client_computer_name": "BRIDGE-01",
-    }
     archive.add(JOBS, state("JobStarted", days * 1440, **CLIENT))
     assert archive.history.totals.latest == {}
 
