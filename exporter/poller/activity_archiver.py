@@ -155,9 +155,10 @@ class ActivityArchiver:
 
     def _rejects(self, batch: Batch) -> pa.Table:
         """Return the rejected lines with the paths of their files."""
-        rejects = pa.concat_tables([parsed.rejects for parsed in batch.parsed]) if batch.parsed else None
-        if rejects is None or not rejects.num_rows:
+        found = [parsed.rejects for parsed in batch.parsed if parsed.rejects.num_rows]
+        if not found:
             return pa.table({})
+        rejects = pa.concat_tables(found)
         files = [batch.downloads[number].file for number in rejects.column("file").to_pylist()]
         return pa.table(
             {
