@@ -22,6 +22,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from exporter.activity_log.client import ActivityLogClient, ActivityLogOptions
+from exporter.collectors import discover
+from exporter.exposition.state_store import StateStore
+from exporter.history.file import HistoryFile
+from exporter.history.history import History
+from exporter.history.redaction import Privacy
+from exporter.poller.activity_poller import SOURCE, ActivityPoller, ActivitySchedule
+from exporter.poller.context import PollContext
+
 NOW = datetime(2026, 3, 1)  # noqa: DTZ001 - naive UTC, as in paths
 SITE = "aaaaaaaa-0000-4000-8000-000000000001"
 PAGE = 1000
@@ -41,7 +50,7 @@ FIELDS = {
     "method": "POST",
     "duration": 123,
     "ipAddress": "10.1.2.3",
-    "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1",
+    "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.1",
     "referrer": "https://10az.online.tableau.com/t/mysite/views/Superstore/Overview?:embed=y",
     "sessionId": "EBFD534DDD2D817E61278106103A55AC",
     "siteName": "My Site",
@@ -64,7 +73,8 @@ def hour_of(number: int, files: int) -> datetime:
 def path_of(number: int, files: int) -> str:
     """Return the path of a file."""
     hour = hour_of(number, files)
-    return f"pod=x/siteLuid={SITE}/y={hour:%Y}/m={hour:%m}/d={hour:%d}/h={hour:%H}/eventType=vizql_http_request/part-{number:06}.json"
+    day = f"pod=x/siteLuid={SITE}/y={hour:%Y}/m={hour:%m}/d={hour:%d}"
+    return f"{day}/h={hour:%H}/eventType=vizql_http_request/part-{number:06}.json"
 
 
 def template(events: int) -> bytes:
@@ -113,9 +123,7 @@ def serve(pipe: Connection, files: int, events: int) -> None:
                 self._send(json.dumps({"sites": [{"siteUUID": SITE, "contentUrl": "mysite"}]}).encode())
                 return
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            begin, end = (
-                datetime.fromisoformat(query[name]).replace(tzinfo=None) for name in ("startTime", "endTime")
-            )
+            begin, end = (datetime.fromisoformat(query[name]).replace(tzinfo=None) for name in ("startTime", "endTime"))
             first = int(query.get("pageToken", 0))
             found = [path for number, path in enumerate(paths) if begin <= hour_of(number, files) < end]
             page: dict[str, object] = {"files": [{"path": path} for path in found[first : first + PAGE]]}
@@ -158,15 +166,6 @@ def loop(url: str, folder: Path) -> int:
 
 def ours(url: str, folder: Path) -> int:
     """Archive everything, as the agent's first poll does."""
-    from exporter.activity_log.client import ActivityLogClient, ActivityLogOptions
-    from exporter.collectors import discover
-    from exporter.exposition.state_store import StateStore
-    from exporter.history.file import HistoryFile
-    from exporter.history.history import History
-    from exporter.history.redaction import Privacy
-    from exporter.poller.activity_poller import SOURCE, ActivityPoller, ActivitySchedule
-    from exporter.poller.context import PollContext
-
     collectors = {name: found for name, found in discover().items() if found.from_activity_log}
     history = History(HistoryFile(folder / "history.duckdb"), collectors, Privacy())
     history.lock()

@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.activity_log.client import CloudSite, Download
+from exporter.activity_log.files import CloudSite, Download
 from exporter.activity_log.lines import PIECE_BYTES, Piece, pieces, split
 from exporter.collector import Events
 from exporter.collectors import counts_people

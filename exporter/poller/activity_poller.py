@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from exporter.activity_log.client import DEFAULT_SITE, WINDOW, ActivityLogClient, CloudSite, ListedFile
+from exporter.activity_log.client import WINDOW, ActivityLogClient
 from exporter.activity_log.errors import BadRequest, Forbidden
+from exporter.activity_log.files import DEFAULT_SITE, CloudSite, ListedFile
 from exporter.collector import columns_of
 from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
