@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from exporter.demo.tableau.activity_fields import Event
@@ -29,6 +30,7 @@ LATE_SLOTS, PAST_SLOTS = 24, 50
 # One event in so many of such a slot is late, is in the second file, or is repeated.
 LATE_SHARE, PAST_SHARE, REPEATED_SHARE = 10, 3, 10
 MAIN, PAST, MINUTES = 1, 2, 100
+REMEMBERED = 4_096
 PATH = re.compile(
     r"^pod=(?P<pod>[^/]+)/siteLuid=(?P<site>[^/]+)/y=(\d{4})/m=(\d\d)/d=(\d\d)/h=(\d\d)"
     r"/eventType=(?P<type>[^/]+)/part-(?P<part>\d{4})\.json$"
@@ -84,6 +86,7 @@ class ActivityFiles:
         self.clock = clock
         self._live_since = live_since
         self._pod = pod
+        self._settled = lru_cache(REMEMBERED)(self._of_hour)
 
     @property
     def sites(self) -> Sequence[Place]:
@@ -98,7 +101,9 @@ class ActivityFiles:
         found = []
         for hour in _hours(max(begin, now - self.retention), min(end, now + HOUR)):
             for event_type in (kind,) if kind else TYPES:
-                found += [file for file in self._of_hour(site, event_type, hour) if file.available_at <= now]
+                # What the current hour has still grows.
+                files = self._settled if hour + HOUR <= self.clock() else self._of_hour
+                found += [file for file in files(site, event_type, hour) if file.available_at <= now]
         return found
 
     def find(self, path: str) -> File | None:
@@ -151,14 +156,16 @@ class ActivityFiles:
         for site in self.sites:
             yield from self.listed(site, self.since, now + HOUR, at=now)
 
-    def _of_hour(self, site: Place, kind: str, hour: datetime) -> Iterator[File]:
-        """Yield the files whose paths have this hour."""
-        for begin, end in self._slots(site, kind, whole_hour(hour - self.delay - HOUR), hour + HOUR - self.delay):
+    def _of_hour(self, site: Place, kind: str, hour: datetime) -> list[File]:
+        """Return the files whose paths have this hour."""
+        found = []
+        for begin, end in self._slots(site, kind, hour - self.delay - HOUR, hour + HOUR - self.delay):
             if whole_hour(end + self.delay) == hour:
                 part = MAIN if end - begin == HOUR else MINUTES + begin.minute
-                yield self._file(site, kind, begin, end, part, hour)
+                found.append(self._file(site, kind, begin, end, part, hour))
         if self._has_past(site, kind, hour):
-            yield self._file(site, kind, hour, hour + HOUR, PAST, hour)
+            found.append(self._file(site, kind, hour, hour + HOUR, PAST, hour))
+        return found
 
     def _file(self, site: Place, kind: str, begin: datetime, end: datetime, part: int, hour: datetime) -> File:
         path = (

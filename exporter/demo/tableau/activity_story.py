@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ from exporter.demo.company import Company
 from exporter.demo.live_traffic import VISITS_PER_SECOND
 from exporter.demo.people import SITES
 from exporter.demo.rows import Row
-from exporter.demo.tableau.activity_fields import Event, Fielding, Fields
+from exporter.demo.tableau.activity_fields import Event, Fields, RequestRecords
+from exporter.demo.tableau.activity_jobs import JobRecords
 from exporter.demo.traffic import HOUR, REQUESTS_PER_DAY, REQUESTS_PER_VISIT, busyness
 from exporter.demo.visits import Visits
 
@@ -73,7 +74,8 @@ class ActivityStory:
         self._requests_per_day = requests_per_day
         self._live_since = live_since
         self._new_jobs = new_jobs
-        self._fielding = Fielding(company)
+        self._records = RequestRecords(company)
+        self._job_records = JobRecords(company, self._records)
         self._random = Random(seed)
         self._visits = Visits(company, self._random)
         self._jobs = _by_hour(company.tables["background_jobs"])
@@ -126,13 +128,16 @@ class ActivityStory:
         rows = (row for begin in (hour - HOUR, hour) for visit in self._visits_of(site, begin) for row in visit)
         chosen = [row for row in rows if row["controller"] == "vizql" and hour <= _at(row) < hour + HOUR]
         chosen.sort(key=_at)
-        return [Event(_at(row), REQUESTS, str(row["request_id"]), self._fielding.request(row)) for row in chosen]
+        make = self._records.request
+        return [Event(_at(row), REQUESTS, str(row["request_id"]), partial(make, row)) for row in chosen]
 
     def _logins(self, site: Place, hour: datetime) -> list[Event]:
         first = sorted((visit[0] for visit in self._visits_of(site, hour)), key=_at)
         rows = [row for row in first if row["signs_in"] and row["user_id"] is not None and row["site_id"] is not None]
         return [
-            Event(_at(row), LOGINS, str(row["request_id"]), self._fielding.login(row, failed=bool(row["fails"])))
+            Event(
+                _at(row), LOGINS, str(row["request_id"]), partial(self._records.login, row, failed=bool(row["fails"]))
+            )
             for row in rows
         ]
 
@@ -140,18 +145,21 @@ class ActivityStory:
         rows = list(self._jobs.get((site.id, hour), ()))
         if self._new_jobs is not None:
             rows += _by_hour(self._new_jobs()).get((site.id, hour), ())
-        events = [event for row in rows for event in self._fielding.jobs(row) if event.type == kind]
+        events = [event for row in rows for event in self._job_records.events(row) if event.type == kind]
         return list(within(sorted(events, key=_when), hour, hour + HOUR))
 
     def _changes(self, site: Place, kind: str, hour: datetime) -> list[Event]:
         random = self._chance(site, kind, hour)
         expected = CHANGES * busyness(hour, site.position) * 10
         instants = sorted(hour + random.random() * HOUR for _ in range(int(expected + random.random())))
-        return [Event(at, kind, f"{random.getrandbits(64):016x}", self._change(site, kind, random)) for at in instants]
+        keys = [f"{random.getrandbits(64):016x}" for _ in instants]
+        changes = zip(instants, keys, strict=True)
+        return [Event(at, kind, key, partial(self._change, site, kind, key)) for at, key in changes]
 
-    def _change(self, site: Place, kind: str, random: Random) -> Fields:
+    def _change(self, site: Place, kind: str, key: str) -> Fields:
+        random = Random(key)
         actor, other = random.choice(self._own["users"][site.id]), random.choice(self._own["users"][site.id])
-        fields: dict[str, object] = {**self._fielding.actor(actor["id"]), "siteLuid": site.luid}
+        fields: dict[str, object] = {**self._records.actor(actor["id"]), "siteLuid": site.luid}
         fields |= {"eventOutcome": "success", "eventOutcomeReason": None}
         if kind == GROUPS:
             group = random.choice(self._own["groups"][site.id])

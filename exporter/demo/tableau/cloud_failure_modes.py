@@ -26,6 +26,8 @@ class CloudTraps(Switches):
     """Kinds that answer 200 with the word null."""
     missing_keys: set[str] = field(default_factory=set)
     """Kinds that answer 200 with an empty JSON object."""
+    past_refused: bool = False
+    """A list that begins before the retention is refused with 400; otherwise it lacks what is older."""
     endless_pages: bool = False
     """Every page of a list has a pageToken, and it leads to the same page."""
     hostile_paths: bool = False
@@ -49,4 +51,4 @@ class CloudTraps(Switches):
     no_events: int = 0
     """So many lines of each file are no events."""
     repeats: bool = False
-    """The file of an hour also has every tenth record of an hour of the day before."""
+    """A file also has every tenth record of an hour of the day before, with its own eventProcessedTime."""

@@ -3,15 +3,12 @@
 Calls and answers are those that Tableau's own loader makes and reads; the window of a list is held against its limits.
 """
 
-import base64
-import binascii
 import json
-import re
 import secrets
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
@@ -21,16 +18,22 @@ from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.activity_story import Place
 from exporter.demo.tableau.calls import HTML, JSON, Answer
 from exporter.demo.tableau.cloud_failure_modes import CloudTraps
+from exporter.demo.tableau.cloud_requests import (
+    TENANT,
+    Refusal,
+    kind_of,
+    page_begin,
+    page_size,
+    page_token,
+    parsed,
+    window_of,
+)
 from exporter.demo.tableau.http_server import HttpServer, Request, Sent
 from exporter.demo.tableau.object_store import ObjectStore
 
 TOKEN = "a-made-up-token-of-a-tenant"  # noqa: S105 - of no tenant
-TENANT = "5a5a5a5a-0000-4000-8000-000000000001"
 SESSION_SECONDS = 7_200.0
-LONGEST_WINDOW = timedelta(hours=168)
-DAY = timedelta(hours=24)
 MOST_PATHS = 100
-PAGE_SIZE, LARGEST_PAGE = 100, 1_000
 REMEMBERED = 20_000
 # A site that is suspended; it has no log.
 SUSPENDED = {
@@ -40,14 +43,6 @@ SUSPENDED = {
     "suspendedDateTime": "2025-06-30T00:00:00Z",
 }
 HOSTILE = ("../../etc/passwd", "/etc/passwd", "pod=10az/../../../tmp/part-0001.json")
-INSTANT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
-TENANT_PATH = rf"^/api/v1/tenants/{TENANT}"
-ROUTES = (
-    ("POST", re.compile(r"^/api/v1/pat/login$"), "login"),
-    ("GET", re.compile(TENANT_PATH + r"/sites$"), "sites"),
-    ("GET", re.compile(TENANT_PATH + r"(/sites/(?P<site>[^/]+))?/activitylog$"), "list"),
-    ("POST", re.compile(TENANT_PATH + r"(/sites/(?P<site>[^/]+))?/activitylog$"), "sign"),
-)
 
 
 class CloudCall(NamedTuple):
@@ -59,21 +54,11 @@ class CloudCall(NamedTuple):
     status: int
 
 
-class Refusal(Exception):
-    """An answer that is an error, as JSON with a message and a code."""
-
-    def __init__(self, status: int, code: str | int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-
 class CloudManager(HttpServer):
     """A context manager: inside, the manager answers at ``url`` and its store at ``store.url``.
 
     ``traps`` are the switches of both, ``requests`` counts calls by kind, ``seen`` are the last of them,
-    ``session_tokens`` all it gave out. ``files.clock`` is the clock of both.
+    ``session_tokens`` all it gave out. ``files.clock`` is the clock of both. ``folder`` keeps the files of the store.
     """
 
     def __init__(
@@ -86,12 +71,13 @@ class CloudManager(HttpServer):
         certificate: Path | None = None,
         key: Path | None = None,
         session_seconds: float = SESSION_SECONDS,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(port, certificate, key)
         self.files = files
         self.token = token
         self.traps = CloudTraps()
-        self.store = ObjectStore(files, self.traps, self._now, store_port, certificate, key)
+        self.store = ObjectStore(files, self.traps, self._now, store_port, certificate, key, folder)
         self.requests: Counter[str] = Counter()
         self.seen: deque[CloudCall] = deque(maxlen=REMEMBERED)
         self.session_tokens: list[str] = []
@@ -116,7 +102,7 @@ class CloudManager(HttpServer):
         """Answer a request, under the failures on the wire."""
         traps = self.traps
         parts = urlsplit(request.target)
-        kind, luid = _route(request.method, parts.path)
+        kind, luid = kind_of(request.method, parts.path)
         site = next((site for site in self.files.sites if site.luid == luid), None)
         url = site.url if site else None
         hit = traps.touches(kind, url)
@@ -182,7 +168,7 @@ class CloudManager(HttpServer):
         return self._list(site, query, request.target)
 
     def _log_in(self, body: bytes) -> object:
-        if _object(body).get("token") != self.token or self.traps.token_expired:
+        if parsed(body).get("token") != self.token or self.traps.token_expired:
             raise Refusal(401, "401001", "The personal access token is invalid or has expired.")
         token = secrets.token_urlsafe(32)
         with self._lock:
@@ -202,19 +188,18 @@ class CloudManager(HttpServer):
             for site in self.files.sites
         ]
         entries.append(dict(SUSPENDED))
-        first = _position(query.get("pageToken", ""))
-        size = _size(query.get("maxResults"))
-        return self._page("sites", entries, first, size)
+        first, at = page_begin(query.get("pageToken"), self._now())
+        return self._page("sites", entries, first, page_size(query.get("maxResults")), at)
 
     def _list(self, site: Place | None, query: Mapping[str, str], target: str) -> object:
         if target.count("eventType=") > 1:
             raise Refusal(400, "400003", "Only one eventType is allowed.")
         now = self._now()
-        begin, end = _window(query, now)
-        first, at = _position(query.get("pageToken", "")), now
-        if first:
-            # Later pages list what was there when the first one was asked for.
-            at = datetime.fromisoformat(_page_token(query["pageToken"])["at"])
+        begin, end = window_of(query, now)
+        if self.traps.past_refused and begin < now - self.files.retention:
+            raise Refusal(400, "400008", "startTime is before the retention period.")
+        # Later pages list what was there when the first one was asked for.
+        first, at = page_begin(query.get("pageToken"), now)
         files = self.files.listed(site, begin, end, query.get("eventType"), at) if site else []
         if self.traps.edition == "empty" and self.traps.reaches(site.url if site else None):
             files = []
@@ -223,27 +208,20 @@ class CloudManager(HttpServer):
             paths = [*HOSTILE, *paths]
         # A page begins with the path that the one before it ended with.
         entries = [{"path": path} for path in paths]
-        return self._page("files", entries, first, _size(query.get("pageSize")), at, again=1)
+        return self._page("files", entries, first, page_size(query.get("pageSize")), at, again=1)
 
     def _page(
-        self,
-        name: str,
-        entries: Sequence[Mapping[str, object]],
-        first: int,
-        size: int,
-        at: datetime | None = None,
-        again: int = 0,
+        self, name: str, entries: Sequence[Mapping[str, object]], first: int, size: int, at: datetime, again: int = 0
     ) -> object:
-        shown = entries[max(first - again, 0) : first + size]
-        page: dict[str, object] = {name: shown}
-        if first + size < len(entries) or self.traps.endless_pages:
-            after = first if self.traps.endless_pages else first + size
-            state = json.dumps({"first": after, "at": (at or self._now()).isoformat()})
-            page["pageToken"] = base64.urlsafe_b64encode(state.encode()).decode()
+        page: dict[str, object] = {name: entries[max(first - again, 0) : first + size]}
+        if self.traps.endless_pages:
+            page["pageToken"] = page_token(first, at)
+        elif first + size < len(entries):
+            page["pageToken"] = page_token(first + size, at)
         return page
 
     def _signed(self, body: bytes, site: Place | None) -> object:
-        paths = _object(body).get("files")
+        paths = parsed(body).get("files")
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise Refusal(400, "400001", "The request has no files.")
         if len(paths) > MOST_PATHS:
@@ -260,58 +238,6 @@ class CloudManager(HttpServer):
         with self._lock:
             self.requests[call.kind or "unknown"] += 1
             self.seen.append(call)
-
-
-def _route(method: str, path: str) -> tuple[str, str | None]:
-    for wanted, pattern, kind in ROUTES:
-        found = pattern.match(path)
-        if found and wanted == method:
-            return kind, found.groupdict().get("site")
-    return "", None
-
-
-def _window(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
-    """Return the window of a list: without times the last 24 hours, and never more than 168 of them."""
-    end = _instant(query["endTime"]) if query.get("endTime") else now
-    begin = _instant(query["startTime"]) if query.get("startTime") else end - DAY
-    if begin > end:
-        raise Refusal(400, "400004", "startTime is after endTime.")
-    if end - begin > LONGEST_WINDOW:
-        raise Refusal(400, "400005", "The time range must not exceed 168 hours.")
-    return begin, end
-
-
-def _instant(text: str) -> datetime:
-    if not INSTANT.match(text):
-        raise Refusal(400, "400006", f"'{text}' is no date and time in ISO 8601.")
-    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
-
-
-def _size(text: str | None) -> int:
-    size = int(text) if text and text.isdigit() else PAGE_SIZE
-    return max(1, min(size, LARGEST_PAGE))
-
-
-def _position(token: str) -> int:
-    return int(_page_token(token)["first"]) if token else 0
-
-
-def _page_token(token: str) -> dict[str, str]:
-    try:
-        state = json.loads(base64.urlsafe_b64decode(token))
-        return {"first": str(int(state["first"])), "at": str(state["at"])}
-    except (binascii.Error, ValueError, KeyError, TypeError):
-        raise Refusal(400, "400007", "The pageToken is invalid.") from None
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Refusal(400, "400000", "The request is no JSON object.")
-    return found
 
 
 def _json(status: int, body: object, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

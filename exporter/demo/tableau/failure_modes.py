@@ -2,7 +2,7 @@
 
 A *kind* is the kind of a call: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
 projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, virtual_connections,
-metadata, upload, append, publish. ``{"*"}`` is every kind.
+metadata, upload, append, publish, vds_query, vds_metadata. ``{"*"}`` is every kind.
 
 Quirks of every Tableau are no failures: see ``oddities``.
 A *next* counts down with each call that it hit, so that the failure ends by itself.
@@ -146,6 +146,28 @@ class Traps(Switches):
     """The schema has no virtual connections, as before 2022.1: a query that names them is refused."""
     metadata_nulls: bool = False
     """Every field that the schema lets be null is null in every third asset, and below it."""
+
+    vds: str = "on"
+    """``missing`` answers 404950 to VizQL Data Service, ``disabled`` 403157, ``no_access`` 403800."""
+    vds_fail_next: int = 0
+    """So many of its calls are answered with the error ``vds_fail_code``."""
+    vds_fail_code: str = "500810"
+    vds_seconds: float = 0
+    """How long each of its calls takes; another one meanwhile is answered 401002."""
+    vds_queries_an_hour: int = 100
+    """Its calls of an hour; the next one is answered 429000."""
+    vds_largest_answer: int = 1_000_000
+    """The rows that one of its answers may have; more are answered 400804."""
+    vds_captions: dict[str, str] = field(default_factory=dict)
+    """Captions that have become others, by the ones that are documented."""
+    vds_without: set[str] = field(default_factory=set)
+    """Captions that its sources do not have."""
+    vds_empty: set[str] = field(default_factory=set)
+    """Names of sources of Admin Insights that have a single row of nulls."""
+    insights_absent: bool = False
+    """No site has the project Admin Insights: no administrator has opened it yet."""
+    insights_generation: int = 0
+    """Which provisioning of Admin Insights it is: the LUIDs of its sources change with it."""
 
     updated_at_lies: bool = False
     """Every updatedAt is now, however old the extract is."""

@@ -6,6 +6,7 @@ The other port stands for the other host of the real thing. Addresses, errors an
 import hashlib
 import hmac
 import secrets
+import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,7 +30,8 @@ DATE = "%Y%m%dT%H%M%SZ"
 class ObjectStore(HttpServer):
     """Answers presigned addresses; ``leaks`` are headers of other hosts that came in, ``signatures`` all it gave out.
 
-    ``requests`` counts downloads by path, ``statuses`` by the status of their answer.
+    ``requests`` counts downloads by path, ``statuses`` by the status of their answer. In ``folder`` files are kept once
+    they were made, so that a benchmark measures its client alone.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class ObjectStore(HttpServer):
         port: int = 0,
         certificate: Path | None = None,
         key: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(port, certificate, key)
         self.requests: Counter[str] = Counter()
@@ -49,6 +52,7 @@ class ObjectStore(HttpServer):
         self._files = files
         self._traps = traps
         self._clock = clock
+        self._folder = folder
         self._secret = secrets.token_bytes(32)
 
     def sign(self, path: str) -> str:
@@ -109,11 +113,23 @@ class ObjectStore(HttpServer):
         traps = self._traps
         if file is None or (hit and traps.take("missing_next")):
             return _error(404, "NoSuchKey", "The specified key does not exist.")
-        body = self._files.content(file, repeats=traps.repeats, no_events=traps.no_events)
+        body = self._content(file)
         etag = ("ETag", f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')
         if hit and body and traps.take("truncated_next"):
             body = body[: len(body) * 2 // 3]
         return Answer(200, body, NDJSON, (etag,))
+
+    def _content(self, file: File) -> bytes:
+        traps = self._traps
+        if self._folder is None or traps.repeats or traps.no_events:
+            return self._files.content(file, repeats=traps.repeats, no_events=traps.no_events)
+        kept = self._folder / file.path
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(f".{threading.get_ident()}")
+            part.write_bytes(self._files.content(file))
+            part.replace(kept)
+        return kept.read_bytes()
 
     def _refusal(self, request: Request, path: str, *, hit: bool) -> Answer | None:
         """Refuse an address that this store did not sign, or that it signed too long ago."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exporter.demo.tableau import errors, http_responses
+from exporter.demo.tableau.admin_insights import AdminInsights
 from exporter.demo.tableau.calls import HTML, Answer, Call, understood
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts
@@ -18,6 +19,7 @@ from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.rest import About, Rest
 from exporter.demo.tableau.sessions import LIFE_SECONDS, Sessions
+from exporter.demo.tableau.vizql_data_service import VizqlDataService
 
 TOKENS = {"exporter": "a-made-up-personal-access-token"}
 REMEMBERED = 20_000
@@ -36,7 +38,8 @@ class TableauServer(HttpServer):
     """A context manager: inside, the server answers at ``url``.
 
     ``tokens`` are personal access tokens by name, ``apps`` connected apps; ``certificate`` and ``key`` make it https.
-    ``traps`` are its switches, ``requests`` counts calls by kind, ``seen`` are the last of them.
+    ``insights`` are the sources that VizQL Data Service answers queries of. ``traps`` are the server's switches,
+    ``requests`` counts calls by kind, ``seen`` are the last of them.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -53,6 +56,7 @@ class TableauServer(HttpServer):
         key: Path | None = None,
         clock: Callable[[], float] = time.time,
         session_seconds: float | None = None,
+        insights: AdminInsights | None = None,
     ) -> None:
         super().__init__(port, certificate, key)
         self.estate = estate
@@ -61,7 +65,10 @@ class TableauServer(HttpServer):
         self.seen: deque[Seen] = deque(maxlen=REMEMBERED)
         life = LIFE_SECONDS[cloud] if session_seconds is None else session_seconds
         self.sessions = Sessions(tokens, apps, self.traps, clock, life, cloud=cloud)
-        self.rest = Rest(About(version, api_version, cloud), self.facts, self.sessions, self.traps, self.oddities)
+        about = About(version, api_version, cloud)
+        self.insights = insights
+        vds = VizqlDataService(insights, self.traps, clock, self.stopped.wait, version) if insights else None
+        self.rest = Rest(about, self.facts, self.sessions, self.traps, self.oddities, vds)
         self._lock = threading.Lock()
         self._since_rival = 0
 
@@ -72,7 +79,8 @@ class TableauServer(HttpServer):
 
     def facts(self) -> Facts:
         """Return the current facts of the estate; another estate may be put in its place at any time."""
-        return self.estate.facts()
+        facts = self.estate.facts()
+        return self.insights.add_to(facts, self.traps) if self.insights else facts
 
     def oddities(self) -> Oddities:
         """Return the current oddities of the estate."""
