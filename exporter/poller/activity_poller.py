@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from exporter.activity_log.client import DEFAULT_SITE, WINDOW, ActivityLogClient, CloudSite, ListedFile
+from exporter.activity_log.client import WINDOW, ActivityLogClient
 from exporter.activity_log.errors import BadRequest, Forbidden
+from exporter.activity_log.files import DEFAULT_SITE, CloudSite, ListedFile
 from exporter.collector import columns_of
 from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
@@ -150,7 +151,10 @@ class ActivityPoller:
             return
         if listing.refused:
             archived.error = f"{listing.refused} files are listed by paths that lead elsewhere"
-        self._read_files(site, self._unread(listing.files, now), end, archived, now)
+        # The ledger is asked and written in one opening of the file where there is much to do.
+        many = self._history.batch() if len(listing.files) > MANY_FILES else nullcontext()
+        with many:
+            self._read_files(site, self._unread(listing.files, now), end, archived, now)
 
     def _earlier_clock(self, now: float) -> datetime:
         """Return the earlier of our clock and Tableau's (UTC, naive): what is to come cannot have been archived."""
@@ -181,8 +185,7 @@ class ActivityPoller:
         """Archive files, which are fetched and parsed while others are written."""
         if not files:
             return
-        many = self._history.batch() if len(files) > MANY_FILES else nullcontext()
-        with many, closing(prefetch(self._batches(site, files, archived))) as batches:
+        with closing(prefetch(self._batches(site, files, archived))) as batches:
             left = len(files)
             for batch in batches:
                 left -= len(batch.downloads)

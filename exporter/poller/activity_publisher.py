@@ -6,7 +6,8 @@ from datetime import UTC
 
 import structlog
 
-from exporter.activity_log.client import ActivityLogClient, CloudSite
+from exporter.activity_log.client import ActivityLogClient
+from exporter.activity_log.files import CloudSite
 from exporter.collectors.activity_log import NEWEST
 from exporter.errors import HistoryError, SourceError
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS, TimedBlocks

@@ -162,6 +162,7 @@ def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, 
         "ACTIVITY_LOG__URL": manager.url,
         "ACTIVITY_LOG__TOKEN_VALUE": manager.token,
         "ACTIVITY_LOG__POLL_INTERVAL": "10s",
+        "ACTIVITY_LOG__DURATION_UNIT": "ms",
         # What is older than three polls is not shown: on a busy machine one second would be little.
         "REPOSITORY__POLL_INTERVAL": "4s",
         "REPOSITORY__EXACT_INTERVAL": "4s",
