@@ -64,6 +64,8 @@ TABLES: Mapping[str, Table] = {
     "workbook_datasources": Table(at="day"),
     "counters": Table(),
     "histograms": Table(),
+    "newest_events": Table(at="latest"),
+    "label_values": Table(),
     "last_seen": Table(at="seen_at"),
     "requests_by_hour": Table(at="hour"),
     "people_by_hour": Table(at="hour"),

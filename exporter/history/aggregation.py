@@ -103,7 +103,7 @@ def count_events(
 def create_labels(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of the values that are labels, and of the gauges that are the latest of some events."""
     connection.execute("CREATE TABLE IF NOT EXISTS label_values (source VARCHAR, value VARCHAR)")
-    connection.execute("CREATE TABLE IF NOT EXISTS latest_at (family VARCHAR, labels VARCHAR[], latest TIMESTAMP)")
+    connection.execute("CREATE TABLE IF NOT EXISTS newest_events (family VARCHAR, labels VARCHAR[], latest TIMESTAMP)")
 
 
 def _keep_first_values(connection: duckdb.DuckDBPyConnection, table: str, first: FirstValues, relation: str) -> None:
@@ -133,9 +133,9 @@ def _update_latest(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold],
     if queries:
         connection.execute(
             f"""
-            MERGE INTO latest_at USING ({" UNION ALL ".join(queries)}) AS folded
-            ON latest_at.family = folded.family AND latest_at.labels = folded.labels
-            WHEN MATCHED AND folded.latest > latest_at.latest THEN UPDATE SET latest = folded.latest
+            MERGE INTO newest_events USING ({" UNION ALL ".join(queries)}) AS folded
+            ON newest_events.family = folded.family AND newest_events.labels = folded.labels
+            WHEN MATCHED AND folded.latest > newest_events.latest THEN UPDATE SET latest = folded.latest
             WHEN NOT MATCHED THEN INSERT (family, labels, latest) VALUES (folded.family, folded.labels, folded.latest)
             """
         )

@@ -252,7 +252,7 @@ KEYS = {
     "histograms": "family, labels, le",
     "last_seen": "site, person",
     "archived_days": "source, day",
-    "latest_at": "family, labels",
+    "newest_events": "family, labels",
     "label_values": "source, value",
 }
 

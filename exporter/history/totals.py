@@ -49,7 +49,7 @@ def read_totals(connection: duckdb.DuckDBPyConnection, now: datetime) -> Totals:
     latest: dict[str, list[tuple[tuple[str, ...], float]]] = {}
     recent = f"latest > TIMESTAMP '{now}' - {REMEMBERED}"
     for family, labels, at in connection.execute(
-        f"SELECT family, labels, epoch(latest) FROM latest_at WHERE {recent} ORDER BY ALL"
+        f"SELECT family, labels, epoch(latest) FROM newest_events WHERE {recent} ORDER BY ALL"
     ).fetchall():
         latest.setdefault(family, []).append((tuple(labels), at))
     marks = {name: epoch for name, epoch in connection.execute("SELECT name, epoch(marked_at) FROM marks").fetchall()}  # noqa: C416
