@@ -106,11 +106,20 @@ def counters(events: Events, every: Sequence[Events], query: Query) -> Found:
         )
         if counted != archived:
             faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
-    for name in dict.fromkeys(fold.family.name for fold in events.folds if isinstance(fold, Count | Distribution)):
+    for name in _families(events, every):
         counted, held, pruned, exactly = _folded(name, every, query)
         if not (held + pruned if exactly else held) <= counted <= held + pruned:
             faults.append(f"{name} counts {counted:,.0f}, {held:,} rows stand there and {pruned:,} are pruned")
     return Found(faults, f"{len(events.folds) + 2} families count these rows")
+
+
+def _families(events: Events, every: Sequence[Events]) -> Iterator[str]:
+    """Yield the families that are folded from a table's rows and from those of no table before it."""
+    before = every[: next(place for place, other in enumerate(every) if other.table == events.table)]
+    checked = {fold.family.name for other in before for fold in other.folds}
+    for fold in events.folds:
+        if isinstance(fold, Count | Distribution) and fold.family.name not in checked:
+            yield fold.family.name
 
 
 _SIGN = "CASE source WHEN $2 THEN 1 WHEN $3 THEN -1 ELSE 0 END"
