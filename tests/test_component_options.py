@@ -8,6 +8,7 @@ import yaml
 
 from exporter import collectors, component_options
 from exporter.alerting.alertmanager import AlertmanagerOptions
+from exporter.collector import Distribution
 from exporter.config import Configuration, load
 
 KNOWN = collectors.discover()
@@ -91,3 +92,13 @@ def test_links_lead_to_the_server_of_the_rest_api(tmp_path: Path, rest: str, url
     assert configuration.alertmanager is not None
     options = component_options.notification_options(configuration.alertmanager, configuration)
     assert options.tableau_url == url
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("", []), ("duration_unit: ms", [0.001]), ("duration_unit: s", [1.0])])
+def test_durations_of_cloud_need_a_unit(unit: str, seconds: list[float], tmp_path: Path) -> None:
+    """Without one there is no histogram of them; with one it is in seconds."""
+    settings = f"activity_log: {{url: 'https://tcm', token_value: t, {unit}}}"
+    enabled = component_options.enabled(configured(tmp_path, settings), KNOWN)
+    (requests,) = enabled["http_requests"].activity
+    durations = [fold.seconds for fold in requests.folds if isinstance(fold, Distribution)]
+    assert durations == [f"(duration) * {number}" for number in seconds]

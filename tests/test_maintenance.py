@@ -311,7 +311,10 @@ def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hy
             ["--format=xml", "--table=freshness_audit", "--output=x"],
             "'xml' is not one of 'csv', 'delta', 'hyper', 'parquet'",
         ),
-        (["--format=delta", "--table=audits", "--output=x"], "'audits' is not one of 'http_requests', 'archived_requests'"),
+        (
+            ["--format=delta", "--table=audits", "--output=x"],
+            "'audits' is not one of 'http_requests', 'archived_requests'",
+        ),
         (["--format=delta", "--table=freshness_audit"], "Missing option '--output'"),
         (["--format=csv", "--table=usage", "--output=x", "--since=yesterday"], "must be an instant such as 2025-01-01"),
     ],
