@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,14 +24,16 @@ from exporter.exposition.state_store import CERTIFICATE, NOTIFICATIONS, TimedBlo
 from exporter.freshness import sla_lookup
 from exporter.history.place import log_place
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
-from exporter.poller.repository_poller import RepositoryPoller
-from exporter.poller.rest_poller import RestPoller
 from exporter.poller.watchdog import Watchdog
 from exporter.status import ExportStatus, Status
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
 from exporter.wiring import Workers, build_state, build_workers, refuse_restart
+
+if TYPE_CHECKING:
+    from exporter.poller.repository_poller import RepositoryPoller
+    from exporter.poller.rest_poller import RestPoller
 
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
@@ -245,7 +248,7 @@ class Agent:
     def _poll_rest_forever(self) -> None:
         self._run_forever(lambda workers: workers.rest_poller)
 
-    def _run_forever(self, poller_of: Callable[[Workers], RepositoryPoller | RestPoller | None]) -> None:
+    def _run_forever(self, poller_of: "Callable[[Workers], RepositoryPoller | RestPoller | None]") -> None:
         while not self._stopping.is_set() and (poller := poller_of(self._workers)):
             poller.run(self._randomness)
             # What its last poll published of a collector that a reload has disabled meanwhile.
