@@ -32,6 +32,7 @@ from exporter.web.tls import CertificateExpiry
 from exporter.wiring import Workers, build_state, build_workers, refuse_restart
 
 if TYPE_CHECKING:
+    from exporter.poller.activity_poller import ActivityPoller
     from exporter.poller.repository_poller import RepositoryPoller
     from exporter.poller.rest_poller import RestPoller
 
@@ -132,6 +133,7 @@ class Agent:
         self._threads = (
             threading.Thread(target=self._poll_forever, name="poller"),
             threading.Thread(target=self._poll_rest_forever, name="rest poller"),
+            threading.Thread(target=self._poll_activity_forever, name="activity log poller"),
             threading.Thread(target=self._notify_forever, name="notifier"),
             threading.Thread(target=self._exports.run, args=(self._store.status.first_polls_done,), name="exports"),
             threading.Thread(target=self._render_forever, name="renderer", daemon=True),
@@ -248,7 +250,12 @@ class Agent:
     def _poll_rest_forever(self) -> None:
         self._run_forever(lambda workers: workers.rest_poller)
 
-    def _run_forever(self, poller_of: "Callable[[Workers], RepositoryPoller | RestPoller | None]") -> None:
+    def _poll_activity_forever(self) -> None:
+        self._run_forever(lambda workers: workers.activity_poller)
+
+    def _run_forever(
+        self, poller_of: "Callable[[Workers], RepositoryPoller | RestPoller | ActivityPoller | None]"
+    ) -> None:
         while not self._stopping.is_set() and (poller := poller_of(self._workers)):
             poller.run(self._randomness)
             # What its last poll published of a collector that a reload has disabled meanwhile.

@@ -221,9 +221,36 @@ class Distribution:
     seconds: str
     where: str = "true"
     busiest: int | None = None
+    needs_unit: bool = False
+    """Whether the configuration names the unit of ``seconds``; without one nothing is observed."""
+    verifiable: bool = True
+    """Whether ``where`` can be evaluated on the stored rows alone, as ``history verify`` does."""
 
 
-Fold = Count | Distribution
+@dataclass(frozen=True)
+class Latest:
+    """A gauge: the latest instant of the events with the same labels, ``at`` as an expression over ``rows``."""
+
+    family: Family
+    by: Mapping[str, str]
+    at: str
+    where: str = "true"
+
+
+Fold = Count | Distribution | Latest
+
+
+@dataclass(frozen=True)
+class FirstValues:
+    """A column whose first values become values of a label, kept in the history; all others are ``other`` there."""
+
+    column: str
+    most: int
+
+    def label(self, table: str) -> str:
+        """Return the expression of the label."""
+        known = f"SELECT value FROM label_values WHERE source = '{table}'"
+        return f"CASE WHEN {self.column} IN ({known}) THEN {self.column} WHEN {self.column} <> '' THEN 'other' END"
 
 
 @dataclass(frozen=True)
@@ -242,11 +269,23 @@ class Events:
     key: tuple[str, str] = ("id", "created_at")
     sql: str | None = None
     keeps_open: bool = False
-    """Whether open rows are kept apart in the history until they are final: only requests are."""
+    """Whether open rows are kept apart in the history until they are final: only those of http_requests are."""
+    counts_usage: bool = False
+    """Whether its rows are requests of people, which are counted by hour, view and person too.
+
+    Such rows have the columns of http_requests that this needs; those of http_requests are counted anyway.
+    """
+    first_values: FirstValues | None = None
+    """A column that is a label of one of ``folds``, whatever values come."""
+    joined: str | None = None
+    """A query that adds columns to new rows (``{rows}``) for ``folds``, from rows that are archived already."""
 
 
-ExposeLastSeen = Callable[[Any, Sequence[str]], Sequence[Block]]
-"""From the last request of each person (columns ``sites``, ``people``, ``seen_at``) and the labels of all sites."""
+ExposeLastSeen = Callable[[Any, Sequence[str], Mapping[str, float]], Sequence[Block]]
+"""From the last request of each person (columns ``sites``, ``people``, ``seen_at``) and the labels of all sites.
+
+The last are the instants (Unix seconds) until which the requests of a site are archived; a site without one is current.
+"""
 
 
 @dataclass(frozen=True)
@@ -259,6 +298,10 @@ class Collector:
     states: tuple[State, ...] = ()
     folds: tuple[Fold, ...] = ()
     """Counters aggregated from the requests that another collector archives."""
+    activity: tuple[Events, ...] = ()
+    """Events of Tableau Cloud's Activity Log, whose SQL reads the relation ``activity`` (docs/collectors.md)."""
+    activity_folds: tuple[Fold, ...] = ()
+    """Like ``folds``, from the requests to Tableau Cloud."""
     expose_last_seen: ExposeLastSeen | None = None
     """Makes blocks of the last request of each user; active users are counted where a collector has it."""
     families: tuple[Family, ...] = ()
@@ -273,12 +316,22 @@ class Collector:
     @property
     def from_requests(self) -> bool:
         """Whether it is made of the requests that another collector archives, and reads nothing itself."""
-        return self.events is None and not self.states
+        return self.events is None and not self.states and not self.activity
 
     @property
     def from_rest(self) -> bool:
         """Whether the REST and Metadata APIs are a source of one of its states."""
         return any(state.rest for state in self.states)
+
+    @property
+    def from_activity_log(self) -> bool:
+        """Whether the Activity Log is a source of its events, or of the requests that it is made of."""
+        return bool(self.activity) or self.from_requests
+
+    @property
+    def archived(self) -> tuple[Events, ...]:
+        """Every kind of events that it archives, from whichever source."""
+        return (*((self.events,) if self.events else ()), *self.activity)
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -288,8 +341,8 @@ class Collector:
 
     def all_families(self) -> tuple[Family, ...]:
         """Return every family that it declares, each once: several states may feed one."""
-        own = self.events.folds if self.events else ()
-        folded = tuple(fold.family for fold in (*own, *self.folds))
+        own = (fold for events in self.archived for fold in events.folds)
+        folded = tuple(fold.family for fold in (*own, *self.folds, *self.activity_folds))
         stated = (family for state in self.states for family in state.families)
         return tuple(dict.fromkeys((*folded, *stated, *self.families)))
 

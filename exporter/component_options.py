@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from exporter.alerting.evaluator import NotificationOptions
 from exporter.collector import Collector
+from exporter.collectors import in_unit
 from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
 from exporter.exposition.series_limit import SeriesLimits
@@ -15,6 +16,7 @@ from exporter.rest import credentials as rest
 from exporter.web.web_config import Access, load_access
 
 if TYPE_CHECKING:
+    from exporter.activity_log.client import ActivityLogOptions
     from exporter.alerting.alertmanager import AlertmanagerOptions, Authorization
     from exporter.repository.client import RepositoryOptions
 
@@ -22,15 +24,22 @@ if TYPE_CHECKING:
 # half a minute, however short the timeouts are.
 STUCK_TIMEOUTS = 3
 STUCK_LEAST_SECONDS = 60.0
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0}
 
 
 def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Mapping[str, Collector]:
     """Return the collectors that are enabled, and that a source of this configuration can feed."""
+    activity = configuration.activity_log
+    unit = UNIT_SECONDS.get(activity.duration_unit or "") if activity else None
     return {
-        name: collector
+        name: in_unit(collector, unit)
         for name, collector in known.items()
         if configuration.collectors.get(name, collector.enabled)
-        and (configuration.repository is not None or collector.from_rest)
+        and (
+            configuration.repository is not None
+            or collector.from_rest
+            or (configuration.activity_log is not None and collector.from_activity_log)
+        )
     }
 
 
@@ -60,6 +69,22 @@ def rest_options(settings: sections.Rest) -> rest.RestOptions:
         return rest.Token(settings.token_name or "", settings.read_token_value() or "")
 
     return rest.RestOptions(settings.url, settings.sites, credentials, settings.ca_file, settings.timeout)
+
+
+def activity_log_options(configuration: Configuration, settings: sections.ActivityLog) -> "ActivityLogOptions":
+    """Return how to reach Tableau Cloud Manager; the token is read anew at every sign-in."""
+    from exporter.activity_log.client import ActivityLogOptions
+
+    rest = configuration.rest
+    return ActivityLogOptions(
+        settings.url,
+        lambda: settings.read_token_value() or "",
+        settings.sites or (rest.sites if rest else ()),
+        settings.event_types,
+        settings.ca_file,
+        settings.timeout,
+        configuration.history.path.parent,
+    )
 
 
 def alertmanager_options(settings: sections.Alertmanager) -> "list[AlertmanagerOptions]":
@@ -119,10 +144,11 @@ def series_limits(configuration: Configuration) -> SeriesLimits:
 
 def stuck_after(configuration: Configuration) -> Mapping[str, float]:
     """Return after how many seconds without progress a poll of each source is stuck."""
-    repository, rest = configuration.repository, configuration.rest
+    repository, rest, activity = configuration.repository, configuration.rest, configuration.activity_log
     timeouts = {
         "repository": repository.statement_timeout if repository else None,
         "rest": rest.timeout if rest else None,
+        "activity_log": activity.timeout if activity else None,
     }
     return {
         source: max(STUCK_TIMEOUTS * seconds, STUCK_LEAST_SECONDS)

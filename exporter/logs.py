@@ -19,6 +19,9 @@ _NO_KEY = re.compile(r'[\s"=]|[^\x20-\x7e]')
 # TSC is how tableauserverclient calls its logger.
 _LIBRARIES = ("TSC", "asyncio", "httpcore", "httpx", "tableau", "tableauserverclient", "uvicorn", "urllib3")
 
+# Its information is the URL of each request, and a presigned address is a secret.
+_LOGS_URLS = ("httpx",)
+
 Event = MutableMapping[str, Any]
 
 
@@ -142,4 +145,5 @@ def _route(handlers: list[logging.Handler]) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(quiet if name in _LIBRARIES else logging.NOTSET)
+        level = max(quiet, logging.WARNING) if name in _LOGS_URLS else quiet
+        logger.setLevel(level if name in _LIBRARIES else logging.NOTSET)

@@ -245,4 +245,4 @@ def _opened(path: Path, limits: Limits, advice: str) -> HistoryFile:
 
 def archived_events() -> Sequence[Events]:
     """Return the events of every collector, also of those that are switched off."""
-    return [collector.events for collector in collectors.discover().values() if collector.events]
+    return collectors.archived(collectors.discover())

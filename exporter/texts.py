@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 UNKNOWN = "unknown"
+SECRET_WORDS = (
+    *("cookie", "password", "passwd", "passphrase", "salt", "keychain", "secret", "token", "jwt", "bearer"),
+    *("credential", "authorization", "api_key", "apikey", "private_key", "access_key", "ticket"),
+)
+"""Words in the names of columns and fields that hold secrets, whatever they are columns of: none is stored."""
 # A secret that is shorter is part of many a word, and masks nothing but itself.
 SHORT_SECRET = 8
 UNSHOWN = "(a URI that is not shown: it cannot be parsed)"

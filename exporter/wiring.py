@@ -25,10 +25,11 @@ from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState, merged_states
 
 if TYPE_CHECKING:
+    from exporter.poller.activity_poller import ActivityPoller
     from exporter.poller.repository_poller import RepositoryPoller
     from exporter.poller.rest_poller import RestPoller
 
-SOURCES = ("repository", "rest")
+SOURCES = ("repository", "rest", "activity_log")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Workers:
     context: PollContext
     poller: "RepositoryPoller | None"
     rest_poller: "RestPoller | None"
+    activity_poller: "ActivityPoller | None"
     rule_manager: RuleManager | None
 
 
@@ -103,6 +105,7 @@ def build_workers(configuration: Configuration, state: AgentState, before: Worke
         context,
         _poller(configuration, context),
         _rest_poller(configuration, context, before),
+        _activity_poller(configuration, context),
         _rule_manager(configuration, context, state, before),
     )
 
@@ -135,6 +138,19 @@ def _rest_poller(configuration: Configuration, context: PollContext, before: Wor
     return RestPoller(rest, context, settings.poll_interval, settings.job_lookups_per_day)
 
 
+def _activity_poller(configuration: Configuration, context: PollContext) -> "ActivityPoller | None":
+    settings = configuration.activity_log
+    if settings is None:
+        return None
+    from exporter.activity_log.client import ActivityLogClient
+    from exporter.activity_log.http_client import Pace
+    from exporter.poller.activity_poller import ActivityPoller, ActivitySchedule
+
+    pace = Pace(context.stopped.is_set, moved=context.store.status.progress["activity_log"].moved)
+    client = ActivityLogClient(component_options.activity_log_options(configuration, settings), pace)
+    return ActivityPoller(client, context, ActivitySchedule(settings.poll_interval, settings.overlap))
+
+
 def _rule_manager(
     configuration: Configuration, context: PollContext, state: AgentState, before: Workers | None
 ) -> RuleManager | None:
@@ -162,6 +178,7 @@ def refuse_restart(old: Configuration, new: Configuration) -> None:
         "web.config_file": (old.web.config_file is None, new.web.config_file is None),
         "repository": (old.repository is None, new.repository is None),
         "rest": (old.rest is None, new.rest is None),
+        "activity_log": (old.activity_log is None, new.activity_log is None),
     }
     refusal = "cannot change while the agent runs; restart it"
     faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]

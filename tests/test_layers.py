@@ -23,7 +23,7 @@ TRESPASSES = {
         "tableauserverclient belongs to rest",
     ),
     "deltalake": ("exporter/history/planted.py", "import deltalake", "deltalake belongs to exports"),
-    "httpx": ("exporter/repository/planted.py", "import httpx", "httpx belongs to alerting and rest"),
+    "httpx": ("exporter/repository/planted.py", "import httpx", "httpx belongs to activity_log, alerting and rest"),
 }
 
 

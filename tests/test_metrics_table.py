@@ -57,6 +57,12 @@ FAMILIES = {
     "tableau_notifications_failed_total": ("counter", ("alertmanager",)),
     "tableau_notifications_firing": ("gauge", ()),
     "tableau_series_dropped_total": ("counter", ("family",)),
+    "tableau_activity_log_newest_event_timestamp_seconds": ("gauge", ("site",)),
+    "tableau_activity_log_events_total": ("counter", ("site", "event_type")),
+    "tableau_activity_log_files_total": ("counter", ("site",)),
+    "tableau_activity_log_rejected_lines_total": ("counter", ("site",)),
+    "tableau_bridge_jobs_finished_total": ("counter", ("site", "pool", "outcome")),
+    "tableau_bridge_client_last_seen_timestamp_seconds": ("gauge", ("site", "pool", "client")),
     # What we add.
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
     "tableau_rest_token_accepted": ("gauge", ()),

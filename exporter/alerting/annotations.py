@@ -121,9 +121,9 @@ def runbook_of(runbook_url: str | None, alert: str) -> str:
 
 def _dashboard(rule: Rule, labels: Mapping[str, str]) -> str:
     """Return the path of the dashboard of an alert, as in the Prometheus rules."""
-    if not rule.chosen:
-        return "/d/tableau-agent"
-    return f"/d/tableau-freshness?{urlencode({f'var-{name}': labels.get(name, '') for name in rule.chosen})}"
+    name, variables = rule.dashboard
+    query = urlencode({f"var-{variable}": labels.get(variable, "") for variable in variables})
+    return f"/d/tableau-{name}?{query}" if query else f"/d/tableau-{name}"
 
 
 def summary_alone(rule: Rule, labels: Pairs) -> dict[str, str]:

@@ -11,7 +11,9 @@ from exporter import self_metrics as families
 from exporter.alerting.notification import Pairs
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import Assets, MetricSnapshot, Numbers, RuleResult, always, never
+from exporter.collectors.activity_log import NEWEST
 from exporter.collectors.assets.metrics import HOUR
+from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.metrics import Family
 
 QUARTER_HOUR = 900.0
@@ -28,6 +30,9 @@ CERTIFICATE_SECONDS = 604_800
 EXPORT_SECONDS = 3600
 PURGE_RISK_RATIO = 0.5
 PURGE_RISK_LEAST_SECONDS = 7200
+ACTIVITY_LOG_LAG_SECONDS = 259_200
+ACTIVITY_LOG_RETENTION_SECONDS = 864_000
+BRIDGE_SILENT_SECONDS = 259_200
 CLOCK_AHEAD_SECONDS = 3600
 """A poll whose time is further ahead was dated by a wrong clock."""
 
@@ -70,8 +75,9 @@ def collector_failing(view: MetricSnapshot) -> RuleResult:
     """Find collectors that fail although their sources are up."""
     if _repository_silent(view):
         return RuleResult({})
-    followers = view.sources.from_rest if view.sources.up.get("rest") is False else ()
-    follow = {(("collector", name),) for name in followers}
+    of_rest = view.sources.from_rest if view.sources.up.get("rest") is False else ()
+    of_activity_log = view.sources.from_activity_log if view.sources.up.get("activity_log") is False else ()
+    follow = {(("collector", name),) for name in (*of_rest, *of_activity_log)}
     failing = {pairs: value for pairs, value in view.samples(families.COLLECTOR_SUCCESS) if value == 0}
     return RuleResult({pairs: value for pairs, value in failing.items() if pairs not in follow})
 
@@ -196,6 +202,36 @@ def purge_risk(view: MetricSnapshot) -> RuleResult:
     if retention is None:
         return RuleResult({})
     return _single(_lag(view), lambda seconds: seconds > max(PURGE_RISK_RATIO * retention, PURGE_RISK_LEAST_SECONDS))
+
+
+def activity_log_lagging(view: MetricSnapshot) -> RuleResult:
+    """Find sites whose newest event is old although Tableau Cloud Manager answers."""
+    if view.sources.up.get("activity_log") is False:
+        return RuleResult({})
+    return RuleResult(_old_events(view, ACTIVITY_LOG_LAG_SECONDS))
+
+
+def activity_log_retention_near(view: MetricSnapshot) -> RuleResult:
+    """Find sites whose events will soon be deleted while polls fail."""
+    if view.value(families.COLLECTOR_SUCCESS, collector="activity_log") != 0:
+        return RuleResult({})
+    return RuleResult(_old_events(view, ACTIVITY_LOG_RETENTION_SECONDS))
+
+
+def _old_events(view: MetricSnapshot, seconds: float) -> dict[Pairs, float]:
+    ages = {pairs: view.now - at for pairs, at in view.samples(NEWEST)}
+    return {pairs: age for pairs, age in ages.items() if age > seconds}
+
+
+def bridge_silent(view: MetricSnapshot) -> RuleResult:
+    """Find pools none of whose clients had an event for long before the newest event of their site."""
+    newest = {dict(pairs)["site"]: at for pairs, at in view.samples(NEWEST)}
+    seen: dict[Pairs, float] = {}
+    for pairs, at in view.samples(BRIDGE_SEEN):
+        pool = tuple((name, value) for name, value in pairs if name != "client")
+        seen[pool] = max(at, seen.get(pool, at))
+    behind = {pool: newest.get(dict(pool)["site"], at) - at for pool, at in seen.items()}
+    return RuleResult({pool: seconds for pool, seconds in behind.items() if seconds > BRIDGE_SILENT_SECONDS})
 
 
 def possibly_lost(view: MetricSnapshot) -> RuleResult:

@@ -17,7 +17,7 @@ Pairs = tuple[tuple[str, str], ...]
 OF_ALERTS = frozenset(
     {
         *("alertname", "severity", "site", "project", "asset_type", "asset_id", "asset_name", "content_owner"),
-        *("owner_email", "source", "collector", "column", "kind", "alertmanager", "rule"),
+        *("owner_email", "source", "collector", "column", "kind", "alertmanager", "rule", "pool"),
         *("table", "format", "destination"),
     }
 )

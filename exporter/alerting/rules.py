@@ -40,13 +40,19 @@ class Rule:
         return self.alert.startswith("TableauAsset")
 
     @property
-    def chosen(self) -> tuple[str, ...]:
-        """The variables of the dashboard Freshness; none where the alert links to the dashboard Agent."""
+    def dashboard(self) -> tuple[str, tuple[str, ...]]:
+        """The dashboard that the alert links to, and the variables that the link sets."""
         if self.about_asset:
-            return ("site", "asset_id")
-        return ("site",) if self.alert.startswith("TableauFreshness") else ()
+            return "freshness", ("site", "asset_id")
+        return _DASHBOARDS.get(self.alert, ("agent", ()))
 
 
+_DASHBOARDS = {
+    "TableauFreshnessSourceSilent": ("freshness", ("site",)),
+    "TableauActivityLogLagging": ("usage", ("site",)),
+    "TableauActivityLogRetentionNear": ("usage", ("site",)),
+    "TableauBridgeSilent": ("background-jobs", ("site",)),
+}
 _REST_UNREACHABLE = (
     "Tableau's REST API is unreachable.",
     (
@@ -112,6 +118,45 @@ RULES: Sequence[Rule] = (
         "Another program signs in with the exporter's token.",
         "{count} sessions ended within an hour, right after sign-in. A token allows one session: each sign-in ends"
         " the other's. Two agents or a script use the same token.",
+    ),
+    Rule(
+        "TableauActivityLogUnreachable",
+        "warning",
+        15 * MINUTE,
+        conditions.unreachable("activity_log"),
+        "Tableau Cloud Manager is unreachable.",
+        "No poll of the Activity Log has succeeded for 15 minutes. The network or a proxy blocks the connection, or"
+        " Tableau Cloud Manager rejects the token. Usage of Tableau Cloud is not archived until it is reachable again;"
+        " Tableau keeps the events for 14 days at least.",
+        keep_firing_for_seconds=UNTIL_PROMETHEUS_AGREES,
+    ),
+    Rule(
+        "TableauActivityLogLagging",
+        "warning",
+        15 * MINUTE,
+        conditions.activity_log_lagging,
+        "The Activity Log of the site {site} is late or silent.",
+        "Its newest event is {span} old, although Tableau Cloud Manager answers. The log of the site cannot be read,"
+        " Tableau delivers it late, or nobody uses the site. Active users and requests of the site are outdated.",
+    ),
+    Rule(
+        "TableauActivityLogRetentionNear",
+        "critical",
+        15 * MINUTE,
+        conditions.activity_log_retention_near,
+        "Tableau will soon delete events of the site {site} that are not archived.",
+        "The newest archived event is {span} old, and polls of the Activity Log fail. Tableau deletes events after 14"
+        " days, or after 365 with Advanced Management.",
+    ),
+    Rule(
+        "TableauBridgeSilent",
+        "warning",
+        15 * MINUTE,
+        conditions.bridge_silent,
+        "No client of Tableau Bridge in the pool {pool} works.",
+        "The last event of any client of the pool on the site {site} is {span} older than the newest of the Activity"
+        " Log. The clients are stopped or signed out, or no refresh is scheduled for them. Data behind the firewall is"
+        " not refreshed.",
     ),
     Rule(
         "TableauCollectorFailing",

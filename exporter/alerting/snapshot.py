@@ -27,6 +27,7 @@ _COLUMNS: Mapping[str, Family] = {
     "failures": assets.FAILURES,
     "suspended": assets.SUSPENDED,
 }
+_ASSET_SOURCES = ("repository", "rest")
 _FRESHNESS_SOURCES = {"repository": "repository", "metadata": "rest", "updated_at": "rest"}
 
 
@@ -53,7 +54,8 @@ class SourceStates:
     """The sources that are polled, and whether each is up, as far as they were tried.
 
     ``asset_sources`` are the same, and whether they report assets now; ``complete`` whether all assets are reported,
-    ``awaited`` whether one was not tried yet. ``from_rest`` are the collectors that the REST API is a source of.
+    ``awaited`` whether one was not tried yet. ``from_rest`` and ``from_activity_log`` are the collectors that the
+    REST API and the Activity Log are a source of.
     """
 
     assets_enabled: bool = False
@@ -62,13 +64,14 @@ class SourceStates:
     complete: bool = False
     awaited: bool = False
     from_rest: Collection[str] = ()
+    from_activity_log: Collection[str] = ()
 
 
 def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> SourceStates:
     """Return the sources that are polled now, and which of them report assets."""
     tried = {source.name: source for source in status.sources() if source.tried_at is not None}
     key = asset_state(collectors)
-    runs = {name: status.collector(key[0], name) if key else None for name in tried}
+    runs = {name: status.collector(key[0], name) if key else None for name in tried if name in _ASSET_SOURCES}
     return SourceStates(
         key is not None,
         {name: source.up for name, source in tried.items()},
@@ -77,6 +80,7 @@ def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> S
         status.all_tried() and all(run is not None and run.success for run in runs.values()),
         not status.all_tried(),
         tuple(name for name, collector in collectors.items() if collector.from_rest),
+        tuple(name for name, collector in collectors.items() if collector.from_activity_log),
     )
 
 
@@ -173,7 +177,7 @@ class MetricSnapshot:
     def _frozen(self, freshness_sources: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return the assets whose source does not report them now."""
         reporting = self.sources.asset_sources
-        first = next((name for name in ("repository", "rest") if name in reporting), "")
+        first = next((name for name in _ASSET_SOURCES if name in reporting), "")
         silent = {
             source: not reporting.get(_FRESHNESS_SOURCES.get(source, first), True) for source in set(freshness_sources)
         }

@@ -2,10 +2,12 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TypeGuard
 
 from exporter import self_metrics
-from exporter.collector import Collector, StateKey
+from exporter.collector import Collector, Distribution, Events, Fold, StateKey
 from exporter.metrics import Family
 
 
@@ -26,8 +28,32 @@ def families() -> tuple[Family, ...]:
     return (*declared, *self_metrics.FAMILIES)
 
 
+def archived(collectors: Mapping[str, Collector]) -> list[Events]:
+    """Return what collectors archive, each table once: logins come from two sources."""
+    found = (events for collector in collectors.values() for events in collector.archived)
+    return list({events.table: events for events in reversed(list(found))}.values())[::-1]
+
+
+def in_unit(collector: Collector, seconds: float | None) -> Collector:
+    """Return a collector with the unit of the Activity Log's durations; what cannot be measured is left out."""
+
+    def known(folds: Iterable[Fold]) -> tuple[Fold, ...]:
+        return tuple(
+            replace(fold, seconds=f"({fold.seconds}) * {seconds}") if _needs_unit(fold) else fold
+            for fold in folds
+            if seconds is not None or not _needs_unit(fold)
+        )
+
+    activity = tuple(replace(events, folds=known(events.folds)) for events in collector.activity)
+    return replace(collector, activity=activity, activity_folds=known(collector.activity_folds))
+
+
+def _needs_unit(fold: Fold) -> TypeGuard[Distribution]:
+    return isinstance(fold, Distribution) and fold.needs_unit
+
+
 def requests_collector(collectors: Mapping[str, Collector]) -> str | None:
-    """Return the name of the collector that archives requests; None where it is disabled."""
+    """Return the name of the collector that archives requests, of Server or Cloud; None where it is disabled."""
     return next((name for name, collector in collectors.items() if collector.archives_requests), None)
 
 

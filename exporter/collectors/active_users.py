@@ -1,6 +1,7 @@
 """Active users: distinct users over trailing windows, from the last request of each user in the history."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,18 +17,19 @@ ACTIVE = Family(
     "tableau_active_users",
     "gauge",
     "Distinct users with a request to the site within the window up to now; from the history, evaluated at every"
-    " rendering.",
+    " rendering; of Tableau Cloud VizQL requests only, and no window that is shorter than the Activity Log's delay.",
     ("site", "window"),
-    "repository: http_requests, users",
+    "repository: http_requests, users; activity log",
 )
 
 SERVER_ACTIVE = Family(
     "tableau_server_active_users",
     "gauge",
     "Distinct users with a request to any site within the window up to now, each counted once; from the history,"
-    " evaluated at every rendering.",
+    " evaluated at every rendering; of Tableau Cloud VizQL requests only, each user of a site by itself, and no window"
+    " that is shorter than the Activity Log's delay.",
     ("window",),
-    "repository: http_requests, users",
+    "repository: http_requests, users; activity log",
 )
 
 Array = npt.NDArray[Any]
@@ -49,16 +51,23 @@ class LastSeen(Protocol):
         """Instants."""
 
 
-def expose(seen: LastSeen, all_sites: Sequence[str]) -> Sequence[Block]:
+def expose(seen: LastSeen, all_sites: Sequence[str], known_until: Mapping[str, float]) -> Sequence[Block]:
     """Expose the active users of each trailing window."""
-    return active(seen.sites, seen.people, seen.seen_at, all_sites)
+    return active(seen.sites, seen.people, seen.seen_at, all_sites, known_until)
 
 
-def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]) -> Sequence[Block]:
+def active(
+    sites: Array,
+    people: Array,
+    seen_at: Array,
+    all_sites: Sequence[str],
+    known_until: Mapping[str, float] = MappingProxyType({}),
+) -> Sequence[Block]:
     """Return the active users of each site and of the server, counted at the time of rendering.
 
     A row is a user with a request to a site at that instant (Unix seconds); a site without a label counts for the
-    server only. Every one of ``all_sites`` has a sample.
+    server only. Every one of ``all_sites`` has a sample in each window. A window that began after ``known_until`` of a
+    site would be empty whatever happened there: it has no sample.
     """
     labelled = np.array(["" if site is None else str(site) for site in sites.tolist()], dtype=object)
     names = sorted({*all_sites, *set(labelled.tolist())} - {""})
@@ -66,8 +75,10 @@ def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]
     code = np.fromiter((codes.get(site, -1) for site in labelled.tolist()), np.int64, len(labelled))
     on_site = code >= 0
     columns = ([name for name in names for _ in WINDOWS], list(WINDOWS) * len(names))
-    per_site = _counting(*_latest(code[on_site], people[on_site], seen_at[on_site]), len(names))
-    on_server = _counting(*_latest(np.zeros(len(people), np.int64), people, seen_at), 1)
+    until = [known_until.get(name) for name in names]
+    per_site = _counting(*_latest(code[on_site], people[on_site], seen_at[on_site]), until)
+    least = min(known_until.values(), default=None)
+    on_server = _counting(*_latest(np.zeros(len(people), np.int64), people, seen_at), [least])
     return [
         Block(ACTIVE, Labels(ACTIVE.labels, columns), per_site),
         Block(SERVER_ACTIVE, Labels(SERVER_ACTIVE.labels, [list(WINDOWS)]), on_server),
@@ -85,14 +96,17 @@ def _latest(group: Array, people: Array, seen_at: Array) -> tuple[Array, Array]:
     return group[order], seen_at[order]
 
 
-def _counting(group: Array, seen_at: Array, groups: int) -> Callable[[float], Sequence[int]]:
-    """Return the function of now that counts: for each group one number a window."""
+def _counting(group: Array, seen_at: Array, until: Sequence[float | None]) -> Callable[[float], Sequence[int | None]]:
+    """Return the function of now that counts: for each group, known until an instant, one number a window."""
 
-    def counts(now: float) -> Sequence[int]:
+    def counts(now: float) -> Sequence[int | None]:
         starts = np.searchsorted(seen_at, [now - seconds for seconds in WINDOWS.values()], side="right")
-        table = np.array([np.bincount(group[start:], minlength=groups) for start in starts])
-        numbers: list[int] = table.T.ravel().tolist()
-        return numbers
+        table = np.array([np.bincount(group[start:], minlength=len(until)) for start in starts])
+        return [
+            None if at is not None and at <= now - seconds else int(number)
+            for at, row in zip(until, table.T, strict=True)
+            for seconds, number in zip(WINDOWS.values(), row, strict=True)
+        ]
 
     return counts
 

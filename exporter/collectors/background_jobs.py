@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, State, relation
+from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, Latest, State, relation
+from exporter.collectors import _cloud_jobs as cloud
 from exporter.collectors._arrow import texts, values
 from exporter.metrics import Block, Family, Labels
 
@@ -58,24 +59,27 @@ BY = {"site": "site", "job_type": "job_type"}
 FINISHED = Family(
     "tableau_background_jobs_finished_total",
     "counter",
-    "Finished background jobs since the history was created, by outcome; from the repository at every poll.",
+    "Finished background jobs since the history was created, by outcome; from the repository or the Activity Log at"
+    " every poll.",
     (*LABELS, "outcome"),
-    "repository: background_jobs",
+    "repository: background_jobs; activity log",
 )
 RUN = Family(
     "tableau_background_job_run_seconds",
     "histogram",
-    "Run time of finished background jobs, from started_at to completed_at; from the repository at every poll.",
+    "Run time of finished background jobs, from started_at to completed_at; from the repository or the Activity Log at"
+    " every poll.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; activity log",
     JOB_BUCKETS,
 )
 QUEUE = Family(
     "tableau_background_job_queue_seconds",
     "histogram",
-    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll.",
+    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll; of"
+    " Tableau Cloud of started jobs, from the Activity Log.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; activity log",
     JOB_BUCKETS,
 )
 WAITING = Family(
@@ -93,6 +97,21 @@ RUNNING = Family(
     "repository: background_jobs",
 )
 
+BRIDGE_FINISHED = Family(
+    "tableau_bridge_jobs_finished_total",
+    "counter",
+    "Finished jobs of Tableau Bridge since the history was created, by outcome; from the Activity Log at every poll.",
+    ("site", "pool", "outcome"),
+    "activity log",
+)
+BRIDGE_SEEN = Family(
+    "tableau_bridge_client_last_seen_timestamp_seconds",
+    "gauge",
+    "Time of the last event of a client of Tableau Bridge within 31 days; from the Activity Log at every poll.",
+    ("site", "pool", "client"),
+    "activity log",
+)
+
 OUTCOME = "CASE finish_code WHEN 0 THEN 'success' WHEN 1 THEN 'failure' WHEN 2 THEN 'cancelled' END"
 
 
@@ -105,6 +124,31 @@ FOLDS = (
     Count(FINISHED, {**BY, "outcome": OUTCOME}, f"completed_at IS NOT NULL AND {OUTCOME} IS NOT NULL"),
     Distribution(RUN, BY, *_between("started_at", "completed_at")),
     Distribution(QUEUE, BY, *_between("created_at", "started_at")),
+)
+
+
+CLOUD_BY = {"site": "site", "job_type": cloud.JOB_TYPE}
+ON_CLOUD, BY_BRIDGE = f"event_type = '{cloud.BACKGROUND}'", f"event_type = '{cloud.BRIDGE}'"
+_RUN_TIME, _RAN = _between("started_at", "event_time")
+_QUEUE_TIME, _QUEUED = _between("initiated_at", "event_time")
+# Of clients whose names may not be stored the device's LUID is.
+CLIENT = "coalesce(bridge_client_computer_name, bridge_client_device_luid)"
+
+CLOUD_FOLDS = (
+    Count(FINISHED, {**CLOUD_BY, "outcome": cloud.OUTCOME}, f"{ON_CLOUD} AND {cloud.ENDED}"),
+    Distribution(RUN, CLOUD_BY, _RUN_TIME, f"{ON_CLOUD} AND {cloud.ENDED} AND {_RAN}", verifiable=False),
+    Distribution(QUEUE, CLOUD_BY, _QUEUE_TIME, f"{ON_CLOUD} AND event_state = '{cloud.STARTED}' AND {_QUEUED}"),
+    Count(
+        BRIDGE_FINISHED,
+        {"site": "site", "pool": "pool_name", "outcome": cloud.OUTCOME},
+        f"{BY_BRIDGE} AND {cloud.ENDED}",
+    ),
+    Latest(
+        BRIDGE_SEEN,
+        {"site": "site", "pool": "pool_name", "client": CLIENT},
+        "event_time",
+        f"{BY_BRIDGE} AND {CLIENT} IS NOT NULL",
+    ),
 )
 
 
@@ -141,5 +185,16 @@ COLLECTOR = Collector(
     "background_jobs",
     "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
     events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
+    activity=(
+        Events(
+            table=cloud.TABLE,
+            reads=(),
+            row=cloud.CloudJob,
+            folds=CLOUD_FOLDS,
+            key=("id", "event_time"),
+            sql=cloud.CLOUD_SQL,
+            joined=cloud.WITH_START,
+        ),
+    ),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
 )

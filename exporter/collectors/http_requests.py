@@ -1,6 +1,9 @@
 """Requests: rows of ``http_requests``, which Tableau removes at its next cleanup."""
 
-from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, relation
+from dataclasses import dataclass
+from datetime import datetime
+
+from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, FirstValues, relation
 from exporter.metrics import Family
 
 # Every column known so far but user_cookie, which is never read; those that a version adds are archived too.
@@ -18,17 +21,19 @@ READS = (
 REQUESTS = Family(
     "tableau_http_requests_total",
     "counter",
-    "Completed requests since the history was created, by HTTP status class; from the repository at every poll.",
+    "Completed requests since the history was created, by HTTP status class; from the repository at every poll; of"
+    " Tableau Cloud VizQL requests only, whose status is unknown, from the Activity Log.",
     ("site", "controller", "action", "status_class"),
-    "repository: http_requests",
+    "repository: http_requests; activity log",
 )
 
 DURATION = Family(
     "tableau_http_request_duration_seconds",
     "histogram",
-    "Duration of completed requests, from created_at to completed_at; from the repository at every poll.",
+    "Duration of completed requests, from created_at to completed_at; from the repository at every poll; of Tableau"
+    " Cloud VizQL requests only, from the Activity Log where activity_log.duration_unit is set.",
     ("site", "action"),
-    "repository: http_requests",
+    "repository: http_requests; activity log",
     DURATION_BUCKETS,
 )
 
@@ -41,6 +46,95 @@ STATUS_CLASS = """CASE
 
 SECONDS = "epoch(completed_at - created_at)"
 MEASURED = "isfinite(created_at) AND isfinite(completed_at) AND completed_at >= created_at"
+
+
+@dataclass(frozen=True)
+class CloudRequest:
+    """A VizQL request to Tableau Cloud, its columns called as those of http_requests where the meaning is the same.
+
+    Nothing has the HTTP status of a request; the unit of ``duration`` is not documented.
+    """
+
+    id: int
+    created_at: datetime
+    controller: str
+    action: str | None
+    http_referer: str | None
+    http_user_agent: str | None
+    http_request_uri: str | None
+    user_ip: str | None
+    session_id: str | None
+    vizql_session: str | None
+    user_id: int | None
+    site_id: int
+    currentsheet: str | None
+    asset_type: str | None
+    workbook: str | None
+    view: str | None
+    request_id: str | None
+    method: str | None
+    duration: int | None
+    user_luid: str | None
+    view_luid: str | None
+    view_title: str | None
+    workbook_luid: str | None
+    workbook_title: str | None
+    workbook_revision: str | None
+
+
+CLOUD = "cloud_requests"
+# Tableau's names of endpoints are in no list: they are a label as long as they are few.
+ENDPOINTS = FirstValues("action", 200)
+ENDPOINT = ENDPOINTS.label(CLOUD)
+
+CLOUD_SQL = """
+    SELECT
+        id AS id,
+        event_time AS created_at,
+        'vizql' AS controller,
+        fields.endpointName AS action,
+        http_referer AS http_referer,
+        fields.userAgent AS http_user_agent,
+        http_request_uri AS http_request_uri,
+        user_ip AS user_ip,
+        fields.sessionId AS session_id,
+        fields.vizqlSessionId AS vizql_session,
+        user_id AS user_id,
+        site_id AS site_id,
+        currentsheet AS currentsheet,
+        asset_type AS asset_type,
+        workbook AS workbook,
+        view AS view,
+        fields.requestId AS request_id,
+        fields.method AS method,
+        fields.duration AS duration,
+        actor_user_luid AS user_luid,
+        fields.viewLuid AS view_luid,
+        fields.viewName AS view_title,
+        fields.workbookLuid AS workbook_luid,
+        fields.workbookName AS workbook_title,
+        fields.workbookRevision AS workbook_revision
+    FROM (
+        SELECT
+            *,
+            json_transform(details, '{
+                "endpointName": "VARCHAR",
+                "userAgent": "VARCHAR",
+                "sessionId": "VARCHAR",
+                "vizqlSessionId": "VARCHAR",
+                "requestId": "VARCHAR",
+                "method": "VARCHAR",
+                "duration": "BIGINT",
+                "viewLuid": "VARCHAR",
+                "viewName": "VARCHAR",
+                "workbookLuid": "VARCHAR",
+                "workbookName": "VARCHAR",
+                "workbookRevision": "VARCHAR"
+            }') AS fields
+        FROM activity
+        WHERE event_type = 'vizql_http_request'
+    )
+"""
 
 COLLECTOR = Collector(
     "http_requests",
@@ -57,5 +151,24 @@ COLLECTOR = Collector(
             Distribution(DURATION, {"site": "site", "action": "action"}, SECONDS, MEASURED),
         ),
         keeps_open=True,
+    ),
+    activity=(
+        Events(
+            table=CLOUD,
+            reads=(),
+            row=CloudRequest,
+            folds=(
+                Count(
+                    REQUESTS,
+                    {"site": "site", "controller": "controller", "action": ENDPOINT, "status_class": "'unknown'"},
+                ),
+                Distribution(
+                    DURATION, {"site": "site", "action": ENDPOINT}, "duration", "duration >= 0", needs_unit=True
+                ),
+            ),
+            first_values=ENDPOINTS,
+            sql=CLOUD_SQL,
+            counts_usage=True,
+        ),
     ),
 )

@@ -37,13 +37,36 @@ SQL = """
     WHERE users.login_at IS NOT NULL
 """
 
+# A login whose outcome is not known is not counted. Where nobody may be identified each login has a number of its own.
+CLOUD_SQL = """
+    SELECT
+        coalesce(actor_user_id, -abs(id)) AS user_id,
+        NULL AS system_user_id,
+        event_time AS login_at,
+        site_id AS site_id,
+        NULL AS name,
+        NULL AS friendly_name
+    FROM (
+        SELECT
+            *,
+            json_transform(details, '{"isError": "VARCHAR", "statusCode": "VARCHAR"}') AS fields
+        FROM activity
+        WHERE event_type = 'login_authentication'
+    )
+    WHERE CASE
+        WHEN event_outcome IS NOT NULL THEN lower(event_outcome) = 'success'
+        WHEN fields.isError IS NOT NULL THEN lower(fields.isError) = 'false'
+        ELSE fields.statusCode IN ('0', '200')
+    END
+"""
+
 LOGINS = Family(
     "tableau_logins_total",
     "counter",
     "Logins since the history was created, of which the repository keeps only each user's last; from the repository"
-    " at every poll.",
+    " at every poll; of Tableau Cloud those that succeeded, from the Activity Log.",
     ("site",),
-    "repository: users",
+    "repository: users; activity log",
 )
 
 COLLECTOR = Collector(
@@ -56,5 +79,15 @@ COLLECTOR = Collector(
         folds=(Count(LOGINS, {"site": "site"}),),
         key=("user_id", "login_at"),
         sql=SQL,
+    ),
+    activity=(
+        Events(
+            table="logins",
+            reads=(),
+            row=Login,
+            folds=(Count(LOGINS, {"site": "site"}),),
+            key=("user_id", "login_at"),
+            sql=CLOUD_SQL,
+        ),
     ),
 )

@@ -11,18 +11,19 @@ LABELS = ("site", "workbook", "view")
 REQUESTS = Family(
     "tableau_view_requests_total",
     "counter",
-    "Loads of the view (bootstrapSession requests of any status); from the repository at every poll.",
+    "Loads of the view (bootstrapSession requests of any status); from the repository or the Activity Log at every"
+    " poll.",
     LABELS,
-    "repository: http_requests",
+    "repository: http_requests; activity log",
 )
 
 DURATION = Family(
     "tableau_view_load_duration_seconds",
     "histogram",
     "Load time of the view (bootstrapSession requests), from created_at to completed_at; from the repository at every"
-    " poll.",
+    " poll; of Tableau Cloud from the Activity Log where activity_log.duration_unit is set.",
     LABELS,
-    "repository: http_requests",
+    "repository: http_requests; activity log",
     DURATION_BUCKETS,
 )
 
@@ -36,6 +37,10 @@ COLLECTOR = Collector(
     folds=(
         Count(REQUESTS, BY, RENDERS, BUSIEST),
         Distribution(DURATION, BY, SECONDS, f"{RENDERS} AND {MEASURED}", BUSIEST),
+    ),
+    activity_folds=(
+        Count(REQUESTS, BY, RENDERS, BUSIEST),
+        Distribution(DURATION, BY, "duration", f"{RENDERS} AND duration >= 0", BUSIEST, needs_unit=True),
     ),
     enabled=False,
 )

@@ -12,7 +12,18 @@ from exporter.config import keys
 from exporter.config.addresses import crosses_network_in_clear
 from exporter.config.exports import Exports
 from exporter.config.freshness import Freshness
-from exporter.config.sections import Alertmanager, History, Limits, Log, Privacy, Repository, Rest, Section, Web
+from exporter.config.sections import (
+    ActivityLog,
+    Alertmanager,
+    History,
+    Limits,
+    Log,
+    Privacy,
+    Repository,
+    Rest,
+    Section,
+    Web,
+)
 
 _UNPROTECTED = {
     "disable": "sends everything, the password too, in the clear",
@@ -39,10 +50,11 @@ def _known_collector(name: str, info: ValidationInfo) -> str:
 
 
 class Configuration(Section):
-    """Every section; ``repository`` and ``rest`` are None where they were left out."""
+    """Every section; ``repository``, ``rest`` and ``activity_log`` are None where they were left out."""
 
     repository: Repository | None = None
     rest: Rest | None = None
+    activity_log: ActivityLog | None = None
     history: History = History()
     privacy: Privacy = Privacy()
     freshness: Freshness = Freshness()
@@ -76,6 +88,7 @@ class Configuration(Section):
             self.repository and self.repository.read_password(),
             self.rest and self.rest.read_token_value(),
             self.rest and self.rest.connected_app and self.rest.connected_app.read_secret_value(),
+            self.activity_log and self.activity_log.read_token_value(),
             alertmanager and alertmanager.read_bearer_token(),
             alertmanager and alertmanager.basic_auth and alertmanager.basic_auth.read_password(),
             *(export.publish and export.publish.read_token_value() for export in self.exports),
@@ -91,6 +104,8 @@ def _warnings(configuration: Configuration, *, exposed: bool) -> Iterator[str]:
         yield from _of_repository(configuration.repository)
     if configuration.rest:
         yield from _of_rest(configuration.rest)
+    if configuration.activity_log and crosses_network_in_clear(configuration.activity_log.url):
+        yield "activity_log.url: plain http sends the token in the clear; use https"
     if configuration.alertmanager:
         yield from _of_alertmanager(configuration.alertmanager)
     yield from _of_freshness(configuration.freshness)

@@ -96,10 +96,10 @@ def _read(path: Path | None, *, explicit: bool) -> tuple[settings_sources.Docume
 
 
 def _without_source(document: Mapping[str, object], path: Path | None) -> list[Fault]:
-    if "repository" in document or "rest" in document:
+    if not {"repository", "rest", "activity_log"}.isdisjoint(document):
         return []
     if path is None or path.exists():
-        return [Fault("repository", "is missing: configure repository, rest or both")]
+        return [Fault("repository", "is missing: configure repository, rest or activity_log")]
     return [
         Fault(
             str(path),

@@ -119,6 +119,32 @@ class Rest(Section):
         return value_types.read_secret(self.token_value, self.token_value_file, "rest.token_value_file")
 
 
+class ActivityLog(Section):
+    """The Activity Log of Tableau Cloud, by a token of Tableau Cloud Manager.
+
+    Empty ``sites`` are those of ``rest.sites``, or else every site; empty ``event_types`` are all.
+    """
+
+    url: value_types.Url
+    token_value: value_types.SecretText | None = None
+    token_value_file: value_types.SecretFile | None = Field(default=None, validate_default=True)
+    sites: Annotated[value_types.Texts, AfterValidator(value_types.each_once)] = ()
+    ca_file: value_types.ReadableFile | None = None
+    timeout: value_types.Timeout = 60.0
+    poll_interval: Annotated[value_types.Duration, value_types.between("1s", "7d")] = 900.0
+    overlap: Annotated[value_types.Duration, value_types.between("1h", "30d")] = 172_800.0
+    event_types: Annotated[tuple[value_types.EventType, ...], value_types.from_list(",")] = ()
+    duration_unit: Literal["ms", "s"] | None = None
+
+    _no_twin = field_validator("token_value_file")(value_types.no_twin)
+    _one_twin = field_validator("token_value_file")(value_types.one_twin)
+    _each_once = field_validator("event_types")(value_types.each_once)
+
+    def read_token_value(self) -> str | None:
+        """Return the token as it is now."""
+        return value_types.read_secret(self.token_value, self.token_value_file, "activity_log.token_value_file")
+
+
 class History(Section):
     """The DuckDB file. Without ``retention`` it keeps everything."""
 

@@ -189,6 +189,13 @@ def _own_label(name: str) -> str:
     return name
 
 
+def _event_type(name: str) -> str:
+    """Return the name of a type of events, which stands in a URL."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise ValueError("must be names such as vizql_http_request: letters, digits and _")
+    return name
+
+
 def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         closed = f"cannot be read: {path}: {error.strerror} for the user {_user()}"
@@ -206,6 +213,7 @@ def _user() -> str:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Texts = Annotated[tuple[Text, ...], from_list(",")]
+EventType = Annotated[Text, AfterValidator(_event_type)]
 Globs = Annotated[tuple[Text, ...], from_list(), Field(min_length=1)]
 SecretText = Annotated[Secret, Field(min_length=1)]
 SecretFile = Annotated[Path, AfterValidator(_secret_file)]

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -11,17 +12,23 @@ import yaml
 
 from exporter.demo.company import Company
 from exporter.demo.simulation import Simulation, utc_now
+from exporter.demo.tableau.activity_files import ActivityFiles
+from exporter.demo.tableau.activity_story import ActivityStory, whole_hour
+from exporter.demo.tableau.admin_insights import AdminInsights
+from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.memory_estate import LiveCompany
 from exporter.demo.tableau.server import TableauServer
 
 # One personal access token carries one session: the agent has one, visitors have another.
 AGENT, VISITOR = "exporter", "visitor"
+# How far the Activity Log goes back, and how long after an event it is there.
+LOGGED, DELAY = timedelta(days=7), timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What runs; ``repository`` is None on Cloud. ``tokens`` are the personal access tokens by name.
+    """What runs; ``repository`` is None on Cloud, ``manager`` on Server. ``tokens`` are personal access tokens by name.
 
     ``fix`` makes the broken refresh of a LUID succeed; false where none was broken.
     """
@@ -31,6 +38,7 @@ class Simulated:
     tokens: Mapping[str, str]
     fix: Callable[[str], bool]
     repository: Simulation | None = None
+    manager: CloudManager | None = None
 
 
 @contextmanager
@@ -49,12 +57,19 @@ def server() -> Iterator[Simulated]:
 
 @contextmanager
 def cloud() -> Iterator[Simulated]:
-    """Simulate Tableau Cloud: a company in memory, and its APIs."""
+    """Simulate Tableau Cloud: a company in memory, its APIs, and its Tableau Cloud Manager with some days of events."""
     company = Company.build(1, utc_now())
     tokens = _tokens()
     life = LiveCompany(company, Random(), utc_now)
-    with TableauServer(Estate(life.facts), tokens=tokens, cloud=True) as tableau:
-        yield Simulated(company, tableau, tokens, life.fix)
+    begin = whole_hour(company.now)
+    story = ActivityStory(company, live_since=begin, new_jobs=life.new_jobs)
+    files = ActivityFiles(story, begin - LOGGED, utc_now, live_since=begin, delay=DELAY)
+    insights = AdminInsights(company, story, utc_now)
+    with (
+        TableauServer(Estate(life.facts), tokens=tokens, cloud=True, insights=insights) as tableau,
+        CloudManager(files, token=secrets.token_urlsafe(32)) as manager,
+    ):
+        yield Simulated(company, tableau, tokens, life.fix, manager=manager)
 
 
 def _tokens() -> dict[str, str]:
@@ -83,6 +98,8 @@ def write_configuration(
         "collectors": {"views": True},
         "web": {"listen_address": f"127.0.0.1:{port}"},
     }
+    if simulated.manager is not None:
+        configuration["activity_log"] = _activity_log(simulated.manager, folder)
     if alertmanagers:
         configuration["alertmanager"] = {"urls": list(alertmanagers)}
     path = folder / f"{token}.yml"
@@ -105,6 +122,15 @@ def _repository(simulation: Simulation, folder: Path) -> dict[str, object]:
         "sslmode": "disable",
         "poll_interval": "5s",
         "exact_interval": "30s",
+    }
+
+
+def _activity_log(manager: CloudManager, folder: Path) -> dict[str, object]:
+    return {
+        "url": manager.url,
+        "token_value_file": str(_secret(folder / "token-tenant", manager.token)),
+        "poll_interval": "10s",
+        "duration_unit": "ms",
     }
 
 

@@ -44,7 +44,13 @@ class Table:
 
 TABLES: Mapping[str, Table] = {
     "http_requests": Table("archived_at", "created_at", archived_again=True),
-    "usage": Table("archived_at", "created_at", "http_requests", archived_again=True),
+    "archived_requests": Table("archived_at", "created_at", archived_again=True),
+    "usage": Table("archived_at", "created_at", "archived_requests", archived_again=True),
+    "activity_events": Table("archived_at", "event_time", archived_again=True),
+    "cloud_requests": Table("archived_at", "created_at", archived_again=True),
+    "cloud_jobs": Table("archived_at", "event_time", archived_again=True),
+    "activity_files": Table(at="hour"),
+    "activity_rejects": Table(at="hour"),
     "background_jobs": Table("archived_at", "created_at", archived_again=True),
     "logins": Table("archived_at", "login_at", archived_again=True),
     "freshness_audit": Table("audit_timestamp", "audit_timestamp"),
@@ -58,6 +64,8 @@ TABLES: Mapping[str, Table] = {
     "workbook_datasources": Table(at="day"),
     "counters": Table(),
     "histograms": Table(),
+    "newest_events": Table(at="latest"),
+    "label_values": Table(),
     "last_seen": Table(at="seen_at"),
     "requests_by_hour": Table(at="hour"),
     "people_by_hour": Table(at="hour"),

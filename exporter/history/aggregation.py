@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import duckdb
 import pyarrow as pa
 
-from exporter.collector import Count, Distribution, Events, Fold
+from exporter.collector import Count, Distribution, Events, FirstValues, Fold, Latest
 from exporter.history import usage
 from exporter.history.arrow import registered
 from exporter.history.tables import REQUEST_COLUMNS
@@ -56,8 +56,8 @@ class Lookups:
 
 def narrowed(marked: pa.Table, events: Events, folds: Sequence[Fold]) -> pa.Table:
     """Return the columns that are counted."""
-    counted = _COUNTED | {events.key[1]} | read_by(folds, marked.column_names)
-    counted |= usage.READ if events.keeps_open else set()
+    counted = _COUNTED | {events.key[1]} | read_by(folds, marked.column_names, events.joined or "")
+    counted |= usage.READ if events.keeps_open or events.counts_usage else set()
     return marked.select([name for name in marked.column_names if name in counted])
 
 
@@ -79,6 +79,66 @@ def count(connection: duckdb.DuckDBPyConnection, table: str, key: str, relation:
     """Count the rows of a relation, which have just been stored in a table, by day and by folds."""
     add_archived(connection, table, key, relation)
     fold(connection, folds, labelled(relation))
+
+
+def count_events(
+    connection: duckdb.DuckDBPyConnection, events: Events, relation: str, folds: Sequence[Fold], now: datetime
+) -> None:
+    """Count the rows of a relation, which have just been stored, with all that their folds need beside them."""
+    if events.first_values:
+        _keep_first_values(connection, events.table, events.first_values, relation)
+    if not events.joined:
+        count(connection, events.table, events.key[1], relation, folds)
+        _update_latest(connection, folds, labelled(relation), now)
+        return
+    add_archived(connection, events.table, events.key[1], relation)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE joined AS {events.joined.format(rows=f'(FROM {relation} AS fresh_rows)')}"
+    )
+    fold(connection, folds, labelled("joined"))
+    _update_latest(connection, folds, labelled("joined"), now)
+    connection.execute("DROP TABLE joined")
+
+
+def create_labels(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables of the values that are labels, and of the gauges that are the latest of some events."""
+    connection.execute("CREATE TABLE IF NOT EXISTS label_values (source VARCHAR, value VARCHAR)")
+    connection.execute("CREATE TABLE IF NOT EXISTS newest_events (family VARCHAR, labels VARCHAR[], latest TIMESTAMP)")
+
+
+def _keep_first_values(connection: duckdb.DuckDBPyConnection, table: str, first: FirstValues, relation: str) -> None:
+    """Keep the values that are new, the earliest first, as long as there is room."""
+    known = f"FROM label_values WHERE source = '{table}'"
+    ((room,),) = connection.execute(f"SELECT {first.most} - count(*) {known}").fetchall()
+    if room > 0:
+        connection.execute(
+            f"""
+            INSERT INTO label_values
+            SELECT '{table}' AS source, value
+            FROM (
+                SELECT {first.column} AS value, min(created_at) AS first_at
+                FROM {relation} AS rows
+                WHERE {first.column} <> '' AND {first.column} NOT IN (SELECT value {known})
+                GROUP BY ALL
+                ORDER BY first_at, value
+                LIMIT {room}
+            )
+            """
+        )
+
+
+def _update_latest(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation: str, now: datetime) -> None:
+    """Move gauges forward. Times more than an hour ahead are ignored."""
+    queries = [latest_query(item, relation, now + timedelta(hours=1)) for item in folds if isinstance(item, Latest)]
+    if queries:
+        connection.execute(
+            f"""
+            MERGE INTO newest_events USING ({" UNION ALL ".join(queries)}) AS folded
+            ON newest_events.family = folded.family AND newest_events.labels = folded.labels
+            WHEN MATCHED AND folded.latest > newest_events.latest THEN UPDATE SET latest = folded.latest
+            WHEN NOT MATCHED THEN INSERT (family, labels, latest) VALUES (folded.family, folded.labels, folded.latest)
+            """
+        )
 
 
 def labelled(relation: str) -> str:
@@ -158,10 +218,11 @@ def fold(connection: duckdb.DuckDBPyConnection, folds: Sequence[Fold], relation:
         )
 
 
-def read_by(folds: Sequence[Fold], columns: Iterable[str]) -> set[str]:
-    """Return which columns the folds' expressions name; perhaps more, never fewer."""
-    texts = [text for item in folds for text in (*item.by.values(), item.where)]
+def read_by(folds: Sequence[Fold], columns: Iterable[str], joined: str = "") -> set[str]:
+    """Return which columns the folds' expressions, and a query for more columns, name; perhaps more, never fewer."""
+    texts = [joined, *(text for item in folds for text in (*item.by.values(), item.where))]
     texts += [item.seconds for item in folds if isinstance(item, Distribution)]
+    texts += [item.at for item in folds if isinstance(item, Latest)]
     return {name for name in columns if any(name in text for text in texts)}
 
 
@@ -195,6 +256,17 @@ def distribution_query(item: Distribution, relation: str, by: str = "") -> str:
         f"SELECT '{item.family.name}' AS family, {names} AS labels, {by}le, observations, seconds FROM"
         f" (SELECT {grouped}{by}(CASE {bounds} ELSE 'infinity'::DOUBLE END)::DOUBLE AS le, count(*) AS observations,"
         f" sum({item.seconds})::DOUBLE AS seconds FROM {relation} AS rows WHERE {item.where} GROUP BY ALL)"
+    )
+
+
+def latest_query(item: Latest, relation: str, until: datetime) -> str:
+    """Return the latest instants: family, labels, latest."""
+    grouped, names = _labels(item.by, item.family.labels)
+    plausible = f"({item.at}) BETWEEN TIMESTAMP '{BEFORE_TABLEAU}' AND TIMESTAMP '{until}'"
+    return (
+        f"SELECT '{item.family.name}' AS family, {names} AS labels, latest FROM"
+        f" (SELECT {grouped}max({item.at}) AS latest FROM {relation} AS rows WHERE ({item.where}) AND {plausible}"
+        " GROUP BY ALL)"
     )
 
 

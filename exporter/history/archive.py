@@ -25,7 +25,6 @@ from exporter.history.tables import ARCHIVED_AT, IMPORTED, NOT_COUNTED, REQUEST_
 OPEN_FOR = timedelta(days=1)
 
 _MARKS = frozenset({"row_number", "fresh"})
-_FRESH = "SELECT * EXCLUDE (row_number, fresh) FROM arriving WHERE fresh"
 _SAME_KEY = "{a}.id = {b}.id AND {a}.created_at IS NOT DISTINCT FROM {b}.created_at"
 
 
@@ -67,19 +66,28 @@ def append(
     ranges: Iterable[pa.Table],
     lookups: Lookups,
     folds: Sequence[Fold],
-    archived_at: datetime,
+    *,
+    at: Instants,
+    hidden: Collection[str] = (),
+    count_people: bool = False,
 ) -> Appended:
-    """Archive rows that are final as they come (jobs, logins)."""
+    """Archive rows that are final as they come: jobs, logins, events of Tableau Cloud.
+
+    Of requests of people the ``hidden`` columns are not stored.
+    """
     total, stored = Appended(), []
     for rows in filter(len, ranges):
         marked, reused = mark_new(connection, events, rows, lookups.pruned_before)
+        columns = ", ".join(_stored(name, hidden if events.counts_usage else ()) for name in rows.column_names)
         with registered(connection, arriving=marked):
-            new = _store(connection, events.table, _FRESH, archived_at)
+            new = _store(connection, events.table, f"SELECT {columns} FROM arriving WHERE fresh", at.archived_at)
         total += Appended(rows.num_rows, new, seen=new, reused_ids=reused)
         stored.append(aggregation.narrowed(marked, events, folds))
     if total.new:
         with aggregation.counted(connection, stored, lookups) as fresh:
-            aggregation.count(connection, events.table, events.key[1], fresh, folds)
+            aggregation.count_events(connection, events, fresh, folds, lookups.earlier_clock(at.now))
+            if events.counts_usage:
+                _count_usage(connection, fresh, fresh, lookups, at.now, hidden, count_people=count_people)
     return total
 
 
@@ -111,15 +119,31 @@ def append_requests(
     if not total.read:
         return total
     with aggregation.counted(connection, stored, lookups) as fresh:
-        if count_people:
-            aggregation.update_last_seen(connection, fresh, now)
-            if aggregation.USER not in hidden:
-                usage.store_people_by_hour(connection, fresh, lookups.clocks(at.now))
-        if total.new:
-            aggregation.count(connection, events.table, events.key[1], f"(FROM {fresh} WHERE {final})", folds)
-            usage.count_usage(connection, f"(FROM {fresh} WHERE {final})", lookups.clocks(at.now))
+        done = f"(FROM {fresh} WHERE {final})" if total.new else None
+        _count_usage(connection, fresh, done, lookups, at.now, hidden, count_people=count_people)
+        if done:
+            aggregation.count(connection, events.table, events.key[1], done, folds)
         oldest, newest = aggregation.plausible_span(connection, fresh, now)
     return replace(total, oldest=oldest, newest=newest)
+
+
+def _count_usage(
+    connection: duckdb.DuckDBPyConnection,
+    seen: str,
+    done: str | None,
+    lookups: Lookups,
+    now: datetime,
+    hidden: Collection[str],
+    *,
+    count_people: bool,
+) -> None:
+    """Count who made the requests ``seen``, and by hour and view those that are ``done``: relations of fresh rows."""
+    if count_people:
+        aggregation.update_last_seen(connection, seen, lookups.earlier_clock(now))
+        if aggregation.USER not in hidden:
+            usage.store_people_by_hour(connection, seen, lookups.clocks(now))
+    if done:
+        usage.count_usage(connection, done, lookups.clocks(now))
 
 
 def _stored(name: str, hidden: Collection[str]) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from exporter.collector import Distribution, Events
+from exporter.collector import Count, Distribution, Events
+from exporter.collectors.activity_log import FILES
+from exporter.history.activity import LEDGER, REJECTS
 from exporter.history.aggregation import UNCOUNTED
 from exporter.history.pruning import DAY
 from exporter.history.tables import AUDIT, IMPORTED, NOT_COUNTED, REQUESTS
@@ -85,46 +87,107 @@ def polls(events: Events, query: Query) -> Found:
     return Found(faults, f"{logged:,} new rows in all polls")
 
 
-def counters(events: Events, query: Query) -> Found:
+def counters(events: Events, every: Sequence[Events], query: Query) -> Found:
     """Compare what was folded from a table's rows with the rows that stand there and those that were pruned.
 
-    Rows that were imported and not counted are left out: they have a ledger of their own.
+    A family may be folded from several tables: ``every`` has all that are there. Rows that were imported and not
+    counted are left out: they have a ledger of their own.
     """
     faults = []
-    counted_rows, uncounted = (f"NOT {NOT_COUNTED}", UNCOUNTED) if events.table == REQUESTS else ("true", None)
-    sign = "CASE source WHEN $2 THEN 1 WHEN $3 THEN -1 ELSE 0 END"
     for family, column in ((HISTORY_ROWS.name, '"rows"'), (HISTORY_PRUNED.name, "pruned")):
         ((counted, archived),) = query(
             f"""
             SELECT
                 (SELECT coalesce(sum(value), 0) FROM counters WHERE family = $1 AND labels = [$2]),
-                (SELECT coalesce(sum({column} * {sign}), 0)::BIGINT FROM archived_days)
+                (SELECT coalesce(sum({column} * {_SIGN}), 0)::BIGINT FROM archived_days)
             """,
             family,
-            events.table,
-            uncounted,
+            *_ledgers(events),
         )
         if counted != archived:
             faults.append(f"{family} counts {counted:,.0f}, the days {archived:,}")
-    for fold in events.folds:
-        number, table = ("observations", "histograms") if isinstance(fold, Distribution) else ("value", "counters")
-        ((counted, held, pruned),) = query(
-            f"""
-            SELECT
-                (SELECT coalesce(sum({number}), 0) FROM {table} WHERE family = $1),
-                (SELECT count(*) FROM {events.table} AS rows WHERE ({fold.where}) AND {counted_rows}),
-                (SELECT coalesce(sum(pruned * {sign}), 0)::BIGINT FROM archived_days)
-            """,
-            fold.family.name,
-            events.table,
-            uncounted,
-        )
-        exactly = fold.where == "true"
+    for name in dict.fromkeys(fold.family.name for fold in events.folds if isinstance(fold, Count | Distribution)):
+        counted, held, pruned, exactly = _folded(name, every, query)
         if not (held + pruned if exactly else held) <= counted <= held + pruned:
-            faults.append(
-                f"{fold.family.name} counts {counted:,.0f}, {held:,} rows stand there and {pruned:,} are pruned"
-            )
+            faults.append(f"{name} counts {counted:,.0f}, {held:,} rows stand there and {pruned:,} are pruned")
     return Found(faults, f"{len(events.folds) + 2} families count these rows")
+
+
+_SIGN = "CASE source WHEN $2 THEN 1 WHEN $3 THEN -1 ELSE 0 END"
+
+
+def _ledgers(events: Events) -> tuple[str, str | None]:
+    """Return the ledger of a table, and that of its rows that are in no counter."""
+    return events.table, UNCOUNTED if events.table == REQUESTS else None
+
+
+def _folded(family: str, every: Sequence[Events], query: Query) -> tuple[float, int, int, bool]:
+    """Return what a family counts, the rows that it counts and those pruned; and whether it counts all of them.
+
+    Rows of which only their arrival showed whether they are counted are as good as pruned.
+    """
+    folds = [
+        (events, fold)
+        for events in every
+        for fold in events.folds
+        if isinstance(fold, Count | Distribution) and fold.family.name == family
+    ]
+    number, table = ("observations", "histograms") if isinstance(folds[0][1], Distribution) else ("value", "counters")
+    held, pruned, parameters = [], [], list[str | None]()
+    for events, fold in folds:
+        rows = f"NOT {NOT_COUNTED}" if events.table == REQUESTS else "true"
+        if _is_verifiable(fold):
+            held.append(f"(SELECT count(*) FROM {events.table} AS rows WHERE ({fold.where}) AND {rows})")
+        else:
+            pruned.append(f"(SELECT count(*) FROM {events.table})")
+        first, second = len(parameters) + 2, len(parameters) + 3
+        sign = _SIGN.replace("$2", f"${first}").replace("$3", f"${second}")
+        pruned.append(f"(SELECT coalesce(sum(pruned * {sign}), 0)::BIGINT FROM archived_days)")
+        parameters += _ledgers(events)
+    ((counted, rows_held, rows_pruned),) = query(
+        f"""
+        SELECT
+            (SELECT coalesce(sum({number}), 0) FROM {table} WHERE family = $1),
+            {" + ".join(held) or "0"},
+            {" + ".join(pruned)}
+        """,
+        family,
+        *parameters,
+    )
+    return counted, rows_held, rows_pruned, all(fold.where == "true" and _is_verifiable(fold) for _, fold in folds)
+
+
+def _is_verifiable(fold: Count | Distribution) -> bool:
+    return isinstance(fold, Count) or (fold.verifiable and not fold.needs_unit)
+
+
+def activity_files(query: Query) -> Found:
+    """Compare the ledger of the Activity Log with its counters: each file stands there once, or was pruned."""
+    ((doubled, rejected, kept),) = query(
+        f"""
+        SELECT
+            (SELECT count(*) FROM (SELECT 1 FROM {LEDGER} GROUP BY path HAVING count(*) > 1)),
+            (SELECT coalesce(sum(rejected), 0)::BIGINT FROM {LEDGER}),
+            (SELECT count(*) FROM {REJECTS})
+        """
+    )
+    ((files, counted, pruned),) = query(
+        f"""
+        SELECT
+            (SELECT count(*) FROM {LEDGER}),
+            (SELECT coalesce(sum(value), 0) FROM counters WHERE family = $1),
+            (SELECT coalesce(sum(value), 0) FROM counters WHERE family = $2 AND labels = [$3])
+        """,
+        FILES.name,
+        HISTORY_PRUNED.name,
+        LEDGER,
+    )
+    faults = [f"{doubled} files stand there more than once"] if doubled else []
+    if counted != files + pruned:
+        faults.append(f"{FILES.name} counts {counted:,.0f}, {files:,} files stand there and {pruned:,.0f} are pruned")
+    if kept > rejected:
+        faults.append(f"{kept:,} lines are kept aside, {rejected:,} were rejected")
+    return Found(faults, f"{files:,} files, {rejected:,} rejected lines")
 
 
 def twice(events: Events, query: Query) -> Found:
@@ -189,6 +252,8 @@ KEYS = {
     "histograms": "family, labels, le",
     "last_seen": "site, person",
     "archived_days": "source, day",
+    "newest_events": "family, labels",
+    "label_values": "source, value",
 }
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import structlog
 
 from exporter.collector import Collector, Events
-from exporter.collectors import discover
+from exporter.collectors import archived, discover
 from exporter.errors import HistoryError
 from exporter.history import archive
 from exporter.history.cleaner import COUNTED, Cleaner
@@ -164,7 +164,7 @@ class History:
 
     def events(self) -> list[Events]:
         """Return the events that are archived."""
-        return [collector.events for collector in self._collectors.values() if collector.events]
+        return archived(self._collectors)
 
     def _kept_tables(self) -> set[str]:
         states = (state for collector in self._collectors.values() for state in collector.states)

@@ -11,6 +11,7 @@ import duckdb
 
 from exporter.collector import Events
 from exporter.history import aggregation, usage
+from exporter.history.activity import LEDGER, REJECTS
 from exporter.history.aggregation import add
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.refreshes import TABLE as REFRESHES
@@ -101,6 +102,9 @@ def _prune_step(connection: duckdb.DuckDBPyConnection, events: Sequence[Events],
     rows = {table: count for table, (count, _) in removed.items()}
     rows[AUDIT] = prune_audits(connection, before)
     rows[REFRESHES] = prune_refreshes(connection, before)
+    # Files of that time are not listed again: reading begins with what is kept.
+    rows[LEDGER] = _delete(connection, _doomed(connection, LEDGER, "hour", before))
+    _delete(connection, _doomed(connection, REJECTS, "hour", before))
     usage.prune_usage(connection, before)
     summed = _sum_polls(connection, before)
     return Pruned(

@@ -12,7 +12,7 @@ import duckdb
 
 from exporter.collector import Collector, Column, columns_of
 from exporter.errors import HistoryUnwritable
-from exporter.history import aggregation, alert_store, refreshes, usage
+from exporter.history import activity, aggregation, alert_store, refreshes, usage
 from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, quoted, table_columns
 from exporter.history.views import create_views
 
@@ -20,14 +20,21 @@ from exporter.history.views import create_views
 _UNDATED_ROWS = 100_000
 
 # Texts that hardly repeat: this needs a fifth of the time of what DuckDB would choose, and half the room.
-_HARDLY_REPEATED = "http_request_uri"
+_HARDLY_REPEATED = ("http_request_uri", "details")
 
 
 def _requests(connection: duckdb.DuckDBPyConnection) -> None:
     columns = ", ".join(f'"{name}" {kind}' for name, kind in REQUEST_COLUMNS.items())
-    stored = columns.replace(f'"{_HARDLY_REPEATED}" VARCHAR', f'"{_HARDLY_REPEATED}" VARCHAR USING COMPRESSION zstd')
-    connection.execute(f"CREATE TABLE http_requests ({stored})")
+    connection.execute(f"CREATE TABLE http_requests ({_stored(REQUEST_COLUMNS)})")
     connection.execute(f"CREATE TABLE http_requests_open ({columns}, first_seen_at TIMESTAMP)")
+
+
+def _stored(columns: Mapping[str, str]) -> str:
+    """Return the columns of a new table."""
+    return ", ".join(
+        f"{quoted(name)} {kind}" + (" USING COMPRESSION zstd" if name in _HARDLY_REPEATED else "")
+        for name, kind in columns.items()
+    )
 
 
 def _bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
@@ -137,6 +144,8 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _archive_order,
     _removals,
     _imports,
+    activity.create,
+    aggregation.create_labels,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 
@@ -158,9 +167,10 @@ def prepare(connection: duckdb.DuckDBPyConnection, collectors: Mapping[str, Coll
 
 
 def _collector_tables(connection: duckdb.DuckDBPyConnection, collector: Collector) -> None:
-    if collector.events and collector.events.row:
-        types = _types(columns_of(collector.events.row))
-        ensure_columns(connection, collector.events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
+    for events in collector.archived:
+        if events.row:
+            types = _types(columns_of(events.row))
+            ensure_columns(connection, events.table, {**types, ARCHIVED_AT: "TIMESTAMP"})
     for state in collector.states:
         if state.history.table:
             ensure_columns(connection, state.history.table, {"day": "DATE", **_types(columns_of(state.row))})
@@ -174,8 +184,7 @@ def ensure_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: M
     """Make a table, or add the columns it lacks; one whose type no longer fits becomes text. Return the changed."""
     there = table_columns(connection, table)
     if not there:
-        listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        connection.execute(f'CREATE TABLE "{table}" ({listed})')
+        connection.execute(f'CREATE TABLE "{table}" ({_stored(columns)})')
         return []
     changed = []
     for name, kind in columns.items():

@@ -25,6 +25,8 @@ class Totals:
 
     counters: dict[str, list[tuple[tuple[str, ...], float]]] = field(default_factory=dict)
     histograms: dict[str, dict[tuple[str, ...], dict[float, tuple[int, float]]]] = field(default_factory=dict)
+    latest: dict[str, list[tuple[tuple[str, ...], float]]] = field(default_factory=dict)
+    """Gauges that are the latest instant of some events within a month (Unix seconds)."""
     marks: dict[str, float] = field(default_factory=dict)
     seen: SeenPeople = field(default_factory=SeenPeople)
     open_requests: int = 0
@@ -44,6 +46,12 @@ def read_totals(connection: duckdb.DuckDBPyConnection, now: datetime) -> Totals:
         "SELECT family, labels, le, observations, seconds FROM histograms"
     ).fetchall():
         histograms.setdefault(family, {}).setdefault(tuple(labels), {})[bound] = (count, seconds)
+    latest: dict[str, list[tuple[tuple[str, ...], float]]] = {}
+    recent = f"latest > TIMESTAMP '{now}' - {REMEMBERED}"
+    for family, labels, at in connection.execute(
+        f"SELECT family, labels, epoch(latest) FROM newest_events WHERE {recent} ORDER BY ALL"
+    ).fetchall():
+        latest.setdefault(family, []).append((tuple(labels), at))
     marks = {name: epoch for name, epoch in connection.execute("SELECT name, epoch(marked_at) FROM marks").fetchall()}  # noqa: C416
     seen = connection.execute(
         "SELECT site, person, epoch(seen_at) AS seen_at FROM last_seen"
@@ -55,7 +63,7 @@ def read_totals(connection: duckdb.DuckDBPyConnection, now: datetime) -> Totals:
         np.asarray(seen["person"], dtype=np.int64),
         np.asarray(seen["seen_at"], dtype=np.float64),
     )
-    return Totals(counters, histograms, marks, people, int(waiting[0][0]))
+    return Totals(counters, histograms, latest, marks, people, int(waiting[0][0]))
 
 
 def mark(connection: duckdb.DuckDBPyConnection, name: str, at: datetime, keep: str = "greatest") -> None:

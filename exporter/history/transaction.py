@@ -64,9 +64,26 @@ class Transaction:
         ((last,),) = self.connection.execute("SELECT max(marked_at) FROM marks WHERE name = 'archived'").fetchall()
         return max(naive(self.now), last + _MICROSECOND)
 
-    def append(self, events: Events, ranges: Iterable[pa.Table], lookups: Lookups, folds: Sequence[Fold]) -> Appended:
+    def append(
+        self,
+        events: Events,
+        ranges: Iterable[pa.Table],
+        lookups: Lookups,
+        folds: Sequence[Fold],
+        *,
+        count_people: bool = False,
+    ) -> Appended:
         """Archive events that are final as they come."""
-        appended = archive.append(self.connection, events, ranges, self._obeying(lookups), folds, self.archived_at)
+        appended = archive.append(
+            self.connection,
+            events,
+            ranges,
+            self._obeying(lookups),
+            folds,
+            at=Instants(naive(self.now), self.archived_at),
+            hidden=self.hidden,
+            count_people=count_people,
+        )
         self.count_rows(events.table, appended.new)
         return appended
 

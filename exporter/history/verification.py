@@ -11,6 +11,7 @@ from functools import partial
 from exporter.collector import Events
 from exporter.errors import HistoryDamaged
 from exporter.history import consistency
+from exporter.history.activity import LEDGER
 from exporter.history.consistency import Found, Query, Row
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.schema import STEPS
@@ -68,16 +69,17 @@ def _version(query: Query) -> Verdict:
 
 def _checks(query: Query, events: Sequence[Events], *, counted: bool) -> Iterator[tuple[str, Check]]:
     present = {name for (name,) in query("SELECT table_name FROM duckdb_tables()")}
+    events = [item for item in events if item.table in present]
     for item in events:
-        if item.table not in present:
-            continue
         if counted:
             yield f"{item.table} by day", partial(consistency.days, item)
             yield f"{item.table} in the poll log", partial(consistency.polls, item)
-            yield f"{item.table} in the counters", partial(consistency.counters, item)
+            yield f"{item.table} in the counters", partial(consistency.counters, item, events)
         yield f"{item.table} once", partial(consistency.twice, item)
     if AUDIT in present:
         yield AUDIT, consistency.audits
+    if LEDGER in present:
+        yield LEDGER, consistency.activity_files
     yield "open requests", consistency.open_requests
     yield "bookkeeping", consistency.bookkeeping
     yield "positions", consistency.positions

@@ -59,8 +59,8 @@ class PageQueries:
                 pass
             for key, rows in states.items():
                 self._query_state(key, rows, sites, now)
-            # One source is enough for what is not about its rows.
-            if self.source == "repository" and requests_collector(self.context.collectors):
+            # One source is enough for what is not about its rows: the one that archives requests.
+            if self.source != "rest" and requests_collector(self.context.collectors):
                 self._query_usage(sites, now)
         except HistoryBusy as error:
             # A process that holds the file holds it for the next query too.

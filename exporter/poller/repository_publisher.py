@@ -167,7 +167,7 @@ class RepositoryPublisher:
                 if collector.expose_last_seen:
                     seen = self._context.history.totals.seen
                     derived.rows = len(seen.people)
-                    blocks = tuple(collector.expose_last_seen(seen, ids.present_sites))
+                    blocks = tuple(collector.expose_last_seen(seen, ids.present_sites, {}))
                     self._store.set_state(name, TimedBlocks(blocks, now, self._lifetime("poll", now)))
 
     def _lifetime(self, every: Literal["poll", "exact"], started_at: float) -> float:

@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from exporter.collector import Relation
 from exporter.errors import SourceIncomplete
+from exporter.texts import SECRET_WORDS
 
 # The underscore views that the `tableau` user may read, by the table they stand in for, with the columns whose names
 # differ (Tableau's data dictionaries, 2019.3 to 2025.3).
@@ -28,12 +29,6 @@ VIEWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "background_jobs": ("_background_tasks", {}),
     "http_requests": ("_http_requests", {}),
 }
-
-# Columns that hold secrets in any table: never selected, and no new one of such a name is archived.
-SECRET_WORDS = (
-    *("cookie", "password", "passwd", "passphrase", "salt", "keychain", "secret", "token", "jwt", "bearer"),
-    *("credential", "authorization", "api_key", "apikey", "private_key", "access_key", "ticket"),
-)
 
 # Columns that show which version of Tableau this is at least (its data dictionaries of 2021.2, 2023.3 and 2025.3).
 LANDMARKS = (("2023.3", "flows", "hidden"), ("2025.3", "flows", "state"))

@@ -18,6 +18,7 @@ EXPORTS = "exports"
 _FOLLOW: Mapping[str, Collection[str]] = {
     "repository": (),
     "rest": ("TableauRestTokenRefused", "TableauFreshnessSourceSilent"),
+    "activity_log": ("TableauActivityLogLagging",),
     HISTORY: ("TableauHistoryFileBusy", "TableauHistoryIncident", "TableauArchiveLagging"),
     EXPORTS: ("TableauExportFailing",),
 }

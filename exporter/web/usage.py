@@ -252,9 +252,9 @@ def _content_row(opened: Opened, project: str, owner: str) -> Sequence[Cell]:
 
 
 DAY_SECONDS = 86_400.0
-ONLY_A_REPOSITORY = (
-    "Requests are read only from the repository of Tableau Server, and none is configured: there is no data on"
-    " requests, active users and opened content."
+NO_REQUESTS_SOURCE = (
+    "Requests are read from the repository of Tableau Server and from the Activity Log of Tableau Cloud, and neither is"
+    " configured: there is no data on requests, active users and opened content."
 )
 
 NOT_ASKED = (
@@ -265,8 +265,8 @@ NOT_ASKED = (
 
 def why_no_requests(pages: PageData, sources: Container[str]) -> str:
     """Return why there are no requests, empty where there are; ``sources`` are the names of those that are polled."""
-    if "repository" not in sources:
-        return ONLY_A_REPOSITORY
+    if "repository" not in sources and "activity_log" not in sources:
+        return NO_REQUESTS_SOURCE
     if "requests" not in pages.enabled:
         return "The collector http_requests is disabled: there is no data on requests and opened content."
     if pages.usage is None:
@@ -277,7 +277,10 @@ def why_no_requests(pages: PageData, sources: Container[str]) -> str:
 def why_no_content(pages: PageData, listed: Content | None, unused_days: int) -> str:
     """Return why a list of content is missing although requests are known, empty if it is there."""
     if "workbooks" not in pages.enabled:
-        return "The collector content is disabled: there is no data on opened workbooks."
+        return (
+            "Opened workbooks are listed with the content of a repository: none is configured, or the collector content"
+            " is disabled. The view usage of the history has the opened views of Tableau Cloud too."
+        )
     if listed is None:
         return NOT_ASKED
     known = known_from(pages, unused_days)

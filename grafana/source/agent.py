@@ -1,10 +1,11 @@
 """Agent: health of polls and sources, archive lag, collectors, notifications, and the process itself."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import GREEN, RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
+from grafana.source.panels import GREEN, NO_REQUESTS, RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
 NO_REPOSITORY = "No repository"
 NO_REST = "No REST API"
+NO_LOG = "No Activity Log (Tableau Cloud only)"
 NO_EXPORTS = "The agent exports nothing"
 LAST_POLL = "max by (job, instance) (tableau_history_last_poll_timestamp_seconds{@here})"
 OLDEST = "tableau_repository_oldest_request_timestamp_seconds{@here}"
@@ -31,8 +32,8 @@ HEALTH = Row(
         stat(
             "Sources",
             """
-                Whether the agent's last query of Tableau's repository and of its REST API succeeded; the worst of
-                several agents.
+                Whether the agent's last query of Tableau's repository, REST API and Activity Log succeeded; the worst
+                of several agents.
             """,
             "none",
             "min by (source) (tableau_up{@here})",
@@ -137,7 +138,7 @@ ARCHIVE = Row(
             "Size of the history file; the sum of several agents.",
             "bytes",
             "sum(tableau_history_file_bytes{@here})",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         timeseries(
             "Archive position",
@@ -163,7 +164,7 @@ ARCHIVE = Row(
             "Archived rows per second, by table of the history.",
             "cps",
             (Line("sum by (table) (rate(tableau_history_rows_total{@here}[$__rate_interval]))", "{{table}}"),),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         timeseries(
             "Read duration",
@@ -186,7 +187,7 @@ ARCHIVE = Row(
                 Line("sum(tableau_history_file_bytes{@here})", "history file", "blue"),
                 Line("sum(tableau_repository_http_requests_bytes{@here})", "http_requests in the repository", "text"),
             ),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
     ),
 )
@@ -269,6 +270,67 @@ COLLECTORS = Row(
             sort_by="Count",
             no_value="No incidents",
             width=6,
+        ),
+    ),
+)
+
+ACTIVITY_LOG = Row(
+    "Activity Log of Tableau Cloud",
+    (
+        table(
+            "Sites of the Activity Log",
+            """
+                The newest archived event of each site, and what was archived within the dashboard's time range.
+                Rejected lines are no events: the history keeps them in activity_rejects.
+            """,
+            (
+                Label("site", "Site"),
+                Value(
+                    "max by (site) (time() - tableau_activity_log_newest_event_timestamp_seconds{@site})",
+                    "Newest event",
+                    "s",
+                    width=130,
+                ),
+                Value(
+                    "sum by (site) (increase(tableau_activity_log_files_total{@site}[$__range]))",
+                    "Files",
+                    "short",
+                    decimals=0,
+                    width=90,
+                ),
+                Value(
+                    "sum by (site) (increase(tableau_activity_log_rejected_lines_total{@site}[$__range]))",
+                    "Rejected lines",
+                    "short",
+                    ((None, "text"), (1, "orange")),
+                    decimals=0,
+                    width=130,
+                ),
+            ),
+            sort_by="Newest event",
+            no_value=NO_LOG,
+            width=12,
+        ),
+        table(
+            "Events by type",
+            "Archived events within the dashboard's time range, by type; at most 50.",
+            (
+                Label("event_type", "Type"),
+                Value(
+                    """
+                        topk(50, sum by (event_type) (
+                            increase(tableau_activity_log_events_total{@site}[$__range])
+                        ))
+                    """,
+                    "Events",
+                    "short",
+                    decimals=0,
+                    width=110,
+                ),
+            ),
+            sort_by="Events",
+            no_value=NO_LOG,
+            width=12,
         ),
     ),
 )
@@ -466,5 +528,5 @@ DASHBOARD = Dashboard(
     "agent",
     "Agent",
     "Health of the agent: sources, archive lag and time until data loss, collectors, notifications, resources.",
-    (HEALTH, ARCHIVE, COLLECTORS, REST, EXPORTS, PROCESS),
+    (HEALTH, ARCHIVE, ACTIVITY_LOG, COLLECTORS, REST, EXPORTS, PROCESS),
 )

@@ -1,13 +1,13 @@
 """Background jobs: waiting and running jobs, queue and run times, failures."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
+from grafana.source.panels import NO_QUEUE, NO_REQUESTS, RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
 
-NO_REPOSITORY = "No repository"
+NO_BRIDGE = "No Activity Log of Tableau Cloud, or no Tableau Bridge"
 FAILING = ((None, "text"), (0.05, "orange"), (0.25, "red"))
 # A schedule's grace period is an hour; TableauJobQueueSlow begins at a quarter of it.
 WAITS = ((None, "text"), (300, "orange"), (900, "red"))
-KNOWN = 'count(tableau_collector_success{@here,collector="background_jobs"} == 1)'
+KNOWN = "count(@jobs_known)"
 
 
 def within(quantile: float, family: str, by: str = "", window: str = "$__rate_interval", how: str = "rate") -> str:
@@ -50,21 +50,21 @@ NOW = Row(
             "Jobs waiting for a backgrounder.",
             "none",
             f"sum(tableau_background_jobs_waiting{{@site}}) or 0 * {KNOWN}",
-            no_value=NO_REPOSITORY,
+            no_value=NO_QUEUE,
         ),
         stat(
             "Running",
             "Running jobs. None while jobs wait means that the backgrounders are not working.",
             "none",
             f"sum(tableau_background_jobs_running{{@site}}) or 0 * {KNOWN}",
-            no_value=NO_REPOSITORY,
+            no_value=NO_QUEUE,
         ),
         stat(
             "Finished",
             "Jobs finished within the dashboard's time range, with any outcome.",
             "short",
             "sum(increase(tableau_background_jobs_finished_total{@site}[$__range]))",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             graph=False,
             decimals=0,
         ),
@@ -116,7 +116,7 @@ TRENDS = Row(
                 Line("sum(tableau_background_jobs_waiting{@site})", "waiting", "orange"),
                 Line("sum(tableau_background_jobs_running{@site})", "running", "green"),
             ),
-            no_value="No jobs waiting or running, or no repository",
+            no_value=f"No jobs waiting or running. {NO_QUEUE}",
         ),
         timeseries(
             "Finished by outcome",
@@ -130,7 +130,7 @@ TRENDS = Row(
                 )
                 for outcome, color in (("success", "green"), ("failure", "red"), ("cancelled", "text"))
             ),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         timeseries(
             "Queue time",
@@ -157,7 +157,7 @@ BREAKDOWN = Row(
             "Finished jobs of each type within the dashboard's time range, and those waiting or running now.",
             (Label("job_type", "Job type"), *by_label("job_type")),
             sort_by="Finished",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             width=12,
         ),
         table(
@@ -165,7 +165,7 @@ BREAKDOWN = Row(
             "Finished jobs of each site within the dashboard's time range, and those waiting or running now.",
             (Label("site", "Site"), *by_label("site")),
             sort_by="Finished",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             width=12,
         ),
     ),
@@ -193,7 +193,7 @@ FAILURES = Row(
                 ),
             ),
             sort_by="Failed",
-            no_value="No failures, or no repository",
+            no_value=f"No failures. {NO_REQUESTS}",
             width=8,
         ),
         table(
@@ -237,10 +237,46 @@ FAILURES = Row(
     ),
 )
 
+BRIDGE = Row(
+    "Tableau Bridge",
+    (
+        timeseries(
+            "Bridge jobs by outcome",
+            "Finished jobs of Tableau Bridge per second, by outcome.",
+            "ops",
+            (
+                Line(
+                    "sum by (outcome) (rate(tableau_bridge_jobs_finished_total{@site}[$__rate_interval]))",
+                    "{{outcome}}",
+                ),
+            ),
+            no_value=NO_BRIDGE,
+        ),
+        table(
+            "Bridge clients",
+            "The last event of each client of Tableau Bridge within 31 days, by pool; at most 100.",
+            (
+                Label("site", "Site", 120),
+                Label("pool", "Pool"),
+                Label("client", "Client"),
+                Value(
+                    "topk(100, 1000 * tableau_bridge_client_last_seen_timestamp_seconds{@site})",
+                    "Last event",
+                    "dateTimeFromNow",
+                    width=140,
+                ),
+            ),
+            sort_by="Last event",
+            no_value=NO_BRIDGE,
+            width=12,
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     "background-jobs",
     "Background jobs",
-    "Waiting and running jobs, queue and run times, failures, and suspended refreshes.",
-    (NOW, TRENDS, BREAKDOWN, FAILURES),
+    "Waiting and running jobs, queue and run times, failures, suspended refreshes, and Tableau Bridge.",
+    (NOW, TRENDS, BREAKDOWN, FAILURES, BRIDGE),
     since="now-24h",
 )

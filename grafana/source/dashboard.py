@@ -94,10 +94,9 @@ def _common() -> Iterator[Json]:
     # Selects a deployment where Prometheus scrapes several: those scraped within the dashboard's time range.
     yield chosen("job", "Job", "label_values(tableau_exporter_build_info, job)", EVERY)
     yield chosen("instance", "Instance", 'label_values(tableau_exporter_build_info{job=~"$job"}, instance)', EVERY)
-    # Sites are known from content where there is a repository, and from assets alone on Tableau Cloud.
-    yield chosen(
-        "site", "Site", f'label_values({{__name__=~"tableau_asset_info|tableau_content",{HERE}}}, site)', EVERY
-    )
+    # Sites are known from content, from assets, or from the Activity Log alone.
+    names = "tableau_asset_info|tableau_content|tableau_activity_log_newest_event_timestamp_seconds"
+    yield chosen("site", "Site", f'label_values({{__name__=~"{names}",{HERE}}}, site)', EVERY)
 
 
 def _firing_alerts() -> Json:

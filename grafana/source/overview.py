@@ -1,7 +1,19 @@
 """Overview: health, firing alerts, sites and trends. Each stat links to the dashboard with the details."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import RED_ABOVE_0, Label, Line, Value, stat, table, timeseries
+from grafana.source.panels import (
+    NO_DURATIONS,
+    NO_QUEUE,
+    NO_REQUESTS,
+    NO_STATUS,
+    RED_ABOVE_0,
+    Label,
+    Line,
+    Value,
+    stat,
+    table,
+    timeseries,
+)
 
 # Except TableauExporterDown, alerts have neither job nor instance; an alert without a site concerns every site.
 ALERTS = 'ALERTS{alertname=~"Tableau.+",alertstate="firing",site=~"$site|"'
@@ -33,8 +45,8 @@ HEALTH = Row(
         stat(
             "Sources",
             """
-                Whether the agent's last query of Tableau's repository and of its REST API succeeded; the worst of
-                several agents.
+                Whether the agent's last query of Tableau's repository, REST API and Activity Log succeeded; the worst
+                of several agents.
             """,
             "none",
             "min by (source) (tableau_up{@here})",
@@ -112,17 +124,17 @@ HEALTH = Row(
         ),
         stat(
             "Error rate (5xx)",
-            "Fraction of requests that Tableau answered with a server error (5xx).",
+            "Fraction of requests with a status that Tableau answered with a server error (5xx).",
             "percentunit",
             """
                 (
                     sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                    or 0 * sum(rate(tableau_http_requests_total{@site}[$__rate_interval]))
+                    or 0 * sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval]))
                 )
-                / (sum(rate(tableau_http_requests_total{@site}[$__rate_interval])) > 0)
+                / (sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval])) > 0)
             """,
             thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
-            no_value="No requests",
+            no_value=NO_STATUS,
             link="usage",
             decimals=1,
         ),
@@ -136,7 +148,7 @@ HEALTH = Row(
                 )) >= 0
             """,
             thresholds=((None, "green"), (5, "orange"), (10, "red")),
-            no_value="No views",
+            no_value=NO_DURATIONS,
             link="usage",
         ),
         stat(
@@ -144,7 +156,7 @@ HEALTH = Row(
             "Distinct users with a request within the last hour. A user of several sites is counted on each.",
             "none",
             'sum(tableau_active_users{@site,window="1h"})',
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             link="usage",
         ),
         stat(
@@ -152,10 +164,9 @@ HEALTH = Row(
             "Background jobs waiting for a backgrounder.",
             "none",
             """
-                sum(tableau_background_jobs_waiting{@site})
-                or 0 * count(tableau_collector_success{@here,collector="background_jobs"} == 1)
+                sum(tableau_background_jobs_waiting{@site}) or 0 * count(@jobs_known)
             """,
-            no_value=NO_REPOSITORY,
+            no_value=NO_QUEUE,
             link="background-jobs",
         ),
     ),
@@ -327,7 +338,7 @@ TRENDS = Row(
                     'sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))', "5xx", "red"
                 ),
             ),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         timeseries(
             "Background jobs",
@@ -337,7 +348,7 @@ TRENDS = Row(
                 Line("sum(tableau_background_jobs_waiting{@site})", "waiting", "orange"),
                 Line("sum(tableau_background_jobs_running{@site})", "running", "green"),
             ),
-            no_value="No jobs waiting or running, or no repository",
+            no_value=f"No jobs waiting or running. {NO_QUEUE}",
         ),
     ),
 )

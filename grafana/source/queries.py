@@ -1,7 +1,8 @@
 """PromQL of the dashboards, with short names for the matchers of their variables.
 
 ``@here`` matches job and instance, ``@site`` also the site, ``@asset`` also the project. ``@id`` are the labels that
-identify an asset, ``@owned`` keeps the assets of the selected owners. The rest is PromQL and Grafana's variables.
+identify an asset, ``@owned`` keeps the assets of the selected owners, ``@jobs_known`` are the agents that know which
+jobs wait and run. The rest is PromQL and Grafana's variables.
 """
 
 import re
@@ -10,7 +11,13 @@ HERE = 'job=~"$job",instance=~"$instance"'
 SITE = f'{HERE},site=~"$site"'
 ASSET = f'{SITE},project=~"$project"'
 ID = "job, instance, site, asset_type, asset_id"
+# Where the Activity Log is the source of jobs, none of them waits or runs as far as is known.
+JOBS_KNOWN = (
+    f'(tableau_collector_success{{{HERE},collector="background_jobs"}} == 1 unless on (job, instance)'
+    f' (tableau_up{{{HERE},source="activity_log"}} unless on (job, instance) tableau_up{{{HERE},source="repository"}}))'
+)
 SHORT = {
+    "@jobs_known": JOBS_KNOWN,
     "@here": HERE,
     "@site": SITE,
     "@asset": ASSET,

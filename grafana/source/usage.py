@@ -1,9 +1,20 @@
 """Usage: requests, active users, load times and errors, compared with a week ago."""
 
 from grafana.source.dashboard import Dashboard, Row
-from grafana.source.panels import GREEN, Label, Line, Value, stat, table, timeseries
+from grafana.source.panels import (
+    GREEN,
+    NO_DURATIONS,
+    NO_LISTS,
+    NO_REQUESTS,
+    NO_STATUS,
+    Label,
+    Line,
+    Value,
+    stat,
+    table,
+    timeseries,
+)
 
-NO_REPOSITORY = "No repository"
 NO_VIEWS = "No views loaded, or collectors.views is off in the agent's configuration"
 EXPORTS = 'action=~"exportcrosstab|sheetimage|viewData|vud"'
 SLOW = ((None, "text"), (5, "orange"), (10, "red"))
@@ -24,10 +35,10 @@ NOW = Row(
     (
         stat(
             "Requests",
-            "Completed requests per second, of all kinds.",
+            "Completed requests per second, of all kinds; of Tableau Cloud VizQL requests only.",
             "reqps",
             "sum(rate(tableau_http_requests_total{@site}[$__rate_interval]))",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         stat(
             "Change from last week",
@@ -46,17 +57,17 @@ NOW = Row(
         ),
         stat(
             "Error rate (5xx)",
-            "Fraction of requests that Tableau answered with a server error (5xx).",
+            "Fraction of requests with a status that Tableau answered with a server error (5xx).",
             "percentunit",
             """
                 (
                     sum(rate(tableau_http_requests_total{@site,status_class="5xx"}[$__rate_interval]))
-                    or 0 * sum(rate(tableau_http_requests_total{@site}[$__rate_interval]))
+                    or 0 * sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval]))
                 )
-                / (sum(rate(tableau_http_requests_total{@site}[$__rate_interval])) > 0)
+                / (sum(rate(tableau_http_requests_total{@site,status_class!="unknown"}[$__rate_interval])) > 0)
             """,
             thresholds=((None, "green"), (0.05, "orange"), (0.25, "red")),
-            no_value="No requests",
+            no_value=NO_STATUS,
             decimals=1,
         ),
         stat(
@@ -65,25 +76,25 @@ NOW = Row(
             "s",
             load_time(0.9),
             thresholds=((None, "green"), (5, "orange"), (10, "red")),
-            no_value="No views",
+            no_value=NO_DURATIONS,
         ),
         stat(
             "Active users (server, 1d)",
             "Distinct users within the last day on all sites, whichever are selected; each is counted once.",
             "none",
             'sum(tableau_server_active_users{@here,window="1d"})',
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             graph=False,
         ),
         stat(
             "Logins",
             """
-                Logins within the dashboard's time range. Tableau stores only the last login of a user: of several
-                between two polls one is counted.
+                Logins within the dashboard's time range. Tableau Server stores only the last login of a user: of
+                several between two polls one is counted. Tableau Cloud logs each that succeeded.
             """,
             "none",
             "sum(increase(tableau_logins_total{@site}[$__range]))",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             graph=False,
             decimals=0,
         ),
@@ -106,7 +117,7 @@ TRENDS = Row(
                     dashed=True,
                 ),
             ),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         timeseries(
             "Active users (1h) vs last week",
@@ -119,31 +130,34 @@ TRENDS = Row(
                 Line('sum(tableau_active_users{@site,window="1h"})', "this week", "blue"),
                 Line('sum(tableau_active_users{@site,window="1h"} offset 1w)', "last week", "text", dashed=True),
             ),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
         ),
         timeseries(
             "View load time",
             "Median, 90th and 99th percentile of view load time (bootstrapSession requests, measured by Tableau).",
             "s",
             tuple(Line(load_time(quantile), name) for quantile, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))),
-            no_value="No views",
+            no_value=NO_DURATIONS,
         ),
         timeseries(
             "Errors by status class",
             """
                 Failed requests per second by status class: 4xx are client errors, 5xx server errors; unknown had no
-                status.
+                status. Tableau Cloud logs no status of any request: nothing is shown.
             """,
             "reqps",
             tuple(
                 Line(
-                    f'sum(rate(tableau_http_requests_total{{@site,status_class="{status}"}}[$__rate_interval]))',
+                    f"""
+                        sum(rate(tableau_http_requests_total{{@site,status_class="{status}"}}[$__rate_interval]))
+                        and sum(rate(tableau_http_requests_total{{@site,status_class!="unknown"}}[$__rate_interval]))
+                    """,
                     status,
                     color,
                 )
                 for status, color in (("4xx", "blue"), ("5xx", "red"), ("unknown", "text"))
             ),
-            no_value="No errors, or no repository",
+            no_value=f"No errors. {NO_STATUS}",
         ),
     ),
 )
@@ -193,18 +207,18 @@ SITES = Row(
                 Value("sum by (site) (increase(tableau_logins_total{@site}[$__range]))", "Logins", "short", decimals=0),
             ),
             sort_by="Requests",
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             width=16,
         ),
         timeseries(
             "Active users by window",
             """
                 Distinct users of the last 5 minutes, hour, day, 7 and 30 days; a user of several sites is counted on
-                each.
+                each. Windows that are shorter than the delay of Tableau Cloud's Activity Log are unknown.
             """,
             "none",
             (Line("sum by (window) (tableau_active_users{@site})", "{{window}}"),),
-            no_value=NO_REPOSITORY,
+            no_value=NO_REQUESTS,
             width=8,
         ),
     ),
@@ -243,7 +257,7 @@ PROBLEMS = Row(
                 ),
             ),
             sort_by="p90",
-            no_value=NO_REPOSITORY,
+            no_value=NO_DURATIONS,
             width=8,
         ),
         table(
@@ -266,7 +280,7 @@ PROBLEMS = Row(
                 ),
             ),
             sort_by="Errors",
-            no_value="No errors, or no repository",
+            no_value=f"No errors. {NO_STATUS}",
             width=8,
         ),
         timeseries(
@@ -282,7 +296,7 @@ PROBLEMS = Row(
                     "{{action}}",
                 ),
             ),
-            no_value="No exports, or no repository",
+            no_value=f"No exports. {NO_REQUESTS}",
             width=8,
         ),
     ),
@@ -333,7 +347,7 @@ VIEWS = Row(
                 Value("sum by (asset_type) (tableau_content_bytes{@site})", "Size", "bytes", width=110),
             ),
             sort_by="Count",
-            no_value=NO_REPOSITORY,
+            no_value=NO_LISTS,
             width=6,
         ),
         table(
@@ -346,7 +360,7 @@ VIEWS = Row(
                 Value("sum by (site_role) (tableau_users{@site})", "Users", "none", GREEN, width=100),
             ),
             sort_by="Users",
-            no_value=NO_REPOSITORY,
+            no_value=NO_LISTS,
             width=6,
         ),
     ),

@@ -1,11 +1,16 @@
 """Single conditions, on samples as they are shown."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 
 from exporter import self_metrics as families
 from exporter.alerting import conditions
 from exporter.alerting.sample_window import SampleWindow
 from exporter.alerting.snapshot import MetricSnapshot, SourceStates, always, never
+from exporter.collectors.activity_log import NEWEST
+from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.metrics import Block, Labels, single
 from tests.support.notifier_harness import NOW
 
@@ -56,6 +61,55 @@ def test_collectors_follow_their_sources(up: dict[str, bool], failing: set[str])
         MetricSnapshot([block], NOW, SampleWindow(), SourceStates(up=up, from_rest=("assets",)))
     )
     assert {dict(pairs)["collector"] for pairs in found.firing_series} == failing
+
+
+def of_cloud(
+    newest: Mapping[str, float], seen: Mapping[str, float] = MappingProxyType({}), *, up: bool = True, success: int = 1
+) -> MetricSnapshot:
+    """Return a view of sites whose newest events are so many days old; ``seen`` are clients of Bridge, in one pool."""
+    clients = [["sales"] * len(seen), ["Warehouse"] * len(seen), list(seen)]
+    blocks = [
+        Block(NEWEST, Labels(("site",), [list(newest)]), [NOW - days * DAY for days in newest.values()]),
+        Block(BRIDGE_SEEN, Labels(BRIDGE_SEEN.labels, clients), [NOW - days * DAY for days in seen.values()]),
+        Block(families.COLLECTOR_SUCCESS, Labels(("collector",), [["activity_log"]]), [success]),
+    ]
+    sources = SourceStates(up={"activity_log": up}, from_activity_log=("activity_log",))
+    return MetricSnapshot(blocks, NOW, SampleWindow(), sources)
+
+
+def test_an_activity_log_lags() -> None:
+    """Of each site by itself, unless Tableau Cloud Manager does not answer: that is another alert."""
+    days = {"sales": 4, "other": 2}
+    found = conditions.activity_log_lagging(of_cloud(days))
+    assert found.firing_series == {(("site", "sales"),): 4 * DAY}
+    down = of_cloud(days, up=False, success=0)
+    assert conditions.activity_log_lagging(down).firing_series == {}
+    assert conditions.collector_failing(down).firing_series == {}
+    assert conditions.unreachable("activity_log")(down).firing_series == {(("source", "activity_log"),): 0.0}
+
+
+def test_events_are_about_to_be_lost() -> None:
+    """Where polls fail, whatever fails; a site where nothing happens loses nothing."""
+    assert conditions.activity_log_retention_near(of_cloud({"sales": 11})).firing_series == {}
+    assert conditions.activity_log_retention_near(of_cloud({"sales": 9}, success=0)).firing_series == {}
+    found = conditions.activity_log_retention_near(of_cloud({"sales": 11, "other": 0}, success=0))
+    assert found.firing_series == {(("site", "sales"),): 11 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("newest", "clients", "silent"),
+    [
+        (0, {"one": 4.0, "two": 5.0}, True),
+        (0, {"one": 4.0, "two": 1.0}, False),
+        (2, {"one": 4.0}, False),
+        (0, {}, False),
+    ],
+    ids=["all are silent", "one works", "the log is late", "none is known"],
+)
+def test_bridge_is_silent(newest: float, clients: dict[str, float], silent: bool) -> None:
+    """A pool is silent when its last client is, by the log's own time."""
+    found = conditions.bridge_silent(of_cloud({"sales": newest}, clients)).firing_series
+    assert found == ({(("pool", "Warehouse"), ("site", "sales")): 4 * DAY} if silent else {})
 
 
 def test_a_poll_is_stuck_after_an_hour() -> None:

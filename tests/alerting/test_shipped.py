@@ -12,6 +12,7 @@ from exporter.alerting.annotations import ASSET_SOURCES, Annotator, AssetContext
 from exporter.alerting.notification import OF_ALERTS
 from exporter.alerting.rules import MINUTE, RULES, Rule
 from exporter.alerting.snapshot import ASSET
+from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.history.alert_store import OWNER_EMAIL
 from tests.alerts.shipped import ALERTS, EVERY, seconds
 
@@ -41,6 +42,9 @@ THRESHOLDS = {
     "archive_lag_seconds": conditions.ARCHIVE_LAG_SECONDS,
     "purge_risk_ratio": conditions.PURGE_RISK_RATIO,
     "clock_ahead_seconds": conditions.CLOCK_AHEAD_SECONDS,
+    "activity_log_lag_seconds": conditions.ACTIVITY_LOG_LAG_SECONDS,
+    "activity_log_retention_seconds": conditions.ACTIVITY_LOG_RETENTION_SECONDS,
+    "bridge_silent_seconds": conditions.BRIDGE_SILENT_SECONDS,
     "purge_risk_least_seconds": conditions.PURGE_RISK_LEAST_SECONDS,
 }
 # What the rules write as queries and conditions, and the agent as one place in its text.
@@ -130,7 +134,8 @@ def test_labels_that_alerts_have_are_not_configured() -> None:
     """Whatever tells one alert from another cannot be put on all of them."""
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
     others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS, families.EXPORT_FAILURES)
-    told_apart = {name for family in (*of, *others) for name in family.labels}
+    pools = set(BRIDGE_SEEN.labels) - {"client"}
+    told_apart = {name for family in (*of, *others) for name in family.labels} | pools
     assert told_apart | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
 
 

@@ -52,6 +52,10 @@ NEVER = {
     "TableauHistoryIncident",
     "TableauFreshnessSourceSilent",
     "TableauTrafficLow",
+    "TableauActivityLogUnreachable",
+    "TableauActivityLogLagging",
+    "TableauActivityLogRetentionNear",
+    "TableauBridgeSilent",
 }
 CONFIGURATION = """\
 global: {{scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 1s}}

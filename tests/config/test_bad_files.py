@@ -19,7 +19,7 @@ CREDENTIALS = "must carry no user, password or query: credentials come from the 
 TWO_PROOFS = "stands beside basic_auth: give one of the two"
 
 BAD: dict[str, tuple[str, list[str]]] = {
-    "nothing at all": ("", ["repository: is missing: configure repository, rest or both"]),
+    "nothing at all": ("", ["repository: is missing: configure repository, rest or activity_log"]),
     "no mapping": ("- repository", ["tableau-exporter.yml: must be a mapping of sections"]),
     "no YAML": (
         "repository: [",
@@ -114,6 +114,35 @@ BAD: dict[str, tuple[str, list[str]]] = {
             "rest.url: is missing",
             "rest.token_name: is missing: give token_name and token_value, or connected_app",
             "rest.token_value_file: is missing: give token_value or token_value_file",
+        ],
+    ),
+    "empty activity_log": (
+        "activity_log: {}",
+        [
+            "activity_log.url: is missing",
+            "activity_log.token_value_file: is missing: give token_value or token_value_file",
+        ],
+    ),
+    "activity_log": (
+        """
+        activity_log:
+          url: tcm
+          token_value: hunter2
+          token_value_file: secret
+          sites: [a, a]
+          poll_interval: 15
+          overlap: 1m
+          event_types: [vizql_http_request, "a&b"]
+          duration_unit: minutes
+        """,
+        [
+            "activity_log.url: must be a URL such as https://tableau.example.com",
+            "activity_log.token_value_file: stands beside token_value: give one of the two",
+            "activity_log.sites: has the same entry twice, at places 0 and 1 (from 0)",
+            "activity_log.poll_interval: has no unit: write 30s, 5m, 12h or 730d",
+            "activity_log.overlap: must be 1h or longer",
+            "activity_log.event_types.1: must be names such as vizql_http_request: letters, digits and _",
+            "activity_log.duration_unit: must be one of ms, s",
         ],
     ),
     "rest.url": (

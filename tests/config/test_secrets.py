@@ -54,6 +54,7 @@ def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:
     assert read(CONNECTED).secrets() == ("hunter2-e",)
     assert read(PUBLISHING).secrets() == ("hunter2-b", "hunter2-f")
     assert read(TOKEN).secrets() == ("hunter2-d",)
+    assert read("activity_log: {url: https://tcm, token_value: hunter2-g}").secrets() == ("hunter2-g",)
     assert read("repository: {hosts: [db]}").secrets() == ()
 
 

@@ -24,6 +24,11 @@ CLEAR = "alertmanager.urls: plain http sends the password or token in the clear;
             "rest: {url: http://tableau, token_name: a, token_value: b}",
             ("rest.url: plain http sends the token in the clear; use https",),
         ),
+        (
+            "activity_log: {url: http://tcm, token_value: b}",
+            ("activity_log.url: plain http sends the token in the clear; use https",),
+        ),
+        ("activity_log: {url: http://localhost:80, token_value: b}", ()),
         ("rest: {url: http://localhost:80, token_name: a, token_value: b}", ()),
         ("rest: {url: https://tableau, token_name: a, token_value: b}", ()),
         (SOURCE + "alertmanager: {urls: http://a}", ()),

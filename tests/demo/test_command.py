@@ -1,5 +1,6 @@
 """``tableau-exporter demo``, run as its users run it: it shows URLs that work, and leaves nothing behind."""
 
+import json
 import os
 import pwd
 import re
@@ -70,17 +71,65 @@ def test_it_ends_by_itself_and_leaves_nothing(demos: Callable[..., Demo]) -> Non
     assert "Traceback" not in demo.said()
 
 
+# Samples by site and another label, and what SQL counts of the history.
+OF_HISTORY = {
+    "tableau_http_requests_total/action": "SELECT site, action, count(*) AS n FROM usage GROUP BY ALL",
+    "tableau_active_users/window": """
+        SELECT site, label, count(DISTINCT user_id) AS n
+        FROM usage, (VALUES ('1h', 1), ('1d', 24), ('7d', 168), ('30d', 720)) AS windows (label, hours)
+        WHERE created_at > (now() AT TIME ZONE 'UTC') - to_hours(hours) GROUP BY ALL""",
+    "tableau_logins_total/": "SELECT url_namespace, '' AS label, count(*) AS n FROM logins"
+    " JOIN latest_sites AS sites ON sites.id = logins.site_id GROUP BY ALL",
+}
+
+
+def counted(demo: Demo, family: str) -> dict[tuple[str, str], int]:
+    """Return the samples of a family by site and another label; of windows those of an hour and longer."""
+    name, _, label = family.partition("/")
+    found = {}
+    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", asked(demo.url("metrics")).text, re.MULTILINE):
+        of = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if of.get(label) != "5m":
+            found[of["site"], of.get(label, "")] = int(float(value))
+    return {key: value for key, value in found.items() if value}
+
+
+def queried(demo: Demo, sql: str) -> dict[tuple[str, str], int]:
+    """Return what the history counts, asked while the agent runs."""
+    (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.said(), re.MULTILINE)
+    command = [sys.executable, "-m", "exporter", "history", "query", sql, "--config.file", configuration]
+    done = subprocess.run([*command, "--format=json"], cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = [tuple(row.values()) for row in json.loads(done.stdout)]
+    return {(site or "default", label): int(n) for site, label, n in rows}
+
+
 def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
-    """With --cloud every site is read over the REST API; there is no PostgreSQL, and nothing is left."""
+    """With --cloud every site is read over the REST API, and its log; there is no PostgreSQL, and nothing is left."""
     demo = demos("--cloud", "--port", "0")
     metrics, page = demo.url("metrics"), demo.url("status page")
-    wanted = ('tableau_up{source="rest"} 1', "tableau_asset_hours_since_refresh{", 'freshness_source="metadata"')
+    wanted = (
+        'tableau_up{source="rest"} 1',
+        "tableau_asset_hours_since_refresh{",
+        'freshness_source="metadata"',
+        'tableau_up{source="activity_log"} 1',
+        'tableau_activity_log_events_total{site="default",event_type="vizql_http_request"}',
+    )
     demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
     shown = set(re.findall(r'^tableau_asset_info\{.*\bsite="([^"]*)"', asked(metrics).text, re.MULTILINE))
     assert shown == {site.url_namespace or "default" for site in SITES}
     assert 'tableau_up{source="repository"}' not in asked(metrics).text
     assert asked(page).status_code == httpx.codes.OK
     assert not any("postgres" in name for name in demo.left())
+    agreed = set[str]()
+
+    def agree() -> bool:
+        """Whether each family was once what the history has: between two polls both stand still."""
+        left = OF_HISTORY.keys() - agreed
+        agreed.update(name for name in left if counted(demo, name) == queried(demo, OF_HISTORY[name]) != {})
+        return agreed == OF_HISTORY.keys()
+
+    demo.until(lambda: 'first poll finished" source=activity_log' in demo.recorded(), "the log is read")
+    demo.until(agree, "the metrics are those of the history")
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []

@@ -61,6 +61,13 @@ NOTHING_TO_SHOW = {
     "tableau_rest_sign_ins_total",
     "tableau_rest_token_accepted",
     "tableau_rest_token_collisions_total",
+    # Of Tableau Cloud.
+    "tableau_activity_log_newest_event_timestamp_seconds",
+    "tableau_activity_log_events_total",
+    "tableau_activity_log_files_total",
+    "tableau_activity_log_rejected_lines_total",
+    "tableau_bridge_jobs_finished_total",
+    "tableau_bridge_client_last_seen_timestamp_seconds",
 }
 
 

@@ -1,7 +1,7 @@
 """The demo, scraped by a real Prometheus that evaluates the shipped rules and remembers a week ago.
 
-An agent polls a simulated repository and a simulated REST API. What happens only now and then in a Tableau that is well
-(errors, exports, failed jobs) is made to happen.
+An agent polls a simulated repository, a simulated REST API and, for the panels of Tableau Cloud, a simulated Activity
+Log. What happens only now and then in a Tableau that is well (errors, exports, failed jobs) is made to happen.
 """
 
 import json
@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ import yaml
 from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL, Scale
 from exporter.demo.postgres import Postgres
-from exporter.demo.simulation import Simulation
+from exporter.demo.simulation import Simulation, utc_now
+from exporter.demo.tableau.activity_files import ActivityFiles
+from exporter.demo.tableau.activity_story import ActivityStory, whole_hour
+from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
@@ -34,6 +38,7 @@ from tests.support.prometheus import prometheus_data, run_alertmanager, run_prom
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 WEEK_SECONDS = 7 * 86_400
+LOGGED_HOURS = 24
 # What Prometheus would have of a week ago: around this moment, for as long as a test may take.
 BEFORE_SECONDS, AFTER_SECONDS, STEP_SECONDS = 60, 900, 3
 A_SECOND = 4.0
@@ -122,6 +127,7 @@ def scraped_demo(
             )
         )
         server = stack.enter_context(TableauServer(Estate.of(simulation.company)))
+        manager = stack.enter_context(CloudManager(_files(simulation)))
         simulation.live(seed=1)
         # A table that may not be read any more.
         with connect(simulation.admin()) as connection:
@@ -129,7 +135,7 @@ def scraped_demo(
         (folder / "alertmanager").mkdir()
         alertmanager = stack.enter_context(run_alertmanager(folder / "alertmanager"))
         exports = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 10s}}]"
-        settings = _settings(server.url, f"http://{alertmanager}")
+        settings = _settings(server.url, f"http://{alertmanager}", manager)
         agent = Agent(folder, simulation.parameters(), EXPORTS=exports, **settings)
         # Whose alerts fire after seconds, as those of the demo.
         agent.module = "tests.support.fast_alerts"
@@ -143,8 +149,20 @@ def scraped_demo(
         yield ScrapedDemo(agent, simulation, prometheus, interval)
 
 
-def _settings(rest: str, alertmanager: str) -> dict[str, str]:
+def _files(simulation: Simulation) -> ActivityFiles:
+    """Return the Activity Log of the last hours of a tenant, which goes on in files of a minute."""
+    begin = whole_hour(utc_now())
+    story = ActivityStory(simulation.company, sites=2, requests_per_day=600, live_since=begin)
+    since = begin - timedelta(hours=LOGGED_HOURS)
+    return ActivityFiles(story, since, utc_now, live_since=begin, delay=timedelta(seconds=5))
+
+
+def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, str]:
     return {
+        "ACTIVITY_LOG__URL": manager.url,
+        "ACTIVITY_LOG__TOKEN_VALUE": manager.token,
+        "ACTIVITY_LOG__POLL_INTERVAL": "10s",
+        "ACTIVITY_LOG__DURATION_UNIT": "ms",
         # What is older than three polls is not shown: on a busy machine one second would be little.
         "REPOSITORY__POLL_INTERVAL": "4s",
         "REPOSITORY__EXACT_INTERVAL": "4s",

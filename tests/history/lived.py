@@ -102,7 +102,7 @@ class _Living:
         totals = self.history.totals
         blocks = [
             *archived_blocks(totals, COLLECTORS, None),
-            *active_users.expose(totals.seen, sorted(SITES.values())),
+            *active_users.expose(totals.seen, sorted(SITES.values()), {}),
             *STATE.expose(known, context),
         ]
         rendered = series(Renderer().render(blocks, now.timestamp()))

@@ -125,7 +125,7 @@ def test_headers_that_trickle_are_cut_off(rig: RestHarness) -> None:
 
 def test_an_answer_is_bounded(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of more bytes than any list has is not read into memory, packed or not."""
-    monkeypatch.setattr(transport, "Limits", lambda seconds, _: http_client.RequestLimits(seconds, 1_000_000))
+    monkeypatch.setattr(transport, "RequestLimits", lambda seconds, _: http_client.RequestLimits(seconds, 1_000_000))
     bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
     with rig.tableau.doing(at("/workbooks", bomb)):
         assert "more than 1 MB" in rig.failure()

@@ -14,7 +14,7 @@ from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
 from tests.web.shown import EVERYTHING, some_pages
 
 LISTS = ["most", "views", "unused30", "unused90"]
-ONLY_A_REPOSITORY = "Requests are read only from the repository of Tableau Server, and none is configured"
+NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server and from the Activity Log"
 DAY = 86_400.0
 
 
@@ -55,10 +55,19 @@ def test_without_a_repository(of_content: str) -> None:
     pages = some_pages(watched=frozenset({"assets"}))
     page = shown(pages, f"/usage?list={of_content}", ["rest"])
     (notice,) = notices(page)
-    assert notice.startswith(ONLY_A_REPOSITORY)
+    assert notice.startswith(NO_REQUESTS_SOURCE)
     assert "disabled" not in page
     for of in ("hours", "content"):
         assert shown(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
+
+
+def test_on_tableau_cloud() -> None:
+    """The Activity Log has requests and active users; the lists of content need a repository, as a sentence says."""
+    pages = some_pages(watched=frozenset({"assets", "requests"}))
+    page = shown(pages, "/usage", ["rest", "activity_log"])
+    (notice,) = notices(page)
+    assert notice.startswith("Opened workbooks are listed with the content of a repository")
+    assert shown(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A *kind* is the kind of a call: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
 projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, virtual_connections,
-metadata, upload, append, publish. ``{"*"}`` is every kind.
+metadata, upload, append, publish, vds_query, vds_metadata. ``{"*"}`` is every kind.
 
 Quirks of every Tableau are no failures: see ``oddities``.
 A *next* counts down with each call that it hit, so that the failure ends by itself.
@@ -12,17 +12,70 @@ import threading
 from dataclasses import dataclass, field, fields
 
 # Kinds that the counting and the slow switches spare unless ``affected`` names it.
-SIGNING = frozenset({"serverinfo", "signin", "signout", "switchsite"})
+SIGNING = frozenset({"serverinfo", "signin", "signout", "switchsite", "login"})
 
 
 @dataclass
-class Traps:
-    """The switches; all are off at first, and ``reset`` turns all of them off again."""
+class Switches:
+    """What every server has; all are off at first, and ``reset`` turns all of them off again."""
 
     only_sites: set[str] = field(default_factory=set)
     """Content URLs: the switches of lists and calls affect these sites alone; empty: every site."""
     affected: set[str] = field(default_factory=set)
     """Kinds that the counting and the slow switches affect; empty: all but signing in and out and serverinfo."""
+
+    throttle_next: int = 0
+    """So many calls are answered 429."""
+    retry_after: str | None = None
+    """The Retry-After of a 429 and of a failure, as in the header; None: there is none."""
+    fail_next: int = 0
+    """So many calls are answered with ``fail_status`` and a page that is no XML."""
+    fail_status: int = 503
+    close_next: int = 0
+    """So many calls get no answer: the connection is closed."""
+    cut_next: int = 0
+    """So many calls get half an answer, then the connection is closed."""
+    slow_seconds: float = 0
+    """The first byte of an answer comes so much later."""
+    trickle_seconds: float = 0
+    """Answers come byte by byte, so far apart, and then with blanks for ever; 0: they do not."""
+    expire_next: int = 0
+    """So many calls find their session ended (401); the session stays ended."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def reset(self) -> None:
+        """Turn everything off."""
+        fresh = type(self)()
+        for entry in fields(self):
+            setattr(self, entry.name, getattr(fresh, entry.name))
+
+    def reaches(self, site: str | None) -> bool:
+        """Whether a site is among those that fail."""
+        return not self.only_sites or site in self.only_sites
+
+    def touches(self, kind: str, site: str | None) -> bool:
+        """Return whether the counting and the slow switches affect a call."""
+        chosen = kind in self.affected or "*" in self.affected if self.affected else kind not in SIGNING
+        return chosen and self.reaches(site)
+
+    def take(self, name: str) -> bool:
+        """Count one call down; return whether it is affected."""
+        with self._lock:
+            left = int(getattr(self, name))
+            if left:
+                setattr(self, name, left - 1)
+            return left > 0
+
+    def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
+        """Whether a set of kinds names a call of a kind on a site."""
+        return (kind in kinds or "*" in kinds) and self.reaches(site)
+
+
+@dataclass
+class Traps(Switches):
+    """The switches of the REST and Metadata APIs."""
 
     html_login_page: set[str] = field(default_factory=set)
     """Kinds that answer 200 with a well-formed HTML page with a login form."""
@@ -62,28 +115,10 @@ class Traps:
     """Content URLs whose every call (not the sign-in) answers 500."""
     tokens_expired: set[str] = field(default_factory=set)
     """Names of personal access tokens that can no longer sign in."""
-    expire_next: int = 0
-    """So many calls find their session ended (401002); the session stays ended."""
     switching: str | None = None
     """``works``, ``refused``, or ``ignored``: answered, while the session stays on its site. None: Cloud refuses."""
     rival_every: int = 0
     """Another client signs in with the same token after every so many calls, which ends our session; 0: none does."""
-
-    throttle_next: int = 0
-    """So many calls are answered 429."""
-    retry_after: str | None = None
-    """The Retry-After of a 429 and of a failure, as in the header; None: there is none."""
-    fail_next: int = 0
-    """So many calls are answered with ``fail_status`` and a page that is no XML."""
-    fail_status: int = 503
-    close_next: int = 0
-    """So many calls get no answer: the connection is closed."""
-    cut_next: int = 0
-    """So many calls get half an answer, then the connection is closed."""
-    slow_seconds: float = 0
-    """The first byte of an answer comes so much later."""
-    trickle_seconds: float = 0
-    """Answers come byte by byte, so far apart, and then with blanks for ever; 0: they do not."""
 
     metadata: str = "on"
     """``missing`` answers 404, as a server that never had the API; ``disabled`` answers FEATURE_DISABLED."""
@@ -112,21 +147,34 @@ class Traps:
     metadata_nulls: bool = False
     """Every field that the schema lets be null is null in every third asset, and below it."""
 
+    vds: str = "on"
+    """``missing`` answers 404950 to VizQL Data Service, ``disabled`` 403157, ``no_access`` 403800."""
+    vds_fail_next: int = 0
+    """So many of its calls are answered with the error ``vds_fail_code``."""
+    vds_fail_code: str = "500810"
+    vds_seconds: float = 0
+    """How long each of its calls takes; another one meanwhile is answered 401002."""
+    vds_queries_an_hour: int = 100
+    """Its calls of an hour; the next one is answered 429000."""
+    vds_largest_answer: int = 1_000_000
+    """The rows that one of its answers may have; more are answered 400804."""
+    vds_captions: dict[str, str] = field(default_factory=dict)
+    """Captions that have become others, by the ones that are documented."""
+    vds_without: set[str] = field(default_factory=set)
+    """Captions that its sources do not have."""
+    vds_empty: set[str] = field(default_factory=set)
+    """Names of sources of Admin Insights that have a single row of nulls."""
+    insights_absent: bool = False
+    """No site has the project Admin Insights: no administrator has opened it yet."""
+    insights_generation: int = 0
+    """Which provisioning of Admin Insights it is: the LUIDs of its sources change with it."""
+
     updated_at_lies: bool = False
     """Every updatedAt is now, however old the extract is."""
     fractional_dates: bool = False
     """Instants come with milliseconds, which tableauserverclient reads as None."""
     serverinfo_missing: bool = False
     """serverinfo answers 404, as a proxy that lets only some paths through."""
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def reset(self) -> None:
-        """Turn everything off."""
-        fresh = Traps()
-        for entry in fields(self):
-            setattr(self, entry.name, getattr(fresh, entry.name))
 
     def of_lists(self) -> tuple[set[str], ...]:
         """Return the switches that change a list."""
@@ -136,24 +184,3 @@ class Traps:
     def of_metadata(self) -> tuple[object, ...]:
         """Return the switches that change an answer of the Metadata API."""
         return tuple(getattr(self, entry.name) for entry in fields(self) if entry.name.startswith("metadata"))
-
-    def hits(self, kinds: set[str], kind: str, site: str | None) -> bool:
-        """Whether a set of kinds names a call of a kind on a site."""
-        return (kind in kinds or "*" in kinds) and self.reaches(site)
-
-    def reaches(self, site: str | None) -> bool:
-        """Whether a site is among those that fail."""
-        return not self.only_sites or site in self.only_sites
-
-    def touches(self, kind: str, site: str | None) -> bool:
-        """Return whether the counting and the slow switches affect a call."""
-        chosen = kind in self.affected or "*" in self.affected if self.affected else kind not in SIGNING
-        return chosen and self.reaches(site)
-
-    def take(self, name: str) -> bool:
-        """Count one call down; return whether it is affected."""
-        with self._lock:
-            left = int(getattr(self, name))
-            if left:
-                setattr(self, name, left - 1)
-            return left > 0

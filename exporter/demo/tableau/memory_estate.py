@@ -47,17 +47,24 @@ class LiveCompany:
         self._clock = clock
         self._backgrounder = Backgrounder(company, random)
         self._last = clock()
-        self._facts = self._tell()
+        self._first_job = len(company.tables["background_jobs"]) + 1
+        self._facts: Facts | None = None
         self._lock = threading.Lock()
 
     def facts(self) -> Facts:
         """Do everything that was due since the last call, and return the facts."""
         with self._lock:
-            now = self._clock()
-            if now >= self._last + PAUSE:
-                self._step(now)
-                self._facts = self._tell()
+            self._catch_up()
+            if self._facts is None:
+                self._facts = to_facts({table: rows.values() for table, rows in self._rows.tables.items()})
             return self._facts
+
+    def new_jobs(self) -> list[Row]:
+        """Do everything that was due since the last call, and return the jobs that the company had not when built."""
+        with self._lock:
+            self._catch_up()
+            jobs = self._rows.tables["background_jobs"]
+            return [dict(jobs[key]) for key in range(self._first_job, len(jobs) + 1)]
 
     def fix(self, luid: str) -> bool:
         """Have the broken refresh of some content succeed in a moment; false where none was broken."""
@@ -67,6 +74,12 @@ class LiveCompany:
                 self._backgrounder.fix(self._rows, luid, self._clock())
             return fixable
 
+    def _catch_up(self) -> None:
+        now = self._clock()
+        if now >= self._last + PAUSE:
+            self._step(now)
+            self._facts = None
+
     def _step(self, now: datetime) -> None:
         at = max(self._last, now - LONGEST_STEP)
         while at < now:
@@ -75,6 +88,3 @@ class LiveCompany:
                 self._backgrounder.queue(self._rows, at)
             self._backgrounder.work(self._rows, at)
         self._last = now
-
-    def _tell(self) -> Facts:
-        return to_facts({table: rows.values() for table, rows in self._rows.tables.items()})

@@ -14,9 +14,11 @@ from exporter.demo.tableau.failure_modes import Traps
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.publishing import Publishing
 from exporter.demo.tableau.sessions import Session, Sessions
+from exporter.demo.tableau.vizql_data_service import VdsError, VizqlDataService
 
 # Pages that are kept, at most.
 REMEMBERED = 2_000
+VDS = frozenset({"vds", "vds_query", "vds_metadata"})
 
 
 class About(NamedTuple):
@@ -37,6 +39,7 @@ class Rest:
         sessions: Sessions,
         traps: Traps,
         oddities: Callable[[], Oddities] = Oddities,
+        vds: VizqlDataService | None = None,
     ) -> None:
         self.about = about
         self._facts = facts
@@ -44,6 +47,7 @@ class Rest:
         self._sessions = sessions
         self.publishing = Publishing()
         self._traps = traps
+        self.vds = vds
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
 
     def site_of(self, call: Call) -> str | None:
@@ -57,8 +61,10 @@ class Rest:
         """Answer a call."""
         try:
             return self._answer(call)
+        except VdsError as error:
+            return error.answer
         except Refusal as refusal:
-            return Answer(refusal.status, refusal.body)
+            return VdsError(refusal.code).answer if call.kind in VDS else Answer(refusal.status, refusal.body)
 
     def _answer(self, call: Call) -> Answer:
         if call.version and _number(call.version) > _number(self.about.api_version):
@@ -91,8 +97,15 @@ class Rest:
         site = next(site for site in facts if site.url == session.site)
         if call.site is not None and call.site != site.luid:
             raise errors.forbidden("see another site than the one signed in to")
+        return self._of_site(call, session, site, facts)
+
+    def _of_site(self, call: Call, session: Session, site: Site, facts: Facts) -> Answer:
         if call.kind in {"upload", "append", "publish"}:
             return self.publishing.answer(call, session, site)
+        if call.kind in VDS:
+            if self.vds is None:
+                raise VdsError("404950")
+            return self.vds.answer(call, session, site)
         if call.kind == "metadata":
             return self._metadata(call, site, facts)
         if call.kind == "schedules" and self.about.cloud:

@@ -1,25 +1,25 @@
-"""The server: HTTP on a thread for each connection, and the failures on the wire."""
+"""The server: calls over HTTP, and the failures that replace their answers."""
 
-import ssl
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 from exporter.demo.tableau import errors, http_responses
+from exporter.demo.tableau.admin_insights import AdminInsights
 from exporter.demo.tableau.calls import HTML, Answer, Call, understood
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts
 from exporter.demo.tableau.failure_modes import SIGNING, Traps
+from exporter.demo.tableau.http_server import HttpServer, Request, Sent
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.rest import About, Rest
 from exporter.demo.tableau.sessions import LIFE_SECONDS, Sessions
+from exporter.demo.tableau.vizql_data_service import VizqlDataService
 
 TOKENS = {"exporter": "a-made-up-personal-access-token"}
 REMEMBERED = 20_000
@@ -34,11 +34,12 @@ class Seen(NamedTuple):
     status: int
 
 
-class TableauServer:
+class TableauServer(HttpServer):
     """A context manager: inside, the server answers at ``url``.
 
     ``tokens`` are personal access tokens by name, ``apps`` connected apps; ``certificate`` and ``key`` make it https.
-    ``traps`` are its switches, ``requests`` counts calls by kind, ``seen`` are the last of them.
+    ``insights`` are the sources that VizQL Data Service answers queries of. ``traps`` are the server's switches,
+    ``requests`` counts calls by kind, ``seen`` are the last of them.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -55,26 +56,21 @@ class TableauServer:
         key: Path | None = None,
         clock: Callable[[], float] = time.time,
         session_seconds: float | None = None,
+        insights: AdminInsights | None = None,
     ) -> None:
+        super().__init__(port, certificate, key)
         self.estate = estate
         self.traps = Traps()
         self.requests: Counter[str] = Counter()
         self.seen: deque[Seen] = deque(maxlen=REMEMBERED)
         life = LIFE_SECONDS[cloud] if session_seconds is None else session_seconds
         self.sessions = Sessions(tokens, apps, self.traps, clock, life, cloud=cloud)
-        self.rest = Rest(About(version, api_version, cloud), self.facts, self.sessions, self.traps, self.oddities)
-        self.stopped = threading.Event()
+        about = About(version, api_version, cloud)
+        self.insights = insights
+        vds = VizqlDataService(insights, self.traps, clock, self.stopped.wait, version) if insights else None
+        self.rest = Rest(about, self.facts, self.sessions, self.traps, self.oddities, vds)
         self._lock = threading.Lock()
         self._since_rival = 0
-        self._http = _Http(("127.0.0.1", port), _Handler)
-        self._http.tableau = self
-        self._http.tls = _tls(certificate, key)
-        self._thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        """Where the server answers."""
-        return f"{'https' if self._http.tls else 'http'}://127.0.0.1:{self._http.server_port}"
 
     @property
     def signed_in(self) -> list[str]:
@@ -83,7 +79,8 @@ class TableauServer:
 
     def facts(self) -> Facts:
         """Return the current facts of the estate; another estate may be put in its place at any time."""
-        return self.estate.facts()
+        facts = self.estate.facts()
+        return self.insights.add_to(facts, self.traps) if self.insights else facts
 
     def oddities(self) -> Oddities:
         """Return the current oddities of the estate."""
@@ -93,17 +90,28 @@ class TableauServer:
         """Let another client sign in with a token (with every token): our session ends."""
         self.sessions.end_all(name)
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="tableau", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopped.set()
-        if self._thread is not None:
-            self._http.shutdown()
-            self._thread.join()
-        self._http.server_close()
+    def handle(self, request: Request) -> Sent:
+        """Answer a request, under the failures on the wire."""
+        traps = self.traps
+        call = understood(request.method, request.target, request.headers.get("X-Tableau-Auth"), request.body)
+        site = self.rest.site_of(call)
+        hit = traps.touches(call.kind, site)
+        if hit and traps.take("close_next"):
+            self.remember(call, site, request.target, 0)
+            return Sent(None)
+        answer = self.respond(call, site)
+        if call.kind in {"signin", "switchsite"}:
+            site = http_responses.site_granted(answer)
+        if traps.hits(traps.truncated, call.kind, site):
+            answer = answer._replace(body=answer.body[: len(answer.body) * 2 // 3])
+        if call.kind == "metadata" and traps.reaches(site):
+            self.stopped.wait(traps.metadata_seconds)
+        if hit:
+            self.stopped.wait(traps.slow_seconds)
+        self.remember(call, site, request.target, answer.status)
+        if hit and traps.trickle_seconds:
+            return Sent(answer, trickle_seconds=traps.trickle_seconds)
+        return Sent(answer, cut=hit and traps.take("cut_next"))
 
     def respond(self, call: Call, site: str | None) -> Answer:
         """Answer a call, under the failure modes that replace its answer."""
@@ -157,94 +165,3 @@ class TableauServer:
             self._since_rival = 0 if due else self._since_rival
         if due:
             self.collide()
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    tableau: TableauServer
-    tls: ssl.SSLContext | None
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as it is declared
-        """Ignore clients that disconnected; any other error is a bug of this server."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 600
-    server: _Http
-
-    def setup(self) -> None:
-        if self.server.tls is not None:
-            # Here, in the connection's own thread: a client that is slow to shake hands keeps no other client waiting.
-            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
-        super().setup()
-
-    def finish(self) -> None:
-        super().finish()
-        if self.server.tls is not None:
-            self.request.close()
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-    def _serve(self) -> None:
-        tableau = self.server.tableau
-        traps = tableau.traps
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        call = understood(self.command, self.path, self.headers.get("X-Tableau-Auth"), body)
-        site = tableau.rest.site_of(call)
-        hit = traps.touches(call.kind, site)
-        if hit and traps.take("close_next"):
-            tableau.remember(call, site, self.path, 0)
-            self.close_connection = True
-            return
-        answer = tableau.respond(call, site)
-        if call.kind in {"signin", "switchsite"}:
-            site = http_responses.site_granted(answer)
-        if traps.hits(traps.truncated, call.kind, site):
-            answer = answer._replace(body=answer.body[: len(answer.body) * 2 // 3])
-        if call.kind == "metadata" and traps.reaches(site):
-            tableau.stopped.wait(traps.metadata_seconds)
-        if hit:
-            tableau.stopped.wait(traps.slow_seconds)
-        tableau.remember(call, site, self.path, answer.status)
-        if hit and traps.trickle_seconds:
-            self._trickle(answer, traps.trickle_seconds)
-        else:
-            self._send(answer, cut=hit and traps.take("cut_next"))
-
-    def _send(self, answer: Answer, *, cut: bool) -> None:
-        # Head and body in one piece: two small packets would wait for each other.
-        body = answer.body[: len(answer.body) // 2] if cut else answer.body
-        self.wfile.write(http_responses.head(answer, len(answer.body)) + body)
-        self.close_connection = self.close_connection or cut
-
-    def _trickle(self, answer: Answer, seconds: float) -> None:
-        self.close_connection = True
-        self.wfile.write(http_responses.head(answer, None))
-        at = 0
-        while not self.server.tableau.stopped.wait(seconds):
-            self.wfile.write(answer.body[at : at + 1] or b" ")
-            at += 1
-
-
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    if certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context

@@ -23,6 +23,7 @@ SCOPES = {
     "jobs": "tableau:jobs:read",
     "job": "tableau:jobs:read",
     "tasks": "tableau:tasks:read",
+    **dict.fromkeys(("vds", "vds_query", "vds_metadata"), "tableau:viz_data_service:read"),
 }
 
 

@@ -99,7 +99,7 @@ class Work:
 
     def _job(self, row: Row) -> Job:
         kind, asset = self._worked_on(row)
-        luid = str(row.get("luid") or uuid.uuid5(NAMESPACE, str(row["id"])))
+        luid = job_luid(row)
         run = None
         if kind == "flow":
             run = self._runs.get(row["id"]) or str(uuid.uuid5(NAMESPACE, f"run {luid}"))
@@ -134,6 +134,11 @@ class Work:
             return None, None
         found = self._asset(task)
         return self._kind(task), found[0] if found else None
+
+
+def job_luid(row: Row) -> str:
+    """Return the LUID of a job; one that was queued meanwhile has none in its row."""
+    return str(row.get("luid") or uuid.uuid5(NAMESPACE, str(row["id"])))
 
 
 def flow_runs(jobs: Iterable[Job]) -> list[FlowRun]:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import duckdb
 
-from exporter.collector import Count, Events, Fold
+from exporter.collector import Count, Distribution, Events, Fold, Latest
 from exporter.history.aggregation import count_query, distribution_query, labelled, typed
 from exporter.history.archive import OPEN_FOR
 from exporter.history.arrow import registered
@@ -27,7 +27,7 @@ class Counters:
     def __init__(self, events: Events, folds: Sequence[Fold]) -> None:
         self.table, self.at = events.table, "created_at"
         self.families: Sequence[Family] = [fold.family for fold in folds]
-        self._folds = folds
+        self._folds = [fold for fold in folds if not isinstance(fold, Latest)]
         self._begins = 0
 
     def begins(self, steps: Steps) -> datetime:
@@ -119,7 +119,7 @@ def _step(steps: Steps, instant: str, plus_seconds: float) -> str:
     return f"least({steps.holding(instant, plus_seconds)}, {steps.last + 1})"
 
 
-def _query(fold: Fold, relation: str) -> str:
+def _query(fold: Count | Distribution, relation: str) -> str:
     if isinstance(fold, Count):
         counted = count_query(fold, relation, "step, ")
         return f"SELECT family, labels, step, value AS observations, 0.0::DOUBLE AS seconds FROM ({counted})"
