@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from benchmarks.estate import NOW, assets, blocks
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.process import release_memory
-from exporter.exposition.renderer import SeriesLimits
+from exporter.exposition.series_limit import SeriesLimits
 from exporter.web.application import application
 from exporter.web.server import WebServer
 

@@ -24,8 +24,8 @@ from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.state_store import StateStore, TimedBlocks
-from exporter.pagedata.answers import PageAnswers
 from exporter.pagedata.builder import PageData, PageDataBuilder
+from exporter.pagedata.query_results import PageAnswers
 from exporter.status import Status
 from exporter.web.application import application
 from exporter.web.server import WebServer

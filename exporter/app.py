@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,9 +24,6 @@ from exporter.exposition.state_store import CERTIFICATE, NOTIFICATIONS, TimedBlo
 from exporter.freshness import sla_lookup
 from exporter.history.place import log_place
 from exporter.pagedata.builder import PageData, PageDataBuilder, enabled_pages
-from exporter.poller.activity_poller import ActivityPoller
-from exporter.poller.repository_poller import RepositoryPoller
-from exporter.poller.rest_poller import RestPoller
 from exporter.poller.watchdog import Watchdog
 from exporter.status import ExportStatus, Status
 from exporter.web.application import application
@@ -33,7 +31,11 @@ from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
 from exporter.wiring import Workers, build_state, build_workers, refuse_restart
 
-Poller = RepositoryPoller | RestPoller | ActivityPoller
+if TYPE_CHECKING:
+    from exporter.poller.activity_poller import ActivityPoller
+    from exporter.poller.repository_poller import RepositoryPoller
+    from exporter.poller.rest_poller import RestPoller
+
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
 
@@ -252,7 +254,7 @@ class Agent:
         self._run_forever(lambda workers: workers.activity_poller)
 
     def _run_forever(
-        self, poller_of: Callable[[Workers], RepositoryPoller | RestPoller | ActivityPoller | None]
+        self, poller_of: "Callable[[Workers], RepositoryPoller | RestPoller | ActivityPoller | None]"
     ) -> None:
         while not self._stopping.is_set() and (poller := poller_of(self._workers)):
             poller.run(self._randomness)

@@ -8,7 +8,7 @@ from exporter.collector import Collector
 from exporter.collectors import in_unit
 from exporter.config import Configuration, sections
 from exporter.errors import ConfigurationError, Fault, HistoryError
-from exporter.exposition.renderer import SeriesLimits
+from exporter.exposition.series_limit import SeriesLimits
 from exporter.history.file import Limits
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy

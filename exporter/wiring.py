@@ -20,7 +20,7 @@ from exporter.exposition.state_store import StateStore
 from exporter.freshness import sla_lookup
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
-from exporter.pagedata.answers import PageAnswers
+from exporter.pagedata.query_results import PageAnswers
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState, merged_states
 

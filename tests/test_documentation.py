@@ -37,7 +37,7 @@ from exporter.history.query import run_query
 from exporter.history.redaction import Privacy
 from exporter.history.sandbox import parse
 from exporter.self_metrics import INCIDENT_KINDS
-from exporter.web import assets, usage
+from exporter.web import asset_list, usage
 from exporter.web.web_config import load_access
 from tests.support.components import require
 
@@ -297,6 +297,15 @@ def test_the_architecture_names_files_that_exist() -> None:
     assert set(re.findall(r"[\w/]+/\w+\.py", picture)) - named == set()
 
 
+def test_the_table_of_places_names_files_that_exist() -> None:
+    """CONTRIBUTING.md says in which file to start; each package has a place."""
+    (_, table) = (ROOT / "CONTRIBUTING.md").read_text().split("## Where to change what\n", 1)
+    named = set(re.findall(r"`([\w/]+\.py)`", table.split("\n## ", 1)[0]))
+    assert {name for name in named if not (ROOT / "exporter" / name).is_file()} == set()
+    packages = {path.parent.name for path in (ROOT / "exporter").glob("*/__init__.py")}
+    assert packages - {name.split("/")[0] for name in named} == {"exports"}
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=identified)
 def test_commands_and_flags_exist(path: Path) -> None:
     """Every command of tableau-exporter that a document shows is one, with flags that it has."""
@@ -524,7 +533,7 @@ def test_the_queries_of_the_document_are_run(watched: AgentRun, tmp_path: Path) 
 def test_the_json_of_the_document_is_that_of_the_pages() -> None:
     """The asset that docs/pages.md shows as JSON has the columns of the file, and the lists of use are named."""
     shown = json.loads(block("docs/pages.md", "one asset as JSON"))
-    assert tuple(shown) == assets.FILE_HEAD
+    assert tuple(shown) == asset_list.FILE_HEAD
     section = (ROOT / "docs/pages.md").read_text().partition("`/usage.json` has ")[2].partition("\n\n")[0]
     assert CODE_SPAN.findall(section.replace("\n", " ")) == [*usage.HOURS_HEAD, "of=content", *usage.CONTENT_HEAD]
 

@@ -133,7 +133,7 @@ def healthcheck(config_file: Path, listen_address: str | None, web_config_file: 
     For containers. The request goes to the address of the configuration, by TLS if configured, and through no proxy.
     """
     with without_gc():
-        from exporter.web.health import check_health
+        from exporter.web.healthcheck import check_health
         from exporter.web.web_config import load_access
 
     flags = {"web.listen_address": listen_address, "web.config_file": web_config_file}

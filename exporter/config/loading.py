@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from exporter.config import keys, sources
+from exporter.config import keys, settings_sources
 from exporter.config.configuration import Configuration, ValidationContext
 from exporter.config.errors import explain
 from exporter.errors import ConfigurationError, Fault
@@ -55,15 +55,15 @@ def load(
     A file that was not named explicitly may be absent where the environment gives a source; with ``path`` None there is
     no file. With ``sections`` the others are as if they were not there: what they name need not be readable.
     """
-    variables, faults = sources.from_environment(Configuration, environ)
-    variables += sources.from_command_line(overrides or {})
-    outside, of_variables = sources.to_document(Configuration, variables)
-    faults += sources.name_origins(of_variables, variables)
+    variables, faults = settings_sources.from_environment(Configuration, environ)
+    variables += settings_sources.from_command_line(overrides or {})
+    outside, of_variables = settings_sources.to_document(Configuration, variables)
+    faults += settings_sources.name_origins(of_variables, variables)
     try:
         inside, of_file = _read(path, explicit=explicit)
     except ConfigurationError as error:
         raise ConfigurationError([*error.faults, *faults]) from None
-    document = sources.merge(inside, outside)
+    document = settings_sources.merge(inside, outside)
     faults = [*of_file, *faults]
     if sections is None:
         faults += [*_without_source(document, path), *_without_server(document)]
@@ -74,13 +74,13 @@ def load(
         configuration = Configuration.model_validate(document, context=circumstances)
     except ValidationError as error:
         found = explain(Configuration, error.errors(include_url=False, include_input=False))
-        raise ConfigurationError([*faults, *sources.name_origins(found, variables)]) from None
+        raise ConfigurationError([*faults, *settings_sources.name_origins(found, variables)]) from None
     if faults:
         raise ConfigurationError(faults)
     return configuration
 
 
-def _read(path: Path | None, *, explicit: bool) -> tuple[sources.Document, list[Fault]]:
+def _read(path: Path | None, *, explicit: bool) -> tuple[settings_sources.Document, list[Fault]]:
     """Return the document of the file; raises ConfigurationError where it cannot be parsed."""
     if path is None or not (explicit or path.exists()):
         return {}, []
@@ -101,7 +101,10 @@ def _without_source(document: Mapping[str, object], path: Path | None) -> list[F
     if path is None or path.exists():
         return [Fault("repository", "is missing: configure repository, rest or activity_log")]
     return [
-        Fault(str(path), f"no such file: write one, or set {sources.PREFIX}REPOSITORY__HOSTS and what else is needed")
+        Fault(
+            str(path),
+            f"no such file: write one, or set {settings_sources.PREFIX}REPOSITORY__HOSTS and what else is needed",
+        )
     ]
 
 

@@ -1,12 +1,9 @@
-"""All families to one exposition, within the limits of series; what is left out is counted, and logged once.
+"""Renders all families to one exposition, within the limits of series; what is left out is counted, and logged once.
 
-A family that did not change since the last rendering is neither rendered nor compressed again. Each family is cut at
-``limits.series_per_family``. Where all together still exceed ``limits.series``, the largest are cut to one height, the
-greatest with which all fit; the agent's own families are never cut for others. The first series of a family stay.
+A family that did not change since the last rendering is neither rendered nor compressed again.
 """
 
 import operator
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -20,45 +17,24 @@ import structlog
 from exporter.exposition.encoding import EncodedFamily, Exposition, Piece
 from exporter.exposition.process import Process
 from exporter.exposition.samples import DECREASED, NOTHING_EXPOSED, AnyBlock, ExposedCounts, Samples, series_of
+from exporter.exposition.series_limit import (
+    NO_LIMIT,
+    OVER_THE_FAMILY_LIMIT,
+    OVER_THE_LIMIT,
+    SeriesLimits,
+    height,
+    is_own,
+)
 from exporter.exposition.text_format import openmetrics_head, text_head
 from exporter.metrics import Block, Family, Labels
 from exporter.self_metrics import SERIES_DROPPED
 
-OVER_THE_FAMILY_LIMIT = "the family has more series than limits.series_per_family allows"
-OVER_THE_LIMIT = "all families have more series than limits.series allows"
-NO_LIMIT = sys.maxsize
-_OWN = frozenset({"the agent", "the operating system"})
 CLASH = "another family has one of its names"
 # ``_created`` is not written, yet it belongs to its family, and parsers know that.
 _SUFFIXES = {"gauge": ("",), "counter": ("", "_total", "_created")}
 _OF_OTHERS = ("", "_bucket", "_count", "_sum", "_created")
 # So many pieces may wait to be compressed: each is megabytes of plain bytes.
 _WAITING = 3
-
-
-@dataclass(frozen=True)
-class SeriesLimits:
-    """How many series a family, and all families together, may have."""
-
-    series_per_family: int = 200_000
-    series: int = 2_000_000
-
-
-def is_own(family: Family) -> bool:
-    """Whether a family is about the agent itself."""
-    return family.source in _OWN
-
-
-def height(sizes: Iterable[int], room: int) -> int:
-    """Return the greatest number at which cutting each size makes all of them fit."""
-    rising = sorted(sizes)
-    left = max(room, 0)
-    for place, size in enumerate(rising):
-        share = left // (len(rising) - place)
-        if size > share:
-            return share
-        left -= size
-    return NO_LIMIT
 
 
 def names_of(family: Family) -> frozenset[str]:

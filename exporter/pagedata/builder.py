@@ -15,8 +15,8 @@ from exporter.collectors import requests_collector
 from exporter.collectors.active_users import ACTIVE, SERVER_ACTIVE
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
-from exporter.pagedata.answers import HistoryAnswer, HourlyUsage, PageAnswers
 from exporter.pagedata.asset_table import AssetTable, Texts, asset_table
+from exporter.pagedata.query_results import HistoryAnswer, HourlyUsage, PageAnswers
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 

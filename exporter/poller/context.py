@@ -14,7 +14,7 @@ from exporter.history.history import History
 from exporter.history.tables import REQUESTS
 from exporter.history.transaction import Transaction
 from exporter.metrics import Block
-from exporter.pagedata.answers import PageAnswers
+from exporter.pagedata.query_results import PageAnswers
 from exporter.poller.merged_state import MergedState
 from exporter.self_metrics import HISTORY_ROWS, INCIDENTS, POSSIBLY_LOST
 from exporter.status import ArchiveStatus

@@ -20,7 +20,7 @@ from exporter.history.totals import instant, naive
 from exporter.history.transaction import Transaction
 from exporter.history.usage import sum_up
 from exporter.log_once import LogOnce
-from exporter.pagedata.answers import HistoryAnswer, usage_of
+from exporter.pagedata.query_results import HistoryAnswer, usage_of
 from exporter.poller.context import PollContext
 from exporter.poller.schedule import Due
 

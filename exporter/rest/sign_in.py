@@ -20,7 +20,7 @@ from exporter.rest.credentials import (
     spelling,
 )
 from exporter.rest.errors import RAISED, Forbidden, Redactor, SessionLost, as_poll_error, translated
-from exporter.rest.http_session import HTTPSession
+from exporter.rest.http_client import HTTPSession
 from exporter.rest.token_stats import TokenTracker
 
 # The first version that takes a personal access token, and the first that takes a JSON web token.

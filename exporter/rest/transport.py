@@ -14,7 +14,7 @@ from exporter.rest import response_xml
 from exporter.rest.abort import AbortableConnections
 from exporter.rest.credentials import RestOptions
 from exporter.rest.errors import RAISED, NotFound, NotTableau, Redactor, SessionLost, is_answer, translated
-from exporter.rest.http_session import ANSWER_BYTES, TOO_MANY_REQUESTS, HTTPSession, RequestLimits, ssl_context
+from exporter.rest.http_client import ANSWER_BYTES, TOO_MANY_REQUESTS, HTTPSession, RequestLimits, ssl_context
 from exporter.rest.refusals import KEPT_SECONDS, METADATA, Refusals
 from exporter.rest.sign_in import connect
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from exporter.pagedata.builder import PageData
 from exporter.status import Status
-from exporter.web import asset, asset_query, assets, usage
+from exporter.web import asset_list, asset_page, asset_query, usage
 from exporter.web.concurrency import Busy, ConcurrencyLimit, busy, has_left
 from exporter.web.downloads import download, refusal
 from exporter.web.query_params import Parameters, WrongParameter
@@ -97,7 +97,7 @@ class PageRoutes:
             return self.assets_file(form, request)
         choice, page = asset_query.Choice.of(parameters), parameters.page()
         pages, status = self._source.pages(), self._source.status()
-        values = assets.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
+        values = asset_list.listed(pages, pages.assets, status.now, choice, page) if pages.assets is not None else {}
         return self._page("assets.html", status, pages, {**values, **_root(request)})
 
     def assets_file(self, form: str, request: Request) -> Response:
@@ -108,8 +108,8 @@ class PageRoutes:
         choice = asset_query.Choice.of(parameters)
         pages, now = self._source.pages(), self._source.status().now
         among = asset_query.alerted(pages, choice)
-        rows = assets.file_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
-        return download("assets", form, assets.FILE_HEAD, rows)
+        rows = asset_list.file_rows(pages.assets, now, choice, among) if pages.assets is not None else iter(())
+        return download("assets", form, asset_list.FILE_HEAD, rows)
 
     def asset(self, request: Request) -> Response:
         """Render the page of one asset."""
@@ -119,9 +119,9 @@ class PageRoutes:
         place = None if pages.assets is None else pages.assets.places.get(key)
         if pages.assets is None or place is None:
             line = "There is no such asset; it may have been deleted, or have another id."
-            values = {"title": "No such asset", "line": line, "back": assets.PATH, **_root(request)}
+            values = {"title": "No such asset", "line": line, "back": asset_list.PATH, **_root(request)}
             return self._page("wrong.html", status, pages, values, HTTPStatus.NOT_FOUND)
-        values = {**asset.described(pages, pages.assets, place, status), **_root(request)}
+        values = {**asset_page.described(pages, pages.assets, place, status), **_root(request)}
         return self._page("asset.html", status, pages, values)
 
     def usage(self, request: Request) -> Response:

@@ -8,7 +8,7 @@ from jinja2 import Environment
 from exporter.collectors.assets.status import CRITICAL, STATUSES, UNKNOWN, WARNING
 from exporter.pagedata.builder import PageData
 from exporter.status import CollectorStatus, FiringAlert, FreshnessSource, Status
-from exporter.web.assets import only
+from exporter.web.asset_list import only
 from exporter.web.templating import encoded, minute, root_of, source_state
 
 SOURCES_LISTED = 20

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.pagedata.answers import HOUR_SECONDS, HourlyUsage
 from exporter.pagedata.builder import Content, Counts, Numbers, PageData
+from exporter.pagedata.query_results import HOUR_SECONDS, HourlyUsage
 from exporter.status import Status
 from exporter.tabular import Cell
-from exporter.web.assets import known
+from exporter.web.asset_list import known
 from exporter.web.charts import hourly
 from exporter.web.downloads import at
 from exporter.web.query_params import Paging, Parameters, WrongParameter, address

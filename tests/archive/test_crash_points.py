@@ -12,11 +12,20 @@ from tests.support.failing_connection import failing_at
 from tests.support.forked_process import ENDED, ended
 from tests.support.poller_harness import PollerHarness
 from tests.support.reliability import Tally
+from tests.support.soak import LONG
 from tests.support.source import Source
 
 CRASHED = 78
 # More than a poll has.
 MOST_STATEMENTS = 400
+TOGETHER = """
+    SELECT
+        (SELECT count(*) FROM http_requests),
+        (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_http_requests_total'),
+        (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_history_rows_total'),
+        (SELECT coalesce(max(max_id), 0) FROM positions),
+        (SELECT greatest((SELECT max(id) FROM http_requests), (SELECT max(id) FROM http_requests_open), 0))
+"""
 
 
 def _crash() -> NoReturn:
@@ -33,42 +42,57 @@ def _poll_until(parameters: Mapping[str, str | int], path: Path, last: int) -> N
     PollerHarness(parameters, path).polled()
 
 
-@pytest.mark.slow
-@pytest.mark.fault(36)
-def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, tally: Tally) -> None:
-    """Wherever the process ends, the next one finds rows, counters and position together, and completes them."""
-    path = tmp_path / "history.duckdb"
-    together = """
-        SELECT
-            (SELECT count(*) FROM http_requests),
-            (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_http_requests_total'),
-            (SELECT coalesce(sum(value), 0) FROM counters WHERE family = 'tableau_history_rows_total'),
-            (SELECT coalesce(max(max_id), 0) FROM positions),
-            (SELECT greatest((SELECT max(id) FROM http_requests), (SELECT max(id) FROM http_requests_open), 0))
+def _crash_at_statements(source: Source, path: Path, tally: Tally, step: int) -> int:
+    """Poll in processes that end at one statement after the other, until one ends by itself; return how many crashed.
+
+    After each crash the history has rows, counters and position together.
     """
-    crashes = 0
-    for last in range(1, MOST_STATEMENTS):
-        source.requests(last * 10, last * 10 + 4)
-        source.request(last * 10 + 5, completed_at=None)
-        source.run("UPDATE http_requests SET completed_at = now() WHERE completed_at IS NULL AND id < %s", last * 10)
+    for crashes, last in enumerate(range(1, MOST_STATEMENTS, step)):
+        first = (source.run("SELECT coalesce(max(id), 0) FROM http_requests")[0][0] // 10 + 1) * 10
+        source.requests(first, first + 4)
+        source.request(first + 5, completed_at=None)
+        source.run("UPDATE http_requests SET completed_at = now() WHERE completed_at IS NULL AND id < %s", first)
         code = ended(_poll_until, source.readonly, path, last)
         assert code in {ENDED, CRASHED}
         if code == ENDED:
-            break
-        crashes += 1
+            return crashes
         tally.run()
         with duckdb.connect(str(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             if {"http_requests", "counters", "positions"} <= tables:
-                rows, requests, counted, position, newest = connection.execute(together).fetchall()[0]
+                rows, requests, counted, position, newest = connection.execute(TOGETHER).fetchall()[0]
                 assert rows == requests == counted
                 assert position == newest
-    assert 20 < crashes < MOST_STATEMENTS - 1
+    raise AssertionError(f"a poll has more than {MOST_STATEMENTS} statements")
+
+
+def _is_complete(source: Source, path: Path) -> None:
     rig = PollerHarness(source.readonly, path)
     rig.polled(exact=True)
     there = {number for (number,) in source.run("SELECT id FROM http_requests")}
     assert {*rig.ids(), *rig.open_ids()} == there
     rig.assert_once()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(36)
+def test_every_statement_may_be_the_last(source: Source, tmp_path: Path, tally: Tally) -> None:
+    """A poll that crashes leaves rows, counters and position together, and the next one completes them."""
+    path = tmp_path / "history.duckdb"
+    source.requests(1, 4)
+    # The tables are made in a transaction before that of the rows.
+    PollerHarness(source.readonly, path).polled()
+    assert _crash_at_statements(source, path, tally, 1) > 20
+    _is_complete(source, path)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(36)
+def test_a_crash_while_the_history_is_created(source: Source, tmp_path: Path, tally: Tally) -> None:
+    """A first poll that crashes leaves a file that the next one completes."""
+    path = tmp_path / "history.duckdb"
+    assert _crash_at_statements(source, path, tally, 1 if LONG else 7) > 10
+    _is_complete(source, path)
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from exporter.exposition import Exposition, Renderer
 from exporter.exposition.encoding import Piece
-from exporter.exposition.renderer import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
 from exporter.exposition.samples import DECREASED, HOLD_SECONDS
+from exporter.exposition.series_limit import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 from exporter.self_metrics import SERIES_DROPPED
 from tests.exposition.reading import read_openmetrics, read_text, series

@@ -9,8 +9,8 @@ from exporter.collectors.assets.rows import Asset
 from exporter.collectors.content.workbooks import View, Workbook
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import single
-from exporter.pagedata.answers import HistoryAnswer, PageAnswers
 from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder, enabled_pages
+from exporter.pagedata.query_results import HistoryAnswer, PageAnswers
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW

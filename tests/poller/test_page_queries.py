@@ -17,7 +17,7 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.totals import instant
-from exporter.pagedata.answers import PageAnswers
+from exporter.pagedata.query_results import PageAnswers
 from exporter.poller.context import PollContext
 from exporter.poller.page_queries import FORGET_SECONDS, PageQueries
 from tests.history.test_file import held

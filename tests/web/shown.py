@@ -14,8 +14,8 @@ from exporter.collectors.assets.metrics import expose
 from exporter.collectors.assets.rows import ARROW_SCHEMA
 from exporter.exposition.state_store import AnyBlock
 from exporter.metrics import Block
-from exporter.pagedata.answers import HistoryAnswer, PageAnswers, usage_of
 from exporter.pagedata.builder import ASSETS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
+from exporter.pagedata.query_results import HistoryAnswer, PageAnswers, usage_of
 from exporter.status import FiringAlert
 from tests.web.fakes import NOW
 

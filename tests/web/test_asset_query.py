@@ -11,8 +11,8 @@ from exporter.collectors.assets.status import STATUSES
 from exporter.pagedata.asset_table import AssetTable, Mask, Texts
 from exporter.status import FiringAlert
 from exporter.tabular import csv_lines, in_parts
+from exporter.web.asset_list import FILE_HEAD, file_rows, row_of
 from exporter.web.asset_query import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
-from exporter.web.assets import FILE_HEAD, file_rows, row_of
 from exporter.web.query_params import Parameters
 from tests.web.fakes import NOW
 from tests.web.shown import an_asset, some_pages

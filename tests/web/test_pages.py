@@ -17,7 +17,7 @@ from exporter.pagedata.asset_table import AssetTable, Judged
 from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from exporter.web.application import application
-from exporter.web.assets import Row, row_of
+from exporter.web.asset_list import Row, row_of
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
 from tests.web.fakes import NOW, FakeEndpoint, ask
@@ -47,7 +47,7 @@ def test_head_of_a_file_makes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(place)
         return row_of(table, judged, place)
 
-    monkeypatch.setattr("exporter.web.assets.row_of", noted)
+    monkeypatch.setattr("exporter.web.asset_list.row_of", noted)
     assert ask(APP, "HEAD", "/assets.csv").status == 200
     assert not made
     assert ask(APP, "GET", "/assets.csv").body.count(b"\r\n") == len(made) + 1 > 2

@@ -7,7 +7,7 @@ from exporter.pagedata.asset_table import AssetTable, Judged
 from exporter.pagedata.builder import PageData, Refresh
 from exporter.status import Status
 from exporter.texts import span
-from exporter.web.assets import Row, known, only, row_of
+from exporter.web.asset_list import Row, known, only, row_of
 from exporter.web.charts import strip
 from exporter.web.templating import minute
 

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
-from exporter.rest import http_session, transport
+from exporter.rest import http_client, transport
 from tests.rest.conftest import RestHarness
 from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
 
@@ -68,7 +68,7 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_session.USUAL_WAIT_SECONDS), ("x", 5.0)]
+    ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_client.USUAL_WAIT_SECONDS), ("x", 5.0)]
 )
 def test_a_429_is_waited_for(rig: RestHarness, told: str | None, seconds: float) -> None:
     """The agent waits as long as it is asked to, or a little where nothing is said, and asks again."""
@@ -93,7 +93,7 @@ def test_a_429_is_waited_for_within_bounds(rig: RestHarness) -> None:
     assert rig.slept == []
     with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "1"}))):
         rig.failure()
-    assert sum(rig.slept) == http_session.WAITS
+    assert sum(rig.slept) == http_client.WAITS
 
 
 def test_a_sign_in_waits_for_a_429(rig: RestHarness) -> None:
@@ -125,7 +125,7 @@ def test_headers_that_trickle_are_cut_off(rig: RestHarness) -> None:
 
 def test_an_answer_is_bounded(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of more bytes than any list has is not read into memory, packed or not."""
-    monkeypatch.setattr(transport, "Limits", lambda seconds, _: http_session.RequestLimits(seconds, 1_000_000))
+    monkeypatch.setattr(transport, "RequestLimits", lambda seconds, _: http_client.RequestLimits(seconds, 1_000_000))
     bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
     with rig.tableau.doing(at("/workbooks", bomb)):
         assert "more than 1 MB" in rig.failure()

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from exporter.web.application import application
-from exporter.web.health import check_health
+from exporter.web.healthcheck import check_health
 from exporter.web.server import WebServer
 from exporter.web.web_config import Access, load_access
 from tests.web.fakes import FakeEndpoint, Started

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from exporter.pagedata.answers import HOUR_SECONDS, usage_of
+from exporter.pagedata.query_results import HOUR_SECONDS, usage_of
 from tests.web.fakes import NOW
 from tests.web.shown import people, requests
 
