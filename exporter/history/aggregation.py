@@ -87,17 +87,14 @@ def count_events(
     """Count the rows of a relation, which have just been stored, with all that their folds need beside them."""
     if events.first_values:
         _keep_first_values(connection, events.table, events.first_values, relation)
-    if not events.joined:
-        count(connection, events.table, events.key[1], relation, folds)
-        _update_latest(connection, folds, labelled(relation), now)
-        return
-    add_archived(connection, events.table, events.key[1], relation)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE joined AS {events.joined.format(rows=f'(FROM {relation} AS fresh_rows)')}"
-    )
-    fold(connection, folds, labelled("joined"))
-    _update_latest(connection, folds, labelled("joined"), now)
-    connection.execute("DROP TABLE joined")
+    if events.joined:
+        joined = events.joined.format(rows=f"(FROM {relation} AS fresh_rows)")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE joined AS {joined}")
+    rows = "joined" if events.joined else relation
+    count(connection, events.table, events.key[1], rows, folds)
+    _update_latest(connection, folds, labelled(rows), now)
+    if events.joined:
+        connection.execute("DROP TABLE joined")
 
 
 def create_labels(connection: duckdb.DuckDBPyConnection) -> None:

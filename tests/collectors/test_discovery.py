@@ -17,6 +17,7 @@ def test_every_module_is_a_collector_of_its_name() -> None:
     """Module name = collector name."""
     assert set(COLLECTORS) == {
         "active_users",
+        "activity_log",
         "assets",
         "background_jobs",
         "content",
