@@ -79,7 +79,7 @@ class ActivityLogClient:
         self._token = self._session = self._tenant = ""
         self._signing_in = threading.Lock()
         self.source_at: datetime | None = None
-        """The clock of Tableau Cloud Manager (UTC, naive) at its last answer; None where it has told none."""
+        """The clock of Tableau Cloud Manager (UTC, naive) at its last answer; None before the first."""
         # Each has connections of its own: what one host sets, such as cookies, never reaches the other.
         self._api, objects = (HTTPClient(options.ca_file, options.timeout, self._pace, self._secrets) for _ in range(2))
         self._objects = ObjectStore(objects, options.folder)
@@ -174,7 +174,7 @@ class ActivityLogClient:
         self._session = ""
 
     def _fetched(self, site: CloudSite, file: ListedFile, url: str | None) -> Download:
-        """Fetch a file; an address that is missing or has expired is asked for anew."""
+        """Fetch a file; a missing or expired address is requested again."""
         error: SourceError = SourceIncomplete(f"{self._place}: no address for a file that is listed")
         last = Fetched()
         for _ in range(FETCHES):

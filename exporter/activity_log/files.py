@@ -1,4 +1,4 @@
-"""Sites and files of the Activity Log, and what the path of a file says of it."""
+"""Sites and files of the Activity Log, and the parts of a file's path."""
 
 import re
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def is_plain(path: str) -> bool:
 
 
 def described(path: str, begin: datetime) -> ListedFile:
-    """Return what a path says of its file; ``begin`` stands for an hour that it does not name."""
+    """Parse the path of a file; ``begin`` stands for an hour that it does not name."""
     hour, kind = begin, _EVENT_TYPE.search(path)
     if found := _HOUR.search(path):
         try:

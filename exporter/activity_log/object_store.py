@@ -67,7 +67,7 @@ class ObjectStore:
         self._client.close()
 
     def _is_whole(self, content: IO[bytes], etag: str, digest: str, *, again: bool) -> bool:
-        """Judge a file; ``again`` is whether it came the same way before."""
+        """Check that a file is whole; ``again`` is whether it came the same way before."""
         if _MD5.fullmatch(etag) and self._has_md5_tags is not False:
             if etag.strip('"') == digest:
                 self._has_md5_tags = True

@@ -166,7 +166,7 @@ NO_PLACE: Fields = dict.fromkeys(
 
 
 def _is_bridged(row: Row, content: Row) -> bool:
-    """Tell whether Tableau Bridge does the work of a job: always for the same data sources."""
+    """Whether Tableau Bridge does the work of a job: always for the same data sources."""
     chosen = content["kind"] == "Datasource" and number_of(content) % BRIDGED_SHARE == 0
     return chosen and row["job_type"] in BRIDGED
 

@@ -95,7 +95,7 @@ class ActivityStory:
         return self._changes(site, kind, hour)
 
     def may_have(self, site: Place, kind: str, hour: datetime) -> bool:
-        """Tell, at little cost, whether the hour may have events of a type."""
+        """Whether the hour may have events of a type, at little cost."""
         if kind == REQUESTS:
             return self._expected(site, hour) > 0 or self._expected(site, hour - HOUR) > 0
         if kind == LOGINS:
@@ -111,7 +111,7 @@ class ActivityStory:
         return int(expected + self._chance(site, "visits", hour).random())
 
     def _draw(self, site: Place, hour: datetime) -> list[list[Row]]:
-        """Draw the visits that begin within the hour; the first row of some says that it comes with a sign-in."""
+        """Draw the visits that begin within the hour; the first row of some comes with a sign-in."""
         with self._lock:
             self._random.seed(self._key(site, "requests", hour))
             visits = []

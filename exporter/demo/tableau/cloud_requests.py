@@ -64,12 +64,12 @@ def page_size(text: str | None) -> int:
 
 
 def page_token(first: int, at: datetime) -> str:
-    """Write where a page begins, and when the first one was asked for."""
+    """Write where a page begins, and when the first one was requested."""
     return base64.urlsafe_b64encode(json.dumps([first, at.isoformat()]).encode()).decode()
 
 
 def page_begin(token: str | None, now: datetime) -> tuple[int, datetime]:
-    """Return where a page begins and when the first one was asked for: now, without a token."""
+    """Return where a page begins and when the first one was requested: now, without a token."""
     if not token:
         return 0, now
     try:
