@@ -58,7 +58,7 @@ _REST_UNREACHABLE = (
     (
         "No poll of the REST API has succeeded for 10 minutes. Tableau is down or restarting, the network or a"
         " proxy blocks the connection, or Tableau rejects the token. Data that only the REST and Metadata APIs"
-        " provide is outdated; on Tableau Cloud that is all data."
+        " provide is outdated; on Tableau Cloud that is all data on assets."
     ),
 )
 _WHERE = "{asset_name} in {project} (site {site})"

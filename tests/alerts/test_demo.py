@@ -13,6 +13,7 @@ import pytest
 from exporter.demo.draft import SMALL
 from exporter.demo.postgres import Postgres
 from exporter.demo.simulation import Simulation
+from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
@@ -20,6 +21,7 @@ from tests.alerts.promql import read
 from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
 from tests.support.agent_process import Agent
 from tests.support.prometheus import run_prometheus
+from tests.support.tenant import activity_files, activity_log_settings
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0
@@ -102,7 +104,7 @@ class ScrapedAgent:
 
 @pytest.fixture(scope="module")
 def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScrapedAgent]:
-    """An agent on both of a company's sources, scraped by a Prometheus with the shipped rules."""
+    """An agent on all of a company's sources, scraped by a Prometheus with the shipped rules."""
     folder = tmp_path_factory.mktemp("alerts")
     simulation = Simulation(
         postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=2, requests_per_day=300
@@ -112,7 +114,9 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
     rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
     rest["EXPORTS"] = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 1h}}]"
     with simulation, TableauServer(Estate.of(simulation.company)) as server, ExitStack() as stack:
-        agent = Agent(folder, simulation.parameters(), REST__URL=server.url, **rest)
+        manager = stack.enter_context(CloudManager(activity_files(simulation)))
+        settings = rest | activity_log_settings(manager)
+        agent = Agent(folder, simulation.parameters(), REST__URL=server.url, **settings)
         authority = agent.certify()
         stack.enter_context(agent)
         # A table that may not be read any more.

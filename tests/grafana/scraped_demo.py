@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ import yaml
 from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL, Scale
 from exporter.demo.postgres import Postgres
-from exporter.demo.simulation import Simulation, utc_now
-from exporter.demo.tableau.activity_files import ActivityFiles
-from exporter.demo.tableau.activity_story import ActivityStory, whole_hour
+from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
@@ -33,12 +30,12 @@ from tests.alerts.shipped import RULES
 from tests.support.agent_process import Agent
 from tests.support.components import require
 from tests.support.prometheus import prometheus_data, run_alertmanager, run_prometheus
+from tests.support.tenant import activity_files, activity_log_settings
 
 # Says what is suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 WEEK_SECONDS = 7 * 86_400
-LOGGED_HOURS = 24
 # What Prometheus would have of a week ago: around this moment, for as long as a test may take.
 BEFORE_SECONDS, AFTER_SECONDS, STEP_SECONDS = 60, 900, 3
 A_SECOND = 4.0
@@ -127,7 +124,7 @@ def scraped_demo(
             )
         )
         server = stack.enter_context(TableauServer(Estate.of(simulation.company)))
-        manager = stack.enter_context(CloudManager(_files(simulation)))
+        manager = stack.enter_context(CloudManager(activity_files(simulation)))
         simulation.live(seed=1)
         # A table that may not be read any more.
         with connect(simulation.admin()) as connection:
@@ -149,20 +146,9 @@ def scraped_demo(
         yield ScrapedDemo(agent, simulation, prometheus, interval)
 
 
-def _files(simulation: Simulation) -> ActivityFiles:
-    """Return the Activity Log of the last hours of a tenant, which goes on in files of a minute."""
-    begin = whole_hour(utc_now())
-    story = ActivityStory(simulation.company, sites=2, requests_per_day=600, live_since=begin)
-    since = begin - timedelta(hours=LOGGED_HOURS)
-    return ActivityFiles(story, since, utc_now, live_since=begin, delay=timedelta(seconds=5))
-
-
 def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, str]:
     return {
-        "ACTIVITY_LOG__URL": manager.url,
-        "ACTIVITY_LOG__TOKEN_VALUE": manager.token,
-        "ACTIVITY_LOG__POLL_INTERVAL": "10s",
-        "ACTIVITY_LOG__DURATION_UNIT": "ms",
+        **activity_log_settings(manager),
         # What is older than three polls is not shown: on a busy machine one second would be little.
         "REPOSITORY__POLL_INTERVAL": "4s",
         "REPOSITORY__EXACT_INTERVAL": "4s",
