@@ -96,7 +96,7 @@ class Redactor:
     def redact(self, text: object) -> str:
         """Return a text as one printable line without secrets.
 
-        The last one is remembered: every request names Tableau's address, and redacting that takes longer than the rest.
+        The last one is remembered: every request names Tableau's address, and redacting that takes most of its time.
         """
         known, text, last = self._known, str(text), self._last
         if last is not None and last[:2] == (known, text):
