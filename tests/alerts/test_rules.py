@@ -49,7 +49,7 @@ def test_the_rules_are_taken() -> None:
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_the_tests_of_the_rules_pass(path: Path) -> None:
     """Each alert fires when it should, with these labels and words, and otherwise does not."""
-    command = [require("promtool"), "test", "rules", path]
+    command = [str(require("promtool")), "test", "rules", str(path)]
     environment = {**os.environ, **WITHOUT_COLLECTION}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
