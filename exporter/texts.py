@@ -71,20 +71,28 @@ def safe_text(text: str, secrets: Iterable[str]) -> str:
     secrets = tuple(filter(None, secrets))
     forms = {form for secret in secrets for form in (secret, *_base64_forms(secret))}
     # Before the URIs: a secret with a ? in it is cut there, and its beginning is no secret any more.
-    masked = secret_pattern(forms).sub(_MASK, text)
+    masked = secret_pattern(forms).sub(_MASK, text) if _any_in(forms, text) else text
     return WITHHELD if quotes(masked, secrets) else safe_uris(masked).replace(_MASK, "<secret>")
 
 
 def quotes(text: str, secrets: Iterable[str], fold: Callable[[str], str] = str) -> bool:
     """Whether a text contains a secret, escaped in any usual way; with ``str.casefold`` in any case as well."""
+    readings = [(read, fold(read(text))) for read in _READINGS]
     for secret in filter(None, secrets):
         # The second is what its bytes are to a program that reads them as Latin-1.
         for form in {secret, secret.encode("utf-8", "replace").decode("latin-1")}:
-            if any(secret_pattern({fold(form), fold(read(form))}).search(fold(read(text))) for read in _READINGS):
-                return True
+            for read, seen in readings:
+                forms = {fold(form), fold(read(form))}
+                if _any_in(forms, seen) and secret_pattern(forms).search(seen):
+                    return True
         if any(fold(form) in fold(text) for form in _base64_forms(secret)):
             return True
     return False
+
+
+def _any_in(forms: Iterable[str], text: str) -> bool:
+    """Whether a text contains any of some forms: only then is their pattern compiled, which takes far longer."""
+    return any(form in text for form in forms)
 
 
 def _base64_forms(secret: str) -> Iterable[str]:

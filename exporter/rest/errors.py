@@ -78,27 +78,38 @@ class Redactor:
     """Replaces secrets in texts."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
-        self.add(*passwords())
+        self._known = _forms(*passwords())
+        self._last: tuple[frozenset[str], str, str] | None = None
 
     def add(self, *secrets: str | None) -> None:
         """Redact these from now on."""
-        self._known |= {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+        self._known |= _forms(*secrets)
 
     def keep_only(self, *secrets: str | None) -> None:
         """Forget all others: the store must not grow with every session."""
-        self._known.clear()
-        self.add(*secrets, *passwords())
+        self._known = _forms(*secrets, *passwords())
 
     def found_in(self, text: str) -> bool:
         """Return whether a text quotes any of them; the name of a host may do so in lower case."""
         return quotes(text, self._known, str.casefold)
 
     def redact(self, text: object) -> str:
-        """Return a text as one printable line without secrets."""
-        line = safe_text(str(text), self._known)
+        """Return a text as one printable line without secrets.
+
+        The last one is remembered: every request names Tableau's address, and redacting that takes most of its time.
+        """
+        known, text, last = self._known, str(text), self._last
+        if last is not None and last[:2] == (known, text):
+            return last[2]
+        line = safe_text(text, known)
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())
-        return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
+        redacted = line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
+        self._last = known, text, redacted
+        return redacted
+
+
+def _forms(*secrets: str | None) -> frozenset[str]:
+    return frozenset(form for secret in secrets if secret for form in (secret, quote(secret, safe="")))
 
 
 def translated(error: Exception, place: str, redactor: Redactor) -> SourceError:  # noqa: PLR0911 - a table of cases

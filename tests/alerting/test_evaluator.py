@@ -189,7 +189,7 @@ def test_an_end_that_was_missed(
     fire(rig, said)
     receivers[0].behave(ERRS)
     end(rig, said)
-    rig.go(away * MINUTE, MINUTE)
+    rig.go(away * MINUTE, away * MINUTE / 10)
     receivers[0].behave(WELL)
     rig.go(MINUTE)
     assert bool(receivers[0].ends) == owed

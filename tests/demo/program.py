@@ -53,7 +53,7 @@ class Demo:
         def happened() -> bool:
             return bool(condition()) or self.process.poll() is not None
 
-        until(happened, lambda: f"{what}\n{self.said()}\n{self.recorded()}", patience_seconds, 0.05)
+        until(happened, lambda: f"{what}\n{self.said()}\n{self.recorded()}", patience_seconds, 0.2)
         assert condition(), f"it ended before: {what}\n{self.said()}\n{self.recorded()}"
 
     def url(self, of: str) -> str:

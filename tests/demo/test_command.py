@@ -44,7 +44,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
 
 def asked(url: str) -> httpx.Response:
     """Ask as patiently as everything else here is waited for."""
-    return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False)
+    return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False)  # over HTTP: load no CA
 
 
 def shows_life(demo: Demo) -> None:
@@ -63,7 +63,7 @@ def shows_life(demo: Demo) -> None:
 
 def test_it_ends_by_itself_and_leaves_nothing(demos: Callable[..., Demo]) -> None:
     """The URLs that it prints work while it runs; then it is gone with its processes and its folders."""
-    demo = demos("--for", "8s", "--port", "0")
+    demo = demos("--for", "8s", "--cloud", "--port", "0")
     for of in ("metrics", "status page"):
         assert asked(demo.url(of)).status_code == httpx.codes.OK
     assert demo.process.wait(PATIENCE_SECONDS) == 0
@@ -104,8 +104,8 @@ def queried(demo: Demo, sql: str) -> dict[tuple[str, str], int]:
 
 
 def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
-    """With --cloud every site is read over the REST API, and its log; there is no PostgreSQL, and nothing is left."""
-    demo = demos("--cloud", "--port", "0")
+    """With --cloud every site is read by the REST API and its log, also behind a proxy; there is no PostgreSQL."""
+    demo = demos("--cloud", "--port", "0", HTTP_PROXY="http://127.0.0.1:1")
     metrics, page = demo.url("metrics"), demo.url("status page")
     wanted = (
         'tableau_up{source="rest"} 1',
@@ -136,14 +136,6 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
     assert "Traceback" not in demo.said()
 
 
-def test_a_proxy_is_not_in_the_way(demos: Callable[..., Demo]) -> None:
-    """Behind a proxy the agent reads the simulated Tableau of this machine all the same."""
-    demo = demos("--cloud", "--port", "0", HTTP_PROXY="http://127.0.0.1:1")
-    metrics = demo.url("metrics")
-    wanted = ('tableau_up{source="rest"} 1', "tableau_asset_hours_since_refresh{")
-    demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
-
-
 def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:
     """The audit that the demo shows signs in with a token of its own, and the agent keeps its session."""
     demo = demos("--cloud", "--port", "0")
@@ -170,7 +162,7 @@ def test_a_port_that_is_taken(demos: Callable[..., Demo]) -> None:
 
 
 def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
-    """With --keep the history stays and can be read; PostgreSQL does not stay."""
+    """SIGTERM ends it with 0; with --keep the history stays and can be read, PostgreSQL does not stay."""
     demo = demos("--port", "0", "--keep")
     shows_life(demo)
     demo.process.send_signal(signal.SIGTERM)
@@ -180,15 +172,15 @@ def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
         assert history.execute("SELECT count(*) > 100000 FROM usage").fetchall() == [(True,)]
     assert "msg=listening" in Path(f"{kept}/agent.log").read_text()
     assert "msg=listening" not in demo.said()
+    assert "Traceback" not in demo.said()
     assert demo.left() == [Path(kept).name]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_order(number: int, demos: Callable[..., Demo]) -> None:
+def test_an_interrupt_ends_it_in_order(demos: Callable[..., Demo]) -> None:
     """The metrics show what the demo promises; Ctrl-C ends it with 0 and cleans up."""
     demo = demos("--port", "0")
     shows_life(demo)
-    demo.process.send_signal(number)
+    demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
     assert "Traceback" not in demo.said()

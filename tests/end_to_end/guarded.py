@@ -154,8 +154,6 @@ class GuardedAgent:
         """Ask the running agent what it cannot answer, and give it and the commands faulty files; yield as above."""
         agent = self.agent.start("--config.file", str(self.config))
         commands = (("run",), ("check",))
-        # In a short run each faulty file meets one command in one variant, and the other command in the other variant.
-        turn = list(VARIANTS.values()).index(self._variant)
         for number, request in enumerate(malformed(USER, WEB.value)):
             yield f"the answer to malformed request {number}", said(httpx.URL(agent.url), request)
         yield from self._all_printed(*OF_THE_AGENT)
@@ -164,7 +162,8 @@ class GuardedAgent:
             self._web.write_text(web)
             yield f"the answer to reload {number}", self._reloaded()
             yield f"/ after reload {number}", httpx.get(agent.url, auth=agent.user, timeout=PATIENCE_SECONDS).content
-            yield from self._all_printed(*(commands if LONG else [commands[(number + turn) % 2]]))
+            # In a short run each faulty file meets one of the commands, in turn.
+            yield from self._all_printed(*(commands if LONG else [commands[number % 2]]))
         agent.kill()
         yield from stored(agent)
 

@@ -106,6 +106,17 @@ def test_a_short_secret_hides_no_other_word() -> None:
     assert secrets.redact("rows of ro from another group: ro") == "rows of <secret> from another group: <secret>"
 
 
+def test_a_text_is_redacted_with_what_is_known_now() -> None:
+    """A text that was redacted a moment ago is redacted anew when another secret is known, or one is forgotten."""
+    secrets = Redactor()
+    assert secrets.redact("canary of the session") == "canary of the session"
+    secrets.add("canary of the")
+    assert secrets.redact("canary of the session") == "<secret> session"
+    assert secrets.redact("another text") == "another text"
+    secrets.keep_only("the session")
+    assert secrets.redact("canary of the session") == "canary of <secret>"
+
+
 def echo_as_host(asked: Asked) -> Answer | None:
     """Send us to a host that is called as the secret is."""
     (value,) = re.findall('personalAccessTokenSecret="([^"]*)"', asked.body.decode())
