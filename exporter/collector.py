@@ -246,6 +246,8 @@ class Events:
     folds: tuple[Fold, ...]
     key: tuple[str, str] = ("id", "created_at")
     sql: str | None = None
+    alias: str | None = None
+    """A column that identifies a row whatever source it comes from, and whatever its key is there."""
     keeps_open: bool = False
     """Whether open rows are kept apart in the history until they are final: only those of http_requests are."""
     counts_usage: bool = False
@@ -253,6 +255,21 @@ class Events:
 
     Such rows have the columns of http_requests that this needs; those of http_requests are counted anyway.
     """
+
+
+@dataclass(frozen=True)
+class RestHooks:
+    """What a collector makes of a site's inventory, as long as none of the sources ``beside`` is configured."""
+
+    expose: Callable[["Inventory"], Sequence[Block]] = lambda _inventory: ()
+    """The samples of the site; those of the last poll that read what they are made of stand until they are too old."""
+    events: Callable[["Inventory"], "pa.Table | None"] | None = None
+    """Rows of the collector's events, without ``site_id``; None where they could not be read."""
+    totals: Callable[["Inventory"], "pa.Table | None"] | None = None
+    """Columns id, workbook, view and total: what its family counts from one poll to the next."""
+    wants: frozenset[str] = frozenset()
+    """The lists of rest.usage_lists that it is made of."""
+    beside: frozenset[str] = frozenset({"repository"})
 
 
 ExposeLastSeen = Callable[[Any, Sequence[str]], Sequence[Block]]
@@ -271,6 +288,8 @@ class Collector:
     """Counters aggregated from the requests that another collector archives."""
     activity: tuple[Events, ...] = ()
     """Events of Tableau Cloud's Activity Log, whose SQL reads the relation ``activity`` (docs/collectors.md)."""
+    rest: RestHooks | None = None
+    """What it makes of the REST API where no better source is configured."""
     expose_last_seen: ExposeLastSeen | None = None
     """Makes blocks of the last request of each person; people are counted where a collector has it."""
     families: tuple[Family, ...] = ()
@@ -285,12 +304,12 @@ class Collector:
     @property
     def from_requests(self) -> bool:
         """Whether it is made of the requests that another collector archives, and reads nothing itself."""
-        return self.events is None and not self.states and not self.activity
+        return self.events is None and not self.states and not self.activity and self.rest is None
 
     @property
     def from_rest(self) -> bool:
-        """Whether the REST and Metadata APIs are a source of one of its states."""
-        return any(state.rest for state in self.states)
+        """Whether the REST and Metadata APIs are a source of it."""
+        return self.rest is not None or any(state.rest for state in self.states)
 
     @property
     def from_activity_log(self) -> bool:

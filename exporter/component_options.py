@@ -34,7 +34,7 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         if configuration.collectors.get(name, collector.enabled)
         and (
             configuration.repository is not None
-            or collector.from_rest
+            or (configuration.rest is not None and collector.from_rest)
             or (configuration.activity_log is not None and collector.from_activity_log)
         )
     }

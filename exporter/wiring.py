@@ -30,6 +30,7 @@ from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState
 from exporter.poller.repository_poller import RepositoryPoller, Schedule
 from exporter.poller.rest_poller import RestPoller
+from exporter.poller.rest_usage import rest_hooks, wanted_lists
 from exporter.repository.client import Repository
 from exporter.rest.client import RestClient
 
@@ -71,7 +72,10 @@ class AgentState:
             {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
             self.store.status.all_tried() and all(run is not None and run.success for run in runs.values()),
             not self.store.status.all_tried(),
-            tuple(name for name, collector in collectors.items() if collector.from_rest),
+            (
+                *(name for name, collector in collectors.items() if any(state.rest for state in collector.states)),
+                *rest_hooks(collectors, tried),
+            ),
         )
 
     def assets(self, now: float) -> pa.Table:
@@ -164,6 +168,7 @@ def _rest_poller(configuration: Configuration, shared: PollContext, before: Work
         stopping=stopped.is_set,
         token_stats=token_stats,
         moved=shared.store.status.progress["rest"].moved,
+        wanted=wanted_lists(shared.collectors, [source.name for source in shared.store.status.sources()]),
     )
     return RestPoller(rest, shared, settings.poll_interval, settings.job_lookups_per_day, stopped)
 

@@ -3,14 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, State, relation
-from exporter.collectors._arrow import texts, values
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.collector import (
+    JOB_BUCKETS,
+    Collector,
+    Context,
+    Count,
+    Distribution,
+    Events,
+    RestHooks,
+    State,
+    columns_of,
+    relation,
+)
+from exporter.collectors._arrow import number_of, texts, values
+from exporter.inventory import Inventory
 from exporter.metrics import Block, Family, Labels
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -58,39 +69,43 @@ BY = {"site": "site", "job_type": "job_type"}
 FINISHED = Family(
     "tableau_background_jobs_finished_total",
     "counter",
-    "Finished background jobs since the history was created, by outcome; from the repository at every poll.",
+    "Finished background jobs since the history was created, by outcome; from the repository at every poll,"
+    " without one from the REST API.",
     (*LABELS, "outcome"),
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
 )
 RUN = Family(
     "tableau_background_job_run_seconds",
     "histogram",
-    "Run time of finished background jobs, from started_at to completed_at; from the repository at every poll.",
+    "Run time of finished background jobs, from started_at to completed_at; from the repository at every poll, without"
+    " one from the REST API.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
     JOB_BUCKETS,
 )
 QUEUE = Family(
     "tableau_background_job_queue_seconds",
     "histogram",
-    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll.",
+    "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll, without"
+    " one from the REST API.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
     JOB_BUCKETS,
 )
 WAITING = Family(
     "tableau_background_jobs_waiting",
     "gauge",
-    "Background jobs waiting for a backgrounder, by type; from the repository at every poll.",
+    "Background jobs waiting for a backgrounder, by type; from the repository at every poll, without one from the REST"
+    " API.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
 )
 RUNNING = Family(
     "tableau_background_jobs_running",
     "gauge",
-    "Running background jobs, by type; from the repository at every poll.",
+    "Running background jobs, by type; from the repository at every poll, without one from the REST API.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
 )
 
 OUTCOME = "CASE finish_code WHEN 0 THEN 'success' WHEN 1 THEN 'failure' WHEN 2 THEN 'cancelled' END"
@@ -268,10 +283,38 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
     return [Block(WAITING, labels, values(rows, "waiting")), Block(RUNNING, labels, values(rows, "running"))]
 
 
+def expose_inventory(inventory: Inventory) -> Sequence[Block]:
+    """Count the jobs of the REST API's list that wait and run; a list that could not be read is no count."""
+    if inventory.jobs is None:
+        return ()
+    rows = inventory.jobs.filter(pc.is_null(inventory.jobs.column("completed_at")))
+    types, started = texts(rows, "job_type"), rows.column("started_at").is_valid().to_pylist()
+    counts = {name: [0, 0] for name in dict.fromkeys(types)}
+    for name, running in zip(types, started, strict=True):
+        counts[name][running] += 1
+    labels = Labels(LABELS, ([inventory.site] * len(counts), list(counts)))
+    return [
+        Block(WAITING, labels, [waiting for waiting, _ in counts.values()]),
+        Block(RUNNING, labels, [running for _, running in counts.values()]),
+    ]
+
+
+def finished(inventory: Inventory) -> pa.Table | None:
+    """Return the jobs of the REST API's list that are done, as rows of Job; what it does not report is NULL."""
+    if inventory.jobs is None:
+        return None
+    done = inventory.jobs.filter(pc.is_valid(inventory.jobs.column("completed_at")))
+    known = {name: done.column(name) for name in done.column_names}
+    known |= {"id": pa.array(map(number_of, done.column("job_id").to_pylist()), pa.int64()), "luid": known["job_id"]}
+    return pa.table(
+        {column.name: known.get(column.name, pa.nulls(done.num_rows, column.type.arrow)) for column in columns_of(Job)}
+    )
+
+
 COLLECTOR = Collector(
     "background_jobs",
     "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
-    events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
+    events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS, alias="luid"),
     activity=(
         Events(
             table="cloud_jobs",
@@ -283,4 +326,8 @@ COLLECTOR = Collector(
         ),
     ),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
+    # The Activity Log reports the same jobs, and more about them.
+    rest=RestHooks(
+        expose_inventory, finished, wants=frozenset({"jobs"}), beside=frozenset({"repository", "activity_log"})
+    ),
 )

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import Events, Fold, columns_of
-from exporter.history import archive, refreshes, usage
+from exporter.history import archive, refreshes, usage, view_totals
 from exporter.history.aggregation import USER, Lookups, add
 from exporter.history.archive import Appended, Instants
 from exporter.history.arrow import registered
@@ -158,6 +158,10 @@ class Transaction:
             usage.forget(self.connection, usage.Clocks(min(now, at), max(now, at)))
         if source_at is None or USER in self.hidden:
             usage.forget_people(self.connection, None if USER in self.hidden else now)
+
+    def count_totals(self, family: str, site: str, rows: pa.Table) -> None:
+        """Count what total counts of views have grown by since they were read last."""
+        view_totals.count(self.connection, family, site, rows)
 
     def sum_up_views(self) -> bool:
         """Sum up the next loads that wait; return whether others wait still."""

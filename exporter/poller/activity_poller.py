@@ -11,11 +11,8 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import pyarrow as pa
-
-from exporter.activity_log.client import DEFAULT_SITE, WINDOW, ActivityLogClient, CloudSite, ListedFile
+from exporter.activity_log.client import WINDOW, ActivityLogClient, CloudSite, ListedFile
 from exporter.activity_log.errors import BadRequest, Forbidden
-from exporter.collector import columns_of
 from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.history import activity
@@ -29,6 +26,7 @@ from exporter.poller.context import PollContext
 from exporter.poller.memory import release_memory
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.schedule import run_loop
+from exporter.poller.site_rows import site_rows
 from exporter.poller.write_incidents import WriteIncidents
 
 SOURCE = activity.SOURCE
@@ -124,7 +122,7 @@ class ActivityPoller:
         if self._status.has_source("repository") or sites == self._kept_sites or not sites:
             return
         with self._history.transaction(instant(now)) as transaction:
-            transaction.keep(Site, "sites", _rows(sites), instant(now))
+            transaction.keep(Site, "sites", site_rows({site.luid: site.name for site in sites}), instant(now))
         self._kept_sites = sites
 
     def _read_site(self, site: CloudSite, archived: Archived, now: float) -> None:
@@ -239,19 +237,3 @@ class ActivityPoller:
     def _publish_bug(self, error: str) -> None:
         self._publisher.publish_bug(error, self._context.clock())
         self._end_poll()
-
-
-def _rows(sites: Sequence[CloudSite]) -> pa.Table:
-    """Return sites as rows of the table of sites."""
-    values = {
-        "id": [activity.site_id(site.luid) for site in sites],
-        "luid": [site.luid for site in sites],
-        "name": [site.name for site in sites],
-        "url_namespace": ["" if site.name == DEFAULT_SITE else site.name for site in sites],
-    }
-    return pa.table(
-        {
-            column.name: pa.array(values.get(column.name, [None] * len(sites)), column.type.arrow)
-            for column in columns_of(Site)
-        }
-    )

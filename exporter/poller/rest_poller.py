@@ -23,6 +23,7 @@ from exporter.poller.merged_state import Part
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.rest_publisher import RestPublisher
 from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
+from exporter.poller.rest_usage import RestUsage
 from exporter.poller.runs import Run, Runs
 from exporter.poller.schedule import Due, run_loop
 from exporter.poller.write_incidents import WriteIncidents
@@ -47,6 +48,7 @@ class RestPoller:
         self._stopped = stopped
         self._incidents = WriteIncidents(SOURCE, context)
         self._publisher = RestPublisher(context, rest, interval)
+        self._usage = RestUsage(context, interval)
         self._lookups = JobLookupBudget(lookups_per_day)
         self._learning_due = Due(LEARNING_SECONDS)
         self._queries = PageQueries(SOURCE, context)
@@ -76,7 +78,7 @@ class RestPoller:
             return self._poll(now)
 
     def _poll(self, now: float) -> bool:
-        if not self._context.merged_states:
+        if not self._context.merged_states and not self._usage.hooks:
             self._publisher.idle(now)
             self._publisher.publish_sources({}, now)
             self._end_poll()
@@ -84,7 +86,7 @@ class RestPoller:
         unprepared = self._prepare(now)
         runs, result = Runs(SOURCE), RestPollResult()
         refusal: SourceError | None = None
-        for name, _ in self._context.merged_states:
+        for name in self._names():
             runs.by_name.setdefault(name, Run()).ran = True
         try:
             self._read(result, now)
@@ -118,6 +120,8 @@ class RestPoller:
         rows_of = {key: self._rows_of(key) for key in self._context.merged_states}
         for site in self._rest.poll(self._lookups.known, self._lookups.remaining(now)):
             result.add(site, rows_of, self._known_of, self._remembered)
+            if site.inventory is not None:
+                self._usage.add(site.inventory, now)
         if not result.notes and result.failures and self._rest.token_stats.accepted is False:
             raise SourceRefused(result.failures[0])
         self._publisher.source_up(now)
@@ -188,6 +192,7 @@ class RestPoller:
                 run.rows += sum(part.rows.num_rows for part in parts.values())
                 merged.put(SOURCE, parts, now)
             self._context.store.set_state(f"{key[0]}/{key[1]}", merged)
+        self._usage.publish()
 
     def _rows_of(self, key: StateKey) -> RowsOf:
         """Return what makes a state's rows of an inventory, under the privacy options."""
@@ -218,12 +223,14 @@ class RestPoller:
                         to_query[key] = rows
                 if result.notes:
                     audit_assets(self._context, transaction, now)
+                self._usage.store(transaction)
                 self._incidents.write(transaction)
         except HistoryError as failure:
             self._incidents.failed(failure)
             return failure
         self._incidents.committed()
         self._incidents.succeeded()
+        self._usage.stored()
         self._noted, self._unwritten_notes = reported, NO_NOTES
         self._remembered = remembered
         if to_query:
@@ -236,7 +243,10 @@ class RestPoller:
                 self._context.merged_states[key].learn(SOURCE, table, now)
         return None
 
+    def _names(self) -> set[str]:
+        """Return the collectors that this source feeds."""
+        return {*(name for name, _ in self._context.merged_states), *self._usage.hooks}
+
     def _publish_bug(self, error: str) -> None:
-        names = {name for name, _ in self._context.merged_states}
-        self._publisher.publish_bug(error, names, self._context.clock())
+        self._publisher.publish_bug(error, self._names(), self._context.clock())
         self._end_poll()

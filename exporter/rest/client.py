@@ -54,13 +54,17 @@ class RestClient:
         stopping: Callable[[], bool] = lambda: False,
         token_stats: TokenStats | None = None,
         moved: Callable[[], None] = lambda: None,
+        wanted: frozenset[str] = frozenset(),
     ) -> None:
-        """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew."""
+        """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew.
+
+        ``wanted`` are lists of rest.usage_lists that are read too.
+        """
         self._clock = clock
         self._session = Session(options, clock, sleep, stopping, token_stats, moved)
         self._guard = EmptyListGuard(clock)
         self._sites = sites.Sites(self._session, options.sites)
-        self._reader = SiteReader(self._session, clock)
+        self._reader = SiteReader(self._session, clock, wanted)
         self._budget = LookupBudget(0)
 
     @property

@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
 from exporter.rest import jobs, tasks
-from exporter.rest.arrow import schema, table
+from exporter.rest.arrow import first_of_each, schema, table
 from exporter.rest.empty_list_guard import EMPTY_SECONDS, EmptyListGuard
 from exporter.rest.errors import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read
 from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import Session
+from exporter.rest.usage_lists import JobsRead, UsageLists
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     read_whole: dict[str, bool] = field(default_factory=dict)
+    lists_read: set[str] = field(default_factory=set)
 
     def missing(self, text: str, source: str | None = None, *, refused: bool = False) -> None:
         """Record what is missing; of a source of freshness it is a gap, unless Tableau refused it for good."""
@@ -84,9 +86,10 @@ class Lists:
 class SiteReader:
     """Reads the sites of one Tableau; keeps the last complete answer of each supplement, and jobs without an asset."""
 
-    def __init__(self, session: Session, clock: Callable[[], float]) -> None:
+    def __init__(self, session: Session, clock: Callable[[], float], wanted: frozenset[str] = frozenset()) -> None:
         self._session = session
         self._clock = clock
+        self._usage = UsageLists(session, self._now, wanted)
         self._found: dict[str, dict[str, jobs.Row]] = {}
         self._without_asset: dict[str, set[str]] = {}
         self._metadata = MetadataReader(clock)
@@ -139,15 +142,18 @@ class SiteReader:
         for note in description.notes:
             report.missing(note, "metadata", refused=description.refused)
         undescribed = _undescribed(content, description.rows)
+        listed = self._usage.list_jobs(site, for_refreshes=bool(undescribed))
         if description.whole and undescribed:
             report.missing(f"the Metadata API does not describe {len(undescribed)} assets that are listed")
         titles = None if description.rows is None else set(undescribed)
-        looked_up = self._fetch_refreshes(site, known, titles, report) if undescribed else self.looked_up(site)
+        looked_up = self._fetch_refreshes(site, listed, known, titles, report) if undescribed else self.looked_up(site)
         tables = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
         if flows:
             tables.append(self._flow_runs(site, report))
         refreshes, latest = pa.concat_tables(tables), pa.scalar(self._now() + AHEAD, pa.timestamp("us"))
         scheduled, tasks_read = self._tasks(site, report, flows=flows)
+        listed_jobs = self._usage.jobs(site, listed, report.notes)
+        view_count, view_totals = self._usage.view_count(report.notes), self._usage.view_totals(site, report.notes)
         return Inventory(
             site,
             content,
@@ -161,6 +167,12 @@ class SiteReader:
             tuple(dict.fromkeys(report.gaps)),
             report.read_whole,
             tasks_read,
+            site_luid=self._session.site_luid,
+            asset_types=frozenset(found.content),
+            lists_read=frozenset(report.lists_read),
+            jobs=listed_jobs,
+            view_count=view_count,
+            view_totals=view_totals,
         )
 
     def _now(self) -> datetime:
@@ -177,6 +189,7 @@ class SiteReader:
             report.missing(f"no {listing.endpoint}: {error}")
         else:
             if not listed.missing:
+                report.lists_read.add(listing.endpoint)
                 self._last[key] = listed.rows
                 return listed.rows
             self._missing[key] = listed.missing
@@ -185,16 +198,19 @@ class SiteReader:
         tables = [one for one in (rows, self._last.get(key)) if one is not None]
         if not tables:
             return None
-        known = self._last[key] = _first_of_each(pa.concat_tables(tables), listing.row)
+        known = self._last[key] = first_of_each(pa.concat_tables(tables), listing.row)
         return known
 
     def _fetch_refreshes(
-        self, site: str, known: KnownRefreshes, titles: set[str] | None, report: Report
+        self, site: str, listed: JobsRead, known: KnownRefreshes, titles: set[str] | None, report: Report
     ) -> pa.Table | None:
         """Fetch the jobs of assets that the Metadata API does not describe; return those that were fetched lately."""
         fetched, without_asset = self._found.setdefault(site, {}), self._without_asset.setdefault(site, set())
         wanted = jobs.JobFilter(known.job_ids, fetched, without_asset, titles)
-        fetch = partial(jobs.fetch_refreshes, self._session, wanted, known.budget, self._now())
+
+        def fetch() -> str:
+            return jobs.fetch_refreshes(self._session, _answered(listed), wanted, known.budget, self._now())
+
         missing = self._supplement(report, "jobs", "job", fetch)
         if missing:
             report.missing(missing, "job")
@@ -244,6 +260,13 @@ class SiteReader:
             return None
 
 
+def _answered(listed: JobsRead) -> jobs.JobList:
+    if isinstance(listed, SourceError):
+        raise listed
+    assert listed is not None  # noqa: S101 - it is read where refreshes are to be fetched
+    return listed
+
+
 def _without_future(described: pa.Table | None, latest: pa.Scalar) -> pa.Table | None:
     """Leave out instants that are yet to come: by a wrong clock an extract would be fresh for ever."""
     if described is None:
@@ -255,13 +278,6 @@ def _without_future(described: pa.Table | None, latest: pa.Scalar) -> pa.Table |
         instants = pc.if_else(known, described.column(name), pa.scalar(None, pa.timestamp("us")))
         described = described.set_column(described.column_names.index(name), name, instants)
     return described.set_column(described.column_names.index("whole"), "whole", is_whole)
-
-
-def _first_of_each(rows: pa.Table, row: type) -> pa.Table:
-    """Return each entry once, as it stands first."""
-    key = schema(row).names[0]
-    seen = dict.fromkeys(rows.column(key).to_pylist())
-    return rows.take(pc.index_in(pa.array(seen, pa.string()), rows.column(key).combine_chunks()))
 
 
 def _undescribed(content: pa.Table, described: pa.Table | None) -> list[str]:

@@ -22,6 +22,7 @@ from exporter.metrics import Block
 from exporter.poller.context import PollContext
 from exporter.poller.merged_state import MergedState, merged_states
 from exporter.poller.rest_poller import RestPoller
+from exporter.poller.rest_usage import wanted_lists
 from exporter.rest.client import RestClient
 from exporter.rest.credentials import RestOptions, Token
 from exporter.status import CollectorStatus
@@ -41,8 +42,10 @@ class RestRig:
         *,
         look_ups_a_day: int = 5000,
         collectors: Mapping[str, Collector] | None = None,
+        sources: tuple[str, ...] = ("rest",),
     ) -> None:
         self.server = server
+        self.sources = sources
         self.collectors = {"assets": discover()["assets"]} if collectors is None else collectors
         self.now = now
         self.file = HistoryFile(path, Limits(patience_seconds=1.0))
@@ -55,7 +58,7 @@ class RestRig:
     def restart(self) -> None:
         """Begin anew with the same file, as a restarted agent does."""
         found = self.collectors
-        self.store = StateStore(["rest"], version="0", library="0", started_at=self.now)
+        self.store = StateStore(self.sources, version="0", library="0", started_at=self.now)
         history = History(self.file, found, self.privacy)
         history.lock()
 
@@ -68,7 +71,13 @@ class RestRig:
         (name, value), *_ = TOKENS.items()
         login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
         stopped = threading.Event()
-        self.rest = RestClient(login, clock=lambda: self.now, sleep=lambda _: None, stopping=stopped.is_set)
+        self.rest = RestClient(
+            login,
+            clock=lambda: self.now,
+            sleep=lambda _: None,
+            stopping=stopped.is_set,
+            wanted=wanted_lists(found, self.sources),
+        )
         self.poller = RestPoller(self.rest, shared, INTERVAL, self.look_ups_a_day, stopped)
         self.merged = shared.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
 
