@@ -34,7 +34,7 @@ from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry
 from exporter.wiring import AgentState, build_workers
 
-SOURCES = ("repository", "rest", "activity_log")
+SOURCES = ("repository", "rest", "activity_log", "admin_insights")
 RENDER_SECONDS = 10.0
 SIGNAL_SECONDS = 0.5
 

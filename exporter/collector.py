@@ -272,6 +272,28 @@ class RestHooks:
     beside: frozenset[str] = frozenset({"repository"})
 
 
+ExposeRows = Callable[[str, "pa.Table", float], Sequence[Block]]
+"""From a site's label, rows of a data source and the instant at which they were true (Unix seconds)."""
+
+
+@dataclass(frozen=True)
+class InsightsHooks:
+    """What a collector makes of Admin Insights, as long as none of the sources ``beside`` is configured.
+
+    It is refreshed once a day: nothing of it may stand for less than a day.
+    """
+
+    events: tuple[Events, ...] = ()
+    """Events whose SQL reads the relation ``insights``, rows of InsightsEvent."""
+    jobs: Callable[["pa.Table"], "pa.Table"] | None = None
+    """Rows of the collector's events, without ``site_id``, of rows of Job Performance."""
+    expose_users: ExposeRows | None = None
+    expose_tokens: ExposeRows | None = None
+    expose_seen: "Callable[[Any, Mapping[str, float]], Sequence[Block]] | None" = None
+    """From the last request of each person, and when the events of each site were published (Unix seconds)."""
+    beside: frozenset[str] = frozenset({"repository", "activity_log"})
+
+
 ExposeLastSeen = Callable[[Any, Sequence[str]], Sequence[Block]]
 """From the last request of each person (columns ``sites``, ``people``, ``seen_at``) and the labels of all sites."""
 
@@ -290,6 +312,8 @@ class Collector:
     """Events of Tableau Cloud's Activity Log, whose SQL reads the relation ``activity`` (docs/collectors.md)."""
     rest: RestHooks | None = None
     """What it makes of the REST API where no better source is configured."""
+    insights: InsightsHooks | None = None
+    """What it makes of Admin Insights of Tableau Cloud where no better source is configured."""
     expose_last_seen: ExposeLastSeen | None = None
     """Makes blocks of the last request of each person; people are counted where a collector has it."""
     families: tuple[Family, ...] = ()
@@ -304,7 +328,7 @@ class Collector:
     @property
     def from_requests(self) -> bool:
         """Whether it is made of the requests that another collector archives, and reads nothing itself."""
-        return self.events is None and not self.states and not self.activity and self.rest is None
+        return not self.archived and not self.states and self.rest is None
 
     @property
     def from_rest(self) -> bool:
@@ -319,7 +343,8 @@ class Collector:
     @property
     def archived(self) -> tuple[Events, ...]:
         """Every kind of events that it archives, from whichever source."""
-        return (*((self.events,) if self.events else ()), *self.activity)
+        insights = self.insights.events if self.insights else ()
+        return (*((self.events,) if self.events else ()), *self.activity, *insights)
 
     @property
     def relations(self) -> tuple[Relation, ...]:

@@ -35,6 +35,7 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         and (
             configuration.repository is not None
             or (configuration.rest is not None and collector.from_rest)
+            or (configuration.admin_insights and collector.insights is not None)
             or (configuration.activity_log is not None and collector.from_activity_log)
         )
     }
@@ -199,6 +200,7 @@ def refuse_restart(old: Configuration, new: Configuration) -> None:
         "repository": (old.repository is None, new.repository is None),
         "rest": (old.rest is None, new.rest is None),
         "activity_log": (old.activity_log is None, new.activity_log is None),
+        "rest.admin_insights": (old.admin_insights, new.admin_insights),
     }
     refusal = "cannot change while the agent runs; restart it"
     faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]

@@ -1,16 +1,17 @@
 """Active users: distinct users over trailing windows, from the last request of each user in the history."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.collector import Collector
+from exporter.collector import Collector, InsightsHooks
 from exporter.metrics import Block, Family, Labels
 
 WINDOWS = {"5m": 300.0, "1h": 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0}
 """The windows and their seconds."""
+DAY_SECONDS = 86_400.0
 
 ACTIVE = Family(
     "tableau_active_users",
@@ -74,6 +75,27 @@ def active(sites: Array, people: Array, seen_at: Array, all_sites: Sequence[str]
     ]
 
 
+def expose_daily(seen: LastSeen, published: Mapping[str, float]) -> Sequence[Block]:
+    """Return the people of each site and of all, over the windows that end when the site's events were published.
+
+    What is published once a day has no window shorter than a day.
+    """
+    if not published:
+        return ()
+    windows = {name: seconds for name, seconds in WINDOWS.items() if seconds >= DAY_SECONDS}
+    blocks = []
+    for site, at in published.items():
+        own = seen.sites == site
+        counting = _counting(*_latest(np.zeros(int(own.sum()), np.int64), seen.people[own], seen.seen_at[own]), 1)
+        counts = dict(zip(WINDOWS, counting(at), strict=True))
+        labels = Labels(ACTIVE.labels, ([site] * len(windows), list(windows)))
+        blocks.append(Block(ACTIVE, labels, [counts[name] for name in windows]))
+    everywhere = _counting(*_latest(np.zeros(len(seen.people), np.int64), seen.people, seen.seen_at), 1)
+    counts = dict(zip(WINDOWS, everywhere(min(published.values())), strict=True))
+    labels = Labels(SERVER_ACTIVE.labels, [list(windows)])
+    return [*blocks, Block(SERVER_ACTIVE, labels, [counts[name] for name in windows])]
+
+
 def _latest(group: Array, people: Array, seen_at: Array) -> tuple[Array, Array]:
     """Keep when each person was last seen in each group; return groups and instants, the earliest instant first."""
     order = np.lexsort((seen_at, people, group))
@@ -101,5 +123,6 @@ COLLECTOR = Collector(
     "active_users",
     "Active users over trailing windows, by site and for the whole server.",
     expose_last_seen=expose,
+    insights=InsightsHooks(expose_seen=expose_daily),
     families=(ACTIVE, SERVER_ACTIVE),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +15,13 @@ from exporter.collector import (
     Count,
     Distribution,
     Events,
+    InsightsHooks,
     RestHooks,
     State,
-    columns_of,
     relation,
 )
-from exporter.collectors._arrow import number_of, texts, values
+from exporter.collectors._arrow import texts, values
+from exporter.collectors._listed_jobs import finished, performed
 from exporter.inventory import Inventory
 from exporter.metrics import Block, Family, Labels
 
@@ -299,18 +301,6 @@ def expose_inventory(inventory: Inventory) -> Sequence[Block]:
     ]
 
 
-def finished(inventory: Inventory) -> pa.Table | None:
-    """Return the jobs of the REST API's list that are done, as rows of Job; what it does not report is NULL."""
-    if inventory.jobs is None:
-        return None
-    done = inventory.jobs.filter(pc.is_valid(inventory.jobs.column("completed_at")))
-    known = {name: done.column(name) for name in done.column_names}
-    known |= {"id": pa.array(map(number_of, done.column("job_id").to_pylist()), pa.int64()), "luid": known["job_id"]}
-    return pa.table(
-        {column.name: known.get(column.name, pa.nulls(done.num_rows, column.type.arrow)) for column in columns_of(Job)}
-    )
-
-
 COLLECTOR = Collector(
     "background_jobs",
     "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
@@ -328,6 +318,10 @@ COLLECTOR = Collector(
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
     # The Activity Log reports the same jobs, and more about them.
     rest=RestHooks(
-        expose_inventory, finished, wants=frozenset({"jobs"}), beside=frozenset({"repository", "activity_log"})
+        expose_inventory,
+        partial(finished, Job),
+        wants=frozenset({"jobs"}),
+        beside=frozenset({"repository", "activity_log"}),
     ),
+    insights=InsightsHooks(jobs=partial(performed, Job)),
 )

@@ -1,9 +1,9 @@
 """Requests: what the repository keeps of each, and throws away at the next cleanup."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, relation
+from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, InsightsHooks, relation
 from exporter.metrics import Family
 
 # Every column known so far but user_cookie, which is never read; those that a version adds are archived too.
@@ -129,6 +129,47 @@ CLOUD_SQL = """
     )
 """
 
+CLOUD_REQUESTS = Events(
+    table="cloud_requests",
+    reads=(),
+    row=CloudRequest,
+    folds=(),
+    sql=CLOUD_SQL,
+    counts_usage=True,
+)
+
+# An access to a view is what bootstrapSession is: one for each time that somebody opens it.
+INSIGHTS_SQL = """
+    SELECT
+        id AS id,
+        event_date AS created_at,
+        'vizql' AS controller,
+        'bootstrapSession' AS action,
+        NULL AS http_referer,
+        NULL AS http_user_agent,
+        NULL AS http_request_uri,
+        NULL AS user_ip,
+        NULL AS session_id,
+        NULL AS vizql_session,
+        user_id AS user_id,
+        site_id AS site_id,
+        replace(item_repository_url, '/sheets/', '/') AS currentsheet,
+        'view' AS asset_type,
+        nullif(split_part(item_repository_url, '/sheets/', 1), '') AS workbook,
+        nullif(split_part(item_repository_url, '/sheets/', 2), '') AS view,
+        NULL AS request_id,
+        NULL AS method,
+        NULL AS duration,
+        NULL AS user_luid,
+        item_luid AS view_luid,
+        item_name AS view_title,
+        NULL AS workbook_luid,
+        workbook_name AS workbook_title,
+        NULL AS workbook_revision
+    FROM insights
+    WHERE event_name = 'Access View'
+"""
+
 COLLECTOR = Collector(
     "http_requests",
     "Requests to the server, each archived and counted once.",
@@ -145,14 +186,6 @@ COLLECTOR = Collector(
         ),
         keeps_open=True,
     ),
-    activity=(
-        Events(
-            table="cloud_requests",
-            reads=(),
-            row=CloudRequest,
-            folds=(),
-            sql=CLOUD_SQL,
-            counts_usage=True,
-        ),
-    ),
+    activity=(CLOUD_REQUESTS,),
+    insights=InsightsHooks(events=(replace(CLOUD_REQUESTS, sql=INSIGHTS_SQL),)),
 )

@@ -5,6 +5,7 @@ A site that fails does not affect the others: its previous rows are published un
 
 import random
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -13,11 +14,13 @@ from exporter.collector import StateKey, columns_of
 from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRefused
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
+from exporter.history.insights import SOURCE as INSIGHTS
 from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
 from exporter.history.totals import instant
 from exporter.inventory import FRESHNESS, Inventory
 from exporter.poller.context import PollContext, audit_assets, publish_archive
+from exporter.poller.insights_poller import InsightsPoller
 from exporter.poller.memory import release_memory
 from exporter.poller.merged_state import Part
 from exporter.poller.page_queries import PageQueries
@@ -49,6 +52,7 @@ class RestPoller:
         self._incidents = WriteIncidents(SOURCE, context)
         self._publisher = RestPublisher(context, rest, interval)
         self._usage = RestUsage(context, interval)
+        self._insights = InsightsPoller(context, rest) if self._status.has_source(INSIGHTS) else None
         self._lookups = JobLookupBudget(lookups_per_day)
         self._learning_due = Due(LEARNING_SECONDS)
         self._queries = PageQueries(SOURCE, context)
@@ -78,7 +82,7 @@ class RestPoller:
             return self._poll(now)
 
     def _poll(self, now: float) -> bool:
-        if not self._context.merged_states and not self._usage.hooks:
+        if not self._context.merged_states and not self._usage.hooks and self._insights is None:
             self._publisher.idle(now)
             self._publisher.publish_sources({}, now)
             self._end_poll()
@@ -108,6 +112,8 @@ class RestPoller:
         unwritten = unprepared or self._store(result, now)
         self._publisher.publish(result, runs, refusal, unwritten, now)
         self._publisher.publish_sources(self._read_at, now)
+        if self._insights is not None:
+            self._insights.poll(now, refusal)
         if not self._status.has_source("repository"):
             publish_archive(self._context)
         self._end_poll()
@@ -122,6 +128,8 @@ class RestPoller:
             result.add(site, rows_of, self._known_of, self._remembered)
             if site.inventory is not None:
                 self._usage.add(site.inventory, now)
+                if self._insights is not None:
+                    self._insights.add(site.inventory)
         if not result.notes and result.failures and self._rest.token_stats.accepted is False:
             raise SourceRefused(result.failures[0])
         self._publisher.source_up(now)
@@ -249,4 +257,7 @@ class RestPoller:
 
     def _publish_bug(self, error: str) -> None:
         self._publisher.publish_bug(error, self._names(), self._context.clock())
+        if self._insights is not None:
+            self._status.set_source(replace(self._status.source(INSIGHTS), tried_at=self._context.clock()))
+            self._status.set_poll_ended(INSIGHTS)
         self._end_poll()

@@ -21,6 +21,7 @@ from exporter.rest.probe import probe
 from exporter.rest.session import Session
 from exporter.rest.site_reader import KnownRefreshes, SiteReader
 from exporter.rest.token_stats import TokenStats
+from exporter.rest.vizql_data import QueryBudget, VizqlData
 
 __all__ = ["ConnectedApp", "RestClient", "RestOptions", "SiteResult", "Token", "TokenStats"]
 
@@ -149,6 +150,11 @@ class RestClient:
         Raises SourceUnreachable or SourceRefused where no sign-in succeeds.
         """
         return probe(self._session, self._sites)
+
+    def vizql_data(self, site: str, budget: QueryBudget) -> VizqlData:
+        """Enter a site, and return VizQL Data Service of it, which is used before anything else is done."""
+        self._session.enter(site)
+        return VizqlData(self._session, budget)
 
     def close(self) -> None:
         """Sign out."""

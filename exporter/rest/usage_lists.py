@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import tableauserverclient as tsc
 
+from exporter.collectors._listed_jobs import FINISH_CODES
 from exporter.errors import SourceError, SourceIncomplete
 from exporter.inventory import ListedJob, ViewTotal
 from exporter.rest import jobs
@@ -25,7 +26,6 @@ JOBS, VIEW_COUNT, VIEW_TOTALS = "jobs", "view count", "view totals"
 OVERLAP = timedelta(hours=1)
 # A total of requests changes at every use, and its list has a page for each thousand views.
 TOTALS_EVERY = timedelta(hours=1)
-FINISH_CODES = {"success": 0, "failed": 1, "cancelled": 2}
 UNFINISHED = frozenset({"pending", "inprogress"})
 
 JobsRead = jobs.JobList | SourceError | None
