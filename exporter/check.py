@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from exporter import collectors, component_options, exports
+from exporter.activity_log.client import ActivityLogClient
+from exporter.activity_log.probe import probe
 from exporter.alerting.alertmanager import Alertmanager
 from exporter.alerting.notification import Notification, bounded_annotations, bounded_labels
 from exporter.collector import Collector, Events, Relation
 from exporter.config import Configuration, RunOptions
-from exporter.config.sections import SYSTEM_CERTIFICATES
+from exporter.config.sections import SYSTEM_CERTIFICATES, ActivityLog
 from exporter.config.sections import Rest as RestSettings
 from exporter.errors import ConfigurationError, ExporterError, Fault, NotificationFailed, SourceError, SourceUnreachable
 from exporter.export_schedule import Job, jobs
@@ -61,6 +63,8 @@ def check(options: RunOptions, *, send_test_alert: bool = False, mountinfo: Path
         yield from _repository(configuration)
     if configuration.rest is not None:
         yield from _rest(configuration.rest)
+    if configuration.activity_log is not None:
+        yield from _activity_log(configuration, configuration.activity_log)
     yield from _alertmanagers(configuration, send_test_alert=send_test_alert)
     yield from _history(configuration.history.path, mountinfo)
     for job in jobs(configuration):
@@ -85,31 +89,39 @@ def _access(configuration: Configuration) -> Sequence[Fault]:
 
 def _certificates(configuration: Configuration) -> Iterator[Fault]:
     """Load each file of certificates as the connection that uses it will."""
-    authorities: list[tuple[str, Path | None]] = []
-    pairs: list[tuple[str, Path | None, Path | None]] = []
-    if repository := configuration.repository:
-        system = str(repository.sslrootcert) == SYSTEM_CERTIFICATES
-        authorities.append(("repository.sslrootcert", None if system else repository.sslrootcert))
-        # Without sslkey libpq reads its default key.
-        pairs.append(("repository.sslcert", repository.sslkey and repository.sslcert, repository.sslkey))
-    if rest := configuration.rest:
-        authorities.append(("rest.ca_file", rest.ca_file))
-    if alertmanager := configuration.alertmanager:
-        authorities.append(("alertmanager.tls.ca_file", alertmanager.tls.ca_file))
-        pairs.append(("alertmanager.tls.cert_file", alertmanager.tls.cert_file, alertmanager.tls.key_file))
-    for key, path in authorities:
+    for key, path in _authorities(configuration):
         try:
             if path:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except OSError:
             yield Fault(key, f"{path}: holds no certificate that can be used: give PEM certificates")
-    for key, certificate, private in pairs:
+    for key, certificate, private in _pairs(configuration):
         try:
             if certificate:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, private, password="")
         except OSError:
             files = " and ".join(str(file) for file in (certificate, private) if file)
             yield Fault(key, f"{files}: no certificate with its key: give both in PEM, the key without a passphrase")
+
+
+def _authorities(configuration: Configuration) -> Iterator[tuple[str, Path | None]]:
+    if repository := configuration.repository:
+        system = str(repository.sslrootcert) == SYSTEM_CERTIFICATES
+        yield "repository.sslrootcert", None if system else repository.sslrootcert
+    if rest := configuration.rest:
+        yield "rest.ca_file", rest.ca_file
+    if activity_log := configuration.activity_log:
+        yield "activity_log.ca_file", activity_log.ca_file
+    if alertmanager := configuration.alertmanager:
+        yield "alertmanager.tls.ca_file", alertmanager.tls.ca_file
+
+
+def _pairs(configuration: Configuration) -> Iterator[tuple[str, Path | None, Path | None]]:
+    if repository := configuration.repository:
+        # Without sslkey libpq reads its default key.
+        yield "repository.sslcert", repository.sslkey and repository.sslcert, repository.sslkey
+    if alertmanager := configuration.alertmanager:
+        yield "alertmanager.tls.cert_file", alertmanager.tls.cert_file, alertmanager.tls.key_file
 
 
 def _repository(configuration: Configuration) -> Iterator[Finding]:
@@ -135,6 +147,17 @@ def _rest(settings: RestSettings) -> Iterator[Finding]:
         yield Finding(ok=False, subject="rest", message=str(error).removeprefix("rest "))
     finally:
         rest.close()
+
+
+def _activity_log(configuration: Configuration, settings: ActivityLog) -> Iterator[Finding]:
+    client = ActivityLogClient(component_options.activity_log(configuration, settings))
+    try:
+        for ok, message in probe(client):
+            yield Finding(ok=ok, subject=f"activity_log {client.address}", message=message)
+    except ExporterError as error:
+        yield Finding(ok=False, subject="activity_log", message=str(error).removeprefix("activity_log "))
+    finally:
+        client.close()
 
 
 def _alertmanagers(configuration: Configuration, *, send_test_alert: bool) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """One source of rows: ``name`` is ``repository`` or ``rest``."""
+    """One source of rows: ``name`` is ``repository``, ``rest`` or ``activity_log``."""
 
     name: str
     up: bool = False

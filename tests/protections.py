@@ -1189,8 +1189,8 @@ PROTECTIONS = (
         "use: nobody is noted by the hour where nobody may be known",
         (),
         "history/archive.py",
-        "            if aggregation.USER not in hidden:\n",
-        "            if True:\n",
+        "        if aggregation.USER not in hidden:\n",
+        "        if True:\n",
         ("history/test_usage.py::test_nobody_is_noted_where_nobody_may_be_known",),
     ),
     Protection(
@@ -1483,5 +1483,30 @@ PROTECTIONS = (
         "if found and self._may_go_on_in(line):",
         "if found and not found:",
         ("imports/test_records.py::test_a_row_of_which_the_end_is_one_too",),
+    ),
+    # The Activity Log of Tableau Cloud.
+    Protection(
+        "a file that is in the ledger is not read again",
+        (),
+        "history/activity.py",
+        "return {path for (path,) in rows}",
+        "return set(paths)",
+        ("activity_log/test_poller.py::test_everything_once",),
+    ),
+    Protection(
+        "a position waits before a file that did not arrive",
+        (),
+        "poller/activity_poller.py",
+        "if end is not None and archived.error is None else None",
+        "if end is not None else None",
+        ("activity_log/test_poller.py::test_the_position_waits_before_what_failed",),
+    ),
+    Protection(
+        "a file that was cut on its way is fetched again",
+        (),
+        "activity_log/object_store.py",
+        "if self._is_whole(content, answer.etag, last.digest, again=last.digest == before):",
+        "if True:",
+        ("activity_log/test_client.py::test_what_passes_by_itself",),
     ),
 )

@@ -69,10 +69,13 @@ WORDS_FOR_NOTHING = {
     "as below",
     "beside the history",
     "the default's",
+    "all types",
+    "those of the section rest, or else every site",
 }
 LEAST = {
     "repository": {"hosts": "db"},
     "rest": {"url": "https://tableau", "token_name": "n", "token_value": "v"},
+    "activity_log": {"url": "https://tcm", "token_value": "v"},
     "alertmanager": {"urls": "http://am", "basic_auth": {"username": "u", "password": "p"}},
 }
 
@@ -385,6 +388,7 @@ def test_every_table_of_the_history_is_documented(tmp_path: Path) -> None:
     requests = actual["http_requests"]
     actual["http_requests_open"] = [column for column in actual["http_requests_open"] if column not in requests]
     actual["usage"] = actual["usage"][len(requests) :]
+    del actual["archived_requests"]
     assert _documented_tables() == actual
 
 

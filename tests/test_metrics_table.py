@@ -57,6 +57,10 @@ FAMILIES = {
     "tableau_notifications_failed_total": ("counter", ("alertmanager",)),
     "tableau_notifications_firing": ("gauge", ()),
     "tableau_series_dropped_total": ("counter", ("family",)),
+    "tableau_activity_log_events_total": ("counter", ("site", "event_type")),
+    "tableau_activity_log_files_total": ("counter", ("site",)),
+    "tableau_activity_log_rejected_lines_total": ("counter", ("site",)),
+    "tableau_activity_log_newest_event_timestamp_seconds": ("gauge", ("site",)),
     # What we add.
     "tableau_asset_refresh_due_timestamp_seconds": ("gauge", ASSET),
     "tableau_rest_token_accepted": ("gauge", ()),

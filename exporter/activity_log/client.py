@@ -5,7 +5,6 @@ in any error or log. Times of files are those when their events were made availa
 """
 
 import json
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from exporter.activity_log.errors import (
@@ -25,6 +24,16 @@ from exporter.activity_log.errors import (
     TransferIncomplete,
     message_of,
     origin,
+)
+from exporter.activity_log.files import (
+    DEFAULT_SITE,
+    CloudSite,
+    Download,
+    ListedFile,
+    Listing,
+    Sites,
+    described,
+    is_plain,
 )
 from exporter.activity_log.http_client import SECTION, Answer, HTTPClient, Pace
 from exporter.activity_log.object_store import Fetched, ObjectStore
@@ -42,11 +51,6 @@ MOST_PAGES = 10_000
 API_BYTES = 16_000_000
 # How many times a file is fetched anew that came without its end, or by an address that had expired.
 FETCHES = 3
-DEFAULT_SITE = "default"
-
-_PATH = re.compile(r"[\w.=@:+,~ -]+(/[\w.=@:+,~ -]+)*")
-_HOUR = re.compile(r"(?:^|/)y=(\d{4})/m=(\d{1,2})/d=(\d{1,2})/h=(\d{1,2})(?:/|$)")
-_EVENT_TYPE = re.compile(r"(?:^|/)eventType=([^/]+)(?:/|$)")
 
 
 @dataclass(frozen=True)
@@ -64,49 +68,6 @@ class ActivityLogOptions:
     ca_file: Path | None = None
     timeout: float = 60.0
     folder: Path | None = None
-
-
-@dataclass(frozen=True)
-class CloudSite:
-    """A site of the tenant; ``name`` is its content URL, as in labels."""
-
-    luid: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Sites:
-    """The sites that are read, and a line for each that is not."""
-
-    sites: Sequence[CloudSite]
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True, order=True)
-class ListedFile:
-    """A file of events: its path, the hour in which it was made available (UTC, naive), and the type of its events."""
-
-    hour: datetime
-    path: str
-    event_type: str = ""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The files of a window, in the order of their hours, and how many were refused because of their paths."""
-
-    files: Sequence[ListedFile]
-    refused: int = 0
-
-
-@dataclass
-class Download:
-    """What became of a file: its bytes, or the error. ``content`` is to be closed."""
-
-    file: ListedFile
-    content: IO[bytes] | None = None
-    size: int = 0
-    error: SourceError | None = None
 
 
 class ActivityLogClient:
@@ -313,22 +274,6 @@ class ActivityLogClient:
 
     def _secrets(self) -> tuple[str, ...]:
         return tuple(filter(None, (self._token, self._session)))
-
-
-def is_plain(path: str) -> bool:
-    """Whether a path is relative, and leads nowhere else."""
-    return bool(_PATH.fullmatch(path)) and not set(path.split("/")) & {"", ".", ".."}
-
-
-def described(path: str, begin: datetime) -> ListedFile:
-    """Return what a path says of its file; ``begin`` stands for an hour that it does not name."""
-    hour, kind = begin, _EVENT_TYPE.search(path)
-    if found := _HOUR.search(path):
-        try:
-            hour = datetime(*map(int, found.groups()))  # type: ignore[arg-type] # noqa: DTZ001 - four numbers, naive
-        except ValueError:
-            hour = begin
-    return ListedFile(hour, path, kind[1] if kind else "")
 
 
 def _instant(at: datetime) -> str:

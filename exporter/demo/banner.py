@@ -33,10 +33,12 @@ a minute of a wait is a second (for, keep_firing_for, group_wait, group_interval
 stale now are notified within a minute, here below; then the refresh of one is fixed, and its alert is resolved.
 """
 CLOUD = """\
-  curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_up'
+  curl -s http://127.0.0.1:{port}/metrics | grep '^tableau_activity_log_events_total'
+  {python} -c "import duckdb; print(duckdb.connect('{history}', read_only=True).sql('FROM cloud_requests LIMIT 5'))"
 
-There is no repository: all of it comes from the REST and Metadata APIs. Extracts are refreshed meanwhile.
-Ctrl-C ends the demo and removes its files.
+There is no repository: assets come from the REST and Metadata APIs, requests from the Activity Log of Tableau Cloud
+Manager, a minute or two after they happened. Extracts are refreshed meanwhile. Ctrl-C ends the demo and removes its
+files.
 """
 
 

@@ -98,6 +98,8 @@ def write_configuration(
         "collectors": {"views": True},
         "web": {"listen_address": f"127.0.0.1:{port}"},
     }
+    if simulated.manager is not None:
+        configuration["activity_log"] = _activity_log(simulated.manager, folder)
     if alertmanagers:
         configuration["alertmanager"] = {"urls": list(alertmanagers)}
     path = folder / f"{token}.yml"
@@ -120,6 +122,14 @@ def _repository(simulation: Simulation, folder: Path) -> dict[str, object]:
         "sslmode": "disable",
         "poll_interval": "5s",
         "exact_interval": "30s",
+    }
+
+
+def _activity_log(manager: CloudManager, folder: Path) -> dict[str, object]:
+    return {
+        "url": manager.url,
+        "token_value_file": str(_secret(folder / "token-tenant", manager.token)),
+        "poll_interval": "10s",
     }
 
 

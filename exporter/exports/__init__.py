@@ -44,7 +44,13 @@ class Table:
 
 TABLES: Mapping[str, Table] = {
     "http_requests": Table("archived_at", "created_at", archived_again=True),
-    "usage": Table("archived_at", "created_at", "http_requests", archived_again=True),
+    "archived_requests": Table("archived_at", "created_at", archived_again=True),
+    "usage": Table("archived_at", "created_at", "archived_requests", archived_again=True),
+    "activity_events": Table("archived_at", "event_time", archived_again=True),
+    "cloud_requests": Table("archived_at", "created_at", archived_again=True),
+    "cloud_jobs": Table("archived_at", "event_time", archived_again=True),
+    "activity_files": Table(at="hour"),
+    "activity_rejects": Table(at="hour"),
     "background_jobs": Table("archived_at", "created_at", archived_again=True),
     "logins": Table("archived_at", "login_at", archived_again=True),
     "freshness_audit": Table("audit_timestamp", "audit_timestamp"),

@@ -36,11 +36,12 @@ class ReadFile:
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables."""
     connection.execute(
-        f"CREATE TABLE {LEDGER} (path VARCHAR, site_id BIGINT, hour TIMESTAMP, bytes BIGINT, events BIGINT,"
-        " rejected BIGINT, read_at TIMESTAMP)"
+        f"CREATE TABLE IF NOT EXISTS {LEDGER} (path VARCHAR, site_id BIGINT, hour TIMESTAMP, bytes BIGINT,"
+        " events BIGINT, rejected BIGINT, read_at TIMESTAMP)"
     )
     connection.execute(
-        f"CREATE TABLE {REJECTS} (path VARCHAR, line BIGINT, reason VARCHAR, text VARCHAR, hour TIMESTAMP)"
+        f"CREATE TABLE IF NOT EXISTS {REJECTS} (path VARCHAR, line BIGINT, reason VARCHAR, text VARCHAR,"
+        " hour TIMESTAMP)"
     )
 
 

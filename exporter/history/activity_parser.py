@@ -1,6 +1,6 @@
 """Lines of the Activity Log into rows of the history's tables, under the privacy options, before the file is open.
 
-Everything is done in columns by DuckDB, in a database in memory: a line is parsed four times and never by Python. What
+Everything is done in columns by DuckDB, in a database in memory: a line is parsed some times and never by Python. What
 is no event is counted and kept aside.
 """
 
@@ -11,10 +11,11 @@ from functools import cached_property
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import Column, Events, columns_of
 from exporter.history.activity_fields import COMMON, is_kept, other_uris
-from exporter.history.arrow import registered
+from exporter.history.arrow import Stream, registered
 from exporter.history.locking import Reserve
 from exporter.history.opening import Settings, confine, text
 from exporter.history.pseudonyms import truncated
@@ -22,7 +23,10 @@ from exporter.history.redaction import URI_COLUMNS, Privacy, clean_uri, cleaning
 
 LONGEST_LINE = 1_000_000
 MOST_FIELDS = 500
+MOST_NAMES = 2_000
+"""So many names of fields are remembered; more than a line may have."""
 KEPT_CHARACTERS = 2_000
+CHUNK_ROWS = 256
 REJECTS_KEPT = 100
 """So many lines of a file are kept aside; all are counted."""
 FILES = pa.schema([("file", pa.int64()), ("hour", pa.timestamp("us")), ("event_type", pa.string())])
@@ -52,10 +56,12 @@ class ParsedLines:
 
 
 class ActivityParser:
-    """Parses lines of one site; one thread at a time."""
+    """Parses lines; one thread at a time."""
 
     def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
+        self._names: set[str] = set()
+        self._good: Stream | None = None
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -68,78 +74,96 @@ class ActivityParser:
     def parse(
         self, lines: pa.Table, files: pa.Table, site_id: int, site_luid: str, tables: Sequence[Events]
     ) -> ParsedLines:
-        """Return the rows of each table; ``lines`` has the columns file, number, text, and ``files`` those of FILES."""
-        connection = self._connection
-        with registered(connection, lines=lines, files=files):
-            connection.execute(_READ)
-            names = [name for (name,) in connection.execute(_NAMES).fetchall()]
-            connection.execute(self._fields(site_id, site_luid, other_uris(names)))
-        self._truncate_addresses()
-        connection.execute(self._activity(names))
-        found = ParsedLines({events.table: self._rows(events) for events in tables}, self._counts(), self._rejects())
-        connection.execute("DROP TABLE activity; DROP TABLE read_lines")
-        return found
+        """Return the rows of each table; ``lines`` has the columns file, number, text, and ``files`` those of FILES.
 
-    def _fields(self, site_id: int, site_luid: str, uris: Sequence[str]) -> str:
-        """Return the statement that makes ``fields``: the common fields, and those that are redacted, as columns."""
+        The lines are of one site.
+        """
+        with registered(self._connection, lines=_in_chunks(lines)):
+            read = self._connection.sql(_READ).to_arrow_table()
+        is_event = pc.is_null(read.column("reason"))
+        names = pc.unique(pc.list_flatten(read.column("names").filter(is_event))).to_pylist()
+        activity = self._activity(self._prepared(lines.filter(is_event), files, site_id, site_luid), names)
+        with registered(self._connection, activity=activity):
+            rows = {events.table: self._rows(events) for events in tables}
+        bad = pc.invert(is_event)
+        rejected = lines.filter(bad).append_column("reason", read.column("reason").filter(bad))
+        return ParsedLines(rows, _counts(lines, bad), self._rejects(rejected))
+
+    def _prepared(self, good: pa.Table, files: pa.Table, site_id: int, site_luid: str) -> pa.Table:
+        """Return lines with what is known of their files and their site."""
+        place = pc.index_in(good.column("file"), files.column("file"))
+        columns = {
+            "text": good.column("text"),
+            "hour": files.column("hour").take(place),
+            "file_type": files.column("event_type").take(place),
+            "site_id": pa.repeat(pa.scalar(site_id, pa.int64()), good.num_rows),
+            "listed_luid": pa.repeat(site_luid, good.num_rows),
+            "network": self._networks(good),
+        }
+        return _in_chunks(pa.table(columns))
+
+    def _networks(self, good: pa.Table) -> pa.Array:
+        """Return the network of each address, where only networks are stored."""
+        if self._privacy.addresses != "truncated":
+            return pa.nulls(good.num_rows, pa.string())
+        with registered(self._connection, good=good):
+            found = self._connection.sql("SELECT json_extract_string(text, '$.ipAddress') AS ip FROM good")
+            addresses = found.to_arrow_table().column("ip").combine_chunks().dictionary_encode()
+        cut = [None if text is None else truncated(text) for text in addresses.dictionary.to_pylist()]
+        return pa.array(cut, pa.string()).take(addresses.indices)
+
+    def _activity(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
+        """Return the relation ``activity``: the events as they may be stored.
+
+        The statement is planned once for the fields that have been seen: planning it costs as much as 2,000 events.
+        """
+        if self._good is None or not self._names.issuperset(names):
+            if len(self._names) > MOST_NAMES:
+                self._names.clear()
+            self._names.update(names)
+            self._good = Stream(rows.slice(0, 0))
+            self._connection.register("good_lines", self._good)
+            self._connection.execute(f"PREPARE parse AS {self._statement(sorted(self._names))}")
+        self._good.table = rows
+        try:
+            return self._connection.sql("EXECUTE parse").to_arrow_table()
+        finally:
+            self._good.table = rows.slice(0, 0)
+
+    def _fields(self, uris: Sequence[str]) -> str:
+        """Return the query for the common fields, and those that are redacted, as columns."""
         paths = [*COMMON, *_FURTHER, *uris]
         place = {name: f"found[{number}]" for number, name in enumerate(paths, start=1)}
         listed = ", ".join(text(f'$."{_escaped(name)}"') for name in paths)
         columns = {_snake(name): _typed(place[name], kind) for name, kind in COMMON.items()}
         columns["event_processed_time"] = _instant(place["eventProcessedTime"])
         columns["event_type"] = f"left(coalesce(nullif({place['eventType']}, ''), file_type), 100)"
-        columns["event_time"] = (
-            f"coalesce({_instant(place['eventTime'])}, {_instant(place['eventProcessedTime'])}, hour)"
-        )
-        columns["site_luid"] = f"coalesce({place['siteLuid']}, {text(site_luid)})"
+        columns["event_time"] = _instant(place["eventTime"])
+        columns["site_luid"] = f"coalesce({place['siteLuid']}, listed_luid)"
         if self._privacy.users == "none":
             columns |= dict.fromkeys(_PEOPLE, "NULL")
         columns |= {
             "user_id": _typed(place["actorUserId"], "BIGINT"),
-            "site_id": f"{site_id}::BIGINT",
             "http_request_uri": place["requestUri"],
             "http_referer": place["referrer"],
             "remote_ip": "NULL::VARCHAR",
-            "user_ip": place["ipAddress"],
+            "user_ip": "network" if self._privacy.addresses == "truncated" else place["ipAddress"],
             "view_repo_url": place["viewRepoUrl"],
             "currentsheet": f"replace({place['viewRepoUrl']}, '/sheets/', '/')",
             **{f"uri_{number}": place[name] for number, name in enumerate(uris)},
         }
-        identity = f"""CASE
-            WHEN {place["eventType"]} = '{_REQUEST}' AND {place["requestId"]} IS NOT NULL THEN {place["requestId"]}
-            WHEN {place["eventType"]} IN {_JOBS} AND {place["jobLuid"]} IS NOT NULL
-            THEN {place["jobLuid"]} || '/' || coalesce({place["eventState"]}, '')
-            ELSE json_merge_patch(text, '{{"eventProcessedTime": null}}')::VARCHAR END"""
-        columns["id"] = f"(md5_number_lower(concat_ws('|', '{site_id}', event_type, {identity})) >> 1)::BIGINT"
+        columns["id"] = _identity(place)
         made = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
         return f"""
-            CREATE OR REPLACE TEMP TABLE fields AS
-            SELECT text, {made}
+            SELECT * REPLACE (coalesce(event_time, event_processed_time, hour) AS event_time)
             FROM (
-                SELECT
-                    text,
-                    files.hour AS hour,
-                    files.event_type AS file_type,
-                    json_extract_string(text, [{listed}]) AS found
-                FROM read_lines
-                JOIN files ON files.file = read_lines.file
-                WHERE reason IS NULL
+                SELECT text, site_id, hour, {made}
+                FROM (SELECT *, json_extract_string(text, [{listed}]) AS found FROM good_lines)
             )
         """
 
-    def _truncate_addresses(self) -> None:
-        if self._privacy.addresses != "truncated":
-            return
-        found = self._connection.execute("SELECT DISTINCT user_ip FROM fields WHERE user_ip IS NOT NULL").fetchall()
-        addresses = {address: truncated(address) for (address,) in found}
-        cut = pa.table({"whole": pa.array(addresses, pa.string()), "cut": pa.array(addresses.values(), pa.string())})
-        with registered(self._connection, networks=cut):
-            self._connection.execute(
-                "UPDATE fields SET user_ip = (SELECT cut FROM networks WHERE whole = user_ip) WHERE user_ip IS NOT NULL"
-            )
-
-    def _activity(self, names: Sequence[str]) -> str:
-        """Return the statement that makes ``activity``: the events as they may be stored."""
+    def _statement(self, names: Sequence[str]) -> str:
+        """Return the query for ``activity``."""
         uris = other_uris(names)
         cleaned = dict(cleaning(self._privacy))
         named = self._privacy.users == "name"
@@ -149,24 +173,39 @@ class ActivityParser:
         cleaned.pop("user_id", None)
         if not named:
             cleaned["view_repo_url"] = _SHEET
-        dropped = {name: None for name in names if name in COMMON or not is_kept(name, self._privacy)}
-        fresh = {"requestUri": "http_request_uri", "referrer": "http_referer", "ipAddress": "user_ip"}
-        fresh |= {"viewRepoUrl": "view_repo_url"}
-        fresh |= {name: f"uri_{number}" for number, name in enumerate(uris) if name not in dropped}
-        changed = ", ".join(f"{text(name)}, {column}" for name, column in fresh.items() if name in names)
-        patches = [text(json.dumps(dropped)), *([f"json_object({changed})"] if changed else [])]
         replaced = ", ".join(f"{expression} AS {name}" for name, expression in cleaned.items())
         columns = ["http_request_uri", "http_referer", *(f"uri_{number}" for number, _ in enumerate(uris))]
         assert set(URI_COLUMNS) <= set(columns)  # noqa: S101 - both are redacted
         return f"""
-            CREATE OR REPLACE TEMP TABLE activity AS
-            SELECT
-                * EXCLUDE (text),
-                json_merge_patch(text, {", ".join(patches)})::VARCHAR AS details
+            SELECT * EXCLUDE (text, hour, raw), {self._details(names, uris)} AS details
             FROM (
-                SELECT * REPLACE ({replaced}) FROM (SELECT *, {pieces(columns)} FROM ({parsed("fields")}))
+                SELECT * REPLACE ({replaced})
+                FROM (
+                    SELECT
+                        *,
+                        {pieces(columns)},
+                        struct_pack({", ".join(f"{name} := {name}" for name in (*columns, *_REDACTED))}) AS raw
+                    FROM ({parsed(f"({self._fields(uris)})")})
+                )
             )
         """
+
+    def _details(self, names: Sequence[str], uris: Sequence[str]) -> str:
+        """Return the expression of an event's other fields; most events have nothing that was redacted."""
+        dropped = {name: None for name in names if name in COMMON or not is_kept(name, self._privacy)}
+        columns = {"requestUri": "http_request_uri", "referrer": "http_referer", "viewRepoUrl": "view_repo_url"}
+        columns |= {name: f"uri_{number}" for number, name in enumerate(uris)}
+        columns |= {"ipAddress": "user_ip"}
+        columns = {name: column for name, column in columns.items() if name in names and name not in dropped}
+        whole = f"json_merge_patch(text, {text(json.dumps(dropped))})"
+        if not columns:
+            return f"{whole}::VARCHAR"
+        changed = " OR ".join(f"{column} IS DISTINCT FROM raw.{column}" for column in columns.values())
+        # Addresses are cut before.
+        changed = "true" if self._privacy.addresses == "truncated" else changed
+        made = ", ".join(f"{text(name)}, {column}" for name, column in columns.items())
+        redacted = f"{whole.removesuffix(')')}, json_object({made}))"
+        return f"(CASE WHEN {changed} THEN {redacted} ELSE {whole} END)::VARCHAR"
 
     def _rows(self, events: Events) -> pa.Table:
         """Return the rows of one table, as its collector selects them."""
@@ -174,46 +213,62 @@ class ActivityParser:
         columns = ", ".join(_cast(column) for column in columns_of(events.row))
         return self._connection.sql(f"SELECT {columns} FROM ({events.sql})").to_arrow_table()
 
-    def _counts(self) -> Mapping[int, tuple[int, int]]:
-        rows = self._connection.execute(
-            "SELECT file, count(*) FILTER (reason IS NULL), count(*) FILTER (reason IS NOT NULL)"
-            " FROM read_lines GROUP BY file"
-        ).fetchall()
-        return {file: (events, rejected) for file, events, rejected in rows}
-
-    def _rejects(self) -> pa.Table:
+    def _rejects(self, rejected: pa.Table) -> pa.Table:
         """Return the first rejected lines of each file; their text where people and addresses may be stored.
 
         What is no JSON has no fields that could be left out: the queries of URIs and tickets are cut out of the text.
         """
+        if not rejected.num_rows:
+            return pa.table({})
         whole = self._privacy.users == "name" and self._privacy.addresses == "full"
-        kept = _CUT if whole else "NULL::VARCHAR"
-        return self._connection.sql(
-            f"""
-            SELECT file, number, reason, {kept} AS text
-            FROM read_lines
-            WHERE reason IS NOT NULL
-            QUALIFY row_number() OVER (PARTITION BY file ORDER BY number) <= {REJECTS_KEPT}
-            ORDER BY file, number
-            """
-        ).to_arrow_table()
+        with registered(self._connection, rejected=rejected):
+            return self._connection.sql(
+                f"""
+                SELECT file, number, reason, {_CUT if whole else "NULL::VARCHAR"} AS text
+                FROM rejected
+                QUALIFY row_number() OVER (PARTITION BY file ORDER BY number) <= {REJECTS_KEPT}
+                ORDER BY file, number
+                """
+            ).to_arrow_table()
 
 
+def _in_chunks(rows: pa.Table) -> pa.Table:
+    """Return rows in chunks: what DuckDB needs to parse one is a multiple of it, and is kept until the next."""
+    return pa.Table.from_batches(rows.to_batches(max_chunksize=CHUNK_ROWS), rows.schema)
+
+
+def _counts(lines: pa.Table, bad: pa.ChunkedArray) -> Mapping[int, tuple[int, int]]:
+    """Return how many lines of each file are events, and how many are not."""
+    counted = pa.table({"file": lines.column("file"), "bad": pc.cast(bad, pa.int64())})
+    found = counted.group_by("file").aggregate([("bad", "count"), ("bad", "sum")])
+    columns = (found.column(name).to_pylist() for name in ("file", "bad_count", "bad_sum"))
+    return {file: (count - rejected, rejected) for file, count, rejected in zip(*columns, strict=True)}
+
+
+def _identity(place: Mapping[str, str]) -> str:
+    """Return the expression of the hash of what makes a line one event; ``place`` has the expressions of fields."""
+    identity = f"""CASE
+        WHEN {place["eventType"]} = '{_REQUEST}' AND {place["requestId"]} IS NOT NULL THEN {place["requestId"]}
+        WHEN {place["eventType"]} IN {_JOBS} AND {place["jobLuid"]} IS NOT NULL
+        THEN {place["jobLuid"]} || '/' || coalesce({place["eventState"]}, '')
+        ELSE json_merge_patch(text, '{{"eventProcessedTime": null}}')::VARCHAR END"""
+    return f"(md5_number_lower(concat_ws('|', site_id, event_type, {identity})) >> 1)::BIGINT"
+
+
+# The names of the fields show at once whether a line is JSON; what is no object has none.
 _READ = f"""
-    CREATE OR REPLACE TEMP TABLE read_lines AS
     SELECT
-        file,
-        number,
-        text,
+        names,
         CASE
             WHEN strlen(text) > {LONGEST_LINE} THEN 'too long'
-            WHEN NOT json_valid(text) THEN 'no JSON'
-            WHEN json_type(text) <> 'OBJECT' THEN 'no JSON object'
-            WHEN len(json_keys(text)) > {MOST_FIELDS} THEN 'too many fields'
+            WHEN names IS NULL THEN 'no JSON'
+            WHEN NOT starts_with(ltrim(text), '{{') THEN 'no JSON object'
+            WHEN len(names) > {MOST_FIELDS} THEN 'too many fields'
         END AS reason
-    FROM lines
+    FROM (SELECT text, TRY(json_keys(text)) AS names FROM lines)
 """
-_NAMES = "SELECT DISTINCT unnest(json_keys(text)) AS name FROM read_lines WHERE reason IS NULL ORDER BY name"
+_REDACTED = ("view_repo_url", "user_ip")
+"""What is redacted beside URIs."""
 _PEOPLE = ("actor_user_id", "actor_user_luid", "initiating_user_id", "initiating_user_luid")
 
 

@@ -17,7 +17,7 @@ Settings: TypeAlias = dict[str, str | bool | int | float | list[str]]
 LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 NAMED = ("sites", "users", "projects", "workbooks", "views", "datasources", "extracts", "data_connections")
 """The tables of names kept by day that have a view of the latest, ``latest_<table>``."""
-OUR_VIEWS = frozenset({"usage", "workbook_datasources", *(f"latest_{table}" for table in NAMED)})
+OUR_VIEWS = frozenset({"usage", "archived_requests", "workbook_datasources", *(f"latest_{table}" for table in NAMED)})
 # Tables of DuckDB's own catalog by their whole names, and without an operator or a function: a macro may have any name.
 _STORED_SQL = {
     "view": "SELECT view_name, schema_name, internal FROM system.main.duckdb_views()",

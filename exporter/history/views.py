@@ -1,6 +1,7 @@
-"""The views of the history: ``latest_...``, ``workbook_datasources`` and ``usage``.
+"""The views of the history: ``latest_...``, ``workbook_datasources``, ``archived_requests`` and ``usage``.
 
-``usage`` has each request with the names of its site, user, workbook, view, project and owner.
+``archived_requests`` has the requests to Server and to Cloud, ``usage`` each of them with the names of its site, user,
+workbook, view, project and owner.
 
 To find the newest of many thousand names costs more than to read some rows: an export finds them once for all of its
 slices, and joins them as the view does.
@@ -11,8 +12,12 @@ from collections.abc import Mapping
 import duckdb
 
 from exporter.history.opening import NAMED
+from exporter.history.tables import quoted, table_columns
 
 VIEW = "usage"
+REQUESTS = "archived_requests"
+_OF_REQUESTS = ("named_user_id", "view_title", "workbook_title")
+"""What it has beside the columns of http_requests: numbers of users that have names, and names that came with it."""
 # A sheet's address is unique only within its site, and may be given again after its view was removed: the newest holds.
 NAMES: Mapping[str, str] = {
     "site_names": """
@@ -37,19 +42,19 @@ NAMES: Mapping[str, str] = {
 
 _NAMED = """
     SELECT
-        requests.*,
+        requests.* EXCLUDE ({own}),
         sites.name AS site_name,
         sites.site AS site,
         people.name AS user_name,
         people.friendly_name AS user_friendly_name,
-        workbooks.name AS workbook_name,
-        sheets.name AS view_name,
+        coalesce(workbooks.name, requests.workbook_title) AS workbook_name,
+        coalesce(sheets.name, requests.view_title) AS view_name,
         projects.path AS project_name,
         owners.name AS owner_name,
         owners.friendly_name AS owner_friendly_name
     FROM {requests} AS requests
     LEFT JOIN site_names AS sites ON sites.id = requests.site_id
-    LEFT JOIN person_names AS people ON people.id = requests.user_id
+    LEFT JOIN person_names AS people ON people.id = requests.named_user_id
     LEFT JOIN sheet_names AS sheets
         ON sheets.site_id = requests.site_id AND sheets.view_url = requests.workbook || '/' || requests.view
     LEFT JOIN book_ids AS books ON books.site_id = requests.site_id AND books.repository_url = requests.workbook
@@ -60,24 +65,47 @@ _NAMED = """
 
 
 def named(requests: str) -> str:
-    """Return the query that joins requests with relations of the names above."""
-    return _NAMED.format(requests=requests)
+    """Return the query that joins the requests of such a view with relations of the names above."""
+    return _NAMED.format(requests=requests, own=", ".join(_OF_REQUESTS))
 
 
 def _create_usage(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the view anew."""
     parts = ", ".join(f"{name} AS ({query})" for name, query in NAMES.items())
-    connection.execute(f"CREATE OR REPLACE VIEW {VIEW} AS WITH {parts} {named('http_requests')}")
+    connection.execute(f"CREATE OR REPLACE VIEW {VIEW} AS WITH {parts} {named(REQUESTS)}")
+
+
+# Users of Cloud have numbers of their own, which are no numbers of Server's.
+_ALL_REQUESTS = """
+    CREATE OR REPLACE VIEW {view} AS
+    SELECT
+        *,
+        user_id AS named_user_id,
+        NULL::VARCHAR AS view_title,
+        NULL::VARCHAR AS workbook_title
+    FROM http_requests
+    UNION ALL BY NAME
+    SELECT {columns}
+    FROM cloud_requests
+"""
+_CLOUD = "cloud_requests"
+
+
+def _create_archived_requests(connection: duckdb.DuckDBPyConnection) -> None:
+    server, cloud = table_columns(connection, "http_requests"), table_columns(connection, _CLOUD)
+    shared = [quoted(name) for name in cloud if name in server or name in _OF_REQUESTS]
+    connection.execute(_ALL_REQUESTS.format(view=REQUESTS, columns=", ".join(shared)))
 
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the views anew: DuckDB refuses one whose table has gained a column since."""
     tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables.issuperset({*NAMED, "removals"}):
+    if not tables.issuperset({*NAMED, "removals", _CLOUD}):
         return
     for table in NAMED:
         connection.execute(_LATEST.format(table=table))
     connection.execute(WORKBOOK_DATASOURCES)
+    _create_archived_requests(connection)
     _create_usage(connection)
 
 

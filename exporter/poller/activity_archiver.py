@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.activity_log.client import CloudSite, Download
+from exporter.activity_log.files import CloudSite, Download
 from exporter.activity_log.lines import PIECE_BYTES, Piece, pieces, split
 from exporter.collector import Events
 from exporter.collectors import counts_people
@@ -155,9 +155,10 @@ class ActivityArchiver:
 
     def _rejects(self, batch: Batch) -> pa.Table:
         """Return the rejected lines with the paths of their files."""
-        rejects = pa.concat_tables([parsed.rejects for parsed in batch.parsed]) if batch.parsed else None
-        if rejects is None or not rejects.num_rows:
+        found = [parsed.rejects for parsed in batch.parsed if parsed.rejects.num_rows]
+        if not found:
             return pa.table({})
+        rejects = pa.concat_tables(found)
         files = [batch.downloads[number].file for number in rejects.column("file").to_pylist()]
         return pa.table(
             {

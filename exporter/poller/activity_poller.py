@@ -11,8 +11,9 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from exporter.activity_log.client import WINDOW, ActivityLogClient, CloudSite, ListedFile
+from exporter.activity_log.client import WINDOW, ActivityLogClient
 from exporter.activity_log.errors import BadRequest, Forbidden
+from exporter.activity_log.files import CloudSite, ListedFile
 from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
 from exporter.history import activity
@@ -155,7 +156,10 @@ class ActivityPoller:
             return
         if listing.refused:
             archived.error = f"{listing.refused} files are listed by paths that lead elsewhere"
-        self._read_files(site, self._unread(listing.files, now), end, archived, now)
+        # The ledger is asked and written in one opening of the file where there is much to do.
+        many = self._history.batch() if len(listing.files) > MANY_FILES else nullcontext()
+        with many:
+            self._read_files(site, self._unread(listing.files, now), end, archived, now)
 
     def _earlier_clock(self, now: float) -> datetime:
         """Return the earlier of our clock and Tableau's (UTC, naive): what is to come cannot have been archived."""
@@ -186,8 +190,7 @@ class ActivityPoller:
         """Archive files, which are fetched and parsed while others are written."""
         if not files:
             return
-        many = self._history.batch() if len(files) > MANY_FILES else nullcontext()
-        with many, closing(prefetch(self._batches(site, files, archived))) as batches:
+        with closing(prefetch(self._batches(site, files, archived))) as batches:
             left = len(files)
             for batch in batches:
                 left -= len(batch.downloads)

@@ -83,7 +83,7 @@ class ActivityRig:
         """Return the events of each site and type as they are exposed."""
         blocks = archived_blocks(self.history.totals, COLLECTORS, None)
         (block,) = [block for block in blocks if block.family.name == "tableau_activity_log_events_total"]
-        return dict(zip(block.labels.rows(), block.at(0.0), strict=True))  # type: ignore[union-attr] # a counter
+        return {labels: int(value or 0) for labels, value in zip(block.labels.rows(), block.at(0.0), strict=True)}  # type: ignore[union-attr] # a counter
 
     def collector(self) -> CollectorStatus:
         """Return the status of the collector of all events."""

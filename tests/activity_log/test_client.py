@@ -8,9 +8,11 @@ import pytest
 
 from exporter import logs
 from exporter.activity_log import object_store
-from exporter.activity_log.client import PARALLEL, ActivityLogClient, ActivityLogOptions, CloudSite, Download, is_plain
+from exporter.activity_log.client import PARALLEL, ActivityLogClient, ActivityLogOptions
 from exporter.activity_log.errors import Forbidden
+from exporter.activity_log.files import CloudSite, Download, is_plain
 from exporter.activity_log.http_client import ATTEMPTS, LONGEST_WAIT_SECONDS, Pace
+from exporter.activity_log.probe import probe
 from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.cloud_manager import TOKEN, CloudManager
 from exporter.demo.traffic import HOUR
@@ -241,3 +243,20 @@ def test_windows_are_listed_by_hour(client: ActivityLogClient, files: ActivityFi
     parts = [*client.files(default, BEGIN, middle).files, *client.files(default, middle, NOW).files]
     assert parts == list(client.files(default, BEGIN, NOW).files)
     assert {file.path for file in parts} == expected(files).keys()
+
+
+def test_the_probe(client: ActivityLogClient, cloud: CloudManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check tries a sign-in, the list of each site, and one file of the other host."""
+    monkeypatch.setattr(ActivityLogClient, "source_at", property(lambda _: NOW, lambda *_: None), raising=False)
+    found = list(probe(client))
+    assert found[0] == (True, "Tableau Cloud Manager answers, 2 sites are read")
+    assert found[1] == (None, "site retired: is suspended")
+    assert [ok for ok, _ in found[2:]] == [True, True]
+    assert all("files of the last day" in text for _, text in found[2:])
+    set_on(cloud, missing_next=100)
+    assert [ok for ok, _ in probe(client)][2:] == [False, False]
+    cloud.traps.reset()
+    cloud.traps.edition = "forbidden"
+    assert "not in this edition" in list(probe(client))[-1][1]
+    cloud.traps.edition = "empty"
+    assert list(probe(client))[-1][0] is None

@@ -24,16 +24,16 @@ WATCHED = ("exporter/poller/", "exporter/history/", "exporter/activity_log/")
 SMALL_BATCH = 20
 
 
-def small_steps() -> None:
+def small_steps(patch: pytest.MonkeyPatch) -> None:
     """Make a short past several windows, and each window several transactions."""
-    activity_poller.RETAINED = timedelta(hours=9)
-    activity_poller.WINDOW = timedelta(hours=4)
-    activity_archiver.BATCH_FILES = SMALL_BATCH
+    patch.setattr(activity_poller, "RETAINED", timedelta(hours=9))
+    patch.setattr(activity_poller, "WINDOW", timedelta(hours=4))
+    patch.setattr(activity_archiver, "BATCH_FILES", SMALL_BATCH)
 
 
 def poll(url: str, path: Path, steps: int, count: Path | None) -> None:
     """Poll, and kill this process at a step; or write down how many there are."""
-    small_steps()
+    small_steps(pytest.MonkeyPatch())
     rig = ActivityRig(url, path, NOW)
     done = 0
 
@@ -57,10 +57,7 @@ def test_kills(
     cloud: CloudManager, files: ActivityFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Kills at three random steps leave a history that is whole each time, and in the end every event once."""
-    for name in ("RETAINED", "WINDOW"):
-        monkeypatch.setattr(activity_poller, name, getattr(activity_poller, name))
-    monkeypatch.setattr(activity_archiver, "BATCH_FILES", SMALL_BATCH)
-    small_steps()
+    small_steps(monkeypatch)
     assert ended(poll, cloud.url, tmp_path / "whole.duckdb", 0, tmp_path / "steps") == 77
     steps = int((tmp_path / "steps").read_text(encoding="utf-8"))
     chance, path = random.Random(seed), tmp_path / "history.duckdb"

@@ -58,10 +58,11 @@ def test_what_the_example_leaves_in_comments_loads_too(read: Load, tmp_path: Pat
     file.write_text("hunter2", encoding="utf-8")
     hidden = re.findall(r"^  # (\w+: .*?)(?:  +#.*)?$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
     hidden = [re.sub(r"((?:_file|sslcert|sslkey)): [^,}\s]+", rf"\1: {file}", line) for line in hidden]
-    client, key, app, key_file, basic_auth, token, tls, runbooks, dashboards, labels = hidden
+    client, key, app, unit, key_file, basic_auth, token, tls, runbooks, dashboards, labels = hidden
     sections = [
         f"repository: {{hosts: [db], {client}, {key}}}",
         f"rest: {{url: https://tableau, {app}}}",
+        f"activity_log: {{url: https://tcm, token_value: a, {unit}}}",
         f"privacy: {{{key_file}}}",
         f"alertmanager: {{urls: [http://a], {basic_auth}, {tls}, {runbooks}, {dashboards}, {labels}}}",
     ]

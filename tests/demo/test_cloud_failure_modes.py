@@ -361,3 +361,10 @@ def test_everything_is_off_again(manager: CloudManager) -> None:
         setattr(manager.traps, entry.name, "changed")
     manager.traps.reset()
     assert manager.traps == CloudTraps()
+
+
+def test_every_switch_is_shown_here() -> None:
+    """A switch that no test turns on is a switch that may do nothing."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    named = {entry.name for entry in fields(CloudTraps)}
+    assert [name for name in sorted(named) if f".{name}" not in text and f'"{name}"' not in text] == []

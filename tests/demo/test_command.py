@@ -71,10 +71,16 @@ def test_it_ends_by_itself_and_leaves_nothing(demos: Callable[..., Demo]) -> Non
 
 
 def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
-    """With --cloud every site is read over the REST API; there is no PostgreSQL, and nothing is left."""
+    """With --cloud every site is read over the REST API, and its log; there is no PostgreSQL, and nothing is left."""
     demo = demos("--cloud", "--port", "0")
     metrics, page = demo.url("metrics"), demo.url("status page")
-    wanted = ('tableau_up{source="rest"} 1', "tableau_asset_hours_since_refresh{", 'freshness_source="metadata"')
+    wanted = (
+        'tableau_up{source="rest"} 1',
+        "tableau_asset_hours_since_refresh{",
+        'freshness_source="metadata"',
+        'tableau_up{source="activity_log"} 1',
+        'tableau_activity_log_events_total{site="default",event_type="vizql_http_request"}',
+    )
     demo.until(lambda: all(text in asked(metrics).text for text in wanted), "the metrics show life")
     shown = set(re.findall(r'^tableau_asset_info\{.*\bsite="([^"]*)"', asked(metrics).text, re.MULTILINE))
     assert shown == {site.url_namespace or "default" for site in SITES}

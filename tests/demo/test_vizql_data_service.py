@@ -294,7 +294,7 @@ def test_two_calls_at_once_are_refused(vds: Vds) -> None:
     assert service is not None
     service.wait, wait = (lambda _: held.wait(30)), service.wait
     thread.start()
-    while not service.busy:
+    while thread.is_alive() and not service.busy:
         thread.join(0.01)
     assert error(vds.metadata(TOKENS)) == "401002"
     held.set()

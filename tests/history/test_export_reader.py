@@ -90,7 +90,7 @@ def test_a_view_is_read_in_the_order_of_its_table(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 20)
     past = Past(tmp_path / "history.duckdb")
     past.live(days=9)
-    found = list(slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None))
+    found = list(slices(past, Source("usage", "archived_at", "created_at", "archived_requests")).slices(None))
     assert len(found) > 3
     assert sorted(row for slice_ in found for row in slice_.rows["id"].to_pylist()) == list(range(90))
     assert "workbook_name" in found[0].rows.column_names
@@ -138,7 +138,7 @@ def test_an_export_has_the_names_of_the_view(tmp_path: Path, monkeypatch: pytest
         ).to_arrow_table()
     found = pa.concat_tables(
         slice_.rows
-        for slice_ in slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None)
+        for slice_ in slices(past, Source("usage", "archived_at", "created_at", "archived_requests")).slices(None)
     )
     assert found.sort_by("id").to_pylist() == expected.to_pylist()
     assert found.schema.names == expected.schema.names
@@ -152,7 +152,7 @@ def test_names_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     past = Past(tmp_path / "history.duckdb")
     History(past.file, discover(), Privacy()).prepare(NOON)
     past.live(days=9)
-    for slice_ in slices(past, Source("usage", "archived_at", "created_at", "http_requests")).slices(None):
+    for slice_ in slices(past, Source("usage", "archived_at", "created_at", "archived_requests")).slices(None):
         assert len(slice_.rows)
         with duckdb.connect(str(past.file.path)) as connection:
             connection.execute("DROP VIEW IF EXISTS latest_views")
