@@ -166,14 +166,14 @@ SQL = """
 ARCHIVED = Family(
     "tableau_events_total",
     "counter",
-    "Events of the site by type and name, as Tableau names them; from Admin Insights once a day.",
+    "Events of the site by type and name, as Tableau names them; from Admin Insights every day.",
     ("site", "action_type", "event"),
     f"{SOURCE}: {EVENTS.name}",
 )
 SEATS = Family(
     "tableau_licensed_seats",
     "gauge",
-    "Licences that the site may give to its users, by type of licence; from Admin Insights once a day.",
+    "Licences that the site may give to its users, by type of licence; from Admin Insights every day.",
     ("site", "site_role"),
     f"{SOURCE}: {USERS.name}",
 )
@@ -181,7 +181,7 @@ TOKEN_EXPIRY = Family(
     "tableau_token_expiry_timestamp_seconds",
     "gauge",
     "When the next of the site's tokens expires, of those that had not expired when they were read; from Admin Insights"
-    " once a day.",
+    " every day.",
     ("site", "kind"),
     f"{SOURCE}: {TOKENS.name}",
 )
