@@ -13,7 +13,7 @@ TABLE = "view_totals"
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the table."""
-    connection.execute(f"CREATE TABLE {TABLE} (site VARCHAR, view_id VARCHAR, total BIGINT)")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (site VARCHAR, view_id VARCHAR, total BIGINT)")
 
 
 def count(connection: duckdb.DuckDBPyConnection, family: str, site: str, rows: pa.Table) -> None:
