@@ -131,7 +131,7 @@ class ActivityPoller:
         name = activity.position_name(site.luid)
         old = self._positions.get(name, Position(name))
         try:
-            for begin, end in self._windows(activity.listed_until(old), self._earlier_clock(now)):
+            for begin, end in self._windows(site, activity.listed_until(old), self._earlier_clock(now)):
                 self._read_window(site, begin, end, archived, now)
                 if archived.files and not self._status.first_polls_done():
                     # All that is retained may take hours: what there is can be used.
@@ -147,13 +147,7 @@ class ActivityPoller:
 
     def _read_window(self, site: CloudSite, begin: datetime, end: datetime, archived: Archived, now: float) -> None:
         """Archive the files of a window. Raises SourceError, HistoryError."""
-        try:
-            listing = self._client.files(site, begin, end)
-        except BadRequest:
-            # It may be too long ago for this edition.
-            if end > self._earlier_clock(now) - SURELY_RETAINED:
-                raise
-            return
+        listing = self._client.files(site, begin, end)
         if listing.refused:
             archived.error = f"{listing.refused} files are listed by paths that lead elsewhere"
         # The ledger is asked and written in one opening of the file where there is much to do.
@@ -165,17 +159,38 @@ class ActivityPoller:
         """Return the earlier of our clock and Tableau's (UTC, naive): what is to come cannot have been archived."""
         return earlier_clock(naive(instant(now)), self._client.source_at)
 
-    def _windows(self, until: datetime | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    def _windows(self, site: CloudSite, until: datetime | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Yield the windows to be listed; a clock that was ahead when a position moved is not believed."""
         overlap = timedelta(seconds=self._schedule.overlap)
-        begin = now - RETAINED if until is None else min(until, now) - overlap
+        begin = now - RETAINED + HOUR if until is None else min(until, now) - overlap
         if (pruned := self._history.totals.marks.get("pruned")) is not None:
             begin = max(begin, naive(instant(pruned)))
-        begin = begin.replace(minute=0, second=0, microsecond=0)
+        begin = self._retained(site, begin.replace(minute=0, second=0, microsecond=0), now)
         while begin < now:
             end = min(begin + WINDOW, now)
             yield begin, end
             begin = end
+
+    def _retained(self, site: CloudSite, begin: datetime, now: datetime) -> datetime:
+        """Return the first hour that may be listed: what is older than the edition keeps may be refused."""
+        last = (now - SURELY_RETAINED + HOUR).replace(minute=0, second=0, microsecond=0)
+        if begin >= last or self._may_list(site, begin):
+            return begin
+        refused = begin
+        while last - refused > HOUR:
+            middle = refused + (last - refused) // HOUR // 2 * HOUR
+            if self._may_list(site, middle):
+                last = middle
+            else:
+                refused = middle
+        return last
+
+    def _may_list(self, site: CloudSite, hour: datetime) -> bool:
+        try:
+            self._client.files(site, hour, hour + HOUR)
+        except BadRequest:
+            return False
+        return True
 
     def _unread(self, files: Sequence[ListedFile], now: float) -> list[ListedFile]:
         if not files:

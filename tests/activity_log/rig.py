@@ -77,7 +77,7 @@ class ActivityRig:
             "SELECT luid, event_type, date_trunc('hour', event_time), count(*) FROM activity_events"
             " JOIN latest_sites AS sites ON sites.id = site_id GROUP BY ALL"
         )
-        return Counter({tuple(key): count for *key, count in rows})  # type: ignore[misc] # three of them
+        return Counter({tuple(key): count for *key, count in rows})
 
     def counters(self) -> dict[tuple[str, ...], int]:
         """Return the events of each site and type as they are exposed."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from exporter.activity_log.client import PARALLEL, ActivityLogClient
+from exporter.activity_log.errors import BadRequest
+from exporter.activity_log.files import CloudSite, Listing
 from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.errors import HistoryUnwritable
@@ -253,3 +255,29 @@ def test_a_clock_that_is_ahead(
     rig.now = NOW
     assert rig.poll()
     assert_exactly_once(rig, files)
+
+
+def test_times_before_the_retention_are_refused(
+    cloud: CloudManager, days: ActivityFiles, rig: ActivityRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first poll finds the first hour that may be listed, to the hour, and reads all from there."""
+    cloud.files = cloud.store._files = days
+    monkeypatch.setattr("exporter.poller.activity_poller.RETAINED", 365 * DAY)
+    monkeypatch.setattr("exporter.poller.activity_poller.SURELY_RETAINED", 12 * HOUR)
+    monkeypatch.setattr("exporter.poller.activity_poller.WINDOW", 7 * DAY)
+    edge = NOW - timedelta(hours=30)
+    listed: list[datetime] = []
+    files = ActivityLogClient.files
+
+    def listing(self: ActivityLogClient, site: CloudSite, begin: datetime, end: datetime) -> Listing:
+        if begin < edge:
+            raise BadRequest("the time range begins before the retention")
+        listed.append(begin)
+        return files(self, site, begin, end)
+
+    monkeypatch.setattr(ActivityLogClient, "files", listing)
+    assert rig.poll()
+    assert min(listed) - edge < HOUR
+    ((first,),) = rig.query("SELECT min(hour) FROM activity_files")
+    assert first == min(listed)
+    assert len(listed) < 40
