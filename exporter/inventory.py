@@ -196,9 +196,9 @@ class Inventory:
     switched on. ``read_whole`` is, for each freshness source that the site needs, whether it was read completely.
     ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
     ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
-    are those of now, None before they have been made. ``asset_types`` are those listed in this poll, ``lists_read`` the
-    supplementing lists (projects, users) that were read completely in it. ``jobs``, ``view_count`` and ``view_totals``
-    are read where a collector uses them.
+    are those of now, None before they have been made. ``asset_types`` are those listed in this poll, ``listed`` the
+    supplementing lists (projects, users) as they were read in it, completely or twice the same. ``jobs``,
+    ``view_count`` and ``view_totals`` are read where a collector uses them.
     """
 
     site: str
@@ -217,7 +217,7 @@ class Inventory:
     known: pa.Table | None = None
     site_luid: str = ""
     asset_types: frozenset[str] = frozenset({"workbook", "datasource", "flow"})
-    lists_read: frozenset[str] = frozenset({"projects", "users"})
+    listed: Mapping[str, pa.Table] = field(default_factory=dict)
     jobs: pa.Table | None = None
     view_count: int | None = None
     view_totals: pa.Table | None = None

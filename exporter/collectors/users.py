@@ -110,9 +110,10 @@ REST_ROLES = {
 
 def expose_inventory(inventory: Inventory) -> Sequence[Block]:
     """Count the users that the REST API lists; an incomplete list is no count."""
-    if inventory.people is None or "users" not in inventory.lists_read:
+    people = inventory.listed.get("users")
+    if people is None:
         return ()
-    found = Counter(REST_ROLES.get(role, role) for role in texts(inventory.people, "site_role") if role)
+    found = Counter(REST_ROLES.get(role, role) for role in texts(people, "site_role") if role)
     return [Block(USERS, Labels(USERS.labels, ([inventory.site] * len(found), list(found))), list(found.values()))]
 
 

@@ -60,7 +60,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     read_whole: dict[str, bool] = field(default_factory=dict)
-    lists_read: set[str] = field(default_factory=set)
+    listed: dict[str, pa.Table] = field(default_factory=dict)
 
     def missing(self, text: str, source: str | None = None, *, refused: bool = False) -> None:
         """Record what is missing; of a source of freshness it is a gap, unless Tableau refused it for good."""
@@ -169,7 +169,7 @@ class SiteReader:
             tasks_read,
             site_luid=self._session.site_luid,
             asset_types=frozenset(found.content),
-            lists_read=frozenset(report.lists_read),
+            listed=report.listed,
             jobs=listed_jobs,
             view_count=view_count,
             view_totals=view_totals,
@@ -182,18 +182,21 @@ class SiteReader:
         """Read a supplementing list: entries that came count, beside those of the last complete one."""
         key, rows = (site, listing.endpoint), None
         try:
-            listed = collect(self._session, listing, missing=self._missing.pop(key, None))
+            missing_before = self._missing.pop(key, None)
+            listed = collect(self._session, listing, missing=missing_before)
             if not listed.missing:
                 self._guard.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
         except SourceError as error:
             report.missing(f"no {listing.endpoint}: {error}")
         else:
             if not listed.missing:
-                report.lists_read.add(listing.endpoint)
-                self._last[key] = listed.rows
+                report.listed[listing.endpoint] = self._last[key] = listed.rows
                 return listed.rows
             self._missing[key] = listed.missing
             report.missing(listed.missing)
+            if listed.missing == missing_before:
+                # Tableau counts one that it does not list: what came twice is what is there.
+                report.listed[listing.endpoint] = listed.rows
             rows = listed.rows
         tables = [one for one in (rows, self._last.get(key)) if one is not None]
         if not tables:

@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, company: Company) -> None:
         self.rig: RestRig | None = None
-        self.insights = Insights(company, ActivityStory(company, requests_per_day=150), self.now)
+        self.insights = Insights(company, ActivityStory(company, requests_per_day=90), self.now)
         self.server = TableauServer(
             Estate.of(company).plain(), cloud=True, insights=self.insights, clock=self.seconds, session_seconds=1e9
         )

@@ -59,8 +59,8 @@ def expose_inventory(inventory: Inventory) -> Sequence[Block]:
     """
     counts: dict[str, int] = dict.fromkeys(inventory.asset_types, 0)
     counts |= Counter(inventory.content.column("asset_type").to_pylist())
-    if inventory.projects is not None and "projects" in inventory.lists_read:
-        counts["project"] = inventory.projects.num_rows
+    if (projects := inventory.listed.get("projects")) is not None:
+        counts["project"] = projects.num_rows
     if inventory.view_count is not None:
         counts["view"] = inventory.view_count
     labels = Labels(CONTENT.labels, ([inventory.site] * len(counts), list(counts)))
