@@ -123,7 +123,7 @@ class InsightsPoller:
             self._captions, self._captions_at = {}, now
         reader = InsightsReader(self._rest.vizql_data(site.name, self._budget), site.datasources, self._captions)
         self._due[site.luid] = now + RETRY_SECONDS
-        published = reader.published(admin_insights.EVENTS)
+        published = reader.published(admin_insights.EVENTS, datetime.fromtimestamp(now, UTC).date())
         if published is None:
             return EMPTY
         known = self._archiver.identity(site)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
 
@@ -60,26 +60,32 @@ class InsightsReader:
         datasource = self._datasources.get(source.name)
         if datasource is None:
             return None
-        if datasource not in self._captions:
-            self._captions[datasource] = self._service.captions(datasource)
-        there = {field: caption for field, caption in source.captions.items() if caption in self._captions[datasource]}
+        known = self._captions_of(datasource)
+        there = {field: caption for field, caption in source.captions.items() if caption in known}
         if not source.required <= there.keys():
             return None
         tables = [_table(source.row, there, rows) for rows in self._answers(datasource, source, there, span)]
         return pa.concat_tables(tables)
 
-    def published(self, source: InsightsSource) -> datetime | None:
+    def published(self, source: InsightsSource, today: date) -> datetime | None:
         """Return when a source was refreshed; None where it is empty: it is filled a day after it was opened first.
 
-        Raises SourceIncomplete where the site does not have it.
+        Without that caption it is the beginning of the day. Raises SourceIncomplete where the site does not have it.
         """
         datasource, caption = self._datasources.get(source.name), source.captions[PUBLISHED_AT]
         if datasource is None:
             message = f"no data source {source.name}: check what the token's user may see"
             raise SourceIncomplete(message)
+        if caption not in self._captions_of(datasource):
+            return datetime.combine(today, time())
         # Without a unique field the rows are grouped: one is left.
         rows = self._service.query(datasource, [caption], [])
         return max(filter(None, (instant(row.get(caption)) for row in rows)), default=None)
+
+    def _captions_of(self, datasource: str) -> frozenset[str]:
+        if datasource not in self._captions:
+            self._captions[datasource] = self._service.captions(datasource)
+        return self._captions[datasource]
 
     def _answers(
         self, datasource: str, source: InsightsSource, there: Mapping[str, str], span: Span | None

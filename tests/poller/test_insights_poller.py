@@ -294,6 +294,15 @@ def test_captions_that_are_not_there_are_not_asked_for(rig: RestRig, world: Worl
 
 
 @pytest.mark.usefixtures("few_days")
+def test_a_refresh_that_is_not_told(rig: RestRig, world: World) -> None:
+    """Without the caption of the refresh every day has a read, and what is there is archived once."""
+    world.server.traps.vds_without = {"Admin Insights Published At"}
+    rig.poll()
+    rig.poll(after=DAY_SECONDS)
+    assert archived(rig) == told(world.truth()) + gone(rig, world)
+
+
+@pytest.mark.usefixtures("few_days")
 def test_daily_truth(rig: RestRig, world: World) -> None:
     """Active users have windows of a day and longer only, which end at the refresh; loads, logins, seats and tokens."""
     rig.poll()
