@@ -676,8 +676,8 @@ PROTECTIONS = (
         "the counters grow in the transaction of the rows",
         (36, 37),
         "history/aggregation.py",
-        "    add_archived(",
-        "    connection.execute('COMMIT; BEGIN')\n    add_archived(",
+        "    add_archived(connection, table, key, relation)",
+        "    connection.execute('COMMIT; BEGIN')\n    add_archived(connection, table, key, relation)",
         ("archive/test_recovery.py::test_a_torn_log", "archive/test_crash_points.py::test_an_error_at_any_statement"),
     ),
     Protection(

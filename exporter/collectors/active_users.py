@@ -89,9 +89,9 @@ def active(
 
 
 def expose_daily(seen: LastSeen, published: Mapping[str, float]) -> Sequence[Block]:
-    """Return the people of each site and of all, over the windows that end when the site's events were published.
+    """Return the active users of each site and of all, over the windows that end when the site's events were published.
 
-    What is published once a day has no window shorter than a day.
+    Admin Insights is refreshed once a day: there is no shorter window.
     """
     if not published:
         return ()

@@ -27,7 +27,7 @@ class InsightsPublisher:
         log.info("Admin Insights was provisioned anew; events that are known stay as they are", site=site)
 
     def note_unusable(self, site: str) -> None:
-        """Log that a site's events cannot be told from one another."""
+        """Log that a site's events have no key."""
         if self._faults.is_new(f"events of {site}"):
             log.warning("TS Events of Admin Insights has no Event Id and Event Date", site=site)
 

@@ -26,7 +26,7 @@ from exporter.poller import insights_poller
 from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
-NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users")
+NAMES = ("assets", "admin_insights", "http_requests", "logins", "background_jobs", "active_users", "views")
 COLLECTORS = {name: discover()[name] for name in NAMES}
 SITE = "marketing"
 DAY = timedelta(days=1)
@@ -323,6 +323,8 @@ def test_daily_truth(rig: RestPollerHarness, world: World) -> None:
     assert rig.query("SELECT count(*), count(DISTINCT view_luid) FROM cloud_requests") == [
         (len(views), len({row["Item LUID"] for row in views}))
     ]
+    assert rig.values("tableau_http_requests_total") == {(SITE, "vizql", "bootstrapSession", "unknown"): len(views)}
+    assert sum(rig.values("tableau_view_requests_total").values()) == len(views)
     logins = sum(row["Event Name"] == "Login" for row in events)
     assert rig.values("tableau_logins_total") == {(SITE,): logins}
     seats = rig.values("tableau_licensed_seats")
