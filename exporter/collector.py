@@ -268,6 +268,8 @@ class Events:
     folds: tuple[Fold, ...]
     key: tuple[str, str] = ("id", "created_at")
     sql: str | None = None
+    alias: str | None = None
+    """A column that identifies a row whatever source it comes from, and whatever its key is there."""
     keeps_open: bool = False
     """Whether open rows are kept apart in the history until they are final: only those of http_requests are."""
     counts_usage: bool = False
@@ -279,6 +281,43 @@ class Events:
     """A column that is a label of one of ``folds``, whatever values come."""
     joined: str | None = None
     """A query that adds columns to new rows (``{rows}``) for ``folds``, from rows that are archived already."""
+
+
+@dataclass(frozen=True)
+class RestHooks:
+    """What a collector makes of a site's inventory, as long as none of the sources ``beside`` is configured."""
+
+    expose: Callable[["Inventory"], Sequence[Block]] = lambda _inventory: ()
+    """The samples of the site; those of the last poll that read what they are made of stand until they are too old."""
+    events: Callable[["Inventory"], "pa.Table | None"] | None = None
+    """Rows of the collector's events, without ``site_id``; None where they could not be read."""
+    totals: Callable[["Inventory"], "pa.Table | None"] | None = None
+    """Columns id, workbook, view and total: what its family counts from one poll to the next."""
+    wants: frozenset[str] = frozenset()
+    """The lists of rest.usage_lists that it is made of."""
+    beside: frozenset[str] = frozenset({"repository"})
+
+
+ExposeRows = Callable[[str, "pa.Table", float], Sequence[Block]]
+"""From a site's label, rows of a data source and the instant at which they were true (Unix seconds)."""
+
+
+@dataclass(frozen=True)
+class InsightsHooks:
+    """What a collector makes of Admin Insights, as long as none of the sources ``beside`` is configured.
+
+    It is refreshed once a day: nothing of it may stand for less than a day.
+    """
+
+    events: tuple[Events, ...] = ()
+    """Events whose SQL reads the relation ``insights``, rows of InsightsEvent."""
+    jobs: Callable[["pa.Table"], "pa.Table"] | None = None
+    """Rows of the collector's events, without ``site_id``, of rows of Job Performance."""
+    expose_users: ExposeRows | None = None
+    expose_tokens: ExposeRows | None = None
+    expose_seen: "Callable[[Any, Mapping[str, float]], Sequence[Block]] | None" = None
+    """From the last request of each person, and when the events of each site were published (Unix seconds)."""
+    beside: frozenset[str] = frozenset({"repository", "activity_log"})
 
 
 ExposeLastSeen = Callable[[Any, Sequence[str], Mapping[str, float]], Sequence[Block]]
@@ -301,7 +340,11 @@ class Collector:
     activity: tuple[Events, ...] = ()
     """Events of Tableau Cloud's Activity Log, whose SQL reads the relation ``activity`` (docs/collectors.md)."""
     activity_folds: tuple[Fold, ...] = ()
-    """Like ``folds``, from the requests to Tableau Cloud."""
+    """Like ``folds``, from the requests to Tableau Cloud, whichever source has them."""
+    rest: RestHooks | None = None
+    """What it makes of the REST API where no better source is configured."""
+    insights: InsightsHooks | None = None
+    """What it makes of Admin Insights of Tableau Cloud where no better source is configured."""
     expose_last_seen: ExposeLastSeen | None = None
     """Makes blocks of the last request of each user; active users are counted where a collector has it."""
     families: tuple[Family, ...] = ()
@@ -316,12 +359,12 @@ class Collector:
     @property
     def from_requests(self) -> bool:
         """Whether it is made of the requests that another collector archives, and reads nothing itself."""
-        return self.events is None and not self.states and not self.activity
+        return not self.archived and not self.states and self.rest is None
 
     @property
     def from_rest(self) -> bool:
-        """Whether the REST and Metadata APIs are a source of one of its states."""
-        return any(state.rest for state in self.states)
+        """Whether the REST and Metadata APIs are a source of it."""
+        return self.rest is not None or any(state.rest for state in self.states)
 
     @property
     def from_activity_log(self) -> bool:
@@ -329,9 +372,15 @@ class Collector:
         return bool(self.activity) or self.from_requests
 
     @property
+    def from_admin_insights(self) -> bool:
+        """Whether Admin Insights is a source of it, or of the requests that it is made of."""
+        return self.insights is not None or self.from_requests
+
+    @property
     def archived(self) -> tuple[Events, ...]:
         """Every kind of events that it archives, from whichever source."""
-        return (*((self.events,) if self.events else ()), *self.activity)
+        insights = self.insights.events if self.insights else ()
+        return (*((self.events,) if self.events else ()), *self.activity, *insights)
 
     @property
     def relations(self) -> tuple[Relation, ...]:

@@ -37,7 +37,8 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         if configuration.collectors.get(name, collector.enabled)
         and (
             configuration.repository is not None
-            or collector.from_rest
+            or (configuration.rest is not None and collector.from_rest)
+            or (configuration.admin_insights and collector.from_admin_insights)
             or (configuration.activity_log is not None and collector.from_activity_log)
         )
     }

@@ -105,6 +105,34 @@ class Task:
 
 
 @dataclass(frozen=True)
+class ListedJob:
+    """A background job of the list of jobs; ``finish_code`` is the repository's, None for a result that is not known.
+
+    A job that waits has no ``started_at``, one that runs no ``completed_at``.
+    """
+
+    job_id: str
+    job_type: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    finish_code: int | None
+    priority: int | None
+    title: str | None
+    subtitle: str | None
+
+
+@dataclass(frozen=True)
+class ViewTotal:
+    """A view with the number of its requests since it was published; ``workbook`` and ``view`` are of its URL."""
+
+    view_id: str
+    workbook: str
+    view: str
+    total: int
+
+
+@dataclass(frozen=True)
 class AssetFreshness:
     """Extracts of an asset, and the published data sources it uses, from this poll or earlier ones.
 
@@ -170,7 +198,9 @@ class Inventory:
     switched on. ``read_whole`` is, for each freshness source that the site needs, whether it was read completely.
     ``tasks_read`` are the types of assets whose ``tasks`` are of this poll, those of the others are of an earlier one.
     ``remembered`` are the rows of AssetFreshness of earlier polls, None where the history could not be read; ``known``
-    are those of now, None before they have been made.
+    are those of now, None before they have been made. ``asset_types`` are those listed in this poll, ``listed`` the
+    supplementing lists (projects, users) as they were read in it, completely or twice the same. ``jobs``,
+    ``view_count`` and ``view_totals`` are read where a collector uses them.
     """
 
     site: str
@@ -187,3 +217,9 @@ class Inventory:
     tasks_read: frozenset[str] = frozenset({"workbook", "datasource", "flow"})
     remembered: pa.Table | None = field(default_factory=FRESHNESS.empty_table)
     known: pa.Table | None = None
+    site_luid: str = ""
+    asset_types: frozenset[str] = frozenset({"workbook", "datasource", "flow"})
+    listed: Mapping[str, pa.Table] = field(default_factory=dict)
+    jobs: pa.Table | None = None
+    view_count: int | None = None
+    view_totals: pa.Table | None = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exporter.poller.repository_poller import RepositoryPoller
     from exporter.poller.rest_poller import RestPoller
 
-SOURCES = ("repository", "rest", "activity_log")
+SOURCES = ("repository", "rest", "activity_log", "admin_insights")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _rest_poller(configuration: Configuration, context: PollContext, before: Wor
         # The statistics of the token outlast a reload.
         token_stats=before.rest_poller.rest.token_stats if before and before.rest_poller else None,
         moved=context.store.status.progress["rest"].moved,
+        wanted=collectors.wanted_lists(context.collectors, [source.name for source in context.store.status.sources()]),
     )
     return RestPoller(rest, context, settings.poll_interval, settings.job_lookups_per_day)
 
@@ -179,6 +180,7 @@ def refuse_restart(old: Configuration, new: Configuration) -> None:
         "repository": (old.repository is None, new.repository is None),
         "rest": (old.rest is None, new.rest is None),
         "activity_log": (old.activity_log is None, new.activity_log is None),
+        "rest.admin_insights": (old.admin_insights, new.admin_insights),
     }
     refusal = "cannot change while the agent runs; restart it"
     faults = [Fault(path, refusal) for path, (before, after) in pairs.items() if before != after]

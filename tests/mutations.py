@@ -676,8 +676,8 @@ PROTECTIONS = (
         "the counters grow in the transaction of the rows",
         (36, 37),
         "history/aggregation.py",
-        "    add_archived(",
-        "    connection.execute('COMMIT; BEGIN')\n    add_archived(",
+        "    add_archived(connection, table, key, relation)",
+        "    connection.execute('COMMIT; BEGIN')\n    add_archived(connection, table, key, relation)",
         ("archive/test_recovery.py::test_a_torn_log", "archive/test_crash_points.py::test_an_error_at_any_statement"),
     ),
     Protection(
@@ -1524,5 +1524,41 @@ PROTECTIONS = (
         "if self._is_whole(content, answer.etag, last.digest, again=last.digest == before):",
         "if True:",
         ("activity_log/test_client.py::test_what_passes_by_itself",),
+    ),
+    # The lists of the REST API, and Admin Insights.
+    Protection(
+        "an event that comes under another number is known",
+        (),
+        "history/insights.py",
+        'return rows.filter(pc.invert(pc.is_in(rows.column("id"), known))) if found else rows',
+        "return rows",
+        ("poller/test_insights_poller.py::test_a_source_that_is_provisioned_anew_doubles_nothing",),
+    ),
+    Protection(
+        "no more queries are sent within an hour than Tableau answers",
+        (),
+        "rest/vizql_data.py",
+        "if len(self._sent) >= self._per_hour:",
+        "if False:",
+        ("poller/test_insights_poller.py::test_ninety_days_within_the_limit_of_an_hour",),
+    ),
+    Protection(
+        "a job that another source has brought is not archived again",
+        (),
+        "history/dedup.py",
+        "if events.alias is not None:",
+        "if False:",
+        (
+            "history/test_dedup.py::test_a_row_that_another_source_brought",
+            "poller/test_insights_poller.py::test_jobs_of_both_lists_count_once",
+        ),
+    ),
+    Protection(
+        "a total count that falls is not counted down",
+        (),
+        "history/view_totals.py",
+        "greatest(reported.total - coalesce(known.total, 0), 0)",
+        "reported.total - coalesce(known.total, 0)",
+        ("poller/test_rest_usage.py::test_total_counts_of_views_never_fall",),
     ),
 )

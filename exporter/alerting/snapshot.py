@@ -12,7 +12,7 @@ import numpy.typing as npt
 from exporter.alerting.notification import Pairs, bounded_labels
 from exporter.alerting.sample_window import SampleWindow
 from exporter.collector import Collector
-from exporter.collectors import asset_state
+from exporter.collectors import asset_state, insights_hooks, rest_hooks
 from exporter.collectors.assets import metrics as assets
 from exporter.exposition.state_store import AnyBlock
 from exporter.exposition.status_store import StatusStore
@@ -79,7 +79,11 @@ def source_states(status: StatusStore, collectors: Mapping[str, Collector]) -> S
         {name: tried[name].up and (name == "rest" or bool(run and run.success)) for name, run in runs.items()},
         status.all_tried() and all(run is not None and run.success for run in runs.values()),
         not status.all_tried(),
-        tuple(name for name, collector in collectors.items() if collector.from_rest),
+        (
+            *(name for name, collector in collectors.items() if any(state.rest for state in collector.states)),
+            *rest_hooks(collectors, tried),
+            *(insights_hooks(collectors, tried) if "admin_insights" in tried else ()),
+        ),
         tuple(name for name, collector in collectors.items() if collector.from_activity_log),
     )
 

@@ -2,12 +2,12 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeGuard
 
 from exporter import self_metrics
-from exporter.collector import Collector, Distribution, Events, Fold, StateKey
+from exporter.collector import Collector, Distribution, Events, Fold, InsightsHooks, RestHooks, StateKey
 from exporter.metrics import Family
 
 
@@ -60,6 +60,29 @@ def requests_collector(collectors: Mapping[str, Collector]) -> str | None:
 def counts_people(collectors: Mapping[str, Collector]) -> bool:
     """Whether a collector needs the last request of each person."""
     return any(collector.expose_last_seen for collector in collectors.values())
+
+
+def rest_hooks(collectors: Mapping[str, Collector], sources: Collection[str]) -> dict[str, RestHooks]:
+    """Return the hooks of the collectors that have no better source among those that are configured."""
+    return {
+        name: collector.rest
+        for name, collector in collectors.items()
+        if collector.rest and collector.rest.beside.isdisjoint(sources)
+    }
+
+
+def insights_hooks(collectors: Mapping[str, Collector], sources: Collection[str]) -> dict[str, InsightsHooks]:
+    """Return what collectors make of Admin Insights, as rest_hooks does."""
+    return {
+        name: collector.insights
+        for name, collector in collectors.items()
+        if collector.insights and collector.insights.beside.isdisjoint(sources)
+    }
+
+
+def wanted_lists(collectors: Mapping[str, Collector], sources: Collection[str]) -> frozenset[str]:
+    """Return the lists of rest.usage_lists that these collectors are made of."""
+    return frozenset().union(*(hooks.wants for hooks in rest_hooks(collectors, sources).values()))
 
 
 def asset_state(collectors: Mapping[str, Collector]) -> StateKey | None:

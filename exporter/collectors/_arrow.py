@@ -1,5 +1,6 @@
 """Columns of Arrow tables as the plain values of samples."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,11 @@ MICROSECONDS = 1_000_000
 INFINITE = np.iinfo(np.int64).max
 
 Instants = npt.NDArray[np.float64]
+
+
+def number_of(luid: str) -> int:
+    """Return the number that stands for a LUID where Tableau gives none: a hash, the same in every source."""
+    return int.from_bytes(hashlib.blake2b(luid.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def texts(rows: "pa.Table", name: str) -> list[str]:

@@ -7,19 +7,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from exporter.collector import Collector
+from exporter.collector import Collector, InsightsHooks
 from exporter.metrics import Block, Family, Labels
 
 WINDOWS = {"5m": 300.0, "1h": 3600.0, "1d": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0}
 """The windows and their seconds."""
+DAY_SECONDS = 86_400.0
 
 ACTIVE = Family(
     "tableau_active_users",
     "gauge",
     "Distinct users with a request to the site within the window up to now; from the history, evaluated at every"
-    " rendering; of Tableau Cloud VizQL requests only, and no window that is shorter than the Activity Log's delay.",
+    " rendering; of Tableau Cloud VizQL requests only, and no window that is shorter than the Activity Log's delay;"
+    " without it loads of views only, in windows from 1d on that end at the refresh of Admin Insights.",
     ("site", "window"),
-    "repository: http_requests, users; activity log",
+    "repository: http_requests, users; activity log; Admin Insights: TS Events",
 )
 
 SERVER_ACTIVE = Family(
@@ -27,9 +29,10 @@ SERVER_ACTIVE = Family(
     "gauge",
     "Distinct users with a request to any site within the window up to now, each counted once; from the history,"
     " evaluated at every rendering; of Tableau Cloud VizQL requests only, each user of a site by itself, and no window"
-    " that is shorter than the Activity Log's delay.",
+    " that is shorter than the Activity Log's delay; without it loads of views only, in windows from 1d on that end at"
+    " the refresh of Admin Insights.",
     ("window",),
-    "repository: http_requests, users; activity log",
+    "repository: http_requests, users; activity log; Admin Insights: TS Events",
 )
 
 Array = npt.NDArray[Any]
@@ -85,6 +88,27 @@ def active(
     ]
 
 
+def expose_daily(seen: LastSeen, published: Mapping[str, float]) -> Sequence[Block]:
+    """Return the active users of each site and of all, over the windows that end when the site's events were published.
+
+    Admin Insights is refreshed once a day: there is no shorter window.
+    """
+    if not published:
+        return ()
+    windows = {name: seconds for name, seconds in WINDOWS.items() if seconds >= DAY_SECONDS}
+    blocks = []
+    for site, at in published.items():
+        own = seen.sites == site
+        counting = _counting(*_latest(np.zeros(int(own.sum()), np.int64), seen.people[own], seen.seen_at[own]), [None])
+        counts = dict(zip(WINDOWS, counting(at), strict=True))
+        labels = Labels(ACTIVE.labels, ([site] * len(windows), list(windows)))
+        blocks.append(Block(ACTIVE, labels, [counts[name] for name in windows]))
+    everywhere = _counting(*_latest(np.zeros(len(seen.people), np.int64), seen.people, seen.seen_at), [None])
+    counts = dict(zip(WINDOWS, everywhere(min(published.values())), strict=True))
+    labels = Labels(SERVER_ACTIVE.labels, [list(windows)])
+    return [*blocks, Block(SERVER_ACTIVE, labels, [counts[name] for name in windows])]
+
+
 def _latest(group: Array, people: Array, seen_at: Array) -> tuple[Array, Array]:
     """Keep when each person was last seen in each group; return groups and instants, the earliest instant first."""
     order = np.lexsort((seen_at, people, group))
@@ -115,5 +139,6 @@ COLLECTOR = Collector(
     "active_users",
     "Active users over trailing windows, by site and for the whole server.",
     expose_last_seen=expose,
+    insights=InsightsHooks(expose_seen=expose_daily),
     families=(ACTIVE, SERVER_ACTIVE),
 )

@@ -3,15 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
 
-from exporter.collector import JOB_BUCKETS, Collector, Context, Count, Distribution, Events, Latest, State, relation
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.collector import (
+    JOB_BUCKETS,
+    Collector,
+    Context,
+    Count,
+    Distribution,
+    Events,
+    InsightsHooks,
+    Latest,
+    RestHooks,
+    State,
+    relation,
+)
 from exporter.collectors import _cloud_jobs as cloud
 from exporter.collectors._arrow import texts, values
+from exporter.collectors._listed_jobs import finished, performed
+from exporter.inventory import Inventory
 from exporter.metrics import Block, Family, Labels
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -60,41 +74,44 @@ FINISHED = Family(
     "tableau_background_jobs_finished_total",
     "counter",
     "Finished background jobs since the history was created, by outcome; from the repository or the Activity Log at"
-    " every poll.",
+    " every poll, without either from the REST API, and from Admin Insights every day.",
     (*LABELS, "outcome"),
-    "repository: background_jobs; activity log",
+    "repository: background_jobs; activity log; REST: jobs; Admin Insights: Job Performance",
 )
 RUN = Family(
     "tableau_background_job_run_seconds",
     "histogram",
     "Run time of finished background jobs, from started_at to completed_at; from the repository or the Activity Log at"
-    " every poll.",
+    " every poll, without either from the REST API, and from Admin Insights every day.",
     LABELS,
-    "repository: background_jobs; activity log",
+    "repository: background_jobs; activity log; REST: jobs; Admin Insights: Job Performance",
     JOB_BUCKETS,
 )
 QUEUE = Family(
     "tableau_background_job_queue_seconds",
     "histogram",
     "Queue time of finished background jobs, from created_at to started_at; from the repository at every poll; of"
-    " Tableau Cloud of started jobs, from the Activity Log.",
+    " Tableau Cloud of started jobs, from the Activity Log; without either from the REST API, and from Admin Insights"
+    " every day.",
     LABELS,
-    "repository: background_jobs; activity log",
+    "repository: background_jobs; activity log; REST: jobs; Admin Insights: Job Performance",
     JOB_BUCKETS,
 )
 WAITING = Family(
     "tableau_background_jobs_waiting",
     "gauge",
-    "Background jobs waiting for a backgrounder, by type; from the repository at every poll.",
+    "Background jobs waiting for a backgrounder, by type; from the repository at every poll; without one, and"
+    " without the Activity Log, from the REST API.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
 )
 RUNNING = Family(
     "tableau_background_jobs_running",
     "gauge",
-    "Running background jobs, by type; from the repository at every poll.",
+    "Running background jobs, by type; from the repository at every poll; without one, and without the Activity Log,"
+    " from the REST API.",
     LABELS,
-    "repository: background_jobs",
+    "repository: background_jobs; REST: jobs",
 )
 
 BRIDGE_FINISHED = Family(
@@ -181,10 +198,26 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
     return [Block(WAITING, labels, values(rows, "waiting")), Block(RUNNING, labels, values(rows, "running"))]
 
 
+def expose_inventory(inventory: Inventory) -> Sequence[Block]:
+    """Count the jobs of the REST API's list that wait and run; a list that could not be read is no count."""
+    if inventory.jobs is None:
+        return ()
+    rows = inventory.jobs.filter(pc.is_null(inventory.jobs.column("completed_at")))
+    types, started = texts(rows, "job_type"), rows.column("started_at").is_valid().to_pylist()
+    counts = {name: [0, 0] for name in dict.fromkeys(types)}
+    for name, running in zip(types, started, strict=True):
+        counts[name][running] += 1
+    labels = Labels(LABELS, ([inventory.site] * len(counts), list(counts)))
+    return [
+        Block(WAITING, labels, [waiting for waiting, _ in counts.values()]),
+        Block(RUNNING, labels, [running for _, running in counts.values()]),
+    ]
+
+
 COLLECTOR = Collector(
     "background_jobs",
     "Background jobs: finished ones, archived and counted once, and those waiting or running now.",
-    events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS),
+    events=Events(table="background_jobs", reads=(JOBS,), row=Job, folds=FOLDS, alias="luid"),
     activity=(
         Events(
             table=cloud.TABLE,
@@ -197,4 +230,12 @@ COLLECTOR = Collector(
         ),
     ),
     states=(State(Unfinished, (JOBS,), UNFINISHED_SQL, (WAITING, RUNNING), expose),),
+    # The Activity Log reports the same jobs, and more about them.
+    rest=RestHooks(
+        expose_inventory,
+        partial(finished, Job),
+        wants=frozenset({"jobs"}),
+        beside=frozenset({"repository", "activity_log"}),
+    ),
+    insights=InsightsHooks(jobs=partial(performed, Job)),
 )

@@ -1,9 +1,18 @@
 """Requests: rows of ``http_requests``, which Tableau removes at its next cleanup."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from exporter.collector import DURATION_BUCKETS, Collector, Count, Distribution, Events, FirstValues, relation
+from exporter.collector import (
+    DURATION_BUCKETS,
+    Collector,
+    Count,
+    Distribution,
+    Events,
+    FirstValues,
+    InsightsHooks,
+    relation,
+)
 from exporter.metrics import Family
 
 # Every column known so far but user_cookie, which is never read; those that a version adds are archived too.
@@ -22,9 +31,10 @@ REQUESTS = Family(
     "tableau_http_requests_total",
     "counter",
     "Completed requests since the history was created, by HTTP status class; from the repository at every poll; of"
-    " Tableau Cloud VizQL requests only, whose status is unknown, from the Activity Log.",
+    " Tableau Cloud VizQL requests only, whose status is unknown, from the Activity Log, without it loads of views from"
+    " Admin Insights every day.",
     ("site", "controller", "action", "status_class"),
-    "repository: http_requests; activity log",
+    "repository: http_requests; activity log; Admin Insights: TS Events",
 )
 
 DURATION = Family(
@@ -136,6 +146,52 @@ CLOUD_SQL = """
     )
 """
 
+COUNTED = Count(REQUESTS, {"site": "site", "controller": "controller", "action": ENDPOINT, "status_class": "'unknown'"})
+CLOUD_REQUESTS = Events(
+    table=CLOUD,
+    reads=(),
+    row=CloudRequest,
+    folds=(
+        COUNTED,
+        Distribution(DURATION, {"site": "site", "action": ENDPOINT}, "duration", "duration >= 0", needs_unit=True),
+    ),
+    first_values=ENDPOINTS,
+    sql=CLOUD_SQL,
+    counts_usage=True,
+)
+
+# An access to a view is what bootstrapSession is: one for each time that somebody opens it.
+INSIGHTS_SQL = """
+    SELECT
+        id AS id,
+        event_date AS created_at,
+        'vizql' AS controller,
+        'bootstrapSession' AS action,
+        NULL AS http_referer,
+        NULL AS http_user_agent,
+        NULL AS http_request_uri,
+        NULL AS user_ip,
+        NULL AS session_id,
+        NULL AS vizql_session,
+        user_id AS user_id,
+        site_id AS site_id,
+        replace(item_repository_url, '/sheets/', '/') AS currentsheet,
+        'view' AS asset_type,
+        nullif(split_part(item_repository_url, '/sheets/', 1), '') AS workbook,
+        nullif(split_part(item_repository_url, '/sheets/', 2), '') AS view,
+        NULL AS request_id,
+        NULL AS method,
+        NULL AS duration,
+        NULL AS user_luid,
+        item_luid AS view_luid,
+        item_name AS view_title,
+        NULL AS workbook_luid,
+        workbook_name AS workbook_title,
+        NULL AS workbook_revision
+    FROM insights
+    WHERE event_name = 'Access View'
+"""
+
 COLLECTOR = Collector(
     "http_requests",
     "Requests to the server, each archived and counted once.",
@@ -152,23 +208,7 @@ COLLECTOR = Collector(
         ),
         keeps_open=True,
     ),
-    activity=(
-        Events(
-            table=CLOUD,
-            reads=(),
-            row=CloudRequest,
-            folds=(
-                Count(
-                    REQUESTS,
-                    {"site": "site", "controller": "controller", "action": ENDPOINT, "status_class": "'unknown'"},
-                ),
-                Distribution(
-                    DURATION, {"site": "site", "action": ENDPOINT}, "duration", "duration >= 0", needs_unit=True
-                ),
-            ),
-            first_values=ENDPOINTS,
-            sql=CLOUD_SQL,
-            counts_usage=True,
-        ),
-    ),
+    activity=(CLOUD_REQUESTS,),
+    # Nothing there has a duration.
+    insights=InsightsHooks(events=(replace(CLOUD_REQUESTS, folds=(COUNTED,), sql=INSIGHTS_SQL),)),
 )

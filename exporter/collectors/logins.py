@@ -1,9 +1,9 @@
 """Logins: the repository keeps only the latest of each user on a site, so that each poll may find a new one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from exporter.collector import Collector, Count, Events, personal, relation
+from exporter.collector import Collector, Count, Events, InsightsHooks, personal, relation
 from exporter.metrics import Family
 
 
@@ -64,10 +64,32 @@ LOGINS = Family(
     "tableau_logins_total",
     "counter",
     "Logins since the history was created, of which the repository keeps only each user's last; from the repository"
-    " at every poll; of Tableau Cloud those that succeeded, from the Activity Log.",
+    " at every poll; of Tableau Cloud those that succeeded, from the Activity Log, without it from Admin Insights every"
+    " day.",
     ("site",),
-    "repository: users; activity log",
+    "repository: users; activity log; Admin Insights: TS Events",
 )
+
+CLOUD_LOGINS = Events(
+    table="logins",
+    reads=(),
+    row=Login,
+    folds=(Count(LOGINS, {"site": "site"}),),
+    key=("user_id", "login_at"),
+    sql=CLOUD_SQL,
+)
+
+INSIGHTS_SQL = """
+    SELECT
+        coalesce(actor_user_id, -abs(id)) AS user_id,
+        NULL AS system_user_id,
+        event_date AS login_at,
+        site_id AS site_id,
+        actor_user_name AS name,
+        NULL AS friendly_name
+    FROM insights
+    WHERE event_name = 'Login'
+"""
 
 COLLECTOR = Collector(
     "logins",
@@ -80,14 +102,6 @@ COLLECTOR = Collector(
         key=("user_id", "login_at"),
         sql=SQL,
     ),
-    activity=(
-        Events(
-            table="logins",
-            reads=(),
-            row=Login,
-            folds=(Count(LOGINS, {"site": "site"}),),
-            key=("user_id", "login_at"),
-            sql=CLOUD_SQL,
-        ),
-    ),
+    activity=(CLOUD_LOGINS,),
+    insights=InsightsHooks(events=(replace(CLOUD_LOGINS, sql=INSIGHTS_SQL),)),
 )

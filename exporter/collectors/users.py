@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from exporter.collector import Collector, Context, State, StateHistory, personal, relation, volatile
+from exporter.collector import Collector, Context, RestHooks, State, StateHistory, personal, relation, volatile
 from exporter.collectors._arrow import texts
+from exporter.inventory import Inventory
 from exporter.metrics import Block, Family, Labels
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ SQL = """
 USERS = Family(
     "tableau_users",
     "gauge",
-    "Users with a role on the site, by site role; from the repository at every poll.",
+    "Users with a role on the site, by site role; from the repository at every poll, without one from the REST API.",
     ("site", "site_role"),
-    "repository: users, site_roles",
+    "repository: users, site_roles; REST: users",
 )
 
 
@@ -97,8 +98,28 @@ def expose(rows: "pa.Table", context: Context) -> Sequence[Block]:
     return [Block(USERS, Labels(USERS.labels, (sites, roles)), list(found.values()))]
 
 
+# How the repository displays the roles that it and the REST API name as one word.
+REST_ROLES = {
+    "ServerAdministrator": "Server Administrator",
+    "SiteAdministratorCreator": "Site Administrator Creator",
+    "SiteAdministratorExplorer": "Site Administrator Explorer",
+    "ExplorerCanPublish": "Explorer (can publish)",
+    "ReadOnly": "Read Only",
+}
+
+
+def expose_inventory(inventory: Inventory) -> Sequence[Block]:
+    """Count the users that the REST API lists; an incomplete list is no count."""
+    people = inventory.listed.get("users")
+    if people is None:
+        return ()
+    found = Counter(REST_ROLES.get(role, role) for role in texts(people, "site_role") if role)
+    return [Block(USERS, Labels(USERS.labels, ([inventory.site] * len(found), list(found))), list(found.values()))]
+
+
 COLLECTOR = Collector(
     "users",
     "Users of each site and their site roles.",
     states=(State(User, READS, SQL, (USERS,), expose, history=StateHistory("users")),),
+    rest=RestHooks(expose_inventory),
 )

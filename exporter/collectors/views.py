@@ -12,9 +12,9 @@ REQUESTS = Family(
     "tableau_view_requests_total",
     "counter",
     "Loads of the view (bootstrapSession requests of any status); from the repository or the Activity Log at every"
-    " poll.",
+    " poll, without either from Admin Insights every day.",
     LABELS,
-    "repository: http_requests; activity log",
+    "repository: http_requests; activity log; Admin Insights: TS Events",
 )
 
 DURATION = Family(

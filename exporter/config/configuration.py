@@ -81,6 +81,11 @@ class Configuration(Section):
         """The file of the key that pseudonyms are made with; unless configured it stands beside the history."""
         return self.privacy.key_file or self.history.path.with_suffix(".key")
 
+    @property
+    def admin_insights(self) -> bool:
+        """Whether Admin Insights is a source."""
+        return self.rest is not None and self.rest.admin_insights
+
     def secrets(self) -> tuple[str, ...]:
         """Return the current value of every secret, so that the log can redact it."""
         alertmanager = self.alertmanager

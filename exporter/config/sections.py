@@ -92,6 +92,7 @@ class Rest(Section):
     timeout: value_types.Timeout = 60.0
     poll_interval: value_types.Interval = 300.0
     job_lookups_per_day: int = Field(default=5000, ge=0)
+    admin_insights: bool = False
 
     _no_twin = field_validator("token_value_file")(value_types.no_twin)
 

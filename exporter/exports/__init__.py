@@ -51,6 +51,8 @@ TABLES: Mapping[str, Table] = {
     "cloud_jobs": Table("archived_at", "event_time", archived_again=True),
     "activity_files": Table(at="hour"),
     "activity_rejects": Table(at="hour"),
+    "insights_events": Table("archived_at", "event_date", archived_again=True),
+    "view_totals": Table(),
     "background_jobs": Table("archived_at", "created_at", archived_again=True),
     "logins": Table("archived_at", "login_at", archived_again=True),
     "freshness_audit": Table("audit_timestamp", "audit_timestamp"),

@@ -4,7 +4,6 @@ A file is read once, whenever it appears and however often it is listed. The tim
 made available; an event may be older, and may stand in a later file again.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
+from exporter.collectors._arrow import number_of
 from exporter.history.aggregation import plausible_span
 from exporter.history.arrow import registered
 from exporter.history.positions import Position
@@ -47,7 +47,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
 
 def site_id(luid: str) -> int:
     """Return the number of a site of Tableau Cloud, which has none of its own that all events have: a hash."""
-    return int.from_bytes(hashlib.blake2b(luid.encode(), digest_size=8).digest(), "big") >> 1
+    return number_of(luid)
 
 
 def unread(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> set[str]:

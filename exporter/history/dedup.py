@@ -19,14 +19,16 @@ def mark_new(
     """Mark each row as fresh or known; return with it how many new ones have an id that stood for another row."""
     fresh = np.ones(rows.num_rows, dtype=np.bool_)
     numbered = rows.append_column("row_number", pa.array(np.arange(rows.num_rows)))
-    reused = 0
-    with registered(connection, keys=numbered.select([*events.key, "row_number"])):
+    reused, names = 0, [*events.key, *([events.alias] if events.alias else [])]
+    with registered(connection, keys=numbered.select([*names, "row_number"])):
         known = _known(connection, events, rows)
         if known is not None:
             fresh[known["row_number"][np.asarray(known["final"], dtype=np.bool_)]] = False
             reused = 0 if events.sql else int(np.count_nonzero(np.asarray(known["reused"], dtype=np.bool_)))
         if _repeats(rows.column(events.key[0])):
             fresh[_again(connection, events)] = False
+        if events.alias is not None:
+            fresh[_elsewhere(connection, events, events.alias)] = False
     if pruned_before is not None:
         recent = pc.greater_equal(rows.column(events.key[1]), pa.scalar(pruned_before, pa.timestamp("us")))
         fresh &= pc.fill_null(recent, fill_value=True).to_numpy()
@@ -65,6 +67,34 @@ def _again(connection: duckdb.DuckDBPyConnection, events: Events) -> npt.NDArray
     found: npt.NDArray[np.int64] = connection.execute(
         "SELECT row_number FROM keys"
         f" QUALIFY row_number() OVER (PARTITION BY {first}, {second} ORDER BY row_number) > 1"
+    ).fetchnumpy()["row_number"]
+    return found
+
+
+def _elsewhere(connection: duckdb.DuckDBPyConnection, events: Events, alias: str) -> npt.NDArray[np.int64]:
+    """Return the rows that another source has brought under another key, or that stand twice in the same batch.
+
+    Two sources write the time of a row with another precision; a day is more than any of them differ.
+    """
+    at = events.key[1]
+    ((first, last),) = connection.execute(
+        f"SELECT (min({at}) - INTERVAL 1 DAY)::VARCHAR, (max({at}) + INTERVAL 1 DAY)::VARCHAR"
+        f" FROM keys WHERE isfinite({at}) AND {alias} IS NOT NULL"
+    ).fetchall()
+    if first is None:
+        return np.array([], dtype=np.int64)
+    found: npt.NDArray[np.int64] = connection.execute(
+        f"""
+        SELECT row_number FROM keys
+        WHERE {alias} IN (
+            SELECT {alias} FROM "{events.table}" WHERE {at} BETWEEN $1::TIMESTAMP AND $2::TIMESTAMP
+        )
+        UNION
+        SELECT row_number FROM keys
+        WHERE {alias} IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY {alias} ORDER BY row_number) > 1
+        """,
+        [first, last],
     ).fetchnumpy()["row_number"]
     return found
 

@@ -12,7 +12,7 @@ import duckdb
 
 from exporter.collector import Collector, Column, columns_of
 from exporter.errors import HistoryUnwritable
-from exporter.history import activity, aggregation, alert_store, refreshes, usage
+from exporter.history import activity, aggregation, alert_store, refreshes, usage, view_totals
 from exporter.history.tables import ARCHIVED_AT, REQUEST_COLUMNS, quoted, table_columns
 from exporter.history.views import create_views
 
@@ -146,6 +146,7 @@ STEPS: Sequence[Callable[[duckdb.DuckDBPyConnection], None]] = (
     _imports,
     activity.create,
     aggregation.create_labels,
+    view_totals.create,
 )
 """Each step is run once, in order; a step is never changed after a release, only added to."""
 

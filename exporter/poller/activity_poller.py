@@ -10,11 +10,9 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import pyarrow as pa
-
 from exporter.activity_log.client import WINDOW, ActivityLogClient
 from exporter.activity_log.errors import BadRequest, Forbidden
-from exporter.activity_log.files import DEFAULT_SITE, CloudSite, ListedFile
+from exporter.activity_log.files import CloudSite, ListedFile
 from exporter.collector import columns_of
 from exporter.collectors.content.sites_projects import Site
 from exporter.errors import HistoryError, PollInterrupted, SourceError
@@ -30,6 +28,7 @@ from exporter.poller.batching import prefetch
 from exporter.poller.context import PollContext, WriteIncidents
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.schedule import run_loop
+from exporter.poller.site_rows import site_rows
 
 SOURCE = activity.SOURCE
 # As long as the best edition keeps events.
@@ -118,7 +117,8 @@ class ActivityPoller:
         if self._status.has_source("repository") or sites == self._kept_sites or not sites:
             return
         with self._history.transaction(instant(now)) as transaction:
-            keep(transaction.connection, "sites", columns_of(Site), _rows(sites), naive(instant(now)).date())
+            rows = site_rows({site.luid: site.name for site in sites})
+            keep(transaction.connection, "sites", columns_of(Site), rows, naive(instant(now)).date())
         self._kept_sites = sites
 
     def _read_site(self, site: CloudSite, archived: Archived, now: float) -> None:
@@ -252,19 +252,3 @@ class ActivityPoller:
     def _publish_bug(self, error: str) -> None:
         self._publisher.publish_bug(error, self._context.clock())
         self._end_poll()
-
-
-def _rows(sites: Sequence[CloudSite]) -> pa.Table:
-    """Return sites as rows of the table of sites."""
-    values = {
-        "id": [activity.site_id(site.luid) for site in sites],
-        "luid": [site.luid for site in sites],
-        "name": [site.name for site in sites],
-        "url_namespace": ["" if site.name == DEFAULT_SITE else site.name for site in sites],
-    }
-    return pa.table(
-        {
-            column.name: pa.array(values.get(column.name, [None] * len(sites)), column.type.arrow)
-            for column in columns_of(Site)
-        }
-    )

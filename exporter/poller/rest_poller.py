@@ -4,6 +4,7 @@ A site that fails does not affect the others: its previous rows are published un
 """
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -13,15 +14,18 @@ from exporter.errors import HistoryError, PollInterrupted, SourceError, SourceRe
 from exporter.exposition.process import release_memory
 from exporter.exposition.state_store import STALE_AFTER_INTERVALS
 from exporter.history import refreshes
+from exporter.history.insights import SOURCE as INSIGHTS
 from exporter.history.privacy import apply_privacy
 from exporter.history.refreshes import Read
 from exporter.history.totals import instant, naive
 from exporter.inventory import FRESHNESS, Inventory
 from exporter.poller.context import PollContext, WriteIncidents, audit_assets, publish_archive
+from exporter.poller.insights_poller import InsightsPoller
 from exporter.poller.merged_state import SourceRows
 from exporter.poller.page_queries import PageQueries
 from exporter.poller.rest_publisher import RestPublisher
 from exporter.poller.rest_result import DAY_SECONDS, NO_NOTES, JobLookupBudget, RestPollResult, RowsOf, without
+from exporter.poller.rest_usage import RestUsage
 from exporter.poller.runs import CollectorRun, Runs
 from exporter.poller.schedule import Due, run_loop
 from exporter.rest.client import RestClient
@@ -42,6 +46,8 @@ class RestPoller:
         self._progress = self._status.progress[SOURCE]
         self._incidents = WriteIncidents(SOURCE, context)
         self._publisher = RestPublisher(context, rest, interval)
+        self._usage = RestUsage(context, interval)
+        self._insights = InsightsPoller(context, rest) if self._status.has_source(INSIGHTS) else None
         self._lookups = JobLookupBudget(lookups_per_day)
         self._learning_due = Due(LEARNING_SECONDS)
         self._queries = PageQueries(SOURCE, context)
@@ -62,7 +68,7 @@ class RestPoller:
             return self._poll(now)
 
     def _poll(self, now: float) -> bool:
-        if not self._context.merged_states:
+        if not self._context.merged_states and not self._usage.hooks and self._insights is None:
             self._publisher.idle(now)
             self._publisher.publish_sources({}, now)
             self._end_poll()
@@ -70,7 +76,7 @@ class RestPoller:
         unprepared = self._prepare(now)
         runs, result = Runs(SOURCE), RestPollResult()
         refusal: SourceError | None = None
-        for name, _ in self._context.merged_states:
+        for name in self._names():
             runs.by_name.setdefault(name, CollectorRun()).ran = True
         try:
             self._read(result, now)
@@ -92,6 +98,8 @@ class RestPoller:
         unwritten = unprepared or self._store(result, now)
         self._publisher.publish(result, runs, refusal, unwritten, now)
         self._publisher.publish_sources(self._read_at, now)
+        if self._insights is not None:
+            self._insights.poll(now, refusal)
         if not self._status.has_source("repository"):
             publish_archive(self._context)
         self._end_poll()
@@ -104,6 +112,10 @@ class RestPoller:
         rows_of = {key: self._rows_of(key) for key in self._context.merged_states}
         for site in self.rest.poll(self._lookups.known, self._lookups.remaining(now)):
             result.add(site, rows_of, self._known_of, self._remembered)
+            if site.inventory is not None:
+                self._usage.add(site.inventory, now)
+                if self._insights is not None:
+                    self._insights.add(site.inventory)
         if not result.notes and result.failures and self.rest.token_stats.accepted is False:
             raise SourceRefused(result.failures[0])
         self._publisher.source_up(now)
@@ -168,6 +180,7 @@ class RestPoller:
                 run.rows += sum(part.rows.num_rows for part in parts.values())
                 merged.put(SOURCE, parts, now)
             self._context.store.set_state(f"{key[0]}/{key[1]}", merged)
+        self._usage.publish()
 
     def _rows_of(self, key: StateKey) -> RowsOf:
         """Return what makes a state's rows of an inventory, under the privacy options."""
@@ -199,12 +212,14 @@ class RestPoller:
                         to_query[key] = rows
                 if result.notes:
                     audit_assets(self._context, transaction, now)
+                self._usage.store(transaction)
                 self._incidents.write(transaction)
         except HistoryError as failure:
             self._incidents.failed(failure)
             return failure
         self._incidents.committed()
         self._incidents.succeeded()
+        self._usage.stored()
         self._noted, self._unwritten_notes = reported, NO_NOTES
         self._remembered = remembered
         if to_query:
@@ -217,7 +232,13 @@ class RestPoller:
                 self._context.merged_states[key].learn(SOURCE, table, now)
         return None
 
+    def _names(self) -> set[str]:
+        """Return the collectors that this source feeds."""
+        return {*(name for name, _ in self._context.merged_states), *self._usage.hooks}
+
     def _publish_bug(self, error: str) -> None:
-        names = {name for name, _ in self._context.merged_states}
-        self._publisher.publish_bug(error, names, self._context.clock())
+        self._publisher.publish_bug(error, self._names(), self._context.clock())
+        if self._insights is not None:
+            self._status.set_source(replace(self._status.source(INSIGHTS), tried_at=self._context.clock()))
+            self._status.set_poll_ended(INSIGHTS)
         self._end_poll()

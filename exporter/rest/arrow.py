@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.collector import columns_of
 
@@ -40,6 +41,13 @@ def table(row: type, rows: Iterable[tuple[object, ...]]) -> pa.Table:
     builder = TableBuilder(row)
     builder.add(list(rows))
     return builder.table()
+
+
+def first_of_each(rows: pa.Table, row: type) -> pa.Table:
+    """Return each entry once, as it stands first; the first column is its key."""
+    key = schema(row).names[0]
+    seen = dict.fromkeys(rows.column(key).to_pylist())
+    return rows.take(pc.index_in(pa.array(seen, pa.string()), rows.column(key).combine_chunks()))
 
 
 def parse_instant(text: object) -> datetime | None:

@@ -21,6 +21,7 @@ from exporter.rest.probe import probe
 from exporter.rest.session import RestSession
 from exporter.rest.site_reader import KnownRefreshes, SiteReader
 from exporter.rest.token_stats import TokenStats
+from exporter.rest.vizql_data import QueryBudget, VizqlData
 
 __all__ = ["ConnectedApp", "RestClient", "RestOptions", "SiteResult", "Token", "TokenStats"]
 
@@ -54,13 +55,17 @@ class RestClient:
         stopping: Callable[[], bool] = lambda: False,
         token_stats: TokenStats | None = None,
         moved: Callable[[], None] = lambda: None,
+        wanted: frozenset[str] = frozenset(),
     ) -> None:
-        """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew."""
+        """Build a client; ``token_stats`` are those of the client that it replaces: its counters do not begin anew.
+
+        ``wanted`` are lists of rest.usage_lists that are read too.
+        """
         self._clock = clock
         self._session = RestSession(options, clock, sleep, stopping, token_stats, moved)
         self._guard = EmptyListGuard(clock)
         self._sites = sites.Sites(self._session, options.sites)
-        self._reader = SiteReader(self._session, clock)
+        self._reader = SiteReader(self._session, clock, wanted)
         self._budget = LookupBudget(0)
 
     @property
@@ -145,6 +150,11 @@ class RestClient:
         Raises SourceUnreachable or SourceRefused where no sign-in succeeds.
         """
         return probe(self._session, self._sites)
+
+    def vizql_data(self, site: str, budget: QueryBudget) -> VizqlData:
+        """Enter a site, and return VizQL Data Service of it, which is used before anything else is done."""
+        self._session.enter(site)
+        return VizqlData(self._session, budget)
 
     def close(self) -> None:
         """Sign out."""

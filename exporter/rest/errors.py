@@ -70,6 +70,10 @@ class NotTableau(SourceError):
     """Another program answers in Tableau's place."""
 
 
+class AnswerTooLarge(SourceIncomplete):
+    """An answer would be, or is, larger than its limit."""
+
+
 class BadRequest(SourceError):
     """Tableau answers that the request is wrong: a page beyond the last, an order that it does not know."""
 

@@ -14,10 +14,10 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from exporter import __version__
-from exporter.errors import PollInterrupted, ProxyUnusable, SourceIncomplete, SourceRefused, SourceUnreachable
+from exporter.errors import PollInterrupted, ProxyUnusable, SourceRefused, SourceUnreachable
 from exporter.proxies import proxy_for, through
 from exporter.rest.abort import AbortableConnections, Adapter
-from exporter.rest.errors import Redactor
+from exporter.rest.errors import AnswerTooLarge, Redactor
 from exporter.rest.refusals import Refusals
 from exporter.value_count import ValueCount
 
@@ -34,6 +34,7 @@ USUAL_WAIT_SECONDS = 5.0
 REDIRECTS = 3
 SLICE_SECONDS = 0.5
 
+VIZQL_DATA_PATH = "/api/v1/vizql-data-service/"
 METADATA_PATH = "/api/metadata/graphql"
 TOO_MANY_REQUESTS = 429
 UNAVAILABLE = 503
@@ -96,7 +97,7 @@ class HTTPSession(requests.Session):
                 if last or isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
                     raise
             else:
-                if response.status_code == TOO_MANY_REQUESTS and waits < WAITS and not self._sockets.is_last_request:
+                if response.status_code == TOO_MANY_REQUESTS and waits < WAITS and self._may_wait(request):
                     waits += 1
                     attempt -= 1
                     deadline += self._wait_retry_after(response)
@@ -157,10 +158,15 @@ class HTTPSession(requests.Session):
                 excess = values.excess
             if excess:
                 response.close()
-                raise SourceIncomplete(f"{self._place()}: an answer of more than {excess} was not read to its end")
+                raise AnswerTooLarge(f"{self._place()}: an answer of more than {excess} was not read to its end")
         response._content = b"".join(chunks)  # noqa: SLF001 - as requests itself does
         # tableauserverclient would decode and parse every answer once more, for a log event that is off.
         response.encoding = None
+
+    def _may_wait(self, request: PreparedRequest) -> bool:
+        """Whether a 429 is waited for: a limit of so many queries an hour passes later than any poll."""
+        is_query = urlsplit(request.url or "").path.startswith(VIZQL_DATA_PATH)
+        return not is_query and not self._sockets.is_last_request
 
     def _wait_retry_after(self, response: Response) -> float:
         """Wait as long as a 429 demands; return the seconds."""

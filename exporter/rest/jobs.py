@@ -70,14 +70,24 @@ class Job:
     completed_at: datetime
 
 
-def fetch_refreshes(session: RestSession, wanted: JobFilter, budget: LookupBudget, now: datetime) -> str:
+@dataclass(frozen=True)
+class JobList:
+    """Entries of the list of jobs, each once, and one line on missing ones, empty if none is."""
+
+    entries: Sequence[Entry]
+    missing: str
+
+
+def fetch_refreshes(
+    session: RestSession, listed: JobList, wanted: JobFilter, budget: LookupBudget, now: datetime
+) -> str:
     """Fetch the refreshes of the last days that are of use; return a line on those that are missing, empty if none is.
 
-    Raises SourceError where the list of jobs cannot be read.
+    Raises SourceError where a job cannot be read.
     """
     left = failed = failed_in_a_row = 0
     error: SourceError | None = None
-    found, missing = _finished(session, now)
+    found, missing = _finished(listed.entries, now), listed.missing
     wanted.without_asset.intersection_update([job.job_id for job in found])
     for job in _in_order(found):
         if not wanted.wants(job):
@@ -103,19 +113,23 @@ def fetch_refreshes(session: RestSession, wanted: JobFilter, budget: LookupBudge
     return missing
 
 
-def _finished(session: RestSession, now: datetime) -> tuple[Sequence[Job], str]:
-    """Return the jobs that succeeded lately, the newest first, and a line on missing ones."""
-    since = (now - RECENT).replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
+def list_jobs(session: RestSession, created_after: datetime) -> JobList:
+    """Read the list of the jobs that were created after an instant. Raises SourceError where it cannot be read."""
+    since = created_after.replace(tzinfo=UTC, microsecond=0).isoformat().replace("+00:00", "Z")
     names, operators = tsc.RequestOptions.Field, tsc.RequestOptions.Operator
     filters = (tsc.Filter(names.CreatedAt, operators.GreaterThan, since),)
-    found: dict[str, Job] = {}
+    found: dict[str | None, Entry] = {}
     received = total = 0
     for answer in pages(session, "jobs", _JOBS, (names.CreatedAt,), filters, descending=True):
         received, total = received + len(answer.entries), answer.total or 0
-        found |= {job.job_id: job for entry in answer.entries if (job := _job(entry))}
-    missing = f"only {received} of {total} jobs came" if received < total else ""
-    recent = (job for job in found.values() if job.completed_at >= now - RECENT)
-    return sorted(recent, key=lambda job: job.completed_at, reverse=True), missing
+        found |= {entry.attributes.get("id"): entry for entry in answer.entries}
+    return JobList(list(found.values()), f"only {received} of {total} jobs came" if received < total else "")
+
+
+def _finished(entries: Sequence[Entry], now: datetime) -> Sequence[Job]:
+    """Return the jobs that succeeded lately, the newest first."""
+    recent = (job for entry in entries if (job := _job(entry)) and job.completed_at >= now - RECENT)
+    return sorted(recent, key=lambda job: job.completed_at, reverse=True)
 
 
 def _job(entry: Entry) -> Job | None:

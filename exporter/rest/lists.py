@@ -39,6 +39,8 @@ class Listing:
     """In alphabetical order: tableauserverclient sorts them itself."""
     fields: tuple[str, ...] = ()
     """The fields of each entry; empty for the default ones."""
+    usage: bool = False
+    """Whether to ask for the usage of each entry."""
 
 
 def _content(asset_type: str) -> Callable[[Entry], Row | None]:
@@ -125,7 +127,9 @@ def collect(session: RestSession, listing: Listing, *, missing: str | None = Non
     columns, still_missing = TableBuilder(listing.row), ""
     for _ in range(ATTEMPTS):
         columns, seen, total, shrank = TableBuilder(listing.row), set[object](), 0, False
-        for answer in pages(session, listing.endpoint, listing.shape, listing.sort, fields=listing.fields):
+        for answer in pages(
+            session, listing.endpoint, listing.shape, listing.sort, fields=listing.fields, usage=listing.usage
+        ):
             before, total = total, answer.total or 0
             shrank = shrank or total < before
             columns.add(list(_new_rows(answer.entries, listing, seen)))
@@ -146,6 +150,7 @@ def pages(
     *,
     fields: Sequence[str] = (),
     descending: bool = False,
+    usage: bool = False,
 ) -> Iterator[XmlPage]:
     """Yield the pages of a list until its total is reached, or a page brings nothing new.
 
@@ -159,7 +164,7 @@ def pages(
         parameters = ((), (), ()) if plain else (sort, filters, fields)
         options = _options(number, *parameters, descending=descending)
         try:
-            answer = page(session, endpoint, wanted, options)
+            answer = page(session, endpoint, wanted, options, usage=usage)
         except BadRequest:
             if number > 1:
                 # The list has shrunk, and this page lies beyond its end.
@@ -182,12 +187,14 @@ def pages(
         seen |= ids
 
 
-def page(session: RestSession, endpoint: str, wanted: XmlShape, options: tsc.RequestOptions | None) -> XmlPage:
+def page(
+    session: RestSession, endpoint: str, wanted: XmlShape, options: tsc.RequestOptions | None, *, usage: bool = False
+) -> XmlPage:
     """Read one page of an endpoint of tableauserverclient."""
 
     def request(server: tsc.Server) -> object:
         found = getattr(server, endpoint)
-        return found.get_request(found.baseurl, options)
+        return found.get_request(f"{found.baseurl}?includeUsageStatistics=true" if usage else found.baseurl, options)
 
     return session.read(request, wanted)
 

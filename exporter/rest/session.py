@@ -44,6 +44,8 @@ class RestSession:
     ) -> None:
         self.transport = Transport(options, clock, sleep, stopping, moved)
         self._site: str | None = None
+        self.site_luid = ""
+        """The LUID of the site that the session is on."""
         self._has_switched = False
         self._allowed: set[str] = set()
         self._token = TokenTracker(clock, token_stats)
@@ -147,6 +149,7 @@ class RestSession:
         self._allowed.clear()
         self._site = server._site_url or ""  # noqa: SLF001 - its property raises for the Default site of some servers
         self.transport.refusals.site = self._site
+        self.site_luid = server.site_id or ""
 
     def _change_site(self, site: str) -> None:
         """Go to another site: by a switch, or by a sign-in there where Tableau switches none.

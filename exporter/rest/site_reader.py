@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from exporter.errors import SourceError
 from exporter.inventory import Inventory, Refresh, Task
 from exporter.rest import jobs, tasks
-from exporter.rest.arrow import schema, table
+from exporter.rest.arrow import first_of_each, schema, table
 from exporter.rest.empty_list_guard import EMPTY_SECONDS, EmptyListGuard
 from exporter.rest.errors import Forbidden
 from exporter.rest.lists import CONTENT, PEOPLE, PROJECTS, Listing, collect, read_list
 from exporter.rest.metadata import MetadataReader
 from exporter.rest.session import RestSession
+from exporter.rest.usage_lists import JobsRead, UsageLists
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     read_whole: dict[str, bool] = field(default_factory=dict)
+    listed: dict[str, pa.Table] = field(default_factory=dict)
 
     def missing(self, text: str, source: str | None = None, *, refused: bool = False) -> None:
         """Record what is missing; of a source of freshness it is a gap, unless Tableau refused it for good."""
@@ -84,9 +86,10 @@ class Lists:
 class SiteReader:
     """Reads the sites of one Tableau; keeps the last complete answer of each supplement, and jobs without an asset."""
 
-    def __init__(self, session: RestSession, clock: Callable[[], float]) -> None:
+    def __init__(self, session: RestSession, clock: Callable[[], float], wanted: frozenset[str] = frozenset()) -> None:
         self._session = session
         self._clock = clock
+        self._usage = UsageLists(session, self._now, wanted)
         self._found: dict[str, dict[str, jobs.Row]] = {}
         self._without_asset: dict[str, set[str]] = {}
         self._metadata = MetadataReader(clock)
@@ -139,15 +142,18 @@ class SiteReader:
         for note in description.notes:
             report.missing(note, "metadata", refused=description.refused)
         undescribed = _undescribed(content, description.rows)
+        listed = self._usage.list_jobs(site, for_refreshes=bool(undescribed))
         if description.whole and undescribed:
             report.missing(f"the Metadata API does not describe {len(undescribed)} assets that are listed")
         titles = None if description.rows is None else set(undescribed)
-        looked_up = self._fetch_refreshes(site, known, titles, report) if undescribed else self.looked_up(site)
+        looked_up = self._fetch_refreshes(site, listed, known, titles, report) if undescribed else self.looked_up(site)
         tables = [known.of(content.column("asset_id")), *([] if looked_up is None else [looked_up])]
         if flows:
             tables.append(self._flow_runs(site, report))
         refreshes, latest = pa.concat_tables(tables), pa.scalar(self._now() + AHEAD, pa.timestamp("us"))
         scheduled, tasks_read = self._tasks(site, report, flows=flows)
+        listed_jobs = self._usage.jobs(site, listed, report.notes)
+        view_count, view_totals = self._usage.view_count(report.notes), self._usage.view_totals(site, report.notes)
         return Inventory(
             site,
             content,
@@ -161,6 +167,12 @@ class SiteReader:
             tuple(dict.fromkeys(report.gaps)),
             report.read_whole,
             tasks_read,
+            site_luid=self._session.site_luid,
+            asset_types=frozenset(found.content),
+            listed=report.listed,
+            jobs=listed_jobs,
+            view_count=view_count,
+            view_totals=view_totals,
         )
 
     def _now(self) -> datetime:
@@ -170,31 +182,38 @@ class SiteReader:
         """Read a supplementing list: entries that came count, beside those of the last complete one."""
         key, rows = (site, listing.endpoint), None
         try:
-            listed = collect(self._session, listing, missing=self._missing.pop(key, None))
+            missing_before = self._missing.pop(key, None)
+            listed = collect(self._session, listing, missing=missing_before)
             if not listed.missing:
                 self._guard.check(self._session.place, site, {listing.endpoint: listed.rows.num_rows})
         except SourceError as error:
             report.missing(f"no {listing.endpoint}: {error}")
         else:
             if not listed.missing:
-                self._last[key] = listed.rows
+                report.listed[listing.endpoint] = self._last[key] = listed.rows
                 return listed.rows
             self._missing[key] = listed.missing
             report.missing(listed.missing)
+            if listed.missing == missing_before:
+                # Tableau counts one that it does not list: what came twice is what is there.
+                report.listed[listing.endpoint] = listed.rows
             rows = listed.rows
         tables = [one for one in (rows, self._last.get(key)) if one is not None]
         if not tables:
             return None
-        known = self._last[key] = _first_of_each(pa.concat_tables(tables), listing.row)
+        known = self._last[key] = first_of_each(pa.concat_tables(tables), listing.row)
         return known
 
     def _fetch_refreshes(
-        self, site: str, known: KnownRefreshes, titles: set[str] | None, report: Report
+        self, site: str, listed: JobsRead, known: KnownRefreshes, titles: set[str] | None, report: Report
     ) -> pa.Table | None:
         """Fetch the jobs of assets that the Metadata API does not describe; return those that were fetched lately."""
         fetched, without_asset = self._found.setdefault(site, {}), self._without_asset.setdefault(site, set())
         wanted = jobs.JobFilter(known.job_ids, fetched, without_asset, titles)
-        fetch = partial(jobs.fetch_refreshes, self._session, wanted, known.budget, self._now())
+
+        def fetch() -> str:
+            return jobs.fetch_refreshes(self._session, _answered(listed), wanted, known.budget, self._now())
+
         missing = self._supplement(report, "jobs", "job", fetch)
         if missing:
             report.missing(missing, "job")
@@ -244,6 +263,13 @@ class SiteReader:
             return None
 
 
+def _answered(listed: JobsRead) -> jobs.JobList:
+    if isinstance(listed, SourceError):
+        raise listed
+    assert listed is not None  # noqa: S101 - it is read where refreshes are to be fetched
+    return listed
+
+
 def _without_future(described: pa.Table | None, latest: pa.Scalar) -> pa.Table | None:
     """Leave out instants that are yet to come: by a wrong clock an extract would be fresh for ever."""
     if described is None:
@@ -255,13 +281,6 @@ def _without_future(described: pa.Table | None, latest: pa.Scalar) -> pa.Table |
         instants = pc.if_else(known, described.column(name), pa.scalar(None, pa.timestamp("us")))
         described = described.set_column(described.column_names.index(name), name, instants)
     return described.set_column(described.column_names.index("whole"), "whole", is_whole)
-
-
-def _first_of_each(rows: pa.Table, row: type) -> pa.Table:
-    """Return each entry once, as it stands first."""
-    key = schema(row).names[0]
-    seen = dict.fromkeys(rows.column(key).to_pylist())
-    return rows.take(pc.index_in(pa.array(seen, pa.string()), rows.column(key).combine_chunks()))
 
 
 def _undescribed(content: pa.Table, described: pa.Table | None) -> list[str]:

@@ -22,10 +22,10 @@ RED_ABOVE_0: Sequence[Threshold] = ((None, "green"), (1, "red"))
 PLAIN: Sequence[Threshold] = ((None, "text"),)
 NOTHING = "-"
 # Why a panel is empty, where one source lacks what another has.
-NO_REQUESTS = "No repository and no Activity Log"
+NO_REQUESTS = "No repository, no Activity Log and no Admin Insights"
 NO_STATUS = "No requests with an HTTP status (Tableau Cloud logs none)"
 NO_DURATIONS = "No views, or activity_log.duration_unit is not set (Tableau Cloud)"
-NO_QUEUE = "No repository (the Activity Log of Tableau Cloud has finished jobs only)"
+NO_QUEUE = "No repository and no REST API, or the Activity Log (which has finished jobs only)"
 NO_LISTS = "No repository and no REST API"
 
 

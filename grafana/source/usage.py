@@ -16,6 +16,8 @@ from grafana.source.panels import (
 )
 
 NO_VIEWS = "No views loaded, or collectors.views is off in the agent's configuration"
+NO_INSIGHTS = "rest.admin_insights is off in the agent's configuration (Tableau Cloud only)"
+NO_TOTALS = "No REST API, or collectors.view_totals is off in the agent's configuration"
 EXPORTS = 'action=~"exportcrosstab|sheetimage|viewData|vud"'
 SLOW = ((None, "text"), (5, "orange"), (10, "red"))
 FAILING = ((None, "text"), (0.05, "orange"), (0.25, "red"))
@@ -366,10 +368,87 @@ VIEWS = Row(
     ),
 )
 
+INSIGHTS = Row(
+    "Admin Insights of Tableau Cloud, and total counts of views",
+    (
+        table(
+            "Events",
+            "Events within the dashboard's time range by type, at most 50; Tableau publishes them once a day.",
+            (
+                Label("action_type", "Type", 100),
+                Label("event", "Event"),
+                Value(
+                    "topk(50, sum by (action_type, event) (increase(tableau_events_total{@site}[$__range])))",
+                    "Events",
+                    "short",
+                    decimals=0,
+                    width=90,
+                ),
+            ),
+            sort_by="Events",
+            no_value=NO_INSIGHTS,
+            width=7,
+        ),
+        table(
+            "Licensed seats",
+            "Licences that the selected sites may give to their users, by type of licence.",
+            (
+                Label("site_role", "Type"),
+                Value("sum by (site_role) (tableau_licensed_seats{@site})", "Seats", "none", width=90),
+            ),
+            sort_by="Seats",
+            no_value=NO_INSIGHTS,
+            width=4,
+        ),
+        table(
+            "Tokens",
+            "Time until the next personal access token of each site expires.",
+            (
+                Label("site", "Site"),
+                Value(
+                    "min by (site) (tableau_token_expiry_timestamp_seconds{@site} - time())",
+                    "Expires in",
+                    "s",
+                    width=110,
+                ),
+            ),
+            sort_by="Expires in",
+            no_value=NO_INSIGHTS,
+            width=5,
+        ),
+        table(
+            "Growth of total counts",
+            """
+                The 25 views whose total count of requests grew most within the dashboard's time range, as the REST API
+                reports it every hour.
+            """,
+            (
+                Label("site", "Site", 100),
+                Label("workbook", "Workbook"),
+                Label("view", "View"),
+                Value(
+                    """
+                        topk(25, sum by (site, workbook, view) (
+                            increase(tableau_view_lifetime_requests_total{@site}[$__range])
+                        ))
+                    """,
+                    "Requests",
+                    "short",
+                    decimals=0,
+                    width=100,
+                ),
+            ),
+            sort_by="Requests",
+            no_value=NO_TOTALS,
+            width=8,
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     "usage",
     "Usage",
     "Requests, active users, view load time and errors, compared with a week ago.",
-    (NOW, TRENDS, SITES, PROBLEMS, VIEWS),
+    (NOW, TRENDS, SITES, PROBLEMS, VIEWS, INSIGHTS),
     since="now-24h",
 )

@@ -18,12 +18,14 @@ def test_every_module_is_a_collector_of_its_name() -> None:
     assert set(COLLECTORS) == {
         "active_users",
         "activity_log",
+        "admin_insights",
         "assets",
         "background_jobs",
         "content",
         "http_requests",
         "logins",
         "users",
+        "view_totals",
         "views",
     }
     assert all(collector.name == name for name, collector in COLLECTORS.items())

@@ -87,7 +87,7 @@ def test_an_emptied_list_says_so(tableau: TableauServer) -> None:
 
 EVERY_KIND = (
     *("workbooks", "datasources", "flows", "projects", "users", "jobs", "tasks", "flow_tasks", "linked_tasks"),
-    *("flow_runs", "schedules", "virtual_connections", "sites", "metadata"),
+    *("flow_runs", "schedules", "views", "virtual_connections", "sites", "metadata"),
 )
 PATHS = {
     "tasks": "tasks/extractRefreshes",

@@ -247,4 +247,4 @@ def test_a_token_sees_its_site_alone(tableau: TableauServer) -> None:
 def test_every_list_can_be_sorted_by_all_that_it_can_be_filtered_by() -> None:
     """The fields of a list are attributes of what is in it."""
     with_fields = {kind: listing.fields for kind, listing in LISTINGS.items() if listing.fields}
-    assert set(with_fields) == {*CONTENT, "projects", "users", "jobs", "flow_runs", "virtual_connections"}
+    assert set(with_fields) == {*CONTENT, "projects", "users", "jobs", "flow_runs", "views", "virtual_connections"}

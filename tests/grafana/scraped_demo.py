@@ -21,7 +21,8 @@ import yaml
 from exporter.demo import fast_rules
 from exporter.demo.draft import SMALL, Scale
 from exporter.demo.postgres import Postgres
-from exporter.demo.simulation import Simulation
+from exporter.demo.simulation import Simulation, utc_now
+from exporter.demo.tableau.admin_insights import AdminInsights
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
@@ -123,8 +124,10 @@ def scraped_demo(
                 postgres=postgres, database="boards", version=VERSION, scale=scale, days=days, requests_per_day=a_day
             )
         )
-        server = stack.enter_context(TableauServer(Estate.of(simulation.company)))
-        manager = stack.enter_context(CloudManager(activity_files(simulation)))
+        files = activity_files(simulation)
+        insights = AdminInsights(simulation.company, files.story, utc_now)
+        server = stack.enter_context(TableauServer(Estate.of(simulation.company), insights=insights))
+        manager = stack.enter_context(CloudManager(files))
         simulation.live(seed=1)
         # A table that may not be read any more.
         with connect(simulation.admin()) as connection:
@@ -156,7 +159,9 @@ def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, 
         "REST__TOKEN_NAME": NAME,
         "REST__TOKEN_VALUE": VALUE,
         "REST__POLL_INTERVAL": "10s",
+        "REST__ADMIN_INSIGHTS": "true",
         "COLLECTORS__VIEWS": "true",
+        "COLLECTORS__VIEW_TOTALS": "true",
         "ALERTMANAGER__URLS": alertmanager,
         "HISTORY__RETENTION": "20d",
     }

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from exporter.collector import Collector
-from exporter.collectors import discover
+from exporter.collectors import discover, wanted_lists
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.exposition.state_store import StateStore
 from exporter.history.file import HistoryFile, Limits
@@ -40,8 +40,10 @@ class RestPollerHarness:
         *,
         look_ups_a_day: int = 5000,
         collectors: Mapping[str, Collector] | None = None,
+        sources: tuple[str, ...] = ("rest",),
     ) -> None:
         self.server = server
+        self.sources = sources
         self.collectors = {"assets": discover()["assets"]} if collectors is None else collectors
         self.now = now
         self.file = HistoryFile(path, Limits(patience_seconds=1.0))
@@ -54,7 +56,7 @@ class RestPollerHarness:
     def restart(self) -> None:
         """Begin anew with the same file, as a restarted agent does."""
         found = self.collectors
-        self.store = StateStore(["rest"], version="0", library="0", started_at=self.now)
+        self.store = StateStore(self.sources, version="0", library="0", started_at=self.now)
         history = History(self.file, found, self.privacy)
         history.lock()
 
@@ -66,7 +68,13 @@ class RestPollerHarness:
         )
         (name, value), *_ = TOKENS.items()
         login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
-        self.rest = RestClient(login, clock=lambda: self.now, sleep=lambda _: None, stopping=context.stopped.is_set)
+        self.rest = RestClient(
+            login,
+            clock=lambda: self.now,
+            sleep=lambda _: None,
+            stopping=context.stopped.is_set,
+            wanted=wanted_lists(found, self.sources),
+        )
         self.poller = RestPoller(self.rest, context, INTERVAL, self.look_ups_a_day)
         self.merged = context.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
 

@@ -1,6 +1,6 @@
 """Content of each site, kept by day, so that a name can be found after its asset was deleted."""
 
-from exporter.collector import Collector, State, StateHistory
+from exporter.collector import Collector, RestHooks, State, StateHistory
 from exporter.collectors._projects import PROJECTS, PROJECTS_CONTENTS
 from exporter.collectors.content.datasources import (
     DATA_CONNECTIONS,
@@ -17,7 +17,7 @@ from exporter.collectors.content.datasources import (
     Extract,
     Flow,
 )
-from exporter.collectors.content.metrics import BYTES, CONTENT, counting
+from exporter.collectors.content.metrics import BYTES, CONTENT, counting, expose_inventory
 from exporter.collectors.content.sites_projects import PROJECTS_SQL, SITES, SITES_SQL, Project, Site
 from exporter.collectors.content.views_sql import RECALLED_SECONDS, VIEWS_RECALL, WORKBOOKS_RECALL
 from exporter.collectors.content.workbooks import VIEWS, VIEWS_SQL, WORKBOOKS, WORKBOOKS_SQL, View, Workbook
@@ -69,4 +69,5 @@ COLLECTOR = Collector(
         ),
         State(Flow, (FLOWS,), FLOWS_SQL, MEASURED, counting("flow"), "exact"),
     ),
+    rest=RestHooks(expose_inventory, wants=frozenset({"view count"})),
 )

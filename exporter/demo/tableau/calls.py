@@ -32,7 +32,7 @@ ROUTES = (
     (
         "GET",
         re.compile(
-            r"^/sites/(?P<site>[^/]+)/(?P<kind>workbooks|datasources|flows|projects|users|jobs)(/(?P<id>[^/]+))?$"
+            r"^/sites/(?P<site>[^/]+)/(?P<kind>workbooks|views|datasources|flows|projects|users|jobs)(/(?P<id>[^/]+))?$"
         ),
         "",
     ),

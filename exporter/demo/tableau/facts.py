@@ -69,6 +69,17 @@ class Content(NamedTuple):
     url_id: int | None = None
 
 
+class View(NamedTuple):
+    """A view of a workbook; ``url`` is its repository URL, ``total`` how often it was requested."""
+
+    luid: str
+    name: str
+    url: str
+    workbook: str
+    created_at: datetime
+    total: int
+
+
 class Schedule(NamedTuple):
     """When tasks run; ``frequency`` is Hourly, Daily or Weekly, ``start`` the time of day, ``weekdays`` by name."""
 
@@ -170,6 +181,7 @@ class Site(NamedTuple):
     schedules: Sequence[Schedule] = ()
     linked_tasks: Sequence[LinkedTask] = ()
     virtual_connections: Sequence[VirtualConnection] = ()
+    views: Sequence[View] = ()
 
 
 Facts = tuple[Site, ...]

@@ -1,8 +1,8 @@
 """Failure modes of the simulated Tableau, as switches; each is described here and nowhere else.
 
 A *kind* is the kind of a call: serverinfo, signin, switchsite, signout, sites, site, workbooks, datasources, flows,
-projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, virtual_connections,
-metadata, upload, append, publish, vds_query, vds_metadata. ``{"*"}`` is every kind.
+projects, users, jobs, job (one by its id), tasks, flow_tasks, linked_tasks, flow_runs, schedules, views,
+virtual_connections, metadata, upload, append, publish, vds_query, vds_metadata. ``{"*"}`` is every kind.
 
 Quirks of every Tableau are no failures: see ``oddities``.
 A *next* counts down with each call that it hit, so that the failure ends by itself.

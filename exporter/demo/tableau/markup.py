@@ -13,6 +13,7 @@ from exporter.demo.tableau.facts import (
     Schedule,
     Site,
     Task,
+    View,
     VirtualConnection,
 )
 from exporter.demo.tableau.oddities import Oddities
@@ -64,6 +65,7 @@ class Style:
     fresh: datetime | None = None
     oddities: Oddities = ODD
     person_fields: frozenset[str] = ALONE
+    usage: bool = False
 
     def at(self, instant: datetime) -> str:
         """Write an instant as Tableau does."""
@@ -86,6 +88,18 @@ class Style:
             f' createdAt="{made_at}" updatedAt="{self.at(self.fresh or item.updated_at)}">'
             f"{_place(item)}{owner}{tags}</{item.kind}>"
         )
+
+    def view(self, item: View) -> str:
+        """Write a view: its usage is sent only if it is requested."""
+        attributes = {
+            "id": item.luid,
+            "name": item.name,
+            "contentUrl": item.url,
+            "createdAt": self.at(item.created_at),
+            "updatedAt": self.at(self.fresh or item.created_at),
+        }
+        usage = [element("usage", {"totalViewCount": item.total})] if self.usage else []
+        return element("view", attributes, element("workbook", {"id": item.workbook}), "<tags/>", *usage)
 
     def project(self, item: Project) -> str:
         """Write a project: the creation time is sent only if that field is requested."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from exporter.demo.jobs import TABLES
 from exporter.demo.rows import Row
 from exporter.demo.tableau import tasks_jobs
-from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, Source
+from exporter.demo.tableau.facts import Content, Facts, Person, Project, Site, Source, View
 
 Tables = Mapping[str, Iterable[Row]]
 
@@ -21,6 +21,7 @@ COLUMNS = {
     "projects": ("id", "luid", "name", "description", "parent_project_id", "owner_id", "site_id", *tasks_jobs.DATES),
     "projects_contents": ("content_type", "content_id", "project_id"),
     "workbooks": (*tasks_jobs.CONTENT, *tasks_jobs.EXTRACTS, "is_deleted", "is_private"),
+    "views": ("id", "luid", "name", "repository_url", "workbook_id", "site_id", "created_at"),
     "datasources": (*tasks_jobs.CONTENT, *tasks_jobs.EXTRACTS, "state", "connectable", "db_class"),
     "flows": (*tasks_jobs.CONTENT, "is_deleted", "state", "file_type"),
     "data_connections": ("id", "owner_type", "owner_id", "dbclass", "dbname", "caption", "site_id"),
@@ -28,6 +29,10 @@ COLUMNS = {
     "taggings": ("tag_id", "taggable_type", "taggable_id"),
     **tasks_jobs.COLUMNS,
 }
+
+
+# The simulated repository has no total counts of views: each letter of a view's URL stands for so many requests.
+REQUESTS_OF_A_LETTER = 7
 
 
 def to_facts(tables: Tables) -> Facts:
@@ -53,6 +58,7 @@ def _site(row: Row, index: "_Index", jobs: tasks_jobs.Work) -> Site:
         jobs=done,
         flow_runs=tasks_jobs.flow_runs(done),
         schedules=jobs.schedules(),
+        views=index.views(site),
     )
 
 
@@ -82,7 +88,7 @@ class _Index:
         self._sites: dict[tuple[str, object], list[Row]] = defaultdict(list)
         self._urls: dict[tuple[object, object], str] = {}
         self.assets: tasks_jobs.Assets = {}
-        for table in ("users", "projects", "workbooks", "datasources", "flows"):
+        for table in ("users", "projects", "workbooks", "datasources", "flows", "views"):
             for row in tables[table]:
                 if is_listed(table, row):
                     self._add(table, row)
@@ -120,6 +126,20 @@ class _Index:
             owner=self._owner(row),
             created_at=moment(row["created_at"]),
             updated_at=moment(row["updated_at"]),
+        )
+
+    def views(self, site: object) -> list[View]:
+        """Return the views of the workbooks that are listed."""
+        return [self._view(row) for row in self.of("views", site) if ("workbooks", row["workbook_id"]) in self.assets]
+
+    def _view(self, row: Row) -> View:
+        return View(
+            luid=str(row["luid"]),
+            name=str(row["name"]),
+            url=str(row["repository_url"]),
+            workbook=self.assets["workbooks", row["workbook_id"]][0],
+            created_at=moment(row["created_at"]),
+            total=REQUESTS_OF_A_LETTER * len(str(row["repository_url"])),
         )
 
     def content(self, kind: str, row: Row) -> Content:

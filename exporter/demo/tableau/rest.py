@@ -188,6 +188,7 @@ class Rest:
             items = items[:-1]
         if call.kind == "users":
             style = replace(style, person_fields=lists.person_fields(call.query))
+        style = replace(style, usage=call.query.get("includeUsageStatistics") == "true")
         items_xml = "".join([listing.write(style, item) for item in items])
         answer = xml_writer.document(pagination, xml_writer.element(listing.element, {}, items_xml))
         return xml_writer.prefixed(answer) if "fields" in call.query and oddities.prefixed else answer

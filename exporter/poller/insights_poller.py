@@ -1,0 +1,213 @@
+"""Reads Admin Insights of Tableau Cloud with the REST API's session, once a day after its refresh.
+
+The first read takes the events day by day, as far as 100 queries an hour and the poll's time allow; each day is
+stored with the position, so that the next poll goes on where this one ended. Afterwards the last days are read again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exporter.collectors import admin_insights, insights_hooks
+from exporter.errors import HistoryError, SourceError
+from exporter.exposition.state_store import TimedBlocks
+from exporter.inventory import Inventory
+from exporter.poller.context import PollContext
+from exporter.poller.insights_archiver import DAY, InsightsArchiver, InsightsSite
+from exporter.poller.insights_publisher import InsightsPublisher
+from exporter.poller.rest_usage import SiteBlocks
+from exporter.rest.client import RestClient
+from exporter.rest.insights import InsightsReader, Span
+from exporter.rest.vizql_data import HOUR_SECONDS, QUERIES_PER_HOUR, QueryBudget, ReadLater
+
+PROJECT = "Admin Insights"
+DAY_SECONDS = 86_400.0
+RETAINED = timedelta(days=90)
+# With Advanced Management; a week before the other editions' retention shows whether there is more.
+LONG_RETAINED = timedelta(days=365)
+# A refresh comes a day after the last, and may be late.
+AFTER_REFRESH_SECONDS = DAY_SECONDS + 1800.0
+RETRY_SECONDS = 3600.0
+# The next poll of the assets waits meanwhile.
+POLL_SECONDS = 60.0
+# So much of what was read is written in one transaction.
+WRITTEN_DAYS, WRITTEN_ROWS = 10 * DAY, 50_000
+LIFETIME_SECONDS = 3 * DAY_SECONDS
+NEXT, PUBLISHED = "next", "published"
+EMPTY = "Admin Insights is empty: it is filled within a day after an administrator has opened it"
+ABSENT = "no data sources of Admin Insights: an administrator opens it once"
+_ONLY_IDS = {name: admin_insights.EVENTS.captions[name] for name in ("event_id", "event_date")}
+
+
+def insights_site(inventory: Inventory) -> InsightsSite:
+    """Return what an inventory has of Admin Insights."""
+    content = inventory.content
+    in_project = pc.fill_null(pc.equal(content.column("project_name"), PROJECT), fill_value=False)
+    rows = content.filter(pc.and_(pc.equal(content.column("asset_type"), "datasource"), in_project))
+    names = zip(rows.column("asset_name").to_pylist(), rows.column("asset_id").to_pylist(), strict=True)
+    return InsightsSite(inventory.site, inventory.site_luid, dict(names))
+
+
+class InsightsPoller:
+    """Reads, archives and publishes Admin Insights of each site; a part of the poll of the REST API."""
+
+    def __init__(self, context: PollContext, rest: RestClient) -> None:
+        self._context = context
+        self._rest = rest
+        sources = {status.name for status in context.store.status.sources()}
+        self.hooks = insights_hooks(context.collectors, sources)
+        self._budget = QueryBudget(context.clock, QUERIES_PER_HOUR)
+        self._archiver = InsightsArchiver(context, self.hooks, self._budget)
+        self._publisher = InsightsPublisher(context)
+        self._captions: dict[str, frozenset[str]] = {}
+        self._captions_at = 0.0
+        self._due: dict[str, float] = {}
+        self._blocks: dict[tuple[str, str], dict[str, TimedBlocks]] = {}
+        self._published: dict[str, float] = {}
+        self._sites: dict[str, InsightsSite] = {}
+        self._restored = False
+
+    def add(self, inventory: Inventory) -> None:
+        """Note the data sources of a site that was read in this poll."""
+        self._sites[inventory.site] = insights_site(inventory)
+
+    def poll(self, now: float, refusal: SourceError | None) -> None:
+        """Read what is due of the sites; ``refusal`` is why the REST API was not read."""
+        notes, errors, answered = dict[str, str](), dict[str, str](), set[str]()
+        try:
+            if not self._restored:
+                self._archiver.restore(now, HOUR_SECONDS)
+                self._restored = True
+            self._poll_sites(now, notes, errors, answered)
+            self._archiver.finish(now)
+            self._expose()
+        except HistoryError as failure:
+            errors["history"] = str(failure)
+        error = str(refusal) if refusal else "; ".join(f"{name}: {text}" for name, text in errors.items()) or None
+        note = "; ".join(f"site {name}: {text}" for name, text in notes.items()) or None
+        self._publisher.publish(self.hooks, now, answered=bool(answered), error=error, note=note)
+        self._sites = {}
+
+    def _poll_sites(self, now: float, notes: dict[str, str], errors: dict[str, str], answered: set[str]) -> None:
+        for site in self._sites.values():
+            if not site.datasources:
+                notes[site.name] = ABSENT
+                continue
+            if now < self._due.get(site.luid, 0.0):
+                continue
+            try:
+                note = self._read(site, now)
+            except ReadLater as later:
+                notes[site.name] = str(later)
+                answered.add(site.name)
+                return
+            except SourceError as error:
+                errors[f"site {site.name}"] = str(error)
+                self._due[site.luid] = now + RETRY_SECONDS
+            else:
+                answered.add(site.name)
+                if note:
+                    notes[site.name] = note
+
+    def _read(self, site: InsightsSite, now: float) -> str | None:
+        """Read a site as far as it is refreshed; return what is missing."""
+        if now - self._captions_at >= DAY_SECONDS:
+            self._captions, self._captions_at = {}, now
+        reader = InsightsReader(self._rest.vizql_data(site.name, self._budget), site.datasources, self._captions)
+        self._due[site.luid] = now + RETRY_SECONDS
+        published = reader.published(admin_insights.EVENTS, datetime.fromtimestamp(now, UTC).date())
+        if published is None:
+            return EMPTY
+        known = self._archiver.identity(site)
+        before = datetime.fromisoformat(known[PUBLISHED]) if known.get(PUBLISHED) else None
+        is_new = published != before or bool(known.get(NEXT))
+        if is_new:
+            self._read_events(site, reader, known, published, now)
+        at = published.replace(tzinfo=UTC).timestamp()
+        if is_new or not any(site.name in sites for sites in self._blocks.values()):
+            self._read_others(site, reader, before, published, now)
+        if is_new:
+            self._archiver.move(site, {PUBLISHED: published.isoformat(), NEXT: ""}, now)
+        self._due[site.luid] = max(at + AFTER_REFRESH_SECONDS, now + RETRY_SECONDS)
+        return None
+
+    def _read_events(
+        self, site: InsightsSite, reader: InsightsReader, known: Mapping[str, str], published: datetime, now: float
+    ) -> None:
+        """Archive the events of all days that may have new ones, some days in one transaction.
+
+        What was read before a query fails is written all the same: queries are few.
+        """
+        first = day = self._first_day(known, reader, published.date())
+        waiting: list[pa.Table] = []
+        try:
+            while day <= published.date():
+                rows = reader.read(admin_insights.EVENTS, Span(day, day))
+                if rows is None:
+                    self._publisher.note_unusable(site.name)
+                    return
+                waiting.append(rows)
+                day += DAY
+                if sum(one.num_rows for one in waiting) >= WRITTEN_ROWS or day - first >= WRITTEN_DAYS:
+                    self._write(site, waiting, first, day, now)
+                    first, waiting = day, []
+                if day <= published.date():
+                    self._pause_after(day, now)
+        except ReadLater:
+            self._due.pop(site.luid, None)
+            raise
+        finally:
+            if waiting:
+                self._write(site, waiting, first, day, now)
+
+    def _pause_after(self, day: date, now: float) -> None:
+        """Raise ReadLater where the poll has lasted long enough."""
+        if self._context.clock() - now >= POLL_SECONDS:
+            raise ReadLater(f"events before {day} are read; the rest follows")
+
+    def _write(self, site: InsightsSite, waiting: Sequence[pa.Table], first: date, end: date, now: float) -> None:
+        rows = pa.concat_tables(waiting)
+        if self._archiver.archive_days(site, rows, first, end, {NEXT: end.isoformat()}, now):
+            self._publisher.note_renumbered(site.name)
+
+    def _first_day(self, known: Mapping[str, str], reader: InsightsReader, last: date) -> date:
+        if known.get(NEXT):
+            return date.fromisoformat(known[NEXT])
+        if known.get(PUBLISHED):
+            # The day of the last refresh was not over, and events of the day before may have been late.
+            return datetime.fromisoformat(known[PUBLISHED]).date() - DAY
+        week = Span(last - RETAINED - 14 * DAY, last - RETAINED - 7 * DAY)
+        earlier = reader.read(replace(admin_insights.EVENTS, captions=_ONLY_IDS), week)
+        return last - (LONG_RETAINED if earlier is not None and earlier.num_rows else RETAINED)
+
+    def _read_others(
+        self, site: InsightsSite, reader: InsightsReader, before: datetime | None, published: datetime, now: float
+    ) -> None:
+        """Read what is true as of the refresh, and the jobs of the days since the last one."""
+        at = published.replace(tzinfo=UTC).timestamp()
+        for source, hook in ((admin_insights.USERS, "expose_users"), (admin_insights.TOKENS, "expose_tokens")):
+            exposing = {name: expose for name, hooks in self.hooks.items() if (expose := getattr(hooks, hook))}
+            rows = reader.read(source) if exposing else None
+            for name, expose in exposing.items() if rows is not None else ():
+                blocks = TimedBlocks(tuple(expose(site.name, rows, now)), at, LIFETIME_SECONDS)
+                self._blocks.setdefault((name, source.name), {})[site.name] = blocks
+        if any(hooks.jobs for hooks in self.hooks.values()):
+            first = (before.date() if before else published.date() - RETAINED) - DAY
+            rows = reader.read(admin_insights.JOBS, Span(first, published.date()))
+            if rows is not None and rows.num_rows:
+                self._archiver.archive_jobs(site, rows, now)
+
+    def _expose(self) -> None:
+        for (name, source), sites in self._blocks.items():
+            self._context.store.set_state(f"{name}/{source}", SiteBlocks(dict(sites)))
+        for site in self._sites.values():
+            if known := self._archiver.identity(site).get(PUBLISHED):
+                self._published[site.name] = datetime.fromisoformat(known).replace(tzinfo=UTC).timestamp()
+        for name, hooks in self.hooks.items():
+            if hooks.expose_seen is not None and self._published:
+                blocks = tuple(hooks.expose_seen(self._context.history.totals.seen, self._published))
+                timed = TimedBlocks(blocks, max(self._published.values()), LIFETIME_SECONDS)
+                self._context.store.set_state(name, timed)
