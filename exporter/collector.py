@@ -362,6 +362,11 @@ class Collector:
         return not self.archived and not self.states and self.rest is None
 
     @property
+    def from_repository(self) -> bool:
+        """Whether the repository is a source of its rows, or of the requests that it is made of."""
+        return self.events is not None or bool(self.states) or self.from_requests
+
+    @property
     def from_rest(self) -> bool:
         """Whether the REST and Metadata APIs are a source of it."""
         return self.rest is not None or any(state.rest for state in self.states)

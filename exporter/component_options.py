@@ -36,7 +36,7 @@ def enabled(configuration: Configuration, known: Mapping[str, Collector]) -> Map
         for name, collector in known.items()
         if configuration.collectors.get(name, collector.enabled)
         and (
-            configuration.repository is not None
+            (configuration.repository is not None and collector.from_repository)
             or (configuration.rest is not None and collector.from_rest)
             or (configuration.admin_insights and collector.from_admin_insights)
             or (configuration.activity_log is not None and collector.from_activity_log)

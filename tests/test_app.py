@@ -143,13 +143,13 @@ def test_the_limits_of_the_watchdog_follow_a_reload(tmp_path: Path) -> None:
 
 
 def test_use_without_a_repository(tmp_path: Path) -> None:
-    """An agent that knows the REST API alone says that only a repository tells of use; its files are heads alone."""
+    """An agent with the REST API alone names the sources of usage; its files are heads alone."""
     agent = made(tmp_path, REST__URL="http://127.0.0.1:1", REST__TOKEN_NAME="agent", REST__TOKEN_VALUE="secret")
     agent._render()
     pages = application(agent)
     for path in ("/usage", "/usage?list=unused90"):
         text = ask(pages, "GET", path).body.decode()
-        assert "Requests are read only from the repository of Tableau Server, and none is configured" in text
+        assert "from the Activity Log of Tableau Cloud, and neither is configured" in text
         assert "disabled" not in text
     for path in ("/usage.csv", "/usage.csv?of=content&list=unused90"):
         assert ask(pages, "GET", path).body.count(b"\r\n") == 1

@@ -131,7 +131,7 @@ class RepositoryPublisher:
 
     def publish_bug(self, error: str, now: float) -> None:
         """Publish that a poll ended with an unexpected error, which is no source's fault."""
-        for name in self._collectors:
+        for name in (name for name, collector in self._collectors.items() if collector.from_repository):
             self._status.set_collector(
                 CollectorStatus(name, success=False, duration_seconds=0.0, succeeded_at=None, error=error)
             )

@@ -77,7 +77,7 @@ class Variant:
     @property
     def secrets(self) -> Secrets:
         """The same by what they are shown to."""
-        repository, rest, alertmanager, _ = self.canaries.values()
+        repository, rest, alertmanager, *_ = self.canaries.values()
         return Secrets(repository, rest, alertmanager, PROXY)
 
 
@@ -88,6 +88,7 @@ VARIANTS = {
             "rest.token_value",
             "alertmanager.basic_auth.password",
             "exports.publish.token_value",
+            "activity_log.token_value",
         ),
         in_files=False,
         log="logfmt",
@@ -98,6 +99,7 @@ VARIANTS = {
             "rest.connected_app.secret_value",
             "alertmanager.bearer_token",
             "exports.publish.token_value",
+            "activity_log.token_value",
         ),
         in_files=True,
         log="json",
@@ -201,6 +203,7 @@ class GuardedAgent:
         document: dict[str, Any] = {
             "repository": {"hosts": [peers.repository], "sslmode": peers.sslmode, "database": peers.database, **every},
             "rest": {"url": peers.rest, "timeout": "5s", **every},
+            "activity_log": {"url": peers.rest, "timeout": "5s", **every},
             "alertmanager": {"urls": [peers.alertmanager], "timeout": "5s"},
             "web": {"config_file": str(self._web)},
             "exports": [

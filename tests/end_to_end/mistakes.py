@@ -28,7 +28,7 @@ def malformed(user: str, password: str) -> Iterator[bytes]:
 
 def misplaced(values: Mapping[str, str]) -> dict[str, object]:
     """Return sections in which each secret stands where it does not belong, and as what it is not."""
-    repository, rest, alertmanager, publishing = values.values()
+    repository, rest, alertmanager, publishing, activity = values.values()
     return {
         "repository": {
             "hosts": [f"readonly:{repository}@127.0.0.1:1", repository],
@@ -48,6 +48,14 @@ def misplaced(values: Mapping[str, str]) -> dict[str, object]:
             "urls": [f"http://me:{alertmanager}@127.0.0.1:1", f"http://127.0.0.1:1/?{alertmanager}"],
             "bearer_token": [alertmanager],
             "basic_auth": {"username": "me", "password": {"": alertmanager}, "passwrod": alertmanager},
+        },
+        "activity_log": {
+            "url": f"https://agent:{activity}@127.0.0.1:1",
+            "token_value": [activity],
+            "token_value_file": activity,
+            "sites": [activity, activity],
+            "poll_interval": activity,
+            "duration_unit": activity,
         },
         "exports": [
             {

@@ -18,6 +18,8 @@ from tests.support.raw_server import Asked, RawServer, raw, reply, reset
 
 NOBODY = "127.0.0.1:1"
 """Where nobody listens."""
+ACTIVITY = Canary("activity_log.token_value")
+"""The token of Tableau Cloud Manager."""
 PUBLISHER, PUBLISHING = "publisher", Canary("exports.publish.token_value")
 """The name of the token of a publication, and its value."""
 
@@ -81,7 +83,7 @@ def untrusted(_: Secrets) -> Iterator[Peers]:
 @contextmanager
 def pages(secrets: Secrets) -> Iterator[Peers]:
     """Web servers answer everywhere, with pages that quote."""
-    said = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value)
+    said = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value, ACTIVITY.value)
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
     with greeter(head + said.encode()) as repository, RawServer(reply(200, said)) as other:
         yield Peers(repository, "disable", other.url, other.url)
@@ -160,7 +162,7 @@ def broken_off(secrets: Secrets) -> Iterator[Peers]:
 @contextmanager
 def proxy(secrets: Secrets) -> Iterator[Peers]:
     """A proxy refuses, and quotes in its answer what it was sent: by its status, a header and a page."""
-    values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager)]
+    values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager, ACTIVITY)]
     forms = " ".join(form(value) for value in values for form in FORMS.values())
     head = f"HTTP/1.1 407 {FORMS['a pair'](values[0])} {values[0]}\r\nProxy-Authenticate: Basic realm={values[0]}\r\n"
     with RawServer(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as stranger:
@@ -171,7 +173,8 @@ def proxy(secrets: Secrets) -> Iterator[Peers]:
             rest="http://tableau.invalid",
             alertmanager="https://alertmanager.invalid",
             proxies=variables,
-            notifications=lambda: stranger.asked,
+            # A sign-in without TLS passes the proxy as well, with its token.
+            notifications=lambda: [asked for asked in stranger.asked if "/api/v2/" in asked.path],
         )
 
 

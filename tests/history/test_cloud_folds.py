@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.collector import Events, FirstValues, columns_of
-from exporter.collectors import discover
+from exporter.collectors import archived, discover
 from exporter.collectors.background_jobs import BRIDGE_FINISHED, BRIDGE_SEEN, FINISHED, QUEUE, RUN
 from exporter.collectors.http_requests import REQUESTS
 from exporter.history.aggregation import Lookups
@@ -64,7 +64,7 @@ class Archive:
     def faults(self) -> Sequence[str]:
         """Return what ``history verify`` finds."""
         file = HistoryFile(self.file.path, Limits(patience_seconds=0.0), read_only=True)
-        tables = [events for collector in COLLECTORS.values() for events in collector.archived]
+        tables = archived(COLLECTORS)
         return [verdict.message for verdict in verify(file, tables) if verdict.ok is False]
 
 
