@@ -7,7 +7,7 @@ in any error or log. Times of files are those when their events were made availa
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +47,9 @@ PAGE_SIZE = 1000
 SITES_PAGE_SIZE = 100
 PRESIGNED_AT_ONCE = 100
 PARALLEL = 6
+# What is fetched while files before it are parsed and written.
+AHEAD_BYTES = 8_000_000
+MOST_AHEAD = 100
 MOST_PAGES = 10_000
 API_BYTES = 16_000_000
 # How many times a file is fetched anew that came without its end, or by an address that had expired.
@@ -157,7 +160,7 @@ class ActivityLogClient:
                     urls = self._presigned(site, [file.path for file in some])
                     for file in some:
                         running.append(pool.submit(self._fetched, site, file, urls.get(file.path)))
-                        if len(running) > 2 * PARALLEL:
+                        while _is_enough(running):
                             yield running.popleft().result()
                 while running:
                     yield running.popleft().result()
@@ -274,6 +277,13 @@ class ActivityLogClient:
 
     def _secrets(self) -> tuple[str, ...]:
         return tuple(filter(None, (self._token, self._session)))
+
+
+def _is_enough(running: Collection[Future[Download]]) -> bool:
+    """Whether so many files are fetched ahead, or so many bytes, as may be."""
+    fetched = [future for future in running if future.done()]
+    ahead = sum(future.result().size for future in fetched if future.exception() is None)
+    return len(running) - len(fetched) > 2 * PARALLEL or ahead > AHEAD_BYTES or len(fetched) > MOST_AHEAD
 
 
 def _instant(at: datetime) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +40,7 @@ TOO_MANY_REQUESTS = 429
 PASSING = frozenset({TOO_MANY_REQUESTS, 502, 503, 504})
 CHUNK_BYTES = 65_536
 _CONNECTING_SECONDS = 10.0
+_HOSTS = 64
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,13 @@ class HTTPClient:
         self._secrets = secrets
         self._clients: dict[str, httpx.Client] = {}
         self._lock = threading.Lock()
+        # To read the proxy variables takes as long as a request.
+        self._place_of = lru_cache(_HOSTS)(_place)
+        self._proxy_of = lru_cache(_HOSTS)(proxy_for)
+
+    def place(self, url: str) -> str:
+        """Return how a line about a URL begins."""
+        return self._place_of(_host(url))
 
     def fetch(
         self,
@@ -119,7 +128,7 @@ class HTTPClient:
 
         Raises SourceError.
         """
-        place = f"{SECTION} {origin(url)}{through(url)}"
+        place = self.place(url)
         for attempt in range(1, ATTEMPTS + 1):
             self._pace.check()
             try:
@@ -204,7 +213,7 @@ class HTTPClient:
 
     def _client(self, url: str) -> httpx.Client:
         """Return the client for a host by the proxy that it is reached through."""
-        proxy = proxy_for(url)
+        proxy = self._proxy_of(_host(url))
         name = proxy.url if proxy else ""
         with self._lock:
             if name not in self._clients:
@@ -221,6 +230,15 @@ class HTTPClient:
 
     def _back_off(self, attempt: int) -> float:
         return FIRST_BACK_OFF_SECONDS * 2.0 ** (attempt - 1) * self._pace.randomness.uniform(0.5, 1.0)
+
+
+def _host(url: str) -> str:
+    """Return a URL up to its path."""
+    return "/".join(url.split("/", 3)[:3])
+
+
+def _place(url: str) -> str:
+    return f"{SECTION} {origin(url)}{through(url)}"
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import IO, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PIECE_BYTES = 8_000_000
+PIECE_BYTES = 4_000_000
 LINES = pa.schema([("file", pa.int64()), ("number", pa.int64()), ("text", pa.string())])
 # Before a line that is no text, so that it is no JSON either.
 NO_TEXT = "\ufffd"

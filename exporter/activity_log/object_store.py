@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from exporter.activity_log.errors import LinkExpired, origin
-from exporter.activity_log.http_client import CHUNK_BYTES, SECTION, Answer, HTTPClient
+from exporter.activity_log.errors import LinkExpired
+from exporter.activity_log.http_client import CHUNK_BYTES, Answer, HTTPClient
 from exporter.errors import SourceRefused
-from exporter.proxies import through
 
 FILE_BYTES = 1_000_000_000
 # What is larger waits on disk, without a name, until it is parsed.
@@ -50,10 +49,9 @@ class ObjectStore:
         content = tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=self._folder)  # noqa: SIM115 - the caller's
         try:
             answer = self._client.fetch("GET", url, limit=FILE_BYTES, into=content)
-            _refuse(answer, url)
-            before = last.digest
-            last.size, last.digest = content.tell(), _digest(content)
-            if self._is_whole(content, answer.etag, last.digest, again=last.digest == before):
+            _refuse(answer, self._client.place(url))
+            last.size = content.tell()
+            if self._is_whole(content, answer.etag, last):
                 content.seek(0)
                 return content
         except BaseException:
@@ -66,22 +64,26 @@ class ObjectStore:
         """Close the connections."""
         self._client.close()
 
-    def _is_whole(self, content: IO[bytes], etag: str, digest: str, *, again: bool) -> bool:
-        """Check that a file is whole; ``again`` is whether it came the same way before."""
-        if _MD5.fullmatch(etag) and self._has_md5_tags is not False:
-            if etag.strip('"') == digest:
+    def _is_whole(self, content: IO[bytes], etag: str, last: Fetched) -> bool:
+        """Check that a file is whole; the digest of one that is not known to be whole is noted in ``last``."""
+        is_tagged = bool(_MD5.fullmatch(etag)) and self._has_md5_tags is not False
+        if not is_tagged and _ends_whole(content):
+            return True
+        before, last.digest = last.digest, _digest(content)
+        again = last.digest == before
+        if is_tagged:
+            if etag.strip('"') == last.digest:
                 self._has_md5_tags = True
             elif self._has_md5_tags is None and again and _ends_whole(content):
                 self._has_md5_tags = False
             else:
                 return False
             return True
-        return again or _ends_whole(content)
+        return again
 
 
-def _refuse(answer: Answer, url: str) -> None:
+def _refuse(answer: Answer, place: str) -> None:
     """Raise a SourceError unless an answer is a file."""
-    place = f"{SECTION} {origin(url)}{through(url)}"
     if answer.status in _NO_LINK:
         raise LinkExpired(f"{place}: HTTP {answer.status}: the address of a file has expired, or is forbidden")
     if answer.status != 200:

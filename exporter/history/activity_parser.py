@@ -61,7 +61,9 @@ class ActivityParser:
     def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
         self._names: set[str] = set()
-        self._good: Stream | None = None
+        self._statement = ""
+        self._streams: dict[str, Stream] = {}
+        self._prepared: dict[str, str] = {}
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -78,18 +80,37 @@ class ActivityParser:
 
         The lines are of one site.
         """
-        with registered(self._connection, lines=_in_chunks(lines)):
-            read = self._connection.sql(_READ).to_arrow_table()
-        is_event = pc.is_null(read.column("reason"))
-        names = pc.unique(pc.list_flatten(read.column("names").filter(is_event))).to_pylist()
-        activity = self._activity(self._prepared(lines.filter(is_event), files, site_id, site_luid), names)
-        with registered(self._connection, activity=activity):
-            rows = {events.table: self._rows(events) for events in tables}
-        bad = pc.invert(is_event)
-        rejected = lines.filter(bad).append_column("reason", read.column("reason").filter(bad))
+        read = self._run("read", _READ, lines=_in_chunks(lines))
+        bad = pc.is_valid(read.column("reason"))
+        rejected = lines.append_column("reason", read.column("reason")).filter(bad)
+        good, names = lines, read.column("names")
+        if rejected.num_rows:
+            good, names = lines.filter(pc.invert(bad)), names.filter(pc.invert(bad))
+        seen = pc.unique(pc.list_flatten(names)).to_pylist()
+        activity = self._activity(self._placed(good, files, site_id, site_luid), seen)
+        rows = {events.table: self._run(events.table, _rows(events), activity=activity) for events in tables}
         return ParsedLines(rows, _counts(lines, bad), self._rejects(rejected))
 
-    def _prepared(self, good: pa.Table, files: pa.Table, site_id: int, site_luid: str) -> pa.Table:
+    def _run(self, name: str, query: str, **tables: pa.Table) -> pa.Table:
+        """Return the result of a query over tables, which have the same columns each time.
+
+        It is planned once: planning costs as much as thousands of events.
+        """
+        for table, rows in tables.items():
+            if table not in self._streams:
+                self._streams[table] = Stream(rows)
+                self._connection.register(table, self._streams[table])
+            self._streams[table].table = rows
+        if self._prepared.get(name) != query:
+            self._connection.execute(f'PREPARE "{name}" AS {query}')
+            self._prepared[name] = query
+        try:
+            return self._connection.sql(f'EXECUTE "{name}"').to_arrow_table()
+        finally:
+            for table, rows in tables.items():
+                self._streams[table].table = rows.slice(0, 0)
+
+    def _placed(self, good: pa.Table, files: pa.Table, site_id: int, site_luid: str) -> pa.Table:
         """Return lines with what is known of their files and their site."""
         place = pc.index_in(good.column("file"), files.column("file"))
         columns = {
@@ -115,20 +136,14 @@ class ActivityParser:
     def _activity(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
         """Return the relation ``activity``: the events as they may be stored.
 
-        The statement is planned once for the fields that have been seen: planning it costs as much as 2,000 events.
+        The statement is for all fields that have been seen.
         """
-        if self._good is None or not self._names.issuperset(names):
+        if not self._statement or not self._names.issuperset(names):
             if len(self._names) > MOST_NAMES:
                 self._names.clear()
             self._names.update(names)
-            self._good = Stream(rows.slice(0, 0))
-            self._connection.register("good_lines", self._good)
-            self._connection.execute(f"PREPARE parse AS {self._statement(sorted(self._names))}")
-        self._good.table = rows
-        try:
-            return self._connection.sql("EXECUTE parse").to_arrow_table()
-        finally:
-            self._good.table = rows.slice(0, 0)
+            self._statement = self._query(sorted(self._names))
+        return self._run("parse", self._statement, good_lines=rows)
 
     def _fields(self, uris: Sequence[str]) -> str:
         """Return the query for the common fields, and those that are redacted, as columns."""
@@ -162,7 +177,7 @@ class ActivityParser:
             )
         """
 
-    def _statement(self, names: Sequence[str]) -> str:
+    def _query(self, names: Sequence[str]) -> str:
         """Return the query for ``activity``."""
         uris = other_uris(names)
         cleaned = dict(cleaning(self._privacy))
@@ -207,12 +222,6 @@ class ActivityParser:
         redacted = f"{whole.removesuffix(')')}, json_object({made}))"
         return f"(CASE WHEN {changed} THEN {redacted} ELSE {whole} END)::VARCHAR"
 
-    def _rows(self, events: Events) -> pa.Table:
-        """Return the rows of one table, as its collector selects them."""
-        assert events.row is not None  # noqa: S101 - the Activity Log's rows are declared
-        columns = ", ".join(_cast(column) for column in columns_of(events.row))
-        return self._connection.sql(f"SELECT {columns} FROM ({events.sql})").to_arrow_table()
-
     def _rejects(self, rejected: pa.Table) -> pa.Table:
         """Return the first rejected lines of each file; their text where people and addresses may be stored.
 
@@ -235,6 +244,13 @@ class ActivityParser:
 def _in_chunks(rows: pa.Table) -> pa.Table:
     """Return rows in chunks: what DuckDB needs to parse one is a multiple of it, and is kept until the next."""
     return pa.Table.from_batches(rows.to_batches(max_chunksize=CHUNK_ROWS), rows.schema)
+
+
+def _rows(events: Events) -> str:
+    """Return the query for the rows of one table, as its collector selects them."""
+    assert events.row is not None  # noqa: S101 - the Activity Log's rows are declared
+    columns = ", ".join(_cast(column) for column in columns_of(events.row))
+    return f"SELECT {columns} FROM ({events.sql})"
 
 
 def _counts(lines: pa.Table, bad: pa.ChunkedArray) -> Mapping[int, tuple[int, int]]:

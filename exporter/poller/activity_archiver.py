@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,6 +48,11 @@ class Batch:
     downloads: list[Download] = field(default_factory=list)
     parsed: list[ParsedLines] = field(default_factory=list)
     bytes: int = 0
+    unparsed: list[Piece] = field(default_factory=list)
+
+    def rows(self, table: str) -> pa.Table:
+        """Return the rows of a table."""
+        return pa.concat_tables([parsed.tables[table] for parsed in self.parsed if table in parsed.tables])
 
 
 class ActivityArchiver:
@@ -67,13 +73,14 @@ class ActivityArchiver:
             if download.content is None:
                 archived.error = archived.error or str(download.error)
                 continue
-            batch.downloads.append(download)
-            batch.bytes += download.size
+            self._add(site, batch, download, download.content)
             if batch.bytes >= BATCH_BYTES or len(batch.downloads) >= BATCH_FILES:
-                yield self._parse(site, batch)
+                self._parse(site, batch)
+                yield batch
                 batch = Batch()
         if batch.downloads:
-            yield self._parse(site, batch)
+            self._parse(site, batch)
+            yield batch
 
     def write(
         self, transaction: Transaction, site: CloudSite, batch: Batch, archived: Archived, source_at: datetime | None
@@ -82,16 +89,16 @@ class ActivityArchiver:
         number = activity.site_id(site.luid)
         read = dict.fromkeys((events.table for events in self.tables), 0)
         new = dict(read)
-        for parsed in batch.parsed:
-            for events in self.tables:
-                rows = parsed.tables[events.table]
-                lookups = Lookups({number: site.name}, self._people(rows), source_at=source_at)
-                appended = transaction.append(
-                    events, [rows], lookups, self._folds(events), count_people=counts_people(self._context.collectors)
-                )
-                read[events.table] += appended.read
-                new[events.table] += appended.new
-            self._see_span(transaction, site, parsed)
+        for events in self.tables if batch.parsed else ():
+            rows = batch.rows(events.table)
+            lookups = Lookups({number: site.name}, self._people(rows), source_at=source_at)
+            appended = transaction.append(
+                events, [rows], lookups, self._folds(events), count_people=counts_people(self._context.collectors)
+            )
+            read[events.table] += appended.read
+            new[events.table] += appended.new
+            if events.table == "activity_events":
+                self._see_span(transaction, site, rows)
         for table in filter(read.get, read):
             transaction.log_part(PollLogRow(transaction.now, table, MODE, 0.0, read[table], new[table], 0, site.name))
         files = self._ledger(batch)
@@ -103,25 +110,27 @@ class ActivityArchiver:
         archived.lines += sum(file.events for file in files)
         archived.new += new.get("activity_events", 0)
         archived.rejected += rejected
+        # To commit needs the most memory.
+        batch.parsed.clear()
 
     def _folds(self, events: Events) -> Sequence[Fold]:
         return (*events.folds, *self._of_requests) if events.counts_usage else events.folds
 
-    def _parse(self, site: CloudSite, batch: Batch) -> Batch:
-        """Parse the files of a batch, some lines at a time."""
-        some, size = list[Piece](), 0
-        for number, download in enumerate(batch.downloads):
-            assert download.content is not None  # noqa: S101 - the others are left out
-            with download.content:
-                for piece in pieces(number, download.content):
-                    some.append(piece)
-                    size += piece.bytes
-                    if size >= PIECE_BYTES:
-                        batch.parsed.append(self._parsed(site, batch, some))
-                        some, size = [], 0
-        if some:
-            batch.parsed.append(self._parsed(site, batch, some))
-        return batch
+    def _add(self, site: CloudSite, batch: Batch, download: Download, content: IO[bytes]) -> None:
+        """Add a file to a batch, and parse as many lines at once as make a piece."""
+        batch.downloads.append(download)
+        batch.bytes += download.size
+        with content:
+            for piece in pieces(len(batch.downloads) - 1, content):
+                batch.unparsed.append(piece)
+                if sum(waiting.bytes for waiting in batch.unparsed) >= PIECE_BYTES:
+                    self._parse(site, batch)
+
+    def _parse(self, site: CloudSite, batch: Batch) -> None:
+        """Parse the lines that wait."""
+        if batch.unparsed:
+            batch.parsed.append(self._parsed(site, batch, batch.unparsed))
+            batch.unparsed = []
 
     def _parsed(self, site: CloudSite, batch: Batch, some: Sequence[Piece]) -> ParsedLines:
         numbers = sorted({piece.file for piece in some})
@@ -139,10 +148,7 @@ class ActivityArchiver:
         users = pa.table({"id": ids, "system_user_id": pa.nulls(len(ids), pa.int64())})
         return person_ids(users, self._context.history.pseudonyms)
 
-    def _see_span(self, transaction: Transaction, site: CloudSite, parsed: ParsedLines) -> None:
-        rows = parsed.tables.get("activity_events")
-        if rows is None:
-            return
+    def _see_span(self, transaction: Transaction, site: CloudSite, rows: pa.Table) -> None:
         times = rows.select(["event_time"])
         if (before := transaction.pruned_before) is not None:
             times = times.filter(pc.greater_equal(times.column(0), pa.scalar(before, pa.timestamp("us"))))
