@@ -1,7 +1,7 @@
 """A fake Alertmanager over HTTP: it records every alert, and can be out of order in every way.
 
 It refuses, errs, hangs, resets, and accepts what it does not answer for. One connection is served after the other, so
-that whoever asks it and is answered knows that all before is done.
+that a client with a response knows that all requests before it are done.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class FakeAlertmanager:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        """The clock of whoever sends it alerts."""
+        """The clock of the sender of its alerts."""
         self.told: list[ReceivedAlert] = []
         """Everything that it accepted."""
         self.options = WELL

@@ -30,7 +30,7 @@ ROOM_BYTES = 4 * 2**30
 
 def in_memory(server: Postgres) -> Postgres:
     """Let a server that is still to be started keep its files in memory, where there is room: they are many."""
-    # Whoever sets TMPDIR wants to find everything there.
+    # A user who sets TMPDIR expects everything there.
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         server.folder = MEMORY / server.folder.name
     return server

@@ -65,7 +65,7 @@ class JobRecords:
 
     def _worked_on(self, row: Row) -> Row | None:
         """Find the content of a job: by its task, or, where it was started by hand, by its title."""
-        found = self._content.get(row["task_id"]) or self._titles.get((row["subtitle"], row["site_id"], row["title"]))  # type: ignore[arg-type]
+        found = self._content.get(row["task_id"]) or self._titles.get((row["subtitle"], row["site_id"], row["title"]))  # type: ignore[arg-type] # columns of a row
         if found is None:
             return None
         table, key = found
