@@ -6,7 +6,7 @@
 # make mutate take each of the archive's protections out once and see whether a test notices; ARGS="--only 12 --jobs 4"
 # make check  format, lint, types, import layers
 # make dashboards write grafana/dashboards/ from grafana/source/
-# make pictures   draw the pictures of the dashboards in docs/images/; needs npm and chromium
+# make pictures   draw the pictures of the dashboards in docs/images/; needs npm, chromium and pngquant
 # make bench  the benchmarks, ratios against peers in one run; ARGS goes to them
 # make interop  read an export with DuckDB, pyarrow, Polars and Spark (needs Java 17; pyspark is 400 MB) and compare;
 #             ARGS="--requests 1000000"

@@ -1,8 +1,8 @@
 """Draws the pictures of docs/images/: ``make pictures``. For those who change a dashboard; no test needs it.
 
 The committed JSON, the answers of a real Prometheus on the demo, Grafana's published components (from npm), a real
-browser. What is drawn is not Grafana itself, and each picture says so. Takes some ten minutes, npm and chromium;
-pngquant makes the files small.
+browser. What is drawn is not Grafana itself, and each picture says so. Takes some ten minutes, npm, chromium and
+pngquant.
 """
 
 import json
@@ -72,13 +72,14 @@ def shot(written: dict[str, Path]) -> None:
 
 
 def _small(path: Path) -> None:
-    """Bring a picture down to 256 colours, where that can be done: a repository keeps every picture for ever."""
-    if pngquant := shutil.which("pngquant"):
-        subprocess.run([pngquant, "--force", "--output", path, "256", path], check=True)
+    """Bring a picture down to 256 colours: a repository keeps every picture for ever."""
+    subprocess.run(["pngquant", "--force", "--output", path, "256", path], check=True)
 
 
 def main() -> None:
     """Draw every dashboard; an argument is a file with answers that were collected before."""
+    if shutil.which("pngquant") is None:
+        sys.exit("pngquant is missing: apt-get install pngquant")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         given = Path(sys.argv[1]) if len(sys.argv) > 1 else None
