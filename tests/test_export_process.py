@@ -75,7 +75,7 @@ def test_a_file_is_published(order: ExportOrder, tmp_path: Path) -> None:
         assert result.ok, result
         (found,) = server.rest.publishing.published.values()
         assert found.content == (tmp_path / "http_requests.hyper").read_bytes()
-        server.traps.forbidden = {"publish"}
+        server.failure_modes.forbidden = {"publish"}
         exported, refused = run(hyper, RUNNING)
         empty = of(hyper, table="freshness_audit")
         assert [result.ok for result in run(empty, RUNNING)] == [True]

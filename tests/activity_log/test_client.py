@@ -99,10 +99,10 @@ PASSING = {
 }
 
 
-def set_on(cloud: CloudManager, **traps: object) -> None:
+def set_on(cloud: CloudManager, **failure_modes: object) -> None:
     """Set failure modes."""
-    for name, value in traps.items():
-        setattr(cloud.traps, name, value)
+    for name, value in failure_modes.items():
+        setattr(cloud.failure_modes, name, value)
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
@@ -255,8 +255,8 @@ def test_the_probe(client: ActivityLogClient, cloud: CloudManager, monkeypatch: 
     assert all("files of the last day" in text for _, text in found[2:])
     set_on(cloud, missing_next=100)
     assert [ok for ok, _ in probe(client)][2:] == [False, False]
-    cloud.traps.reset()
-    cloud.traps.edition = "forbidden"
+    cloud.failure_modes.reset()
+    cloud.failure_modes.edition = "forbidden"
     assert "not in this edition" in list(probe(client))[-1][1]
-    cloud.traps.edition = "empty"
+    cloud.failure_modes.edition = "empty"
     assert list(probe(client))[-1][0] is None

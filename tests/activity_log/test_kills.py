@@ -15,7 +15,7 @@ from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.poller import activity_archiver, activity_poller
 from tests.activity_log.conftest import NOW
-from tests.activity_log.rig import ActivityRig, assert_exactly_once
+from tests.activity_log.harness import ActivityHarness, assert_exactly_once
 from tests.support.forked_process import ended
 from tests.support.soak import times
 
@@ -34,7 +34,7 @@ def small_steps(patch: pytest.MonkeyPatch) -> None:
 def poll(url: str, path: Path, steps: int, count: Path | None) -> None:
     """Poll, and kill this process at a step; or write down how many there are."""
     small_steps(pytest.MonkeyPatch())
-    rig = ActivityRig(url, path, NOW)
+    harness = ActivityHarness(url, path, NOW)
     done = 0
 
     def step(frame: FrameType, event: str, _argument: object) -> None:
@@ -46,7 +46,7 @@ def poll(url: str, path: Path, steps: int, count: Path | None) -> None:
 
     threading.setprofile(step)
     sys.setprofile(step)
-    rig.poll()
+    harness.poll()
     sys.setprofile(None)
     if count is not None:
         count.write_text(str(done), encoding="utf-8")
@@ -64,8 +64,8 @@ def test_kills(
     killed = 0
     for _ in range(3):
         killed += ended(poll, cloud.url, path, chance.randrange(1, steps), None) == -signal.SIGKILL
-    rig = ActivityRig(cloud.url, path, NOW)
-    assert rig.poll()
-    assert_exactly_once(rig, files)
-    rig.close()
+    harness = ActivityHarness(cloud.url, path, NOW)
+    assert harness.poll()
+    assert_exactly_once(harness, files)
+    harness.close()
     assert killed >= 1

@@ -16,9 +16,9 @@ from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.exposition.history_metrics import archived_blocks
 from exporter.metrics import Block, Family
-from tests.activity_log import rig as rigs
+from tests.activity_log import harness as harnesses
 from tests.activity_log.conftest import NOW
-from tests.activity_log.rig import ActivityRig
+from tests.activity_log.harness import ActivityHarness
 
 HOUR = timedelta(hours=1)
 
@@ -37,21 +37,21 @@ def unit() -> float | None:
 
 
 @pytest.fixture
-def rig(
+def harness(
     cloud: CloudManager, tmp_path: Path, unit: float | None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ActivityRig]:
+) -> Iterator[ActivityHarness]:
     """An agent at the end of the simulated past."""
-    collectors = {name: in_unit(collector, unit) for name, collector in rigs.COLLECTORS.items()}
-    monkeypatch.setattr(rigs, "COLLECTORS", collectors)
-    rig = ActivityRig(cloud.url, tmp_path / "history.duckdb", NOW)
-    yield rig
-    rig.close()
+    collectors = {name: in_unit(collector, unit) for name, collector in harnesses.COLLECTORS.items()}
+    monkeypatch.setattr(harnesses, "COLLECTORS", collectors)
+    harness = ActivityHarness(cloud.url, tmp_path / "history.duckdb", NOW)
+    yield harness
+    harness.close()
 
 
-def exposed(rig: ActivityRig, family: Family, now: datetime = NOW) -> dict[tuple[str, ...], float]:
+def exposed(harness: ActivityHarness, family: Family, now: datetime = NOW) -> dict[tuple[str, ...], float]:
     """Return the samples of a family at an instant."""
     seconds = (now - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001 - both are UTC
-    blocks = [*archived_blocks(rig.history.totals, rigs.COLLECTORS, None), *rig.store.blocks(seconds)]
+    blocks = [*archived_blocks(harness.history.totals, harnesses.COLLECTORS, None), *harness.store.blocks(seconds)]
     return {
         labels: value
         for block in blocks
@@ -79,31 +79,33 @@ COUNTED = {
 }
 
 
-def test_counters_equal_the_history(rig: ActivityRig) -> None:
+def test_counters_equal_the_history(harness: ActivityHarness) -> None:
     """Requests, logins, jobs and those of Bridge; also after a restart."""
-    assert rig.poll()
+    assert harness.poll()
     for _ in range(2):
         for family, sql in COUNTED.items():
-            rows = {tuple(labels): count for *labels, count in rig.query(sql)}
+            rows = {tuple(labels): count for *labels, count in harness.query(sql)}
             assert rows, family.name
-            assert exposed(rig, family) == rows, family.name
-        rig.restart()
-        assert rig.poll()
-    assert rig.faults() == []
+            assert exposed(harness, family) == rows, family.name
+        harness.restart()
+        assert harness.poll()
+    assert harness.faults() == []
     # A failed login is an event like others, and no login.
-    ((every,),) = rig.query("SELECT count(*) FROM activity_events WHERE event_type = 'login_authentication'")
-    assert 0 < sum(exposed(rig, LOGINS).values()) < every
+    ((every,),) = harness.query("SELECT count(*) FROM activity_events WHERE event_type = 'login_authentication'")
+    assert 0 < sum(exposed(harness, LOGINS).values()) < every
 
 
-def test_active_users_equal_the_history(rig: ActivityRig) -> None:
+def test_active_users_equal_the_history(harness: ActivityHarness) -> None:
     """In every window that is longer than the log's delay; of shorter ones nothing is known."""
-    assert rig.poll()
-    ((newest,),) = rig.query("SELECT max(event_time) FROM activity_events")
+    assert harness.poll()
+    ((newest,),) = harness.query("SELECT max(event_time) FROM activity_events")
     assert HOUR / 12 < NOW - newest < HOUR
-    sites = [site for (site,) in rig.query("SELECT if(url_namespace = '', 'default', url_namespace) FROM latest_sites")]
+    sites = [
+        site for (site,) in harness.query("SELECT if(url_namespace = '', 'default', url_namespace) FROM latest_sites")
+    ]
     known = [window for window in WINDOWS if window != "5m"]
     counted = {
-        (site, window): rig.query(
+        (site, window): harness.query(
             "SELECT count(DISTINCT user_id) FROM cloud_requests JOIN latest_sites AS sites ON sites.id = site_id WHERE"
             f" if(url_namespace = '', 'default', url_namespace) = '{site}'"
             f" AND cloud_requests.created_at > TIMESTAMP '{NOW - timedelta(seconds=WINDOWS[window])}'"
@@ -112,40 +114,42 @@ def test_active_users_equal_the_history(rig: ActivityRig) -> None:
         for window in known
     }
     assert any(counted.values())
-    assert exposed(rig, ACTIVE) == counted
-    assert exposed(rig, SERVER_ACTIVE) == {(window,): sum(counted[site, window] for site in sites) for window in known}
+    assert exposed(harness, ACTIVE) == counted
+    assert exposed(harness, SERVER_ACTIVE) == {
+        (window,): sum(counted[site, window] for site in sites) for window in known
+    }
 
 
-def test_a_site_that_is_not_read_has_no_window_of_today(rig: ActivityRig, cloud: CloudManager) -> None:
+def test_a_site_that_is_not_read_has_no_window_of_today(harness: ActivityHarness, cloud: CloudManager) -> None:
     """Its users are unknown since its list was read last, those of others are not; over all sites they are unknown."""
-    rig.now = NOW - timedelta(hours=26)
-    assert rig.poll()
-    rig.now = NOW
-    cloud.traps.fail_next, cloud.traps.only_sites = 1000, {"marketing"}
-    assert not rig.poll()
-    found = exposed(rig, ACTIVE)
+    harness.now = NOW - timedelta(hours=26)
+    assert harness.poll()
+    harness.now = NOW
+    cloud.failure_modes.fail_next, cloud.failure_modes.only_sites = 1000, {"marketing"}
+    assert not harness.poll()
+    found = exposed(harness, ACTIVE)
     assert {window for site, window in found if site == "default"} == set(WINDOWS) - {"5m"}
     assert {window for site, window in found if site == "marketing"} == {"7d", "30d"}
-    assert {window for (window,) in exposed(rig, SERVER_ACTIVE)} == {"7d", "30d"}
+    assert {window for (window,) in exposed(harness, SERVER_ACTIVE)} == {"7d", "30d"}
 
 
-def observed(rig: ActivityRig) -> list[tuple[Any, ...]]:
+def observed(harness: ActivityHarness) -> list[tuple[Any, ...]]:
     """Return how many requests have a duration, and the seconds of all."""
     sql = f"SELECT sum(observations), sum(seconds) FROM histograms WHERE family = '{DURATION.name}' HAVING count(*) > 0"
-    return rig.query(sql)
+    return harness.query(sql)
 
 
-def test_durations_without_a_unit(rig: ActivityRig) -> None:
+def test_durations_without_a_unit(harness: ActivityHarness) -> None:
     """They are archived, and there is no histogram of them."""
-    assert rig.poll()
-    assert rig.query("SELECT count(*) > 0 FROM cloud_requests WHERE duration > 0") == [(True,)]
-    assert observed(rig) == []
+    assert harness.poll()
+    assert harness.query("SELECT count(*) > 0 FROM cloud_requests WHERE duration > 0") == [(True,)]
+    assert observed(harness) == []
 
 
 @pytest.mark.parametrize("unit", [0.001])
-def test_durations_in_milliseconds(unit: float, rig: ActivityRig) -> None:
+def test_durations_in_milliseconds(unit: float, harness: ActivityHarness) -> None:
     """They are observed in seconds."""
-    assert rig.poll()
-    ((count, total),) = rig.query("SELECT count(*), sum(duration) FROM cloud_requests WHERE duration >= 0")
-    assert observed(rig) == [(count, pytest.approx(total * unit))]
-    assert rig.faults() == []
+    assert harness.poll()
+    ((count, total),) = harness.query("SELECT count(*), sum(duration) FROM cloud_requests WHERE duration >= 0")
+    assert observed(harness) == [(count, pytest.approx(total * unit))]
+    assert harness.faults() == []

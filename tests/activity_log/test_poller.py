@@ -16,7 +16,7 @@ from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.poller.activity_poller import SOURCE, ActivitySchedule
 from tests.activity_log.conftest import NOW
-from tests.activity_log.rig import ActivityRig, assert_exactly_once
+from tests.activity_log.harness import ActivityHarness, assert_exactly_once
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 # Of the simulated tenant; a first poll lists a year.
@@ -40,63 +40,63 @@ def two_days(days: ActivityFiles, cloud: CloudManager, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def rig(cloud: CloudManager, tmp_path: Path) -> Iterator[ActivityRig]:
+def harness(cloud: CloudManager, tmp_path: Path) -> Iterator[ActivityHarness]:
     """An agent at the end of the simulated past."""
-    rig = ActivityRig(cloud.url, tmp_path / "history.duckdb", NOW)
-    yield rig
-    rig.close()
+    harness = ActivityHarness(cloud.url, tmp_path / "history.duckdb", NOW)
+    yield harness
+    harness.close()
 
 
-def test_everything_once(rig: ActivityRig, files: ActivityFiles, cloud: CloudManager) -> None:
+def test_everything_once(harness: ActivityHarness, files: ActivityFiles, cloud: CloudManager) -> None:
     """The first poll archives all that is retained, later polls read no file again, and a restart changes nothing."""
-    assert rig.poll()
-    assert_exactly_once(rig, files)
+    assert harness.poll()
+    assert_exactly_once(harness, files)
     downloads = sum(cloud.store.requests.values())
     assert downloads == len(list(files.all_listed()))
-    rig.restart()
-    assert rig.poll()
+    harness.restart()
+    assert harness.poll()
     assert sum(cloud.store.requests.values()) == downloads
-    assert_exactly_once(rig, files)
+    assert_exactly_once(harness, files)
     assert cloud.store.leaks == []
 
 
-def test_late_files_and_files_of_past_hours(two_days: ActivityFiles, rig: ActivityRig) -> None:
+def test_late_files_and_files_of_past_hours(two_days: ActivityFiles, harness: ActivityHarness) -> None:
     """What becomes available later is archived when it does, once, also when it stands in a later file again."""
-    two_days.clock = lambda: rig.now
+    two_days.clock = lambda: harness.now
     for hours in (16, 0):
-        rig.now = NOW - timedelta(hours=hours)
-        assert rig.poll()
-        assert_exactly_once(rig, two_days)
-    ((older,),) = rig.query("SELECT count(*) FROM activity_files WHERE read_at > hour + INTERVAL 25 HOUR")
+        harness.now = NOW - timedelta(hours=hours)
+        assert harness.poll()
+        assert_exactly_once(harness, two_days)
+    ((older,),) = harness.query("SELECT count(*) FROM activity_files WHERE read_at > hour + INTERVAL 25 HOUR")
     assert older > 0
 
 
-def test_repeated_events_are_known(two_days: ActivityFiles, cloud: CloudManager, rig: ActivityRig) -> None:
+def test_repeated_events_are_known(two_days: ActivityFiles, cloud: CloudManager, harness: ActivityHarness) -> None:
     """An event that stands in a later file again, with another time of processing, is archived once."""
-    cloud.traps.repeats = True
-    assert rig.poll()
-    ((lines,),) = rig.query("SELECT sum(events) FROM activity_files")
+    cloud.failure_modes.repeats = True
+    assert harness.poll()
+    ((lines,),) = harness.query("SELECT sum(events) FROM activity_files")
     assert lines > two_days.truth().total()
-    assert_exactly_once(rig, two_days)
+    assert_exactly_once(harness, two_days)
 
 
-def test_lines_that_are_no_events(cloud: CloudManager, files: ActivityFiles, rig: ActivityRig) -> None:
+def test_lines_that_are_no_events(cloud: CloudManager, files: ActivityFiles, harness: ActivityHarness) -> None:
     """They are counted and kept aside; every event around them is archived."""
-    cloud.traps.no_events = 3
-    assert rig.poll()
-    assert_exactly_once(rig, files)
+    cloud.failure_modes.no_events = 3
+    assert harness.poll()
+    assert_exactly_once(harness, files)
     rejected = 3 * len(list(files.all_listed()))
-    assert rig.query("SELECT count(*), count(text) FROM activity_rejects") == [(rejected, rejected)]
+    assert harness.query("SELECT count(*), count(text) FROM activity_rejects") == [(rejected, rejected)]
     counted = "SELECT sum(value) FROM counters WHERE family = 'tableau_activity_log_rejected_lines_total'"
-    assert rig.query(counted) == [(rejected,)]
+    assert harness.query(counted) == [(rejected,)]
 
 
-def faulty(**traps: object) -> Callable[[CloudManager], None]:
+def faulty(**failure_modes: object) -> Callable[[CloudManager], None]:
     """Return what sets failure modes."""
 
     def set_on(cloud: CloudManager) -> None:
-        for name, value in traps.items():
-            setattr(cloud.traps, name, value)
+        for name, value in failure_modes.items():
+            setattr(cloud.failure_modes, name, value)
 
     return set_on
 
@@ -121,72 +121,76 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_fault_costs_nothing(
-    cloud: CloudManager, files: ActivityFiles, rig: ActivityRig, fault: Callable[[CloudManager], None]
+    cloud: CloudManager, files: ActivityFiles, harness: ActivityHarness, fault: Callable[[CloudManager], None]
 ) -> None:
     """A poll that could not read everything leaves a history that is whole, and the next one reads the rest."""
     fault(cloud)
-    rig.poll()
-    assert rig.faults() == []
-    cloud.traps.reset()
-    assert rig.poll()
-    assert_exactly_once(rig, files)
+    harness.poll()
+    assert harness.faults() == []
+    cloud.failure_modes.reset()
+    assert harness.poll()
+    assert_exactly_once(harness, files)
 
 
-def test_the_position_waits_before_what_failed(cloud: CloudManager, files: ActivityFiles, rig: ActivityRig) -> None:
+def test_the_position_waits_before_what_failed(
+    cloud: CloudManager, files: ActivityFiles, harness: ActivityHarness
+) -> None:
     """Files that did not arrive are read by the next poll, also without an overlap; the others are archived at once."""
-    rig.poller._schedule = ActivitySchedule(900.0, 0.0)
+    harness.poller._schedule = ActivitySchedule(900.0, 0.0)
     # Two files, each fetched three times, or more files once or twice.
-    cloud.traps.missing_next = 6 * PARALLEL
-    assert not rig.poll()
-    assert "HTTP 404" in (rig.collector().error or "")
-    ((archived,),) = rig.query("SELECT count(*) FROM activity_files")
+    cloud.failure_modes.missing_next = 6 * PARALLEL
+    assert not harness.poll()
+    assert "HTTP 404" in (harness.collector().error or "")
+    ((archived,),) = harness.query("SELECT count(*) FROM activity_files")
     assert 0 < archived < len(list(files.all_listed()))
-    cloud.traps.reset()
-    assert rig.poll()
-    assert_exactly_once(rig, files)
-    assert rig.query("SELECT min(identity) FROM positions") == [('{"until": "2025-11-19T10:30:00"}',)]
+    cloud.failure_modes.reset()
+    assert harness.poll()
+    assert_exactly_once(harness, files)
+    assert harness.query("SELECT min(identity) FROM positions") == [('{"until": "2025-11-19T10:30:00"}',)]
 
 
-def test_an_edition_without_a_log(cloud: CloudManager, rig: ActivityRig) -> None:
+def test_an_edition_without_a_log(cloud: CloudManager, harness: ActivityHarness) -> None:
     """A refusal and an empty log are said to be what they may be; the source itself is up."""
-    cloud.traps.edition = "forbidden"
-    assert not rig.poll()
-    assert rig.store.status.source(SOURCE).up
-    assert "not in this edition" in (rig.collector().error or "")
-    cloud.traps.edition = "empty"
-    assert rig.poll()
-    assert "not in this edition" in (rig.collector().note or "")
+    cloud.failure_modes.edition = "forbidden"
+    assert not harness.poll()
+    assert harness.store.status.source(SOURCE).up
+    assert "not in this edition" in (harness.collector().error or "")
+    cloud.failure_modes.edition = "empty"
+    assert harness.poll()
+    assert "not in this edition" in (harness.collector().note or "")
 
 
-def test_a_token_that_is_refused(cloud: CloudManager, rig: ActivityRig) -> None:
+def test_a_token_that_is_refused(cloud: CloudManager, harness: ActivityHarness) -> None:
     """Without a session the source is down, with one line that names the key."""
-    cloud.traps.token_expired = True
-    assert not rig.poll()
-    source = rig.store.status.source(SOURCE)
+    cloud.failure_modes.token_expired = True
+    assert not harness.poll()
+    source = harness.store.status.source(SOURCE)
     assert not source.up
     assert "check activity_log.token_value" in (source.error or "")
-    assert rig.store.status.first_polls_done()
+    assert harness.store.status.first_polls_done()
 
 
-def test_ready_after_the_first_slice(cloud: CloudManager, rig: ActivityRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_after_the_first_slice(
+    cloud: CloudManager, harness: ActivityHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the first window is archived its counters are published, and the agent is ready."""
     ready: list[tuple[bool, int]] = []
     files = ActivityLogClient.files
 
     def listing(self: ActivityLogClient, *arguments: object) -> object:
-        ready.append((rig.store.status.first_polls_done(), sum(rig.counters().values())))
+        ready.append((harness.store.status.first_polls_done(), sum(harness.counters().values())))
         return files(self, *arguments)  # type: ignore[arg-type] # as they came
 
     monkeypatch.setattr(ActivityLogClient, "files", listing)
-    rig.history.prepare(NOW)
-    assert rig.poll()
+    harness.history.prepare(NOW)
+    assert harness.poll()
     assert not ready[0][0]
     done = [count for is_ready, count in ready if is_ready]
     assert done[0] > 0
 
 
 def test_a_file_that_cannot_be_written(
-    cloud: CloudManager, files: ActivityFiles, rig: ActivityRig, monkeypatch: pytest.MonkeyPatch
+    cloud: CloudManager, files: ActivityFiles, harness: ActivityHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A history that refuses leaves everything at its source, and the next poll reads it."""
 
@@ -195,28 +199,28 @@ def test_a_file_that_cannot_be_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(History, "transaction", full)
-        assert not rig.poll()
-    assert "disk is full" in (rig.collector().error or "")
-    assert rig.poll()
-    assert_exactly_once(rig, files)
-    assert rig.query("SELECT value FROM counters WHERE family = 'tableau_history_incidents_total'") == [(1.0,)]
+        assert not harness.poll()
+    assert "disk is full" in (harness.collector().error or "")
+    assert harness.poll()
+    assert_exactly_once(harness, files)
+    assert harness.query("SELECT value FROM counters WHERE family = 'tableau_history_incidents_total'") == [(1.0,)]
 
 
-def test_the_retention(two_days: ActivityFiles, rig: ActivityRig) -> None:
+def test_the_retention(two_days: ActivityFiles, harness: ActivityHarness) -> None:
     """Events, typed rows and the ledger are pruned by age, counters stay, and what was pruned is not read again."""
-    rig.retention = DAY
-    rig.restart()
-    assert rig.poll()
-    counted = rig.counters()
+    harness.retention = DAY
+    harness.restart()
+    assert harness.poll()
+    counted = harness.counters()
     for _ in range(2):
-        rig.now += HOUR
-        rig.poll()
-    ((oldest, newest),) = rig.query("SELECT min(event_time), max(event_time) FROM activity_events")
+        harness.now += HOUR
+        harness.poll()
+    ((oldest, newest),) = harness.query("SELECT min(event_time), max(event_time) FROM activity_events")
     assert newest - oldest <= DAY + HOUR
-    ((first,),) = rig.query("SELECT min(hour) FROM activity_files")
+    ((first,),) = harness.query("SELECT min(hour) FROM activity_files")
     assert first >= oldest - HOUR
-    assert rig.counters() == counted
-    assert rig.faults() == []
+    assert harness.counters() == counted
+    assert harness.faults() == []
 
 
 @pytest.mark.parametrize(
@@ -224,41 +228,41 @@ def test_the_retention(two_days: ActivityFiles, rig: ActivityRig) -> None:
 )
 def test_names_are_not_stored(cloud: CloudManager, tmp_path: Path, privacy: Privacy) -> None:
     """Under the privacy options no name, address or unknown field of a person is anywhere in the file."""
-    cloud.traps.no_events = 2
-    rig = ActivityRig(cloud.url, tmp_path / "history.duckdb", NOW, privacy)
-    assert rig.poll()
+    cloud.failure_modes.no_events = 2
+    harness = ActivityHarness(cloud.url, tmp_path / "history.duckdb", NOW, privacy)
+    assert harness.poll()
     columns = ("objOwnerName", "projectOwnerEmail", "notes", "args", "embeddingContext", "clientIp")
-    found = rig.query("SELECT DISTINCT unnest(json_keys(details)) FROM activity_events")
+    found = harness.query("SELECT DISTINCT unnest(json_keys(details)) FROM activity_events")
     assert not {name for (name,) in found} & set(columns)
-    assert rig.query("SELECT count(obj_owner_name), count(notes) FROM cloud_jobs") == [(0, 0)]
-    assert rig.query("SELECT count(text) FROM activity_rejects") == [(0,)]
-    addresses = rig.query("SELECT DISTINCT user_ip FROM cloud_requests WHERE user_ip IS NOT NULL")
+    assert harness.query("SELECT count(obj_owner_name), count(notes) FROM cloud_jobs") == [(0, 0)]
+    assert harness.query("SELECT count(text) FROM activity_rejects") == [(0,)]
+    addresses = harness.query("SELECT DISTINCT user_ip FROM cloud_requests WHERE user_ip IS NOT NULL")
     assert addresses == [] or privacy.addresses == "truncated"
     assert all(address.endswith((".0", "::")) for (address,) in addresses)
     if privacy.users == "none":
-        ((people,),) = rig.query(
+        ((people,),) = harness.query(
             "SELECT count(user_id) + count(user_luid) + (SELECT count(actor_user_id) + count(actor_user_luid) +"
             " count(initiating_user_id) FROM activity_events) FROM cloud_requests"
         )
         assert people == 0
-    rig.close()
+    harness.close()
 
 
 def test_a_clock_that_is_ahead(
-    cloud: CloudManager, files: ActivityFiles, rig: ActivityRig, monkeypatch: pytest.MonkeyPatch
+    cloud: CloudManager, files: ActivityFiles, harness: ActivityHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock of Tableau Cloud Manager decides how far a position moves, so that nothing is hidden afterwards."""
     monkeypatch.setattr(ActivityLogClient, "source_at", property(lambda _: NOW, lambda *_: None), raising=False)
-    rig.now = datetime(2031, 1, 1)  # noqa: DTZ001 - naive, as in the history
-    assert rig.poll()
-    assert rig.query("SELECT max(identity) FROM positions") == [('{"until": "2025-11-19T10:30:00"}',)]
-    rig.now = NOW
-    assert rig.poll()
-    assert_exactly_once(rig, files)
+    harness.now = datetime(2031, 1, 1)  # noqa: DTZ001 - naive, as in the history
+    assert harness.poll()
+    assert harness.query("SELECT max(identity) FROM positions") == [('{"until": "2025-11-19T10:30:00"}',)]
+    harness.now = NOW
+    assert harness.poll()
+    assert_exactly_once(harness, files)
 
 
 def test_times_before_the_retention_are_refused(
-    cloud: CloudManager, days: ActivityFiles, rig: ActivityRig, monkeypatch: pytest.MonkeyPatch
+    cloud: CloudManager, days: ActivityFiles, harness: ActivityHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A first poll finds the first hour that may be listed, to the hour, and reads all from there."""
     cloud.files = cloud.store._files = days
@@ -276,8 +280,8 @@ def test_times_before_the_retention_are_refused(
         return files(self, site, begin, end)
 
     monkeypatch.setattr(ActivityLogClient, "files", listing)
-    assert rig.poll()
+    assert harness.poll()
     assert min(listed) - edge < HOUR
-    ((first,),) = rig.query("SELECT min(hour) FROM activity_files")
+    ((first,),) = harness.query("SELECT min(hour) FROM activity_files")
     assert first == min(listed)
     assert len(listed) < 40

@@ -68,69 +68,69 @@ def receivers() -> Iterator[list[FakeAlertmanager]]:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, receivers: list[FakeAlertmanager], said: Said) -> NotifierHarness:
+def harness(tmp_path: Path, receivers: list[FakeAlertmanager], said: Said) -> NotifierHarness:
     """A notifier that tells the three."""
-    rig = NotifierHarness(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
+    harness = NotifierHarness(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
     for receiver in receivers:
-        receiver.clock = lambda: rig.now
-    return rig
+        receiver.clock = lambda: harness.now
+    return harness
 
 
-def fire(rig: NotifierHarness, said: Said) -> None:
+def fire(harness: NotifierHarness, said: Said) -> None:
     """Let the alert fire."""
     said.firing_series = {BOOK: 7200.0}
-    rig.go(5 * MINUTE + 15)
+    harness.go(5 * MINUTE + 15)
 
 
-def end(rig: NotifierHarness, said: Said) -> None:
+def end(harness: NotifierHarness, said: Said) -> None:
     """Let it end."""
     said.firing_series = {}
-    rig.go(5 * MINUTE + LATER_SECONDS + 15)
+    harness.go(5 * MINUTE + LATER_SECONDS + 15)
 
 
 def test_all_are_told_and_again_every_minute(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """Each Alertmanager is notified when it fires and then every minute, with an end four minutes ahead."""
-    fire(rig, said)
-    begun = rig.now
-    rig.go(10 * MINUTE)
+    fire(harness, said)
+    begun = harness.now
+    harness.go(10 * MINUTE)
     for receiver in receivers:
         assert len(receiver.told) == 11
         assert {told.starts_at for told in receiver.told} == {begun}
-        assert receiver.told[-1].ends_at == rig.now + 240
-    assert rig.value(FIRING) == 1
+        assert receiver.told[-1].ends_at == harness.now + 240
+    assert harness.value(FIRING) == 1
 
 
 def test_the_end_is_told_for_a_quarter_of_an_hour(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """It is sent with the instant of its end, every minute also after it was accepted; then the history forgets it.
 
     An Alertmanager that is restarted after it took the end, and before it told people, has lost it.
     """
-    fire(rig, said)
-    fired = rig.now
-    end(rig, said)
-    rig.go(20 * MINUTE)
+    fire(harness, said)
+    fired = harness.now
+    end(harness, said)
+    harness.go(20 * MINUTE)
     for receiver in receivers:
         assert len(receiver.ends) == 15
         assert {(told.starts_at, told.ends_at) for told in receiver.ends} == {(fired, fired + 15)}
-    assert rig.kept() == []
-    assert rig.value(FIRING) == 0
+    assert harness.kept() == []
+    assert harness.value(FIRING) == 0
 
 
 def test_an_end_is_not_told_while_it_may_fire_again(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """A pending alert may fire in Prometheus a moment before it does in the agent: no end is sent in between."""
-    fire(rig, said)
-    end(rig, said)
-    rig.go(MINUTE)
+    fire(harness, said)
+    end(harness, said)
+    harness.go(MINUTE)
     for receiver in receivers:
         receiver.told.clear()
     said.firing_series = {BOOK: 7300.0}
-    rig.go(10 * MINUTE)
+    harness.go(10 * MINUTE)
     for receiver in receivers:
         assert receiver.told
         assert not receiver.ends
@@ -138,240 +138,242 @@ def test_an_end_is_not_told_while_it_may_fire_again(
 
 @pytest.mark.parametrize("name", ["w" * 5000, "lone \udcff surrogate"])
 def test_a_name_of_any_length_is_one_alert(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], name: str
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], name: str
 ) -> None:
     """A label that is cut, or that cannot be encoded, is the same alert after a restart: it fires on."""
     labels = Labels(DUE.labels, [[value] for value in ("default", "Finance", "workbook", "luid-1", name)])
-    block = Block(DUE, labels, [rig.now])
-    view = MetricSnapshot([block], rig.now, rig.store.past, SourceStates())
+    block = Block(DUE, labels, [harness.now])
+    view = MetricSnapshot([block], harness.now, harness.store.past, SourceStates())
     ((pairs, _),) = view.samples(DUE)
     said.firing_series = {pairs: 7200.0}
-    rig.go(5 * MINUTE + 15)
-    fired = rig.now
-    rig.restart()
-    rig.go(20 * MINUTE)
+    harness.go(5 * MINUTE + 15)
+    fired = harness.now
+    harness.restart()
+    harness.go(20 * MINUTE)
     for receiver in receivers:
         assert not receiver.ends
         assert {told.starts_at for told in receiver.told} == {fired}
 
 
 def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """Until every source was tried it is not known what does not hold any more, however long that takes."""
-    fire(rig, said)
-    rig.restart()
+    fire(harness, said)
+    harness.restart()
     said.firing_series = {}
-    rig.sources = lambda: SourceStates(awaited=True)
-    rig.go(30 * MINUTE)
-    assert len(receivers[0].open_at(rig.now)) == 1
-    rig.sources = SourceStates
-    end(rig, said)
+    harness.sources = lambda: SourceStates(awaited=True)
+    harness.go(30 * MINUTE)
+    assert len(receivers[0].open_at(harness.now)) == 1
+    harness.sources = SourceStates
+    end(harness, said)
     assert receivers[0].ends
 
 
-def test_a_dead_one_delays_no_other(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_a_dead_one_delays_no_other(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Two are notified as if the third were up; it gets every firing alert when it is back."""
     receivers[0].behave(ERRS)
-    fire(rig, said)
+    fire(harness, said)
     assert [len(receiver.told) for receiver in receivers] == [0, 1, 1]
     receivers[0].behave(WELL)
-    rig.go(15)
+    harness.go(15)
     assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("told", "away", "owed"), [(False, 12, True), (False, 20, False), (True, 130, True)])
 def test_an_end_that_was_missed(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, told: bool, away: float, owed: bool
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, told: bool, away: float, owed: bool
 ) -> None:
     """A notified Alertmanager gets the end hours later; one that never was notified, for 15 minutes."""
     receivers[0].behave(WELL if told else ERRS)
-    fire(rig, said)
+    fire(harness, said)
     receivers[0].behave(ERRS)
-    end(rig, said)
-    rig.go(away * MINUTE, away * MINUTE / 10)
+    end(harness, said)
+    harness.go(away * MINUTE, away * MINUTE / 10)
     receivers[0].behave(WELL)
-    rig.go(MINUTE)
+    harness.go(MINUTE)
     assert bool(receivers[0].ends) == owed
     assert all(receiver.ends for receiver in receivers[1:])
 
 
-def test_a_restart_changes_nothing(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_a_restart_changes_nothing(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Pending keeps waiting, firing keeps the instant at which it began, an end is sent by the next agent."""
     said.firing_series = {BOOK: 7200.0}
-    rig.go(4 * MINUTE)
-    rig.restart()
-    rig.go(MINUTE + 15)
-    fired = rig.now
+    harness.go(4 * MINUTE)
+    harness.restart()
+    harness.go(MINUTE + 15)
+    fired = harness.now
     assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
-    rig.restart()
-    rig.step()
+    harness.restart()
+    harness.step()
     assert [len(receiver.told) for receiver in receivers] == [2, 2, 2]
     assert {told.starts_at for receiver in receivers for told in receiver.told} == {fired}
     for receiver in receivers:
         receiver.behave(ERRS)
-    end(rig, said)
-    rig.restart()
+    end(harness, said)
+    harness.restart()
     for receiver in receivers:
         receiver.behave(WELL)
-    rig.step()
+    harness.step()
     assert all(receiver.ends for receiver in receivers)
 
 
-def test_what_is_told_was_written_before(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_what_is_told_was_written_before(
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+) -> None:
     """An agent that is killed after it told goes on with what it told."""
     said.firing_series = {BOOK: 7200.0}
-    rig.go(5 * MINUTE)
-    rig.now += 15
-    rig.rule_manager.step()
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+    harness.go(5 * MINUTE)
+    harness.now += 15
+    harness.rule_manager.step()
+    assert harness.kept() == [("TableauAssetRefreshLate", "firing")]
     assert not receivers[0].told
 
 
 def test_a_history_that_is_held_keeps_nobody_from_being_told(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """Somebody holds the file for long: alerts fire and end all the same, and are written when it is free."""
-    rig.step()
-    with duckdb.connect(str(rig.path)):
-        fire(rig, said)
+    harness.step()
+    with duckdb.connect(str(harness.path)):
+        fire(harness, said)
         assert len(receivers[0].told) == 1
-    rig.go(MINUTE + 15)
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
-    assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+    harness.go(MINUTE + 15)
+    assert harness.kept() == [("TableauAssetRefreshLate", "firing")]
+    assert harness.value(SENT, alertmanager=receivers[0].url) == 1
 
 
 def test_counters_do_not_decrease_during_a_long_archive(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """A notification that was counted while the file was held counts on when it is written amid a long archive."""
-    rig.step()
-    with duckdb.connect(str(rig.path)):
-        fire(rig, said)
-        rig.go(15)
-    assert rig.value(SENT, alertmanager=receivers[0].url) == 1
-    with rig.history.batch():
-        rig.go(MINUTE + 15)
-        assert not rig.store.states.changed, "nothing was written"
-        assert rig.value(SENT, alertmanager=receivers[0].url) == 1
+    harness.step()
+    with duckdb.connect(str(harness.path)):
+        fire(harness, said)
+        harness.go(15)
+    assert harness.value(SENT, alertmanager=receivers[0].url) == 1
+    with harness.history.batch():
+        harness.go(MINUTE + 15)
+        assert not harness.store.states.changed, "nothing was written"
+        assert harness.value(SENT, alertmanager=receivers[0].url) == 1
 
 
 def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread of the agent is stuck with the file: alerts fire all the same, and are written when it is free."""
     monkeypatch.setattr("exporter.alerting.store.TURN_SECONDS", 0.0)
-    rig.step()
+    harness.step()
     taken, over = threading.Event(), threading.Event()
 
     def stuck() -> None:
-        with rig.file.turn:
+        with harness.file.turn:
             taken.set()
             over.wait()
 
     thread = threading.Thread(target=stuck, daemon=True)
     thread.start()
     taken.wait()
-    fire(rig, said)
+    fire(harness, said)
     assert len(receivers[0].told) == 1
     over.set()
     thread.join()
-    rig.go(MINUTE + 15)
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
+    harness.go(MINUTE + 15)
+    assert harness.kept() == [("TableauAssetRefreshLate", "firing")]
 
 
 def test_a_history_that_is_held_from_the_start(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """What the last agent left is taken up as soon as it can be read: the alert is the same."""
-    fire(rig, said)
-    fired = rig.now
-    rig.restart()
-    with duckdb.connect(str(rig.path)):
-        rig.go(MINUTE)
-    rig.go(MINUTE + 15)
+    fire(harness, said)
+    fired = harness.now
+    harness.restart()
+    with duckdb.connect(str(harness.path)):
+        harness.go(MINUTE)
+    harness.go(MINUTE + 15)
     assert {told.starts_at for told in receivers[0].told} == {fired}
 
 
-def test_a_rule_that_fails(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_a_rule_that_fails(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """It keeps what fires and raises an alert of its own; when it works again, that ends."""
-    fire(rig, said)
+    fire(harness, said)
     said.fails = True
-    rig.go(30 * MINUTE)
-    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
+    harness.go(30 * MINUTE)
+    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(harness.now)}
     assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
     assert open_now["TableauAlertNotEvaluated"]["rule"] == said.rule.name
     said.fails = False
-    rig.go(10 * MINUTE)
-    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
+    harness.go(10 * MINUTE)
+    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(harness.now)} == {"TableauAssetRefreshLate"}
 
 
 @pytest.mark.parametrize("runbook_url", [None, "https://wiki.example.com/runbooks"])
 def test_a_page_leads_to_the_runbook_that_is_told(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], runbook_url: str | None
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], runbook_url: str | None
 ) -> None:
     """An alert on the pages has the runbook of its annotation, and none where the configuration names none."""
-    rig.options = NotificationOptions(runbook_url)
-    rig.reload()
-    fire(rig, said)
-    (shown,) = rig.firing
+    harness.options = NotificationOptions(runbook_url)
+    harness.reload()
+    fire(harness, said)
+    (shown,) = harness.firing
     annotations = receivers[0].told[0].annotations
     assert (shown.name, shown.severity) == ("TableauAssetRefreshLate", "warning")
     assert shown.runbook_url == annotations.get("runbook_url", "")
     assert shown.runbook_url == ("" if runbook_url is None else f"{runbook_url}/TableauAssetRefreshLate.md")
 
 
-def test_what_is_counted_survives(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_what_is_counted_survives(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Each alert that is taken counts, and each that is not, by Alertmanager, also over a restart."""
     receivers[1].behave(ERRS)
-    fire(rig, said)
-    rig.go(10 * MINUTE)
-    taken = rig.value(SENT, alertmanager=receivers[0].url)
+    fire(harness, said)
+    harness.go(10 * MINUTE)
+    taken = harness.value(SENT, alertmanager=receivers[0].url)
     assert taken is not None
     assert taken >= 9
-    assert rig.value(SENT, alertmanager=receivers[1].url) == 0
-    failed = rig.value(FAILED, alertmanager=receivers[1].url)
+    assert harness.value(SENT, alertmanager=receivers[1].url) == 0
+    failed = harness.value(FAILED, alertmanager=receivers[1].url)
     assert failed is not None
     assert 10 <= failed <= 11
-    rig.restart()
-    rig.step()
-    assert rig.value(SENT, alertmanager=receivers[0].url) == taken
-    assert rig.value(FAILED, alertmanager=receivers[1].url) == failed
+    harness.restart()
+    harness.step()
+    assert harness.value(SENT, alertmanager=receivers[0].url) == taken
+    assert harness.value(FAILED, alertmanager=receivers[1].url) == failed
 
 
 def test_another_alertmanager_after_a_reload(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
     """A reload names others: those get the firing alerts, removed ones are forgotten."""
-    rig.urls = rig.urls[:2]
-    rig.reload()
-    fire(rig, said)
-    rig.urls = [receivers[2].url]
-    rig.reload()
-    rig.step()
+    harness.urls = harness.urls[:2]
+    harness.reload()
+    fire(harness, said)
+    harness.urls = [receivers[2].url]
+    harness.reload()
+    harness.step()
     assert [len(receiver.told) for receiver in receivers] == [1, 1, 1]
-    end(rig, said)
+    end(harness, said)
     assert receivers[2].ends
-    rig.go(15 * MINUTE)
-    assert rig.kept() == []
+    harness.go(15 * MINUTE)
+    assert harness.kept() == []
 
 
-def test_many_alerts_go_in_batches(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_many_alerts_go_in_batches(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """A thousand assets are sent after one evaluation, each once."""
     said.firing_series = {(("asset_id", f"luid-{number}"), *BOOK[1:]): 1.0 for number in range(1000)}
-    rig.go(5 * MINUTE + 15)
+    harness.go(5 * MINUTE + 15)
     for receiver in receivers:
         assert len(receiver.told) == len({told.labels for told in receiver.told}) == 1000
 
 
-def test_a_description_that_fails(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_a_description_that_fails(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """It costs the description of that alert alone, and is said once."""
     own = Rule("TableauArchivePurgeRisk", "critical", 0.0, lambda _view: RuleResult({(): 1.0}), "Soon.", "{span}")
-    rig.rules = [said.saying("{span:d}"), own]
-    rig.restart()
+    harness.rules = [said.saying("{span:d}"), own]
+    harness.restart()
     with capture_logs() as logs:
-        fire(rig, said)
-        rig.go(5 * MINUTE)
+        fire(harness, said)
+        harness.go(5 * MINUTE)
     told = {one.name: one.annotations for one in receivers[0].told}
     assert told["TableauAssetRefreshLate"] == {"summary": "Month End is late."}
     assert told["TableauArchivePurgeRisk"] == {"summary": "Soon.", "description": "1.0 s"}
@@ -380,27 +382,27 @@ def test_a_description_that_fails(rig: NotifierHarness, said: Said, receivers: l
     assert line["rule"] == said.rule.name
 
 
-def test_a_look_that_fails(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_a_look_that_fails(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """Firing alerts keep firing, one alert reports the failed evaluation, the log has it once; then all goes on."""
-    fire(rig, said)
+    fire(harness, said)
 
     def broken(_now: float) -> list[Block]:
         raise ZeroDivisionError
 
-    shown, rig.blocks = rig.blocks, broken
+    shown, harness.blocks = harness.blocks, broken
     with capture_logs() as logs:
-        rig.go(30 * MINUTE)
-    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(rig.now)}
+        harness.go(30 * MINUTE)
+    open_now = {dict(labels)["alertname"]: dict(labels) for labels in receivers[0].open_at(harness.now)}
     assert open_now.keys() == {"TableauAssetRefreshLate", "TableauAlertNotEvaluated"}
     assert open_now["TableauAlertNotEvaluated"]["rule"] == "any alert"
     assert [entry["rule"] for entry in logs if entry["log_level"] == "error"] == ["any alert"]
-    rig.blocks = shown
-    rig.go(10 * MINUTE)
-    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(rig.now)} == {"TableauAssetRefreshLate"}
+    harness.blocks = shown
+    harness.go(10 * MINUTE)
+    assert {dict(labels)["alertname"] for labels in receivers[0].open_at(harness.now)} == {"TableauAssetRefreshLate"}
 
 
 def test_growth_that_cannot_be_remembered(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alerts that ask for no growth are looked for as ever."""
 
@@ -408,8 +410,8 @@ def test_growth_that_cannot_be_remembered(
         raise ZeroDivisionError
 
     monkeypatch.setattr(conditions, "record_samples", broken)
-    fire(rig, said)
-    rig.go(MINUTE)
+    fire(harness, said)
+    harness.go(MINUTE)
     told = {(one.name, dict(one.labels).get("rule")) for one in receivers[0].told}
     assert told == {
         ("TableauAssetRefreshLate", None),
@@ -418,7 +420,7 @@ def test_growth_that_cannot_be_remembered(
 
 
 def test_a_write_that_fails_for_no_known_reason(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New alerts are sent nevertheless."""
 
@@ -428,83 +430,83 @@ def test_a_write_that_fails_for_no_known_reason(
     monkeypatch.setattr(alert_tables, "replace", broken)
     said.firing_series = {BOOK: 7200.0}
     for _ in range(21):
-        rig.now += 15
+        harness.now += 15
         with contextlib.suppress(ZeroDivisionError):
-            rig.rule_manager.step()
-        rig.rule_manager.notifiers[0].deliver()
+            harness.rule_manager.step()
+        harness.rule_manager.notifiers[0].deliver()
     assert len(receivers[0].told) == 1
 
 
-def test_tasks_that_are_no_numbers(rig: NotifierHarness, said: Said) -> None:
+def test_tasks_that_are_no_numbers(harness: NotifierHarness, said: Said) -> None:
     """What stands in the place of a task's number keeps nothing from being written."""
     row = dict.fromkeys(ARROW_SCHEMA.names) | {"site": "default", "asset_type": "workbook", "asset_id": "luid-1"}
     rows = pa.Table.from_pylist([row | {"task_ids": f"7,x,,²,{10**30}, 8"}], schema=ARROW_SCHEMA)
-    rig.assets = lambda _now: rows
-    fire(rig, said)
-    assert rig.kept() == [("TableauAssetRefreshLate", "firing")]
-    assert rig.rule_manager.known.owners.tasks(("default", "workbook", "luid-1")) == [7, 8]
+    harness.assets = lambda _now: rows
+    fire(harness, said)
+    assert harness.kept() == [("TableauAssetRefreshLate", "firing")]
+    assert harness.rule_manager.known.owners.tasks(("default", "workbook", "luid-1")) == [7, 8]
 
 
 @pytest.mark.parametrize("held", [False, True])
 def test_no_error_is_told_after_a_reload_forbids_it(
-    rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, held: bool
+    harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, held: bool
 ) -> None:
     """Not even once, and not while the file is held: what Tableau wrote may name people."""
-    fire(rig, said)
-    rig.store.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
-    rig.go(MINUTE)
+    fire(harness, said)
+    harness.store.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
+    harness.go(MINUTE)
     assert receivers[0].told[-1].annotations["error"] == "login failed for anna"
     before = len(receivers[0].told)
-    rig.options = NotificationOptions(include_errors=False)
-    rig.reload()
-    with duckdb.connect(str(rig.path)) if held else contextlib.nullcontext():
-        rig.go(3 * MINUTE)
+    harness.options = NotificationOptions(include_errors=False)
+    harness.reload()
+    with duckdb.connect(str(harness.path)) if held else contextlib.nullcontext():
+        harness.go(3 * MINUTE)
     told = receivers[0].told[before:]
     assert len(told) >= 3
     assert not [one for one in told if "error" in one.annotations]
 
 
-def test_a_history_that_is_held_is_tried_once_a_minute(rig: NotifierHarness, said: Said) -> None:
+def test_a_history_that_is_held_is_tried_once_a_minute(harness: NotifierHarness, said: Said) -> None:
     """After a restart too: whoever holds the file delays one look in a minute."""
-    fire(rig, said)
-    rig.restart()
+    fire(harness, said)
+    harness.restart()
     tried = []
-    writing = rig.history.transaction
+    writing = harness.history.transaction
 
     def counted(now: datetime, *, wait_seconds: float) -> AbstractContextManager[Transaction]:
         tried.append(now)
         return writing(now, wait_seconds=wait_seconds)
 
-    rig.history.transaction = counted  # type: ignore[method-assign, assignment] # to count
-    with duckdb.connect(str(rig.path)):
-        rig.go(4 * MINUTE)
+    harness.history.transaction = counted  # type: ignore[method-assign, assignment] # to count
+    with duckdb.connect(str(harness.path)):
+        harness.go(4 * MINUTE)
     assert len(tried) == 4
 
 
-def test_what_is_not_written_is_shown(rig: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
+def test_what_is_not_written_is_shown(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
     """While nothing can be written, counters go on to grow; they do not fall when it can, nor after a restart."""
     url = receivers[0].url
     receivers[0].behave(ERRS)
-    fire(rig, said)
+    fire(harness, said)
     shown = []
-    rig.file.limits = Limits(free_bytes=10**18)
+    harness.file.limits = Limits(free_bytes=10**18)
     for _ in range(30):
-        rig.go(MINUTE)
-        shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
+        harness.go(MINUTE)
+        shown.append(harness.value(FAILED, alertmanager=url) or 0.0)
     assert 29 <= shown[-1] <= 31
-    rig.file.limits = rig.limits
+    harness.file.limits = harness.limits
     for _ in range(3):
-        rig.go(MINUTE)
-        shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
-    rig.reload()
-    rig.step()
-    shown.append(rig.value(FAILED, alertmanager=url) or 0.0)
+        harness.go(MINUTE)
+        shown.append(harness.value(FAILED, alertmanager=url) or 0.0)
+    harness.reload()
+    harness.step()
+    shown.append(harness.value(FAILED, alertmanager=url) or 0.0)
     assert shown == sorted(shown)
-    rig.go(MINUTE + 15)
-    rig.restart()
+    harness.go(MINUTE + 15)
+    harness.restart()
     receivers[0].behave(WELL)
-    rig.step()
-    assert (rig.value(FAILED, alertmanager=url) or 0.0) >= shown[-1]
+    harness.step()
+    assert (harness.value(FAILED, alertmanager=url) or 0.0) >= shown[-1]
 
 
 def test_the_others_hear_of_one_that_takes_nothing(
@@ -512,17 +514,17 @@ def test_the_others_hear_of_one_that_takes_nothing(
 ) -> None:
     """Who is not scraped learns by the second Alertmanager that the first is dead, and that it is back."""
     (failing,) = (rule for rule in RULES if rule.alert == "TableauNotificationsFailing")
-    rig = NotifierHarness(
+    harness = NotifierHarness(
         tmp_path / "failing.duckdb", [receiver.url for receiver in receivers[:2]], [said.rule, failing]
     )
-    rig.blocks = lambda _now: rig.shown
+    harness.blocks = lambda _now: harness.shown
     dead, alive = receivers[:2]
     dead.behave(ERRS)
-    alive.clock = dead.clock = lambda: rig.now
-    fire(rig, said)
-    rig.go(15 * MINUTE)
-    named = {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)}
+    alive.clock = dead.clock = lambda: harness.now
+    fire(harness, said)
+    harness.go(15 * MINUTE)
+    named = {dict(labels).get("alertmanager") for labels in alive.open_at(harness.now)}
     assert named == {None, dead.url}
     dead.behave(WELL)
-    rig.go(30 * MINUTE)
-    assert {dict(labels).get("alertmanager") for labels in alive.open_at(rig.now)} == {None}
+    harness.go(30 * MINUTE)
+    assert {dict(labels).get("alertmanager") for labels in alive.open_at(harness.now)} == {None}

@@ -18,7 +18,7 @@ from exporter.exposition.state_store import TimedBlocks
 from exporter.metrics import Block, Labels
 from tests.support.fake_alertmanager import FakeAlertmanager
 from tests.support.notifier_harness import NotifierHarness
-from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, rigs, seconds
+from tests.support.rest_poller_harness import INTERVAL, RestPollerHarness, harnesses, seconds
 
 NOW = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the company's times have no zone
 FAILING = "marketing"
@@ -31,7 +31,7 @@ SOURCE = {"alertname": "TableauFreshnessSourceSilent", "severity": "warning", "s
 def polled(tmp_path: Path) -> Iterator[RestPollerHarness]:
     """An agent's REST half on a company with several sites."""
     with TableauServer(Estate.of(Company.build(1, NOW, SMALL))) as server:
-        yield from rigs(server, tmp_path / "polled.duckdb", seconds(NOW))
+        yield from harnesses(server, tmp_path / "polled.duckdb", seconds(NOW))
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def alertmanager() -> Iterator[FakeAlertmanager]:
 @pytest.fixture
 def alerting(polled: RestPollerHarness, alertmanager: FakeAlertmanager, tmp_path: Path) -> NotifierHarness:
     """The notifying half of the same agent."""
-    rig = NotifierHarness(tmp_path / "alerting.duckdb", [alertmanager.url])
-    rig.blocks = polled.store.blocks
-    rig.sources = lambda: source_states(polled.store.status, polled.collectors)
-    alertmanager.clock = lambda: rig.now
-    return rig
+    harness = NotifierHarness(tmp_path / "alerting.duckdb", [alertmanager.url])
+    harness.blocks = polled.store.blocks
+    harness.sources = lambda: source_states(polled.store.status, polled.collectors)
+    alertmanager.clock = lambda: harness.now
+    return harness
 
 
 def publish_sources(polled: RestPollerHarness, read_at: Mapping[str, float]) -> None:
@@ -63,7 +63,7 @@ def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, 
     until = polled.now + hours * HOUR
     while polled.now < until:
         polled.poll(after=2 * INTERVAL)
-        failing = polled.server.traps.sites_failing
+        failing = polled.server.failure_modes.sites_failing
         read_at |= {str(site): polled.now for site in polled.sites_shown() if site not in failing}
         publish_sources(polled, read_at)
         alerting.now = polled.now
@@ -101,7 +101,7 @@ def test_a_site_of_several_is_not_read(
     before, others = (stale(alertmanager, polled.now, failing=failing) for failing in (True, False))
     assert before
     assert others
-    polled.server.traps.sites_failing = {FAILING}
+    polled.server.failure_modes.sites_failing = {FAILING}
     go(polled, alerting, read_at, 0.75)
     # No rule of Prometheus has an asset of the site to speak of any more.
     assert FAILING not in polled.sites_shown()
@@ -118,7 +118,7 @@ def test_a_site_of_several_is_not_read(
     assert [of for of in opened if of["alertname"] == SOURCE["alertname"]] == [SOURCE]
     assert stale(alertmanager, polled.now, failing=True) == before
     assert stale(alertmanager, polled.now, failing=False) >= others
-    polled.server.traps.sites_failing = set()
+    polled.server.failure_modes.sites_failing = set()
     go(polled, alerting, read_at, 0.5)
     assert {of["alertname"] for of in map(dict, alertmanager.open_at(polled.now))} & {
         COLLECTOR["alertname"],

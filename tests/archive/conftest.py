@@ -20,13 +20,13 @@ def postgres(postgres15: Postgres) -> Postgres:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path) -> PollerHarness:
+def harness(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller on the company's repository, with a history of its own."""
     return PollerHarness(source.readonly, tmp_path / "history.duckdb")
 
 
 @pytest.fixture
-def naming_rig(source: Source, tmp_path: Path) -> PollerHarness:
+def naming_harness(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller that keeps names too."""
     return PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
 
@@ -38,7 +38,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Callable[[Source], PollerHarness]:
+def make_harness(tmp_path: Path) -> Callable[[Source], PollerHarness]:
     """Make a poller that reads as the superuser."""
     return lambda source: PollerHarness(source.parameters, tmp_path / "history.duckdb")
 

@@ -15,8 +15,8 @@ Version = tuple[Any, Any]
 class Ledger:
     """Every version of every request that was ever committed, and those that a reading without gaps must have seen."""
 
-    def __init__(self, rig: PollerHarness) -> None:
-        self._rig = rig
+    def __init__(self, harness: PollerHarness) -> None:
+        self._harness = harness
         self._committed: dict[Key, set[Version]] = {}
         self._owed: dict[Key, set[Version]] = {}
         self._given_up: set[Key] = set()
@@ -24,15 +24,15 @@ class Ledger:
     def poll(self, source: Source, *, exact: bool = True) -> None:
         """Poll a source that nobody writes to meanwhile; what it holds is owed from then on."""
         self.note(source)
-        self._rig.polled(exact=exact)
+        self._harness.polled(exact=exact)
         if exact:
-            assert self._rig.mode() in {"exact", "full"}
+            assert self._harness.mode() in {"exact", "full"}
         there = source.run("SELECT id, created_at, completed_at, status FROM http_requests")
         if source.run("SELECT pg_is_in_recovery()") == [(False,)]:
             # What is gone before its completion was seen is final without it, also when a backup puts it back.
             waiting = {key for key, versions in self._owed.items() if not any(at for at, _ in versions)}
             self._given_up |= waiting - {(row[0], row[1]) for row in there}
-        if self._rig.mode() != "fast":
+        if self._harness.mode() != "fast":
             self._add(self._owed, there)
 
     def note(self, source: Source) -> None:
@@ -49,8 +49,8 @@ class Ledger:
     def balance(self, tally: Tally | None = None) -> None:
         """Everything owed is in the history once, in a version that was committed, completed if it was seen so."""
         columns = "id, created_at, completed_at, status"
-        final = self._rig.query(f"SELECT {columns} FROM http_requests")
-        waiting = self._rig.query(f"SELECT {columns} FROM http_requests_open")
+        final = self._harness.query(f"SELECT {columns} FROM http_requests")
+        waiting = self._harness.query(f"SELECT {columns} FROM http_requests_open")
         stored = {(row[0], row[1]): (row[2], row[3]) for row in [*waiting, *final]}
         counted = Counter[Key]((row[0], row[1]) for row in [*waiting, *final])
         missed = self._owed.keys() - stored.keys()
@@ -61,4 +61,4 @@ class Ledger:
         if tally is not None:
             tally.run(lost=len(missed) + len(incomplete), doubled=len(doubled))
         assert not any((missed, incomplete, doubled, invented)), (missed, incomplete, doubled, invented)
-        self._rig.assert_once()
+        self._harness.assert_once()

@@ -19,10 +19,10 @@ POLLS = 8
 
 @pytest.mark.fault(1, 2, 3, 5, 7, 8, 14)
 @pytest.mark.usefixtures("fast")
-def test_any_order(source: Source, rig: PollerHarness, tally: Tally) -> None:
+def test_any_order(source: Source, harness: PollerHarness, tally: Tally) -> None:
     """Blocks of ids, slow transactions, rollbacks, savepoints, completions, cleanups, between fast and exact polls."""
     source.tell_the_truth()
-    ledger = Ledger(rig)
+    ledger = Ledger(harness)
     for seed in range(times(3, 300)):
         chance = Random(seed)
         with Steps(seed) as steps:
@@ -60,11 +60,11 @@ REMOVALS = {
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
 def test_removals_in_any_order(
-    source: Source, rig: PollerHarness, tally: Tally, remove: Callable[[Source], None]
+    source: Source, harness: PollerHarness, tally: Tally, remove: Callable[[Source], None]
 ) -> None:
     """The table is emptied or rewritten at any time, and the ids that were free are given again."""
     source.tell_the_truth()
-    ledger = Ledger(rig)
+    ledger = Ledger(harness)
     for seed in range(times(1, 100)):
         chance = Random(seed)
         with Steps(seed) as steps:
@@ -82,25 +82,25 @@ def test_removals_in_any_order(
 
 @pytest.mark.fault(4)
 @pytest.mark.usefixtures("fast")
-def test_an_hour_long_transaction(source: Source, rig: PollerHarness, tally: Tally) -> None:
+def test_an_hour_long_transaction(source: Source, harness: PollerHarness, tally: Tally) -> None:
     """What a transaction commits after an hour is archived when an exact poll is due next, however many came before."""
     source.tell_the_truth()
-    ledger = Ledger(rig)
+    ledger = Ledger(harness)
     modes = set()
     with Steps(4) as steps, source.other() as slow:
         slow.execute("BEGIN")
         slow.execute("INSERT INTO http_requests (id, created_at, completed_at) VALUES (-7, now(), now())")
         for _ in range(12):
-            rig.now += 300
+            harness.now += 300
             steps.write(source)
             ledger.poll(source, exact=False)
-            modes.add(rig.mode())
+            modes.add(harness.mode())
         slow.execute("COMMIT")
-        while rig.mode() != "exact" or -7 not in rig.ids():
-            rig.now += 300
+        while harness.mode() != "exact" or -7 not in harness.ids():
+            harness.now += 300
             ledger.poll(source, exact=False)
-            modes.add(rig.mode())
-            assert rig.now < 1_763_548_200 + 6_000
+            modes.add(harness.mode())
+            assert harness.now < 1_763_548_200 + 6_000
     assert modes == {"full", "fast", "exact"}
     ledger.poll(source)
     ledger.balance(tally)
@@ -108,17 +108,17 @@ def test_an_hour_long_transaction(source: Source, rig: PollerHarness, tally: Tal
 
 @pytest.mark.fault(10)
 @pytest.mark.parametrize("completed", [False, True])
-def test_an_id_used_again(source: Source, rig: PollerHarness, completed: bool) -> None:
+def test_an_id_used_again(source: Source, harness: PollerHarness, completed: bool) -> None:
     """A request whose id was given to another one is gone, and archived as it was read last; both are kept."""
     source.request(1, completed_at="2025-11-19 10:00:01" if completed else None)
-    rig.polled()
+    harness.polled()
     source.run("DELETE FROM http_requests")
     source.request(1, created_at="2025-11-19 10:10:00", completed_at=None)
-    rig.polled()
-    rig.polled()
-    assert (rig.ids(), rig.open_ids()) == ([1], [1])
+    harness.polled()
+    harness.polled()
+    assert (harness.ids(), harness.open_ids()) == ([1], [1])
     source.run("UPDATE http_requests SET completed_at = '2025-11-19 10:10:01'")
-    rig.polled()
-    assert (rig.ids(), rig.open_ids()) == ([1, 1], [])
-    assert rig.incidents() == {"id_reuse": 1}
-    rig.assert_once()
+    harness.polled()
+    assert (harness.ids(), harness.open_ids()) == ([1, 1], [])
+    assert harness.incidents() == {"id_reuse": 1}
+    harness.assert_once()

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", ["running", "stopped"])
 def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The server goes back to a backup and gives the same ids and transactions again: both generations are kept."""
-    rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
-    ledger = Ledger(rig)
+    harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
+    ledger = Ledger(harness)
     with Steps(19) as steps:
         for _ in range(3):
             steps.write(primary)
@@ -44,8 +44,8 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
             while restored % 2 and primary.next_xid() <= archived:
                 steps.write(primary)
             ledger.poll(primary, exact=False)
-            assert rig.mode() == "full"
-            assert rig.incidents()["id_reuse" if restored % 2 else "restored"] > 0
+            assert harness.mode() == "full"
+            assert harness.incidents()["id_reuse" if restored % 2 else "restored"] > 0
             ledger.balance(tally)
 
 
@@ -54,8 +54,8 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
 @pytest.mark.parametrize("way", ["pg_upgrade", "pg_dump"][: times(1, 2)])
 def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
     """The repository moves to PostgreSQL 18: it is told as restored, and the same history goes on."""
-    rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
-    ledger = Ledger(rig)
+    harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
+    ledger = Ledger(harness)
     with Steps(26) as steps:
         for exact in (True, False, True):
             steps.write(primary)
@@ -65,15 +65,15 @@ def test_a_newer_postgresql(primary: Cluster, tmp_path: Path, tally: Tally, way:
         steps.end()
         with (upgraded if way == "pg_upgrade" else _moved)(primary, "postgres18") as newer:
             assert newer.run("SHOW server_version_num")[0][0] >= "180000"
-            reach(rig, newer.address)
+            reach(harness, newer.address)
             for mode in ("full", "fast", "exact"):
                 steps.write(newer)
                 ledger.poll(newer, exact=mode == "exact")
-                assert rig.mode() == mode
+                assert harness.mode() == mode
             steps.end()
             ledger.poll(newer)
             ledger.balance(tally)
-    assert rig.incidents() == {"restored": 1}
+    assert harness.incidents() == {"restored": 1}
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def jump(request: pytest.FixtureRequest) -> float:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path) -> PollerHarness:
+def harness(source: Source, tmp_path: Path) -> PollerHarness:
     """A poller whose clock is right, with names and logins."""
     made = PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "logins"))
     made.now = time.time()
@@ -55,119 +55,119 @@ def _complete(source: Source, number: int) -> None:
 
 
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
-def test_requests(jump: float, source: Source, rig: PollerHarness) -> None:
+def test_requests(jump: float, source: Source, harness: PollerHarness) -> None:
     """What is open when the clock jumps, there or back, is completed later; marks and people are then true again."""
     _requests(source, 1, 10)
-    rig.polled(exact=True)
-    rig.now += jump
+    harness.polled(exact=True)
+    harness.now += jump
     _complete(source, 10)
     _requests(source, 11, 20)
     for _ in range(3):
-        rig.now += 60
-        rig.polled(exact=True)
-        assert rig.open_ids() == [20]
-    rig.now -= jump
-    rig.polled(exact=True)
-    assert rig.open_ids() == [20]
+        harness.now += 60
+        harness.polled(exact=True)
+        assert harness.open_ids() == [20]
+    harness.now -= jump
+    harness.polled(exact=True)
+    assert harness.open_ids() == [20]
     _complete(source, 20)
     _requests(source, 21, 30)
     _complete(source, 30)
-    rig.polled(exact=True)
-    assert rig.ids() == list(range(1, 31))
-    assert rig.query("SELECT count(completed_at) FROM http_requests") == [(30,)]
-    assert rig.incidents() == {}
-    rig.assert_once()
-    marks = rig.history.totals.marks
-    assert marks["poll:exact"] == pytest.approx(rig.now)
+    harness.polled(exact=True)
+    assert harness.ids() == list(range(1, 31))
+    assert harness.query("SELECT count(completed_at) FROM http_requests") == [(30,)]
+    assert harness.incidents() == {}
+    harness.assert_once()
+    marks = harness.history.totals.marks
+    assert marks["poll:exact"] == pytest.approx(harness.now)
     assert marks["newest"] == pytest.approx(time.time() - 21, abs=60)
     # Nobody is invented. Those who came while the clock was behind are counted when they come again.
     behind = jump < -HOUR
-    assert len(rig.history.totals.seen.people) == (21 if behind else 30)
-    assert (rig.history.totals.seen.seen_at <= time.time()).all()
+    assert len(harness.history.totals.seen.people) == (21 if behind else 30)
+    assert (harness.history.totals.seen.seen_at <= time.time()).all()
     source.request(31, created_at=ago(0), completed_at=ago(0), user_id=PEOPLE + 15)
-    rig.polled(exact=True)
-    assert len(rig.history.totals.seen.people) == (22 if behind else 30)
+    harness.polled(exact=True)
+    assert len(harness.history.totals.seen.people) == (22 if behind else 30)
 
 
-def test_an_open_request_of_a_clock_set_right(source: Source, rig: PollerHarness) -> None:
+def test_an_open_request_of_a_clock_set_right(source: Source, harness: PollerHarness) -> None:
     """A request without a time of its own waits a day by the agent's clock; one with a time goes by that."""
-    right, rig.now = rig.now, DAY
+    right, harness.now = harness.now, DAY
     source.request(1, created_at=ago(HOUR), completed_at=None)
     source.run("INSERT INTO http_requests (id) VALUES (2)")
-    rig.polled(exact=True)
-    rig.now = right
-    rig.polled(exact=True)
-    rig.polled(exact=True)
-    assert rig.open_ids() == [1]
+    harness.polled(exact=True)
+    harness.now = right
+    harness.polled(exact=True)
+    harness.polled(exact=True)
+    assert harness.open_ids() == [1]
     _complete(source, 1)
-    rig.polled(exact=True)
-    assert rig.query("SELECT count(completed_at) FROM http_requests WHERE id = 1") == [(1,)]
+    harness.polled(exact=True)
+    assert harness.query("SELECT count(completed_at) FROM http_requests WHERE id = 1") == [(1,)]
 
 
 @pytest.mark.usefixtures("fast")
-def test_the_exact_reading_is_not_put_off(jump: float, source: Source, rig: PollerHarness) -> None:
+def test_the_exact_reading_is_not_put_off(jump: float, source: Source, harness: PollerHarness) -> None:
     """After a jump the next exact reading is due at once or in time, and finds what the fast ones cannot."""
     source.requests(100_000, 100_100)
-    rig.polled()
-    rig.now += jump
-    rig.polled()
-    rig.now -= jump
+    harness.polled()
+    harness.now += jump
+    harness.polled()
+    harness.now -= jump
     # Committed late, far below the ids that a fast reading looks at.
     source.requests(1, 5)
-    rig.now += 2000
-    rig.polled()
-    assert rig.mode() == "exact"
-    assert rig.ids() == [*range(1, 6), *range(100_000, 100_101)]
+    harness.now += 2000
+    harness.polled()
+    assert harness.mode() == "exact"
+    assert harness.ids() == [*range(1, 6), *range(100_000, 100_101)]
 
 
-def test_nothing_is_pruned_wrongly(jump: float, source: Source, rig: PollerHarness) -> None:
+def test_nothing_is_pruned_wrongly(jump: float, source: Source, harness: PollerHarness) -> None:
     """The retention removes what it would have removed with a right clock, give or take a day."""
-    rig.retention = timedelta(days=30)
-    rig.restart()
+    harness.retention = timedelta(days=30)
+    harness.restart()
     for number, days in enumerate((0, 1, 28, 31, 32), 1):
         source.request(number, created_at=ago(days * DAY), completed_at=ago(days * DAY))
     # A request that claims to be of the future does not stretch what is believed.
     source.request(9, created_at=ago(-8 * 365 * DAY), completed_at=ago(0))
-    rig.polled(exact=True)
-    rig.now += jump
+    harness.polled(exact=True)
+    harness.now += jump
     for _ in range(5):
-        rig.polled(exact=True)
-    assert {1, 2, 3, 9} <= set(rig.ids())
-    rig.now -= jump
+        harness.polled(exact=True)
+    assert {1, 2, 3, 9} <= set(harness.ids())
+    harness.now -= jump
     for _ in range(5):
-        rig.polled(exact=True)
-    assert rig.ids() == [1, 2, 3, 9]
-    assert rig.requests_counted() == 6
+        harness.polled(exact=True)
+    assert harness.ids() == [1, 2, 3, 9]
+    assert harness.requests_counted() == 6
 
 
-def test_names_and_logins(jump: float, source: Source, rig: PollerHarness) -> None:
+def test_names_and_logins(jump: float, source: Source, harness: PollerHarness) -> None:
     """A name that changes afterwards is the latest, and logins of meanwhile are kept."""
     source.run("UPDATE users SET login_at = NULL")
     user, person = source.run("SELECT id, system_user_id FROM users ORDER BY id LIMIT 1")[0]
     source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(3000), user)
-    rig.polled(exact=True)
-    rig.now += jump
+    harness.polled(exact=True)
+    harness.now += jump
     source.run("UPDATE system_users SET friendly_name = 'meanwhile' WHERE id = %s", person)
     for seconds in (2000, 1000):
         source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(seconds), user)
-        rig.polled(exact=True)
-    rig.now -= jump
+        harness.polled(exact=True)
+    harness.now -= jump
     source.run("UPDATE system_users SET friendly_name = 'afterwards' WHERE id = %s", person)
     source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(0), user)
-    rig.polled(exact=True)
-    assert rig.query(f"SELECT friendly_name FROM latest_users WHERE id = {user}") == [("afterwards",)]
-    assert rig.query("SELECT count(*) FROM logins") == [(4,)]
-    assert rig.counter("tableau_history_rows_total", "logins") == 4
+    harness.polled(exact=True)
+    assert harness.query(f"SELECT friendly_name FROM latest_users WHERE id = {user}") == [("afterwards",)]
+    assert harness.query("SELECT count(*) FROM logins") == [(4,)]
+    assert harness.counter("tableau_history_rows_total", "logins") == 4
 
 
-def test_the_order_of_the_archive(jump: float, source: Source, rig: PollerHarness) -> None:
+def test_the_order_of_the_archive(jump: float, source: Source, harness: PollerHarness) -> None:
     """Each transaction's archived_at is later than all before it, wherever the clock jumps."""
     ends: list[datetime] = []
     for poll, moved in enumerate((0.0, jump, -jump, 60.0)):
-        rig.now += moved
+        harness.now += moved
         _requests(source, 100 * poll + 1, 100 * poll + 10)
-        rig.polled(exact=True)
+        harness.polled(exact=True)
         new = f"id BETWEEN {100 * poll} AND {100 * poll + 9}"
-        ends += rig.query(f"SELECT min(archived_at), max(archived_at) FROM http_requests WHERE {new}")[0]
+        ends += harness.query(f"SELECT min(archived_at), max(archived_at) FROM http_requests WHERE {new}")[0]
     assert ends == sorted(ends)
     assert len(set(ends)) == len(ends) // 2

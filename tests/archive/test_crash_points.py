@@ -67,11 +67,11 @@ def _crash_at_statements(source: Source, path: Path, tally: Tally, step: int) ->
 
 
 def _is_complete(source: Source, path: Path) -> None:
-    rig = PollerHarness(source.readonly, path)
-    rig.polled(exact=True)
+    harness = PollerHarness(source.readonly, path)
+    harness.polled(exact=True)
     there = {number for (number,) in source.run("SELECT id FROM http_requests")}
-    assert {*rig.ids(), *rig.open_ids()} == there
-    rig.assert_once()
+    assert {*harness.ids(), *harness.open_ids()} == there
+    harness.assert_once()
 
 
 @pytest.mark.slow
@@ -99,18 +99,18 @@ def test_a_crash_while_the_history_is_created(source: Source, tmp_path: Path, ta
 @pytest.mark.fault(39)
 def test_an_error_at_any_statement(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that fails voids its transaction; the poll says so, and the next one archives everything once."""
-    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb")
+    harness = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     connect = duckdb.connect
     failures, succeeded = 0, False
     while not succeeded:
         failures += 1
         source.requests(failures * 10, failures * 10 + 4)
         monkeypatch.setattr(duckdb, "connect", failing_at(connect, failures, _fail))
-        succeeded = rig.poll()
+        succeeded = harness.poll()
         monkeypatch.setattr(duckdb, "connect", connect)
-        rig.poll()
+        harness.poll()
         # The next failure follows after some statements more: there are as many as in a whole poll.
         failures += 2 * (not succeeded)
     assert failures > 20
-    assert rig.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
-    rig.assert_once()
+    assert harness.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
+    harness.assert_once()

@@ -65,22 +65,22 @@ def _block(number: int) -> slice:
 
 
 @pytest.fixture
-def versions(source: Source, rig: PollerHarness) -> Sequence[bytes]:
+def versions(source: Source, harness: PollerHarness) -> Sequence[bytes]:
     """One file as it was after each of some polls."""
     found = []
     for poll in range(POLLS):
         source.requests(poll * 5000 + 1, poll * 5000 + 5000)
         source.request(100_000 + poll, completed_at=None)
         source.run("UPDATE http_requests SET completed_at = created_at WHERE completed_at IS NULL AND id % 2 = 0")
-        rig.polled(exact=True)
-        found.append(rig.file.path.read_bytes())
+        harness.polled(exact=True)
+        found.append(harness.file.path.read_bytes())
     return found
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("damage", [flipped, overwritten, cut, misplaced, stale])
 def test_whatever_is_damaged(
-    damage: Damage, source: Source, rig: PollerHarness, versions: Sequence[bytes], tmp_path: Path, tally: Tally
+    damage: Damage, source: Source, harness: PollerHarness, versions: Sequence[bytes], tmp_path: Path, tally: Tally
 ) -> None:
     """A damaged file stops no poll with a defect: it is said what to do, and a good file in its place goes on."""
     chance = random.Random(damage.__name__)
@@ -109,13 +109,13 @@ def test_whatever_is_damaged(
     assert found
 
 
-def _polled_until_whole(rig: PollerHarness) -> None:
+def _polled_until_whole(harness: PollerHarness) -> None:
     """Poll a file that was put back: the first poll may find that it is not the one it knew."""
     for _ in range(2):
         # What a damaged file counted is no measure.
-        rig._before.clear()
-        rig.poll(exact=True)
-    rig.polled(exact=True)
+        harness._before.clear()
+        harness.poll(exact=True)
+    harness.polled(exact=True)
 
 
 def _flipped_pages(file: bytes) -> bytes:

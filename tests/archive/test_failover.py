@@ -21,7 +21,7 @@ from tests.support.wait import until
 pytestmark = pytest.mark.timeout(1800)
 
 
-def _rig(primary: Cluster, path: Path) -> PollerHarness:
+def _harness(primary: Cluster, path: Path) -> PollerHarness:
     return PollerHarness(primary.readonly, path / "history.duckdb")
 
 
@@ -29,17 +29,17 @@ def _rig(primary: Cluster, path: Path) -> PollerHarness:
 @pytest.mark.usefixtures("fast")
 def test_failover(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
     """A standby that has everything takes over, again and again; the agent finds it among its hosts."""
-    rig = _rig(primary, tmp_path)
-    ledger = Ledger(rig)
+    harness = _harness(primary, tmp_path)
+    ledger = Ledger(harness)
     active = primary
     with contextlib.ExitStack() as stack, Steps(20) as steps:
         for _ in range(times(1, 20)):
             other = stack.enter_context(standby(active))
-            reach(rig, other.address, active.address)
+            reach(harness, other.address, active.address)
             for exact in (True, False, True):
                 steps.write(active)
                 ledger.poll(active, exact=exact)
-                assert rig.store.status.source("repository").address == str(active.address)
+                assert harness.store.status.source("repository").address == str(active.address)
             steps.write(active)
             other.caught_up(active)
             steps.end()
@@ -47,10 +47,10 @@ def test_failover(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
             other.promote()
             steps.write(other)
             ledger.poll(other, exact=False)
-            assert rig.mode() == "full"
+            assert harness.mode() == "full"
             ledger.balance(tally)
             active = other
-    assert set(rig.incidents()) == {"server_changed"}
+    assert set(harness.incidents()) == {"server_changed"}
 
 
 # How the agent finds the servers, and whether the counter is further at the next poll than it was at the last.
@@ -61,13 +61,13 @@ LOSSES = [("socket", True), ("address", False), ("address", True), ("socket", Fa
 @pytest.mark.usefixtures("fast")
 def test_failover_that_lost_its_tail(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
     """Ids and transactions that the lost tail had are given again, unseen if need be: both generations are kept."""
-    rig = _rig(primary, tmp_path)
-    ledger = Ledger(rig)
+    harness = _harness(primary, tmp_path)
+    ledger = Ledger(harness)
     active = primary
     with contextlib.ExitStack() as stack, Steps(21) as steps:
         for way, further in LOSSES[: times(2, 4)] * times(1, 5):
             other = stack.enter_context(standby(active))
-            reach(rig, getattr(active, way), getattr(other, way))
+            reach(harness, getattr(active, way), getattr(other, way))
             steps.write(active)
             ledger.poll(active)
             other.caught_up(active)
@@ -82,29 +82,29 @@ def test_failover_that_lost_its_tail(primary: Cluster, tmp_path: Path, tally: Ta
             while further and other.next_xid() <= archived:
                 steps.write(other)
             ledger.poll(other, exact=False)
-            assert rig.mode() == "full"
+            assert harness.mode() == "full"
             ledger.balance(tally)
             active = other
-    assert rig.incidents()["id_reuse"] > 0
+    assert harness.incidents()["id_reuse"] > 0
 
 
 @pytest.mark.fault(22)
 @pytest.mark.usefixtures("fast")
 def test_a_lagging_standby_and_back(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
     """What a standby has not yet received is neither gone nor undone; back at the primary nothing is missing."""
-    rig = _rig(primary, tmp_path)
-    ledger = Ledger(rig)
+    harness = _harness(primary, tmp_path)
+    ledger = Ledger(harness)
     given_up = "SELECT count(*) FROM http_requests WHERE completed_at IS NULL"
     with standby(primary) as other, Steps(22) as steps:
         for _ in range(times(3, 60)):
-            reach(rig, other.address, primary.address)
+            reach(harness, other.address, primary.address)
             other.caught_up(primary)
             other.detach()
             for exact in (True, False, True):
                 steps.write(primary)
                 ledger.poll(primary, exact=exact)
-            before = rig.query(given_up)
-            reach(rig, other.address)
+            before = harness.query(given_up)
+            reach(harness, other.address)
             for exact in (False, True):
                 steps.write(primary)
                 ledger.note(primary)
@@ -112,13 +112,13 @@ def test_a_lagging_standby_and_back(primary: Cluster, tmp_path: Path, tally: Tal
             other.attach()
             other.caught_up(primary)
             ledger.poll(other, exact=False)
-            assert rig.query(given_up) == before
-            reach(rig, other.address, primary.address)
+            assert harness.query(given_up) == before
+            reach(harness, other.address, primary.address)
             steps.write(primary)
             ledger.poll(primary, exact=False)
-            assert rig.mode() == "full"
+            assert harness.mode() == "full"
             ledger.balance(tally)
-    assert set(rig.incidents()) <= {"server_changed", "id_reuse"}
+    assert set(harness.incidents()) <= {"server_changed", "id_reuse"}
 
 
 CAUSES = {
@@ -133,8 +133,8 @@ MOMENTS = ("before the copy", "in the copy")
 def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that stands in the way of the standby's recovery is ended in one line, and the next one completes."""
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 256)
-    rig = _rig(primary, tmp_path)
-    ledger = Ledger(rig)
+    harness = _harness(primary, tmp_path)
+    ledger = Ledger(harness)
     settings = {"max_standby_streaming_delay": "0", "log_recovery_conflict_waits": "on", "deadlock_timeout": "20ms"}
     with standby(primary, **settings) as other:
         for cause, moment in [*product(CAUSES, MOMENTS)] * times(1, 10):
@@ -142,14 +142,14 @@ def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, mon
                 "INSERT INTO http_requests (id, created_at, completed_at, http_referer)"
                 " SELECT n, now(), now(), repeat('x', 3000) FROM generate_series(1, 4500) AS n"
             )
-            reach(rig, primary.address)
+            reach(harness, primary.address)
             ledger.poll(primary)
-            reach(rig, other.address)
+            reach(harness, other.address)
             other.caught_up(primary)
             with monkeypatch.context() as patch:
                 _in_the_way(patch, moment, partial(_conflict, primary, other, cause))
-                rig.poll()
-            assert "conflict with recovery" in rig.errors()["http_requests"]
+                harness.poll()
+            assert "conflict with recovery" in harness.errors()["http_requests"]
             other.caught_up(primary)
             ledger.poll(other, exact=False)
             primary.run("DELETE FROM http_requests")
@@ -193,8 +193,8 @@ def _in_the_way(patch: pytest.MonkeyPatch, moment: str, happens: Callable[[], No
 @pytest.mark.usefixtures("fast")
 def test_a_crash_that_the_postmaster_outlives(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
     """After one of its processes was killed, a server gives transaction ids again that it had not yet written down."""
-    rig = _rig(primary, tmp_path)
-    ledger = Ledger(rig)
+    harness = _harness(primary, tmp_path)
+    ledger = Ledger(harness)
     for seed in range(times(1, 10)):
         with Steps(seed) as steps:
             steps.write(primary)
@@ -214,4 +214,4 @@ def test_a_crash_that_the_postmaster_outlives(primary: Cluster, tmp_path: Path, 
             steps.end()
             ledger.poll(primary)
             ledger.balance(tally)
-    assert set(rig.incidents()) == {"server_changed"}
+    assert set(harness.incidents()) == {"server_changed"}

@@ -99,21 +99,21 @@ def test_at_start(
 
 def test_another_agent_has_taken_the_folder_made_anew(source: Source, folder: Path) -> None:
     """An agent whose lock was removed and that finds another's in its place writes no more."""
-    rig = PollerHarness(source.readonly, folder / "history.duckdb")
-    rig.file.lock()
+    harness = PollerHarness(source.readonly, folder / "history.duckdb")
+    harness.file.lock()
     source.requests(1, 10)
-    rig.polled()
+    harness.polled()
     shutil.rmtree(folder)
     folder.mkdir()
-    other = HistoryFile(rig.file.path)
+    other = HistoryFile(harness.file.path)
     other.lock()
-    assert not rig.poll()
-    assert "another agent writes this history" in rig.errors()["http_requests"]
-    assert not rig.file.path.exists()
+    assert not harness.poll()
+    assert "another agent writes this history" in harness.errors()["http_requests"]
+    assert not harness.file.path.exists()
     other.unlock()
     for _ in range(2):
-        rig._before.clear()
-        rig.poll()
-    rig.polled()
-    assert rig.ids() == list(range(1, 11))
-    rig.file.unlock()
+        harness._before.clear()
+        harness.poll()
+    harness.polled()
+    assert harness.ids() == list(range(1, 11))
+    harness.file.unlock()

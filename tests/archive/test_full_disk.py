@@ -92,29 +92,29 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
     for run in range(times(1, 9)):
         path = disk.folder / str(run) / "history.duckdb"
         path.parent.mkdir()
-        rig = PollerHarness(source.readonly, path, limits=Limits(memory=place.memory, free_bytes=0))
+        harness = PollerHarness(source.readonly, path, limits=Limits(memory=place.memory, free_bytes=0))
         source.requests(1, 2000)
         if place.known:
-            rig.polled()
+            harness.polled()
         place.befalls(source)
-        archived = {*rig.ids()} if place.known else set()
+        archived = {*harness.ids()} if place.known else set()
         disk.leave(chance.randint(place.least_free, place.most_free))
-        said |= _failed(rig)
+        said |= _failed(harness)
         if chance.random() < 0.5:
             # The agent is restarted meanwhile.
-            rig.restart()
-            said |= _failed(rig)
+            harness.restart()
+            said |= _failed(harness)
         disk.clear()
-        rig.polled(exact=True)
+        harness.polled(exact=True)
         there = {number for (number,) in source.run("SELECT id FROM http_requests")} | archived
-        here = [*rig.ids(), *rig.open_ids()]
+        here = [*harness.ids(), *harness.open_ids()]
         tally.run(lost=len(there - set(here)), doubled=len(here) - len(set(here)))
         assert sorted(here) == sorted(there)
-        rig.assert_once()
+        harness.assert_once()
         # A full disk is not the log's fault.
         assert not list(path.parent.glob("*.damaged-*"))
-        assert "log_quarantined" not in rig.incidents()
-        assert rig.incidents()["file_unwritable"] > 0
+        assert "log_quarantined" not in harness.incidents()
+        assert harness.incidents()["file_unwritable"] > 0
         source.run("TRUNCATE http_requests")
         source.run("ALTER TABLE http_requests DROP COLUMN IF EXISTS tenant")
         shutil.rmtree(path.parent)
@@ -122,11 +122,11 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
     assert any(place.says in error for error in said)
 
 
-def _failed(rig: PollerHarness) -> set[str]:
+def _failed(harness: PollerHarness) -> set[str]:
     """Poll while the disk is full; return what was said."""
     with capture_logs() as logged:
         for _ in range(POLLS):
-            assert not rig.poll(exact=True)
+            assert not harness.poll(exact=True)
     said = [event["error"] for event in logged if event["event"].startswith("the history was not written")]
     assert len(said) == len(set(said))
     return set(said)
@@ -134,33 +134,33 @@ def _failed(rig: PollerHarness) -> set[str]:
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
     """With room for the log alone the rows are archived: the log keeps them, and the next checkpoint takes them in."""
-    rig = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
+    harness = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
     log = disk.folder / "history.duckdb.wal"
     source.requests(1, 2000)
-    rig.polled()
+    harness.polled()
     disk.leave(60_000)
     source.requests(3000, 3004)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     assert log.stat().st_size > 0
     source.requests(3010, 3014)
     # What the checkpoint has begun to write takes the room of the next log.
-    rig.poll(exact=True)
-    rig.restart()
-    rig.poll(exact=True)
+    harness.poll(exact=True)
+    harness.restart()
+    harness.poll(exact=True)
     disk.clear()
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     assert not log.exists()
-    assert rig.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
-    rig.assert_once()
+    assert harness.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
+    harness.assert_once()
 
 
 def _crash(parameters: Mapping[str, str | int], path: Path) -> None:
     with Source(parameters) as source:
-        rig = PollerHarness(source.readonly, path, limits=ROOMY)
-        rig.polled()
-        rig.file._keep_for = float("inf")
+        harness = PollerHarness(source.readonly, path, limits=ROOMY)
+        harness.polled()
+        harness.file._keep_for = float("inf")
         wide(source)
-        rig.polled(exact=True)
+        harness.polled(exact=True)
 
 
 @pytest.mark.parametrize("memory", ["16MB", "256MB"], ids=["spilling", "checkpointing"])
@@ -169,16 +169,16 @@ def test_a_crash_and_then_no_room(memory: str, source: Source, disk: Disk) -> No
     source.requests(1, 2000)
     path = disk.folder / "history.duckdb"
     assert ended(_crash, source.parameters, path) == ENDED
-    rig = PollerHarness(source.readonly, path, limits=Limits(memory=memory, free_bytes=0))
+    harness = PollerHarness(source.readonly, path, limits=Limits(memory=memory, free_bytes=0))
     disk.leave(3_000_000)
-    assert "nothing is archived until there is more room" in _failed(rig).pop()
+    assert "nothing is archived until there is more room" in _failed(harness).pop()
     assert not list(disk.folder.glob("*.damaged-*"))
     disk.clear()
-    rig.file.limits = ROOMY
-    rig.polled(exact=True)
-    assert rig.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
-    assert "log_quarantined" not in rig.incidents()
-    rig.assert_once()
+    harness.file.limits = ROOMY
+    harness.polled(exact=True)
+    assert harness.ids() == [number for (number,) in source.run("SELECT id FROM http_requests ORDER BY id")]
+    assert "log_quarantined" not in harness.incidents()
+    harness.assert_once()
 
 
 def test_the_agent_serves_on(source: Source, disk: Disk, tmp_path: Path) -> None:

@@ -33,43 +33,43 @@ ODD_TEXTS = (
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0, -1])
-def test_ids_at_the_ends(source: Source, rig: PollerHarness, number: int) -> None:
+def test_ids_at_the_ends(source: Source, harness: PollerHarness, number: int) -> None:
     """The smallest and the largest id are archived, and what comes after them too."""
     source.request(number)
-    rig.polled()
+    harness.polled()
     source.requests(100, 120)
-    rig.polled()
-    rig.polled(exact=True)
-    assert rig.ids() == sorted([number, *range(100, 121)])
-    rig.assert_once()
+    harness.polled()
+    harness.polled(exact=True)
+    assert harness.ids() == sorted([number, *range(100, 121)])
+    harness.assert_once()
 
 
 @pytest.mark.usefixtures("fast")
-def test_an_outlier_does_not_hide_the_others(source: Source, rig: PollerHarness) -> None:
+def test_an_outlier_does_not_hide_the_others(source: Source, harness: PollerHarness) -> None:
     """After the largest possible id, smaller ones are still found by the exact reading."""
     source.request(2**63 - 1)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     source.requests(1, 50)
-    rig.polled()
-    rig.polled(exact=True)
-    assert rig.ids() == [*range(1, 51), 2**63 - 1]
-    rig.assert_once()
+    harness.polled()
+    harness.polled(exact=True)
+    assert harness.ids() == [*range(1, 51), 2**63 - 1]
+    harness.assert_once()
 
 
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
-def test_fast_readings_at_the_ends(source: Source, rig: PollerHarness, number: int) -> None:
+def test_fast_readings_at_the_ends(source: Source, harness: PollerHarness, number: int) -> None:
     """Beside the largest or the smallest id, requests are still read fast, and what is open is completed."""
     source.request(number, completed_at=None)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     source.requests(1, 20)
     source.run("UPDATE http_requests SET completed_at = created_at WHERE completed_at IS NULL")
-    rig.polled()
-    assert rig.mode() == "fast"
-    assert number in rig.ids()
-    rig.polled(exact=True)
-    assert rig.ids() == sorted([number, *range(1, 21)])
-    rig.assert_once()
+    harness.polled()
+    assert harness.mode() == "fast"
+    assert number in harness.ids()
+    harness.polled(exact=True)
+    assert harness.ids() == sorted([number, *range(1, 21)])
+    harness.assert_once()
 
 
 INSTANTS = (
@@ -85,78 +85,78 @@ INSTANTS = (
 
 
 @pytest.mark.parametrize("created_at", INSTANTS)
-def test_odd_instants(source: Source, rig: PollerHarness, created_at: str | None) -> None:
+def test_odd_instants(source: Source, harness: PollerHarness, created_at: str | None) -> None:
     """Whatever stands in created_at is half of a key: known again at every reading, alone and beside others."""
     source.request(1, created_at=created_at)
     source.request(2, created_at=created_at, completed_at=None)
-    rig.polled()
+    harness.polled()
     source.request(3)
     source.run("UPDATE http_requests SET status = 201")
-    rig.polled()
-    rig.polled(exact=True)
+    harness.polled()
+    harness.polled(exact=True)
     # What was created long ago is final at once, anything else waits.
-    assert rig.open_ids() == ([] if created_at in {"-infinity", "4713-01-01 BC", "0001-01-01"} else [2])
+    assert harness.open_ids() == ([] if created_at in {"-infinity", "4713-01-01 BC", "0001-01-01"} else [2])
     source.run("UPDATE http_requests SET completed_at = 'infinity', status = 202 WHERE id = 2")
-    rig.polled()
+    harness.polled()
     source.run("VACUUM FULL http_requests")
-    rig.polled()
-    assert rig.ids() == [1, 2, 3]
-    assert rig.open_ids() == []
-    rig.assert_once()
+    harness.polled()
+    assert harness.ids() == [1, 2, 3]
+    assert harness.open_ids() == []
+    harness.assert_once()
 
 
-def test_instants_far_apart(source: Source, rig: PollerHarness) -> None:
+def test_instants_far_apart(source: Source, harness: PollerHarness) -> None:
     """The time between the ends of the calendar can be measured, or is not."""
     source.request(1, created_at="4713-01-01 BC", completed_at="294276-12-31")
     source.request(2, created_at="0001-01-01", completed_at="9999-12-31")
     source.request(3, created_at="9999-12-31", completed_at="0001-01-01")
-    rig.polled()
-    assert rig.ids() == [1, 2, 3]
-    rig.assert_once()
+    harness.polled()
+    assert harness.ids() == [1, 2, 3]
+    harness.assert_once()
 
 
-def test_text_as_it_is(source: Source, rig: PollerHarness) -> None:
+def test_text_as_it_is(source: Source, harness: PollerHarness) -> None:
     """Quotes, newlines, backslashes and empty text arrive as they were sent, and labels stay apart."""
     for number, text in enumerate(ODD_TEXTS, 1):
         source.request(number, http_user_agent=text, action=text, worker=None)
-    rig.polled()
-    assert [row[0] for row in rig.query("SELECT http_user_agent FROM http_requests ORDER BY id")] == list(ODD_TEXTS)
-    assert rig.query("SELECT count(worker) FROM http_requests") == [(0,)]
-    rig.assert_once()
+    harness.polled()
+    assert [row[0] for row in harness.query("SELECT http_user_agent FROM http_requests ORDER BY id")] == list(ODD_TEXTS)
+    assert harness.query("SELECT count(worker) FROM http_requests") == [(0,)]
+    harness.assert_once()
 
 
-def test_no_text_holds_nul(source: Source, rig: PollerHarness) -> None:
+def test_no_text_holds_nul(source: Source, harness: PollerHarness) -> None:
     """PostgreSQL's text cannot hold the character NUL, so that none can arrive; written as an escape it is text."""
     with pytest.raises(psycopg.Error, match="null character not permitted"):
         source.run("SELECT chr(0)")
     with pytest.raises(psycopg.Error, match="NUL"):
         source.request(1, action="a\0b")
     source.request(1, action=r"a\0b\x00%00")
-    rig.polled()
-    assert rig.query("SELECT action FROM http_requests") == [(r"a\0b\x00%00",)]
+    harness.polled()
+    assert harness.query("SELECT action FROM http_requests") == [(r"a\0b\x00%00",)]
 
 
-def test_a_megabyte(source: Source, rig: PollerHarness) -> None:
+def test_a_megabyte(source: Source, harness: PollerHarness) -> None:
     """Long URIs are archived whole, in batches that do not grow with them."""
     path = "/" + "long" * 250_000
     for number in range(1, 41):
         source.request(number, http_request_uri=path, http_referer=path + "?ticket=x")
-    rig.polled()
-    assert rig.query("SELECT DISTINCT http_request_uri, http_referer FROM http_requests") == [(path, path)]
-    rig.assert_once()
+    harness.polled()
+    assert harness.query("SELECT DISTINCT http_request_uri, http_referer FROM http_requests") == [(path, path)]
+    harness.assert_once()
 
 
-def test_everything_null(source: Source, rig: PollerHarness) -> None:
+def test_everything_null(source: Source, harness: PollerHarness) -> None:
     """A request of which only the id is known is open, and final after a day."""
     source.run("INSERT INTO http_requests (id) VALUES (1), (2)")
-    rig.polled()
-    rig.polled(exact=True)
-    assert rig.open_ids() == [1, 2]
-    rig.now += 25 * 3600
-    rig.polled()
-    rig.polled(exact=True)
-    assert (rig.ids(), rig.open_ids()) == ([1, 2], [])
-    rig.assert_once()
+    harness.polled()
+    harness.polled(exact=True)
+    assert harness.open_ids() == [1, 2]
+    harness.now += 25 * 3600
+    harness.polled()
+    harness.polled(exact=True)
+    assert (harness.ids(), harness.open_ids()) == ([1, 2], [])
+    harness.assert_once()
 
 
 @pytest.fixture
@@ -172,15 +172,15 @@ def ascii_source(postgres: Postgres) -> Iterator[Source]:
 
 
 def test_bytes_that_are_not_text(
-    ascii_source: Source, make_rig: Callable[[Source], PollerHarness], monkeypatch: pytest.MonkeyPatch
+    ascii_source: Source, make_harness: Callable[[Source], PollerHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that are not UTF-8 are replaced, and the request is archived once."""
     ascii_source.run(
         "CREATE TABLE http_requests (id int PRIMARY KEY, created_at timestamp, completed_at timestamp, action text)"
     )
     ascii_source.run(r"INSERT INTO http_requests VALUES (1, now(), now(), E'caf\xe9 \xff')")
-    rig = make_rig(ascii_source)
-    rig.poll()
-    rig.poll(exact=True)
-    assert rig.query("SELECT id, action FROM http_requests") == [(1, "caf\ufffd \ufffd")]
-    assert rig.requests_counted() == 1
+    harness = make_harness(ascii_source)
+    harness.poll()
+    harness.poll(exact=True)
+    assert harness.query("SELECT id, action FROM http_requests") == [(1, "caf\ufffd \ufffd")]
+    assert harness.requests_counted() == 1

@@ -121,13 +121,13 @@ def test_killed(name: str, by_ranges: bool, source: Source, tmp_path: Path, tall
     chance = random.Random(f"{name}/{by_ranges}")
     kills = attempts = 0
     path, archived = tmp_path / "history.duckdb", set[int]()
-    rig = PollerHarness(source.readonly, path)
+    harness = PollerHarness(source.readonly, path)
     while kills < times(2, 42):
         attempts += 1
         assert attempts < 1000, "the process is too quick to be killed"
         if attempts % KILLS_EACH == 0:
             path, archived = tmp_path / f"{attempts}.duckdb", set[int]()
-            rig = PollerHarness(source.readonly, path)
+            harness = PollerHarness(source.readonly, path)
         _write(source, attempts, by_ranges=by_ranges)
         killed = 0
         for _ in range(chance.choice((1, 1, 2))):
@@ -140,16 +140,16 @@ def test_killed(name: str, by_ranges: bool, source: Source, tmp_path: Path, tall
             victim.wait(_after(chance.uniform(0.0, seconds)))
             killed += victim.kill()
         kills += killed
-        rig.restart()
-        rig.polled(exact=True)
+        harness.restart()
+        harness.polled(exact=True)
         archived |= {number for (number,) in source.run("SELECT id FROM http_requests")}
-        here = [*rig.ids(), *rig.open_ids()]
+        here = [*harness.ids(), *harness.open_ids()]
         for number in range(killed):
             tally.run(
                 lost=len(archived - set(here)) * (not number), doubled=(len(here) - len(set(here))) * (not number)
             )
         assert sorted(here) == sorted(archived)
-        rig.assert_once()
+        harness.assert_once()
 
 
 def _poll_once(parameters: Mapping[str, str | int], path: Path, has_read: Path) -> None:

@@ -37,68 +37,70 @@ def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("windowed")
-def test_an_exact_reading_by_windows(source: Source, rig: PollerHarness) -> None:
+def test_an_exact_reading_by_windows(source: Source, harness: PollerHarness) -> None:
     """Late commits, completions and removals are found wherever their ids lie, one window after the other."""
     source.requests(1, 2000)
     source.run("UPDATE http_requests SET completed_at = NULL WHERE id % 5 = 0")
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     source.run("VACUUM ANALYZE http_requests")
     source.run("UPDATE http_requests SET completed_at = created_at WHERE id % 10 = 0")
     source.run("DELETE FROM http_requests WHERE id % 15 = 0")
     source.requests(-20, 0)
     source.requests(3000, 3300)
     source.request(2**63 - 1)
-    rig.polled(exact=True)
-    assert rig.mode() == "exact"
-    assert sorted([*rig.ids(), *rig.open_ids()]) == [*range(-20, 2001), *range(3000, 3301), 2**63 - 1]
-    assert rig.open_ids() == [number for number in range(1, 2001) if number % 5 == 0 and number % 10 and number % 15]
-    rig.assert_once()
+    harness.polled(exact=True)
+    assert harness.mode() == "exact"
+    assert sorted([*harness.ids(), *harness.open_ids()]) == [*range(-20, 2001), *range(3000, 3301), 2**63 - 1]
+    assert harness.open_ids() == [
+        number for number in range(1, 2001) if number % 5 == 0 and number % 10 and number % 15
+    ]
+    harness.assert_once()
 
 
 @pytest.mark.usefixtures("windowed")
 def test_more_is_new_in_a_window_than_in_a_range(
-    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+    source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A window full of new rows is read by ranges, and the next window begins behind it."""
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 30)
     source.requests(1, 500)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     source.run("UPDATE http_requests SET status = 201")
     source.requests(501, 900)
     # Where nothing is known of a table's rows, one window is as large as all of this.
     source.run("ANALYZE http_requests")
-    rig.polled(exact=True)
-    assert rig.ids() == list(range(1, 901))
-    rig.assert_once()
+    harness.polled(exact=True)
+    assert harness.ids() == list(range(1, 901))
+    harness.assert_once()
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["full", "exact"])
 def test_a_statement_that_takes_too_long(
-    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch, first: bool
+    source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
     """What the server has no time for at once is read by smaller and smaller parts, in the same poll."""
     monkeypatch.setattr("exporter.poller.batching.MIN_ROWS", 10)
     monkeypatch.setattr("exporter.poller.batching.FIRST_BATCH_ROWS", 300)
     source.requests(1, 300)
     if not first:
-        rig.polled()
+        harness.polled()
         source.run("DELETE FROM http_requests WHERE id <= 200")
         source.requests(301, 500)
         source.run("ANALYZE http_requests")
     make_slow(source, 0.005)
-    _give_statements(rig, 1.0)
-    rig.polled(exact=True)
-    assert rig.mode() == ("full" if first else "exact")
-    assert rig.ids() == list(range(1, 301 if first else 501))
-    rig.assert_once()
+    _give_statements(harness, 1.0)
+    harness.polled(exact=True)
+    assert harness.mode() == ("full" if first else "exact")
+    assert harness.ids() == list(range(1, 301 if first else 501))
+    harness.assert_once()
 
 
-def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, rig: PollerHarness) -> None:
+def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, harness: PollerHarness) -> None:
     """However many statements a reading has, whoever waits for its lock waits no longer than one of them may take."""
     source.requests(1, 3)
     make_slow(source, 1.5)
-    _give_statements(rig, 4.0)
-    reading = threading.Thread(target=rig.poll)
+    _give_statements(harness, 4.0)
+    reading = threading.Thread(target=harness.poll)
     with source.other() as other:
         # Two statements of a reading together would take 7 s.
         other.execute("SET lock_timeout = '6s'")
@@ -110,15 +112,15 @@ def test_a_truncate_waits_no_longer_than_a_statement_may_take(source: Source, ri
     reading.join()
 
 
-def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: PollerHarness) -> None:
+def test_a_reader_that_stands_still_is_hung_up_on(source: Source, harness: PollerHarness) -> None:
     """A copy that nobody takes off the wire holds its lock no longer than the server waits for a word of the reader."""
     source.run(
         "INSERT INTO http_requests (id, http_referer)"
         " SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 6000) AS n"
     )
-    _give_statements(rig, 2.0)
+    _give_statements(harness, 2.0)
     truncated = False
-    with contextlib.suppress(SourceError), rig.repository.session() as session, session.snapshot("http_requests"):
+    with contextlib.suppress(SourceError), harness.repository.session() as session, session.snapshot("http_requests"):
         session._connection.pgconn.send_query(b"COPY http_requests (http_referer) TO STDOUT (FORMAT binary)")
         with source.other() as other:
             other.execute("SET lock_timeout = '60s'")
@@ -128,36 +130,36 @@ def test_a_reader_that_stands_still_is_hung_up_on(source: Source, rig: PollerHar
 
 
 def test_exact_readings_come_rarer_while_they_take_long(
-    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+    source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reading that took two minutes is not repeated for forty; one that is quick again brings the interval back."""
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", -1)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     opening, took = TableReader.open, 120.0
 
     def slowly(reader: TableReader, *, exact_due: bool) -> tuple[TableRead, pa.Table, bool]:
-        rig.now += took if exact_due else 0.0
+        harness.now += took if exact_due else 0.0
         return opening(reader, exact_due=exact_due)
 
     monkeypatch.setattr(TableReader, "open", slowly)
     modes = []
     for passed in (1000.0, 1000.0, 1000.0, 400.0, 1000.0):
-        rig.now += passed
-        begun = rig.now
-        rig.polled()
-        modes.append((rig.mode(), _shown(rig, EXACT_INTERVAL)))
-        rig.now = begun
+        harness.now += passed
+        begun = harness.now
+        harness.polled()
+        modes.append((harness.mode(), _shown(harness, EXACT_INTERVAL)))
+        harness.now = begun
         took = 120.0 if len(modes) == 1 else 0.0
     assert modes == [("exact", 2400.0), ("fast", 2400.0), ("fast", 2400.0), ("exact", 1000.0), ("exact", 1000.0)]
 
 
-def _give_statements(rig: PollerHarness, seconds: float) -> None:
-    rig.repository._options = replace(rig.repository._options, statement_timeout=seconds)
+def _give_statements(harness: PollerHarness, seconds: float) -> None:
+    harness.repository._options = replace(harness.repository._options, statement_timeout=seconds)
 
 
-def _shown(rig: PollerHarness, family: Family) -> object:
+def _shown(harness: PollerHarness, family: Family) -> object:
     """Return the one sample of a family as it would be scraped."""
-    block = next(block for block in rig.store.blocks(rig.now) if block.family == family)
+    block = next(block for block in harness.store.blocks(harness.now) if block.family == family)
     assert isinstance(block, Block)
     assert not callable(block.values)
     return block.values[0]

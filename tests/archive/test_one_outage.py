@@ -19,10 +19,10 @@ EVERY_TABLE = "SELECT ON ALL TABLES IN SCHEMA public"
 @pytest.fixture
 def whole(source: Source, tmp_path: Path) -> PollerHarness:
     """Return a poller with every collector, which has polled."""
-    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=EVERY)
+    harness = PollerHarness(source.readonly, tmp_path / "history.duckdb", collectors=EVERY)
     source.requests(1, 10)
-    rig.polled()
-    return rig
+    harness.polled()
+    return harness
 
 
 def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
@@ -30,9 +30,9 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
     return [(line["log_level"], line["event"]) for line in logs if line["log_level"] != "debug"]
 
 
-def causes(rig: PollerHarness) -> dict[str, tuple[str, ...]]:
+def causes(harness: PollerHarness) -> dict[str, tuple[str, ...]]:
     """Return what each collector that failed followed."""
-    collectors = rig.store.summary(rig.now, "").collectors
+    collectors = harness.store.summary(harness.now, "").collectors
     return {collector.name: collector.causes for collector in collectors if not collector.success}
 
 
@@ -82,9 +82,9 @@ def test_rights_that_are_lost_during_a_poll(
 
 def test_a_database_without_tableau(source: Source, tmp_path: Path) -> None:
     """Another database of the same server is one line that names repository.database."""
-    rig = PollerHarness({**source.readonly, "dbname": "postgres"}, tmp_path / "other.duckdb", collectors=EVERY)
+    harness = PollerHarness({**source.readonly, "dbname": "postgres"}, tmp_path / "other.duckdb", collectors=EVERY)
     with capture_logs() as logs:
-        assert not rig.poll()
+        assert not harness.poll()
     (line,) = [line for line in logs if line["log_level"] != "debug"]
     assert "none of Tableau's tables is there: check repository.database" in line["error"]
 

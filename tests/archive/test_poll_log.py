@@ -21,73 +21,73 @@ def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_ranges")
-def test_a_reading_that_was_ended(source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_was_ended(source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a long reading had archived before the agent was told to end is told of; the rest by the next reading."""
     source.requests(1, 1000)
-    writing = rig.history.transaction
+    writing = harness.history.transaction
     transactions: list[int] = []
 
     def stopping(*arguments: object) -> object:
         transactions.append(1)
         if len(transactions) == 3:
-            rig.context.stopped.set()
+            harness.context.stopped.set()
         return writing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rig.history, "transaction", stopping)
-    assert not rig.poll()
-    archived = len(rig.ids())
+    monkeypatch.setattr(harness.history, "transaction", stopping)
+    assert not harness.poll()
+    archived = len(harness.ids())
     assert 0 < archived < 1000
-    assert rig.query(LOGGED.format("http_requests")) == [(archived,)]
-    rig.restart()
-    rig.polled()
-    assert rig.query(LOGGED.format("http_requests")) == [(1000,)]
-    lines = rig.query("SELECT rows_new, horizon IS NULL FROM poll_log ORDER BY rowid")
+    assert harness.query(LOGGED.format("http_requests")) == [(archived,)]
+    harness.restart()
+    harness.polled()
+    assert harness.query(LOGGED.format("http_requests")) == [(1000,)]
+    lines = harness.query("SELECT rows_new, horizon IS NULL FROM poll_log ORDER BY rowid")
     assert [new for new, _ in lines if new] == [200] * 5
     # Only the last line of a reading has a position.
     assert [unfinished for _, unfinished in lines].count(False) == 1
-    rig.assert_once()
+    harness.assert_once()
 
 
 @pytest.mark.usefixtures("in_ranges")
 def test_large_rows_are_fewer_a_transaction(
-    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+    source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is counted of a transaction waits in memory for its end: one whose rows are large ends earlier."""
     monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_BYTES", 1)
     source.requests(1, 500)
-    rig.polled()
-    assert [new for (new,) in rig.query("SELECT rows_new FROM poll_log ORDER BY rowid") if new] == [100] * 5
-    rig.assert_once()
+    harness.polled()
+    assert [new for (new,) in harness.query("SELECT rows_new FROM poll_log ORDER BY rowid") if new] == [100] * 5
+    harness.assert_once()
 
 
-def test_the_first_poll_is_logged(source: Source, rig: PollerHarness) -> None:
+def test_the_first_poll_is_logged(source: Source, harness: PollerHarness) -> None:
     """One line says how many requests the first poll that succeeds archived, and in how long; no later poll has it."""
     source.requests(1, 50)
     with capture_logs() as logs:
-        with held(rig.file.path):
-            assert not rig.poll()
+        with held(harness.file.path):
+            assert not harness.poll()
         assert "first poll finished" not in {line["event"] for line in logs}
-        rig.polled()
+        harness.polled()
         source.requests(51, 60)
-        rig.polled()
-        rig.restart()
-        rig.polled()
+        harness.polled()
+        harness.restart()
+        harness.polled()
     (line,) = [line for line in logs if line["event"] == "first poll finished"]
     assert (line["log_level"], line["source"], line["requests"], line["seconds"]) == ("info", "repository", 50, 0.0)
 
 
 def test_a_view_and_logins(source: Source, tmp_path: Path) -> None:
     """Pages of the view, and rows that are read whole at every poll, are told of where they brought something new."""
-    rig = PollerHarness(
+    harness = PollerHarness(
         source.readonly, tmp_path / "history.duckdb", collectors=(*WITH_NAMES, "background_jobs", "logins")
     )
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(1, 50)
     for _ in range(2):
-        rig.polled(exact=True)
-    ((logins,),) = rig.query("SELECT count(*) FROM logins")
+        harness.polled(exact=True)
+    ((logins,),) = harness.query("SELECT count(*) FROM logins")
     assert logins > 0
-    assert rig.query(LOGGED.format("logins")) == [(logins,)]
-    assert len(rig.query("FROM poll_log WHERE source = 'logins'")) == 1
-    assert rig.query(LOGGED.format("http_requests")) == [(50,)]
-    rig.assert_once()
+    assert harness.query(LOGGED.format("logins")) == [(logins,)]
+    assert len(harness.query("FROM poll_log WHERE source = 'logins'")) == 1
+    assert harness.query(LOGGED.format("http_requests")) == [(50,)]
+    harness.assert_once()

@@ -30,10 +30,10 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
 
 
 @contextmanager
-def pooled(rig: PollerHarness, postgres: Postgres, mode: str, **settings: str) -> Iterator[int]:
-    """Put a PgBouncer between a rig and its repository; give its port."""
+def pooled(harness: PollerHarness, postgres: Postgres, mode: str, **settings: str) -> Iterator[int]:
+    """Put a PgBouncer between a harness and its repository; give its port."""
     with pgbouncer(postgres, {"readonly": PASSWORD}, pool_mode=mode, **settings) as port:
-        reach(rig, addresses=(Address(HOST, port),))
+        reach(harness, addresses=(Address(HOST, port),))
         yield port
 
 
@@ -50,38 +50,38 @@ def shown(connection: Connection[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
 def test_polls_through_a_pooler(
-    mode: str, source: Source, rig: PollerHarness, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    mode: str, source: Source, harness: PollerHarness, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row is archived once, a truncated table is noticed, and nothing else seems to have happened."""
     source.requests(1, 1000)
-    with pooled(rig, postgres, mode) as port, other_client(source, port) as other:
+    with pooled(harness, postgres, mode) as port, other_client(source, port) as other:
         monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=1")  # the pooler would refuse it
-        rig.polled()
+        harness.polled()
         # Another client holds the server connection of the poll before: the next poll is given another one.
         other.execute(b"BEGIN")
         other.execute(b"SELECT 1")
         source.requests(1001, 2000)
-        rig.polled(exact=True)
-        assert (rig.mode(), rig.incidents()) == ("exact", {})
+        harness.polled(exact=True)
+        assert (harness.mode(), harness.incidents()) == ("exact", {})
         other.execute(b"COMMIT")
         source.run("TRUNCATE http_requests")
         source.requests(2001, 2100)
-        rig.polled()
-        rig.polled(exact=True)
-    assert rig.incidents().keys() == {"truncated"}
-    assert rig.ids() == list(range(1, 2101))
-    rig.assert_once()
+        harness.polled()
+        harness.polled(exact=True)
+    assert harness.incidents().keys() == {"truncated"}
+    assert harness.ids() == list(range(1, 2101))
+    harness.assert_once()
 
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
 def test_settings_hold_in_each_transaction_and_not_beyond_it(
-    mode: str, source: Source, rig: PollerHarness, postgres: Postgres
+    mode: str, source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
     """A transaction has the agent's settings on any server connection, and leaves none of them to other programs."""
-    with pooled(rig, postgres, mode, default_pool_size="1") as port:
+    with pooled(harness, postgres, mode, default_pool_size="1") as port:
         with other_client(source, port) as other:
             before = shown(other)
-        with rig.repository.session() as session:
+        with harness.repository.session() as session:
             for _ in range(2):
                 with session.snapshot("http_requests"):
                     names = [*SETTINGS[1:], "transaction_read_only", "transaction_isolation", "application_name"]
@@ -99,12 +99,12 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
 def test_the_lock_of_a_snapshot_is_held_through_a_pooler(
-    mode: str, source: Source, rig: PollerHarness, postgres: Postgres
+    mode: str, source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
     """Nobody can truncate the table while a snapshot of it is open, and anybody can afterwards."""
     source.requests(1, 10)
     source.run("SET lock_timeout = '1ms'")
-    with pooled(rig, postgres, mode), rig.repository.session() as session:
+    with pooled(harness, postgres, mode), harness.repository.session() as session:
         with session.snapshot("http_requests"):
             with pytest.raises(Connection.OperationalError, match="lock timeout"):
                 source.run("TRUNCATE http_requests")
@@ -113,9 +113,9 @@ def test_the_lock_of_a_snapshot_is_held_through_a_pooler(
 
 
 @pytest.mark.parametrize("mode", WORKING_MODES)
-def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, rig: PollerHarness, postgres: Postgres) -> None:
+def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, harness: PollerHarness, postgres: Postgres) -> None:
     """A copy is broken off by a cancel request, which the pooler passes on, and the session reads on."""
-    with pooled(rig, postgres, mode), rig.repository.session() as session:
+    with pooled(harness, postgres, mode), harness.repository.session() as session:
         with session.snapshot("http_requests"):
             rows, whole = session.copy_some("SELECT generate_series(1, 10000000)::bigint AS n", NUMBERS, 1)
         assert not whole
@@ -123,50 +123,52 @@ def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, rig: PollerHarnes
         assert session.page("SELECT 1::bigint AS n", NUMBERS).to_pydict() == {"n": [1]}
 
 
-def test_statement_pooling(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
+def test_statement_pooling(source: Source, harness: PollerHarness, postgres: Postgres) -> None:
     """A pooler that allows no transactions is named, with what to change; afterwards everything is read."""
     source.requests(1, 10)
-    with pooled(rig, postgres, "statement"):
-        assert not rig.poll()
-    assert not rig.up()
-    (line,) = set(rig.errors().values())
+    with pooled(harness, postgres, "statement"):
+        assert not harness.poll()
+    assert not harness.up()
+    (line,) = set(harness.errors().values())
     assert "transaction blocks not allowed in statement pooling mode: a pooler (PgBouncer)" in line
     assert "set pool_mode = transaction or session" in line
-    with pooled(rig, postgres, "transaction"):
-        rig.polled()
-    assert rig.ids() == list(range(1, 11))
+    with pooled(harness, postgres, "transaction"):
+        harness.polled()
+    assert harness.ids() == list(range(1, 11))
 
 
-def test_a_pool_without_a_free_connection(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
+def test_a_pool_without_a_free_connection(source: Source, harness: PollerHarness, postgres: Postgres) -> None:
     """A pooler that has no connection left for the agent is named; the repository is unreachable for now."""
     limits = {"default_pool_size": "1", "query_wait_timeout": "1"}
-    with pooled(rig, postgres, "transaction", **limits) as port, other_client(source, port) as other:
+    with pooled(harness, postgres, "transaction", **limits) as port, other_client(source, port) as other:
         other.execute(b"BEGIN")
         other.execute(b"SELECT 1")
         with pytest.raises(SourceUnreachable, match=r"query_wait_timeout: a pooler .* raise default_pool_size"):
-            rig.repository.session().__enter__()
+            harness.repository.session().__enter__()
 
 
-def test_a_pooler_that_knows_neither_user_nor_database(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
+def test_a_pooler_that_knows_neither_user_nor_database(
+    source: Source, harness: PollerHarness, postgres: Postgres
+) -> None:
     """A pooler's own refusals, and those of the server behind it, say what to do."""
-    with pooled(rig, postgres, "transaction"):
-        reach(rig, user="stranger")
+    with pooled(harness, postgres, "transaction"):
+        reach(harness, user="stranger")
         with pytest.raises(SourceRefused, match=r"SASL authentication failed: check repository.user and its password"):
-            rig.repository.session().__enter__()
-        reach(rig, user="readonly", database="elsewhere")
+            harness.repository.session().__enter__()
+        reach(harness, user="readonly", database="elsewhere")
         with pytest.raises(SourceRefused, match=r'"elsewhere" does not exist: check repository.database'):
-            rig.repository.session().__enter__()
+            harness.repository.session().__enter__()
 
 
 def test_transactions_of_a_session_on_several_server_connections(
-    source: Source, rig: PollerHarness, postgres: Postgres
+    source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
     """Nothing that a session reads depends on what an earlier transaction left on another server connection."""
     who = "SELECT pg_backend_pid()::bigint AS n"
     with (
-        pooled(rig, postgres, "transaction") as port,
+        pooled(harness, postgres, "transaction") as port,
         other_client(source, port) as other,
-        rig.repository.session() as session,
+        harness.repository.session() as session,
     ):
         before = {session.page(who, NUMBERS)["n"][0].as_py() for _ in range(8)}
         other.execute(b"BEGIN")

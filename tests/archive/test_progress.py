@@ -17,39 +17,39 @@ def started(store: StateStore, now: float) -> list[object]:
     return list(block.at(now))
 
 
-def test_a_poll_is_shown_while_the_source_is_asked(rig: PollerHarness) -> None:
+def test_a_poll_is_shown_while_the_source_is_asked(harness: PollerHarness) -> None:
     """Since it began, and no longer than it lasts."""
     seen: list[object] = []
 
     def look() -> bool:
-        seen.extend(started(rig.store, rig.now))
+        seen.extend(started(harness.store, harness.now))
         return False
 
-    rig.repository.stopping = look
-    assert started(rig.store, rig.now) == [None]
-    rig.polled()
+    harness.repository.stopping = look
+    assert started(harness.store, harness.now) == [None]
+    harness.polled()
     assert seen
-    assert set(seen) == {rig.now}
-    assert started(rig.store, rig.now) == [None]
+    assert set(seen) == {harness.now}
+    assert started(harness.store, harness.now) == [None]
 
 
 def test_every_batch_of_a_long_reading_is_progress(
-    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+    source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A first archive that goes on is not stuck, however many rows one statement brings."""
     marks: list[object] = []
-    mark = rig.repository.moved
+    mark = harness.repository.moved
 
     def marked() -> None:
         mark()
-        assert rig.store.status.progress["repository"].current is not None
-        marks.append(rig.store.status.progress["repository"].current.mark)
+        assert harness.store.status.progress["repository"].current is not None
+        marks.append(harness.store.status.progress["repository"].current.mark)
 
-    rig.repository.moved = marked
+    harness.repository.moved = marked
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 100)
-    rig.polled()
+    harness.polled()
     before = len(marks)
     marks.clear()
     source.requests(1, 2_000)
-    rig.polled()
+    harness.polled()
     assert before < 2_000 // 100 <= len(set(marks))

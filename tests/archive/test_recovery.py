@@ -25,14 +25,14 @@ def left(source: Source, tmp_path: Path) -> Copies:
     return Copies(tmp_path / "history.duckdb")
 
 
-def assert_whole(source: Source, rig: PollerHarness, tally: Tally | None = None) -> None:
+def assert_whole(source: Source, harness: PollerHarness, tally: Tally | None = None) -> None:
     """Everything that the source has stands in the history once."""
     there = sorted(number for (number,) in source.run("SELECT id FROM http_requests"))
-    here = sorted([*rig.ids(), *rig.open_ids()])
+    here = sorted([*harness.ids(), *harness.open_ids()])
     if tally:
         tally.run(lost=len(set(there) - set(here)), doubled=len(here) - len(set(here)))
     assert here == there
-    rig.assert_once()
+    harness.assert_once()
 
 
 @pytest.mark.timeout(1800)
@@ -43,10 +43,10 @@ def test_a_torn_log(source: Source, left: Copies, tally: Tally) -> None:
     for _ in range(times(15, 500)):
         at = randomness.randrange(len(left.log))
         with left.copy(left.log[:at]) as path:
-            rig = PollerHarness(source.readonly, path)
-            assert rig.poll(), f"cut at {at}: {rig.errors()}"
-            assert_whole(source, rig, tally)
-            assert "log_quarantined" not in rig.incidents(), f"cut at {at}"
+            harness = PollerHarness(source.readonly, path)
+            assert harness.poll(), f"cut at {at}: {harness.errors()}"
+            assert_whole(source, harness, tally)
+            assert "log_quarantined" not in harness.incidents(), f"cut at {at}"
 
 
 @pytest.mark.timeout(1800)
@@ -59,12 +59,12 @@ def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -
         at, flip = randomness.randrange(len(left.log)), 1 << randomness.randrange(8)
         damaged = left.log[:at] + bytes([left.log[at] ^ flip]) + left.log[at + 1 :]
         with left.copy(damaged) as path:
-            rig = PollerHarness(source.readonly, path)
-            assert rig.poll(), f"bit {flip} at {at}: {rig.errors()}"
-            assert_whole(source, rig, tally)
+            harness = PollerHarness(source.readonly, path)
+            assert harness.poll(), f"bit {flip} at {at}: {harness.errors()}"
+            assert_whole(source, harness, tally)
             kept = list(path.parent.glob("*.damaged-*"))
             quarantined += len(kept)
-            assert rig.incidents().get("log_quarantined", 0) == len(kept)
+            assert harness.incidents().get("log_quarantined", 0) == len(kept)
             assert [name.read_bytes() for name in kept] == [damaged] * len(kept)
     assert quarantined
 
@@ -74,20 +74,20 @@ def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -
 def test_what_is_no_log(log: bytes, source: Source, left: Copies) -> None:
     """Whatever stands in the log's place, the history is completed."""
     with left.copy(log) as path:
-        rig = PollerHarness(source.readonly, path)
-        rig.polled()
-        assert_whole(source, rig)
+        harness = PollerHarness(source.readonly, path)
+        harness.polled()
+        assert_whole(source, harness)
 
 
 @pytest.mark.fault(41)
 def test_an_older_file_beside_a_newer_log(source: Source, left: Copies) -> None:
     """A copy put back without a look at the log beside it: the log is set aside, and the rest is read again."""
     with left.copy(left.log, left.before) as path:
-        rig = PollerHarness(source.readonly, path)
-        rig.polled()
-        assert_whole(source, rig)
-        assert rig.incidents()["log_quarantined"] == 1
-        assert rig.query("SELECT detail FROM incidents WHERE kind = 'log_quarantined'")[0][0].startswith(
+        harness = PollerHarness(source.readonly, path)
+        harness.polled()
+        assert_whole(source, harness)
+        assert harness.incidents()["log_quarantined"] == 1
+        assert harness.query("SELECT detail FROM incidents WHERE kind = 'log_quarantined'")[0][0].startswith(
             "history.duckdb.wal.damaged-"
         )
 
@@ -112,9 +112,9 @@ def test_a_log_that_cannot_be_blamed_stays(source: Source, left: Copies) -> None
     file[4096:4200] = bytes(104)
     file[8192:8300] = bytes(108)
     with left.copy(bytes(damaged), bytes(file)) as path:
-        rig = PollerHarness(source.readonly, path)
-        assert not rig.poll()
-        assert "nothing is archived until a backup is put back" in rig.errors()["http_requests"]
+        harness = PollerHarness(source.readonly, path)
+        assert not harness.poll()
+        assert "nothing is archived until a backup is put back" in harness.errors()["http_requests"]
         assert log_of(path).read_bytes() == bytes(damaged)
         assert path.read_bytes() == bytes(file)
         assert not list(path.parent.glob("*.damaged-*"))
@@ -129,7 +129,7 @@ def test_a_file_that_is_taken_while_its_log_is_aside(
     damaged[len(damaged) // 2] ^= 1
     setting_aside = wal.set_aside
     with left.copy(bytes(damaged)) as path:
-        rig = PollerHarness(source.readonly, path, limits=Limits(patience_seconds=0.2))
+        harness = PollerHarness(source.readonly, path, limits=Limits(patience_seconds=0.2))
         with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
 
             def taken(path: Path) -> Mapping[Path, Path]:
@@ -138,9 +138,9 @@ def test_a_file_that_is_taken_while_its_log_is_aside(
                 return aside
 
             patch.setattr(wal, "set_aside", taken)
-            assert not rig.poll()
+            assert not harness.poll()
         assert log_of(path).read_bytes() == bytes(damaged)
         assert not list(path.parent.glob("*.damaged-*"))
-        rig.polled()
-        assert_whole(source, rig)
-        assert rig.incidents()["log_quarantined"] == 1
+        harness.polled()
+        assert_whole(source, harness)
+        assert harness.incidents()["log_quarantined"] == 1

@@ -48,38 +48,38 @@ def postgres(authority: trustme.CA) -> Iterator[Postgres]:
         yield server
 
 
-def refused(rig: PollerHarness, words: str) -> None:
+def refused(harness: PollerHarness, words: str) -> None:
     """Poll in vain: the repository is down, and one line says why."""
-    assert not rig.poll()
-    assert not rig.up()
-    assert all(words in error for error in rig.errors().values()), rig.errors()
-    assert rig.errors()
+    assert not harness.poll()
+    assert not harness.up()
+    assert all(words in error for error in harness.errors().values()), harness.errors()
+    assert harness.errors()
 
 
 @pytest.mark.parametrize("limited", ["ROLE readonly", "DATABASE {database}"])
-def test_a_limit_of_connections(limited: str, source: Source, rig: PollerHarness) -> None:
+def test_a_limit_of_connections(limited: str, source: Source, harness: PollerHarness) -> None:
     """A role or a database that may have no more connections is polled as soon as it may."""
     who = limited.format(database=source.parameters["dbname"])
     source.requests(1, 10)
     source.run(f"ALTER {who} CONNECTION LIMIT 0")
     try:
-        refused(rig, "too many connections")
+        refused(harness, "too many connections")
     finally:
         source.run(f"ALTER {who} CONNECTION LIMIT -1")
-    rig.polled()
-    assert rig.ids() == list(range(1, 11))
+    harness.polled()
+    assert harness.ids() == list(range(1, 11))
 
 
-def test_too_many_clients(source: Source, rig: PollerHarness) -> None:
+def test_too_many_clients(source: Source, harness: PollerHarness) -> None:
     """A server whose connections are all taken is down, and polled as soon as one is free."""
     source.requests(1, 10)
     with contextlib.ExitStack() as others:
         for _ in range(CONNECTIONS - 1):
             others.enter_context(_connected(source))
-        refused(rig, "too many clients already")
-    until(lambda: rig.poll() or _refused_still(rig))
-    rig.polled()
-    assert rig.ids() == list(range(1, 11))
+        refused(harness, "too many clients already")
+    until(lambda: harness.poll() or _refused_still(harness))
+    harness.polled()
+    assert harness.ids() == list(range(1, 11))
 
 
 def _connected(source: Source) -> Connection[Any]:
@@ -95,26 +95,26 @@ def _connected(source: Source) -> Connection[Any]:
     return taken[0]
 
 
-def _refused_still(rig: PollerHarness) -> bool:
+def _refused_still(harness: PollerHarness) -> bool:
     """A poll that failed met no other refusal than that of a server that has no connection free yet."""
-    assert all("connection slots" in error or "too many clients" in error for error in rig.errors().values())
+    assert all("connection slots" in error or "too many clients" in error for error in harness.errors().values())
     return False
 
 
-def test_nobody_listens(source: Source, rig: PollerHarness, postgres: Postgres) -> None:
+def test_nobody_listens(source: Source, harness: PollerHarness, postgres: Postgres) -> None:
     """A server that is stopped refuses; after its start it is polled, and its restart is no loss."""
     source.requests(1, 10)
-    rig.polled()
+    harness.polled()
     postgres.stop()
     try:
-        refused(rig, "Connection refused")
+        refused(harness, "Connection refused")
     finally:
         postgres.start()
     with Source(source.parameters) as again:
         again.requests(11, 20)
-    rig.polled()
-    assert rig.ids() == list(range(1, 21))
-    rig.assert_once()
+    harness.polled()
+    assert harness.ids() == list(range(1, 21))
+    harness.assert_once()
 
 
 def test_an_expired_certificate(source: Source, tmp_path: Path, postgres: Postgres, authority: trustme.CA) -> None:

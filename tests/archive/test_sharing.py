@@ -92,8 +92,8 @@ def _reading(path: Path) -> duckdb.DuckDBPyConnection:
 def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
     """A reader who stays longer than the agent's patience is an incident; the rows wait in the source."""
     path = tmp_path / "history.duckdb"
-    rig = PollerHarness(source.readonly, path, limits=Limits(patience_seconds=0.2))
-    rig.polled()
+    harness = PollerHarness(source.readonly, path, limits=Limits(patience_seconds=0.2))
+    harness.polled()
     reader = "import sys, duckdb; c = duckdb.connect(sys.argv[1], read_only=True); print('open', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", reader, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -102,16 +102,16 @@ def test_patience_that_runs_out(source: Source, tmp_path: Path) -> None:
         process.stdout.readline()
         source.requests(1, 10)
         for _ in range(2):
-            assert not rig.poll()
-            assert "http_requests" in rig.errors()
-        rig.restart()
-        assert not rig.poll()
+            assert not harness.poll()
+            assert "http_requests" in harness.errors()
+        harness.restart()
+        assert not harness.poll()
         process.kill()
-    rig.polled()
+    harness.polled()
     # Counted once a poll; those of an agent that ended before it could write are not known.
-    assert rig.incidents() == {"file_busy": 1}
-    assert rig.ids() == list(range(1, 11))
-    rig.assert_once()
+    assert harness.incidents() == {"file_busy": 1}
+    assert harness.ids() == list(range(1, 11))
+    harness.assert_once()
 
 
 @pytest.mark.fault(40)
@@ -131,50 +131,50 @@ def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
 
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("taken", ["history.duckdb", "history.duckdb.wal"])
-def test_the_file_is_replaced(source: Source, rig: PollerHarness, taken: str) -> None:
+def test_the_file_is_replaced(source: Source, harness: PollerHarness, taken: str) -> None:
     """A file that is taken away while the agent runs is begun anew; what the source still has is in it."""
     source.requests(1, 10)
-    rig.polled()
-    rig.file.path.with_name(taken).unlink(missing_ok=True)
-    rig._before.clear()
-    rig.poll()
-    rig._before.clear()
-    rig.poll()
-    rig.polled()
-    assert rig.ids() == list(range(1, 11))
-    rig.assert_once()
+    harness.polled()
+    harness.file.path.with_name(taken).unlink(missing_ok=True)
+    harness._before.clear()
+    harness.poll()
+    harness._before.clear()
+    harness.poll()
+    harness.polled()
+    assert harness.ids() == list(range(1, 11))
+    harness.assert_once()
 
 
 @pytest.mark.fault(41)
-def test_the_file_is_replaced_after_a_column_was_added(source: Source, rig: PollerHarness) -> None:
+def test_the_file_is_replaced_after_a_column_was_added(source: Source, harness: PollerHarness) -> None:
     """A file that is begun anew has the columns that Tableau has added since the agent started."""
     source.requests(1, 10)
-    rig.polled()
+    harness.polled()
     source.run("ALTER TABLE http_requests ADD COLUMN brand_new text DEFAULT 'there'")
-    rig.polled()
-    rig.file.path.unlink()
+    harness.polled()
+    harness.file.path.unlink()
     for _ in range(2):
-        rig._before.clear()
-        rig.poll()
-    rig.polled()
-    assert rig.query("SELECT count(*), count(brand_new) FROM http_requests") == [(10, 10)]
+        harness._before.clear()
+        harness.poll()
+    harness.polled()
+    assert harness.query("SELECT count(*), count(brand_new) FROM http_requests") == [(10, 10)]
 
 
 @pytest.mark.fault(41)
-def test_an_older_copy_is_put_back(source: Source, rig: PollerHarness) -> None:
+def test_an_older_copy_is_put_back(source: Source, harness: PollerHarness) -> None:
     """An older copy of the file is completed from what the source still has."""
     source.requests(1, 10)
-    rig.polled()
-    copy = rig.file.path.read_bytes()
+    harness.polled()
+    copy = harness.file.path.read_bytes()
     source.requests(11, 20)
-    rig.polled()
-    rig.file.path.write_bytes(copy)
-    rig._before.clear()
-    rig.poll()
+    harness.polled()
+    harness.file.path.write_bytes(copy)
+    harness._before.clear()
+    harness.poll()
     source.requests(21, 30)
-    rig.polled()
-    assert rig.ids() == list(range(1, 31))
-    rig.assert_once()
+    harness.polled()
+    assert harness.ids() == list(range(1, 31))
+    harness.assert_once()
 
 
 @pytest.mark.fault(41)
@@ -199,7 +199,7 @@ def test_an_older_copy_is_put_back_under_a_running_agent(source: Source, tmp_pat
 
 
 def test_the_oldest_duckdb_reads_the_file(
-    source: Source, naming_rig: PollerHarness, tmp_path_factory: pytest.TempPathFactory
+    source: Source, naming_harness: PollerHarness, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The owner's tools open the file with DuckDB 1.5.5, and ``usage`` has one row a request, with names."""
     book, namespace = source.run(
@@ -208,7 +208,7 @@ def test_the_oldest_duckdb_reads_the_file(
     )[0]
     for number in range(1, 21):
         source.request(number, currentsheet=f"{book}/Anything" if number % 2 else None, user_id=number)
-    naming_rig.polled()
+    naming_harness.polled()
     folder = tmp_path_factory.mktemp("duckdb")
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"--target={folder}"]
     if subprocess.run([*install, f"duckdb=={OLDEST_DUCKDB}"], capture_output=True, check=False).returncode:
@@ -217,7 +217,7 @@ def test_the_oldest_duckdb_reads_the_file(
 import sys; sys.path.insert(0, {str(folder)!r})
 import duckdb
 assert duckdb.__version__ == {OLDEST_DUCKDB!r}
-with duckdb.connect({str(naming_rig.file.path)!r}, read_only=True) as connection:
+with duckdb.connect({str(naming_harness.file.path)!r}, read_only=True) as connection:
     print(connection.execute("SELECT count(*), count(DISTINCT id), count(user_name), count(workbook_name),"
         " count(project_name), count(owner_name), min(site), max(site) FROM usage").fetchall()[0])
 """

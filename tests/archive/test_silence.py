@@ -26,64 +26,64 @@ def proxy(source: Source) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def rig(source: Source, tmp_path: Path, proxy: Proxy) -> PollerHarness:
+def harness(source: Source, tmp_path: Path, proxy: Proxy) -> PollerHarness:
     """A poller behind the line."""
     made = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     reach(made, addresses=(Address("127.0.0.1", proxy.port),))
     return made
 
 
-def reach(rig: PollerHarness, **login: Any) -> None:
+def reach(harness: PollerHarness, **login: Any) -> None:
     """Reach the repository in another way."""
-    rig.repository._options = replace(rig.repository._options, **login)
+    harness.repository._options = replace(harness.repository._options, **login)
 
 
-def refused(rig: PollerHarness, words: str) -> None:
+def refused(harness: PollerHarness, words: str) -> None:
     """Poll in vain, with less patience than one has with a server that speaks: it is down, and one line says why."""
-    patient = rig.repository._options
+    patient = harness.repository._options
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.repository.session.GRACE_SECONDS", 0.2)
         patch.setattr("exporter.repository.session.CHECK_SECONDS", 0.2)
-        reach(rig, statement_timeout=STATEMENT_SECONDS, connect_timeout=2.0)
-        assert not rig.poll()
-    rig.repository._options = patient
-    assert not rig.up()
-    assert all(words in error for error in rig.errors().values()), rig.errors()
-    assert rig.errors()
+        reach(harness, statement_timeout=STATEMENT_SECONDS, connect_timeout=2.0)
+        assert not harness.poll()
+    harness.repository._options = patient
+    assert not harness.up()
+    assert all(words in error for error in harness.errors().values()), harness.errors()
+    assert harness.errors()
 
 
 @pytest.mark.fault(33)
 @pytest.mark.parametrize("sslmode", ["disable", "require"])
-def test_silent_at_connecting(sslmode: str, source: Source, rig: PollerHarness, proxy: Proxy) -> None:
+def test_silent_at_connecting(sslmode: str, source: Source, harness: PollerHarness, proxy: Proxy) -> None:
     """A server that accepts and says nothing at all is given up in time, and polled when it speaks."""
     source.requests(1, 10)
     proxy.silent_after = 0
-    reach(rig, tls=(("sslmode", sslmode),))
-    refused(rig, "timeout")
+    reach(harness, tls=(("sslmode", sslmode),))
+    refused(harness, "timeout")
     proxy.silent_after = None
-    reach(rig, tls=(("sslmode", "disable"),))
-    rig.polled()
-    assert rig.ids() == list(range(1, 11))
-    rig.assert_once()
+    reach(harness, tls=(("sslmode", "disable"),))
+    harness.polled()
+    assert harness.ids() == list(range(1, 11))
+    harness.assert_once()
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.fault(33)
-def test_silent_in_the_midst(source: Source, rig: PollerHarness, proxy: Proxy, tally: Tally) -> None:
+def test_silent_in_the_midst(source: Source, harness: PollerHarness, proxy: Proxy, tally: Tally) -> None:
     """Wherever in a poll the server falls silent, the poll ends in time, and the next one has everything once."""
     chance = random.Random(33)
     for run in range(times(4, 60)):
         source.run("TRUNCATE http_requests RESTART IDENTITY")
         source.requests(run * 10_000 + 1, run * 10_000 + 1000)
         proxy.silent_after, before = None, proxy.passed
-        rig.polled(exact=True)
+        harness.polled(exact=True)
         whole = proxy.passed - before
         source.requests(run * 10_000 + 1001, run * 10_000 + 3000)
         proxy.silent_after = chance.choice((chance.randrange(whole), whole + 1000))
-        refused(rig, "repository 127.0.0.1")
+        refused(harness, "repository 127.0.0.1")
         proxy.silent_after = None
-        rig.polled(exact=True)
-        here = [number for number in rig.ids() if number > run * 10_000]
+        harness.polled(exact=True)
+        here = [number for number in harness.ids() if number > run * 10_000]
         tally.run(lost=3000 - len(set(here)), doubled=len(here) - len(set(here)))
         assert here == list(range(run * 10_000 + 1, run * 10_000 + 3001))
-        rig.assert_once()
+        harness.assert_once()

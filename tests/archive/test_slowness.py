@@ -19,8 +19,8 @@ class Waiting(PollerHarness):
 
 def test_a_poll_that_takes_longer_than_three_intervals_is_shown(source: Source, tmp_path: Path) -> None:
     """States are shown for three intervals after a poll that took ten minutes, and for as long as the next may take."""
-    rig = Waiting(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
-    rig.polled()
-    ended = rig.now
+    harness = Waiting(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
+    harness.polled()
+    ended = harness.now
     for at, shown in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
-        assert ("tableau_users" in {block.family.name for block in rig.store.blocks(at)}) == shown
+        assert ("tableau_users" in {block.family.name for block in harness.store.blocks(at)}) == shown

@@ -17,13 +17,13 @@ REPORT = "SELECT pg_stat_force_next_flush()"
 
 
 @pytest.fixture
-def archived(source: Source, rig: PollerHarness) -> PollerHarness:
+def archived(source: Source, harness: PollerHarness) -> PollerHarness:
     """A history that knows the requests 1 to 100."""
     source.requests(1, 100)
     source.run(REPORT)
-    rig.polled()
-    assert rig.ids() == list(range(1, 101))
-    return rig
+    harness.polled()
+    assert harness.ids() == list(range(1, 101))
+    return harness
 
 
 @pytest.mark.fault(11)
@@ -60,19 +60,19 @@ def test_truncate_and_restarted_ids(source: Source, archived: PollerHarness, pol
 
 @pytest.mark.fault(13)
 @pytest.mark.usefixtures("fast")
-def test_fast_readings_after_restarted_ids(source: Source, rig: PollerHarness) -> None:
+def test_fast_readings_after_restarted_ids(source: Source, harness: PollerHarness) -> None:
     """After the ids have started again they are read fast from where they are now, not from where they were."""
     source.requests(100_000, 100_100)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     source.run("TRUNCATE http_requests RESTART IDENTITY")
-    rig.polled()
+    harness.polled()
     source.requests(1, 10, LATER)
-    rig.polled(exact=True)
+    harness.polled(exact=True)
     source.requests(11, 20, LATER)
-    rig.polled()
-    assert rig.mode() == "fast"
-    assert rig.ids() == [*range(1, 21), *range(100_000, 100_101)]
-    rig.assert_once()
+    harness.polled()
+    assert harness.mode() == "fast"
+    assert harness.ids() == [*range(1, 21), *range(100_000, 100_101)]
+    harness.assert_once()
 
 
 @pytest.mark.fault(11, 13)
@@ -386,44 +386,44 @@ def test_a_number_becomes_words(source: Source, archived: PollerHarness) -> None
 
 
 @pytest.mark.fault(31)
-def test_a_revoked_right(source: Source, naming_rig: PollerHarness) -> None:
+def test_a_revoked_right(source: Source, naming_harness: PollerHarness) -> None:
     """A table that may not be read any more is said in one line, the other collectors go on, and nothing is lost."""
     source.requests(1, 100)
-    naming_rig.polled()
+    naming_harness.polled()
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(101, 103)
-    naming_rig.poll()
-    assert "may not be read" in naming_rig.errors()["http_requests"]
-    assert set(naming_rig.errors()) == {"http_requests", "active_users"}
+    naming_harness.poll()
+    assert "may not be read" in naming_harness.errors()["http_requests"]
+    assert set(naming_harness.errors()) == {"http_requests", "active_users"}
     source.run("GRANT SELECT ON http_requests TO readonly")
     source.requests(104, 110)
-    naming_rig.polled()
-    assert naming_rig.ids() == list(range(1, 111))
-    naming_rig.assert_once()
+    naming_harness.polled()
+    assert naming_harness.ids() == list(range(1, 111))
+    naming_harness.assert_once()
 
 
-def test_a_right_granted_later(source: Source, naming_rig: PollerHarness) -> None:
+def test_a_right_granted_later(source: Source, naming_harness: PollerHarness) -> None:
     """What was archived through the view is not archived again from the table, and counted twice: it is refused."""
     source.run("REVOKE SELECT ON http_requests FROM readonly")
     source.requests(1, 100)
-    naming_rig.polled()
-    assert naming_rig.requests_counted() == 100
+    naming_harness.polled()
+    assert naming_harness.requests_counted() == 100
     source.run("GRANT SELECT ON http_requests TO readonly")
     for _ in range(2):
-        naming_rig.poll()
-        assert "archived through _http_requests" in naming_rig.errors()["http_requests"]
-    assert naming_rig.requests_counted() == 100
+        naming_harness.poll()
+        assert "archived through _http_requests" in naming_harness.errors()["http_requests"]
+    assert naming_harness.requests_counted() == 100
 
 
 @pytest.mark.fault(12)
 def test_a_large_table_changes_while_it_is_read(
-    source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch
+    source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table that is truncated between two ranges of its reading is read again at the next poll."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
     source.requests(1, 500)
-    writing = rig.history.transaction
+    writing = harness.history.transaction
     done: list[int] = []
 
     def truncating(*arguments: object) -> object:
@@ -433,12 +433,12 @@ def test_a_large_table_changes_while_it_is_read(
             source.requests(1, 300, LATER)
         return writing(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rig.history, "transaction", truncating)
-    rig.poll()
-    rig.polled()
-    assert set(rig.ids()) >= set(range(1, 301))
-    assert len(rig.query(f"SELECT id FROM http_requests WHERE created_at >= '{LATER}'")) == 300
-    rig.assert_once()
+    monkeypatch.setattr(harness.history, "transaction", truncating)
+    harness.poll()
+    harness.polled()
+    assert set(harness.ids()) >= set(range(1, 301))
+    assert len(harness.query(f"SELECT id FROM http_requests WHERE created_at >= '{LATER}'")) == 300
+    harness.assert_once()
 
 
 @pytest.mark.fault(11, 12)

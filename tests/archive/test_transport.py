@@ -40,20 +40,20 @@ def _cutting(source: Source, every: float) -> Iterator[list[int]]:
 
 
 @pytest.mark.fault(32)
-def test_cut_in_mid_stream(source: Source, rig: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_in_mid_stream(source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full reading that is cut again and again begins again, doubles nothing, and ends when it is let."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 1000)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 1000)
     source.requests(1, 20_000)
     with _cutting(source, 0.15) as cut:
         for _ in range(6):
-            rig.poll()
+            harness.poll()
             if cut[0] > 3:
                 break
     assert cut[0]
-    rig.polled()
-    assert rig.ids() == list(range(1, 20_001))
-    rig.assert_once()
+    harness.polled()
+    assert harness.ids() == list(range(1, 20_001))
+    harness.assert_once()
 
 
 @pytest.mark.fault(33)
@@ -81,8 +81,8 @@ def test_a_server_that_freezes_in_mid_poll(
     """A server that falls silent in the middle of a poll is hung up on, for its own timeouts are silent with it."""
     monkeypatch.setattr("exporter.repository.session.GRACE_SECONDS", 0.0)
     source.requests(1, 100)
-    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb", statement_timeout=1.0)
-    rig.polled()
+    harness = PollerHarness(source.readonly, tmp_path / "history.duckdb", statement_timeout=1.0)
+    harness.polled()
     source.requests(101, 200)
     looking = Session.load_catalog
 
@@ -92,35 +92,35 @@ def test_a_server_that_freezes_in_mid_poll(
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "load_catalog", freezing)
-        polling = threading.Thread(target=rig.poll)
+        polling = threading.Thread(target=harness.poll)
         polling.start()
         polling.join(PATIENCE_SECONDS)
         waits = polling.is_alive()
         postgres.resume()
         polling.join()
     assert not waits
-    assert not rig.up()
-    rig.polled()
-    assert rig.ids() == list(range(1, 201))
-    rig.assert_once()
+    assert not harness.up()
+    harness.polled()
+    assert harness.ids() == list(range(1, 201))
+    harness.assert_once()
 
 
 @pytest.mark.fault(34)
 def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
     """Without a server the agent listens, says so, and keeps what it has."""
     source.requests(1, 100)
-    rig = PollerHarness(source.readonly, tmp_path / "history.duckdb")
-    rig.polled()
-    port = rig.repository._options.addresses[0]
-    rig.repository._options = type(rig.repository._options)(
+    harness = PollerHarness(source.readonly, tmp_path / "history.duckdb")
+    harness.polled()
+    port = harness.repository._options.addresses[0]
+    harness.repository._options = type(harness.repository._options)(
         **{
-            **rig.repository._options.__dict__,
+            **harness.repository._options.__dict__,
             "addresses": (type(port)(port.host, 1),),
         }
     )
-    assert not rig.poll()
-    assert not rig.up()
-    assert rig.requests_counted() == 100
+    assert not harness.poll()
+    assert not harness.up()
+    assert harness.requests_counted() == 100
 
 
 @pytest.mark.fault(34)
@@ -144,25 +144,25 @@ def test_a_rotated_password(source: Source, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(35)
-def test_a_lock_is_not_waited_for(source: Source, naming_rig: PollerHarness) -> None:
+def test_a_lock_is_not_waited_for(source: Source, naming_harness: PollerHarness) -> None:
     """While somebody holds the table, its collector gives up before a statement would, and the others go on."""
     source.requests(1, 10)
     with source.other() as other:
         other.execute("BEGIN")
         other.execute("LOCK TABLE http_requests IN ACCESS EXCLUSIVE MODE")
-        naming_rig.poll()
-        assert set(naming_rig.errors()) == {"http_requests", "active_users"}
-        assert "lock timeout" in naming_rig.errors()["http_requests"]
-        assert naming_rig.up()
+        naming_harness.poll()
+        assert set(naming_harness.errors()) == {"http_requests", "active_users"}
+        assert "lock timeout" in naming_harness.errors()["http_requests"]
+        assert naming_harness.up()
         other.execute("COMMIT")
-    naming_rig.polled()
-    assert naming_rig.ids() == list(range(1, 11))
+    naming_harness.polled()
+    assert naming_harness.ids() == list(range(1, 11))
 
 
-def test_the_agent_holds_no_lock_between_readings(source: Source, rig: PollerHarness) -> None:
+def test_the_agent_holds_no_lock_between_readings(source: Source, harness: PollerHarness) -> None:
     """Tableau's own TRUNCATE finds no lock of the agent's after a poll, nor between two ranges of a reading."""
     source.requests(1, 10)
-    rig.polled()
+    harness.polled()
     source.run("SET lock_timeout = '1ms'")
     source.run("TRUNCATE http_requests")
 

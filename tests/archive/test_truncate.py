@@ -76,11 +76,11 @@ class Emptying:
 @pytest.mark.fault(12)
 @pytest.mark.parametrize("place", PLACES)
 def test_truncate_at_each_place(
-    source: Source, rig: PollerHarness, tally: Tally, monkeypatch: pytest.MonkeyPatch, place: str
+    source: Source, harness: PollerHarness, tally: Tally, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """What the reading's lock protects is archived, what comes after TRUNCATE too: in this poll, or in the next one."""
     source.tell_the_truth()
-    ledger = Ledger(rig)
+    ledger = Ledger(harness)
     for seed in range(times(1, 30)):
         with Steps(seed) as steps:
             steps.write(source)
@@ -91,14 +91,14 @@ def test_truncate_at_each_place(
         emptying = Emptying(source, place, -10 * (seed + 1))
         with monkeypatch.context() as patch:
             _at(patch, PLACES[place], emptying)
-            rig.polled()
+            harness.polled()
         emptying.ended()
         before = PLACES[place] == "LOCK TABLE"
-        assert {*rig.ids(), *rig.open_ids()} >= (set(emptying.ids) if before else there)
+        assert {*harness.ids(), *harness.open_ids()} >= (set(emptying.ids) if before else there)
         ledger.poll(source)
         ledger.poll(source)
         ledger.balance(tally)
-        assert rig.incidents()["truncated"] == seed + 1
+        assert harness.incidents()["truncated"] == seed + 1
 
 
 def _at(patch: pytest.MonkeyPatch, place: str, happens: Callable[[], None]) -> None:

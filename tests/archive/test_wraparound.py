@@ -24,8 +24,8 @@ def test_crossing_2_to_the_32(tmp_path: Path, tally: Tally) -> None:
     for epoch in range(1, times(1, 20) + 1):
         crossing = epoch * 2**32
         with cluster() as primary, Steps(epoch) as steps:
-            rig = PollerHarness(primary.readonly, tmp_path / f"{epoch}.duckdb")
-            ledger = Ledger(rig)
+            harness = PollerHarness(primary.readonly, tmp_path / f"{epoch}.duckdb")
+            ledger = Ledger(harness)
             steps.write(primary)
             steps.end()
             primary.freeze()
@@ -35,12 +35,12 @@ def test_crossing_2_to_the_32(tmp_path: Path, tally: Tally) -> None:
             while primary.next_xid() < crossing + 20:
                 steps.write(primary)
                 ledger.poll(primary, exact=epoch % 2 == 0 or across % 2 == 0)
-                assert rig.mode() != "full"
+                assert harness.mode() != "full"
                 across += 1
             assert across > 1
             steps.end()
             ledger.poll(primary)
-            assert rig.mode() == "exact"
+            assert harness.mode() == "exact"
             ledger.balance(tally)
 
 
@@ -57,25 +57,25 @@ AWAY = {
 @pytest.mark.parametrize("away", list(AWAY)[: times(3, len(AWAY))])
 def test_away_for_long(primary: Cluster, tmp_path: Path, tally: Tally, away: str) -> None:
     """However many transactions passed unseen, and though no restart told of it, the next reading misses nothing."""
-    rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
-    ledger = Ledger(rig)
+    harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
+    ledger = Ledger(harness)
     with Steps(25) as steps:
         steps.write(primary)
         ledger.poll(primary)
-        horizon = _horizon(rig)
+        horizon = _horizon(harness)
         steps.end()
         steps.write(primary)
         steps.end()
         primary.freeze()
         primary.reset(horizon + AWAY[away])
-        _never_restarted(rig, primary)
+        _never_restarted(harness, primary)
         steps.write(primary)
         ledger.poll(primary)
-        assert rig.mode() == ("exact" if away == "not quite too far" else "full")
+        assert harness.mode() == ("exact" if away == "not quite too far" else "full")
         steps.write(primary)
         steps.end()
         ledger.poll(primary)
-        assert rig.mode() == "exact"
+        assert harness.mode() == "exact"
     ledger.balance(tally)
 
 
@@ -83,11 +83,11 @@ def test_away_for_long(primary: Cluster, tmp_path: Path, tally: Tally, away: str
 def test_away_for_long_behind_an_open_transaction(tmp_path: Path, tally: Tally) -> None:
     """A transaction that stays open holds the snapshot back, but not the counter that ages are reckoned from."""
     with cluster(max_prepared_transactions="1") as primary, Steps(26) as steps:
-        rig = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
-        ledger = Ledger(rig)
+        harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
+        ledger = Ledger(harness)
         steps.write(primary)
         ledger.poll(primary)
-        horizon = _horizon(rig)
+        horizon = _horizon(harness)
         steps.end()
         primary.freeze()
         held = horizon + HORIZON_LIMIT - 2_000
@@ -98,7 +98,7 @@ def test_away_for_long_behind_an_open_transaction(tmp_path: Path, tally: Tally) 
             primary.request(7_000_000)
             primary.run("PREPARE TRANSACTION 'open'")
         primary.reset(horizon + 2**31 + 2_000, held)
-        _never_restarted(rig, primary)
+        _never_restarted(harness, primary)
         steps.write(primary)
         ledger.poll(primary)
         primary.run("COMMIT PREPARED 'open'")
@@ -106,15 +106,15 @@ def test_away_for_long_behind_an_open_transaction(tmp_path: Path, tally: Tally) 
         ledger.balance(tally)
 
 
-def _horizon(rig: PollerHarness) -> int:
-    return int(rig.query("SELECT horizon FROM positions WHERE source = 'http_requests'")[0][0])
+def _horizon(harness: PollerHarness) -> int:
+    return int(harness.query("SELECT horizon FROM positions WHERE source = 'http_requests'")[0][0])
 
 
-def _never_restarted(rig: PollerHarness, primary: Cluster) -> None:
+def _never_restarted(harness: PollerHarness, primary: Cluster) -> None:
     """Let the position tell of the server as it runs now: a server that had run all the time looks like this."""
     started_at = primary.run("SELECT pg_postmaster_start_time()::text")[0][0]
-    (known,) = rig.query("SELECT identity FROM positions WHERE source = 'http_requests'")[0]
+    (known,) = harness.query("SELECT identity FROM positions WHERE source = 'http_requests'")[0]
     identity = json.dumps({**json.loads(known), "postmaster_started_at": started_at})
-    with duckdb.connect(str(rig.file.path)) as connection:
+    with duckdb.connect(str(harness.file.path)) as connection:
         connection.execute("UPDATE positions SET identity = ? WHERE source = 'http_requests'", [identity])
-    rig.restart()
+    harness.restart()

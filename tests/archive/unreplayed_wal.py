@@ -20,18 +20,18 @@ def leave_behind(source: Source, path: Path) -> None:
 
 def _poll_and_crash(parameters: Mapping[str, str | int], path: Path) -> None:
     with Source(parameters) as source:
-        rig = PollerHarness(source.readonly, path)
+        harness = PollerHarness(source.readonly, path)
         source.requests(1, 50)
-        rig.polled()
+        harness.polled()
         shutil.copy(path, path.with_name("before.duckdb"))
         source.requests(60, 69)
-        rig.polled()
-        rig.file._keep_for = float("inf")
+        harness.polled()
+        harness.file._keep_for = float("inf")
         for poll in range(2, POLLS + 1):
             source.requests(poll * 100, poll * 100 + 49)
             source.request(poll * 100 + 60, completed_at=None)
             source.run("UPDATE http_requests SET completed_at = created_at WHERE id = %s", poll * 100 - 40)
-            rig.polled(exact=True)
+            harness.polled(exact=True)
 
 
 def log_of(path: Path) -> Path:

@@ -45,10 +45,10 @@ def estate(now: datetime, jobs: int) -> Estate:
 
 @pytest.fixture
 def cloud(server: TableauServer, environment: SetUp) -> Iterator[TableauServer]:
-    """That Cloud in the environment, without any trap before and after."""
+    """That Cloud in the environment, without any failure before and after."""
     environment(None, **rest_of(server))
     yield server
-    server.traps.reset()
+    server.failure_modes.reset()
 
 
 def rest_of(server: TableauServer, value: str = VALUE) -> dict[str, str]:
@@ -71,7 +71,7 @@ def rows(result: Result) -> dict[str, dict[str, Any]]:
 
 def test_assets_whose_change_lies_are_judged_by_their_extracts(cloud: TableauServer, built_at: datetime) -> None:
     """Each says that it was changed just now; hours are those of its data to 0.1, and the status follows from them."""
-    cloud.traps.updated_at_lies = True
+    cloud.failure_modes.updated_at_lies = True
     result = audit()
     assert (result.exit_code, result.stderr) == (2, "")
     found = rows(result)
@@ -94,7 +94,7 @@ def test_assets_whose_change_lies_are_judged_by_their_extracts(cloud: TableauSer
 
 def test_other_sites_are_not_read(cloud: TableauServer) -> None:
     """Of the sites that are not asked for none is signed in to, and what fails there is no failure."""
-    cloud.traps.sites_failing = {"site2"}
+    cloud.failure_modes.sites_failing = {"site2"}
     cloud.seen.clear()
     result = audit("--site=site1")
     assert (result.exit_code, result.stderr) == (2, "")
@@ -112,7 +112,7 @@ def test_a_site_that_rest_does_not_know(cloud: TableauServer) -> None:
 
 def test_a_site_that_fails(cloud: TableauServer) -> None:
     """Its assets are missing and one line says so; the others' are judged; the code is 1, critical or not."""
-    cloud.traps.sites_failing = {"site1"}
+    cloud.failure_modes.sites_failing = {"site1"}
     result = audit()
     assert result.exit_code == 1
     assert {row["site"] for row in rows(result).values()} == {"default", "site2"}
@@ -120,11 +120,11 @@ def test_a_site_that_fails(cloud: TableauServer) -> None:
     assert line.startswith("site site1: ")
 
 
-@pytest.mark.parametrize("trap", ["html_login_page", "truncated", "short_page"])
-def test_half_a_list_is_no_audit(cloud: TableauServer, trap: str) -> None:
+@pytest.mark.parametrize("failure_mode", ["html_login_page", "truncated", "short_page"])
+def test_half_a_list_is_no_audit(cloud: TableauServer, failure_mode: str) -> None:
     """A site whose list is not whole has failed, whatever it answered with."""
-    setattr(cloud.traps, trap, {"workbooks"})
-    cloud.traps.only_sites = {"site2"}
+    setattr(cloud.failure_modes, failure_mode, {"workbooks"})
+    cloud.failure_modes.only_sites = {"site2"}
     result = audit()
     assert result.exit_code == 1
     assert {row["site"] for row in rows(result).values()} == {"default", "site1"}
@@ -134,7 +134,7 @@ def test_half_a_list_is_no_audit(cloud: TableauServer, trap: str) -> None:
 @pytest.mark.parametrize("answer", ["missing", "disabled"])
 def test_a_metadata_api_that_is_off(cloud: TableauServer, answer: str) -> None:
     """Then the audit rests on what is known beside, says so asset by asset, and in a note; it has not failed."""
-    cloud.traps.metadata = answer
+    cloud.failure_modes.metadata = answer
     result = audit()
     assert result.exit_code in {0, 2}
     assert "metadata" not in {row["freshness_source"] for row in rows(result).values()}
@@ -154,9 +154,9 @@ def test_a_throttled_metadata_api(
     """What is not known is not healthy: exit code 1, or 2 where something is critical by what is remembered."""
     keys = {f"FRESHNESS__{name.upper()}": value for name, value in freshness.items()}
     environment(None, **rest_of(server), **keys, HISTORY__PATH=str(tmp_path / "history.duckdb"))
-    server.traps.metadata_throttle_next = SITES
+    server.failure_modes.metadata_throttle_next = SITES
     result = audit()
-    server.traps.reset()
+    server.failure_modes.reset()
     assert result.exit_code == (2 if freshness["critical"] == "24h" else 1)
     assert sum(THROTTLED in line for line in result.stderr.splitlines()) == SITES
     by_change = {row["status"] for row in rows(result).values() if row["freshness_source"] == "updated_at"}
@@ -171,7 +171,7 @@ def test_the_history_is_used(built_at: datetime, environment: SetUp, tmp_path: P
         environment(None, **rest_of(server), HISTORY__PATH=str(history))
         whole = rows(audit())
         assert RestPollerHarness(server, history, time.time()).poll()
-        server.traps.metadata_throttle_next = SITES
+        server.failure_modes.metadata_throttle_next = SITES
         throttled = rows(audit())
         history.write_bytes(b"no history")
         unread = audit()
@@ -179,7 +179,7 @@ def test_the_history_is_used(built_at: datetime, environment: SetUp, tmp_path: P
         environment(
             None, **rest_of(server), HISTORY__PATH=str(history), FRESHNESS__CRITICAL="9000d", FRESHNESS__WARNING="9000d"
         )
-        server.traps.metadata_throttle_next = SITES
+        server.failure_modes.metadata_throttle_next = SITES
         unread = audit()
         assert unread.exit_code == 1
         assert "updated_at" not in {row["freshness_source"] for row in rows(unread).values()}

@@ -47,13 +47,13 @@ class CheckedPoller:
         source.run("TRUNCATE truth.versions")
         self.tableau.make_table()
         self.files = 0
-        self.rig = PollerHarness(source.readonly, self.next_path())
+        self.harness = PollerHarness(source.readonly, self.next_path())
         self.held = NOTHING
         self.pruned: list[tuple[datetime, set[Key]]] = []
         self.removed: set[Key] = set()
         self.excused: set[Key] = set()
         self.revoked = False
-        self.before, self.there, self.moved_at = NOTHING, self.tableau.present(), self.rig.now
+        self.before, self.there, self.moved_at = NOTHING, self.tableau.present(), self.harness.now
         self.at_snapshot: dict[int, Callable[[], object]] = {}
         self.snapshots = 0
         self._patch()
@@ -70,16 +70,16 @@ class CheckedPoller:
             if end is not None:
                 patch.setattr(duckdb, "connect", end)
             try:
-                answered = self.rig.poll(exact=exact) and not self.rig.errors()
+                answered = self.harness.poll(exact=exact) and not self.harness.errors()
             finally:
                 self.at_snapshot.clear()
-        assert answered or fault or self.revoked, self.rig.errors()
+        assert answered or fault or self.revoked, self.harness.errors()
         assert not quiet or self.source.run(XMAX) == xmax, "the source's transactions were used up"
         now = self.look()
         self.steps[-1] += f": {now.mode if answered else 'in vain'}"
         self.compare()
-        if answered and not self.rig.file._keep_for:
-            assert self.rig.requests_counted() == now.requests
+        if answered and not self.harness.file._keep_for:
+            assert self.harness.requests_counted() == now.requests
         return "answered" if answered else "in vain"
 
     def compare(self) -> None:
@@ -90,26 +90,26 @@ class CheckedPoller:
             there = {key: found for key, found in self.there.items() if after.get(key) == found}
             assert_read(before, now, there, self._young())
         if now.version != before.version:
-            self.moved_at = self.rig.now
+            self.moved_at = self.harness.now
         if before.version == 0 < now.version:
             # A history begins with what its first reading finds.
             self.excused |= {key for key, _ in self.tableau.versions().values()} - self.here()
 
     def _young(self) -> set[Key]:
         """Return what cannot be a day old: open at the last poll, at the same time, or made within a day."""
-        limit = datetime.fromtimestamp(self.rig.now, UTC).replace(tzinfo=None) - timedelta(days=1)
-        same = set(self.before.open) if self.moved_at == self.rig.now else set()
+        limit = datetime.fromtimestamp(self.harness.now, UTC).replace(tzinfo=None) - timedelta(days=1)
+        same = set(self.before.open) if self.moved_at == self.harness.now else set()
         new = {key for key in self.there if key not in self.before.open and key[1] is not None and key[1] >= limit}
         return same | new
 
     def look(self) -> Held:
         """Read the file, and check what holds whatever has happened."""
         now = self.held
-        if self.rig.file._connection is not None:
-            with self.rig.file._connection.cursor() as connection:
+        if self.harness.file._connection is not None:
+            with self.harness.file._connection.cursor() as connection:
                 now = held_in(connection)
-        elif self.rig.file.path.exists():
-            now = held_by(self.rig.file.path)
+        elif self.harness.file.path.exists():
+            now = held_by(self.harness.file.path)
         before, self.held = self.held, now
         self.forget_prunes()
         assert_kept(before, now)
@@ -199,9 +199,9 @@ class CheckedPoller:
 
     def take_up(self, path: Path, *, torn: bool) -> None:
         """Go on with what a crash has left."""
-        self.rig.file = HistoryFile(path, Limits(patience_seconds=1.0))
-        self.rig._before = {}
-        self.rig.restart()
+        self.harness.file = HistoryFile(path, Limits(patience_seconds=1.0))
+        self.harness._before = {}
+        self.harness.restart()
         if torn:
             # What the log has lost is read again; until then the file is as it was at some earlier transaction.
             self.held = NOTHING

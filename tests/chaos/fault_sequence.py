@@ -92,14 +92,14 @@ class FaultSequence(CheckedPoller):
     def restart(self) -> str:
         """Begin anew with the same file, perhaps with another retention."""
         days = self.chance.choice((None, 1, 3, 30))
-        self.rig.retention = None if days is None else timedelta(days=days)
-        self.rig.restart()
+        self.harness.retention = None if days is None else timedelta(days=days)
+        self.harness.restart()
         return f"retention of {days} days"
 
     def move_clock(self) -> str:
         """Move the clock of the agent, and perhaps of the requests with it."""
         seconds = self.chance.choice((1, 600, 1100, 3600, 26 * 3600, -3600, -86400, 10 * 86400))
-        self.rig.now += seconds
+        self.harness.now += seconds
         if seconds > 0:
             self.tableau.instant += timedelta(seconds=self.chance.choice((0, seconds)))
         return f"{seconds} s"
@@ -147,10 +147,10 @@ class FaultSequence(CheckedPoller):
         left = self.next_path()
         if polls > 1:
             # The file stays open from poll to poll, and what they archive in its log.
-            self.rig.file._keep_for = float("inf")
+            self.harness.file._keep_for = float("inf")
 
         def end() -> NoReturn:
-            self.copy_file(self.rig.file.path, left)
+            self.copy_file(self.harness.file.path, left)
             raise Crash
 
         ends = failing_at(duckdb.connect, last, end)
@@ -158,23 +158,23 @@ class FaultSequence(CheckedPoller):
         try:
             for _ in range(polls):
                 self.poll(fault=True, end=ends)
-            self.copy_file(self.rig.file.path, left)
+            self.copy_file(self.harness.file.path, left)
         except Crash:
             said = "within one"
         log = left.with_name(left.name + ".wal")
         if torn and log.exists():
             log.write_bytes(log.read_bytes()[: self.chance.randrange(log.stat().st_size + 1)])
-        abandoned = self.rig.file
+        abandoned = self.harness.file
         self.take_up(left, torn=torn)
         abandoned._close()
         return f"{written}; at statement {last} of {polls} polls, {said}{', torn' * torn}"
 
     def keep_copy(self) -> str:
         """Copy the file, as a backup does."""
-        if not self.rig.file.path.exists():
+        if not self.harness.file.path.exists():
             return "none yet"
         path = self.next_path()
-        self.copy_file(self.rig.file.path, path)
+        self.copy_file(self.harness.file.path, path)
         self.copy = (path, self.held)
         return ""
 
@@ -184,18 +184,18 @@ class FaultSequence(CheckedPoller):
             return self.keep_copy()
         path, self.held = self.copy
         for suffix in ("", ".wal"):
-            self.rig.file.path.with_name(self.rig.file.path.name + suffix).unlink(missing_ok=True)
-        shutil.copy(path, self.rig.file.path)
+            self.harness.file.path.with_name(self.harness.file.path.name + suffix).unlink(missing_ok=True)
+        shutil.copy(path, self.harness.file.path)
         self.go_back()
         running = self.chance.random() < 0.5
-        self.rig._before = {}
+        self.harness._before = {}
         if running:
             # The agent notices at its next writing, and begins again from what it finds.
             self.grant()
             self.poll(fault=True)
-            self.rig._before = {}
+            self.harness._before = {}
         else:
-            self.rig.restart()
+            self.harness.restart()
         return "under a running agent" if running else ""
 
     def read_again(self) -> str:
@@ -203,15 +203,15 @@ class FaultSequence(CheckedPoller):
         self.grant()
         self.poll(exact=True)
         self.poll(exact=True)
-        before = contents(self.rig.file.path)
-        with duckdb.connect(str(self.rig.file.path)) as connection:
+        before = contents(self.harness.file.path)
+        with duckdb.connect(str(self.harness.file.path)) as connection:
             connection.execute("UPDATE positions SET horizon = horizon - 4294967296")
-        self.rig.restart()
+        self.harness.restart()
         pruned = self.held.pruned
         self.poll(exact=True)
         assert self.held.mode == "full"
         if self.held.pruned == pruned:
-            again = contents(self.rig.file.path)
+            again = contents(self.harness.file.path)
             changed = {
                 table: set(again[table]) ^ set(before[table]) for table in again if again[table] != before[table]
             }

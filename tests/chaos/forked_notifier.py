@@ -167,37 +167,37 @@ def _end() -> NoReturn:
 def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[str]) -> None:
     """Do what is said until killed."""
     shown = Shown()
-    rig = NotifierHarness(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
+    harness = NotifierHarness(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
     _tell(answers, {"pid": os.getpid()})
     for line in questions:
         question = json.loads(line)
-        rig.now = question["now"]
+        harness.now = question["now"]
         if "urls" in question:
-            _reload(rig, question["urls"])
+            _reload(harness, question["urls"])
         else:
-            _look(rig, shown, question)
-        sent = {url: rig.value(SENT, alertmanager=url) for url in rig.urls}
+            _look(harness, shown, question)
+        sent = {url: harness.value(SENT, alertmanager=url) for url in harness.urls}
         _tell(answers, {"sent": sent})
 
 
-def _reload(rig: NotifierHarness, urls: Sequence[str]) -> None:
+def _reload(harness: NotifierHarness, urls: Sequence[str]) -> None:
     stopped = threading.Event()
     stopped.set()
-    rig.rule_manager.run(stopped, EVALUATION_SECONDS)
-    rig.urls = urls
-    rig.reload()
+    harness.rule_manager.run(stopped, EVALUATION_SECONDS)
+    harness.urls = urls
+    harness.reload()
 
 
-def _look(rig: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -> None:
+def _look(harness: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -> None:
     shown.seen, shown.kills_at = question["seen"], question["kills_at"]
-    for notifier in rig.rule_manager.notifiers:
+    for notifier in harness.rule_manager.notifiers:
         receiver = notifier.receiver
         assert isinstance(receiver, Alertmanager)
         seconds = HURRY_SECONDS if notifier.url in question["hanging"] else TIMEOUT_SECONDS
         receiver._options = replace(receiver._options, timeout=seconds)
     statement = question["kills_at_statement"]
     duckdb.connect = failing_at(_connect, statement, _end) if statement else _connect
-    rig.step()
+    harness.step()
 
 
 def _tell(answers: int, said: Mapping[str, object]) -> None:

@@ -54,14 +54,14 @@ def running(company: Company) -> Iterator[TableauServer]:
 
 @pytest.fixture
 def tableau(running: TableauServer) -> Iterator[TableauServer]:
-    """The same with all its traps off, and nobody signed in."""
-    running.traps.reset()
+    """The same with all its failure_modes off, and nobody signed in."""
+    running.failure_modes.reset()
     running.estate.oddities = Oddities()
     running.sessions.end_all()
     running.requests.clear()
     running.seen.clear()
     yield running
-    running.traps.reset()
+    running.failure_modes.reset()
     running.estate.oddities = Oddities()
 
 

@@ -16,7 +16,7 @@ import trustme
 from exporter.demo.company import Company
 from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.activity_story import REQUESTS, ActivityStory, Place
-from exporter.demo.tableau.cloud_failure_modes import CloudTraps
+from exporter.demo.tableau.cloud_failure_modes import CloudFailureModes
 from exporter.demo.tableau.cloud_manager import HOSTILE, SESSION_SECONDS, CloudManager
 from tests.demo.activity_log import Client, Clock, Record, any_file, everything
 
@@ -38,13 +38,13 @@ def running(company: Company, clock: Clock, now: datetime) -> Iterator[CloudMana
 @pytest.fixture
 def manager(running: CloudManager, clock: Clock, now: datetime) -> Iterator[CloudManager]:
     """The same with all its switches off, and nobody signed in."""
-    running.traps.reset()
+    running.failure_modes.reset()
     running.end_sessions()
     running.requests.clear()
     running.seen.clear()
     running.store.requests.clear()
     yield running
-    running.traps.reset()
+    running.failure_modes.reset()
     clock.at = now
 
 
@@ -77,24 +77,28 @@ def address(client: Client, chosen: Chosen) -> str:
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_calls_fail_for_a_while(manager: CloudManager, client: Client, chosen: Chosen, status: int) -> None:
     """So many calls are answered with a status and a page, with its Retry-After, and the next one is well."""
-    manager.traps.fail_next, manager.traps.fail_status, manager.traps.retry_after = 2, status, "7"
+    manager.failure_modes.fail_next, manager.failure_modes.fail_status, manager.failure_modes.retry_after = (
+        2,
+        status,
+        "7",
+    )
     answers = [client.get("/sites") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [status, status, 200]
     assert answers[0].headers["Retry-After"] == "7"
-    manager.traps.fail_next = 1
-    manager.traps.affected = {"download"}
+    manager.failure_modes.fail_next = 1
+    manager.failure_modes.affected = {"download"}
     url = address(client, chosen)
     assert [httpx.get(url).status_code for _ in range(2)] == [status, 200]
 
 
 def test_calls_are_throttled(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """A 429 has a message, a code and the Retry-After; the store has one too, in XML."""
-    manager.traps.throttle_next, manager.traps.retry_after = 1, "3"
+    manager.failure_modes.throttle_next, manager.failure_modes.retry_after = 1, "3"
     answer = client.get("/sites")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
     assert answer.json().keys() == {"message", "errorCode"}
     url = address(client, chosen)
-    manager.traps.throttle_next = 1
+    manager.failure_modes.throttle_next = 1
     answer = httpx.get(url)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
     assert "<Code>SlowDown</Code>" in answer.text
@@ -102,15 +106,15 @@ def test_calls_are_throttled(manager: CloudManager, client: Client, chosen: Chos
 
 def test_the_switches_spare_the_login_unless_it_is_named(manager: CloudManager) -> None:
     """A login fails only where ``affected`` names it."""
-    manager.traps.fail_next = 1
+    manager.failure_modes.fail_next = 1
     assert Client(manager).signed_in.status_code == 200
-    manager.traps.affected = {"login"}
+    manager.failure_modes.affected = {"login"}
     assert Client(manager).signed_in.status_code == 503
 
 
 def test_a_session_ends(manager: CloudManager, client: Client, clock: Clock) -> None:
     """An ended session is refused with 401 from then on; another login helps, and its session ends by its age."""
-    manager.traps.expire_next = 1
+    manager.failure_modes.expire_next = 1
     assert [client.get("/sites").status_code for _ in range(2)] == [401, 401]
     assert client.get("/sites").json().keys() == {"message", "errorCode"}
     client = Client(manager)
@@ -122,32 +126,32 @@ def test_a_session_ends(manager: CloudManager, client: Client, clock: Clock) -> 
 def test_a_token_is_refused(manager: CloudManager) -> None:
     """A wrong token, and the right one after it has expired, are refused with 401."""
     assert Client(manager, token="wrong").signed_in.status_code == 401
-    manager.traps.token_expired = True
+    manager.failure_modes.token_expired = True
     assert Client(manager).signed_in.status_code == 401
 
 
 def test_an_edition_has_no_log(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """Lists and addresses are forbidden, or lists are empty, on the sites that are named alone."""
-    manager.traps.edition = "forbidden"
+    manager.failure_modes.edition = "forbidden"
     site, path = chosen
     assert [listing(client, site).status_code, client.sign(site, [path]).status_code] == [403, 403]
     assert client.get("/sites").status_code == 200
-    manager.traps.edition, manager.traps.only_sites = "empty", {site.url}
+    manager.failure_modes.edition, manager.failure_modes.only_sites = "empty", {site.url}
     other = next(place for place in manager.files.sites if place != site)
     assert listing(client, site).json() == {"files": []}
     assert listing(client, other).json()["files"]
 
 
 @pytest.mark.parametrize(
-    ("trap", "begins"),
+    ("failure_mode", "begins"),
     [("html_login_page", b"<html"), ("garbage", b"\x00"), ("nulls", b"null"), ("missing_keys", b"{}")],
 )
 @pytest.mark.parametrize("kind", ["login", "sites", "list", "sign"])
 def test_an_answer_is_something_else(
-    manager: CloudManager, client: Client, chosen: Chosen, trap: str, begins: bytes, kind: str
+    manager: CloudManager, client: Client, chosen: Chosen, failure_mode: str, begins: bytes, kind: str
 ) -> None:
     """A call of the kind is answered 200 with a page, bytes, null or an empty object; other kinds are not."""
-    setattr(manager.traps, trap, {kind})
+    setattr(manager.failure_modes, failure_mode, {kind})
     site, path = chosen
     calls: dict[str, Callable[[], httpx.Response]] = {
         "login": lambda: Client(manager).signed_in,
@@ -167,7 +171,7 @@ def test_an_answer_is_something_else(
 
 def test_the_past_is_refused(manager: CloudManager, client: Client, chosen: Chosen, now: datetime) -> None:
     """A window that begins before the retention is refused with 400, one that begins with it is not."""
-    manager.traps.past_refused = True
+    manager.failure_modes.past_refused = True
     site, _ = chosen
     kept = now - manager.files.retention
     statuses = [client.files(site, begin, kept).status_code for begin in (kept - timedelta(hours=1), kept)]
@@ -176,7 +180,7 @@ def test_the_past_is_refused(manager: CloudManager, client: Client, chosen: Chos
 
 def test_pages_have_no_end(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """Each page of a list leads to itself."""
-    manager.traps.endless_pages = True
+    manager.failure_modes.endless_pages = True
     site, _ = chosen
     first = listing(client, site).json()
     second = client.get(f"/sites/{site.luid}/activitylog", pageToken=first["pageToken"]).json()
@@ -186,7 +190,7 @@ def test_pages_have_no_end(manager: CloudManager, client: Client, chosen: Chosen
 
 def test_paths_lead_out_of_the_folder(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """A list begins with absolute paths and with such as have two dots; no address is signed for them."""
-    manager.traps.hostile_paths = True
+    manager.failure_modes.hostile_paths = True
     site, _ = chosen
     paths = [file["path"] for file in listing(client, site).json()["files"]]
     assert paths[: len(HOSTILE)] == [*HOSTILE]
@@ -195,7 +199,7 @@ def test_paths_lead_out_of_the_folder(manager: CloudManager, client: Client, cho
 
 def test_some_paths_are_not_signed(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """An answer lacks every second path; the next one has all."""
-    manager.traps.unsigned_next = 1
+    manager.failure_modes.unsigned_next = 1
     site, _ = chosen
     paths = [file["path"] for file in listing(client, site).json()["files"]][:10]
     assert [len(client.sign(site, paths).json()["files"]) for _ in range(2)] == [5, 10]
@@ -204,36 +208,36 @@ def test_some_paths_are_not_signed(manager: CloudManager, client: Client, chosen
 def test_an_address_expires(manager: CloudManager, client: Client, chosen: Chosen, clock: Clock) -> None:
     """An address is refused with 403 after its seconds, and once before them; a new one is not."""
     url = address(client, chosen)
-    manager.traps.links_expired_next = 1
+    manager.failure_modes.links_expired_next = 1
     answers = [httpx.get(url) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [403, 200]
     assert "<Message>Request has expired</Message>" in answers[0].text
-    clock.at += timedelta(seconds=manager.traps.link_seconds)
+    clock.at += timedelta(seconds=manager.failure_modes.link_seconds)
     assert httpx.get(url).status_code == 403
     assert httpx.get(address(client, chosen)).status_code == 200
 
 
 def test_an_object_is_missing(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """A download finds no object, once."""
-    manager.traps.missing_next = 1
+    manager.failure_modes.missing_next = 1
     url = address(client, chosen)
     assert [httpx.get(url).status_code for _ in range(2)] == [404, 200]
 
 
 def test_a_download_is_redirected(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """A download leads elsewhere, where no event is."""
-    manager.traps.redirect_next = 1
+    manager.failure_modes.redirect_next = 1
     url = address(client, chosen)
     assert httpx.get(url).status_code == 302
-    manager.traps.redirect_next = 1
+    manager.failure_modes.redirect_next = 1
     assert httpx.get(url, follow_redirects=True).json() == {"redirected": True}
 
 
 def test_a_download_is_torn(manager: CloudManager, client: Client, chosen: Chosen) -> None:
     """The connection is closed in the middle of a body, or before an answer."""
     url = address(client, chosen)
-    manager.traps.affected = {"download"}
-    manager.traps.cut_next = manager.traps.close_next = 1
+    manager.failure_modes.affected = {"download"}
+    manager.failure_modes.cut_next = manager.failure_modes.close_next = 1
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(url)
     with pytest.raises(httpx.RemoteProtocolError):
@@ -243,7 +247,7 @@ def test_a_download_is_torn(manager: CloudManager, client: Client, chosen: Chose
 
 def test_a_list_is_torn(manager: CloudManager, client: Client) -> None:
     """Answers of the manager may be cut too, or not come at all."""
-    manager.traps.cut_next = manager.traps.close_next = 1
+    manager.failure_modes.cut_next = manager.failure_modes.close_next = 1
     for _ in range(2):
         with pytest.raises(httpx.RemoteProtocolError):
             client.get("/sites")
@@ -255,7 +259,7 @@ def test_a_body_is_truncated(manager: CloudManager, client: Client, chosen: Chos
     """The body stops in the middle of a record under a Content-Length that agrees; the ETag is of the whole file."""
     url = address(client, chosen)
     whole = httpx.get(url)
-    manager.traps.truncated_next = 1
+    manager.failure_modes.truncated_next = 1
     part = httpx.get(url)
     assert len(part.content) == int(part.headers["Content-Length"]) < len(whole.content)
     assert whole.content.startswith(part.content)
@@ -268,7 +272,7 @@ def test_a_length_is_wrong(manager: CloudManager, client: Client, chosen: Chosen
     """A Content-Length that is too small cuts the body without an error; what follows is no answer."""
     url = httpx.URL(address(client, chosen))
     whole = httpx.get(url).content
-    manager.traps.short_length_next = 1
+    manager.failure_modes.short_length_next = 1
     connection = http.client.HTTPConnection(url.host, url.port or 0, timeout=30)
     connection.request("GET", url.raw_path.decode())
     assert len(connection.getresponse().read()) < len(whole)
@@ -287,7 +291,7 @@ def test_some_lines_are_no_events(manager: CloudManager, client: Client, chosen:
     """So many lines are no JSON objects, at the same places each time; the records beside them are all there."""
     site, path = chosen
     before = client.download(site, path).content.splitlines()
-    manager.traps.no_events = 8
+    manager.failure_modes.no_events = 8
     after = client.download(site, path).content.splitlines()
     assert after == client.download(site, path).content.splitlines()
     assert Counter(before) < Counter(after)
@@ -313,7 +317,7 @@ def is_record(line: bytes) -> bool:
 def test_records_are_repeated(manager: CloudManager) -> None:
     """Records of the day before come again in later files, the same but for the time when they were processed."""
     before = [known(row) for file in everything(manager).values() for row in file]
-    manager.traps.repeats = True
+    manager.failure_modes.repeats = True
     after = Counter(known(row) for file in everything(manager).values() for row in file)
     assert after.total() > len(before)
     assert after.keys() == set(before)
@@ -328,13 +332,13 @@ def known(record: Record) -> str:
 @pytest.mark.parametrize("kind", ["list", "download"])
 def test_an_answer_is_slow(manager: CloudManager, client: Client, chosen: Chosen, kind: str) -> None:
     """The first byte does not come in time, or the body comes byte by byte without an end."""
-    manager.traps.affected = {kind}
+    manager.failure_modes.affected = {kind}
     site, _ = chosen
     url = f"{client.tenant}/sites/{site.luid}/activitylog" if kind == "list" else address(client, chosen)
-    manager.traps.slow_seconds = 30
+    manager.failure_modes.slow_seconds = 30
     with pytest.raises(httpx.ReadTimeout):
         httpx.get(url, headers=client.headers if kind == "list" else {}, timeout=httpx.Timeout(30, read=0.05))
-    manager.traps.slow_seconds, manager.traps.trickle_seconds = 0, 0.001
+    manager.failure_modes.slow_seconds, manager.failure_modes.trickle_seconds = 0, 0.001
     with httpx.stream("GET", url, headers=client.headers if kind == "list" else {}, timeout=30) as answer:
         assert "Content-Length" not in answer.headers
         assert len(next(answer.iter_raw(50))) == 50
@@ -357,14 +361,14 @@ def test_it_speaks_https(company: Company, clock: Clock, now: datetime, tmp_path
 
 def test_everything_is_off_again(manager: CloudManager) -> None:
     """A reset turns off every switch."""
-    for entry in fields(CloudTraps):
-        setattr(manager.traps, entry.name, "changed")
-    manager.traps.reset()
-    assert manager.traps == CloudTraps()
+    for entry in fields(CloudFailureModes):
+        setattr(manager.failure_modes, entry.name, "changed")
+    manager.failure_modes.reset()
+    assert manager.failure_modes == CloudFailureModes()
 
 
 def test_every_switch_is_shown_here() -> None:
     """A switch that no test turns on is a switch that may do nothing."""
     text = Path(__file__).read_text(encoding="utf-8")
-    named = {entry.name for entry in fields(CloudTraps)}
+    named = {entry.name for entry in fields(CloudFailureModes)}
     assert [name for name in sorted(named) if f".{name}" not in text and f'"{name}"' not in text] == []

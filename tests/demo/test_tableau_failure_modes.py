@@ -1,4 +1,4 @@
-"""Each trap of the simulated Tableau, switched on once, as tableauserverclient falls into it."""
+"""Each failure mode of the simulated Tableau, switched on once, as tableauserverclient meets it."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ from tableauserverclient.server.endpoint.exceptions import InternalServerError, 
 
 from exporter.demo.company import Company
 from exporter.demo.tableau.estate import Estate
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 from exporter.demo.tableau.http_responses import BOMB_ELEMENTS
 from exporter.demo.tableau.server import TableauServer
 from tests.demo.tableau import NAME, VALUE, by_url, client, signed_in
@@ -35,7 +35,7 @@ def page(server: Any, path: str = "workbooks") -> httpx.Response:  # noqa: ANN40
 
 def test_a_login_page_is_taken_for_an_empty_list(tableau: TableauServer) -> None:
     """A well-formed HTML page with status 200 parses as no items, and only its missing total tells."""
-    tableau.traps.html_login_page = {"workbooks"}
+    tableau.failure_modes.html_login_page = {"workbooks"}
     with signed_in(tableau) as server:
         items, pagination = server.workbooks.get()
         assert (items, pagination.total_available) == ([], None)
@@ -45,7 +45,7 @@ def test_a_login_page_is_taken_for_an_empty_list(tableau: TableauServer) -> None
 
 def test_a_login_page_may_stand_everywhere(tableau: TableauServer) -> None:
     """A star is every kind of call, the sign-in too."""
-    tableau.traps.html_login_page = {"*"}
+    tableau.failure_modes.html_login_page = {"*"}
     server = client(tableau)
     with pytest.raises(AttributeError):
         server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
@@ -54,14 +54,14 @@ def test_a_login_page_may_stand_everywhere(tableau: TableauServer) -> None:
 
 def test_a_truncated_page_is_no_xml(tableau: TableauServer) -> None:
     """The body ends in the middle, but its length is as promised."""
-    tableau.traps.truncated = {"workbooks"}
+    tableau.failure_modes.truncated = {"workbooks"}
     with signed_in(tableau) as server, pytest.raises(SyntaxError):
         server.workbooks.get()
 
 
 def test_a_short_page_has_less_than_it_promises(tableau: TableauServer) -> None:
     """The total counts what is not there."""
-    tableau.traps.short_page = {"workbooks"}
+    tableau.failure_modes.short_page = {"workbooks"}
     with signed_in(tableau) as server:
         items, pagination = server.workbooks.get()
     assert len(items) == pagination.total_available - 1 == len(by_url(tableau).workbooks) - 1
@@ -69,15 +69,15 @@ def test_a_short_page_has_less_than_it_promises(tableau: TableauServer) -> None:
 
 def test_a_list_without_a_total_seems_complete(tableau: TableauServer) -> None:
     """A Pager takes the first page for the whole list."""
-    tableau.traps.no_total = {"workbooks"}
+    tableau.failure_modes.no_total = {"workbooks"}
     with signed_in(tableau) as server:
         assert len(list(tsc.Pager(server.workbooks, tsc.RequestOptions(pagesize=5)))) == 5
 
 
 def test_an_emptied_list_says_so(tableau: TableauServer) -> None:
     """A total of 0 and no items, on the site that is named alone."""
-    tableau.traps.emptied = {"workbooks"}
-    tableau.traps.only_sites = {"emea"}
+    tableau.failure_modes.emptied = {"workbooks"}
+    tableau.failure_modes.only_sites = {"emea"}
     with signed_in(tableau, "emea") as server:
         assert server.workbooks.get()[1].total_available == 0
         assert server.datasources.get()[0]
@@ -109,7 +109,7 @@ def asked(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize(
-    ("trap", "status", "inside"),
+    ("failure_mode", "status", "inside"),
     [
         ("missing", 404, b"404"),
         ("failing", 500, b"<html>"),
@@ -118,10 +118,10 @@ def asked(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # 
         ("empty_element", 200, b""),
     ],
 )
-def test_a_kind_is_broken(tableau: TableauServer, trap: str, status: int, inside: bytes, kind: str) -> None:
+def test_a_kind_is_broken(tableau: TableauServer, failure_mode: str, status: int, inside: bytes, kind: str) -> None:
     """Every kind can be missing, fail, or answer with what is no answer, on the named site alone."""
-    setattr(tableau.traps, trap, {kind})
-    tableau.traps.only_sites = {"emea"}
+    setattr(tableau.failure_modes, failure_mode, {kind})
+    tableau.failure_modes.only_sites = {"emea"}
     with signed_in(tableau, "emea") as server:
         broken = asked(tableau, server, kind)
         well = asked(tableau, server, "users" if kind != "users" else "projects")
@@ -131,9 +131,9 @@ def test_a_kind_is_broken(tableau: TableauServer, trap: str, status: int, inside
     assert inside in broken.content
     assert (well.status_code, elsewhere.status_code) == (200, 200)
     assert broken.content != elsewhere.content
-    if trap == "missing" and kind != "metadata":
+    if failure_mode == "missing" and kind != "metadata":
         assert b'<error code="404000">' in broken.content
-    if trap == "empty_element":
+    if failure_mode == "empty_element":
         assert b"pagination" not in broken.content
         assert broken.content.count(b"<") <= 4
 
@@ -144,24 +144,24 @@ def test_a_total_is_one_too_high_at_every_reading(tableau: TableauServer, kind: 
     tableau.estate.oddities = replace(tableau.estate.oddities, promised=frozenset())
     with signed_in(tableau) as server:
         items, before = getattr(server, kind).get()
-        tableau.traps.wrong_count = {kind}
+        tableau.failure_modes.wrong_count = {kind}
         for _ in range(2):
             same, after = getattr(server, kind).get()
             assert after.total_available == before.total_available + 1
             assert [item.id for item in same] == [item.id for item in items]
 
 
-@pytest.mark.parametrize(("trap", "change"), [("duplicated", 1), ("skipped", -1)])
-def test_items_move_between_pages(tableau: TableauServer, trap: str, change: int) -> None:
+@pytest.mark.parametrize(("failure_mode", "change"), [("duplicated", 1), ("skipped", -1)])
+def test_items_move_between_pages(tableau: TableauServer, failure_mode: str, change: int) -> None:
     """What is added or removed while the pages are read comes twice, or pushes something out of sight."""
-    setattr(tableau.traps, trap, {"workbooks"})
+    setattr(tableau.failure_modes, failure_mode, {"workbooks"})
     with signed_in(tableau) as server:
         first, before = server.workbooks.get(tsc.RequestOptions(pagesize=5))
         second, after = server.workbooks.get(tsc.RequestOptions(pagenumber=2, pagesize=5))
     assert after.total_available == before.total_available + change
     read = [item.id for item in (*first, *second)]
     real = [item.luid for item in by_url(tableau).workbooks]
-    if trap == "duplicated":
+    if failure_mode == "duplicated":
         assert read == [*real[:5], *real[4:9]]
     else:
         assert read == [*real[:5], *real[6:11]]
@@ -170,7 +170,7 @@ def test_items_move_between_pages(tableau: TableauServer, trap: str, change: int
 @pytest.mark.parametrize("kind", ["jobs", "tasks", "users", "sites", "flow_runs", "metadata"])
 def test_some_calls_are_for_administrators(tableau: TableauServer, kind: str) -> None:
     """What a token may not see is refused with 403; everything else goes on."""
-    tableau.traps.forbidden = {kind}
+    tableau.failure_modes.forbidden = {kind}
     with signed_in(tableau) as server:
         with pytest.raises(tsc.ServerResponseError, match="403004"):
             server.metadata.query(QUERY) if kind == "metadata" else getattr(server, kind).get()
@@ -179,7 +179,7 @@ def test_some_calls_are_for_administrators(tableau: TableauServer, kind: str) ->
 
 def test_one_site_fails(tableau: TableauServer) -> None:
     """Every call of the site fails but the sign-in; the others are well."""
-    tableau.traps.sites_failing = {"emea"}
+    tableau.failure_modes.sites_failing = {"emea"}
     with signed_in(tableau, "emea") as server, pytest.raises(InternalServerError, match="500"):
         server.workbooks.get()
     with signed_in(tableau) as server:
@@ -189,7 +189,7 @@ def test_one_site_fails(tableau: TableauServer) -> None:
 def test_a_session_ends_in_mid_run(tableau: TableauServer) -> None:
     """One call finds the session ended; who signs in again goes on."""
     with signed_in(tableau) as server:
-        tableau.traps.expire_next = 1
+        tableau.failure_modes.expire_next = 1
         for _ in range(2):
             with pytest.raises(tsc.FailedSignInError, match="401002"):
                 server.workbooks.get()
@@ -200,7 +200,7 @@ def test_a_session_ends_in_mid_run(tableau: TableauServer) -> None:
 def test_a_token_expires(tableau: TableauServer) -> None:
     """A token that expired can no longer sign in; the session that it opened lives on."""
     with signed_in(tableau) as server:
-        tableau.traps.tokens_expired = {NAME}
+        tableau.failure_modes.tokens_expired = {NAME}
         server.workbooks.get()
         with pytest.raises(tsc.FailedSignInError, match="401001"):
             server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
@@ -208,7 +208,7 @@ def test_a_token_expires(tableau: TableauServer) -> None:
 
 def test_somebody_else_uses_the_same_token(tableau: TableauServer) -> None:
     """Every so many calls the session is taken away, however often one signs in again."""
-    tableau.traps.rival_every = 2
+    tableau.failure_modes.rival_every = 2
     with signed_in(tableau) as server:
         server.workbooks.get()
         for _ in range(2):
@@ -221,7 +221,7 @@ def test_somebody_else_uses_the_same_token(tableau: TableauServer) -> None:
 @pytest.mark.parametrize("retry_after", ["7", None])
 def test_calls_are_throttled(tableau: TableauServer, retry_after: str | None) -> None:
     """So many calls are answered 429, with the time to wait where there is one."""
-    tableau.traps.throttle_next, tableau.traps.retry_after = 2, retry_after
+    tableau.failure_modes.throttle_next, tableau.failure_modes.retry_after = 2, retry_after
     with signed_in(tableau) as server:
         assert page(server).headers.get("Retry-After") == retry_after
         with pytest.raises(tsc.ServerResponseError, match="429000"):
@@ -232,7 +232,11 @@ def test_calls_are_throttled(tableau: TableauServer, retry_after: str | None) ->
 @pytest.mark.parametrize("status", [500, 503])
 def test_calls_fail_for_a_while(tableau: TableauServer, status: int) -> None:
     """So many calls of the kinds that are named are answered with an error page."""
-    tableau.traps.fail_next, tableau.traps.fail_status, tableau.traps.affected = 2, status, {"workbooks"}
+    tableau.failure_modes.fail_next, tableau.failure_modes.fail_status, tableau.failure_modes.affected = (
+        2,
+        status,
+        {"workbooks"},
+    )
     with signed_in(tableau) as server:
         server.datasources.get()
         for _ in range(2):
@@ -242,11 +246,11 @@ def test_calls_fail_for_a_while(tableau: TableauServer, status: int) -> None:
 
 
 def test_the_sign_in_fails_only_where_it_is_named(tableau: TableauServer) -> None:
-    """Counting traps leave signing in alone unless told otherwise."""
-    tableau.traps.fail_next = 1
+    """Counting failure_modes leave signing in alone unless told otherwise."""
+    tableau.failure_modes.fail_next = 1
     with signed_in(tableau) as server:
-        assert tableau.traps.fail_next == 1
-        tableau.traps.affected = {"signin"}
+        assert tableau.failure_modes.fail_next == 1
+        tableau.failure_modes.affected = {"signin"}
         with pytest.raises(InternalServerError):
             server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
 
@@ -254,10 +258,10 @@ def test_the_sign_in_fails_only_where_it_is_named(tableau: TableauServer) -> Non
 def test_a_connection_is_closed(tableau: TableauServer) -> None:
     """Without an answer, or in the middle of one."""
     with signed_in(tableau) as server:
-        tableau.traps.close_next = 1
+        tableau.failure_modes.close_next = 1
         with pytest.raises(requests.exceptions.ConnectionError):
             server.workbooks.get()
-        tableau.traps.cut_next = 1
+        tableau.failure_modes.cut_next = 1
         with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)):
             server.workbooks.get()
         server.workbooks.get()
@@ -266,7 +270,7 @@ def test_a_connection_is_closed(tableau: TableauServer) -> None:
 def test_the_first_byte_is_late(tableau: TableauServer) -> None:
     """Who waits less than that hears nothing."""
     with signed_in(tableau) as server:
-        tableau.traps.slow_seconds = 60
+        tableau.failure_modes.slow_seconds = 60
         server.add_http_options({"timeout": 0.05})
         with pytest.raises(requests.exceptions.ReadTimeout):
             server.workbooks.get()
@@ -275,7 +279,7 @@ def test_the_first_byte_is_late(tableau: TableauServer) -> None:
 def test_an_answer_trickles_for_ever(tableau: TableauServer) -> None:
     """Bytes come, each within any timeout between two of them, and do not end."""
     with signed_in(tableau) as server:
-        tableau.traps.trickle_seconds = 0.0001
+        tableau.failure_modes.trickle_seconds = 0.0001
         with httpx.stream(
             "GET",
             f"{server.baseurl}/sites/{server.site_id}/workbooks?pageSize=1",
@@ -292,10 +296,10 @@ def test_an_answer_trickles_for_ever(tableau: TableauServer) -> None:
 def test_the_metadata_api_is_missing_or_disabled(tableau: TableauServer) -> None:
     """A server without the API knows no such path; one where it is off says how to enable it."""
     with signed_in(tableau) as server:
-        tableau.traps.metadata = "missing"
+        tableau.failure_modes.metadata = "missing"
         with pytest.raises(NonXMLResponseError, match="404"):
             server.metadata.query(QUERY)
-        tableau.traps.metadata = "disabled"
+        tableau.failure_modes.metadata = "disabled"
         answer = server.metadata.query(QUERY)
     assert "data" not in answer
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["FEATURE_DISABLED"]
@@ -303,7 +307,7 @@ def test_the_metadata_api_is_missing_or_disabled(tableau: TableauServer) -> None
 
 def test_the_metadata_api_answers_in_part(tableau: TableauServer) -> None:
     """Some assets are missing, and errors beside the data say so."""
-    tableau.traps.metadata_partial = True
+    tableau.failure_modes.metadata_partial = True
     with signed_in(tableau) as server:
         answer = server.metadata.query(QUERY)
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["BACKFILL_RUNNING"]
@@ -313,7 +317,7 @@ def test_the_metadata_api_answers_in_part(tableau: TableauServer) -> None:
 
 def test_the_metadata_api_has_a_limit_of_nodes(tableau: TableauServer) -> None:
     """What would be more objects than that is cut, with Tableau's own error."""
-    tableau.traps.metadata_node_limit = 6
+    tableau.failure_modes.metadata_node_limit = 6
     with signed_in(tableau) as server:
         answer = server.metadata.query(QUERY)
     assert len(answer["data"]["workbooks"]) == 6
@@ -329,7 +333,7 @@ def test_the_metadata_api_has_a_limit_of_nodes(tableau: TableauServer) -> None:
 def test_the_metadata_api_is_absurdly_slow(tableau: TableauServer) -> None:
     """Its queries alone take that long."""
     with signed_in(tableau) as server:
-        tableau.traps.metadata_seconds = 60
+        tableau.failure_modes.metadata_seconds = 60
         server.workbooks.get()
         server.add_http_options({"timeout": 0.05})
         with pytest.raises(requests.exceptions.ReadTimeout):
@@ -339,7 +343,7 @@ def test_the_metadata_api_is_absurdly_slow(tableau: TableauServer) -> None:
 def test_updated_at_lies(tableau: TableauServer) -> None:
     """Everything was changed just now, however old its data is."""
     began = datetime.now(UTC).replace(microsecond=0)
-    tableau.traps.updated_at_lies = True
+    tableau.failure_modes.updated_at_lies = True
     with signed_in(tableau) as server:
         items = server.workbooks.get()[0] + server.datasources.get()[0]
     assert all(item.updated_at >= began for item in items)
@@ -347,7 +351,7 @@ def test_updated_at_lies(tableau: TableauServer) -> None:
 
 def test_dates_have_fractions(tableau: TableauServer) -> None:
     """The client reads them as nothing at all."""
-    tableau.traps.fractional_dates = True
+    tableau.failure_modes.fractional_dates = True
     with signed_in(tableau) as server:
         assert {item.updated_at for item in server.workbooks.get()[0]} == {None}
         assert ".9" in page(server).text or ".0" in page(server).text
@@ -355,7 +359,7 @@ def test_dates_have_fractions(tableau: TableauServer) -> None:
 
 def test_the_server_does_not_say_its_version(tableau: TableauServer) -> None:
     """A client that asks for it stays with the oldest that it knows."""
-    tableau.traps.serverinfo_missing = True
+    tableau.failure_modes.serverinfo_missing = True
     server = client(tableau)
     server.use_server_version()
     assert server.version == "2.4"
@@ -395,7 +399,7 @@ def test_a_private_authority_vouches_for_the_server(company: Company, tmp_path: 
 @pytest.mark.parametrize("switching", ["refused", "ignored"])
 def test_a_site_is_not_switched(tableau: TableauServer, switching: str) -> None:
     """Tableau Cloud has no call for it: it is refused, or answered while the session stays where it is."""
-    tableau.traps.switching = switching
+    tableau.failure_modes.switching = switching
     with signed_in(tableau) as server:
         target = next(site for site in tsc.Pager(server.sites) if site.content_url == "emea")
         with pytest.raises(tsc.ServerResponseError, match="403069") if switching == "refused" else nullcontext():
@@ -407,7 +411,7 @@ def test_a_site_is_not_switched(tableau: TableauServer, switching: str) -> None:
 @pytest.mark.parametrize(("kind", "first"), [("workbooks", b"<"), ("metadata", b"[")])
 def test_a_bomb_is_small_on_the_wire(tableau: TableauServer, kind: str, first: bytes) -> None:
     """Less than 300 kB decompress to 60 million elements of XML, or values of JSON."""
-    tableau.traps.bombs = {kind}
+    tableau.failure_modes.bombs = {kind}
     with signed_in(tableau) as server:
         method, url = "GET", f"{server.baseurl}/sites/{server.site_id}/{kind}"
         if kind == "metadata":
@@ -425,7 +429,7 @@ def test_a_bomb_is_small_on_the_wire(tableau: TableauServer, kind: str, first: b
 def test_a_body_may_be_too_large(tableau: TableauServer) -> None:
     """A gateway answers with a page of its own; what is small passes."""
     with signed_in(tableau) as server:
-        tableau.traps.largest_body = 1_000_000
+        tableau.failure_modes.largest_body = 1_000_000
         upload = server.fileuploads.initiate()
         with pytest.raises(NonXMLResponseError, match="413"):
             server.fileuploads.append(upload, b"x" * 1_000_001, "multipart/mixed")
@@ -436,7 +440,7 @@ def test_every_trap_is_shown_here() -> None:
     here = Path(__file__)
     others = (here.with_name(f"test_{name}.py") for name in ("tableau_metadata", "vizql_data_service"))
     text = "".join(path.read_text(encoding="utf-8") for path in (here, *others))
-    named = {entry.name for entry in fields(Traps)} - {"metadata_page_limit"}
+    named = {entry.name for entry in fields(FailureModes)} - {"metadata_page_limit"}
     assert [name for name in sorted(named) if f".{name}" not in text and f'"{name}"' not in text] == []
 
 

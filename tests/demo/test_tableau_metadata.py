@@ -94,7 +94,7 @@ def test_workbooks_are_told_with_all_that_they_live_on(tableau: TableauServer) -
 
 def test_a_page_is_no_larger_than_allowed(tableau: TableauServer) -> None:
     """More than the largest page is cut to it, with a warning."""
-    tableau.traps.metadata_page_limit = 2
+    tableau.failure_modes.metadata_page_limit = 2
     with signed_in(tableau) as server:
         answer = server.metadata.query(SOURCES, {"first": 3})
     assert len(answer["data"]["publishedDatasourcesConnection"]["nodes"]) == 2
@@ -121,7 +121,7 @@ def codes(answer: dict[str, Any]) -> list[str]:
 
 def test_a_client_that_asks_too_often_gets_no_data(tableau: TableauServer) -> None:
     """The answer is well-formed, its data null; afterwards it is as before."""
-    tableau.traps.metadata_throttle_next = 1
+    tableau.failure_modes.metadata_throttle_next = 1
     answer = asked(tableau)
     assert (answer["data"], codes(answer)) == (None, ["RATE_EXCEEDED"])
     assert "errors" not in asked(tableau)
@@ -129,7 +129,7 @@ def test_a_client_that_asks_too_often_gets_no_data(tableau: TableauServer) -> No
 
 def test_a_large_page_takes_too_long(tableau: TableauServer) -> None:
     """Half of its nodes come, beside an error that has neither code nor extensions; a small page is whole."""
-    tableau.traps.metadata_time_limit = 4
+    tableau.failure_modes.metadata_time_limit = 4
     answer = asked(tableau, first=6)
     assert len(books(answer)) == 3
     assert answer["errors"] == [
@@ -143,7 +143,7 @@ def test_a_large_page_takes_too_long(tableau: TableauServer) -> None:
 @pytest.mark.parametrize(("manner", "value"), [("empty", []), ("null", None), ("null_items", [None])])
 def test_a_backfill_knows_no_data_sources(tableau: TableauServer, manner: str, value: object) -> None:
     """Embedded data sources are no list of objects, beside an error that says why."""
-    tableau.traps.metadata_backfill = manner
+    tableau.failure_modes.metadata_backfill = manner
     answer = asked(tableau)
     assert all(node["embeddedDatasources"] == value for node in books(answer))
     assert codes(answer) == ["BACKFILL_RUNNING"]
@@ -151,7 +151,7 @@ def test_a_backfill_knows_no_data_sources(tableau: TableauServer, manner: str, v
 
 def test_a_source_above_has_no_name(tableau: TableauServer) -> None:
     """A workbook's upstream sources have no LUID; asked for themselves, they have."""
-    tableau.traps.metadata_nameless = True
+    tableau.failure_modes.metadata_nameless = True
     upstream = [source for node in books(asked(tableau)) for source in node["upstreamDatasources"]]
     assert upstream
     assert {source["luid"] for source in upstream} == {None}
@@ -162,7 +162,7 @@ def test_a_source_above_has_no_name(tableau: TableauServer) -> None:
 @pytest.mark.parametrize(("order", "lost"), [("", 1), (", orderBy: {field: LUID, direction: ASC}", 0)])
 def test_pages_shift_without_an_order(tableau: TableauServer, order: str, lost: int) -> None:
     """One workbook is on no page, and the total still counts it; with an order all are there."""
-    tableau.traps.metadata_shifting = True
+    tableau.failure_modes.metadata_shifting = True
     query = WORKBOOKS.replace("after: $afterToken", f"after: $afterToken{order}")
     with signed_in(tableau) as server:
         pages = server.metadata.paginated_query(query, {"first": 4})["pages"]
@@ -177,14 +177,14 @@ def test_pages_shift_without_an_order(tableau: TableauServer, order: str, lost: 
 def test_a_warning_may_stand_beside_all_of_the_data(tableau: TableauServer) -> None:
     """The permissions mode was switched, and nothing is missing."""
     plain = asked(tableau)
-    tableau.traps.metadata_permissions = True
+    tableau.failure_modes.metadata_permissions = True
     answer = asked(tableau)
     assert (answer["data"], codes(answer)) == (plain["data"], ["PERMISSIONS_MODE_SWITCHED"])
 
 
 def test_nulls_come_wherever_the_schema_lets_them(tableau: TableauServer) -> None:
     """In every third asset each field that may be null is null, and none that may not be."""
-    tableau.traps.metadata_nulls = True
+    tableau.failure_modes.metadata_nulls = True
     answer = asked(tableau, SOURCES, first=9)
     found = answer["data"]["publishedDatasourcesConnection"]["nodes"]
     assert "errors" not in answer
@@ -214,7 +214,7 @@ def test_the_agent_asks_what_the_schema_has(tableau: TableauServer, name: str, f
 
 def test_an_older_release_knows_no_virtual_connections(tableau: TableauServer) -> None:
     """A query that names one of them is refused whole, any other is answered."""
-    tableau.traps.metadata_old = True
+    tableau.failure_modes.metadata_old = True
     refused = asked(tableau, agent_query(AGENT_WORKBOOKS))
     assert [error["extensions"] for error in refused["errors"]] == [{"classification": "ValidationError"}]
     assert "errors" not in asked(tableau, agent_query(AGENT_WORKBOOKS, virtual=False))

@@ -73,7 +73,7 @@ def tableau(running: TableauServer, clock: Clock, now: datetime) -> Iterator[Tab
     assert running.rest.vds is not None
     running.rest.vds.queries.clear()
     yield running
-    running.traps.reset()
+    running.failure_modes.reset()
     clock.at = now
 
 
@@ -274,19 +274,19 @@ def test_a_query_is_refused(vds: Vds) -> None:
 
 def test_a_hundred_queries_an_hour(vds: Vds, clock: Clock) -> None:
     """The next one is refused, until an hour after the first."""
-    vds.tableau.traps.vds_queries_an_hour = 3
+    vds.tableau.failure_modes.vds_queries_an_hour = 3
     assert [vds.metadata(TOKENS).status_code for _ in range(3)] == [200] * 3
     assert error(vds.metadata(TOKENS)) == "429000"
     clock.at += timedelta(minutes=59)
     assert error(vds.metadata(TOKENS)) == "429000"
     clock.at += timedelta(minutes=1)
     assert vds.metadata(TOKENS).status_code == 200
-    assert type(vds.tableau.traps)().vds_queries_an_hour == 100
+    assert type(vds.tableau.failure_modes)().vds_queries_an_hour == 100
 
 
 def test_two_calls_at_once_are_refused(vds: Vds) -> None:
     """While one call is under way another one is answered 401, and the first one is well."""
-    vds.tableau.traps.vds_seconds = 30
+    vds.tableau.failure_modes.vds_seconds = 30
     first: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: first.append(vds.metadata(TOKENS)))
     held = threading.Event()
@@ -306,7 +306,7 @@ def test_two_calls_at_once_are_refused(vds: Vds) -> None:
 def test_an_answer_is_too_large(vds: Vds) -> None:
     """More rows than an answer may have are refused, and half of the range is not."""
     rows = vds.rows(EVENTS, "Event Id", filters=[dated("MIN", minDate="2025-11-17")])
-    vds.tableau.traps.vds_largest_answer = len(rows) - 1
+    vds.tableau.failure_modes.vds_largest_answer = len(rows) - 1
     low, middle = rows[0]["Event Id"], rows[len(rows) // 2]["Event Id"]
     assert error(vds.query(EVENTS, "Event Id", filters=[numbered("MIN", min=low)])) == "400804"
     assert vds.rows(EVENTS, "Event Id", filters=[numbered("RANGE", min=low, max=middle)])
@@ -315,22 +315,22 @@ def test_an_answer_is_too_large(vds: Vds) -> None:
 @pytest.mark.parametrize(("state", "code"), [("missing", "404950"), ("disabled", "403157"), ("no_access", "403800")])
 def test_the_service_is_not_there(vds: Vds, state: str, code: str) -> None:
     """It is missing, switched off, or the user has no API Access."""
-    vds.tableau.traps.vds = state
+    vds.tableau.failure_modes.vds = state
     assert error(vds.metadata(EVENTS)) == code
 
 
 @pytest.mark.parametrize("code", [code for code in MESSAGES if code[0] in "54" and code not in {"404950", "401002"}])
 def test_every_error_can_be_had(vds: Vds, code: str) -> None:
     """A call is answered with an error of the list, once."""
-    vds.tableau.traps.vds_fail_next, vds.tableau.traps.vds_fail_code = 1, code
+    vds.tableau.failure_modes.vds_fail_next, vds.tableau.failure_modes.vds_fail_code = 1, code
     assert error(vds.metadata(EVENTS)) == code
     assert vds.metadata(EVENTS).status_code == 200
 
 
 def test_captions_drift(vds: Vds) -> None:
     """A caption has become another one, or is not there: the metadata says so, and the old one is unknown."""
-    vds.tableau.traps.vds_captions = {"Item Name": "Item name"}
-    vds.tableau.traps.vds_without = {"Project Name"}
+    vds.tableau.failure_modes.vds_captions = {"Item Name": "Item name"}
+    vds.tableau.failure_modes.vds_without = {"Project Name"}
     captions = {field["fieldCaption"] for field in vds.metadata(EVENTS).json()["data"]}
     assert captions >= {"Event Id", "Item name"}
     assert not captions & {"Item Name", "Project Name"}
@@ -341,7 +341,7 @@ def test_captions_drift(vds: Vds) -> None:
 
 def test_a_source_is_empty(vds: Vds) -> None:
     """A source that was never filled has a single row of nulls."""
-    vds.tableau.traps.vds_empty = {EVENTS}
+    vds.tableau.failure_modes.vds_empty = {EVENTS}
     assert vds.rows(EVENTS, "Event Id", "Event Date") == [{"Event Id": None, "Event Date": None}]
     assert len(vds.rows(USERS, "User LUID")) > 1
 
@@ -349,7 +349,7 @@ def test_a_source_is_empty(vds: Vds) -> None:
 def test_a_site_has_no_admin_insights(vds: Vds) -> None:
     """Before an administrator has opened it there is no source, and the one that was known is refused."""
     luid = vds.luid(EVENTS)
-    vds.tableau.traps.insights_absent = True
+    vds.tableau.failure_modes.insights_absent = True
     assert not any(item.project_name == PROJECT for item in by_url(vds.tableau, URL).datasources)
     assert error(vds.post("read-metadata", {"datasource": {"datasourceLuid": luid}})) == "403800"
 
@@ -359,7 +359,7 @@ def test_sources_are_provisioned_anew(vds: Vds) -> None:
     luid = vds.luid(EVENTS)
     day = [dated("MIN", minDate="2025-11-18")]
     rows = vds.rows(EVENTS, "Event Id", filters=day)
-    vds.tableau.traps.insights_generation = 1
+    vds.tableau.failure_modes.insights_generation = 1
     assert vds.luid(EVENTS) != luid
     assert vds.rows(EVENTS, "Event Id", filters=day) == rows
     assert error(vds.post("read-metadata", {"datasource": {"datasourceLuid": luid}})) == "403800"

@@ -1,4 +1,4 @@
-"""The agent on Tableau Cloud, and on both sources at once: every asset once, and no trap ends or fools it."""
+"""The agent on Tableau Cloud, and on both sources at once: every asset once, and no failure ends or fools it."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def agent(server: TableauServer, tmp_path: Path) -> Iterator[Agent]:
     """Return an agent that knows the REST API alone."""
     with cloud_agent(server, tmp_path) as running:
         yield running
-    server.traps.reset()
+    server.failure_modes.reset()
 
 
 def cloud_agent(server: TableauServer, folder: Path, repository: dict[str, str | int] | None = None) -> Agent:
@@ -121,10 +121,10 @@ def test_traps_while_it_runs(server: TableauServer, agent: Agent) -> None:
     agent.until(lambda: succeeded(agent), "a poll")
     before = identities(agent).keys()
     for name in ("html_login_page", "truncated", "short_page", "no_total", "emptied"):
-        setattr(server.traps, name, {"workbooks", "datasources"})
+        setattr(server.failure_modes, name, {"workbooks", "datasources"})
         agent.until(lambda: not succeeded(agent), name)
         assert identities(agent).keys() <= before, name
-        server.traps.reset()
+        server.failure_modes.reset()
         agent.until(lambda: succeeded(agent), f"recovery from {name}")
         assert identities(agent).keys() == before, name
     assert agent.stop() == 0

@@ -51,7 +51,7 @@ class World:
     """A Tableau Cloud, whose clock is the agent's."""
 
     def __init__(self, company: Company) -> None:
-        self.rig: RestPollerHarness | None = None
+        self.harness: RestPollerHarness | None = None
         self.insights = Insights(company, ActivityStory(company, requests_per_day=90), self.now)
         self.server = TableauServer(
             Estate.of(company).plain(), cloud=True, insights=self.insights, clock=self.seconds, session_seconds=1e9
@@ -59,7 +59,7 @@ class World:
 
     def seconds(self) -> float:
         """Return the time of Tableau and the agent."""
-        return self.rig.now if self.rig else seconds(NOW)
+        return self.harness.now if self.harness else seconds(NOW)
 
     def now(self) -> datetime:
         """Return it as the facts have it."""
@@ -100,38 +100,38 @@ def agent(
     world: World, path: Path, *sources: str, privacy: Privacy | None = None, sites: tuple[str, ...] = (SITE,)
 ) -> RestPollerHarness:
     """Return an agent that reads some sites of it."""
-    rig = RestPollerHarness(
+    harness = RestPollerHarness(
         world.server,
         path / "history.duckdb",
         seconds(NOW),
         collectors=COLLECTORS,
         sources=("rest", "admin_insights", *sources),
     )
-    rig.sites, world.rig = sites, rig
+    harness.sites, world.harness = sites, harness
     if privacy:
-        rig.privacy = privacy
-    again(rig)
-    return rig
+        harness.privacy = privacy
+    again(harness)
+    return harness
 
 
 @pytest.fixture
-def rig(world: World, tmp_path: Path) -> Iterator[RestPollerHarness]:
+def harness(world: World, tmp_path: Path) -> Iterator[RestPollerHarness]:
     """An agent without a better source."""
     made = agent(world, tmp_path)
     yield made
     made.rest.close()
 
 
-def again(rig: RestPollerHarness) -> None:
+def again(harness: RestPollerHarness) -> None:
     """Begin anew with the same history, as a restarted agent does."""
-    rig.rest.close()
-    rig.file.unlock()
-    rig.restart()
+    harness.rest.close()
+    harness.file.unlock()
+    harness.restart()
 
 
-def archived(rig: RestPollerHarness) -> Counter[Any]:
+def archived(harness: RestPollerHarness) -> Counter[Any]:
     """Return what stands in the history, each as often as it does."""
-    return Counter(rig.query("SELECT event_date, event_name, actor_user_id, item_luid FROM insights_events"))
+    return Counter(harness.query("SELECT event_date, event_name, actor_user_id, item_luid FROM insights_events"))
 
 
 def told(rows: list[Row]) -> Counter[Any]:
@@ -140,11 +140,11 @@ def told(rows: list[Row]) -> Counter[Any]:
     return Counter((datetime.fromisoformat(str(row["Event Date"])), *(row.get(name) for name in names)) for row in rows)
 
 
-def read_all(rig: RestPollerHarness, world: World) -> int:
+def read_all(harness: RestPollerHarness, world: World) -> int:
     """Poll until nothing is left to be read; return how many polls that took."""
     for number in range(1, 60):
         before = len(world.queries())
-        rig.poll()
+        harness.poll()
         if len(world.queries()) == before:
             return number
     pytest.fail("it is never done")
@@ -153,80 +153,82 @@ def read_all(rig: RestPollerHarness, world: World) -> int:
 def test_ninety_days_within_the_limit_of_an_hour(world: World, tmp_path: Path) -> None:
     """The first read takes every event of ninety days of two sites, no query is refused, and no hour has over 100."""
     sites = (SITE, "emea")
-    rig = agent(world, tmp_path, sites=sites)
-    begun, sent = rig.now, list[float]()
-    while rig.now < begun + 3 * 3600.0:
+    harness = agent(world, tmp_path, sites=sites)
+    begun, sent = harness.now, list[float]()
+    while harness.now < begun + 3 * 3600.0:
         before = len(world.queries())
-        rig.poll(after=1200.0)
-        sent += [rig.now] * (len(world.queries()) - before)
-    assert archived(rig) == told([row for site in sites for row in world.truth(site)])
+        harness.poll(after=1200.0)
+        sent += [harness.now] * (len(world.queries()) - before)
+    assert archived(harness) == told([row for site in sites for row in world.truth(site)])
     days = {row["Event Date"][:10] for site in sites for row in world.truth(site)}  # type: ignore[index]
     assert len(days) > 60
     assert 180 < len(sent) < 220
     assert max(sum(at <= other < at + 3600.0 for other in sent) for at in sent) == 100
     refused = [seen for seen in world.server.seen if seen.kind.startswith("vds") and seen.status != 200]
     assert refused == []
-    rig.rest.close()
+    harness.rest.close()
 
 
 @pytest.mark.usefixtures("few_days")
-def test_days_that_follow_are_read_once(rig: RestPollerHarness, world: World) -> None:
+def test_days_that_follow_are_read_once(harness: RestPollerHarness, world: World) -> None:
     """After each refresh the new days are read in a few queries; polls in between send none but one an hour."""
-    read_all(rig, world)
+    read_all(harness, world)
     for _ in range(2):
         before = len(world.queries())
         for _ in range(6):
-            rig.poll(after=4 * 3600.0)
+            harness.poll(after=4 * 3600.0)
         assert len(world.queries()) - before <= 16
-        assert archived(rig) == told(world.truth()) + gone(rig, world)
-    assert [verdict.message for verdict in verify(rig.file, every_table(COLLECTORS)) if verdict.ok is False] == []
+        assert archived(harness) == told(world.truth()) + gone(harness, world)
+    assert [verdict.message for verdict in verify(harness.file, every_table(COLLECTORS)) if verdict.ok is False] == []
 
 
-def gone(rig: RestPollerHarness, world: World) -> Counter[Any]:
+def gone(harness: RestPollerHarness, world: World) -> Counter[Any]:
     """Return what is archived of days that the source has dropped since."""
     oldest = min(datetime.fromisoformat(str(row["Event Date"])) for row in world.truth())
-    return Counter({row: count for row, count in archived(rig).items() if row[0] < oldest})
+    return Counter({row: count for row, count in archived(harness).items() if row[0] < oldest})
 
 
 @pytest.mark.usefixtures("few_days")
 @pytest.mark.parametrize("shift", [0, 600_000_000])
-def test_a_source_that_is_provisioned_anew_doubles_nothing(rig: RestPollerHarness, world: World, shift: int) -> None:
+def test_a_source_that_is_provisioned_anew_doubles_nothing(
+    harness: RestPollerHarness, world: World, shift: int
+) -> None:
     """New data sources, with the same numbers or with numbers that begin anew: every event stays archived once."""
-    read_all(rig, world)
-    counted = rig.values("tableau_events_total")
-    world.server.traps.insights_generation, world.insights.shift = 1, shift
+    read_all(harness, world)
+    counted = harness.values("tableau_events_total")
+    world.server.failure_modes.insights_generation, world.insights.shift = 1, shift
     with capture_logs() as logs:
-        rig.poll(after=DAY_SECONDS + 7200.0)
-        read_all(rig, world)
-    assert archived(rig) == told(world.truth()) + gone(rig, world)
-    assert sum(rig.values("tableau_events_total").values()) == archived(rig).total() > sum(counted.values())
+        harness.poll(after=DAY_SECONDS + 7200.0)
+        read_all(harness, world)
+    assert archived(harness) == told(world.truth()) + gone(harness, world)
+    assert sum(harness.values("tableau_events_total").values()) == archived(harness).total() > sum(counted.values())
     assert any("provisioned anew" in line["event"] for line in logs) == bool(shift)
 
 
 @pytest.mark.usefixtures("few_days")
 def test_a_restart_in_the_first_read_goes_on(
-    rig: RestPollerHarness, world: World, monkeypatch: pytest.MonkeyPatch
+    harness: RestPollerHarness, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Days that were read are not read again, and the queries of the hour count on."""
     monkeypatch.setattr(insights_poller, "QUERIES_PER_HOUR", 8)
     for _ in range(2):
-        again(rig)
-        rig.poll()
+        again(harness)
+        harness.poll()
         assert len(world.queries()) == 8
     for hour in range(2, 5):
-        again(rig)
-        rig.poll(after=3600.0)
+        again(harness)
+        harness.poll(after=3600.0)
         assert len(world.queries()) <= 8 * hour
-    assert archived(rig) == told(world.truth())
+    assert archived(harness) == told(world.truth())
 
 
 @pytest.mark.usefixtures("few_days")
-def test_a_day_that_is_too_large_is_halved_by_its_ids(rig: RestPollerHarness, world: World) -> None:
+def test_a_day_that_is_too_large_is_halved_by_its_ids(harness: RestPollerHarness, world: World) -> None:
     """Where an answer would exceed its limit the day is read in parts, of which each is small enough."""
-    world.server.traps.vds_largest_answer = max(Counter(day for day, *_ in days(world)).values()) - 1
+    world.server.failure_modes.vds_largest_answer = max(Counter(day for day, *_ in days(world)).values()) - 1
     for _ in range(4):
-        rig.poll(after=3600.0)
-    assert archived(rig) == told(world.truth())
+        harness.poll(after=3600.0)
+    assert archived(harness) == told(world.truth())
 
 
 def days(world: World) -> list[tuple[str, int]]:
@@ -235,22 +237,22 @@ def days(world: World) -> list[tuple[str, int]]:
 
 
 @pytest.mark.usefixtures("few_days")
-def test_an_empty_source_is_no_event(rig: RestPollerHarness, world: World) -> None:
+def test_an_empty_source_is_no_event(harness: RestPollerHarness, world: World) -> None:
     """A single row of nulls is nothing; what fills the source later is read from its beginning."""
-    world.server.traps.vds_empty = {EVENTS}
-    rig.poll()
-    assert archived(rig) == Counter()
-    assert rig.values("tableau_up")["admin_insights",] == 1
-    assert "is empty" in str(status(rig).note)
-    world.server.traps.vds_empty = set()
-    rig.poll(after=3600.0)
-    read_all(rig, world)
-    assert archived(rig) == told(world.truth())
+    world.server.failure_modes.vds_empty = {EVENTS}
+    harness.poll()
+    assert archived(harness) == Counter()
+    assert harness.values("tableau_up")["admin_insights",] == 1
+    assert "is empty" in str(status(harness).note)
+    world.server.failure_modes.vds_empty = set()
+    harness.poll(after=3600.0)
+    read_all(harness, world)
+    assert archived(harness) == told(world.truth())
 
 
-def status(rig: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
+def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
     """Return how the collector fares."""
-    return next(one for one in rig.store.summary(rig.now, None).collectors if one.name == "admin_insights")
+    return next(one for one in harness.store.summary(harness.now, None).collectors if one.name == "admin_insights")
 
 
 @pytest.mark.usefixtures("few_days")
@@ -265,128 +267,128 @@ def status(rig: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
     ],
 )
 def test_a_fault_costs_admin_insights_alone(
-    rig: RestPollerHarness, world: World, switch: str, value: str, said: str
+    harness: RestPollerHarness, world: World, switch: str, value: str, said: str
 ) -> None:
     """The REST API stays up and its assets shown; one line says why, and reading goes on when the fault is over."""
-    setattr(world.server.traps, switch, value)
-    world.server.traps.vds_fail_next = 2 if switch == "vds_fail_code" else 0
+    setattr(world.server.failure_modes, switch, value)
+    world.server.failure_modes.vds_fail_next = 2 if switch == "vds_fail_code" else 0
     with capture_logs() as logs:
         for _ in range(2):
-            rig.poll()
-    assert rig.values("tableau_up") == {("rest",): 1, ("admin_insights",): 0}
-    assert rig.assets()
+            harness.poll()
+    assert harness.values("tableau_up") == {("rest",): 1, ("admin_insights",): 0}
+    assert harness.assets()
     lines = [line for line in logs if line["event"] == "Admin Insights was not read"]
     assert [said in line["error"] for line in lines] == [True]
-    world.server.traps.reset()
-    rig.poll(after=7200.0)
-    read_all(rig, world)
-    assert archived(rig) == told(world.truth())
-    assert rig.values("tableau_up")["admin_insights",] == 1
+    world.server.failure_modes.reset()
+    harness.poll(after=7200.0)
+    read_all(harness, world)
+    assert archived(harness) == told(world.truth())
+    assert harness.values("tableau_up")["admin_insights",] == 1
 
 
 @pytest.mark.usefixtures("few_days")
-def test_captions_that_are_not_there_are_not_asked_for(rig: RestPollerHarness, world: World) -> None:
+def test_captions_that_are_not_there_are_not_asked_for(harness: RestPollerHarness, world: World) -> None:
     """A caption that has another name today leaves its column empty."""
-    world.server.traps.vds_captions = {"Item Name": "Item Title"}
-    world.server.traps.vds_without = {"Actor License Role", "Total Allowed Licenses"}
-    rig.poll()
-    rig.poll(after=3600.0)
-    assert archived(rig) == told(world.truth())
-    assert rig.query(
+    world.server.failure_modes.vds_captions = {"Item Name": "Item Title"}
+    world.server.failure_modes.vds_without = {"Actor License Role", "Total Allowed Licenses"}
+    harness.poll()
+    harness.poll(after=3600.0)
+    assert archived(harness) == told(world.truth())
+    assert harness.query(
         "SELECT count(item_name), count(actor_license_role), count(item_type) > 0 FROM insights_events"
     ) == [(0, 0, True)]
 
 
 @pytest.mark.usefixtures("few_days")
-def test_a_refresh_that_is_not_told(rig: RestPollerHarness, world: World) -> None:
+def test_a_refresh_that_is_not_told(harness: RestPollerHarness, world: World) -> None:
     """Without the caption of the refresh every day has a read, and what is there is archived once."""
-    world.server.traps.vds_without = {"Admin Insights Published At"}
-    rig.poll()
-    rig.poll(after=DAY_SECONDS)
-    assert archived(rig) == told(world.truth()) + gone(rig, world)
+    world.server.failure_modes.vds_without = {"Admin Insights Published At"}
+    harness.poll()
+    harness.poll(after=DAY_SECONDS)
+    assert archived(harness) == told(world.truth()) + gone(harness, world)
 
 
 @pytest.mark.usefixtures("few_days")
-def test_daily_truth(rig: RestPollerHarness, world: World) -> None:
+def test_daily_truth(harness: RestPollerHarness, world: World) -> None:
     """Active users have windows of a day and longer only, which end at the refresh; loads, logins, seats and tokens."""
-    rig.poll()
-    rig.poll(after=3600.0)
+    harness.poll()
+    harness.poll(after=3600.0)
     events = [row for row in world.truth() if row["Actor User Id"]]
     refreshed = world.insights.refreshed_at
     for name, window in (("1d", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY)):
         since = refreshed - window
         people = {row["Actor User Name"] for row in events if datetime.fromisoformat(str(row["Event Date"])) > since}
-        assert rig.values("tableau_active_users")[SITE, name] == len(people)
-    assert {window for _, window in rig.values("tableau_active_users")} == {"1d", "7d", "30d"}
-    assert {window for (window,) in rig.values("tableau_server_active_users")} == {"1d", "7d", "30d"}
+        assert harness.values("tableau_active_users")[SITE, name] == len(people)
+    assert {window for _, window in harness.values("tableau_active_users")} == {"1d", "7d", "30d"}
+    assert {window for (window,) in harness.values("tableau_server_active_users")} == {"1d", "7d", "30d"}
     views = [row for row in events if row["Event Name"] == "Access View"]
-    assert rig.query("SELECT count(*), count(DISTINCT view_luid) FROM cloud_requests") == [
+    assert harness.query("SELECT count(*), count(DISTINCT view_luid) FROM cloud_requests") == [
         (len(views), len({row["Item LUID"] for row in views}))
     ]
-    assert rig.values("tableau_http_requests_total") == {(SITE, "vizql", "bootstrapSession", "unknown"): len(views)}
-    assert sum(rig.values("tableau_view_requests_total").values()) == len(views)
+    assert harness.values("tableau_http_requests_total") == {(SITE, "vizql", "bootstrapSession", "unknown"): len(views)}
+    assert sum(harness.values("tableau_view_requests_total").values()) == len(views)
     logins = sum(row["Event Name"] == "Login" for row in events)
-    assert rig.values("tableau_logins_total") == {(SITE,): logins}
-    seats = rig.values("tableau_licensed_seats")
+    assert harness.values("tableau_logins_total") == {(SITE,): logins}
+    seats = harness.values("tableau_licensed_seats")
     assert set(seats.values()) == {ALLOWED_LICENCES}
     assert {site for site, _ in seats} == {SITE}
-    expiry = rig.values("tableau_token_expiry_timestamp_seconds")
+    expiry = harness.values("tableau_token_expiry_timestamp_seconds")
     assert expiry == {(SITE, "personal_access_token"): seconds(refreshed + 5 * DAY)}
 
 
 @pytest.mark.usefixtures("few_days")
-def test_jobs_of_both_lists_count_once(rig: RestPollerHarness, world: World) -> None:
+def test_jobs_of_both_lists_count_once(harness: RestPollerHarness, world: World) -> None:
     """A job that the REST API lists and Job Performance too is one job."""
-    rig.poll()
-    rig.poll(after=3600.0)
+    harness.poll()
+    harness.poll(after=3600.0)
     site = next(site for site in world.server.facts() if site.url == SITE)
     # The list goes back seven days from the first poll, Job Performance six.
     since = NOW + timedelta(seconds=INTERVAL) - 7 * DAY
     luids = {job.luid for job in site.jobs if job.ended_at and job.created_at > since}
-    ((rows, different),) = rig.query("SELECT count(*), count(DISTINCT luid) FROM background_jobs")
+    ((rows, different),) = harness.query("SELECT count(*), count(DISTINCT luid) FROM background_jobs")
     assert rows == different == len(luids)
-    assert sum(rig.values("tableau_background_jobs_finished_total").values()) == rows
-    types = {job_type for _, job_type, _ in rig.values("tableau_background_jobs_finished_total")}
+    assert sum(harness.values("tableau_background_jobs_finished_total").values()) == rows
+    types = {job_type for _, job_type, _ in harness.values("tableau_background_jobs_finished_total")}
     assert types <= {job.type for job in site.jobs}
 
 
 @pytest.mark.usefixtures("few_days")
 def test_beside_the_activity_log_nothing_is_counted_twice(world: World, tmp_path: Path) -> None:
     """Where the Activity Log is configured Admin Insights counts no requests, logins, users or jobs."""
-    rig = agent(world, tmp_path, "activity_log")
-    rig.poll()
-    rig.poll(after=3600.0)
-    assert archived(rig) == told(world.truth())
+    harness = agent(world, tmp_path, "activity_log")
+    harness.poll()
+    harness.poll(after=3600.0)
+    assert archived(harness) == told(world.truth())
     assert [
-        rig.query(f"SELECT count(*) FROM {table}") for table in ("cloud_requests", "logins", "background_jobs")
+        harness.query(f"SELECT count(*) FROM {table}") for table in ("cloud_requests", "logins", "background_jobs")
     ] == [[(0,)]] * 3
-    assert rig.values("tableau_active_users") == {}
-    assert rig.values("tableau_licensed_seats")
-    rig.rest.close()
+    assert harness.values("tableau_active_users") == {}
+    assert harness.values("tableau_licensed_seats")
+    harness.rest.close()
 
 
 @pytest.mark.usefixtures("few_days")
 @pytest.mark.parametrize("users", ["pseudonym", "none"])
 def test_privacy(world: World, tmp_path: Path, users: Any) -> None:  # noqa: ANN401 - the option
     """No name, address or number of a person that may not be stored is in the file; people are counted all the same."""
-    rig = agent(world, tmp_path, privacy=Privacy(users=users))
-    rig.poll()
-    rig.poll(after=3600.0)
+    harness = agent(world, tmp_path, privacy=Privacy(users=users))
+    harness.poll()
+    harness.poll(after=3600.0)
     names = {str(row["Actor User Name"]) for row in world.truth()}
     stored = {
-        name for row in rig.query("SELECT actor_user_name, item_owner_email FROM insights_events") for name in row
+        name for row in harness.query("SELECT actor_user_name, item_owner_email FROM insights_events") for name in row
     }
     assert names.isdisjoint(stored - {None})
-    assert rig.values("tableau_active_users")[SITE, "30d"] > 0
+    assert harness.values("tableau_active_users")[SITE, "30d"] > 0
     if users == "none":
-        assert rig.query("SELECT count(actor_user_id) FROM insights_events") == [(0,)]
-        assert rig.query("SELECT count(user_id) FROM cloud_requests") == [(0,)]
-    rig.rest.close()
+        assert harness.query("SELECT count(actor_user_id) FROM insights_events") == [(0,)]
+        assert harness.query("SELECT count(user_id) FROM cloud_requests") == [(0,)]
+    harness.rest.close()
 
 
 @pytest.mark.usefixtures("few_days")
-def test_ordinary_polls_do_not_wait_for_it(rig: RestPollerHarness) -> None:
+def test_ordinary_polls_do_not_wait_for_it(harness: RestPollerHarness) -> None:
     """Until its hour has come a poll sends no query: the interval of the REST API is not the one of Admin Insights."""
-    rig.poll()
-    rig.poll(after=INTERVAL)
-    assert rig.up()
+    harness.poll()
+    harness.poll(after=INTERVAL)
+    assert harness.up()

@@ -77,60 +77,60 @@ def server(world: World) -> Iterator[TableauServer]:
 
 def agent(server: TableauServer, path: Path, *sources: str) -> RestPollerHarness:
     """Return an agent that polls it, with these sources configured beside the REST API."""
-    rig = RestPollerHarness(
+    harness = RestPollerHarness(
         server, path / "history.duckdb", seconds(NOW), collectors=COLLECTORS, sources=("rest", *sources)
     )
     for name in sources:
-        rig.store.status.set_source(rig.store.status.source(name))
-    return rig
+        harness.store.status.set_source(harness.store.status.source(name))
+    return harness
 
 
 @pytest.fixture
-def rig(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
+def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
     """An agent that knows Tableau by its REST API alone."""
     made = agent(server, tmp_path)
     yield made
     made.rest.close()
 
 
-def again(rig: RestPollerHarness) -> None:
+def again(harness: RestPollerHarness) -> None:
     """Begin anew with the same history, as a restarted agent does."""
-    rig.rest.close()
-    rig.file.unlock()
-    rig.restart()
+    harness.rest.close()
+    harness.file.unlock()
+    harness.restart()
 
 
-def test_users_by_site_role(rig: RestPollerHarness, world: World) -> None:
+def test_users_by_site_role(harness: RestPollerHarness, world: World) -> None:
     """Each user of the list counts under the role as the repository displays it."""
     users = [user._replace(role=role) for user, role in zip(world.facts[0].users, ROLES, strict=False)]
     world.facts = (world.facts[0]._replace(users=users),)
-    assert rig.poll()
+    assert harness.poll()
     site = world.facts[0].url or "default"
     shown = {"Creator": 2, "Explorer (can publish)": 1, "Site Administrator Creator": 1}
-    assert rig.values("tableau_users") == {(site, role): count for role, count in shown.items()}
+    assert harness.values("tableau_users") == {(site, role): count for role, count in shown.items()}
 
 
 ROLES = ("Creator", "Creator", "ExplorerCanPublish", "SiteAdministratorCreator")
 
 
-def test_a_list_that_tableau_miscounts(rig: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_a_list_that_tableau_miscounts(harness: RestPollerHarness, server: TableauServer, world: World) -> None:
     """Tableau may count a user that it never lists: those who came twice are counted, one that left is not."""
     server.estate.oddities = replace(server.estate.oddities, promised=frozenset({"users", "projects"}))
-    rig.poll()
-    assert rig.values("tableau_users") == {}
-    rig.poll()
-    assert sum(rig.values("tableau_users").values()) == len(world.facts[0].users)
+    harness.poll()
+    assert harness.values("tableau_users") == {}
+    harness.poll()
+    assert sum(harness.values("tableau_users").values()) == len(world.facts[0].users)
     world.facts = (world.facts[0]._replace(users=world.facts[0].users[1:]),)
-    rig.poll()
-    rig.poll()
-    assert sum(rig.values("tableau_users").values()) == len(world.facts[0].users)
-    assert rig.values("tableau_content")[world.facts[0].url or "default", "project"] == len(world.facts[0].projects)
+    harness.poll()
+    harness.poll()
+    assert sum(harness.values("tableau_users").values()) == len(world.facts[0].users)
+    assert harness.values("tableau_content")[world.facts[0].url or "default", "project"] == len(world.facts[0].projects)
 
 
-def test_content_of_the_site(rig: RestPollerHarness, world: World) -> None:
+def test_content_of_the_site(harness: RestPollerHarness, world: World) -> None:
     """Every kind of content is counted, the views by the total of their list; sizes in megabytes are left out."""
     world.set_views(("v1", 3), ("v2", 4))
-    assert rig.poll()
+    assert harness.poll()
     site = world.facts[0]
     counts = {
         "workbook": len(site.workbooks),
@@ -140,85 +140,87 @@ def test_content_of_the_site(rig: RestPollerHarness, world: World) -> None:
         "view": 2,
     }
     name = site.url or "default"
-    assert rig.values("tableau_content") == {(name, kind): count for kind, count in counts.items()}
-    assert rig.values("tableau_content_bytes") == {}
+    assert harness.values("tableau_content") == {(name, kind): count for kind, count in counts.items()}
+    assert harness.values("tableau_content_bytes") == {}
 
 
 @pytest.mark.parametrize("kind", ["users", "projects", "views", "jobs"])
-def test_a_list_that_fails_costs_what_it_alone_says(rig: RestPollerHarness, server: TableauServer, kind: str) -> None:
+def test_a_list_that_fails_costs_what_it_alone_says(
+    harness: RestPollerHarness, server: TableauServer, kind: str
+) -> None:
     """Its own numbers end when they are too old; assets, the other numbers and the poll's success stay."""
     own = {"users": "tableau_users", "jobs": WAITING}.get(kind, "tableau_content")
-    assert rig.poll()
-    before = {name: rig.values(name) for name in ("tableau_users", "tableau_content")}
-    server.traps.forbidden = {kind}
+    assert harness.poll()
+    before = {name: harness.values(name) for name in ("tableau_users", "tableau_content")}
+    server.failure_modes.forbidden = {kind}
     for _ in range(5):
-        assert rig.poll()
-    status = {one.name: one for one in rig.store.summary(rig.now, None).collectors}
+        assert harness.poll()
+    status = {one.name: one for one in harness.store.summary(harness.now, None).collectors}
     assert all(one.success for one in status.values())
     assert kind in (status["assets"].note or "")
-    assert rig.assets()
+    assert harness.assets()
     for name, values in before.items():
         gone = {"users": set(values), "projects": {key for key in values if key[1] == "project"}}.get(kind, set())
         gone = {key for key in values if key[1] == "view"} if kind == "views" else gone
         kept = {key: value for key, value in values.items() if name != own or key not in gone}
-        assert rig.values(name) == kept
-    server.traps.reset()
+        assert harness.values(name) == kept
+    server.failure_modes.reset()
 
 
-def test_a_job_is_counted_once_when_it_is_done(rig: RestPollerHarness, world: World) -> None:
+def test_a_job_is_counted_once_when_it_is_done(harness: RestPollerHarness, world: World) -> None:
     """A job is seen waiting, running and done; repeated polls and restarts count it once, with its times."""
     world.set_jobs(job("j1", "Pending", NOW, None, None))
-    rig.poll()
+    harness.poll()
     site = world.facts[0].url or "default"
-    assert (rig.values(WAITING), rig.values(RUNNING)) == ({(site, KIND): 1}, {(site, KIND): 0})
+    assert (harness.values(WAITING), harness.values(RUNNING)) == ({(site, KIND): 1}, {(site, KIND): 0})
     world.set_jobs(job("j1", "InProgress", NOW, NOW + MINUTE, None))
-    rig.poll()
-    assert (rig.values(WAITING), rig.values(RUNNING)) == ({(site, KIND): 0}, {(site, KIND): 1})
-    assert rig.values(FINISHED) == {}
+    harness.poll()
+    assert (harness.values(WAITING), harness.values(RUNNING)) == ({(site, KIND): 0}, {(site, KIND): 1})
+    assert harness.values(FINISHED) == {}
     world.set_jobs(job("j1", "Success", NOW, NOW + MINUTE, NOW + 5 * MINUTE))
     for _ in range(3):
-        rig.poll()
-        again(rig)
-    rig.poll()
-    assert rig.values(FINISHED) == {(site, KIND, "success"): 1}
-    assert (rig.values(WAITING), rig.values(RUNNING)) == ({}, {})
+        harness.poll()
+        again(harness)
+    harness.poll()
+    assert harness.values(FINISHED) == {(site, KIND, "success"): 1}
+    assert (harness.values(WAITING), harness.values(RUNNING)) == ({}, {})
     times = "epoch(completed_at - started_at), epoch(started_at - created_at)"
-    assert rig.query(f"SELECT luid, {times} FROM background_jobs") == [("j1", 240.0, 60.0)]
+    assert harness.query(f"SELECT luid, {times} FROM background_jobs") == [("j1", 240.0, 60.0)]
 
 
 KIND = "refresh_extracts"
 
 
-def test_outcomes(rig: RestPollerHarness, world: World) -> None:
+def test_outcomes(harness: RestPollerHarness, world: World) -> None:
     """Each outcome has its name; a result that no source lists is archived and not counted."""
     results = ("Success", "Failed", "Cancelled", "Evaporated")
     world.set_jobs(*(job(f"j{result}", result, NOW, NOW, NOW + MINUTE) for result in results))
-    rig.poll()
+    harness.poll()
     site = world.facts[0].url or "default"
     outcomes = ("success", "failure", "cancelled")
-    assert rig.values(FINISHED) == {(site, KIND, outcome): 1 for outcome in outcomes}
-    assert rig.query("SELECT count(*) FROM background_jobs") == [(4,)]
+    assert harness.values(FINISHED) == {(site, KIND, outcome): 1 for outcome in outcomes}
+    assert harness.query("SELECT count(*) FROM background_jobs") == [(4,)]
 
 
-def test_a_job_that_ends_after_days_is_not_missed(rig: RestPollerHarness, world: World) -> None:
+def test_a_job_that_ends_after_days_is_not_missed(harness: RestPollerHarness, world: World) -> None:
     """Later polls list what was created since the oldest job that is not done, however many end meanwhile."""
     slow = job("slow", "InProgress", NOW, NOW, None)
     world.set_jobs(slow)
-    rig.poll()
+    harness.poll()
     for number in range(3):
         world.set_jobs(slow, job(f"j{number}", "Success", NOW + number * MINUTE, NOW, NOW + (number + 1) * MINUTE))
-        rig.poll(after=86_400.0)
+        harness.poll(after=86_400.0)
     world.set_jobs(slow._replace(status="Failed", ended_at=NOW + timedelta(days=3)))
-    rig.poll(after=INTERVAL)
+    harness.poll(after=INTERVAL)
     site = world.facts[0].url or "default"
-    assert rig.values(FINISHED) == {(site, KIND, "success"): 3, (site, KIND, "failure"): 1}
+    assert harness.values(FINISHED) == {(site, KIND, "success"): 3, (site, KIND, "failure"): 1}
 
 
-def test_polls_do_not_list_all_jobs_again(rig: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_polls_do_not_list_all_jobs_again(harness: RestPollerHarness, server: TableauServer, world: World) -> None:
     """Where nothing waits or runs a poll lists the jobs of the last hour alone."""
     world.set_jobs(job("j1", "Success", NOW - 5 * timedelta(days=1), NOW, NOW))
-    rig.poll()
-    rig.poll()
+    harness.poll()
+    harness.poll()
     listed = [query for kind, query in lists_of(server) if kind == "jobs"]
     assert [("2026-07-20" in query, "2026-07-27T09:05" in query) for query in listed] == [(True, False), (False, True)]
 
@@ -228,54 +230,54 @@ def lists_of(server: TableauServer) -> list[tuple[str, str]]:
     return [(call.kind, unquote(call.target)) for call in server.seen]
 
 
-def test_rows_wait_for_a_history_that_is_held(rig: RestPollerHarness, world: World) -> None:
+def test_rows_wait_for_a_history_that_is_held(harness: RestPollerHarness, world: World) -> None:
     """Jobs that could not be written are written by a later poll, though the list has forgotten them."""
-    rig.poll()
+    harness.poll()
     world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE))
-    with rig.held():
-        rig.poll()
+    with harness.held():
+        harness.poll()
     world.set_jobs()
-    rig.poll()
-    assert rig.values(FINISHED) == {(world.facts[0].url or "default", KIND, "success"): 1}
+    harness.poll()
+    assert harness.values(FINISHED) == {(world.facts[0].url or "default", KIND, "success"): 1}
 
 
 @pytest.mark.parametrize("source", ["repository", "activity_log"])
 def test_a_better_source_counts_jobs_alone(server: TableauServer, tmp_path: Path, world: World, source: str) -> None:
     """Beside a repository or an Activity Log the list of jobs is not read."""
     world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE))
-    rig = agent(server, tmp_path, source)
-    rig.poll()
-    assert rig.values(FINISHED) == {}
+    harness = agent(server, tmp_path, source)
+    harness.poll()
+    assert harness.values(FINISHED) == {}
     assert "jobs" not in {kind for kind, _ in lists_of(server)}
-    assert bool(rig.values("tableau_users")) == (source != "repository")
-    rig.rest.close()
+    assert bool(harness.values("tableau_users")) == (source != "repository")
+    harness.rest.close()
 
 
-def test_total_counts_of_views_never_fall(rig: RestPollerHarness, world: World) -> None:
+def test_total_counts_of_views_never_fall(harness: RestPollerHarness, world: World) -> None:
     """A view that is published anew counts on, one whose total falls does not count down, and restarts add nothing."""
     site = world.facts[0].url or "default"
     shown = []
     for totals in ([("v1", 10)], [("v1", 15)], [("v1", 5)], [("v1", 8)], [("v2", 4)], [("v2", 4), ("v3", 1)]):
         world.set_views(*totals)
-        rig.poll(after=3600.0)
-        again(rig)
-        rig.poll(after=1.0)
-        shown.append(rig.values(TOTALS)[site, "Sales", "Overview"])
+        harness.poll(after=3600.0)
+        again(harness)
+        harness.poll(after=1.0)
+        shown.append(harness.values(TOTALS)[site, "Sales", "Overview"])
     assert shown == [10, 15, 15, 18, 22, 23]
 
 
-def test_total_counts_are_read_once_an_hour(rig: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_total_counts_are_read_once_an_hour(harness: RestPollerHarness, server: TableauServer, world: World) -> None:
     """A list of a thousand views a page is no business of each poll."""
     world.set_views(("v1", 10))
     for _ in range(13):
-        rig.poll()
+        harness.poll()
     assert sum("includeUsageStatistics" in address for _, address in lists_of(server)) == 2
 
 
-def test_the_history_agrees_with_itself(rig: RestPollerHarness, world: World) -> None:
+def test_the_history_agrees_with_itself(harness: RestPollerHarness, world: World) -> None:
     """What the REST API reported stands in tables, ledgers and counters alike."""
     world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE), job("j2", "Failed", NOW, NOW, NOW + MINUTE))
     world.set_views(("v1", 10))
-    rig.poll()
+    harness.poll()
     events = [events for collector in COLLECTORS.values() for events in collector.archived]
-    assert all(verdict.ok for verdict in verify(rig.file, events))
+    assert all(verdict.ok for verdict in verify(harness.file, events))

@@ -126,34 +126,34 @@ def server(world: World) -> Iterator[TableauServer]:
 
 
 @pytest.fixture
-def rig(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
+def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
     """An agent that polls it."""
     made = RestPollerHarness(server, tmp_path / "history.duckdb", seconds(NOW))
     yield made
     made.rest.close()
 
 
-def again(rig: RestPollerHarness) -> None:
+def again(harness: RestPollerHarness) -> None:
     """Begin anew with the same history, as a restarted agent does."""
-    rig.rest.close()
-    rig.file.unlock()
-    rig.restart()
+    harness.rest.close()
+    harness.file.unlock()
+    harness.restart()
 
 
 def fail(server: TableauServer, kind: str, fault: str) -> None:
     """Set a fault of one kind of request."""
     if fault == "slow":
-        server.traps.affected, server.traps.slow_seconds = {kind}, 2.0
+        server.failure_modes.affected, server.failure_modes.slow_seconds = {kind}, 2.0
     else:
-        setattr(server.traps, fault, {kind})
+        setattr(server.failure_modes, fault, {kind})
 
 
-def test_everything_is_known_and_true(rig: RestPollerHarness, server: TableauServer) -> None:
+def test_everything_is_known_and_true(harness: RestPollerHarness, server: TableauServer) -> None:
     """With every oddity of a real Tableau, all assets are there, as fresh as they are."""
-    assert rig.poll()
-    found, true = rig.assets(), truth(server.facts())
+    assert harness.poll()
+    found, true = harness.assets(), truth(server.facts())
     assert found.keys() == true.keys()
-    assert rig.status().success
+    assert harness.status().success
     for key, row in found.items():
         expected = None if true[key] is None else seconds(true[key])  # type: ignore[arg-type]
         assert (None if row["last_refresh_at"] is None else seconds(row["last_refresh_at"])) == expected  # type: ignore[arg-type]
@@ -175,40 +175,40 @@ def test_each_fault_meets_three_lists() -> None:
 
 
 @pytest.mark.parametrize("kind", SUPPLEMENTS)
-def test_a_supplement_takes_no_asset_down(rig: RestPollerHarness, server: TableauServer, kind: str) -> None:
+def test_a_supplement_takes_no_asset_down(harness: RestPollerHarness, server: TableauServer, kind: str) -> None:
     """Whatever fails: no asset is lost, made fresher, or loses what was known of it, nor by a restart meanwhile."""
-    rig.timeout = 5.0
-    rig.poll()
-    before = rig.assets()
+    harness.timeout = 5.0
+    harness.poll()
+    before = harness.assets()
     for fault in faults_for(kind):
-        server.traps.reset()
+        server.failure_modes.reset()
         if kind in {"jobs", "job"}:
-            server.traps.metadata = "missing"
-        rig.timeout = 0.5 if fault == "slow" else 5.0
-        again(rig)
-        rig.poll()
-        whole = rig.assets()
+            server.failure_modes.metadata = "missing"
+        harness.timeout = 0.5 if fault == "slow" else 5.0
+        again(harness)
+        harness.poll()
+        whole = harness.assets()
         fail(server, kind, fault)
-        assert rig.poll(), fault
-        now = rig.assets()
+        assert harness.poll(), fault
+        now = harness.assets()
         assert now.keys() == whole.keys() == before.keys(), fault
-        assert rig.status().success, fault
+        assert harness.status().success, fault
         # These lists have no count: whether one entry is missing cannot be seen.
         known = KNOWN[:4] if "tasks" in kind and fault == "short_page" else KNOWN
         for key, row in whole.items():
             assert [now[key][name] for name in known] == [row[name] for name in known], fault
-        again(rig)
-        assert rig.poll(), fault
-        for key, row in rig.assets().items():
+        again(harness)
+        assert harness.poll(), fault
+        for key, row in harness.assets().items():
             assert [row[name] for name in KNOWN[:2]] == [before[key][name] for name in KNOWN[:2]], fault
 
 
 def faults_of(random: Random, server: TableauServer) -> str:
     """Set some faults at random; return them."""
-    server.traps.reset()
+    server.failure_modes.reset()
     chosen = [(random.choice(SUPPLEMENTS), random.choice(FAULTS[:-1])) for _ in range(random.randrange(3))]
     for kind, fault in chosen:
-        setattr(server.traps, fault, {kind})
+        setattr(server.failure_modes, fault, {kind})
     odd: dict[str, object] = {
         "metadata_throttle_next": random.randrange(1, 5),
         "metadata_partial": True,
@@ -224,12 +224,14 @@ def faults_of(random: Random, server: TableauServer) -> str:
     }
     names = random.sample(sorted(odd), random.randrange(4))
     for name in names:
-        setattr(server.traps, name, odd[name])
+        setattr(server.failure_modes, name, odd[name])
     return f"{chosen} {names}"
 
 
 @pytest.mark.parametrize("seed", range(times(2, 200)))
-def test_hours_fall_only_by_a_refresh(rig: RestPollerHarness, server: TableauServer, world: World, seed: int) -> None:
+def test_hours_fall_only_by_a_refresh(
+    harness: RestPollerHarness, server: TableauServer, world: World, seed: int
+) -> None:
     """Random good, partial, throttled, empty and late answers: no asset is ever fresher than it is, or than before."""
     random, course = Random(seed), list[str]()
     before: dict[tuple[str, str], float] = {}
@@ -238,15 +240,15 @@ def test_hours_fall_only_by_a_refresh(rig: RestPollerHarness, server: TableauSer
             world.refresh(random)
         course.append(faults_of(random, server))
         if random.random() < 0.15:
-            again(rig)
+            again(harness)
             course.append("restart")
-        rig.poll(after=random.choice((60.0, 300.0, 7200.0)))
-        world.now = datetime.fromtimestamp(rig.now, UTC).replace(tzinfo=None)
-        true, found = truth(server.facts()), rig.assets()
+        harness.poll(after=random.choice((60.0, 300.0, 7200.0)))
+        world.now = datetime.fromtimestamp(harness.now, UTC).replace(tzinfo=None)
+        true, found = truth(server.facts()), harness.assets()
         assert found.keys() == true.keys(), course
-        rows = rig.merged.rows(rig.now)
+        rows = harness.merged.rows(harness.now)
         assert rows is not None
-        judged = judge(rows, lambda _asset: (12.0, 24.0), rig.now).to_pylist()
+        judged = judge(rows, lambda _asset: (12.0, 24.0), harness.now).to_pylist()
         statuses = {(row["asset_type"], row["asset_id"]): row["status"] for row in judged}
         for key, row in found.items():
             real = None if (at := true[key]) is None else seconds(at)
@@ -254,7 +256,7 @@ def test_hours_fall_only_by_a_refresh(rig: RestPollerHarness, server: TableauSer
                 assert real is None, (key, course)
             if statuses[key] == "Healthy":
                 assert real is not None, (key, course)
-                assert rig.now - real <= 12 * 3600, (key, course)
+                assert harness.now - real <= 12 * 3600, (key, course)
             unsure = row["connection"] is None and key[0] != "flow"
             if row["freshness_source"] in {"metadata", "job", "created"} and not (unsure and key not in before):
                 shown = seconds(row["last_refresh_at"])  # type: ignore[arg-type]
@@ -266,90 +268,94 @@ def test_hours_fall_only_by_a_refresh(rig: RestPollerHarness, server: TableauSer
                 assert key not in before, (key, row, course)
 
 
-def test_since_when_each_source_is_silent(rig: RestPollerHarness, server: TableauServer) -> None:
+def test_since_when_each_source_is_silent(harness: RestPollerHarness, server: TableauServer) -> None:
     """The metric stands where a source was last read whole, also after a restart, and goes on with the source."""
     family = "tableau_freshness_source_last_success_timestamp_seconds"
-    rig.poll()
-    first = rig.now
-    assert {labels[1] for labels in rig.values(family)} == set(SOURCES_OF_FRESHNESS) - {"job"}
-    assert set(rig.values(family).values()) == {first}
-    server.traps.metadata_throttle_next = 100
-    server.traps.failing = {"flow_runs"}
-    rig.poll()
-    assert rig.values(family)["default", "metadata"] == first
-    assert rig.values(family)["default", "flow_run"] == first
-    assert rig.values(family)["default", "task"] == rig.now
-    assert rig.values(family)["default", "job"] == rig.now
-    again(rig)
-    rig.poll()
-    assert rig.values(family)["site1", "metadata"] == first
-    server.traps.reset()
-    rig.poll()
-    assert rig.values(family)["site1", "metadata"] == rig.now
-    assert ("site1", "job") not in rig.values(family)
+    harness.poll()
+    first = harness.now
+    assert {labels[1] for labels in harness.values(family)} == set(SOURCES_OF_FRESHNESS) - {"job"}
+    assert set(harness.values(family).values()) == {first}
+    server.failure_modes.metadata_throttle_next = 100
+    server.failure_modes.failing = {"flow_runs"}
+    harness.poll()
+    assert harness.values(family)["default", "metadata"] == first
+    assert harness.values(family)["default", "flow_run"] == first
+    assert harness.values(family)["default", "task"] == harness.now
+    assert harness.values(family)["default", "job"] == harness.now
+    again(harness)
+    harness.poll()
+    assert harness.values(family)["site1", "metadata"] == first
+    server.failure_modes.reset()
+    harness.poll()
+    assert harness.values(family)["site1", "metadata"] == harness.now
+    assert ("site1", "job") not in harness.values(family)
 
 
-def test_a_site_that_fails_keeps_its_series(rig: RestPollerHarness, server: TableauServer) -> None:
+def test_a_site_that_fails_keeps_its_series(harness: RestPollerHarness, server: TableauServer) -> None:
     """Where a site's lists cannot be read, its sources go silent with it; where a site is gone, so are they."""
     family = "tableau_freshness_source_last_success_timestamp_seconds"
-    rig.poll()
-    first = rig.now
-    server.traps.sites_failing = {""}
-    rig.poll()
-    assert rig.values(family)["default", "metadata"] == first
-    assert rig.values(family)["site1", "metadata"] == rig.now
-    server.traps.reset()
-    rig.sites = ("default",)
-    again(rig)
-    rig.poll()
-    assert {labels[0] for labels in rig.values(family)} == {"default"}
+    harness.poll()
+    first = harness.now
+    server.failure_modes.sites_failing = {""}
+    harness.poll()
+    assert harness.values(family)["default", "metadata"] == first
+    assert harness.values(family)["site1", "metadata"] == harness.now
+    server.failure_modes.reset()
+    harness.sites = ("default",)
+    again(harness)
+    harness.poll()
+    assert {labels[0] for labels in harness.values(family)} == {"default"}
 
 
-def test_a_refresh_is_remembered_without_an_end(rig: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_a_refresh_is_remembered_without_an_end(
+    harness: RestPollerHarness, server: TableauServer, world: World
+) -> None:
     """A flow that ran a month ago, and an extract whose job Tableau has forgotten, are as old as they are."""
-    server.traps.metadata = "missing"
+    server.failure_modes.metadata = "missing"
     world.refresh(Random(3))
-    rig.poll()
-    before = {key: row["last_refresh_at"] for key, row in rig.assets().items() if row["freshness_source"] == "job"}
+    harness.poll()
+    before = {key: row["last_refresh_at"] for key, row in harness.assets().items() if row["freshness_source"] == "job"}
     assert {key[0] for key in before} >= {"flow"}
     world.facts = tuple(site._replace(jobs=(), flow_runs=()) for site in world.facts)
-    again(rig)
-    rig.poll(after=32 * 86_400.0)
-    found = rig.assets()
+    again(harness)
+    harness.poll(after=32 * 86_400.0)
+    found = harness.assets()
     assert {key: found[key]["last_refresh_at"] for key in before} == before
-    hours = {labels[3]: value for labels, value in rig.values("tableau_asset_hours_since_refresh").items()}
+    hours = {labels[3]: value for labels, value in harness.values("tableau_asset_hours_since_refresh").items()}
     assert all(hours[luid] > 32 * 24 for _, luid in before)
 
 
-def test_what_is_remembered_and_what_is_forgotten(rig: RestPollerHarness, server: TableauServer, world: World) -> None:
+def test_what_is_remembered_and_what_is_forgotten(
+    harness: RestPollerHarness, server: TableauServer, world: World
+) -> None:
     """What is listed is remembered for ever, and the hidden sources of listed workbooks; what is gone, for a month."""
-    rig.poll()
+    harness.poll()
     gone = {item.luid for site in world.facts for item in site.flows}
     hidden = {item.luid for site in world.facts for item in site.datasources}
     used = {source.published for site in world.facts for book in site.workbooks for source in book.sources} - {None}
     known = {
-        row["asset_id"]: row["last_refresh_at"] for row in rig.assets().values() if row["asset_type"] == "workbook"
+        row["asset_id"]: row["last_refresh_at"] for row in harness.assets().values() if row["asset_type"] == "workbook"
     }
     world.facts = tuple(site._replace(flows=(), flow_runs=(), datasources=()) for site in world.facts)
-    server.traps.metadata_throttle_next = 10_000
+    server.failure_modes.metadata_throttle_next = 10_000
     for _ in range(5):
-        rig.poll(after=7 * 86_400.0)
-    again(rig)
-    rig.poll()
-    stored = {luid for (luid,) in rig.query("SELECT asset_id FROM asset_freshness")}
+        harness.poll(after=7 * 86_400.0)
+    again(harness)
+    harness.poll()
+    stored = {luid for (luid,) in harness.query("SELECT asset_id FROM asset_freshness")}
     assert not stored & gone
     assert stored & hidden == used & hidden
-    now = {row["asset_id"]: row["last_refresh_at"] for row in rig.assets().values()}
+    now = {row["asset_id"]: row["last_refresh_at"] for row in harness.assets().values()}
     assert {luid: now[luid] for luid in known} == known
 
 
-def test_the_history_that_cannot_be_read(rig: RestPollerHarness, server: TableauServer) -> None:
+def test_the_history_that_cannot_be_read(harness: RestPollerHarness, server: TableauServer) -> None:
     """Then nothing is known of earlier refreshes, so the last change of anything is not taken for one."""
-    rig.poll()
-    again(rig)
-    server.traps.metadata_throttle_next = 100
-    with rig.held():
-        rig.poll()
-    found = rig.assets()
+    harness.poll()
+    again(harness)
+    server.failure_modes.metadata_throttle_next = 100
+    with harness.held():
+        harness.poll()
+    found = harness.assets()
     assert len(found) == 66
     assert "updated_at" not in {row["freshness_source"] for row in found.values()}

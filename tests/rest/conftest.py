@@ -89,13 +89,13 @@ def furnish(tableau: Tableau) -> None:
 
 
 @pytest.fixture
-def rig() -> Iterator[RestHarness]:
+def harness() -> Iterator[RestHarness]:
     """A Tableau with the Default site alone."""
     with Tableau() as tableau:
         furnish(tableau)
-        rig = RestHarness(tableau)
-        yield rig
-        for rest in rig.made:
+        harness = RestHarness(tableau)
+        yield harness
+        for rest in harness.made:
             rest.close()
 
 
@@ -104,7 +104,7 @@ def three() -> Iterator[RestHarness]:
     """A Tableau with three sites."""
     with Tableau("", "marketing", "Finance") as tableau:
         furnish(tableau)
-        rig = RestHarness(tableau)
-        yield rig
-        for rest in rig.made:
+        harness = RestHarness(tableau)
+        yield harness
+        for rest in harness.made:
             rest.close()

@@ -37,10 +37,10 @@ def test_configured_sites(three: RestHarness) -> None:
     assert not [asked for asked in three.tableau.asked if asked.path.endswith("/sites")]
 
 
-def test_sites_may_not_be_listed(rig: RestHarness) -> None:
+def test_sites_may_not_be_listed(harness: RestHarness) -> None:
     """On Tableau Cloud, and for most users, the token's own site is read, and this is noted."""
-    with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/sites") else None):
-        inventory = rig.inventory()
+    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/sites") else None):
+        inventory = harness.inventory()
     (note,) = inventory.notes
     assert note.startswith("only the site default is read, sites may not be listed: ")
 
@@ -144,11 +144,11 @@ def test_a_server_that_is_gone(sites: tuple[str, ...]) -> None:
     """A connection that is refused is no failure of a site."""
     with Tableau("", "marketing") as tableau:
         tableau.closing = True
-        rig = RestHarness(tableau)
-        rest = rig.rest(*sites)
-        rig.poll(rest)
+        harness = RestHarness(tableau)
+        rest = harness.rest(*sites)
+        harness.poll(rest)
     with pytest.raises(SourceUnreachable, match="refused"):
-        rig.poll(rest)
+        harness.poll(rest)
     rest.close()
 
 
@@ -189,69 +189,69 @@ def test_a_server_that_went_away(three: RestHarness) -> None:
     assert three.tableau.count("/site-Finance/") == 0
 
 
-def test_an_outage_is_overcome(rig: RestHarness) -> None:
+def test_an_outage_is_overcome(harness: RestHarness) -> None:
     """A server that answers again is polled again, without a new source."""
-    rest = rig.rest()
-    with rig.tableau.doing(at("", Answer("", 503))), pytest.raises(SourceUnreachable):
-        rig.poll(rest)
-    assert rig.inventory(rest).content.num_rows == 3
+    rest = harness.rest()
+    with harness.tableau.doing(at("", Answer("", 503))), pytest.raises(SourceUnreachable):
+        harness.poll(rest)
+    assert harness.inventory(rest).content.num_rows == 3
 
 
 @pytest.mark.parametrize(
     ("kind", "asset_type"), [("workbooks", "workbook"), ("datasources", "datasource"), ("flows", "flow")]
 )
-def test_a_list_that_fell_to_nothing(rig: RestHarness, kind: str, asset_type: str) -> None:
+def test_a_list_that_fell_to_nothing(harness: RestHarness, kind: str, asset_type: str) -> None:
     """It is an error until it has stayed empty for a day; then it is a fact."""
-    rest = rig.rest()
-    rig.poll(rest)
-    before, rig.tableau.sites[""].entries[kind] = rig.tableau.sites[""].entries[kind], []
-    assert f"the list of {asset_type}s is empty, there were 1" in rig.failure(rest)
-    rig.now += DAY_SECONDS - 60
-    rig.failure(rest)
-    rig.tableau.sites[""].entries[kind] = before
-    assert rig.inventory(rest).content.num_rows == 3
-    rig.tableau.sites[""].entries[kind] = []
-    rig.now += 60
-    rig.failure(rest)
-    rig.now += DAY_SECONDS
-    assert rig.inventory(rest).content.num_rows == 2
-    assert rig.inventory(rest).content.num_rows == 2
+    rest = harness.rest()
+    harness.poll(rest)
+    before, harness.tableau.sites[""].entries[kind] = harness.tableau.sites[""].entries[kind], []
+    assert f"the list of {asset_type}s is empty, there were 1" in harness.failure(rest)
+    harness.now += DAY_SECONDS - 60
+    harness.failure(rest)
+    harness.tableau.sites[""].entries[kind] = before
+    assert harness.inventory(rest).content.num_rows == 3
+    harness.tableau.sites[""].entries[kind] = []
+    harness.now += 60
+    harness.failure(rest)
+    harness.now += DAY_SECONDS
+    assert harness.inventory(rest).content.num_rows == 2
+    assert harness.inventory(rest).content.num_rows == 2
 
 
-def test_what_there_was_is_known_after_a_restart(rig: RestHarness) -> None:
+def test_what_there_was_is_known_after_a_restart(harness: RestHarness) -> None:
     """The counts of before a restart are remembered; without them an empty list is what it is."""
-    rig.tableau.sites[""].entries["flows"] = []
-    assert rig.inventory().content.num_rows == 2
-    rest = rig.rest()
+    harness.tableau.sites[""].entries["flows"] = []
+    assert harness.inventory().content.num_rows == 2
+    rest = harness.rest()
     rest.remember({("default", "flow"): 4, ("default", "workbook"): 1, ("elsewhere", "datasource"): 3})
-    assert "the list of flows is empty, there were 4" in rig.failure(rest)
-    rig.now += DAY_SECONDS
-    assert rig.inventory(rest).content.num_rows == 2
+    assert "the list of flows is empty, there were 4" in harness.failure(rest)
+    harness.now += DAY_SECONDS
+    assert harness.inventory(rest).content.num_rows == 2
     rest.remember({("default", "flow"): 4})
-    assert rig.inventory(rest).content.num_rows == 2
+    assert harness.inventory(rest).content.num_rows == 2
 
 
-def test_flows_that_are_suddenly_forbidden(rig: RestHarness) -> None:
+def test_flows_that_are_suddenly_forbidden(harness: RestHarness) -> None:
     """A list that is refused is no list of none: the flows that were listed stand for a day, with a note."""
-    rest = rig.rest()
-    rig.poll(rest)
-    with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/flows") else None):
+    rest = harness.rest()
+    harness.poll(rest)
+    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/flows") else None):
         for count in (3, 3, 2):
-            inventory = rig.inventory(rest)
+            inventory = harness.inventory(rest)
             assert inventory.content.num_rows == count
             assert [note.split(":")[0] for note in inventory.notes] == ["no flows"]
-            rig.now += DAY_SECONDS / 2
-    rig.tableau.sites[""].entries["flows"] = []
-    assert "the list of flows is empty, there were 1" in rig.failure(rest)
+            harness.now += DAY_SECONDS / 2
+    harness.tableau.sites[""].entries["flows"] = []
+    assert "the list of flows is empty, there were 1" in harness.failure(rest)
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-def test_a_refusal_without_a_word_of_tableau(rig: RestHarness, status: int) -> None:
+def test_a_refusal_without_a_word_of_tableau(harness: RestHarness, status: int) -> None:
     """A 4xx that is no XML of Tableau's says nothing of flows: the site has failed, and keeps what it had."""
-    rest = rig.rest()
-    rig.poll(rest)
-    with rig.tableau.doing(lambda asked: Answer("", status) if asked.path.endswith("/flows") else None):
-        rig.failure(rest)
+    rest = harness.rest()
+    harness.poll(rest)
+    with harness.tableau.doing(lambda asked: Answer("", status) if asked.path.endswith("/flows") else None):
+        harness.failure(rest)
 
 
 ODD_BODIES = [
@@ -263,85 +263,87 @@ ODD_BODIES = [
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
 @pytest.mark.parametrize("body", ODD_BODIES)
-def test_whatever_answers_is_one_line(rig: RestHarness, status: int, body: str) -> None:
+def test_whatever_answers_is_one_line(harness: RestHarness, status: int, body: str) -> None:
     """No encoding, entity or number is an error of ours: a supplement costs itself, a list of assets its site."""
     for path in ("/users", "/graphql", "/flows/runs", "/tasks/linked", "/jobs"):
-        with rig.tableau.doing(at(path, Answer(body, status))):
-            assert rig.inventory().content.num_rows == 3
-    with rig.tableau.doing(at("/workbooks", Answer(body, status))):
-        rig.failure()
+        with harness.tableau.doing(at(path, Answer(body, status))):
+            assert harness.inventory().content.num_rows == 3
+    with harness.tableau.doing(at("/workbooks", Answer(body, status))):
+        harness.failure()
 
 
 @pytest.mark.parametrize("path", ["/workbooks", "/users", "/jobs"])
-def test_pages_without_an_end(rig: RestHarness, path: str) -> None:
+def test_pages_without_an_end(harness: RestHarness, path: str) -> None:
     """A list that promises more for ever, and sends the same, ends."""
     pagination = "<pagination pageNumber='1' pageSize='1000' totalAvailable='99999999999'/>"
     entry = element("user", id="u1") + element("workbook", id="w1") + element("backgroundJob", id="j1")
     page = Answer(f"{HEAD}{pagination}<list>{entry}</list></tsResponse>")
-    rest = rig.rest()
-    with rig.tableau.doing(lambda asked: page if asked.path.endswith(path) else None, at("graphql", Answer("", 404))):
-        rig.poll(rest)
-    assert rig.tableau.count(path) <= 4
+    rest = harness.rest()
+    with harness.tableau.doing(
+        lambda asked: page if asked.path.endswith(path) else None, at("graphql", Answer("", 404))
+    ):
+        harness.poll(rest)
+    assert harness.tableau.count(path) <= 4
 
 
-def test_waits_have_a_bound(rig: RestHarness) -> None:
+def test_waits_have_a_bound(harness: RestHarness) -> None:
     """What a poll waits because Tableau says so is bounded in all: then the rest is throttled."""
     busy = Answer("", 429, {"Retry-After": "100"})
-    with rig.tableau.doing(at("/tasks/", busy), at("/flows/runs", busy), at("/projects", busy), at("/users", busy)):
-        inventory = rig.inventory()
-    assert sum(rig.slept) <= 300
+    with harness.tableau.doing(at("/tasks/", busy), at("/flows/runs", busy), at("/projects", busy), at("/users", busy)):
+        inventory = harness.inventory()
+    assert sum(harness.slept) <= 300
     assert sum("too many requests" in note for note in inventory.notes) == 6
 
 
-def test_another_thread_may_poll(rig: RestHarness) -> None:
+def test_another_thread_may_poll(harness: RestHarness) -> None:
     """The session is not bound to the thread that began it."""
-    rest = rig.rest()
-    rig.poll(rest)
+    rest = harness.rest()
+    harness.poll(rest)
     found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(rig.inventory(rest).content.num_rows))
+    thread = threading.Thread(target=lambda: found.append(harness.inventory(rest).content.num_rows))
     thread.start()
     thread.join()
     assert found == [3]
-    assert rig.tableau.count("/auth/signin") == 1
+    assert harness.tableau.count("/auth/signin") == 1
 
 
-def test_a_source_is_closed_and_used_again(rig: RestHarness) -> None:
+def test_a_source_is_closed_and_used_again(harness: RestHarness) -> None:
     """Closing signs out; the next poll signs in."""
-    rest = rig.rest()
+    rest = harness.rest()
     rest.close()
-    rig.poll(rest)
+    harness.poll(rest)
     rest.close()
     rest.close()
-    assert rig.tableau.sessions == {}
-    assert rig.inventory(rest).content.num_rows == 3
-    assert rig.tableau.count("/auth/signin") == 2
+    assert harness.tableau.sessions == {}
+    assert harness.inventory(rest).content.num_rows == 3
+    assert harness.tableau.count("/auth/signin") == 2
 
 
-def test_an_agent_that_ends_signs_out(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_ends_signs_out(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session ends with the agent, and the agent does not wait long for that."""
     monkeypatch.setattr(transport, "SIGN_OUT_SECONDS", 0.3)
-    rest = rig.rest()
-    rig.poll(rest)
-    rig.stopping = True
+    rest = harness.rest()
+    harness.poll(rest)
+    harness.stopping = True
     rest.close()
-    assert rig.tableau.sessions == {}
-    rig.stopping = False
-    rest = rig.rest(timeout=3600)
-    rig.poll(rest)
-    rig.stopping = True
-    with rig.tableau.doing(at("/auth/signout", Answer(b" " * 100_000, pause=0.05))):
+    assert harness.tableau.sessions == {}
+    harness.stopping = False
+    rest = harness.rest(timeout=3600)
+    harness.poll(rest)
+    harness.stopping = True
+    with harness.tableau.doing(at("/auth/signout", Answer(b" " * 100_000, pause=0.05))):
         rest.close()
-    assert rig.tableau.count("/auth/signout") == 2
-    rig.stopping = False
-    rig.poll(rest)
-    rig.slept.clear()
-    with rig.tableau.doing(at("/auth/signout", Answer("slow down", 429, {"Retry-After": "60"}))):
+    assert harness.tableau.count("/auth/signout") == 2
+    harness.stopping = False
+    harness.poll(rest)
+    harness.slept.clear()
+    with harness.tableau.doing(at("/auth/signout", Answer("slow down", 429, {"Retry-After": "60"}))):
         rest.close()
-    assert rig.tableau.count("/auth/signout") == 3
-    assert rig.slept == []
+    assert harness.tableau.count("/auth/signout") == 3
+    assert harness.slept == []
 
 
-def test_where_it_is(rig: RestHarness) -> None:
+def test_where_it_is(harness: RestHarness) -> None:
     """The address is the URL, without what might stand in front of the host."""
-    assert rig.rest(url=f"{rig.tableau.url}/").address == rig.tableau.url
-    assert rig.rest(url="http://me:canary@tableau.invalid").address == "http://tableau.invalid"
+    assert harness.rest(url=f"{harness.tableau.url}/").address == harness.tableau.url
+    assert harness.rest(url="http://me:canary@tableau.invalid").address == "http://tableau.invalid"

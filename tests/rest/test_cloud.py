@@ -75,7 +75,7 @@ def test_three_sites_of_one_token(
     cloud: TableauServer, rest: RestClient, estate: Estate, switching: str | None
 ) -> None:
     """All assets at every poll; a switch is tried once, and a poll begins with the site where the last one ended."""
-    cloud.traps.switching = switching
+    cloud.failure_modes.switching = switching
     for _ in range(POLLS):
         assert assets(poll(rest)) == there(estate)
     assert counts(rest) == (SIGN_INS, 0, 0)
@@ -147,10 +147,10 @@ def test_a_connected_app_leaves_no_session_behind(cloud: TableauServer, estate: 
 
 def test_another_user_of_the_token_is_still_known(cloud: TableauServer, rest: RestClient, estate: Estate) -> None:
     """A second loss in a poll is a collision; the third session of a day that is lost between polls is one too."""
-    cloud.traps.rival_every = 7
+    cloud.failure_modes.rival_every = 7
     assert any("give each program a token of its own" in (result.error or "") for result in poll(rest).values())
     assert (rest.token_stats.lost, rest.token_stats.collisions) == (2, 1)
-    cloud.traps.reset()
+    cloud.failure_modes.reset()
     poll(rest)
     cloud.collide()
     assert assets(poll(rest)) == there(estate)

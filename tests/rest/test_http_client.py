@@ -18,26 +18,26 @@ from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element,
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_read_is_tried_again(rig: RestHarness, status: int) -> None:
+def test_a_read_is_tried_again(harness: RestHarness, status: int) -> None:
     """A server that fails twice and then answers costs two pauses, each twice the one before, and nothing else."""
-    with rig.tableau.doing(at("/workbooks", Answer("busy", status), times=2)):
-        assert rig.inventory().content.num_rows == 3
-    assert rig.slept == [0.5, 0.5, 0.5]
-    assert rig.tableau.count("/workbooks") == 3
+    with harness.tableau.doing(at("/workbooks", Answer("busy", status), times=2)):
+        assert harness.inventory().content.num_rows == 3
+    assert harness.slept == [0.5, 0.5, 0.5]
+    assert harness.tableau.count("/workbooks") == 3
 
 
-def test_a_read_is_tried_four_times(rig: RestHarness) -> None:
+def test_a_read_is_tried_four_times(harness: RestHarness) -> None:
     """A server that goes on failing is told of, after four attempts."""
-    with rig.tableau.doing(at("/workbooks", Answer("busy", 503))):
-        assert "answers with HTTP 503" in rig.failure()
-    assert rig.tableau.count("/workbooks") == 4
+    with harness.tableau.doing(at("/workbooks", Answer("busy", 503))):
+        assert "answers with HTTP 503" in harness.failure()
+    assert harness.tableau.count("/workbooks") == 4
 
 
-def test_a_sign_in_is_not_tried_again(rig: RestHarness) -> None:
+def test_a_sign_in_is_not_tried_again(harness: RestHarness) -> None:
     """A sign-in that fails is not repeated: it may have taken place, and the account may be locked."""
-    with rig.tableau.doing(at("/auth/signin", Answer("busy", 503))), pytest.raises(SourceUnreachable, match="503"):
-        rig.poll(rig.rest())
-    assert rig.tableau.count("/auth/signin") == 1
+    with harness.tableau.doing(at("/auth/signin", Answer("busy", 503))), pytest.raises(SourceUnreachable, match="503"):
+        harness.poll(harness.rest())
+    assert harness.tableau.count("/auth/signin") == 1
 
 
 def test_a_switch_of_site_is_not_tried_again(three: RestHarness) -> None:
@@ -49,67 +49,67 @@ def test_a_switch_of_site_is_not_tried_again(three: RestHarness) -> None:
     assert "503" in (results["marketing"].error or "")
 
 
-def test_a_cut_answer_is_asked_for_again(rig: RestHarness) -> None:
+def test_a_cut_answer_is_asked_for_again(harness: RestHarness) -> None:
     """A connection that ends in the middle of an answer is a fault of the connection."""
-    with rig.tableau.doing(at("/workbooks", Answer("<tsResponse", missing=100), times=1)):
-        assert rig.inventory().content.num_rows == 3
-    assert rig.tableau.count("/workbooks") == 2
+    with harness.tableau.doing(at("/workbooks", Answer("<tsResponse", missing=100), times=1)):
+        assert harness.inventory().content.num_rows == 3
+    assert harness.tableau.count("/workbooks") == 2
 
 
 def test_nobody_listens() -> None:
     """A refused connection is one line with the address."""
     with Tableau() as tableau:
         url = tableau.url
-    rig = RestHarness(tableau)
+    harness = RestHarness(tableau)
     with pytest.raises(SourceUnreachable, match=rf"^rest {url}: Failed to .*refused: check rest\.url and") as caught:
-        rig.poll(rig.rest(url=url))
+        harness.poll(harness.rest(url=url))
     assert "\n" not in str(caught.value)
-    assert rig.slept == [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    assert harness.slept == [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(
     ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_client.USUAL_WAIT_SECONDS), ("x", 5.0)]
 )
-def test_a_429_is_waited_for(rig: RestHarness, told: str | None, seconds: float) -> None:
+def test_a_429_is_waited_for(harness: RestHarness, told: str | None, seconds: float) -> None:
     """The agent waits as long as it is asked to, or a little where nothing is said, and asks again."""
     headers = {"Retry-After": told} if told is not None else {}
-    with rig.tableau.doing(at("/workbooks", Answer("slow down", 429, headers), times=2)):
-        assert rig.inventory().content.num_rows == 3
-    assert sum(rig.slept) == 2 * seconds
+    with harness.tableau.doing(at("/workbooks", Answer("slow down", 429, headers), times=2)):
+        assert harness.inventory().content.num_rows == 3
+    assert sum(harness.slept) == 2 * seconds
 
 
-def test_a_429_may_name_a_date(rig: RestHarness) -> None:
+def test_a_429_may_name_a_date(harness: RestHarness) -> None:
     """A date in the past is no wait."""
     answer = Answer("slow down", 429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
-    with rig.tableau.doing(at("/workbooks", answer, times=1)):
-        assert rig.inventory().content.num_rows == 3
-    assert rig.slept == []
+    with harness.tableau.doing(at("/workbooks", answer, times=1)):
+        assert harness.inventory().content.num_rows == 3
+    assert harness.slept == []
 
 
-def test_a_429_is_waited_for_within_bounds(rig: RestHarness) -> None:
+def test_a_429_is_waited_for_within_bounds(harness: RestHarness) -> None:
     """A Retry-After of an hour ends the poll, and so do endless ones."""
-    with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "3600"}))):
-        assert "Retry-After is 3600 s: retried at the next poll" in rig.failure()
-    assert rig.slept == []
-    with rig.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "1"}))):
-        rig.failure()
-    assert sum(rig.slept) == http_client.WAITS
+    with harness.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "3600"}))):
+        assert "Retry-After is 3600 s: retried at the next poll" in harness.failure()
+    assert harness.slept == []
+    with harness.tableau.doing(at("/workbooks", Answer("", 429, {"Retry-After": "1"}))):
+        harness.failure()
+    assert sum(harness.slept) == http_client.WAITS
 
 
-def test_a_sign_in_waits_for_a_429(rig: RestHarness) -> None:
+def test_a_sign_in_waits_for_a_429(harness: RestHarness) -> None:
     """A sign-in that was answered with 429 did not take place."""
-    with rig.tableau.doing(at("/auth/signin", Answer("", 429, {"Retry-After": "2"}), times=1)):
-        assert rig.inventory().content.num_rows == 3
-    assert sum(rig.slept) == 2
+    with harness.tableau.doing(at("/auth/signin", Answer("", 429, {"Retry-After": "2"}), times=1)):
+        assert harness.inventory().content.num_rows == 3
+    assert sum(harness.slept) == 2
 
 
 @pytest.mark.parametrize("part", ["/workbooks", "/auth/signin", "/serverInfo"])
-def test_an_answer_that_trickles_is_cut_off(rig: RestHarness, part: str) -> None:
+def test_an_answer_that_trickles_is_cut_off(harness: RestHarness, part: str) -> None:
     """The deadline is that of the whole answer, however regularly a byte of it arrives."""
     begun = time.monotonic()
-    with rig.tableau.doing(at(part, Answer(b"<tsResponse>" + b" " * 100_000, pause=0.05))):
+    with harness.tableau.doing(at(part, Answer(b"<tsResponse>" + b" " * 100_000, pause=0.05))):
         try:
-            (result,) = rig.poll(rig.rest(timeout=0.4)).values()
+            (result,) = harness.poll(harness.rest(timeout=0.4)).values()
             line = result.error or ""
         except SourceUnreachable as error:
             line = str(error)
@@ -117,44 +117,44 @@ def test_an_answer_that_trickles_is_cut_off(rig: RestHarness, part: str) -> None
     assert time.monotonic() - begun < 60
 
 
-def test_headers_that_trickle_are_cut_off(rig: RestHarness) -> None:
+def test_headers_that_trickle_are_cut_off(harness: RestHarness) -> None:
     """Nor does it help to send the head of the answer slowly."""
     with TricklingHead() as slow, pytest.raises(SourceUnreachable, match=r"no whole answer within 0\.4 s"):
-        rig.poll(rig.rest(url=slow.url, timeout=0.4))
+        harness.poll(harness.rest(url=slow.url, timeout=0.4))
 
 
-def test_an_answer_is_bounded(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_bounded(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of more bytes than any list has is not read into memory, packed or not."""
     monkeypatch.setattr(transport, "RequestLimits", lambda seconds, _: http_client.RequestLimits(seconds, 1_000_000))
     bomb = Answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
-    with rig.tableau.doing(at("/workbooks", bomb)):
-        assert "more than 1 MB" in rig.failure()
-    with rig.tableau.doing(at("/workbooks", Answer(b" " * 2_000_000))):
-        assert "more than 1 MB" in rig.failure()
+    with harness.tableau.doing(at("/workbooks", bomb)):
+        assert "more than 1 MB" in harness.failure()
+    with harness.tableau.doing(at("/workbooks", Answer(b" " * 2_000_000))):
+        assert "more than 1 MB" in harness.failure()
 
 
-def test_items_with_many_tags_are_read(rig: RestHarness) -> None:
+def test_items_with_many_tags_are_read(harness: RestHarness) -> None:
     """A page of 1,000 workbooks with 200 tags each is well within every bound."""
     tags = "<tags>" + "".join(element("tag", label=f"a tag, {number} = {number}") for number in range(200)) + "</tags>"
-    rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", f"w{at}", tags) for at in range(1000)]
-    assert rig.inventory().content.num_rows == 1002
+    harness.tableau.sites[""].entries["workbooks"] = [asset("workbook", f"w{at}", tags) for at in range(1000)]
+    assert harness.inventory().content.num_rows == 1002
 
 
-def test_packed_answers_are_read(rig: RestHarness) -> None:
+def test_packed_answers_are_read(harness: RestHarness) -> None:
     """What is packed is unpacked; what only claims to be packed is a line."""
-    with rig.tableau.doing(at("/workbooks", Answer(b"not packed", headers={"Content-Encoding": "gzip"}))):
-        assert "cannot be unpacked" in rig.failure()
+    with harness.tableau.doing(at("/workbooks", Answer(b"not packed", headers={"Content-Encoding": "gzip"}))):
+        assert "cannot be unpacked" in harness.failure()
 
 
-def test_the_token_goes_nowhere_else(rig: RestHarness) -> None:
+def test_the_token_goes_nowhere_else(harness: RestHarness) -> None:
     """A redirect to another host is not followed, whatever the request; the line names the host."""
     with Tableau() as stranger:
         there = stranger.url.replace("127.0.0.1", "localhost")
         for part in ("/workbooks", "/graphql", "/auth/signin", "/serverInfo"):
-            rest = rig.rest()
-            with rig.tableau.doing(at(part, Answer(status=302, headers={"Location": f"{there}/elsewhere"}))):
+            rest = harness.rest()
+            with harness.tableau.doing(at(part, Answer(status=302, headers={"Location": f"{there}/elsewhere"}))):
                 try:
-                    (result,) = rig.poll(rest).values()
+                    (result,) = harness.poll(rest).values()
                     said = result.error or " ".join(result.inventory.notes if result.inventory else ())
                 except SourceRefused as error:
                     said = str(error)
@@ -163,35 +163,35 @@ def test_the_token_goes_nowhere_else(rig: RestHarness) -> None:
         assert stranger.asked == []
 
 
-def test_another_port_is_another_host(rig: RestHarness) -> None:
+def test_another_port_is_another_host(harness: RestHarness) -> None:
     """What listens on another port of the same machine is somebody else."""
     with Tableau() as stranger:
-        with rig.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{stranger.url}/x"}))):
-            rig.failure()
+        with harness.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{stranger.url}/x"}))):
+            harness.failure()
         assert stranger.asked == []
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:port/", "http://[x/", "//", "javascript:alert(1)", "\x7f"])
-def test_a_redirect_to_nonsense(rig: RestHarness, location: str) -> None:
+def test_a_redirect_to_nonsense(harness: RestHarness, location: str) -> None:
     """A place that cannot be one is a line, too."""
-    with rig.tableau.doing(at("/workbooks", Answer(status=302, headers={"Location": location}))):
-        rig.failure()
+    with harness.tableau.doing(at("/workbooks", Answer(status=302, headers={"Location": location}))):
+        harness.failure()
 
 
-def test_a_redirect_on_the_same_host_is_followed(rig: RestHarness) -> None:
+def test_a_redirect_on_the_same_host_is_followed(harness: RestHarness) -> None:
     """A path may move; the request is made again there."""
     moved = Answer(status=302, headers={"Location": "/api/3.26/sites/site-default/workbooks?pageSize=1000"})
-    with rig.tableau.doing(at("/workbooks", moved, times=1)):
-        assert rig.inventory().content.num_rows == 3
-    assert rig.tableau.count("/workbooks") == 2
+    with harness.tableau.doing(at("/workbooks", moved, times=1)):
+        assert harness.inventory().content.num_rows == 3
+    assert harness.tableau.count("/workbooks") == 2
 
 
-def test_a_netrc_speaks_for_nobody(rig: RestHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_netrc_speaks_for_nobody(harness: RestHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in a .netrc for this host is not sent."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    rig.inventory()
-    assert not [asked for asked in rig.tableau.asked if "authorization" in asked.headers]
+    harness.inventory()
+    assert not [asked for asked in harness.tableau.asked if "authorization" in asked.headers]
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,88 +199,88 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//me:canary@"))
         monkeypatch.setenv("NO_PROXY", "")
-        rig = RestHarness(proxy)
+        harness = RestHarness(proxy)
         with proxy.doing(at("", Answer("no", 500))), pytest.raises(SourceError) as caught:
-            rig.poll(rig.rest(url="http://tableau.invalid"))
+            harness.poll(harness.rest(url="http://tableau.invalid"))
         assert len(proxy.asked) == 4
         monkeypatch.setenv("HTTP_PROXY", "http://me:canary@127.0.0.1:1")
         with pytest.raises(SourceUnreachable, match="check the proxy") as caught:
-            rig.poll(rig.rest(url="http://tableau.invalid"))
+            harness.poll(harness.rest(url="http://tableau.invalid"))
         assert str(caught.value).startswith("rest http://tableau.invalid: through the proxy http://127.0.0.1:1: ")
         assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("entries", ["[::1]", "fd00::/8", "[fd00::1]:9093", "127.0.0.0/8", "["])
-def test_no_proxy_is_read_by_entries(rig: RestHarness, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_read_by_entries(harness: RestHarness, entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No entry of NO_PROXY keeps a request from being sent; only what it covers, and loopback, avoids the proxy."""
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", entries)
-        assert rig.inventory().content.num_rows == 3
+        assert harness.inventory().content.num_rows == 3
         assert not proxy.asked
-        rig.poll(rig.rest(url="http://tableau.invalid"))
+        harness.poll(harness.rest(url="http://tableau.invalid"))
         assert proxy.asked
 
 
-def test_an_ipv6_network_has_no_proxy(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ipv6_network_has_no_proxy(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An IPv6 network in NO_PROXY is understood: its addresses are connected to directly."""
     with Tableau() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "fd00::/8")
         with pytest.raises(SourceUnreachable) as caught:
-            rig.poll(rig.rest(url="http://[fd00::1]:1", timeout=1.0))
+            harness.poll(harness.rest(url="http://[fd00::1]:1", timeout=1.0))
         assert not proxy.asked
     assert "proxy" not in str(caught.value)
 
 
-def test_a_proxy_that_cannot_be_parsed(rig: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_cannot_be_parsed(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password with a slash that is not escaped: the line names the variable, and shows nothing of it."""
     monkeypatch.setenv("HTTP_PROXY", "http://me:1/canary@proxy.invalid:3128")
     with pytest.raises(SourceRefused, match=r"^rest http://tableau\.invalid: HTTP_PROXY is no proxy") as caught:
-        rig.poll(rig.rest(url="http://tableau.invalid"))
+        harness.poll(harness.rest(url="http://tableau.invalid"))
     assert "canary" not in str(caught.value)
 
 
-def test_no_request_is_made_any_more_when_the_agent_ends(rig: RestHarness) -> None:
+def test_no_request_is_made_any_more_when_the_agent_ends(harness: RestHarness) -> None:
     """A poll is broken off between two requests."""
-    rest = rig.rest()
+    rest = harness.rest()
 
     def stop(asked: Asked) -> None:
-        rig.stopping = "/datasources" in asked.path or rig.stopping
+        harness.stopping = "/datasources" in asked.path or harness.stopping
 
-    with rig.tableau.doing(stop), pytest.raises(PollInterrupted):
-        rig.poll(rest)
-    assert rig.tableau.asked[-1].path.endswith("/datasources")
+    with harness.tableau.doing(stop), pytest.raises(PollInterrupted):
+        harness.poll(rest)
+    assert harness.tableau.asked[-1].path.endswith("/datasources")
 
 
-def test_a_request_is_broken_off_when_the_agent_ends(rig: RestHarness) -> None:
+def test_a_request_is_broken_off_when_the_agent_ends(harness: RestHarness) -> None:
     """An answer that trickles holds nobody up."""
-    rest = rig.rest(timeout=600)
+    rest = harness.rest(timeout=600)
 
     def stop(asked: Asked) -> Answer | None:
         if "/datasources" not in asked.path:
             return None
-        rig.stopping = True
+        harness.stopping = True
         return Answer(b" " * 100_000, pause=0.05)
 
-    with rig.tableau.doing(stop), pytest.raises(PollInterrupted):
-        rig.poll(rest)
+    with harness.tableau.doing(stop), pytest.raises(PollInterrupted):
+        harness.poll(rest)
 
 
-def test_https_where_plain_http_is_spoken(rig: RestHarness) -> None:
+def test_https_where_plain_http_is_spoken(harness: RestHarness) -> None:
     """It is not the certificate that is to be looked at."""
     with pytest.raises(SourceRefused, match=r"it may speak plain http there; check rest\.url"):
-        rig.poll(rig.rest(url=rig.tableau.url.replace("http:", "https:")))
+        harness.poll(harness.rest(url=harness.tableau.url.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("answer", [error(401, "401000"), error(404, "404003"), Answer(HTML, 404), Answer("", 403)])
-def test_a_url_that_goes_too_far(rig: RestHarness, answer: Answer) -> None:
+def test_a_url_that_goes_too_far(harness: RestHarness, answer: Answer) -> None:
     """Where Tableau, or what stands before it, does not know the first question, the URL has to be looked at."""
     with (
-        rig.tableau.doing(at("/serverInfo", answer)),
+        harness.tableau.doing(at("/serverInfo", answer)),
         pytest.raises(SourceUnreachable, match=r"check rest\.url$") as caught,
     ):
-        rig.poll(rig.rest(url=f"{rig.tableau.url}/api/3.26"))
+        harness.poll(harness.rest(url=f"{harness.tableau.url}/api/3.26"))
     assert "<" not in str(caught.value)
 
 
@@ -298,17 +298,17 @@ def test_certificates(authority: trustme.CA, tmp_path: Path) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     with Tableau() as tableau:
         tableau._server.socket = context.wrap_socket(tableau._server.socket, server_side=True)
-        rig = RestHarness(tableau)
+        harness = RestHarness(tableau)
         url = f"https://localhost:{tableau._server.server_address[1]}"
-        rest = rig.rest(url=url, ca_file=tmp_path / "ca.pem")
-        assert rig.poll(rest)["default"].inventory is not None
+        rest = harness.rest(url=url, ca_file=tmp_path / "ca.pem")
+        assert harness.poll(rest)["default"].inventory is not None
         rest.close()
         with pytest.raises(SourceRefused, match=r"certificate verify failed.*check rest\.ca_file"):
-            rig.poll(rig.rest(url=url))
+            harness.poll(harness.rest(url=url))
         with pytest.raises(SourceRefused, match=r"check rest\.ca_file"):
-            rig.poll(rig.rest(url=url.replace("localhost", "127.0.0.1"), ca_file=tmp_path / "ca.pem"))
+            harness.poll(harness.rest(url=url.replace("localhost", "127.0.0.1"), ca_file=tmp_path / "ca.pem"))
         with pytest.raises(SourceRefused, match="give a file with PEM certificates"):
-            rig.poll(rig.rest(url=url, ca_file=tmp_path / "broken.pem"))
+            harness.poll(harness.rest(url=url, ca_file=tmp_path / "broken.pem"))
 
 
 class TricklingHead:

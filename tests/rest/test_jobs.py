@@ -20,9 +20,11 @@ def ago(hours: float) -> str:
     return (INSTANT - timedelta(hours=hours)).isoformat() + "Z"
 
 
-def job(rig: RestHarness, job_id: str, hours: float, of: str = element("workbook", id="w1"), **attributes: str) -> None:
+def job(
+    harness: RestHarness, job_id: str, hours: float, of: str = element("workbook", id="w1"), **attributes: str
+) -> None:
     """Add a job that ended so many hours ago, newest first as Tableau lists them."""
-    place = rig.tableau.sites[""]
+    place = harness.tableau.sites[""]
     entry = {"jobType": "refresh_extracts", "status": "Success", "title": job_id, **attributes}
     times = {"createdAt": ago(hours + 1), "startedAt": ago(hours + 0.5), "endedAt": ago(hours)}
     place.entries.setdefault("jobs", []).append(element("backgroundJob", id=job_id, **times, **entry))
@@ -37,19 +39,19 @@ def rows(refreshes: pa.Table | None) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def undescribed(rig: RestHarness) -> RestHarness:
+def undescribed(harness: RestHarness) -> RestHarness:
     """A Tableau whose Metadata API is off."""
-    rig.tableau.overrides.append(at("graphql", error(404, "404000")))
-    return rig
+    harness.tableau.overrides.append(at("graphql", error(404, "404000")))
+    return harness
 
 
-def test_no_job_is_asked_for_what_is_described(rig: RestHarness) -> None:
+def test_no_job_is_asked_for_what_is_described(harness: RestHarness) -> None:
     """Where the Metadata API knows every asset that could have an extract, the jobs are not even listed."""
-    job(rig, "j1", 1)
-    rig.tableau.sites[""].entries["datasources"].append(asset("datasource", "live", hasExtracts="false"))
-    inventory = rig.inventory(budget=100)
+    job(harness, "j1", 1)
+    harness.tableau.sites[""].entries["datasources"].append(asset("datasource", "live", hasExtracts="false"))
+    inventory = harness.inventory(budget=100)
     assert inventory.looked_up is None
-    assert rig.tableau.count("/jobs") == 0
+    assert harness.tableau.count("/jobs") == 0
 
 
 def test_finished_refreshes_tell_their_asset(undescribed: RestHarness) -> None:
@@ -71,13 +73,13 @@ def test_finished_refreshes_tell_their_asset(undescribed: RestHarness) -> None:
     assert undescribed.tableau.count("/jobs/") == 2
 
 
-def test_only_what_is_not_described_is_looked_for(rig: RestHarness) -> None:
+def test_only_what_is_not_described_is_looked_for(harness: RestHarness) -> None:
     """Where the Metadata API describes a part, those jobs are asked for that bear the name of what it left out."""
-    rig.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2", name="left out"))
-    job(rig, "j1", 1, title="workbook w1")
-    job(rig, "j2", 2, element("workbook", id="w2"), title="left out")
-    assert rows(rig.inventory(budget=100).looked_up) == [("j2", "workbook", "w2")]
-    assert rig.tableau.count("/jobs/") == 1
+    harness.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2", name="left out"))
+    job(harness, "j1", 1, title="workbook w1")
+    job(harness, "j2", 2, element("workbook", id="w2"), title="left out")
+    assert rows(harness.inventory(budget=100).looked_up) == [("j2", "workbook", "w2")]
+    assert harness.tableau.count("/jobs/") == 1
 
 
 @pytest.mark.parametrize("kind", ["refresh_extracts_via_bridge", "increment_extracts_via_bridge", "RefreshExtracts"])
@@ -164,26 +166,26 @@ def run(run_id: str, flow: str, hours: float | None, status: str = "Success") ->
     return element("flowRun", id=run_id, flowId=flow, status=status, startedAt=ago(30), **ended)
 
 
-def test_a_flow_is_as_fresh_as_its_last_successful_run(rig: RestHarness) -> None:
+def test_a_flow_is_as_fresh_as_its_last_successful_run(harness: RestHarness) -> None:
     """Of all runs of a flow the latest that ended with success counts; the list is read to its end."""
-    rig.tableau.largest_page = 2
-    rig.tableau.sites[""].entries["flows/runs"] = [
+    harness.tableau.largest_page = 2
+    harness.tableau.sites[""].entries["flows/runs"] = [
         run("r1", "f1", 5),
         run("r2", "f1", 3),
         run("r3", "f1", 1, "Failed"),
         run("r4", "f1", None, "InProgress"),
         run("r5", "f2", 4),
     ]
-    inventory = rig.inventory()
+    inventory = harness.inventory()
     assert rows(inventory.refreshes) == [("r2", "flow", "f1"), ("r5", "flow", "f2")]
     assert inventory.looked_up is None
 
 
-def test_runs_are_not_asked_for_without_flows(rig: RestHarness) -> None:
+def test_runs_are_not_asked_for_without_flows(harness: RestHarness) -> None:
     """A site without flows has no runs."""
-    rig.tableau.sites[""].entries["flows"] = []
-    rig.inventory()
-    assert rig.tableau.count("/flows/runs") == rig.tableau.count("/tasks/runFlow") == 0
+    harness.tableau.sites[""].entries["flows"] = []
+    harness.inventory()
+    assert harness.tableau.count("/flows/runs") == harness.tableau.count("/tasks/runFlow") == 0
 
 
 def task(schedule: str, of: str, name: str = "extractRefresh", **attributes: str) -> str:
@@ -191,9 +193,9 @@ def task(schedule: str, of: str, name: str = "extractRefresh", **attributes: str
     return element(name, schedule + of, id="t", priority="50", **attributes)
 
 
-def test_tasks(rig: RestHarness) -> None:
+def test_tasks(harness: RestHarness) -> None:
     """A task tells when it runs next, how often it failed in a row, and whether its schedule is suspended."""
-    place = rig.tableau.sites[""]
+    place = harness.tableau.sites[""]
     later = "2026-07-28T04:00:00Z"
     active = element("schedule", id="s", state="Active", nextRunAt=later)
     suspended = element("schedule", id="s", state="Suspended", nextRunAt=later)
@@ -209,7 +211,7 @@ def test_tasks(rig: RestHarness) -> None:
     place.entries["tasks/runFlow"] = [
         task(active, element("flow", id="f1", name="x"), "flowRun", consecutiveFailedCount="1")
     ]
-    tasks = rig.inventory().tasks
+    tasks = harness.inventory().tasks
     assert tasks is not None
     next_at = datetime.fromisoformat(later).replace(tzinfo=None)
     ran_at = datetime.fromisoformat("2026-07-27T04:00:00.5")
@@ -222,20 +224,20 @@ def test_tasks(rig: RestHarness) -> None:
     ]
 
 
-def test_extract_tasks_without_flow_tasks(rig: RestHarness) -> None:
+def test_extract_tasks_without_flow_tasks(harness: RestHarness) -> None:
     """Where only flow tasks are not to be had, the others are there."""
-    with rig.tableau.doing(at("/tasks/runFlow", error(404, "404000"))):
-        inventory = rig.inventory()
+    with harness.tableau.doing(at("/tasks/runFlow", error(404, "404000"))):
+        inventory = harness.inventory()
     assert inventory.tasks is not None
     assert [note.split(":")[0] for note in inventory.notes] == ["no flow tasks"]
     assert inventory.tasks_read == {"workbook", "datasource"}
 
 
-def test_known_may_be_of_another_type(rig: RestHarness) -> None:
+def test_known_may_be_of_another_type(harness: RestHarness) -> None:
     """What comes from the history may have its own kinds of text."""
     known = table(Refresh, [("a", "workbook", "w1", INSTANT)])
     known = known.set_column(0, "job_id", known.column("job_id").cast(pa.large_string()))
-    rest: RestClient = rig.rest()
+    rest: RestClient = harness.rest()
     (result,) = rest.poll(known, 0)
     assert result.inventory is not None
     assert rows(result.inventory.refreshes) == [("a", "workbook", "w1")]

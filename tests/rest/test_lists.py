@@ -14,30 +14,30 @@ def workbooks(count: int) -> list[str]:
     return [asset("workbook", f"w{number}") for number in range(count)]
 
 
-def test_a_list_is_read_to_its_end(rig: RestHarness) -> None:
+def test_a_list_is_read_to_its_end(harness: RestHarness) -> None:
     """Each entry is there once, also where the list fills its last page, in pages of a thousand."""
     for count in (0, 1, 999, 1000, 1001, 3000):
-        rig.tableau.sites[""].entries["workbooks"] = workbooks(count)
-        content = rig.inventory().content.to_pylist()
+        harness.tableau.sites[""].entries["workbooks"] = workbooks(count)
+        content = harness.inventory().content.to_pylist()
         ids = [row["asset_id"] for row in content if row["asset_type"] == "workbook"]
         assert sorted(ids) == sorted(f"w{number}" for number in range(count))
-    asked = [asked.query for asked in rig.tableau.asked if asked.path.endswith("/workbooks")]
+    asked = [asked.query for asked in harness.tableau.asked if asked.path.endswith("/workbooks")]
     assert {query["pageSize"] for query in asked} == {"1000"}
     assert {query["sort"] for query in asked} == {"createdAt:asc,name:asc"}
 
 
-def test_a_server_may_give_smaller_pages(rig: RestHarness) -> None:
+def test_a_server_may_give_smaller_pages(harness: RestHarness) -> None:
     """Whatever the size of its pages, the list goes on until everything promised has come."""
-    rig.tableau.largest_page = 7
-    rig.tableau.sites[""].entries["workbooks"] = workbooks(50)
-    assert rig.inventory().content.num_rows == 52
+    harness.tableau.largest_page = 7
+    harness.tableau.sites[""].entries["workbooks"] = workbooks(50)
+    assert harness.inventory().content.num_rows == 52
 
 
-def test_what_an_entry_becomes(rig: RestHarness) -> None:
+def test_what_an_entry_becomes(harness: RestHarness) -> None:
     """Each field comes from its place; dates may have fractions and zones; what is not said is None."""
     tags = element("tags", element("tag", label="gold") + element("tag", label="no-sla"))
     there = {"createdAt": "2025-03-01T10:00:00.123456Z", "updatedAt": "2025-03-01T12:00:00+02:00"}
-    rig.tableau.sites[""].entries = {
+    harness.tableau.sites[""].entries = {
         "workbooks": [
             asset("workbook", "w1", tags, **{"name": "Sales & <more>", **there}),
             asset("workbook", "w2", element("location", id="u1", type="PersonalSpace"), createdAt="yesterday"),
@@ -50,7 +50,7 @@ def test_what_an_entry_becomes(rig: RestHarness) -> None:
             element("user", id="u2", name="bo", fullName="", email=""),
         ],
     }
-    inventory = rig.inventory()
+    inventory = harness.inventory()
     assert inventory.projects is not None
     assert inventory.people is not None
     rows = {row["asset_id"]: row for row in inventory.content.to_pylist()}
@@ -83,21 +83,21 @@ def test_what_an_entry_becomes(rig: RestHarness) -> None:
 
 @pytest.mark.parametrize("endpoint", ["workbooks", "datasources", "flows"])
 @pytest.mark.parametrize("body", [HTML, WELL_FORMED_HTML, b"", HEAD.encode(), f"{HEAD}</tsResponse>".encode()])
-def test_a_login_page_is_no_empty_list(rig: RestHarness, endpoint: str, body: bytes) -> None:
+def test_a_login_page_is_no_empty_list(harness: RestHarness, endpoint: str, body: bytes) -> None:
     """A page with status 200 that is not Tableau's, or says nothing of a list, is a failure of the site."""
 
     def instead(asked: Asked) -> Answer | None:
         return Answer(body) if asked.path.endswith(f"/site-default/{endpoint}") else None
 
-    rest = rig.rest()
-    with rig.tableau.doing(instead):
-        rig.failure(rest)
-    assert rig.inventory(rest).content.num_rows == 3
+    rest = harness.rest()
+    with harness.tableau.doing(instead):
+        harness.failure(rest)
+    assert harness.inventory(rest).content.num_rows == 3
 
 
-def test_a_short_list_is_read_again(rig: RestHarness) -> None:
+def test_a_short_list_is_read_again(harness: RestHarness) -> None:
     """A list that changed between two pages is read once more, and is then whole."""
-    entries = rig.tableau.sites[""].entries["workbooks"] = workbooks(2500)
+    entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(2500)
     removed = [False]
 
     def change(asked: Asked) -> None:
@@ -105,15 +105,15 @@ def test_a_short_list_is_read_again(rig: RestHarness) -> None:
             removed[0] = True
             del entries[0]
 
-    with rig.tableau.doing(change):
-        ids = rig.inventory().content.column("asset_id").to_pylist()
+    with harness.tableau.doing(change):
+        ids = harness.inventory().content.column("asset_id").to_pylist()
     assert sorted(ids) == sorted([f"w{number}" for number in range(1, 2500)] + ["d1", "f1"])
-    assert rig.tableau.count("/workbooks") == 6
+    assert harness.tableau.count("/workbooks") == 6
 
 
-def test_a_page_beyond_the_end(rig: RestHarness) -> None:
+def test_a_page_beyond_the_end(harness: RestHarness) -> None:
     """A list that shrank below the page that is asked for is read again, and is then whole."""
-    entries = rig.tableau.sites[""].entries["workbooks"] = workbooks(2001)
+    entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(2001)
     removed = [False]
 
     def change(asked: Asked) -> Answer | None:
@@ -124,109 +124,109 @@ def test_a_page_beyond_the_end(rig: RestHarness) -> None:
             del entries[0]
         return error(400, "400006", "Invalid page number")
 
-    with rig.tableau.doing(change):
-        ids = rig.inventory().content.column("asset_id").to_pylist()
+    with harness.tableau.doing(change):
+        ids = harness.inventory().content.column("asset_id").to_pylist()
     assert sorted(ids) == sorted([f"w{number}" for number in range(1, 2001)] + ["d1", "f1"])
 
 
-def test_names_and_addresses_are_asked_for(rig: RestHarness) -> None:
+def test_names_and_addresses_are_asked_for(harness: RestHarness) -> None:
     """A list of users tells neither displayed names nor addresses by itself; no other list is asked for fields."""
-    rig.inventory()
-    asked = {asked.path.rpartition("/")[2]: asked.query.get("fields") for asked in rig.tableau.asked if asked.query}
+    harness.inventory()
+    asked = {asked.path.rpartition("/")[2]: asked.query.get("fields") for asked in harness.tableau.asked if asked.query}
     assert asked.pop("users") == "email,fullName,id,name,siteRole"
     assert set(asked) >= {"workbooks", "datasources", "flows", "projects"}
     assert set(asked.values()) == {None}
 
 
-def test_fields_that_are_not_known(rig: RestHarness) -> None:
+def test_fields_that_are_not_known(harness: RestHarness) -> None:
     """A server that refuses the fields is asked without them, from then on at once: people still have login names."""
 
     def refuse(asked: Asked) -> Answer | None:
         return error(400, "400065", "No such field") if "fields" in asked.query else None
 
-    rig.tableau.sites[""].entries["users"] = [element("user", id="u1", name="anna")]
-    rest = rig.rest()
-    with rig.tableau.doing(refuse):
+    harness.tableau.sites[""].entries["users"] = [element("user", id="u1", name="anna")]
+    rest = harness.rest()
+    with harness.tableau.doing(refuse):
         for count in (2, 3):
-            people = rig.inventory(rest).people
+            people = harness.inventory(rest).people
             assert people is not None
             assert people.select(["name", "full_name", "email"]).to_pylist() == [
                 {"name": "anna", "full_name": None, "email": None}
             ]
-            assert rig.tableau.count("/users") == count
+            assert harness.tableau.count("/users") == count
 
 
-def test_an_order_that_is_not_known(rig: RestHarness) -> None:
+def test_an_order_that_is_not_known(harness: RestHarness) -> None:
     """A server that does not sort this list is asked without an order, from then on at once."""
 
     def refuse(asked: Asked) -> Answer | None:
         return error(400, "400065", "Cannot sort") if "sort" in asked.query else None
 
-    rest = rig.rest()
-    with rig.tableau.doing(refuse):
-        assert rig.inventory(rest).content.num_rows == 3
-        assert rig.tableau.count("/workbooks") == 2
-        rig.inventory(rest)
-    assert rig.tableau.count("/workbooks") == 3
+    rest = harness.rest()
+    with harness.tableau.doing(refuse):
+        assert harness.inventory(rest).content.num_rows == 3
+        assert harness.tableau.count("/workbooks") == 2
+        harness.inventory(rest)
+    assert harness.tableau.count("/workbooks") == 3
 
 
-def test_a_list_that_grows_is_not_read_again(rig: RestHarness) -> None:
+def test_a_list_that_grows_is_not_read_again(harness: RestHarness) -> None:
     """What is published meanwhile comes last."""
-    entries = rig.tableau.sites[""].entries["workbooks"] = workbooks(1500)
+    entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(1500)
 
     def change(asked: Asked) -> None:
         if asked.query.get("pageNumber") == "2":
             entries.append(asset("workbook", "new"))
 
-    with rig.tableau.doing(change):
-        assert rig.inventory().content.num_rows == 1503
-    assert rig.tableau.count("/workbooks") == 2
+    with harness.tableau.doing(change):
+        assert harness.inventory().content.num_rows == 1503
+    assert harness.tableau.count("/workbooks") == 2
 
 
 @pytest.mark.parametrize(("promised", "came"), [(3, 2), (1, 2), (5, 0)])
-def test_a_count_that_is_wrong(rig: RestHarness, promised: int, came: int) -> None:
+def test_a_count_that_is_wrong(harness: RestHarness, promised: int, came: int) -> None:
     """What came must be what was promised, or the list is not used."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable=str(promised))
     body = f"{HEAD}{pagination}{element('workbooks', ''.join(workbooks(came)))}</tsResponse>"
-    with rig.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
-        assert f" of {promised} entries" in rig.failure()
+    with harness.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
+        assert f" of {promised} entries" in harness.failure()
 
 
-def test_an_entry_that_comes_twice_is_one(rig: RestHarness) -> None:
+def test_an_entry_that_comes_twice_is_one(harness: RestHarness) -> None:
     """A thousand and one entries of which one is there twice are not what was promised."""
-    rig.tableau.sites[""].entries["workbooks"] = [*workbooks(1000), workbooks(1)[0]]
-    assert "the list of workbooks has 1000 of 1001 entries" in rig.failure()
+    harness.tableau.sites[""].entries["workbooks"] = [*workbooks(1000), workbooks(1)[0]]
+    assert "the list of workbooks has 1000 of 1001 entries" in harness.failure()
 
 
-def test_an_entry_that_comes_again_is_no_second(rig: RestHarness) -> None:
+def test_an_entry_that_comes_again_is_no_second(harness: RestHarness) -> None:
     """Where everything promised came, and something of it twice, each is there once."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable="2")
     body = f"{HEAD}{pagination}{element('workbooks', ''.join([*workbooks(2), *workbooks(1)]))}</tsResponse>"
-    with rig.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
-        ids = rig.inventory().content.column("asset_id").to_pylist()
+    with harness.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
+        ids = harness.inventory().content.column("asset_id").to_pylist()
     assert sorted(ids) == ["d1", "f1", "w0", "w1"]
 
 
-def test_entries_without_an_id_do_not_count(rig: RestHarness) -> None:
+def test_entries_without_an_id_do_not_count(harness: RestHarness) -> None:
     """What has no id cannot be told apart, and is missing."""
-    rig.tableau.sites[""].entries["workbooks"] = [element("workbook", name="nobody")]
-    assert "the list of workbooks has 0 of 1 entries" in rig.failure()
+    harness.tableau.sites[""].entries["workbooks"] = [element("workbook", name="nobody")]
+    assert "the list of workbooks has 0 of 1 entries" in harness.failure()
 
 
 @pytest.mark.parametrize(("endpoint", "what"), [("flows", "flows"), ("projects", "projects"), ("users", "users")])
-def test_what_only_some_may_see(rig: RestHarness, endpoint: str, what: str) -> None:
+def test_what_only_some_may_see(harness: RestHarness, endpoint: str, what: str) -> None:
     """Projects, users and flows that are not for this user are left out, and noted."""
-    with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith(f"/{endpoint}") else None):
-        inventory = rig.inventory()
+    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith(f"/{endpoint}") else None):
+        inventory = harness.inventory()
     assert [note for note in inventory.notes if note.startswith(f"no {what}: ")]
     assert inventory.content.num_rows == (2 if endpoint == "flows" else 3)
     assert (inventory.projects is None, inventory.people is None) == (endpoint == "projects", endpoint == "users")
 
 
-def test_workbooks_must_be_seen(rig: RestHarness) -> None:
+def test_workbooks_must_be_seen(harness: RestHarness) -> None:
     """A site whose workbooks may not be listed has failed."""
-    with rig.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/workbooks") else None):
-        assert "403004" in rig.failure()
+    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/workbooks") else None):
+        assert "403004" in harness.failure()
 
 
 @pytest.mark.parametrize(
@@ -246,8 +246,8 @@ def test_workbooks_must_be_seen(rig: RestHarness) -> None:
         ("javascript:alert(1)//", None),
     ],
 )
-def test_the_number_of_a_page(rig: RestHarness, webpage_url: str, url_id: int | None) -> None:
+def test_the_number_of_a_page(harness: RestHarness, webpage_url: str, url_id: int | None) -> None:
     """Of the address of a page its number is kept, where the address is that of a page of such an asset."""
-    rig.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
-    (found,) = [row for row in rig.inventory().content.to_pylist() if row["asset_id"] == "w1"]
+    harness.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
+    (found,) = [row for row in harness.inventory().content.to_pylist() if row["asset_id"] == "w1"]
     assert found["url_id"] == url_id

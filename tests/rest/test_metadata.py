@@ -28,18 +28,18 @@ def known(inventory: Inventory) -> pa.Table:
     return inventory.described
 
 
-def described(rig: RestHarness) -> dict[str, list[tuple[bool | None, datetime | None, datetime | None]]]:
+def described(harness: RestHarness) -> dict[str, list[tuple[bool | None, datetime | None, datetime | None]]]:
     """Poll, and return the data sources that each asset lives on."""
-    rows = known(rig.inventory()).to_pylist()
+    rows = known(harness.inventory()).to_pylist()
     found: dict[str, list[tuple[bool | None, datetime | None, datetime | None]]] = {}
     for row in rows:
         found.setdefault(row["asset_id"], []).append((row["has_extracts"], row["refreshed_at"], row["made_at"]))
     return found
 
 
-def test_the_later_of_two_refreshes(rig: RestHarness) -> None:
+def test_the_later_of_two_refreshes(harness: RestHarness) -> None:
     """A refresh may be full or incremental; the making of an extract is told apart from both."""
-    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
+    harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
         {"luid": "d1", "hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"},
         {
             "luid": "d2",
@@ -52,7 +52,7 @@ def test_the_later_of_two_refreshes(rig: RestHarness) -> None:
         {"luid": "d4", "hasExtracts": False},
         {"luid": "d5", "hasExtracts": None, "extractLastRefreshTime": "soon"},
     ]
-    found = described(rig)
+    found = described(harness)
     assert found["d1"] == [(True, SIX, None)]
     assert found["d2"] == [(True, SEVEN, NINE)]
     assert found["d3"] == [(True, None, SIX)]
@@ -60,24 +60,24 @@ def test_the_later_of_two_refreshes(rig: RestHarness) -> None:
     assert found["d5"] == [(None, None, None)]
 
 
-def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: RestHarness) -> None:
+def test_a_workbook_lives_on_its_own_and_on_published_sources(harness: RestHarness) -> None:
     """Each source is a row; what only stands for a published one is that one; without any there is a row too."""
     extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z", "upstreamDatasources": []}
     stand_in = {"hasExtracts": False, "upstreamDatasources": [{"luid": "d1"}]}
     live = {"hasExtracts": False, "upstreamDatasources": []}
-    rig.tableau.sites[""].nodes["workbooksConnection"] = [
+    harness.tableau.sites[""].nodes["workbooksConnection"] = [
         {"luid": "own", "embeddedDatasources": [extract, extract], "upstreamDatasources": []},
         {"luid": "both", "embeddedDatasources": [extract, stand_in], "upstreamDatasources": [{"luid": "d1"}]},
         {"luid": "live", "embeddedDatasources": [live], "upstreamDatasources": []},
         {"luid": "none", "embeddedDatasources": [], "upstreamDatasources": []},
         {"luid": "unseen", "embeddedDatasources": [], "upstreamDatasources": [{"luid": "of another project"}]},
     ]
-    found = described(rig)
+    found = described(harness)
     assert found["own"] == [(True, SEVEN, None)] * 2
     assert sorted(found["both"], key=str) == sorted([(True, SEVEN, None), (None, None, None)], key=str)
     assert found["live"] == found["none"] == [(False, None, None)]
     assert found["unseen"] == [(None, None, None)]
-    assert known(rig.inventory()).column("whole").to_pylist() == [True] * 8
+    assert known(harness.inventory()).column("whole").to_pylist() == [True] * 8
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_a_workbook_lives_on_its_own_and_on_published_sources(rig: RestHarness) 
         {"embeddedDatasources": []},
     ],
 )
-def test_a_list_that_is_none_means_nothing(rig: RestHarness, node: dict[str, Any]) -> None:
+def test_a_list_that_is_none_means_nothing(harness: RestHarness, node: dict[str, Any]) -> None:
     """Where a list is no list of objects, or a source has no name, the workbook is not described whole: a note."""
-    rig.tableau.sites[""].nodes["workbooksConnection"] = [{"luid": "w1", **node}]
-    inventory = rig.inventory()
+    harness.tableau.sites[""].nodes["workbooksConnection"] = [{"luid": "w1", **node}]
+    inventory = harness.inventory()
     rows = [row for row in known(inventory).to_pylist() if row["asset_id"] == "w1"]
     assert rows
     assert not any(row["whole"] for row in rows)
@@ -104,11 +104,11 @@ def test_a_list_that_is_none_means_nothing(rig: RestHarness, node: dict[str, Any
     assert inventory.read_whole["metadata"] is False
 
 
-def test_virtual_connections(rig: RestHarness) -> None:
+def test_virtual_connections(harness: RestHarness) -> None:
     """Their extracted tables are extracts, those that are not are live; a source that reads one is no live source."""
     table = {"isExtracted": True, "extractLastRefreshedAt": "2026-07-27T07:00:00Z"}
     live = {"hasExtracts": False, "upstreamDatasources": []}
-    rig.tableau.sites[""].nodes = {
+    harness.tableau.sites[""].nodes = {
         "publishedDatasourcesConnection": [
             {"luid": "d1", "hasExtracts": False, "upstreamVirtualConnectionTables": [table]},
         ],
@@ -121,19 +121,19 @@ def test_virtual_connections(rig: RestHarness) -> None:
             }
         ],
     }
-    found = described(rig)
+    found = described(harness)
     assert found["d1"] == [(True, SEVEN, None)]
     assert found["w1"] == [(False, None, None), (True, SEVEN, None), (False, None, None), (None, None, None)]
 
 
-def test_every_page_is_asked_for(rig: RestHarness) -> None:
+def test_every_page_is_asked_for(harness: RestHarness) -> None:
     """The cursor is followed to its end, a thousand at a time."""
     extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"}
-    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
+    harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
         {"luid": f"d{number}", **extract} for number in range(2500)
     ]
-    assert len(described(rig)) == 2501
-    assert rig.tableau.count("graphql") == 4
+    assert len(described(harness)) == 2501
+    assert harness.tableau.count("graphql") == 4
 
 
 def limited(most: int, code: str = "NODE_LIMIT_EXCEEDED") -> Callable[[Asked], Answer | None]:
@@ -150,31 +150,35 @@ def limited(most: int, code: str = "NODE_LIMIT_EXCEEDED") -> Callable[[Asked], A
     return override
 
 
-def test_a_page_that_is_too_much_is_halved(rig: RestHarness) -> None:
+def test_a_page_that_is_too_much_is_halved(harness: RestHarness) -> None:
     """The limit on nodes makes the pages smaller until they fit; nothing is lost, and the size is remembered."""
-    rest = rig.rest()
-    with rig.tableau.doing(limited(130)):
-        inventory = rig.inventory(rest)
+    rest = harness.rest()
+    with harness.tableau.doing(limited(130)):
+        inventory = harness.inventory(rest)
         assert (known(inventory).num_rows, inventory.notes) == (2, ())
-        sizes = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
+        sizes = [
+            json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path
+        ]
         assert sizes == [1000, 500, 250, 125, 1000, 500, 250, 125]
-        rig.tableau.asked.clear()
-        rig.inventory(rest)
-        sizes = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
+        harness.tableau.asked.clear()
+        harness.inventory(rest)
+        sizes = [
+            json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path
+        ]
         assert sizes == [250, 125] * 2
 
 
-def sizes_of(rig: RestHarness) -> list[int]:
+def sizes_of(harness: RestHarness) -> list[int]:
     """Return how large the pages were that were asked for, and forget them."""
-    found = [json.loads(asked.body)["variables"]["first"] for asked in rig.tableau.asked if "graphql" in asked.path]
-    rig.tableau.asked.clear()
+    found = [json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path]
+    harness.tableau.asked.clear()
     return found
 
 
-def test_a_limit_of_time_without_a_code_is_halved(rig: RestHarness) -> None:
+def test_a_limit_of_time_without_a_code_is_halved(harness: RestHarness) -> None:
     """Tableau says so in the message alone, with ``extensions`` null, beside half of the nodes."""
     whole = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(200)]
-    rig.tableau.sites[""].nodes["workbooksConnection"] = whole
+    harness.tableau.sites[""].nodes["workbooksConnection"] = whole
 
     def slow(asked: Asked) -> Answer | None:
         if b"workbooksConnection" not in asked.body or json.loads(asked.body)["variables"]["first"] <= 100:
@@ -183,9 +187,9 @@ def test_a_limit_of_time_without_a_code_is_halved(rig: RestHarness) -> None:
         told = {"message": "Reached time limit of PT5S for query execution.", "path": None, "extensions": None}
         return graph({"data": {"workbooksConnection": part}, "errors": [told]})
 
-    with rig.tableau.doing(slow):
-        inventory = rig.inventory()
-    assert sizes_of(rig)[1:] == [1000, 500, 250, 125, 62, 62, 62, 62]
+    with harness.tableau.doing(slow):
+        inventory = harness.inventory()
+    assert sizes_of(harness)[1:] == [1000, 500, 250, 125, 62, 62, 62, 62]
     found = set(known(inventory).column("asset_id").to_pylist())
     assert found >= {f"w{number}" for number in range(200)}
     assert inventory.read_whole["metadata"] is True
@@ -220,21 +224,21 @@ def test_pages_grow_again(three: RestHarness) -> None:
     assert set(sizes["Finance"]) == set(sizes[""]) == {1000}
 
 
-def test_fewer_described_than_promised(rig: RestHarness) -> None:
+def test_fewer_described_than_promised(harness: RestHarness) -> None:
     """A catalogue that shifts between two pages leaves one out: its count is noticed, and pages have an order."""
     page = {"nodes": [], "pageInfo": {"hasNextPage": False}, "totalCount": 1}
 
     def shifted(asked: Asked) -> Answer | None:
         return graph({"data": {"workbooksConnection": page}}) if b"workbooksConnection" in asked.body else None
 
-    with rig.tableau.doing(shifted):
-        inventory = rig.inventory()
+    with harness.tableau.doing(shifted):
+        inventory = harness.inventory()
     assert "the Metadata API described 0 of 1 workbooks" in inventory.gaps
     assert inventory.read_whole["metadata"] is False
-    queries = [asked.body for asked in rig.tableau.asked if "graphql" in asked.path]
+    queries = [asked.body for asked in harness.tableau.asked if "graphql" in asked.path]
     assert all(b"orderBy: {field: ID, direction: ASC}" in query for query in queries)
-    rig.tableau.sites[""].nodes["workbooksConnection"] = []
-    inventory = rig.inventory()
+    harness.tableau.sites[""].nodes["workbooksConnection"] = []
+    inventory = harness.inventory()
     assert "the Metadata API does not describe 1 assets that are listed" in inventory.notes
     assert (inventory.gaps, inventory.read_whole["metadata"]) == ((), True)
 
@@ -251,51 +255,51 @@ def refused(*words: bytes) -> Callable[[Asked], Answer | None]:
 
 
 @pytest.mark.parametrize(("words", "most"), [([b"Virtual"], 3), ([b"Virtual", b"orderBy"], 4), ([b"luid"], 3)])
-def test_a_release_that_does_not_know_all(rig: RestHarness, words: list[bytes], most: int) -> None:
+def test_a_release_that_does_not_know_all(harness: RestHarness, words: list[bytes], most: int) -> None:
     """What it does not know is not asked for, and not tried again for a day."""
-    rest = rig.rest()
-    with rig.tableau.doing(refused(*words)):
-        inventory = rig.inventory(rest)
+    rest = harness.rest()
+    with harness.tableau.doing(refused(*words)):
+        inventory = harness.inventory(rest)
         assert (inventory.described is None) == (b"luid" in words)
-        assert len(sizes_of(rig)) == most
+        assert len(sizes_of(harness)) == most
         if inventory.described is None:
             assert "this release may be too old" in str(inventory.notes)
             return
-        rig.inventory(rest)
-        assert len(sizes_of(rig)) == 2
-        rig.now += 86_400
-        rig.inventory(rest)
-        assert len(sizes_of(rig)) == most
+        harness.inventory(rest)
+        assert len(sizes_of(harness)) == 2
+        harness.now += 86_400
+        harness.inventory(rest)
+        assert len(sizes_of(harness)) == most
 
 
-def test_beside_an_error_nothing_is_whole_but_a_refresh(rig: RestHarness) -> None:
+def test_beside_an_error_nothing_is_whole_but_a_refresh(harness: RestHarness) -> None:
     """A refresh that is there is true; that a source has no extract, or a workbook reads nothing else, is not."""
     sources = [{"luid": "d1", "hasExtracts": False}, {"luid": "d2", "hasExtracts": True, REFRESHED: SIX_TEXT}]
-    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = sources
+    harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = sources
 
     def beside(asked: Asked) -> Answer | None:
         if "graphql" not in asked.path:
             return None
         name = "workbooksConnection" if b"workbooksConnection" in asked.body else "publishedDatasourcesConnection"
-        data = {name: {"nodes": rig.tableau.sites[""].nodes[name], "pageInfo": {"hasNextPage": False}}}
+        data = {name: {"nodes": harness.tableau.sites[""].nodes[name], "pageInfo": {"hasNextPage": False}}}
         return graph({"data": data, "errors": [{"extensions": {"code": "PERMISSIONS_MODE_SWITCHED"}}]})
 
-    with rig.tableau.doing(beside):
-        rows = known(rig.inventory()).to_pylist()
+    with harness.tableau.doing(beside):
+        rows = known(harness.inventory()).to_pylist()
     assert {(row["asset_id"], row["whole"]) for row in rows} == {("d1", False), ("d2", True), ("w1", False)}
 
 
 @pytest.mark.parametrize("errors", [5, "no", {"code": "X"}, [5], [None], [{"extensions": {"code": 7}}]])
-def test_errors_that_are_no_list_of_errors(rig: RestHarness, errors: object) -> None:
+def test_errors_that_are_no_list_of_errors(harness: RestHarness, errors: object) -> None:
     """Whatever the field holds, the assets are there, and the answer counts as partial."""
     data = {"publishedDatasourcesConnection": {"nodes": [], "pageInfo": 3}, "workbooksConnection": {"nodes": "x"}}
-    with rig.tableau.doing(at("graphql", graph({"data": data, "errors": errors}))):
-        inventory = rig.inventory()
+    with harness.tableau.doing(at("graphql", graph({"data": data, "errors": errors}))):
+        inventory = harness.inventory()
     assert inventory.content.num_rows == 3
     assert inventory.read_whole["metadata"] is False
 
 
-def test_a_part_is_kept_and_marked(rig: RestHarness) -> None:
+def test_a_part_is_kept_and_marked(harness: RestHarness) -> None:
     """What came beside an error is used, and the note says that it may be a part."""
     answer = {
         "data": {
@@ -310,16 +314,16 @@ def test_a_part_is_kept_and_marked(rig: RestHarness) -> None:
     def backfill(asked: Asked) -> Answer | None:
         return graph(answer) if b"publishedDatasources" in asked.body else None
 
-    with rig.tableau.doing(backfill):
-        inventory = rig.inventory()
+    with harness.tableau.doing(backfill):
+        inventory = harness.inventory()
     assert known(inventory).num_rows == 2
     assert "the Metadata API answers in part (BACKFILL_RUNNING)" in inventory.notes
 
 
-def test_a_limit_that_no_page_meets(rig: RestHarness) -> None:
+def test_a_limit_that_no_page_meets(harness: RestHarness) -> None:
     """At the smallest page the part is taken as it is."""
-    with rig.tableau.doing(limited(1)):
-        inventory = rig.inventory()
+    with harness.tableau.doing(limited(1)):
+        inventory = harness.inventory()
     assert known(inventory).num_rows == 0
     assert "the Metadata API answers in part (NODE_LIMIT_EXCEEDED)" in inventory.notes
 
@@ -340,10 +344,10 @@ def test_a_limit_that_no_page_meets(rig: RestHarness) -> None:
         Answer("[" * 100_000),
     ],
 )
-def test_without_the_metadata_api(rig: RestHarness, answer: Answer) -> None:
+def test_without_the_metadata_api(harness: RestHarness, answer: Answer) -> None:
     """An API that is forbidden or broken is a note; the assets are there."""
-    with rig.tableau.doing(at("graphql", answer)):
-        inventory = rig.inventory()
+    with harness.tableau.doing(at("graphql", answer)):
+        inventory = harness.inventory()
     assert inventory.described is None
     assert inventory.content.num_rows == 3
     (note,) = [note for note in inventory.notes if note.startswith("the Metadata API gave nothing: ")]
@@ -360,25 +364,25 @@ def test_without_the_metadata_api(rig: RestHarness, answer: Answer) -> None:
         graph({"errors": [{"message": "off", "extensions": {"code": "FEATURE_DISABLED"}}]}),
     ],
 )
-def test_a_metadata_api_that_is_off(rig: RestHarness, answer: Answer) -> None:
+def test_a_metadata_api_that_is_off(harness: RestHarness, answer: Answer) -> None:
     """The note is the command that switches it on."""
-    with rig.tableau.doing(at("graphql", answer)):
-        inventory = rig.inventory()
+    with harness.tableau.doing(at("graphql", answer)):
+        inventory = harness.inventory()
     assert inventory.described is None
     assert inventory.notes == ("the Metadata API is off: tsm maintenance metadata-services enable",)
 
 
 @pytest.mark.parametrize("nodes", [None, [None, 3, "x"], [{}], [{"luid": 7}], [{"luid": "\ud800"}], [{"luid": ""}]])
-def test_nodes_that_are_none(rig: RestHarness, nodes: object) -> None:
+def test_nodes_that_are_none(harness: RestHarness, nodes: object) -> None:
     """What cannot be a data source is passed over."""
     page = {"nodes": nodes, "pageInfo": None}
     answer = graph({"data": {"publishedDatasourcesConnection": page, "workbooksConnection": page}})
-    with rig.tableau.doing(at("graphql", answer)):
-        assert known(rig.inventory()).num_rows == 0
+    with harness.tableau.doing(at("graphql", answer)):
+        assert known(harness.inventory()).num_rows == 0
 
 
 @pytest.mark.parametrize("nodes", [[{"luid": "d1"}], []])
-def test_cursors_in_a_circle(rig: RestHarness, nodes: list[Any]) -> None:
+def test_cursors_in_a_circle(harness: RestHarness, nodes: list[Any]) -> None:
     """Pages that come again, or are empty and go on, end."""
 
     def circle(asked: Asked) -> Answer | None:
@@ -388,52 +392,52 @@ def test_cursors_in_a_circle(rig: RestHarness, nodes: list[Any]) -> None:
         page = {"nodes": nodes, "pageInfo": {"hasNextPage": True, "endCursor": "b" if after == "a" else "a"}}
         return graph({"data": {"publishedDatasourcesConnection": page}})
 
-    with rig.tableau.doing(circle):
-        inventory = rig.inventory()
-    assert rig.tableau.count("graphql") <= 3
+    with harness.tableau.doing(circle):
+        inventory = harness.inventory()
+    assert harness.tableau.count("graphql") <= 3
     assert [note for note in inventory.notes if "its pages do not go on" in note]
 
 
-def test_a_refresh_that_is_yet_to_come(rig: RestHarness) -> None:
+def test_a_refresh_that_is_yet_to_come(harness: RestHarness) -> None:
     """An instant by a wrong clock is none: it would make an extract fresh for ever."""
     ahead = {"hasExtracts": True, REFRESHED: "2099-01-01T00:00:00Z"}
-    rig.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [{"luid": "d1", **ahead}]
-    rows = [row for row in known(rig.inventory()).to_pylist() if row["asset_id"] == "d1"]
+    harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [{"luid": "d1", **ahead}]
+    rows = [row for row in known(harness.inventory()).to_pylist() if row["asset_id"] == "d1"]
     assert [(row["refreshed_at"], row["whole"]) for row in rows] == [(None, False)]
 
 
 @pytest.mark.parametrize("answer", [Answer(HTML, 429), Answer("", 403), Answer("", 429)])
-def test_a_throttled_metadata_api_is_not_off(rig: RestHarness, answer: Answer) -> None:
+def test_a_throttled_metadata_api_is_not_off(harness: RestHarness, answer: Answer) -> None:
     """Only Tableau's 404, or its word that it is disabled, says that the API is off."""
-    with rig.tableau.doing(at("graphql", answer)):
-        inventory = rig.inventory()
+    with harness.tableau.doing(at("graphql", answer)):
+        inventory = harness.inventory()
     assert inventory.gaps
     assert "metadata-services enable" not in str(inventory.notes)
 
 
-def test_a_code_is_a_word(rig: RestHarness) -> None:
+def test_a_code_is_a_word(harness: RestHarness) -> None:
     """Whatever a server puts in the place of a code is not shown."""
 
     def echo(asked: Asked) -> Answer | None:
         code = asked.headers.get("x-tableau-auth", "")
         return graph({"errors": [{"extensions": {"code": code}}]}) if "graphql" in asked.path else None
 
-    with rig.tableau.doing(echo):
-        notes = str(rig.inventory().notes)
+    with harness.tableau.doing(echo):
+        notes = str(harness.inventory().notes)
     assert "session-" not in notes
     assert "an error without a code" in notes
 
 
-def test_a_cursor_that_stands_still(rig: RestHarness) -> None:
+def test_a_cursor_that_stands_still(harness: RestHarness) -> None:
     """Pages that do not go on end, and what came is kept."""
     page = {"nodes": [{"luid": "d1"}], "pageInfo": {"hasNextPage": True, "endCursor": "same"}}
-    with rig.tableau.doing(at("graphql", graph({"data": {"publishedDatasourcesConnection": page}}))):
-        inventory = rig.inventory()
-    assert rig.tableau.count("graphql") == 2
+    with harness.tableau.doing(at("graphql", graph({"data": {"publishedDatasourcesConnection": page}}))):
+        inventory = harness.inventory()
+    assert harness.tableau.count("graphql") == 2
     assert [note for note in inventory.notes if "gave a part" in note]
 
 
-def test_a_query_that_takes_too_long_is_halved(rig: RestHarness) -> None:
+def test_a_query_that_takes_too_long_is_halved(harness: RestHarness) -> None:
     """No answer in time makes the pages smaller too, and patience ends."""
 
     def slow(asked: Asked) -> Answer | None:
@@ -441,32 +445,32 @@ def test_a_query_that_takes_too_long_is_halved(rig: RestHarness) -> None:
             return Answer(b" " * 1000, pause=0.05)
         return None
 
-    with rig.tableau.doing(slow):
-        inventory = rig.inventory(rig.rest(timeout=1.0))
+    with harness.tableau.doing(slow):
+        inventory = harness.inventory(harness.rest(timeout=1.0))
     assert known(inventory).num_rows == 2
-    with rig.tableau.doing(at("graphql", Answer(b" " * 1000, pause=0.05))):
-        inventory = rig.inventory(rig.rest(timeout=1.0))
+    with harness.tableau.doing(at("graphql", Answer(b" " * 1000, pause=0.05))):
+        inventory = harness.inventory(harness.rest(timeout=1.0))
     assert inventory.described is None
     assert inventory.content.num_rows == 3
 
 
-def test_workbooks_that_are_not_described_are_still_assets(rig: RestHarness) -> None:
+def test_workbooks_that_are_not_described_are_still_assets(harness: RestHarness) -> None:
     """An asset that the Metadata API does not know is in the content."""
-    rig.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2"))
-    inventory = rig.inventory()
+    harness.tableau.sites[""].entries["workbooks"].append(asset("workbook", "w2"))
+    inventory = harness.inventory()
     assert "w2" in inventory.content.column("asset_id").to_pylist()
     assert "w2" not in known(inventory).column("asset_id").to_pylist()
 
 
-def test_which_published_sources_a_workbook_uses(rig: RestHarness) -> None:
+def test_which_published_sources_a_workbook_uses(harness: RestHarness) -> None:
     """Those of the workbook and those of its embedded sources, each once; an extract of its own is none."""
     own = {"hasExtracts": True, "upstreamDatasources": [{"luid": "d1"}, {"luid": "d2"}]}
-    rig.tableau.sites[""].nodes["workbooksConnection"] = [
+    harness.tableau.sites[""].nodes["workbooksConnection"] = [
         {"luid": "both", "embeddedDatasources": [own], "upstreamDatasources": [{"luid": "d3"}, {"luid": "d1"}]},
         {"luid": "own", "embeddedDatasources": [{"hasExtracts": True}], "upstreamDatasources": []},
         {"luid": "odd", "embeddedDatasources": None, "upstreamDatasources": [None, 7, {}, {"luid": ""}, {"luid": 3}]},
     ]
-    rows = known(rig.inventory()).to_pylist()
+    rows = known(harness.inventory()).to_pylist()
     found: dict[str, list[str | None]] = {}
     for row in rows:
         found.setdefault(row["asset_id"], []).append(row["source_id"])

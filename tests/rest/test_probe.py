@@ -46,20 +46,20 @@ def test_what_a_site_works_without(three: RestHarness) -> None:
         ("/flows", "flows"),
     ],
 )
-def test_every_part_of_a_poll_is_tried(rig: RestHarness, path: str, name: str) -> None:
+def test_every_part_of_a_poll_is_tried(harness: RestHarness, path: str, name: str) -> None:
     """What a poll would miss is a note that names it and what cannot be known without it."""
     refused = error(403, "403004")
-    with rig.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
-        _, (ok, note) = rig.rest().probe()
+    with harness.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
+        _, (ok, note) = harness.rest().probe()
     assert ok is None
     assert note.startswith(f"site default works without {name} (")
 
 
 @pytest.mark.parametrize("path", ["/workbooks", "/datasources", "/flows"])
-def test_a_list_of_assets_that_cannot_be_read(rig: RestHarness, path: str) -> None:
+def test_a_list_of_assets_that_cannot_be_read(harness: RestHarness, path: str) -> None:
     """Then the site would not be polled at all: a fault."""
-    with rig.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
-        _, (ok, line) = rig.rest().probe()
+    with harness.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
+        _, (ok, line) = harness.rest().probe()
     assert ok is False
     assert line.startswith("site default: ")
 
@@ -71,16 +71,16 @@ def test_a_site_that_is_not_there(three: RestHarness) -> None:
     assert "site nowhere: " in found[1][1]
 
 
-def test_nobody_is_let_in(rig: RestHarness) -> None:
+def test_nobody_is_let_in(harness: RestHarness) -> None:
     """A wrong token is the one line."""
     with pytest.raises(SourceRefused, match="the token agent is refused"):
-        list(rig.rest(credentials=lambda: Token("agent", "wrong")).probe())
+        list(harness.rest(credentials=lambda: Token("agent", "wrong")).probe())
 
 
 @pytest.mark.parametrize(("value", "code"), [("value of the token", 0), ("not the value", 1)])
-def test_the_check(rig: RestHarness, tmp_path: Path, value: str, code: int) -> None:
+def test_the_check(harness: RestHarness, tmp_path: Path, value: str, code: int) -> None:
     """The command says it in one line, leaves no session behind, and does not show the token."""
-    settings = {"REST__URL": rig.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
+    settings = {"REST__URL": harness.tableau.url, "REST__TOKEN_NAME": "agent", "REST__TOKEN_VALUE": value}
     settings["HISTORY__PATH"] = str(tmp_path / "history.duckdb")
     checked = subprocess.run(
         [sys.executable, "-m", "exporter", "check"],
@@ -91,7 +91,9 @@ def test_the_check(rig: RestHarness, tmp_path: Path, value: str, code: int) -> N
         check=False,
     )
     assert (checked.returncode, checked.stderr) == (code, "")
-    (line,) = [line for line in checked.stdout.splitlines() if line[7:].startswith("rest") and rig.tableau.url in line]
+    (line,) = [
+        line for line in checked.stdout.splitlines() if line[7:].startswith("rest") and harness.tableau.url in line
+    ]
     assert ("fault" in line, "1 sites are read" in line) == (bool(code), not code)
     assert value not in checked.stdout
-    assert rig.tableau.sessions == {}
+    assert harness.tableau.sessions == {}

@@ -109,8 +109,8 @@ def test_a_session_that_is_lost(server: TableauServer, file: Path, monkeypatch: 
     """The whole is done again after one sign-in: there is one data source, with every byte once."""
     monkeypatch.setenv("TSC_FILESIZE_LIMIT_MB", "1")
     monkeypatch.setenv("TSC_CHUNK_SIZE_MB", "1")
-    server.traps.affected = {kind}
-    server.traps.expire_next = 1
+    server.failure_modes.affected = {kind}
+    server.failure_modes.expire_next = 1
     publish(to(server), file)
     (found,) = server.rest.publishing.published.values()
     assert found.content == file.read_bytes()
@@ -144,7 +144,7 @@ def test_a_project_that_is_not_one(server: TableauServer, file: Path, place: str
 
 def test_a_list_that_promises_too_much(server: TableauServer, file: Path) -> None:
     """A project that was found is one, whatever the list promises; one that was not may be missing from it."""
-    server.traps.wrong_count = {"projects"}
+    server.failure_modes.wrong_count = {"projects"}
     assert "(the list of projects has 7 of 8 entries)" in fails(server, file, place="Finance/APAC")
     publish(to(server), file)
     assert len(server.rest.publishing.published) == 1
@@ -159,7 +159,7 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trap", "said"),
+    ("failure_mode", "said"),
     [
         ("forbidden", "403004: Forbidden: .* may publish to Finance/EMEA/Usage on the site default"),
         ("missing", "404000: Resource Not Found: .* may publish to Finance/EMEA/Usage"),
@@ -168,15 +168,15 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
         ("garbage", "an answer that cannot be read"),
     ],
 )
-def test_calls_that_are_refused(server: TableauServer, file: Path, trap: str, said: str) -> None:
+def test_calls_that_are_refused(server: TableauServer, file: Path, failure_mode: str, said: str) -> None:
     """Whatever comes in the place of the answer is one line."""
-    setattr(server.traps, trap, {"upload", "publish"})
+    setattr(server.failure_modes, failure_mode, {"upload", "publish"})
     assert re.search(said, fails(server, file))
 
 
 def test_a_file_that_is_too_large(server: TableauServer, file: Path) -> None:
     """A proxy that takes no body so large is told from a Tableau that does not answer."""
-    server.traps.largest_body = MEGABYTE
+    server.failure_modes.largest_body = MEGABYTE
     assert "413: Tableau, or a proxy before it, accepts no request of this size" in fails(server, file)
 
 

@@ -103,17 +103,17 @@ def test_a_refusal_is_remembered_for_a_day(agent: Callable[[Token | ConnectedApp
     assert counts(one.rest) == (1, 0, 0)
 
 
-def test_other_credentials_may_be_allowed_more(rig: RestHarness) -> None:
+def test_other_credentials_may_be_allowed_more(harness: RestHarness) -> None:
     """What was refused to those before is asked again with the new ones."""
     credentials = [Token("agent", "value of the token")]
-    rig.tableau.tokens["second"] = "its value"
-    rest = rig.rest(credentials=lambda: credentials[-1])
-    with rig.tableau.doing(at("/tasks/runFlow", error(401, "401002"))):
-        assert "tasks/runFlow is refused to this token" in str(rig.inventory(rest).notes)
-    assert "tasks/runFlow is refused to this token" in str(rig.inventory(rest).notes)
+    harness.tableau.tokens["second"] = "its value"
+    rest = harness.rest(credentials=lambda: credentials[-1])
+    with harness.tableau.doing(at("/tasks/runFlow", error(401, "401002"))):
+        assert "tasks/runFlow is refused to this token" in str(harness.inventory(rest).notes)
+    assert "tasks/runFlow is refused to this token" in str(harness.inventory(rest).notes)
     credentials.append(Token("second", "its value"))
-    rig.tableau.sign_everybody_out()
-    assert rig.inventory(rest).notes == ()
+    harness.tableau.sign_everybody_out()
+    assert harness.inventory(rest).notes == ()
 
 
 def test_one_site_may_be_allowed_what_another_is_not(three: RestHarness) -> None:
@@ -127,32 +127,32 @@ def test_one_site_may_be_allowed_what_another_is_not(three: RestHarness) -> None
 
 
 @pytest.mark.parametrize("body", [b'{"timestamp":"","status":401,"error":"Unauthorized"}', b"", b"<html>no</html>"])
-def test_a_metadata_api_that_refuses_in_its_own_words(rig: RestHarness, body: bytes) -> None:
+def test_a_metadata_api_that_refuses_in_its_own_words(harness: RestHarness, body: bytes) -> None:
     """Its 401 needs no XML: it is a refusal, not an API that is off, and a session that is lost is renewed."""
-    rest = rig.rest()
-    with rig.tableau.doing(at("/graphql", Answer(body, 401))):
+    rest = harness.rest()
+    with harness.tableau.doing(at("/graphql", Answer(body, 401))):
         for _ in range(POLLS):
-            assert "metadata/graphql is refused to this token" in str(rig.inventory(rest).notes)
+            assert "metadata/graphql is refused to this token" in str(harness.inventory(rest).notes)
     assert counts(rest) == (1, 0, 0)
-    other = rig.rest()
-    rig.poll(other)
-    with rig.tableau.doing(lambda asked: _lost(rig, body) if "/graphql" in asked.path else None):
-        assert rig.inventory(other).described is not None
+    other = harness.rest()
+    harness.poll(other)
+    with harness.tableau.doing(lambda asked: _lost(harness, body) if "/graphql" in asked.path else None):
+        assert harness.inventory(other).described is not None
     assert counts(other) == (2, 1, 0)
 
 
-def _lost(rig: RestHarness, body: bytes) -> Answer | None:
+def _lost(harness: RestHarness, body: bytes) -> Answer | None:
     """End every session the first time, and let the requests of the new one through."""
-    if any(asked.path.endswith("/auth/signin") for asked in rig.tableau.asked[-3:]):
+    if any(asked.path.endswith("/auth/signin") for asked in harness.tableau.asked[-3:]):
         return None
-    rig.tableau.sign_everybody_out()
+    harness.tableau.sign_everybody_out()
     return Answer(body, 401)
 
 
 def test_jobs_that_may_be_listed_and_not_asked_for(agent: Callable[[Token | ConnectedApp], Agent]) -> None:
     """A refusal of one job is of all: no other is asked for, and none is taken for one without an asset."""
     one = agent(CONNECTED)
-    one.server.traps.metadata = "missing"
+    one.server.failure_modes.metadata = "missing"
     one.server.sessions.refused = {"job"}
     for _ in range(POLLS):
         for inventory in one.inventories(budget=30):
@@ -177,22 +177,22 @@ def test_a_list_of_assets_is_asked_at_every_poll(three: RestHarness) -> None:
     assert counts(rest) == (1, 0, 0)
 
 
-def test_what_was_allowed_before_is_worth_one_sign_in(rig: RestHarness) -> None:
+def test_what_was_allowed_before_is_worth_one_sign_in(harness: RestHarness) -> None:
     """Perhaps a new session is allowed it again; if not, it is refused, and no session was lost by it."""
-    rest = rig.rest()
-    rig.poll(rest)
-    with rig.tableau.doing(at("/tasks/", error(401, "401002"))):
+    rest = harness.rest()
+    harness.poll(rest)
+    with harness.tableau.doing(at("/tasks/", error(401, "401002"))):
         for _ in range(POLLS):
-            notes = rig.inventory(rest).notes
+            notes = harness.inventory(rest).notes
             assert sum("is refused to this token" in note for note in notes) == 3
     assert counts(rest) == (2, 0, 0)
 
 
-def test_a_refusal_that_passes_is_none(rig: RestHarness) -> None:
+def test_a_refusal_that_passes_is_none(harness: RestHarness) -> None:
     """A single 401 to a session that is alive costs one more request, and nothing is remembered."""
-    rest = rig.rest()
-    with rig.tableau.doing(at("/tasks/runFlow", error(401, "401002"), times=1)):
-        assert rig.inventory(rest).notes == ()
+    rest = harness.rest()
+    with harness.tableau.doing(at("/tasks/runFlow", error(401, "401002"), times=1)):
+        assert harness.inventory(rest).notes == ()
     assert counts(rest) == (1, 0, 0)
 
 

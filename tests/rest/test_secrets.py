@@ -64,20 +64,20 @@ def on(part: str, override: Override) -> Override:
     ],
 )
 def test_no_secret_is_seen(
-    rig: RestHarness,
+    harness: RestHarness,
     loud: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     credentials: Token | ConnectedApp,
     misbehaviour: Override,
 ) -> None:
     """Whatever Tableau sends back, and however it fails: no secret, nothing signed, no session."""
-    rig.tableau.tokens["agent"] = CANARY
-    rest = rig.rest(credentials=lambda: credentials)
+    harness.tableau.tokens["agent"] = CANARY
+    rest = harness.rest(credentials=lambda: credentials)
     said: list[str] = []
-    with rig.tableau.doing(misbehaviour):
+    with harness.tableau.doing(misbehaviour):
         for _ in range(2):
             try:
-                said += [f"{one.error} {one.inventory and one.inventory.notes}" for one in rig.poll(rest).values()]
+                said += [f"{one.error} {one.inventory and one.inventory.notes}" for one in harness.poll(rest).values()]
             except ExporterError as failure:
                 said += [str(failure), repr(failure), repr(failure.__cause__)]
     said += [
@@ -89,7 +89,9 @@ def test_no_secret_is_seen(
     rest.close()
     said += [record.getMessage() + str(record.exc_text) for record in loud.records]
     text = "\n".join([*said, *capsys.readouterr()])
-    signed = [part for asked in rig.tableau.asked for part in asked.body.decode().split('"') if part.startswith("eyJ")]
+    signed = [
+        part for asked in harness.tableau.asked for part in asked.body.decode().split('"') if part.startswith("eyJ")
+    ]
     for secret in (CANARY, "canary-of-the-token", APP.secret_value, "canary-of-the-secret", "session-", *signed):
         assert secret not in text
 
@@ -124,13 +126,13 @@ def echo_as_host(asked: Asked) -> Answer | None:
 
 
 @pytest.mark.attack("secrets")
-def test_a_redirect_to_a_host_called_as_the_secret(rig: RestHarness) -> None:
+def test_a_redirect_to_a_host_called_as_the_secret(harness: RestHarness) -> None:
     """A redirect that is not followed is refused without the name of its host, which would be in small letters."""
-    rig.tableau.tokens["agent"] = "Canary-of-a-host"
-    rest = rig.rest(credentials=lambda: Token("agent", "Canary-of-a-host"))
-    with rig.tableau.doing(on("/auth/signin", echo_as_host)):
+    harness.tableau.tokens["agent"] = "Canary-of-a-host"
+    rest = harness.rest(credentials=lambda: Token("agent", "Canary-of-a-host"))
+    with harness.tableau.doing(on("/auth/signin", echo_as_host)):
         with pytest.raises(ExporterError, match="redirect to an address that quotes a secret") as refused:
-            rig.poll(rest)
+            harness.poll(rest)
         assert "canary" not in str(refused.value).casefold()
 
 

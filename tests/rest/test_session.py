@@ -27,12 +27,12 @@ def test_one_session_serves_every_site_and_poll(three: RestHarness) -> None:
     assert rest.token_stats.sign_ins == 1
 
 
-def test_a_session_lost_between_polls_is_renewed(rig: RestHarness) -> None:
+def test_a_session_lost_between_polls_is_renewed(harness: RestHarness) -> None:
     """A restart of the server costs one sign-in and no poll."""
-    rest = rig.rest()
-    rig.poll(rest)
-    rig.tableau.sign_everybody_out()
-    assert rig.inventory(rest).content.num_rows == 3
+    rest = harness.rest()
+    harness.poll(rest)
+    harness.tableau.sign_everybody_out()
+    assert harness.inventory(rest).content.num_rows == 3
     assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 1, 0)
 
 
@@ -69,105 +69,105 @@ def test_a_session_lost_twice_in_a_poll_is_a_collision(three: RestHarness) -> No
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
 
 
-def _ending(rig: RestHarness, part: str) -> Override:
+def _ending(harness: RestHarness, part: str) -> Override:
     done = [False]
 
     def end(asked: Asked) -> None:
         if part in asked.path and not done[0]:
             done[0] = True
-            rig.tableau.sign_everybody_out()
+            harness.tableau.sign_everybody_out()
 
     return end
 
 
-def test_a_refusal_right_after_signing_in_is_a_collision(rig: RestHarness) -> None:
+def test_a_refusal_right_after_signing_in_is_a_collision(harness: RestHarness) -> None:
     """Where the other program is fast, the request that is repeated is refused too, and so is every other."""
-    rest = rig.rest()
-    with rig.tableau.doing(at("/sites/", error(401, "401002"))):
-        assert "lost twice in one poll" in rig.failure(rest)
+    rest = harness.rest()
+    with harness.tableau.doing(at("/sites/", error(401, "401002"))):
+        assert "lost twice in one poll" in harness.failure(rest)
     assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 2, 1)
 
 
-def test_sessions_of_an_app_that_end_at_once(rig: RestHarness) -> None:
+def test_sessions_of_an_app_that_end_at_once(harness: RestHarness) -> None:
     """Nobody else can end them: no other program is blamed, and the poll is given up after one sign-in more."""
-    rest = rig.rest(credentials=lambda: APP)
-    with rig.tableau.doing(at("/sites/", error(401, "401002"))):
-        line = rig.failure(rest)
+    rest = harness.rest(credentials=lambda: APP)
+    with harness.tableau.doing(at("/sites/", error(401, "401002"))):
+        line = harness.failure(rest)
     assert "lost twice in one poll; check that Tableau is not restarting, and the connected app's access level" in line
     assert (rest.token_stats.sign_ins, rest.token_stats.collisions) == (2, 0)
 
 
 def test_sessions_that_are_lost_again_and_again_are_a_collision(
-    rig: RestHarness, caplog: pytest.LogCaptureFixture
+    harness: RestHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another program that signs in between our polls costs us a session each time: it is said, and counted."""
     caplog.set_level(logging.WARNING)
-    rest = rig.rest()
-    rig.poll(rest)
+    rest = harness.rest()
+    harness.poll(rest)
     for _ in range(4):
-        rig.now += 300
-        rig.tableau.sign_everybody_out()
-        rig.inventory(rest)
+        harness.now += 300
+        harness.tableau.sign_everybody_out()
+        harness.inventory(rest)
     assert (rest.token_stats.lost, rest.token_stats.collisions) == (4, 2)
     assert "another program seems to sign in with the same token" in caplog.text
 
 
-def test_a_session_that_was_old_is_no_loss(rig: RestHarness) -> None:
+def test_a_session_that_was_old_is_no_loss(harness: RestHarness) -> None:
     """Tableau ends sessions after hours by itself."""
-    rest = rig.rest()
-    rig.poll(rest)
-    rig.now += 4 * 3600
-    rig.tableau.sign_everybody_out()
-    rig.inventory(rest)
+    rest = harness.rest()
+    harness.poll(rest)
+    harness.now += 4 * 3600
+    harness.tableau.sign_everybody_out()
+    harness.inventory(rest)
     assert (rest.token_stats.sign_ins, rest.token_stats.lost, rest.token_stats.collisions) == (2, 0, 0)
 
 
-def test_a_refused_token(rig: RestHarness) -> None:
+def test_a_refused_token(harness: RestHarness) -> None:
     """A token that never worked is wrong; one that did has expired or was revoked."""
-    rest = rig.rest(credentials=lambda: Token("agent", "another"))
+    rest = harness.rest(credentials=lambda: Token("agent", "another"))
     with pytest.raises(
         SourceRefused, match=r"401001.*the token agent is refused: check rest\.token_name and its value, and "
     ):
-        rig.poll(rest)
+        harness.poll(rest)
     assert rest.token_stats.accepted is False
-    rest = rig.rest()
-    rig.poll(rest)
+    rest = harness.rest()
+    harness.poll(rest)
     assert rest.token_stats.accepted is True
-    rig.tableau.tokens.clear()
-    rig.tableau.sign_everybody_out()
+    harness.tableau.tokens.clear()
+    harness.tableau.sign_everybody_out()
     with pytest.raises(SourceRefused, match="is refused: it has expired or was revoked, make a new one; check also"):
-        rig.poll(rest)
+        harness.poll(rest)
     assert rest.token_stats.accepted is False
 
 
-def test_a_rotated_token_is_picked_up(rig: RestHarness) -> None:
+def test_a_rotated_token_is_picked_up(harness: RestHarness) -> None:
     """The credentials are asked for at every sign-in."""
     values = ["value of the token"]
-    rest = rig.rest(credentials=lambda: Token("agent", values[-1]))
-    rig.poll(rest)
-    rig.tableau.tokens["agent"] = "rotated"
+    rest = harness.rest(credentials=lambda: Token("agent", values[-1]))
+    harness.poll(rest)
+    harness.tableau.tokens["agent"] = "rotated"
     values.append("rotated")
-    rig.tableau.sign_everybody_out()
-    assert rig.inventory(rest).content.num_rows == 3
+    harness.tableau.sign_everybody_out()
+    assert harness.inventory(rest).content.num_rows == 3
 
 
-def test_credentials_that_cannot_be_read(rig: RestHarness) -> None:
+def test_credentials_that_cannot_be_read(harness: RestHarness) -> None:
     """A secret's file that is gone is a refusal, in its own words."""
 
     def read() -> Token:
         raise ConfigurationError([Fault("rest.token_value_file", "no such file")])
 
     with pytest.raises(SourceRefused, match=r"rest\.token_value_file: no such file"):
-        rig.poll(rig.rest(credentials=read))
+        harness.poll(harness.rest(credentials=read))
 
 
-def test_a_connected_app_signs_in(rig: RestHarness) -> None:
+def test_a_connected_app_signs_in(harness: RestHarness) -> None:
     """A token is signed for each sign-in: for its user, with the scopes that reading needs, good for minutes."""
-    rest = rig.rest(credentials=lambda: APP)
-    rig.poll(rest)
-    rig.tableau.sign_everybody_out()
-    assert rig.inventory(rest).content.num_rows == 3
-    bodies = [asked.body.decode() for asked in rig.tableau.asked if asked.path.endswith("/auth/signin")]
+    rest = harness.rest(credentials=lambda: APP)
+    harness.poll(rest)
+    harness.tableau.sign_everybody_out()
+    assert harness.inventory(rest).content.num_rows == 3
+    bodies = [asked.body.decode() for asked in harness.tableau.asked if asked.path.endswith("/auth/signin")]
     signed = [body.split('jwt="')[1].split('"')[0] for body in bodies]
     assert len(set(signed)) == 2
     headers = jwt.get_unverified_header(signed[0])
@@ -179,50 +179,50 @@ def test_a_connected_app_signs_in(rig: RestHarness) -> None:
     assert all(scope.endswith(":read") for scope in SCOPES)
 
 
-def test_what_lies_outside_the_scopes_is_no_collision(rig: RestHarness) -> None:
+def test_what_lies_outside_the_scopes_is_no_collision(harness: RestHarness) -> None:
     """A connected app whose session lives while a request is refused lacks a scope: that part is left out."""
-    rest = rig.rest(credentials=lambda: APP)
+    rest = harness.rest(credentials=lambda: APP)
     refused = error(401, "401002")
-    with rig.tableau.doing(at("/graphql", refused), at("/tasks/", refused)):
-        inventory = rig.inventory(rest)
+    with harness.tableau.doing(at("/graphql", refused), at("/tasks/", refused)):
+        inventory = harness.inventory(rest)
     assert inventory.described is None
     assert inventory.tasks is None
     assert sum("not within the scopes of the connected app" in note for note in inventory.notes) == 4
     assert rest.token_stats.collisions == 0
 
 
-def test_a_connected_app_that_is_refused(rig: RestHarness) -> None:
+def test_a_connected_app_that_is_refused(harness: RestHarness) -> None:
     """The line says what a connected app is made of."""
     with (
-        rig.tableau.doing(at("/auth/signin", error(401, "401001"))),
+        harness.tableau.doing(at("/auth/signin", error(401, "401001"))),
         pytest.raises(SourceRefused, match="the connected app is refused: check its ids, its secret and its user"),
     ):
-        rig.poll(rig.rest(credentials=lambda: APP))
+        harness.poll(harness.rest(credentials=lambda: APP))
 
 
 @pytest.mark.parametrize("version", ["2.8", "3.5"])
-def test_an_old_server_is_told_so(rig: RestHarness, version: str) -> None:
+def test_an_old_server_is_told_so(harness: RestHarness, version: str) -> None:
     """Tokens came with version 3.6 of the API."""
-    rig.tableau.version = version
+    harness.tableau.version = version
     with pytest.raises(SourceRefused, match=rf"speaks version {version} of the REST API, at least 3\.6"):
-        rig.poll(rig.rest())
+        harness.poll(harness.rest())
 
 
-def test_an_old_server_and_a_connected_app(rig: RestHarness) -> None:
+def test_an_old_server_and_a_connected_app(harness: RestHarness) -> None:
     """Connected apps came later than tokens."""
-    rig.tableau.version = "3.10"
+    harness.tableau.version = "3.10"
     with pytest.raises(SourceRefused, match=r"a connected app needs 3\.17; use a personal access token"):
-        rig.poll(rig.rest(credentials=lambda: APP))
+        harness.poll(harness.rest(credentials=lambda: APP))
 
 
-def test_the_version_of_the_server_is_spoken(rig: RestHarness) -> None:
+def test_the_version_of_the_server_is_spoken(harness: RestHarness) -> None:
     """The first question goes out in the oldest version, all others in the server's own."""
-    rig.tableau.version = "3.19"
-    rest = rig.rest()
-    rig.inventory(rest)
+    harness.tableau.version = "3.19"
+    rest = harness.rest()
+    harness.inventory(rest)
     assert rest.server_version == "2025.3.0"
-    assert rig.tableau.asked[0].path == "/api/2.4/serverInfo"
-    assert {asked.path.split("/")[2] for asked in rig.tableau.asked[1:]} == {"3.19", "metadata"}
+    assert harness.tableau.asked[0].path == "/api/2.4/serverInfo"
+    assert {asked.path.split("/")[2] for asked in harness.tableau.asked[1:]} == {"3.19", "metadata"}
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_the_version_of_the_server_is_spoken(rig: RestHarness) -> None:
         Answer(HTML, 500),
     ],
 )
-def test_something_else_answers(rig: RestHarness, answer: Answer) -> None:
+def test_something_else_answers(harness: RestHarness, answer: Answer) -> None:
     """What is not Tableau is unreachable, whatever it says; one line, and no sign-in is tried on it."""
-    with rig.tableau.doing(at("/serverInfo", answer)), pytest.raises(SourceUnreachable) as caught:
-        rig.poll(rig.rest())
+    with harness.tableau.doing(at("/serverInfo", answer)), pytest.raises(SourceUnreachable) as caught:
+        harness.poll(harness.rest())
     assert len(str(caught.value).splitlines()) == 1
-    assert rig.tableau.count("signin") == 0
+    assert harness.tableau.count("signin") == 0
 
 
 @pytest.mark.parametrize(
@@ -278,42 +278,42 @@ def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
     assert rest.token_stats.accepted is True
 
 
-def test_what_a_source_knew_of_the_token_is_passed_on(rig: RestHarness) -> None:
+def test_what_a_source_knew_of_the_token_is_passed_on(harness: RestHarness) -> None:
     """A new source goes on counting where the old one ended, also towards what is a collision."""
-    rest = rig.rest()
-    rig.poll(rest)
+    rest = harness.rest()
+    harness.poll(rest)
     for number in range(1, 4):
-        old, rest = rest, rig.rest(token_stats=rest.token_stats)
+        old, rest = rest, harness.rest(token_stats=rest.token_stats)
         old.close()
         assert rest.token_stats == old.token_stats
-        rig.now += 300
-        rig.poll(rest)
-        rig.tableau.sign_everybody_out()
-        rig.poll(rest)
+        harness.now += 300
+        harness.poll(rest)
+        harness.tableau.sign_everybody_out()
+        harness.poll(rest)
         assert (rest.token_stats.sign_ins, rest.token_stats.lost) == (1 + 2 * number, number)
     assert rest.token_stats.collisions == 1
     assert len(rest.token_stats.lost_at) == 3
 
 
-def test_another_token_has_statistics_of_its_own(rig: RestHarness) -> None:
+def test_another_token_has_statistics_of_its_own(harness: RestHarness) -> None:
     """Lost sessions of one token are not those of another; the counters go on."""
-    rig.tableau.tokens["second"] = "its value"
-    rest = rig.rest()
-    rig.poll(rest)
+    harness.tableau.tokens["second"] = "its value"
+    rest = harness.rest()
+    harness.poll(rest)
     for _ in range(2):
-        rig.tableau.sign_everybody_out()
-        rig.poll(rest)
-    second = rig.rest(credentials=lambda: Token("second", "its value"), token_stats=rest.token_stats)
-    rig.poll(second)
-    rig.tableau.sign_everybody_out()
-    rig.poll(second)
+        harness.tableau.sign_everybody_out()
+        harness.poll(rest)
+    second = harness.rest(credentials=lambda: Token("second", "its value"), token_stats=rest.token_stats)
+    harness.poll(second)
+    harness.tableau.sign_everybody_out()
+    harness.poll(second)
     assert (
         second.token_stats.name,
         second.token_stats.sign_ins,
         second.token_stats.lost,
         second.token_stats.collisions,
     ) == ("second", 5, 3, 0)
-    third = rig.rest(credentials=lambda: Token("third", "wrong"), token_stats=rest.token_stats)
+    third = harness.rest(credentials=lambda: Token("third", "wrong"), token_stats=rest.token_stats)
     with pytest.raises(SourceRefused, match=r"check rest\.token_name and its value"):
-        rig.poll(third)
+        harness.poll(third)
     assert third.token_stats.accepted is False

@@ -1,4 +1,4 @@
-"""The simulated Tableau, whole: every asset once, with its true refresh, and each of its traps overcome or told."""
+"""The simulated Tableau, whole: every asset once, with its true refresh, and each failure mode overcome or reported."""
 
 import contextlib
 import threading
@@ -153,7 +153,7 @@ def test_every_use_is_true(rest: RestClient, estate: Estate) -> None:
 def test_fractions_change_nothing(server: TableauServer, rest: RestClient) -> None:
     """Instants with a fraction of a second are instants."""
     plain = poll(rest)
-    server.traps.fractional_dates = True
+    server.failure_modes.fractional_dates = True
     fine = poll(rest)
     for name in ("content", "described", "tasks"):
         assert [_whole(row) for row in rows(fine, name)] == rows(plain, name)
@@ -183,7 +183,7 @@ def test_owners_projects_and_tasks(rest: RestClient, estate: Estate) -> None:
 def test_jobs_where_the_metadata_api_is_off(server: TableauServer, rest: RestClient, estate: Estate) -> None:
     """Each finished refresh tells its asset, within the budget of the poll, and until that is known."""
     for count, switch in enumerate(("missing", "disabled"), 1):
-        server.traps.metadata = switch
+        server.failure_modes.metadata = switch
         server.requests.clear()
         results = poll(rest, budget=30)
         assert all(result.inventory and result.inventory.described is None for result in results.values())
@@ -202,7 +202,7 @@ def test_limits_of_the_metadata_api(
 ) -> None:
     """Whatever its limits, everything is described in the end, and nothing is a part."""
     for name, value in limit.items():
-        setattr(server.traps, name, value)
+        setattr(server.failure_modes, name, value)
     results = poll(rest)
     assert {row["asset_id"] for row in rows(results, "described")} == {
         luid for luid, (item, _) in truth(estate).items() if item.kind != "flow"
@@ -212,7 +212,7 @@ def test_limits_of_the_metadata_api(
 
 def test_a_partial_metadata_api(server: TableauServer, rest: RestClient) -> None:
     """What came is kept, and marked."""
-    server.traps.metadata_partial = True
+    server.failure_modes.metadata_partial = True
     for result in poll(rest).values():
         assert result.inventory is not None
         assert result.inventory.described is not None
@@ -224,16 +224,16 @@ LISTS = ("workbooks", "datasources", "flows")
 
 
 @pytest.mark.parametrize("kind", LISTS)
-@pytest.mark.parametrize("trap", ["html_login_page", "truncated", "short_page", "no_total"])
-def test_what_is_no_whole_list(server: TableauServer, rest: RestClient, trap: str, kind: str) -> None:
-    """It fails its site with one line, leaves the others theirs, and is over when the trap is."""
+@pytest.mark.parametrize("failure_mode", ["html_login_page", "truncated", "short_page", "no_total"])
+def test_what_is_no_whole_list(server: TableauServer, rest: RestClient, failure_mode: str, kind: str) -> None:
+    """It fails its site with one line, leaves the others theirs, and is over when the failure is."""
     poll(rest)
-    server.traps.only_sites = {"site1"}
-    setattr(server.traps, trap, {kind})
+    server.failure_modes.only_sites = {"site1"}
+    setattr(server.failure_modes, failure_mode, {kind})
     results = poll(rest)
     assert [result.inventory is not None for result in results.values()] == [True, False, True]
     assert len((results["site1"].error or "").splitlines()) == 1
-    server.traps.reset()
+    server.failure_modes.reset()
     assert all(result.inventory for result in poll(rest).values())
 
 
@@ -255,7 +255,7 @@ def test_a_bomb_is_not_parsed(
 
     monkeypatch.setattr(ValueCount, "add", counted)
     monkeypatch.setattr(response_xml._Reader, "_start", started)
-    server.traps.bombs = {kind}
+    server.failure_modes.bombs = {kind}
     assert len(http_responses.bomb(kind).body) < 300_000
     (line,) = {line for line in failures(rest) if "values" in line}
     assert line.endswith("an answer of more than 1,000,000 values was not read to its end")
@@ -277,31 +277,31 @@ def failures(rest: RestClient) -> list[str]:
 @pytest.mark.parametrize("kind", ["workbooks", "datasources", "flows"])
 def test_an_emptied_list(server: TableauServer, rest: RestClient, kind: str) -> None:
     """An inventory that fell to nothing is an error, not a fact; without a past it is a fact."""
-    server.traps.emptied = {kind}
+    server.failure_modes.emptied = {kind}
     assert all(result.inventory for result in poll(rest).values())
-    server.traps.reset()
+    server.failure_modes.reset()
     assert all(result.inventory for result in poll(rest).values())
-    server.traps.emptied = {kind}
+    server.failure_modes.emptied = {kind}
     for result in poll(rest).values():
         assert f"the list of {kind} is empty, there were" in (result.error or "")
 
 
-@pytest.mark.parametrize("trap", ["duplicated", "skipped"])
-def test_a_list_that_changes_while_it_is_read(trap: str) -> None:
+@pytest.mark.parametrize("failure_mode", ["duplicated", "skipped"])
+def test_a_list_that_changes_while_it_is_read(failure_mode: str) -> None:
     """What changes at every reading is not believed."""
     with TableauServer(Estate.large(2_500, 10, sites=1)) as server:
         rest = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE)), sleep=lambda _: None)
-        setattr(server.traps, trap, {"workbooks"})
+        setattr(server.failure_modes, failure_mode, {"workbooks"})
         assert "the list of workbooks has" in (poll(rest)["default"].error or "")
-        server.traps.reset()
+        server.failure_modes.reset()
         assert poll(rest)["default"].inventory is not None
         rest.close()
 
 
 def test_who_is_no_administrator(server: TableauServer, rest: RestClient) -> None:
     """Sites, jobs and tasks are left out with a note each; the assets of the own site are there."""
-    server.traps.forbidden = {"sites", "jobs", "tasks", "flow_tasks", "flow_runs", "users"}
-    server.traps.metadata = "missing"
+    server.failure_modes.forbidden = {"sites", "jobs", "tasks", "flow_tasks", "flow_runs", "users"}
+    server.failure_modes.metadata = "missing"
     (result,) = poll(rest, budget=100).values()
     assert result.inventory is not None
     assert result.inventory.tasks_read == set()
@@ -319,34 +319,35 @@ def test_who_is_no_administrator(server: TableauServer, rest: RestClient) -> Non
 
 
 @pytest.mark.parametrize(
-    ("trap", "times"), [("throttle_next", 3), ("fail_next", 3), ("close_next", 3), ("cut_next", 3), ("expire_next", 1)]
+    ("failure_mode", "times"),
+    [("throttle_next", 3), ("fail_next", 3), ("close_next", 3), ("cut_next", 3), ("expire_next", 1)],
 )
-def test_what_passes_by(server: TableauServer, rest: RestClient, trap: str, times: int) -> None:
+def test_what_passes_by(server: TableauServer, rest: RestClient, failure_mode: str, times: int) -> None:
     """A few refusals, faults, cut answers and one lost session cost nothing."""
     poll(rest)
-    setattr(server.traps, trap, times)
+    setattr(server.failure_modes, failure_mode, times)
     results = poll(rest)
     assert [(result.error, result.inventory and result.inventory.notes) for result in results.values()] == [
         (None, ())
     ] * 3
-    assert getattr(server.traps, trap) == 0
+    assert getattr(server.failure_modes, failure_mode) == 0
 
 
 def test_another_user_of_the_token(server: TableauServer, rest: RestClient) -> None:
     """A second loss in a poll ends it, with a line that says what to do; the token is not fought for."""
-    server.traps.rival_every = 7
+    server.failure_modes.rival_every = 7
     results = poll(rest)
     assert any("give each program a token of its own" in (result.error or "") for result in results.values())
     assert len(server.signed_in) == 2
     assert rest.token_stats.collisions >= 1
-    server.traps.reset()
+    server.failure_modes.reset()
     assert all(result.inventory for result in poll(rest).values())
 
 
 def test_one_site_fails(server: TableauServer, rest: RestClient) -> None:
     """The others have their assets."""
     poll(rest)
-    server.traps.sites_failing = {"site1"}
+    server.failure_modes.sites_failing = {"site1"}
     assert [result.inventory is not None for result in poll(rest).values()] == [True, False, True]
 
 
@@ -370,7 +371,7 @@ def test_an_unknown_site(server: TableauServer) -> None:
 
 def test_a_token_that_expired(server: TableauServer, rest: RestClient) -> None:
     """It is refused in one line."""
-    server.traps.tokens_expired = {NAME}
+    server.failure_modes.tokens_expired = {NAME}
     with pytest.raises(SourceError, match="the token exporter is refused"):
         poll(rest)
 
@@ -404,8 +405,8 @@ def test_tableau_cloud(estate: Estate, tmp_path: Path) -> None:
 @pytest.fixture
 def trickling(server: TableauServer) -> TableauServer:
     """A server that announces that it closes the connection, and then sends byte by byte, for ever."""
-    server.traps.affected = {"workbooks"}
-    server.traps.trickle_seconds = 0.02
+    server.failure_modes.affected = {"workbooks"}
+    server.failure_modes.trickle_seconds = 0.02
     return server
 
 

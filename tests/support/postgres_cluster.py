@@ -281,6 +281,6 @@ def upgraded(old: Cluster, component: str) -> Iterator[Cluster]:
         made.hang_up()
 
 
-def reach(rig: PollerHarness, *addresses: Address) -> None:
+def reach(harness: PollerHarness, *addresses: Address) -> None:
     """Let the agent look for its repository at these addresses."""
-    rig.repository._options = replace(rig.repository._options, addresses=addresses)
+    harness.repository._options = replace(harness.repository._options, addresses=addresses)

@@ -136,12 +136,12 @@ def seconds(at: datetime) -> float:
     return at.replace(tzinfo=UTC).timestamp()
 
 
-def rigs(server: TableauServer, path: Path, now: float) -> Iterator[RestPollerHarness]:
-    """Return a rig, and end it."""
-    rig = RestPollerHarness(server, path, now)
-    yield rig
-    rig.rest.close()
-    server.traps.reset()
+def harnesses(server: TableauServer, path: Path, now: float) -> Iterator[RestPollerHarness]:
+    """Return a harness, and end it."""
+    harness = RestPollerHarness(server, path, now)
+    yield harness
+    harness.rest.close()
+    server.failure_modes.reset()
 
 
 def ids(rows: pa.Table) -> set[str]:

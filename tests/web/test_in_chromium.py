@@ -183,7 +183,7 @@ def test_phone(browser: Browser, served: str, endpoint: FakeEndpoint, path: str)
 
 @pytest.mark.parametrize("path", ["/", "/assets", "/assets/workbook/w-2", "/usage"])
 def test_keyboard(visitor: Visitor, path: str) -> None:
-    """The first Tab offers to skip to the content; whatever is reached by Tab shows that it is; nothing traps it."""
+    """The first Tab offers to skip to the content; what Tab reaches shows it; nothing keeps the focus."""
     visitor.go(path)
     visitor.page.keyboard.press("Tab")
     expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_focused()

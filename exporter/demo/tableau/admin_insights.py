@@ -12,7 +12,7 @@ from exporter.demo.rows import Row
 from exporter.demo.tableau.activity_jobs import JOB_TYPES
 from exporter.demo.tableau.activity_story import LOGINS, REQUESTS, ActivityStory, Place
 from exporter.demo.tableau.facts import Content, Facts, Job, Person, Project, Site, Source
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 from exporter.demo.traffic import HOUR
 
 PROJECT = "Admin Insights"
@@ -105,17 +105,21 @@ class AdminInsights:
         """When the sources were refreshed last."""
         return (self._clock() - REFRESHED).replace(hour=0, minute=0, second=0, microsecond=0) + REFRESHED
 
-    def add_to(self, facts: Facts, traps: Traps) -> Facts:
+    def add_to(self, facts: Facts, failure_modes: FailureModes) -> Facts:
         """Return the facts with the project and its sources; the same object while nothing changed."""
-        state = traps.insights_absent, traps.insights_generation
+        state = failure_modes.insights_absent, failure_modes.insights_generation
         if self._added is None or self._added[0] is not facts or self._added[1] != state:
-            added = facts if traps.insights_absent else tuple(self._with_sources(site, traps) for site in facts)
+            added = (
+                facts
+                if failure_modes.insights_absent
+                else tuple(self._with_sources(site, failure_modes) for site in facts)
+            )
             self._added = facts, state, added
         return self._added[2]
 
-    def source_of(self, site: Site, datasource: str, traps: Traps) -> str | None:
+    def source_of(self, site: Site, datasource: str, failure_modes: FailureModes) -> str | None:
         """Return the name of the source that has a LUID."""
-        return next((name for name in CAPTIONS if source_luid(site, name, traps) == datasource), None)
+        return next((name for name in CAPTIONS if source_luid(site, name, failure_modes) == datasource), None)
 
     def rows(self, site: Site, source: str, first_day: datetime, last_day: datetime) -> Iterator[Row]:
         """Yield the rows of a source; of events those of the days in between, in the order of their ids."""
@@ -206,17 +210,17 @@ class AdminInsights:
                 "Owner Email": owner.email,
             }
 
-    def _with_sources(self, site: Site, traps: Traps) -> Site:
+    def _with_sources(self, site: Site, failure_modes: FailureModes) -> Site:
         made_at, owner = EPOCH, site.users[0].luid
-        project = Project(source_luid(site, PROJECT, traps), PROJECT, "", None, owner, made_at, made_at)
-        sources = [self._source(site, name, project, traps) for name in CAPTIONS]
+        project = Project(source_luid(site, PROJECT, failure_modes), PROJECT, "", None, owner, made_at, made_at)
+        sources = [self._source(site, name, project, failure_modes) for name in CAPTIONS]
         return site._replace(projects=[*site.projects, project], datasources=[*site.datasources, *sources])
 
-    def _source(self, site: Site, name: str, project: Project, traps: Traps) -> Content:
+    def _source(self, site: Site, name: str, project: Project, failure_modes: FailureModes) -> Content:
         source = Source(has_extracts=True, refreshed_at=self.refreshed_at, made_at=EPOCH, name=name)
         return Content(
             kind="datasource",
-            luid=source_luid(site, name, traps),
+            luid=source_luid(site, name, failure_modes),
             name=name,
             url=name.replace(" ", ""),
             project=project.luid,
@@ -232,9 +236,9 @@ class AdminInsights:
         )
 
 
-def source_luid(site: Site, name: str, traps: Traps) -> str:
+def source_luid(site: Site, name: str, failure_modes: FailureModes) -> str:
     """Return the LUID of a source; the sources that are provisioned anew have others."""
-    return str(uuid.uuid5(NAMESPACE, f"{site.luid} {name} {traps.insights_generation}"))
+    return str(uuid.uuid5(NAMESPACE, f"{site.luid} {name} {failure_modes.insights_generation}"))
 
 
 def _workbook(item: Content | None, people: dict[str, Person], name: object) -> Row:

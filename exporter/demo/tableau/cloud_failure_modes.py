@@ -11,7 +11,7 @@ from exporter.demo.tableau.failure_modes import Switches
 
 
 @dataclass
-class CloudTraps(Switches):
+class CloudFailureModes(Switches):
     """The switches; ``only_sites`` are content URLs, and a file belongs to the site of its path."""
 
     token_expired: bool = False

@@ -17,7 +17,7 @@ from exporter.demo.tableau import http_responses
 from exporter.demo.tableau.activity_files import ActivityFiles
 from exporter.demo.tableau.activity_story import Place
 from exporter.demo.tableau.calls import HTML, JSON, Answer
-from exporter.demo.tableau.cloud_failure_modes import CloudTraps
+from exporter.demo.tableau.cloud_failure_modes import CloudFailureModes
 from exporter.demo.tableau.cloud_requests import (
     TENANT,
     Refusal,
@@ -57,7 +57,7 @@ class CloudCall(NamedTuple):
 class CloudManager(HttpServer):
     """A context manager: inside, the manager answers at ``url`` and its store at ``store.url``.
 
-    ``traps`` are the switches of both, ``requests`` counts calls by kind, ``seen`` are the last of them,
+    ``failure_modes`` are the switches of both, ``requests`` counts calls by kind, ``seen`` are the last of them,
     ``session_tokens`` all it gave out. ``files.clock`` is the clock of both. ``folder`` keeps the files of the store.
     """
 
@@ -76,8 +76,8 @@ class CloudManager(HttpServer):
         super().__init__(port, certificate, key)
         self.files = files
         self.token = token
-        self.traps = CloudTraps()
-        self.store = ObjectStore(files, self.traps, self._now, store_port, certificate, key, folder)
+        self.failure_modes = CloudFailureModes()
+        self.store = ObjectStore(files, self.failure_modes, self._now, store_port, certificate, key, folder)
         self.requests: Counter[str] = Counter()
         self.seen: deque[CloudCall] = deque(maxlen=REMEMBERED)
         self.session_tokens: list[str] = []
@@ -100,13 +100,13 @@ class CloudManager(HttpServer):
 
     def handle(self, request: Request) -> Sent:
         """Answer a request, under the failures on the wire."""
-        traps = self.traps
+        failure_modes = self.failure_modes
         parts = urlsplit(request.target)
         kind, luid = kind_of(request.method, parts.path)
         site = next((site for site in self.files.sites if site.luid == luid), None)
         url = site.url if site else None
-        hit = traps.touches(kind, url)
-        if hit and traps.take("close_next"):
+        hit = failure_modes.touches(kind, url)
+        if hit and failure_modes.take("close_next"):
             self._remember(CloudCall(kind, url, request.target, 0))
             return Sent(None)
         query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
@@ -114,8 +114,8 @@ class CloudManager(HttpServer):
         self._remember(CloudCall(kind, url, request.target, answer.status))
         if not hit:
             return Sent(answer)
-        self.stopped.wait(traps.slow_seconds)
-        return Sent(answer, cut=traps.take("cut_next"), trickle_seconds=traps.trickle_seconds)
+        self.stopped.wait(failure_modes.slow_seconds)
+        return Sent(answer, cut=failure_modes.take("cut_next"), trickle_seconds=failure_modes.trickle_seconds)
 
     def _respond(
         self, request: Request, kind: str, site: Place | None, query: Mapping[str, str], *, hit: bool
@@ -131,27 +131,27 @@ class CloudManager(HttpServer):
             return _json(refusal.status, {"message": refusal.message, "errorCode": refusal.code})
 
     def _failed(self, request: Request) -> Answer | None:
-        traps = self.traps
-        waiting = (("Retry-After", traps.retry_after),) if traps.retry_after is not None else ()
-        if traps.take("throttle_next"):
+        failure_modes = self.failure_modes
+        waiting = (("Retry-After", failure_modes.retry_after),) if failure_modes.retry_after is not None else ()
+        if failure_modes.take("throttle_next"):
             return _json(429, {"message": "Too many requests", "errorCode": "429000"}, waiting)
-        if traps.take("fail_next"):
-            return Answer(traps.fail_status, http_responses.BUSY_PAGE, HTML, waiting)
-        if traps.take("expire_next"):
+        if failure_modes.take("fail_next"):
+            return Answer(failure_modes.fail_status, http_responses.BUSY_PAGE, HTML, waiting)
+        if failure_modes.take("expire_next"):
             with self._lock:
                 self._sessions.pop(request.headers.get("x-tableau-session-token", ""), None)
         return None
 
     def _broken(self, kind: str, site: str | None) -> Answer | None:
         """Return the replacement of an answer as long as a failure mode is set."""
-        traps = self.traps
-        if traps.hits(traps.html_login_page, kind, site):
+        failure_modes = self.failure_modes
+        if failure_modes.hits(failure_modes.html_login_page, kind, site):
             return Answer(200, http_responses.LOGIN_PAGE, HTML)
-        if traps.hits(traps.garbage, kind, site):
+        if failure_modes.hits(failure_modes.garbage, kind, site):
             return Answer(200, http_responses.GARBAGE, JSON)
-        if traps.hits(traps.nulls, kind, site):
+        if failure_modes.hits(failure_modes.nulls, kind, site):
             return Answer(200, b"null", JSON)
-        return Answer(200, b"{}", JSON) if traps.hits(traps.missing_keys, kind, site) else None
+        return Answer(200, b"{}", JSON) if failure_modes.hits(failure_modes.missing_keys, kind, site) else None
 
     def _answer(self, request: Request, kind: str, site: Place | None, query: Mapping[str, str]) -> object:
         if kind == "login":
@@ -161,14 +161,14 @@ class CloudManager(HttpServer):
             return self._sites(query)
         if not kind or (site is None and "/sites/" in request.target):
             raise Refusal(404, "404000", "The resource could not be found.")
-        if self.traps.edition == "forbidden" and self.traps.reaches(site.url if site else None):
+        if self.failure_modes.edition == "forbidden" and self.failure_modes.reaches(site.url if site else None):
             raise Refusal(403, "403001", "The tenant has no access to this data.")
         if kind == "sign":
             return self._signed(request.body, site)
         return self._list(site, query, request.target)
 
     def _log_in(self, body: bytes) -> object:
-        if parsed(body).get("token") != self.token or self.traps.token_expired:
+        if parsed(body).get("token") != self.token or self.failure_modes.token_expired:
             raise Refusal(401, "401001", "The personal access token is invalid or has expired.")
         token = secrets.token_urlsafe(32)
         with self._lock:
@@ -196,15 +196,15 @@ class CloudManager(HttpServer):
             raise Refusal(400, "400003", "Only one eventType is allowed.")
         now = self._now()
         begin, end = window_of(query, now)
-        if self.traps.past_refused and begin < now - self.files.retention:
+        if self.failure_modes.past_refused and begin < now - self.files.retention:
             raise Refusal(400, "400008", "startTime is before the retention period.")
         # Later pages list what was there when the first one was asked for.
         first, at = page_begin(query.get("pageToken"), now)
         files = self.files.listed(site, begin, end, query.get("eventType"), at) if site else []
-        if self.traps.edition == "empty" and self.traps.reaches(site.url if site else None):
+        if self.failure_modes.edition == "empty" and self.failure_modes.reaches(site.url if site else None):
             files = []
         paths = [file.path for file in files]
-        if self.traps.hostile_paths:
+        if self.failure_modes.hostile_paths:
             paths = [*HOSTILE, *paths]
         # A page begins with the path that the one before it ended with.
         entries = [{"path": path} for path in paths]
@@ -214,7 +214,7 @@ class CloudManager(HttpServer):
         self, name: str, entries: Sequence[Mapping[str, object]], first: int, size: int, at: datetime, again: int = 0
     ) -> object:
         page: dict[str, object] = {name: entries[max(first - again, 0) : first + size]}
-        if self.traps.endless_pages:
+        if self.failure_modes.endless_pages:
             page["pageToken"] = page_token(first, at)
         elif first + size < len(entries):
             page["pageToken"] = page_token(first + size, at)
@@ -227,7 +227,7 @@ class CloudManager(HttpServer):
         if len(paths) > MOST_PATHS:
             raise Refusal(400, "400002", f"At most {MOST_PATHS} files can be requested.")
         found = [path for path in paths if (file := self.files.find(path)) is not None and file.site == site]
-        if self.traps.take("unsigned_next"):
+        if self.failure_modes.take("unsigned_next"):
             found = found[::2]
         return {"files": [{"path": path, "url": self.store.sign(path)} for path in found]}
 

@@ -74,7 +74,7 @@ class Switches:
 
 
 @dataclass
-class Traps(Switches):
+class FailureModes(Switches):
     """The switches of the REST and Metadata APIs."""
 
     html_login_page: set[str] = field(default_factory=set)

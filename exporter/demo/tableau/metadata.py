@@ -10,7 +10,7 @@ from typing import Any
 
 from exporter.demo.postgres_install import INSTALL
 from exporter.demo.tableau.facts import Site
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 from exporter.demo.tableau.resolvers import CONTENT, FIELDS, Graph
 from exporter.errors import DemoError
 
@@ -79,19 +79,19 @@ def schema_text() -> str:
     return files(__package__).joinpath("metadata.graphql").read_text()
 
 
-def answer(site: Site, body: bytes, traps: Traps) -> bytes:
+def answer(site: Site, body: bytes, failure_modes: FailureModes) -> bytes:
     """Answer one query about one site."""
     try:
         request = json.loads(body)
         query, variables = str(request["query"]), request.get("variables") or {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return _invalid([str(error)])
-    document, errors = _understood(query, old=traps.metadata_old)
+    document, errors = _understood(query, old=failure_modes.metadata_old)
     if document is None:
         return _invalid(errors)
-    graph = Graph(site, traps)
+    graph = Graph(site, failure_modes)
     # Fields that a failure mode makes null against the schema need a schema without NonNull.
-    minds = not (traps.metadata_backfill or traps.metadata_nameless)
+    minds = not (failure_modes.metadata_backfill or failure_modes.metadata_nameless)
     result = execute_sync(_schema(minds=minds), document, context_value=graph, variable_values=variables)
     if result.errors:
         return _invalid([error.message for error in result.errors])
@@ -100,13 +100,13 @@ def answer(site: Site, body: bytes, traps: Traps) -> bytes:
 
 def _beside(graph: Graph) -> Mapping[str, object]:
     """Return the errors beside data."""
-    traps, errors = graph.traps, graph.errors
-    if traps.metadata_partial or traps.metadata_backfill:
+    failure_modes, errors = graph.failure_modes, graph.errors
+    if failure_modes.metadata_partial or failure_modes.metadata_backfill:
         errors.append(_error(BACKFILL_RUNNING, "BACKFILL_RUNNING"))
-    if traps.metadata_permissions:
+    if failure_modes.metadata_permissions:
         errors.append(_error(PERMISSIONS_MODE_SWITCHED, "PERMISSIONS_MODE_SWITCHED"))
     if graph.limited:
-        limit = traps.metadata_node_limit
+        limit = failure_modes.metadata_node_limit
         message = NODE_LIMIT_EXCEEDED.format(limit=limit)
         errors.append(_error(message, "NODE_LIMIT_EXCEEDED", properties={"nodeLimit": limit}))
     return {"errors": errors} if errors else {}
@@ -146,10 +146,10 @@ def _resolver(kind: str, name: str, value_of: Callable[[Graph, Any], Any], *, op
 
     def resolve(source: Any, info: "GraphQLResolveInfo[Any]") -> Any:  # noqa: ANN401 - of any type of the schema
         graph: Graph = info.context
-        traps = graph.traps
-        if traps.metadata_nameless and nameable and len(info.path.as_list()) > 4:  # it stands below a node
+        failure_modes = graph.failure_modes
+        if failure_modes.metadata_nameless and nameable and len(info.path.as_list()) > 4:  # it stands below a node
             return None
-        if traps.metadata_nulls and optional and _third(info):
+        if failure_modes.metadata_nulls and optional and _third(info):
             return None
         return value_of(graph, source)
 
@@ -168,18 +168,18 @@ def _all(_: None, info: "GraphQLResolveInfo[Any]", **arguments: Any) -> Any:  # 
 
 def _connection(_: None, info: "GraphQLResolveInfo[Any]", **arguments: Any) -> Mapping[str, object]:
     graph: Graph = info.context
-    traps = graph.traps
+    failure_modes = graph.failure_modes
     items = _chosen(graph, info.field_name.removesuffix("Connection"), arguments)
     size = DEFAULT_PAGE if arguments.get("first") is None else arguments["first"]
-    if size > traps.metadata_page_limit:
-        size = traps.metadata_page_limit
+    if size > failure_modes.metadata_page_limit:
+        size = failure_modes.metadata_page_limit
         graph.errors.append(_error(MAX_PAGE_SIZE_EXCEEDED, "MAX_PAGE_SIZE_EXCEEDED"))
     begin = _begin(arguments)
-    if traps.metadata_shifting and begin == size and not arguments.get("orderBy"):
+    if failure_modes.metadata_shifting and begin == size and not arguments.get("orderBy"):
         begin += 1
     page = items[begin : begin + size]
     end = begin + len(page)
-    if traps.metadata_time_limit and len(page) > traps.metadata_time_limit:
+    if failure_modes.metadata_time_limit and len(page) > failure_modes.metadata_time_limit:
         page = page[: len(page) // 2]
         graph.errors.append({"message": TIME_LIMIT, "path": None, "extensions": None})
     return {
@@ -192,7 +192,7 @@ def _connection(_: None, info: "GraphQLResolveInfo[Any]", **arguments: Any) -> M
 def _chosen(graph: Graph, name: str, arguments: Mapping[str, Any]) -> Sequence[Any]:
     """Return the assets of a list that pass its filter, in its order."""
     items = ROOTS[name](graph.site)
-    if graph.traps.metadata_partial:
+    if graph.failure_modes.metadata_partial:
         items = [item for number, item in enumerate(items) if number % 3 != 2]
     for key, wanted in (arguments.get("filter") or {}).items():
         value_of = CONTENT[key.removesuffix("Within")]

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from exporter.demo.tableau.activity_files import ActivityFiles, File
 from exporter.demo.tableau.calls import XML, Answer
-from exporter.demo.tableau.cloud_failure_modes import CloudTraps
+from exporter.demo.tableau.cloud_failure_modes import CloudFailureModes
 from exporter.demo.tableau.http_server import HttpServer, Request, Sent
 
 BUCKET = "/platform-data"
@@ -37,7 +37,7 @@ class ObjectStore(HttpServer):
     def __init__(
         self,
         files: ActivityFiles,
-        traps: CloudTraps,
+        failure_modes: CloudFailureModes,
         clock: Callable[[], datetime],
         port: int = 0,
         certificate: Path | None = None,
@@ -50,14 +50,14 @@ class ObjectStore(HttpServer):
         self.leaks: list[str] = []
         self.signatures: deque[str] = deque(maxlen=REMEMBERED)
         self._files = files
-        self._traps = traps
+        self._failure_modes = failure_modes
         self._clock = clock
         self._folder = folder
         self._secret = secrets.token_bytes(32)
 
     def sign(self, path: str) -> str:
         """Return the address of a file, valid for a while."""
-        date, seconds = self._clock().strftime(DATE), str(int(self._traps.link_seconds))
+        date, seconds = self._clock().strftime(DATE), str(int(self._failure_modes.link_seconds))
         signature = self._signature(path, date, seconds)
         self.signatures.append(signature)
         query = {
@@ -73,22 +73,22 @@ class ObjectStore(HttpServer):
 
     def handle(self, request: Request) -> Sent:
         """Answer a download, under the failures on the wire."""
-        traps = self._traps
+        failure_modes = self._failure_modes
         self.leaks += [name for name in FOREIGN if name in request.headers]
         path = unquote(urlsplit(request.target).path).removeprefix(f"{BUCKET}/")
         file = self._files.find(path)
-        hit = traps.touches("download", file.site.url if file else None)
-        if hit and traps.take("close_next"):
+        hit = failure_modes.touches("download", file.site.url if file else None)
+        if hit and failure_modes.take("close_next"):
             self._count(path, 0)
             return Sent(None)
         answer = self._respond(request, path, file, hit=hit)
         self._count(path, answer.status)
         if not hit:
             return Sent(answer)
-        self.stopped.wait(traps.slow_seconds)
-        if answer.status == 200 and traps.take("short_length_next"):
+        self.stopped.wait(failure_modes.slow_seconds)
+        if answer.status == 200 and failure_modes.take("short_length_next"):
             return Sent(answer, length=len(answer.body) * 2 // 3)
-        return Sent(answer, cut=traps.take("cut_next"), trickle_seconds=traps.trickle_seconds)
+        return Sent(answer, cut=failure_modes.take("cut_next"), trickle_seconds=failure_modes.trickle_seconds)
 
     def _respond(self, request: Request, path: str, file: File | None, *, hit: bool) -> Answer:
         if request.method != "GET":
@@ -99,30 +99,30 @@ class ObjectStore(HttpServer):
         return failed or self._refusal(request, path, hit=hit) or self._object(file, hit=hit)
 
     def _failed(self) -> Answer | None:
-        traps = self._traps
-        waiting = (("Retry-After", traps.retry_after),) if traps.retry_after is not None else ()
-        if traps.take("throttle_next"):
+        failure_modes = self._failure_modes
+        waiting = (("Retry-After", failure_modes.retry_after),) if failure_modes.retry_after is not None else ()
+        if failure_modes.take("throttle_next"):
             return _error(429, "SlowDown", "Please reduce your request rate.", waiting)
-        if traps.take("fail_next"):
-            return _error(traps.fail_status, "SlowDown", "Please reduce your request rate.", waiting)
-        if traps.take("redirect_next"):
+        if failure_modes.take("fail_next"):
+            return _error(failure_modes.fail_status, "SlowDown", "Please reduce your request rate.", waiting)
+        if failure_modes.take("redirect_next"):
             return Answer(302, b"", XML, (("Location", f"{self.url}{BUCKET}/elsewhere"),))
         return None
 
     def _object(self, file: File | None, *, hit: bool) -> Answer:
-        traps = self._traps
-        if file is None or (hit and traps.take("missing_next")):
+        failure_modes = self._failure_modes
+        if file is None or (hit and failure_modes.take("missing_next")):
             return _error(404, "NoSuchKey", "The specified key does not exist.")
         body = self._content(file)
         etag = ("ETag", f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')
-        if hit and body and traps.take("truncated_next"):
+        if hit and body and failure_modes.take("truncated_next"):
             body = body[: len(body) * 2 // 3]
         return Answer(200, body, NDJSON, (etag,))
 
     def _content(self, file: File) -> bytes:
-        traps = self._traps
-        if self._folder is None or traps.repeats or traps.no_events:
-            return self._files.content(file, repeats=traps.repeats, no_events=traps.no_events)
+        failure_modes = self._failure_modes
+        if self._folder is None or failure_modes.repeats or failure_modes.no_events:
+            return self._files.content(file, repeats=failure_modes.repeats, no_events=failure_modes.no_events)
         kept = self._folder / file.path
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ class ObjectStore(HttpServer):
         if "authorization" in request.headers:
             return _error(400, "InvalidArgument", "Only one auth mechanism allowed.")
         valid_until = datetime.strptime(date, DATE) + timedelta(seconds=int(seconds))  # noqa: DTZ007 - as the clock
-        if self._clock() >= valid_until or (hit and self._traps.take("links_expired_next")):
+        if self._clock() >= valid_until or (hit and self._failure_modes.take("links_expired_next")):
             return _error(403, "AccessDenied", "Request has expired")
         return None
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from exporter.demo.tableau.facts import Content, Person, Site, Source, VirtualConnection
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 
 NAMESPACE = uuid.UUID("5b0e7a46-9d5c-4f5e-8a2e-2f1f6d1f3c77")
 BACKFILL: Mapping[str, list[None] | None] = {"empty": [], "null": None, "null_items": [None]}
@@ -19,12 +19,12 @@ Table = tuple[str, datetime | None, VirtualConnection]
 class Graph:
     """The state of one query on one site; counts the objects of the lists of its answer."""
 
-    def __init__(self, site: Site, traps: Traps) -> None:
+    def __init__(self, site: Site, failure_modes: FailureModes) -> None:
         self.site = site
-        self.traps = traps
+        self.failure_modes = failure_modes
         self.errors: list[dict[str, object]] = []
         self.limited = False
-        self._left = traps.metadata_node_limit
+        self._left = failure_modes.metadata_node_limit
         self._published = {item.luid: item for item in site.datasources}
         self._people = {person.luid: person for person in site.users}
         self._connections = {connection.luid: connection for connection in site.virtual_connections}
@@ -44,8 +44,8 @@ class Graph:
 
     def embedded(self, item: Content) -> Iterator[Embedded] | list[None] | None:
         """Return a workbook's own data sources."""
-        if self.traps.metadata_backfill:
-            return BACKFILL[self.traps.metadata_backfill]
+        if self.failure_modes.metadata_backfill:
+            return BACKFILL[self.failure_modes.metadata_backfill]
         return self.counted([(source, item, number) for number, source in enumerate(item.sources)])
 
     def upstream(self, sources: Iterable[Source]) -> Iterator[Content]:

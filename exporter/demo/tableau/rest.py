@@ -10,7 +10,7 @@ from exporter.demo.tableau import errors, lists, markup, metadata, xml_writer
 from exporter.demo.tableau.calls import JSON, Answer, Call
 from exporter.demo.tableau.errors import Refusal
 from exporter.demo.tableau.facts import Facts, Site
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 from exporter.demo.tableau.oddities import Oddities
 from exporter.demo.tableau.publishing import Publishing
 from exporter.demo.tableau.sessions import Session, Sessions
@@ -37,7 +37,7 @@ class Rest:
         about: About,
         facts: Callable[[], Facts],
         sessions: Sessions,
-        traps: Traps,
+        failure_modes: FailureModes,
         oddities: Callable[[], Oddities] = Oddities,
         vds: VizqlDataService | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Rest:
         self._oddities = oddities
         self._sessions = sessions
         self.publishing = Publishing()
-        self._traps = traps
+        self._failure_modes = failure_modes
         self.vds = vds
         self._rendered: tuple[dict[object, bytes], Facts | None] = {}, None
 
@@ -85,9 +85,9 @@ class Rest:
     def _told(self, call: Call, session: Session, facts: Facts) -> Answer:
         if not call.kind:
             raise errors.not_found("What was asked for")
-        if self._traps.hits(self._traps.forbidden, call.kind, session.site):
+        if self._failure_modes.hits(self._failure_modes.forbidden, call.kind, session.site):
             raise errors.forbidden(f"see {call.kind}")
-        if call.kind != "metadata" and self._traps.hits(self._traps.missing, call.kind, session.site):
+        if call.kind != "metadata" and self._failure_modes.hits(self._failure_modes.missing, call.kind, session.site):
             raise errors.not_found(f"The resource '{call.kind}'")
         self._sessions.admit(session, call.kind)
         if call.kind == "sites" and self.about.cloud:
@@ -122,8 +122,8 @@ class Rest:
 
     def _style(self) -> markup.Style:
         now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-        fresh = now if self._traps.updated_at_lies else None
-        return markup.Style(self.about.cloud, self._traps.fractional_dates, fresh, self._oddities())
+        fresh = now if self._failure_modes.updated_at_lies else None
+        return markup.Style(self.about.cloud, self._failure_modes.fractional_dates, fresh, self._oddities())
 
     def _sites(self, call: Call, session: Session, facts: Facts) -> bytes:
         style = self._style()
@@ -138,8 +138,8 @@ class Rest:
         return self._list(call, listing, seen[0], style, session.site) if seen else xml_writer.document("<sites/>")
 
     def _cached(self, call: Call, site: Site, facts: Facts) -> bytes:
-        style, traps = self._style(), self._traps
-        hit = [traps.hits(named, call.kind, site.url) for named in traps.of_lists()]
+        style, failure_modes = self._style(), self._failure_modes
+        hit = [failure_modes.hits(named, call.kind, site.url) for named in failure_modes.of_lists()]
         key = (call.kind, call.id, site.luid, style, *sorted(call.query.items()), *hit)
         return self._once(facts, key, lambda: self._render(call, site, style))
 
@@ -163,28 +163,28 @@ class Rest:
         return xml_writer.document(write(style, found))
 
     def _list(self, call: Call, listing: lists.Listing, site: Site, style: markup.Style, url: str) -> bytes:
-        traps, oddities = self._traps, style.oddities
+        failure_modes, oddities = self._failure_modes, style.oddities
 
         def hit(kinds: set[str]) -> bool:
-            return traps.hits(kinds, call.kind, url)
+            return failure_modes.hits(kinds, call.kind, url)
 
         items = lists.chosen(listing, listing.items(site), call.query)
-        if hit(traps.emptied):
+        if hit(failure_modes.emptied):
             items = []
-        if hit(traps.empty_element):
+        if hit(failure_modes.empty_element):
             return xml_writer.document(xml_writer.element(listing.element, {}))
         pagination = ""
         if call.kind == "flow_runs" and oddities.flow_runs_without_pages:
             lists.Page.parse(call.query).alone()
         elif listing.paged:
             page = lists.Page.parse(call.query)
-            shift = hit(traps.skipped) - hit(traps.duplicated)
+            shift = hit(failure_modes.skipped) - hit(failure_modes.duplicated)
             total = len(items) - (shift if page.number > 1 else 0)
-            total += lists.excess(call.kind, oddities) + hit(traps.wrong_count)
+            total += lists.excess(call.kind, oddities) + hit(failure_modes.wrong_count)
             items = page.cut(items, shift)
             attributes = {"pageNumber": page.number, "pageSize": page.size, "totalAvailable": total}
-            pagination = "" if hit(traps.no_total) else xml_writer.element("pagination", {**attributes})
-        if hit(traps.short_page):
+            pagination = "" if hit(failure_modes.no_total) else xml_writer.element("pagination", {**attributes})
+        if hit(failure_modes.short_page):
             items = items[:-1]
         if call.kind == "users":
             style = replace(style, person_fields=lists.person_fields(call.query))
@@ -194,21 +194,21 @@ class Rest:
         return xml_writer.prefixed(answer) if "fields" in call.query and oddities.prefixed else answer
 
     def _metadata(self, call: Call, site: Site, facts: Facts) -> Answer:
-        traps = self._traps
-        if not traps.reaches(site.url):
-            traps = Traps()
-        if traps.metadata == "missing" or traps.hits(traps.missing, "metadata", site.url):
+        failure_modes = self._failure_modes
+        if not failure_modes.reaches(site.url):
+            failure_modes = FailureModes()
+        if failure_modes.metadata == "missing" or failure_modes.hits(failure_modes.missing, "metadata", site.url):
             return Answer(404, b'{"timestamp":"","status":404,"error":"Not Found"}', JSON)
-        if traps.metadata == "disabled":
+        if failure_modes.metadata == "disabled":
             return Answer(200, metadata.disabled(), JSON)
-        if traps.take("metadata_throttle_next"):
+        if failure_modes.take("metadata_throttle_next"):
             return Answer(200, metadata.throttled(), JSON)
-        if traps.hits(traps.empty_element, "metadata", site.url):
+        if failure_modes.hits(failure_modes.empty_element, "metadata", site.url):
             return Answer(200, b'{"data": {}}', JSON)
-        if traps.hits(traps.emptied, "metadata", site.url):
+        if failure_modes.hits(failure_modes.emptied, "metadata", site.url):
             site = site._replace(workbooks=(), datasources=(), flows=(), virtual_connections=())
-        key = (site.luid, call.body, len(site.workbooks), *traps.of_metadata())
-        return Answer(200, self._once(facts, key, lambda: metadata.answer(site, call.body, traps)), JSON)
+        key = (site.luid, call.body, len(site.workbooks), *failure_modes.of_metadata())
+        return Answer(200, self._once(facts, key, lambda: metadata.answer(site, call.body, failure_modes)), JSON)
 
 
 def _number(version: str) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from exporter.demo.tableau.admin_insights import AdminInsights
 from exporter.demo.tableau.calls import HTML, Answer, Call, understood
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.facts import Facts
-from exporter.demo.tableau.failure_modes import SIGNING, Traps
+from exporter.demo.tableau.failure_modes import SIGNING, FailureModes
 from exporter.demo.tableau.http_server import HttpServer, Request, Sent
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.oddities import Oddities
@@ -38,7 +38,7 @@ class TableauServer(HttpServer):
     """A context manager: inside, the server answers at ``url``.
 
     ``tokens`` are personal access tokens by name, ``apps`` connected apps; ``certificate`` and ``key`` make it https.
-    ``insights`` are the sources that VizQL Data Service answers queries of. ``traps`` are the server's switches,
+    ``insights`` are the sources that VizQL Data Service answers queries of. ``failure_modes`` has the switches,
     ``requests`` counts calls by kind, ``seen`` are the last of them.
     """
 
@@ -60,15 +60,15 @@ class TableauServer(HttpServer):
     ) -> None:
         super().__init__(port, certificate, key)
         self.estate = estate
-        self.traps = Traps()
+        self.failure_modes = FailureModes()
         self.requests: Counter[str] = Counter()
         self.seen: deque[Seen] = deque(maxlen=REMEMBERED)
         life = LIFE_SECONDS[cloud] if session_seconds is None else session_seconds
-        self.sessions = Sessions(tokens, apps, self.traps, clock, life, cloud=cloud)
+        self.sessions = Sessions(tokens, apps, self.failure_modes, clock, life, cloud=cloud)
         about = About(version, api_version, cloud)
         self.insights = insights
-        vds = VizqlDataService(insights, self.traps, clock, self.stopped.wait, version) if insights else None
-        self.rest = Rest(about, self.facts, self.sessions, self.traps, self.oddities, vds)
+        vds = VizqlDataService(insights, self.failure_modes, clock, self.stopped.wait, version) if insights else None
+        self.rest = Rest(about, self.facts, self.sessions, self.failure_modes, self.oddities, vds)
         self._lock = threading.Lock()
         self._since_rival = 0
 
@@ -80,7 +80,7 @@ class TableauServer(HttpServer):
     def facts(self) -> Facts:
         """Return the current facts of the estate; another estate may be put in its place at any time."""
         facts = self.estate.facts()
-        return self.insights.add_to(facts, self.traps) if self.insights else facts
+        return self.insights.add_to(facts, self.failure_modes) if self.insights else facts
 
     def oddities(self) -> Oddities:
         """Return the current oddities of the estate."""
@@ -92,41 +92,41 @@ class TableauServer(HttpServer):
 
     def handle(self, request: Request) -> Sent:
         """Answer a request, under the failures on the wire."""
-        traps = self.traps
+        failure_modes = self.failure_modes
         call = understood(request.method, request.target, request.headers.get("X-Tableau-Auth"), request.body)
         site = self.rest.site_of(call)
-        hit = traps.touches(call.kind, site)
-        if hit and traps.take("close_next"):
+        hit = failure_modes.touches(call.kind, site)
+        if hit and failure_modes.take("close_next"):
             self.remember(call, site, request.target, 0)
             return Sent(None)
         answer = self.respond(call, site)
         if call.kind in {"signin", "switchsite"}:
             site = http_responses.site_granted(answer)
-        if traps.hits(traps.truncated, call.kind, site):
+        if failure_modes.hits(failure_modes.truncated, call.kind, site):
             answer = answer._replace(body=answer.body[: len(answer.body) * 2 // 3])
-        if call.kind == "metadata" and traps.reaches(site):
-            self.stopped.wait(traps.metadata_seconds)
+        if call.kind == "metadata" and failure_modes.reaches(site):
+            self.stopped.wait(failure_modes.metadata_seconds)
         if hit:
-            self.stopped.wait(traps.slow_seconds)
+            self.stopped.wait(failure_modes.slow_seconds)
         self.remember(call, site, request.target, answer.status)
-        if hit and traps.trickle_seconds:
-            return Sent(answer, trickle_seconds=traps.trickle_seconds)
-        return Sent(answer, cut=hit and traps.take("cut_next"))
+        if hit and failure_modes.trickle_seconds:
+            return Sent(answer, trickle_seconds=failure_modes.trickle_seconds)
+        return Sent(answer, cut=hit and failure_modes.take("cut_next"))
 
     def respond(self, call: Call, site: str | None) -> Answer:
         """Answer a call, under the failure modes that replace its answer."""
-        traps = self.traps
-        if traps.hits(traps.html_login_page, call.kind, site):
+        failure_modes = self.failure_modes
+        if failure_modes.hits(failure_modes.html_login_page, call.kind, site):
             return Answer(200, http_responses.LOGIN_PAGE, HTML)
-        if call.kind == "serverinfo" and traps.serverinfo_missing:
+        if call.kind == "serverinfo" and failure_modes.serverinfo_missing:
             return Answer(404, http_responses.MISSING_PAGE, HTML)
-        if traps.touches(call.kind, site):
-            waiting = (("Retry-After", traps.retry_after),) if traps.retry_after is not None else ()
-            if traps.take("throttle_next"):
+        if failure_modes.touches(call.kind, site):
+            waiting = (("Retry-After", failure_modes.retry_after),) if failure_modes.retry_after is not None else ()
+            if failure_modes.take("throttle_next"):
                 return Answer(429, errors.throttled().body, headers=waiting)
-            if traps.take("fail_next"):
-                return Answer(traps.fail_status, http_responses.BUSY_PAGE, HTML, waiting)
-            if traps.take("expire_next"):
+            if failure_modes.take("fail_next"):
+                return Answer(failure_modes.fail_status, http_responses.BUSY_PAGE, HTML, waiting)
+            if failure_modes.take("expire_next"):
                 self._expire(call)
         if (broken := self._broken(call, site)) is not None:
             return broken
@@ -135,16 +135,20 @@ class TableauServer(HttpServer):
 
     def _broken(self, call: Call, site: str | None) -> Answer | None:
         """Return the replacement of an answer as long as a failure mode is set."""
-        traps = self.traps
-        if len(call.body) > traps.largest_body:
+        failure_modes = self.failure_modes
+        if len(call.body) > failure_modes.largest_body:
             return Answer(413, http_responses.TOO_LARGE_PAGE, HTML)
-        if (call.kind not in SIGNING and site in traps.sites_failing) or traps.hits(traps.failing, call.kind, site):
+        if (call.kind not in SIGNING and site in failure_modes.sites_failing) or failure_modes.hits(
+            failure_modes.failing, call.kind, site
+        ):
             return Answer(500, http_responses.BUSY_PAGE, HTML)
-        if traps.hits(traps.nulls, call.kind, site):
+        if failure_modes.hits(failure_modes.nulls, call.kind, site):
             return Answer(200, b"null")
-        if traps.hits(traps.bombs, call.kind, site):
+        if failure_modes.hits(failure_modes.bombs, call.kind, site):
             return http_responses.bomb(call.kind)
-        return Answer(200, http_responses.GARBAGE) if traps.hits(traps.garbage, call.kind, site) else None
+        return (
+            Answer(200, http_responses.GARBAGE) if failure_modes.hits(failure_modes.garbage, call.kind, site) else None
+        )
 
     def remember(self, call: Call, site: str | None, target: str, status: int) -> None:
         """Count a call that was answered."""
@@ -157,11 +161,11 @@ class TableauServer(HttpServer):
             self.sessions.end(self.sessions.find(call.token))
 
     def _rival(self, call: Call) -> None:
-        if not self.traps.rival_every or call.kind in SIGNING:
+        if not self.failure_modes.rival_every or call.kind in SIGNING:
             return
         with self._lock:
             self._since_rival += 1
-            due = self._since_rival >= self.traps.rival_every
+            due = self._since_rival >= self.failure_modes.rival_every
             self._since_rival = 0 if due else self._since_rival
         if due:
             self.collide()

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from exporter.demo.tableau import errors, jwt, xml_writer
 from exporter.demo.tableau.facts import Facts, Person, Site
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 
 # What Tableau lets a session live, in seconds: 240 minutes on Server, 120 on Cloud.
 LIFE_SECONDS = {False: 14_400.0, True: 7_200.0}
@@ -45,7 +45,7 @@ class Sessions:
         self,
         tokens: Mapping[str, str],
         apps: tuple[jwt.App, ...],
-        traps: Traps,
+        failure_modes: FailureModes,
         clock: Callable[[], float],
         life_seconds: float,
         *,
@@ -62,7 +62,7 @@ class Sessions:
         """Whether a sign-in is answered with the time that is left, which older servers do not send."""
         self._cloud = cloud
         self._apps = apps
-        self._traps = traps
+        self._failure_modes = failure_modes
         self._clock = clock
         self._life_seconds = life_seconds
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class Sessions:
 
     def switch(self, session: Session, body: bytes, facts: Facts) -> tuple[Session, bytes]:
         """Leave one site for another: the old session ends. Tableau Cloud has no such call."""
-        manner = self._traps.switching or ("refused" if self._cloud else "works")
+        manner = self._failure_modes.switching or ("refused" if self._cloud else "works")
         if manner == "refused":
             raise errors.unsupported_on_cloud("Switch site")
         wanted = _parsed(body).find("{*}site")
@@ -133,7 +133,7 @@ class Sessions:
     def _known(self, credentials: ET.Element) -> str:
         name = credentials.get("personalAccessTokenName", "")
         value = credentials.get("personalAccessTokenSecret", "")
-        if not name or self.tokens.get(name) != value or name in self._traps.tokens_expired:
+        if not name or self.tokens.get(name) != value or name in self._failure_modes.tokens_expired:
             raise errors.bad_credentials()
         return name
 

@@ -12,7 +12,7 @@ from exporter.demo.rows import Row
 from exporter.demo.tableau.admin_insights import CAPTIONS, EPOCH, EVENTS, IDS_OF_A_DAY, UNIQUE, AdminInsights
 from exporter.demo.tableau.calls import JSON, Answer, Call
 from exporter.demo.tableau.facts import Site
-from exporter.demo.tableau.failure_modes import Traps
+from exporter.demo.tableau.failure_modes import FailureModes
 from exporter.demo.tableau.sessions import Session
 
 HOUR_SECONDS = 3600.0
@@ -75,13 +75,13 @@ class VizqlDataService:
     def __init__(
         self,
         insights: AdminInsights,
-        traps: Traps,
+        failure_modes: FailureModes,
         clock: Callable[[], float],
         wait: Callable[[float], object],
         version: str,
     ) -> None:
         self._insights = insights
-        self._traps = traps
+        self._failure_modes = failure_modes
         self._clock = clock
         self.wait = wait
         self._version = tuple(int(part) for part in version.split("."))
@@ -99,24 +99,24 @@ class VizqlDataService:
         if not self._busy.acquire(blocking=False):
             raise VdsError("401002")
         try:
-            self.wait(self._traps.vds_seconds)
+            self.wait(self._failure_modes.vds_seconds)
             return self._answer(call, session, site)
         finally:
             self._busy.release()
 
     def _answer(self, call: Call, session: Session, site: Site) -> Answer:
-        traps = self._traps
-        if code := STATES.get(traps.vds):
+        failure_modes = self._failure_modes
+        if code := STATES.get(failure_modes.vds):
             raise VdsError(code)
         if call.kind not in {"vds_query", "vds_metadata"}:
             raise VdsError("404950")
         self._count(session.name)
-        if traps.take("vds_fail_next"):
-            raise VdsError(traps.vds_fail_code)
+        if failure_modes.take("vds_fail_next"):
+            raise VdsError(failure_modes.vds_fail_code)
         request = _object(call.body)
         luid = _object_in(request, "datasource").get("datasourceLuid")
-        source = self._insights.source_of(site, str(luid), traps)
-        if source is None or traps.insights_absent:
+        source = self._insights.source_of(site, str(luid), failure_modes)
+        if source is None or failure_modes.insights_absent:
             raise VdsError("403800")
         if call.kind == "vds_metadata":
             return _json(200, {"data": self._metadata(source), "extraData": {"parameters": []}})
@@ -127,14 +127,18 @@ class VizqlDataService:
         now, queries = self._clock(), self.queries[name]
         while queries and queries[0] <= now - HOUR_SECONDS:
             queries.popleft()
-        if len(queries) >= self._traps.vds_queries_an_hour:
+        if len(queries) >= self._failure_modes.vds_queries_an_hour:
             raise VdsError("429000")
         queries.append(now)
 
     def _captions(self, source: str) -> dict[str, str]:
         """Return the captions of today, with the ones that they are known by here."""
-        traps = self._traps
-        return {traps.vds_captions.get(name, name): name for name in CAPTIONS[source] if name not in traps.vds_without}
+        failure_modes = self._failure_modes
+        return {
+            failure_modes.vds_captions.get(name, name): name
+            for name in CAPTIONS[source]
+            if name not in failure_modes.vds_without
+        }
 
     def _metadata(self, source: str) -> list[dict[str, str]]:
         return [
@@ -160,7 +164,7 @@ class VizqlDataService:
             raise VdsError("400803", "A field can have one filter only.")
         rows = self._chosen(site, source, filters)
         found = self._answered(rows, [captions[caption] for caption in wanted], source, options)
-        if len(found) > self._traps.vds_largest_answer:
+        if len(found) > self._failure_modes.vds_largest_answer:
             raise VdsError("400804")
         if options.get("returnFormat") == "ARRAYS":
             return [list(values) for values in found]
@@ -173,7 +177,7 @@ class VizqlDataService:
 
     def _chosen(self, site: Site, source: str, filters: Sequence[Filter]) -> Iterable[Row]:
         """Yield the rows that pass all filters; a source that was never filled has a single row of nulls."""
-        if source in self._traps.vds_empty:
+        if source in self._failure_modes.vds_empty:
             return [{}]
         days = [entry for entry in filters if source == EVENTS]
         first_day = max((entry.first_day for entry in days), default=datetime.min)  # noqa: DTZ901 - see above

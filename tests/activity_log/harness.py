@@ -29,7 +29,7 @@ INTERVAL, OVERLAP = 900.0, 2 * 86_400.0
 COLLECTORS: Mapping[str, Collector] = {name: found for name, found in discover().items() if found.from_activity_log}
 
 
-class ActivityRig:
+class ActivityHarness:
     """One agent's half for the Activity Log; ``now`` is its clock."""
 
     def __init__(self, url: str, path: Path, now: datetime, privacy: Privacy | None = None) -> None:
@@ -98,13 +98,13 @@ class ActivityRig:
         return [verdict.message for verdict in verify(file, archived(discover())) if verdict.ok is False]
 
 
-def assert_exactly_once(rig: ActivityRig, files: ActivityFiles) -> None:
+def assert_exactly_once(harness: ActivityHarness, files: ActivityFiles) -> None:
     """Compare the history with the truth: every event once, in the rows and in the counters."""
     truth = files.truth()
-    assert rig.events() == truth
+    assert harness.events() == truth
     by_type: Counter[tuple[str, ...]] = Counter()
     names = {site.luid: site.url or "default" for site in files.sites}
     for (luid, kind, _), count in truth.items():
         by_type[names[luid], kind] += count
-    assert rig.counters() == dict(by_type)
-    assert rig.faults() == []
+    assert harness.counters() == dict(by_type)
+    assert harness.faults() == []
