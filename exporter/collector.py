@@ -45,7 +45,7 @@ DUCKDB_TYPES: Mapping[str, Type] = {kind.duckdb: kind for kind in TYPES.values()
 
 @dataclass(frozen=True)
 class Column:
-    """A field of a row; ``volatile`` and ``personal`` as declared below.
+    """A field of a row; ``volatile``, ``personal`` and ``free_text`` as declared below.
 
     ``pseudonymous`` is whether a keyed hash may stand for a personal text.
     """
@@ -55,6 +55,7 @@ class Column:
     volatile: bool
     personal: bool
     pseudonymous: bool
+    free_text: bool = False
 
 
 def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
@@ -63,8 +64,16 @@ def volatile() -> Any:  # noqa: ANN401 - a dataclass field has the type of its a
 
 
 def personal(*, pseudonymous: bool = True) -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
-    """Declare a text that names a person, which the privacy options replace; an address is not ``pseudonymous``."""
+    """Declare a text that names a person, which the privacy options replace; an address is not ``pseudonymous``.
+
+    A number that stands for a person is kept beside pseudonyms, and is NULL where users are not stored at all.
+    """
     return field(metadata={"personal": True, "pseudonymous": pseudonymous})
+
+
+def free_text() -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
+    """Declare a text of events in which anything may stand: it is redacted as a URI is, and kept with names only."""
+    return field(metadata={"personal": True, "pseudonymous": False, "free_text": True})
 
 
 def columns_of(row: type) -> tuple[Column, ...]:
@@ -77,6 +86,7 @@ def columns_of(row: type) -> tuple[Column, ...]:
             volatile=bool(item.metadata.get("volatile")),
             personal=bool(item.metadata.get("personal")),
             pseudonymous=bool(item.metadata.get("pseudonymous")),
+            free_text=bool(item.metadata.get("free_text")),
         )
         for item in fields(row)
     )
@@ -254,12 +264,27 @@ class FirstValues:
 
 
 @dataclass(frozen=True)
+class LookedUp:
+    """A column of events that stands in another relation, in the row with the number that the first of ``by`` has.
+
+    A relation with few rows is ``small``: it is read once for each statement, and needs no index on ``key``.
+    """
+
+    relation: str
+    column: str
+    by: tuple[str, ...]
+    key: str = "id"
+    small: bool = False
+
+
+@dataclass(frozen=True)
 class Events:
     """Rows that no longer change: archived once by key, aggregated once into counters.
 
     ``row`` lists the columns that are read; ``None`` takes every column the source has. Without ``sql`` the table is
     read by snapshots (docs/decisions/0003-exactly-once.md); with it, the statement is run whole at every poll and what
-    is new is archived. A row without ``completed_at`` is open: it may still change, and is not archived or counted yet.
+    is new is archived. Where ``row`` has ``completed_at``, a row without it is open: it may still change, and is not
+    archived or counted yet.
     """
 
     table: str
@@ -281,6 +306,18 @@ class Events:
     """A column that is a label of one of ``folds``, whatever values come."""
     joined: str | None = None
     """A query that adds columns to new rows (``{rows}``) for ``folds``, from rows that are archived already."""
+    looked_up: Mapping[str, LookedUp] = field(default_factory=dict)
+    """Columns of ``row`` that are read from other relations of ``reads``, which may be missing."""
+
+    @property
+    def source(self) -> str:
+        """The repository's table that is read by snapshots; only its name may differ from the history's."""
+        return self.reads[0].name if self.reads else self.table
+
+    @property
+    def have_ends(self) -> bool:
+        """Whether rows are open until they have a ``completed_at``."""
+        return self.row is None or any(column.name == "completed_at" for column in columns_of(self.row))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
+from exporter.demo.audit_log import audit_log
 from exporter.demo.content import content
 from exporter.demo.draft import AssetDraft, Draft, Scale
 from exporter.demo.people import people
@@ -30,6 +31,7 @@ class Company:
         content(draft)
         refreshing(draft)
         extras(draft)
+        audit_log(draft)
         return cls(now, draft.tables, tuple(draft.assets))
 
     def of_kind(self, table: str, kind: str) -> list[Row]:
@@ -42,7 +44,8 @@ class Company:
         for table in schema(version):
             rows = self.tables.get(table, ())
             copy(connection, version, table, (row for row in rows if not _belongs(table, row, hidden)))
-        connection.execute("SELECT setval('background_jobs_id_seq', (SELECT max(id) FROM background_jobs))")
+        for table in ("background_jobs", "historical_events"):
+            connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))".encode())
 
 
 def _unknown(tables: Mapping[str, Sequence[Row]], version: str) -> set[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Live traffic of the simulated server: requests, logins and refreshes in real time."""
+"""Live traffic of the simulated server: requests, logins, refreshes and events in real time."""
 
 import heapq
 import itertools
@@ -10,6 +10,7 @@ from random import Random
 from typing import NamedTuple, Self
 
 from exporter.demo import rows
+from exporter.demo.audit_log import event
 from exporter.demo.backgrounder import Backgrounder
 from exporter.demo.company import Company
 from exporter.demo.people import SITES
@@ -21,6 +22,7 @@ PAUSE_SECONDS = 0.5
 RECONNECT_SECONDS = 1.0
 VISITS_PER_SECOND = 0.6
 SECONDS_PER_REFRESH = 15.0
+EVENTS_PER_SECOND = 0.1
 # Requests that take longer than this are first written open, and completed later.
 SLOW = timedelta(seconds=0.5)
 # After a pause (a suspended laptop, a jump of the clock) no more than this is caught up on.
@@ -57,6 +59,7 @@ class LiveTraffic:
         self._clock = clock
         self._visits = Visits(company, random)
         self._backgrounder = Backgrounder(company, random)
+        self._audited = Random(1)
         # Both heaps are ordered by instant; the counter keeps rows of the same instant from being compared.
         self._planned: list[tuple[datetime, int, Row]] = []
         self._open: list[tuple[datetime, int, int, object]] = []
@@ -104,6 +107,8 @@ class LiveTraffic:
         completed = self._complete(connection, now)
         requests = self._request(connection, now)
         logins = self._log_in(connection, now) if self._chance(since, now, 0.1) else 0
+        if self._audited.random() < (now - since).total_seconds() * EVENTS_PER_SECOND:
+            rows.insert(connection, self._version, "historical_events", event(self._company.tables, self._audited, now))
         tables = RepositoryTables(connection, self._version)
         if self._chance(since, now, 1 / SECONDS_PER_REFRESH):
             self._backgrounder.queue(tables, now)

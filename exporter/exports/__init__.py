@@ -55,6 +55,7 @@ TABLES: Mapping[str, Table] = {
     "view_totals": Table(),
     "background_jobs": Table("archived_at", "created_at", archived_again=True),
     "logins": Table("archived_at", "login_at", archived_again=True),
+    "events": Table("archived_at", "created_at", archived_again=True),
     "freshness_audit": Table("audit_timestamp", "audit_timestamp"),
     "http_requests_open": Table(at="created_at"),
     **{

@@ -3,17 +3,18 @@
 This is a step of its own so that it runs beside the writing: rows in, rows out, nothing shared with the history file.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import duckdb
 import pyarrow as pa
 
 from exporter.collector import DUCKDB_TYPES
-from exporter.history.arrow import Stream
+from exporter.history.arrow import Stream, registered
 from exporter.history.locking import Reserve
 from exporter.history.opening import Settings, confine
 from exporter.history.pseudonyms import without_addresses
-from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, cleaning, parsed, pieces
+from exporter.history.redaction import PARSED_COLUMNS, URI_COLUMNS, Privacy, clean_uri, cleaning, parsed, pieces
 from exporter.history.tables import REQUEST_COLUMNS
 
 # What an asset is read out of; and what the writing still needs to know who was there, and stores as NULL itself.
@@ -51,6 +52,16 @@ class Cleaner:
                 rows = rows.set_column(rows.column_names.index(name), name, cleaned.column(name))
             else:
                 rows = rows.append_column(name, cleaned.column(name))
+        return rows
+
+    def clean_texts(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
+        """Return the same rows with these columns redacted as URIs are."""
+        marks = pieces(names)
+        made = ", ".join(f"{clean_uri(name, ())} AS {name}" for name in names)
+        with registered(self._connection, arriving=rows.select(names)):
+            cleaned = self._connection.sql(f"SELECT {made} FROM (SELECT *, {marks} FROM arriving)").to_arrow_table()
+        for name in names:
+            rows = rows.set_column(rows.column_names.index(name), name, cleaned.column(name))
         return rows
 
     def _cleaned(self, rows: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import structlog
 
-from exporter.collector import Collector, Events
+from exporter.collector import Collector, Events, columns_of
 from exporter.collectors import archived, discover
 from exporter.errors import HistoryError
 from exporter.history import archive
@@ -18,6 +18,7 @@ from exporter.history.dimensions import known_sites, known_users
 from exporter.history.file import HOLD_SECONDS, HistoryFile
 from exporter.history.freshness_audit import Auditor
 from exporter.history.positions import Position, read_positions
+from exporter.history.privacy import apply_privacy
 from exporter.history.pseudonyms import Pseudonyms, load_key
 from exporter.history.redaction import Privacy
 from exporter.history.schema import ensure_columns, prepare
@@ -150,7 +151,15 @@ class History:
 
     def clean(self, events: Events, rows: pa.Table) -> pa.Table:
         """Make rows fit to be stored; nothing else may be given to a transaction."""
-        return self._cleaner.clean(rows) if events.keeps_open else rows
+        if events.keeps_open or events.row is None:
+            return self._cleaner.clean(rows)
+        columns = columns_of(events.row)
+        for column in columns:
+            if column.name not in rows.column_names:
+                rows = rows.append_column(column.name, pa.nulls(rows.num_rows, column.type.arrow))
+        rows = apply_privacy(rows, columns, self.privacy, self.pseudonyms)
+        texts = [column.name for column in columns if column.free_text]
+        return self._cleaner.clean_texts(rows, texts) if texts else rows
 
     def _hidden(self) -> Collection[str]:
         return {COUNTED} if self.privacy.users == "none" else set()

@@ -12,7 +12,10 @@ from exporter.history.redaction import Privacy
 def apply_privacy(
     rows: pa.Table, columns: Sequence[Column], privacy: Privacy, pseudonyms: Pseudonyms | None
 ) -> pa.Table:
-    """Replace the personal columns by keyed hashes, or by NULL where pseudonyms are not possible."""
+    """Replace the personal columns by keyed hashes, or by NULL where pseudonyms are not possible.
+
+    Numbers of users name nobody outside of Tableau: pseudonyms leave them.
+    """
     if privacy.users == "name":
         return rows
     for column in columns:
@@ -23,9 +26,11 @@ def apply_privacy(
     return rows
 
 
-def _replaced(texts: pa.ChunkedArray, pseudonyms: Pseudonyms | None) -> pa.Array:
+def _replaced(texts: pa.ChunkedArray, pseudonyms: Pseudonyms | None) -> pa.ChunkedArray | pa.Array:
     if pseudonyms is None:
-        return pa.nulls(len(texts), pa.string())
+        return pa.nulls(len(texts), texts.type)
+    if texts.type != pa.string():
+        return texts
     return pa.array([None if text is None else pseudonyms.of(text) for text in texts.to_pylist()], pa.string())
 
 

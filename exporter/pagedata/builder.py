@@ -23,8 +23,8 @@ from exporter.status import FiringAlert
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ASSETS, WORKBOOKS, VIEWS, REQUESTS = "assets", "workbooks", "views", "requests"
-"""Names of pages: the first three are ``StateHistory.page`` of the state that each of them shows."""
+ASSETS, WORKBOOKS, VIEWS, EVENTS, REQUESTS = "assets", "workbooks", "views", "events", "requests"
+"""Names of pages: all but the last are ``StateHistory.page`` of the state that each of them shows."""
 MICROSECONDS = 1_000_000
 
 Numbers = npt.NDArray[np.float64]
@@ -120,6 +120,8 @@ class PageData:
     firing_of: Mapping[AssetKey, Sequence[FiringAlert]] = field(default_factory=dict)
     tableau_url: str | None = None
     """The URL of Tableau, for links to the pages of assets."""
+    events: HistoryAnswer | None = None
+    """The last events of the audit log: rows of the events' page."""
 
     def refreshes_of(self, asset_id: str) -> tuple[Sequence[Refresh], float | None]:
         """Return the last refreshes of an asset and the time of the query; of the source that has most of them."""
@@ -163,6 +165,7 @@ class PageDataBuilder:
             firing,
             self._cached("firing", firing, partial(_by_asset, firing)) if firing else {},
             tableau_url,
+            next(iter(self._answers.of(EVENTS).values()), None) if EVENTS in enabled else None,
         )
 
     def _content(self, page: str) -> Content | None:

@@ -172,7 +172,7 @@ def read_table(session: Session, events: Events, archive: ArchiveContext, *, exa
         with closing(reader.batches(table_read, first)) as batches, history.batch(), _fast_switching():
             _write_batches(batches, write, archive)
     later = table_read.plan.doubtful or table_read.old.settling
-    write.inserted = session.inserted(events.table) if later else table_read.inserted
+    write.inserted = session.inserted(events.source) if later else table_read.inserted
     if write.node.endswith(STANDBY_MARK):
         # A standby may lag behind what was read before: what it lacks is not gone.
         write.gone = _no_keys(table_read.open_keys)

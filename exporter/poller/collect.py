@@ -176,11 +176,10 @@ class RepositoryReader:
 
     def _read_one(self, session: Session, events: Events, result: PollResult, *, exact: bool) -> int:
         if events.sql and events.row:
-            result.full_reads.append(
-                (events, self._private(session.read(events.row, events.reads, events.sql), events.row))
-            )
+            rows = session.read(events.row, events.reads, events.sql)
+            result.full_reads.append((events, self._history.clean(events, rows)))
             return int(result.full_reads[-1][1].num_rows)
-        if events.table not in session.catalog.relations:
+        if events.source not in session.catalog.relations:
             return self._read_view(session, events, result, exact=exact)
         if events.keeps_open and "viewed" in self._history.totals.marks and events.table not in self._history.positions:
             # The view has no ids: the same rows would be archived a second time under their own.
@@ -198,7 +197,7 @@ class RepositoryReader:
 
     def _read_view(self, session: Session, events: Events, result: PollResult, *, exact: bool) -> int:
         """Read rows through the underscore view, where the table itself may not be read."""
-        view = session.catalog.stand_in(events.table)
+        view = session.catalog.stand_in(events.source)
         if events.table in self._history.positions:
             # The view has no ids: the same rows would be archived a second time under others.
             message = f"{events.table}: archived from the table so far, which may not be read any more"
@@ -206,7 +205,7 @@ class RepositoryReader:
         if events.row is not None:
             columns = ", ".join(column.name for column in columns_of(events.row))
             sql = f"SELECT {columns} FROM {events.table} WHERE completed_at IS NOT NULL"
-            result.full_reads.append((events, session.read(events.row, events.reads, sql)))
+            result.full_reads.append((events, self._history.clean(events, session.read(events.row, events.reads, sql))))
             return int(result.full_reads[-1][1].num_rows)
         now = self._clock().astimezone(UTC).replace(tzinfo=None)
         since = None if exact else self.archive_context().lookups.earlier_clock(now) - LOOK_BACK

@@ -59,9 +59,9 @@ class TableReader:
     def open(self, *, exact_due: bool) -> tuple[TableRead, pa.Table, bool]:
         """Plan, and read the first rows in the same snapshot; return with them whether these are all."""
         table_read: TableRead | None = None
-        inserted = self._session.inserted(self._events.table)
+        inserted = self._session.inserted(self._events.source)
         try:
-            with self._session.snapshot(self._events.table) as snapshot:
+            with self._session.snapshot(self._events.source) as snapshot:
                 table_read = self._planned(snapshot, inserted, exact_due=exact_due)
                 rows, complete = self._first(table_read, snapshot)
         except SourceTimedOut:
@@ -72,7 +72,7 @@ class TableReader:
         return table_read, self._clean(rows), complete
 
     def _planned(self, snapshot: Snapshot, inserted: int, *, exact_due: bool) -> TableRead:
-        kinds = columns_to_read(self._events, snapshot.columns)
+        kinds = columns_to_read(self._events, snapshot.columns, self._session.catalog)
         oldest_at, extent = self._extent(inserted)
         chosen = plan(self._position, snapshot, extent, kinds, exact_due=exact_due)
         return self._reading(chosen, snapshot, extent, kinds, oldest_at)
@@ -143,21 +143,21 @@ class TableReader:
         """Return the last id of the window behind ``after``; None when the rest of the table is no more than that."""
         where = f"WHERE id > {after}" if after is not None else ""
         found = self._session.first(
-            f'SELECT id::bigint FROM public."{self._events.table}" {where} {self._by_id} OFFSET {width - 1} LIMIT 1'
+            f'SELECT id::bigint FROM public."{self._events.source}" {where} {self._by_id} OFFSET {width - 1} LIMIT 1'
         )
         return found[0] if found else None
 
     @property
     def _by_id(self) -> str:
         # The column itself, which is in order in an index; by its bare name it would be the converted one.
-        return f'ORDER BY "{self._events.table}".id'
+        return f'ORDER BY "{self._events.source}".id'
 
     @contextmanager
     def _same_table(self, table_read: TableRead) -> Iterator[None]:
         """Hold a snapshot of the planned table; another in its place is read at the next poll."""
-        with self._session.snapshot(self._events.table) as snapshot:
+        with self._session.snapshot(self._events.source) as snapshot:
             if asdict(snapshot.identity) != dict(table_read.new.identity):
-                message = f"{self._events.table}: changed while it was being read; it is read again at the next poll"
+                message = f"{self._events.source}: changed while it was being read; it is read again at the next poll"
                 raise SourceError(message)
             yield
 
@@ -176,10 +176,10 @@ class TableReader:
 
     def _select(self, table_read: TableRead, *conditions: str) -> str:
         columns = ", ".join(table_read.expressions)
-        if not self._events.keeps_open:
+        if self._events.have_ends and not self._events.keeps_open:
             conditions = (*conditions, "completed_at IS NOT NULL")
         where = " AND ".join(f"({condition})" for condition in conditions) or "true"
-        return f'SELECT {columns} FROM public."{self._events.table}" WHERE {where}'
+        return f'SELECT {columns} FROM public."{self._events.source}" WHERE {where}'
 
     def _new(self, table_read: TableRead) -> str:
         """Return the condition of rows that may be new; requests that are open in the history are always among them."""
@@ -194,7 +194,7 @@ class TableReader:
 
     def _extent(self, inserted: int) -> tuple[datetime | None, Extent]:
         """Return when the oldest request was made, and the extent of ids, by one statement."""
-        table = f'public."{self._events.table}"'
+        table = f'public."{self._events.source}"'
         # Python has no datetime beyond year 9999.
         known = "created_at::timestamp BETWEEN '0001-01-01' AND '9999-12-31'"
         newest = self._position.max_id if self._position else None
@@ -235,7 +235,7 @@ class TableReader:
             accounted=old.accounted if chosen.waits else extent.inserted,
             settling=False,
         )
-        fields, expressions = selection(kinds)
+        fields, expressions = selection(kinds, self._events, snapshot.columns)
         return TableRead(
             self._events,
             chosen,
