@@ -17,14 +17,21 @@ def discover() -> dict[str, Collector]:
     return {name: _load(name) for name in names}
 
 
-def declared_by() -> dict[str, str]:
-    """Return which collector declares a family, by the family's name; those of the agent itself are not in it."""
-    return {family.name: name for name, collector in discover().items() for family in collector.all_families()}
+def declared_by() -> dict[str, frozenset[str]]:
+    """Return the collectors that declare a family, by the family's name; those of the agent itself are not in it.
+
+    Several collectors may have samples of one family, each from a source of its own.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for name, collector in discover().items():
+        for family in collector.all_families():
+            found[family.name] = found.get(family.name, frozenset()) | {name}
+    return found
 
 
 def families() -> tuple[Family, ...]:
     """Return every family that the agent may expose: the collectors' and its own."""
-    declared = [family for collector in discover().values() for family in collector.all_families()]
+    declared = dict.fromkeys(family for collector in discover().values() for family in collector.all_families())
     return (*declared, *self_metrics.FAMILIES)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporter.collector import Collector, Count, Events, InsightsHooks, personal
+from exporter.collectors.events import MOST_TYPES, TOTAL
 from exporter.metrics import Block, Family, Labels
 
 SOURCE = "Admin Insights"
@@ -163,13 +164,6 @@ SQL = """
     FROM insights
 """
 
-ARCHIVED = Family(
-    "tableau_events_total",
-    "counter",
-    "Events of the site by type and name, as Tableau names them; from Admin Insights every day.",
-    ("site", "action_type", "event"),
-    f"{SOURCE}: {EVENTS.name}",
-)
 SEATS = Family(
     "tableau_licensed_seats",
     "gauge",
@@ -188,8 +182,6 @@ TOKEN_EXPIRY = Family(
 # What is no content may be a person, whose name an item has.
 CONTENT_TYPES = ("View", "Workbook", "Data Source", "Datasource", "Flow", "Project", "Metric", "Virtual Connection")
 TOKEN_KIND = "personal_access_token"  # noqa: S105 - a label
-# Tableau has some two hundred types of events.
-MOST_TYPES = 1000
 
 
 def expose_users(site: str, rows: pa.Table, now: float) -> Sequence[Block]:
@@ -222,7 +214,7 @@ COLLECTOR = Collector(
                 row=InsightsEvent,
                 folds=(
                     Count(
-                        ARCHIVED,
+                        TOTAL,
                         {"site": "site", "action_type": "event_type", "event": "event_name"},
                         busiest=MOST_TYPES,
                     ),

@@ -63,7 +63,7 @@ def _unknown(tables: Mapping[str, Sequence[Row]], version: str) -> set[tuple[str
 
 def _belongs(table: str, row: Row, hidden: set[tuple[str, object]]) -> bool:
     owners = [
-        (table, row["id"]),
+        (table, row.get("id")),
         ("workbooks", row.get("workbook_id")),
         ("flows", row.get("flow_id")),
         (f"{row.get('owner_type', '')}s".lower(), row.get("owner_id")),

@@ -97,12 +97,12 @@ class Body:
 
 @dataclass(frozen=True)
 class EncodedFamily:
-    """A family as it is served: above its lines a head for each format. ``collector`` is None for the agent's own."""
+    """A family as it is served: above its lines a head for each format. ``declared_by`` is None for the agent's own."""
 
     family: Family
     heads: tuple[Piece, Piece]
     lines: tuple[Piece, ...]
-    collector: str | None = None
+    declared_by: frozenset[str] | None = None
 
     def of_collectors(self, collectors: Collection[str]) -> "EncodedFamily | None":
         """Return the part of it that these collectors have, None for nothing; its pieces are not compressed again.
@@ -110,8 +110,8 @@ class EncodedFamily:
         Families of the agent belong to every collector, except for lines with a label ``collector``: these are few,
         and are filtered.
         """
-        if self.collector is not None:
-            return self if self.collector in collectors else None
+        if self.declared_by is not None:
+            return None if self.declared_by.isdisjoint(collectors) else self
         if self.family.labels[:1] != ("collector",):
             return self
         begins = tuple(f'{self.family.name}{{collector="{name}"'.encode() for name in collectors)

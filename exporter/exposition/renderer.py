@@ -83,9 +83,9 @@ class Rendered:
         """Whether this limit leaves as many series."""
         return min(self.series, limit) == min(self.series, self.limit)
 
-    def pieces(self, collector: str | None) -> EncodedFamily:
-        """Return its pieces, once they are compressed; ``collector`` declares the family."""
-        return EncodedFamily(self.family, self.heads, tuple(piece.result() for piece in self.body), collector)
+    def pieces(self, collectors: frozenset[str] | None) -> EncodedFamily:
+        """Return its pieces, once they are compressed; ``collectors`` declare the family."""
+        return EncodedFamily(self.family, self.heads, tuple(piece.result() for piece in self.body), collectors)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Renderer:
     """Renders all families, and counts over the life of the process the series that were left out.
 
     A block must not change after it was handed over. ``limits`` may be replaced between renderings; a histogram has a
-    series for each bucket and two more. ``collectors`` maps a family's name to the collector that declares it.
+    series for each bucket and two more. ``collectors`` maps a family's name to the collectors that declare it.
     ``clock`` is monotonic, in seconds: it times how long a decreased counter is held back.
     """
 
@@ -172,7 +172,7 @@ class Renderer:
         self,
         limits: SeriesLimits | None = None,
         *,
-        collectors: Mapping[str, str] | None = None,
+        collectors: Mapping[str, frozenset[str]] | None = None,
         process: Callable[[], Iterable[Block]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

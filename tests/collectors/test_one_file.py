@@ -117,7 +117,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[s
 def test_it_is_declared_everywhere(known: Mapping[str, Collector]) -> None:
     """The configuration has its key, the list of metrics its families, and the renderer knows whose they are."""
     assert {"planted", "planted_requests"} <= known.keys()
-    assert collectors.declared_by()["tableau_planted_things"] == "planted"
+    assert collectors.declared_by()["tableau_planted_things"] == {"planted"}
     assert {"planted", "planted_requests"} <= component_options.enabled(
         load(None, SETTINGS, known, explicit=False), known
     ).keys()

@@ -25,7 +25,7 @@ def family(
     """Return a family with these lines, a piece each, below a head that names the format."""
     heads = heads or (Piece.of(f"# text {name}\n".encode()), Piece.of(f"# openmetrics {name}\n".encode()))
     declared = Family(name, "gauge", "Some.", (label,))
-    return EncodedFamily(declared, heads, tuple(map(Piece.of, lines)), collector)
+    return EncodedFamily(declared, heads, tuple(map(Piece.of, lines)), frozenset({collector}) if collector else None)
 
 
 def rendering(*pieces: bytes) -> Exposition:
@@ -128,6 +128,6 @@ def test_a_rendering_of_no_collector_is_what_is_the_agents_own() -> None:
 def test_choosing_collectors_compresses_nothing_again() -> None:
     """What is served of a collector are the very pieces that were compressed when it was rendered."""
     chosen = WHOLE.of_collectors({"users", "views"})
-    assert [family for family in chosen.families if family.collector] == [USERS, VIEWS]
+    assert [family for family in chosen.families if family.declared_by] == [USERS, VIEWS]
     assert all(mine is whole for mine, whole in zip(chosen.families[-2:], WHOLE.families[-2:], strict=True))
     assert chosen.families[1] is OWN

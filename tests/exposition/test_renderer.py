@@ -324,7 +324,14 @@ def test_labels_too_large_for_a_column_cost_their_family_alone(
 
 def test_some_collectors_are_rendered_as_all_are() -> None:
     """Of a real rendering both formats of some collectors are what a parser expects, and nothing of the others."""
-    renderer = Renderer(process=tuple, collectors={HOURS.name: "assets", LOGINS.name: "logins", SECONDS.name: "jobs"})
+    renderer = Renderer(
+        process=tuple,
+        collectors={
+            HOURS.name: frozenset({"assets"}),
+            LOGINS.name: frozenset({"logins"}),
+            SECONDS.name: frozenset({"jobs"}),
+        },
+    )
     whole = renderer.render(example(), 9000.0)
     chosen = whole.of_collectors({"logins", "jobs"})
     expected = {name: read for name, read in read_text(whole.text).items() if not name.startswith(HOURS.name)}

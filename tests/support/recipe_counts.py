@@ -42,6 +42,11 @@ def least(*columns: int) -> Key:
     return lambda row: max((row[column] for column in columns if row[column] is not None), default=NEVER)
 
 
+def latest(column: int) -> Key:
+    """Order by an instant, the latest first."""
+    return lambda row: -row[column].timestamp()
+
+
 def recent(recorded: Recorded, days: int = 30, **values: object) -> list[Row]:
     """Return the requests of the last days that have these values."""
     since = recorded.now - days * DAY
@@ -187,6 +192,32 @@ def _users_by_last_activity(recorded: Recorded) -> Rows:
             (SITES[site].upper(), name, shown, None, max(times, default=None), max(seen, default=None), len(times))
         )
     return found
+
+
+def _content(row: Row) -> str:
+    return next(str(row[kind]) for kind in ("view", "workbook", "datasource", "project") if row.get(kind))
+
+
+def _actor(row: Row) -> str:
+    return row["actor"] or str(row["actor_user_id"])
+
+
+@counts("downloads of an asset", latest(0))
+def _downloads_of_an_asset(recorded: Recorded) -> Rows:
+    return [
+        (row["created_at"], row["event"], _actor(row), _content(row))
+        for row in recorded.rows["events"]
+        if row["event"].startswith(("Download", "Export")) and row["created_at"] > recorded.now - 30 * DAY
+    ]
+
+
+@counts("deletions of the last week", latest(0))
+def _deletions_of_the_last_week(recorded: Recorded) -> Rows:
+    return [
+        (row["created_at"], SITES[row["site_id"]].upper(), row["event"], _actor(row), _content(row))
+        for row in recorded.rows["events"]
+        if row["action_type"] == "Delete" and row["created_at"] > recorded.now - 7 * DAY
+    ]
 
 
 @counts("exports of data", greatest(5))

@@ -106,6 +106,7 @@ def record(path: Path) -> Recorded:
         "logins": [
             {"user_id": user, "login_at": now - age * DAY} for user, age in ((11, 50), (11, 3), (12, 9), (14, 77))
         ],
+        "events": _events(now),
         "freshness_audit": _audits(now),
         "poll_log": _polls(now),
         "removals": [
@@ -119,6 +120,32 @@ def record(path: Path) -> Recorded:
             _store(connection, table, rows)
         connection.execute("UPDATE http_requests SET created_at = 'infinity' WHERE id = ?", [FOREVER])
     return recorded
+
+
+def _events(now: datetime) -> list[Row]:
+    """Return events of the audit log, one every nine hours: of an actor that is not named each fourth."""
+    kinds = (
+        ("Download Workbook", "Access", "workbook"),
+        ("Export View Data", "Access", "view"),
+        ("Delete Data Source", "Delete", "datasource"),
+        ("Access View", "Access", "view"),
+        ("Delete Workbook", "Delete", "workbook"),
+    )
+    found = []
+    for number in range(1, 160):
+        event, action, content = kinds[number % len(kinds)]
+        row: Row = {
+            "id": number,
+            "created_at": now - number * timedelta(hours=9),
+            "event": event,
+            "action_type": action,
+            "site_id": 1 + number % 2,
+            "actor_user_id": 11,
+            "actor": None if number % 4 == 0 else "grace",
+            content: f"Content {number % 7}",
+        }
+        found.append(row)
+    return found
 
 
 def _store(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]) -> None:
