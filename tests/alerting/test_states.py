@@ -100,7 +100,7 @@ def test_what_was_seen_to_end_ends(course: Course) -> None:
 
 
 def test_an_end_is_owed_to_who_was_told(course: Course) -> None:
-    """Who took the alert is owed its end for a day, others for a quarter of an hour; so is who took the end."""
+    """A receiver of the alert, or of its end, is owed its end for a day, others for a quarter of an hour."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
     alert.notified.add(ALERTMANAGER)

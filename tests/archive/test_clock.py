@@ -56,7 +56,7 @@ def _complete(source: Source, number: int) -> None:
 
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 def test_requests(jump: float, source: Source, harness: PollerHarness) -> None:
-    """What is open when the clock jumps, there or back, is completed later; marks and people are then true again."""
+    """Open requests are completed after a jump of the clock, there or back; marks and active users are right again."""
     _requests(source, 1, 10)
     harness.polled(exact=True)
     harness.now += jump

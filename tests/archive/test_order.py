@@ -209,7 +209,7 @@ def test_an_empty_table(source: Source, harness: PollerHarness) -> None:
 def test_completions_between_the_ranges_of_a_full_reading(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is completed, added and removed while a large table is read by ranges is archived once all the same."""
+    """Rows completed, added and removed while a large table is read by ranges are archived once all the same."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 100)
     monkeypatch.setattr("exporter.poller.batching.batch_rows", lambda _rows: 100)
     monkeypatch.setattr("exporter.poller.archiver.TRANSACTION_ROWS", 1)
