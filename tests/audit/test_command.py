@@ -35,7 +35,7 @@ def audit(*arguments: str) -> Result:
 def test_the_exit_code_says_how_it_stands(
     company: Simulation, environment: SetUp, promises: dict[str, str], code: int, tiers: set[str]
 ) -> None:
-    """2 where a critical promise is broken, 0 where none is; warnings alone are 0."""
+    """2 where a critical SLA is breached, 0 where none is; warnings alone are 0."""
     environment(company, **{f"FRESHNESS__{tier}": promise for tier, promise in promises.items()})
     result = audit("--format=json")
     assert (result.exit_code, result.stderr) == (code, "")
@@ -43,7 +43,7 @@ def test_the_exit_code_says_how_it_stands(
 
 
 def test_the_rules_are_obeyed(company: Simulation, environment: SetUp) -> None:
-    """First match: nothing is promised on one site, much of the flows, the default of the rest."""
+    """First match: no SLA on one site, a high one for the flows, the default for the rest."""
     rules = (
         "[{match: {site: marketing}, warning: never, critical: never},"
         " {match: {asset_type: flow}, warning: 1s, critical: 2s}]"
@@ -118,7 +118,7 @@ def test_what_is_printed_can_be_chosen(company: Simulation, environment: SetUp, 
 
 
 def test_a_failure_is_one_line(environment: SetUp, tmp_path: Path) -> None:
-    """Where nothing can be read there is no output, no file is replaced, no secret is told, and the code is 1."""
+    """Where no asset can be read there is no output, no file is replaced, no secret is printed, and the code is 1."""
     kept = tmp_path / "audit.json"
     kept.write_text("of yesterday")
     environment(None, REPOSITORY__HOSTS="127.0.0.1:1", REPOSITORY__PASSWORD="not to be told")
@@ -152,7 +152,7 @@ def test_a_fault_of_the_configuration(environment: SetUp) -> None:
     "arguments", [["--format=xml"], ["--colour"], ["surplus"], ["--output"], ["--status=late"], ["--limit=0"]]
 )
 def test_wrong_usage_is_not_taken_for_something_critical(arguments: list[str]) -> None:
-    """2 says that something is critical; wrong usage of this command is 64."""
+    """2 means a critical asset; wrong usage of this command is 64."""
     result = audit(*arguments)
     assert (result.exit_code, result.stdout) == (64, "")
     assert "Error: " in result.stderr
@@ -195,7 +195,7 @@ def test_an_output_that_cannot_be_written(company: Simulation, environment: SetU
 
 @pytest.mark.parametrize("format_", ["table", "json", "csv"])
 def test_a_full_disk_behind_a_redirection(company: Simulation, environment: SetUp, format_: str) -> None:
-    """What cannot be printed is one line and the code 1, no internal error."""
+    """A text that cannot be printed is one line and the code 1, no internal error."""
     environment(company)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with Path("/dev/full").open("wb") as full:
@@ -235,7 +235,7 @@ def test_a_pipe_gets_utf8(company: Simulation, environment: SetUp) -> None:
 
 
 def test_a_terminal_gets_colours(company: Simulation, environment: SetUp) -> None:
-    """On a terminal the table is coloured; what is being done is told while it lasts, and not to a pipe."""
+    """On a terminal the table is coloured and progress is shown, on a pipe neither."""
     environment(company)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "250", "NO_COLOR": ""}
     ours, theirs = pty.openpty()

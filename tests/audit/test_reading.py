@@ -40,11 +40,11 @@ def found(audit: Audit) -> dict[str, Mapping[str, Any]]:
 
 
 def silent(_: str) -> None:
-    """Say nothing of the progress."""
+    """Report no progress."""
 
 
 def test_the_repository_is_read_whole(company: Simulation, configured: Configured) -> None:
-    """Each asset of the repository has one row, as the agent knows it."""
+    """Each asset of the repository has one row, as the agent has it."""
     now = company.now.replace(tzinfo=UTC).timestamp()
     audit = run_audit(configured(company), now, silent)
     (state,) = COLLECTOR.states
@@ -75,7 +75,7 @@ def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configu
 
 
 def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> None:
-    """One line says which site is missing and why; what a site could not say is a note."""
+    """One line names the missing site and the reason; facts that a site lacks are a note."""
     audit = run_audit(
         configured(None, **REST),
         NOW,
@@ -109,7 +109,7 @@ def test_a_repository_that_is_down_leaves_what_rest_says(configured: Configured)
 
 
 def test_both_sources_know_the_same_asset_once(company: Simulation, configured: Configured) -> None:
-    """An asset that the repository and the REST API tell of has one row."""
+    """An asset of both the repository and the REST API has one row."""
     now = company.now.replace(tzinfo=UTC).timestamp()
     alone = found(run_audit(configured(company), now, silent))
     workbooks = [luid for luid, row in alone.items() if row["asset_type"] == "workbook"]
@@ -131,7 +131,7 @@ def test_nothing_found_is_no_good_news(configured: Configured) -> None:
 def test_rules_see_people_as_the_privacy_options_show_them(
     company: Simulation, configured: Configured, users: str, status: str
 ) -> None:
-    """A rule of an owner's name finds nobody where names are not kept."""
+    """A rule of an owner's name matches no asset where names are not stored."""
     rules = "[{match: {content_owner: '*?'}, warning: never, critical: never}]"
     settings = {"PRIVACY__USERS": users, "FRESHNESS__RULES": rules}
     audit = run_audit(configured(company, **settings), company.now.replace(tzinfo=UTC).timestamp() + 1e7, silent)
@@ -139,14 +139,14 @@ def test_rules_see_people_as_the_privacy_options_show_them(
 
 
 def test_no_key_of_pseudonyms_is_made(company: Simulation, configured: Configured, tmp_path: Path) -> None:
-    """An audit leaves nothing behind: where the agent has not made a key, there is nobody to recognise."""
+    """An audit leaves nothing behind: without the agent's key, owners are not recognised."""
     audit = run_audit(configured(company, PRIVACY__USERS="pseudonym"), NOW, silent)
     assert audit.rows.num_rows
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_worst_comes_first() -> None:
-    """By status, then the oldest data; what is unknown stands before what is well."""
+    """By status, then the oldest data; unknown comes before healthy."""
     rows: list[dict[str, Any]] = [
         {"asset_id": "1", "status": "Live", "hours_since_refresh": None},
         {"asset_id": "2", "status": "Healthy", "hours_since_refresh": 1.0},

@@ -52,7 +52,7 @@ class ConditionSequence:
                 phase.until = time + self._chance.randint(*self._chance.choice(spans))
 
     def seen(self, labels: Labels) -> str:
-        """Return what a rule is shown of an alert."""
+        """Return the rule's samples for an alert."""
         of = dict(labels)
         if self.rests:
             return AWAY
@@ -65,7 +65,7 @@ class ConditionSequence:
         return HOLDS if self._conditions[labels].on else AWAY
 
     def shown(self, kind: Kind) -> dict[str, object]:
-        """Return the same of all alerts of a rule, as a process is told."""
+        """Return the same of all alerts of a rule, as a process receives it."""
         seen = {labels: self.seen(labels) for labels in _of(kind)}
         holding = [labels for labels, what in seen.items() if what == HOLDS]
         return {

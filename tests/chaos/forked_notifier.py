@@ -28,7 +28,7 @@ from tests.support.failing_connection import failing_at
 from tests.support.notifier_harness import TIMEOUT_SECONDS, NotifierHarness
 
 PATIENCE_SECONDS = 0.02
-"""For a file that somebody holds."""
+"""Raised for a file that another program holds."""
 HURRY_SECONDS = 0.1
 """For an Alertmanager of which it is known that it hangs."""
 SENT = "tableau_notifications_sent_total"
@@ -55,7 +55,7 @@ KINDS = (
 
 
 class ForkedNotifier:
-    """One process, as whoever began it sees it; ``pid`` is 0 while there is none."""
+    """One process, as its parent sees it; ``pid`` is 0 while there is none."""
 
     def __init__(self, folder: Path) -> None:
         self.pid = 0
@@ -125,7 +125,7 @@ class ForkedNotifier:
 
 
 class Shown:
-    """What the rules find: what was said last."""
+    """The rules' results: the last ones received."""
 
     def __init__(self) -> None:
         self.seen: Mapping[str, Mapping[str, Any]] = {}
@@ -165,7 +165,7 @@ def _end() -> NoReturn:
 
 
 def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[str]) -> None:
-    """Do what is said until killed."""
+    """Run commands until killed."""
     shown = Shown()
     harness = NotifierHarness(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
     _tell(answers, {"pid": os.getpid()})
@@ -205,7 +205,7 @@ def _tell(answers: int, said: Mapping[str, object]) -> None:
 
 
 def _serve() -> None:
-    """Fork whom it is told to fork, one after the other."""
+    """Fork the requested processes, one after the other."""
     answers = os.dup(1)
     os.dup2(2, 1)
     structlog.configure(processors=[structlog.processors.KeyValueRenderer()])

@@ -1,6 +1,6 @@
 """A seeded sequence of outages: three Alertmanagers that come and go, and an agent that is killed and restarted.
 
-What holds, and when, is decided here; after every look what was told is held against what is reckoned from it.
+What holds, and when, is decided here; after every evaluation the notifications are compared with the model.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ IN_ORDER_SECONDS = 120
 
 @dataclass
 class Tally:
-    """What a course had, and what was held against what."""
+    """The counts and checks of a sequence."""
 
     outages: int = 0
     kills: Counter[str] = field(default_factory=Counter)
@@ -35,7 +35,7 @@ class Tally:
 
 
 class OutageSequence:
-    """One course. ``steps`` say what was done."""
+    """One sequence; ``steps`` records its actions."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.chance = Random(seed)
@@ -51,10 +51,10 @@ class OutageSequence:
         self._held_until = 0
         self._freed_at = 0
         self._doubt = False
-        """Whether the file may lack what is remembered."""
+        """Whether the file may lack the remembered state."""
         self._read = False
         self._tried_at = 0
-        """When the agent last tried to read what the last process left, by its clock."""
+        """When the agent last tried to read the last process's state, by its clock."""
         self._alive_since = 0
         self._lost_at = 0
         self._elsewhere_until = 0
@@ -174,7 +174,7 @@ class OutageSequence:
         self._say(f"killed: {how}; down for {down}")
 
     def _plan(self) -> str:
-        """Choose how the agent is killed at this look."""
+        """Choose how the agent is killed at this evaluation."""
         chance = self.chance
         return chance.choice(
             (
@@ -202,7 +202,7 @@ class OutageSequence:
         self._say(f"{len(urls)} Alertmanagers: {[url[-5:] for url in urls]}")
 
     def _take_up(self) -> None:
-        """Reckon with what the last process left."""
+        """Add the last process's state to the model."""
         for alert in self.alerts.values():
             alert.read()
         self._pending.read()
@@ -250,7 +250,7 @@ class OutageSequence:
         return answer
 
     def _written(self, *, free: bool, completed: bool) -> None:
-        """Reckon what the file holds now."""
+        """Add the file's present state to the model."""
         if not free:
             self._doubt = self._doubt or self._read
         elif self._read and (self._doubt or not completed):
@@ -280,7 +280,7 @@ class OutageSequence:
     # What must hold.
 
     def _hear(self) -> None:
-        """Hold what was told against what may be."""
+        """Compare the notifications with the possible ones."""
         for receiver in self.receivers:
             news, answered = receiver.heard()
             assert not news or receiver.url in self._urls, "somebody is told who is not configured"
@@ -326,7 +326,7 @@ class OutageSequence:
                 self._counted[receiver.url] = counted
 
     def _come_to_rest(self) -> None:
-        """Let everything end: nobody holds anything for firing, and all was counted."""
+        """Let everything end: no receiver holds a firing alert, and all was counted."""
         self._conditions.rests = True
         self._free()
         self._say("rest")

@@ -9,20 +9,20 @@ from tests.support.fake_alertmanager import Labels
 
 @dataclass(frozen=True)
 class Due:
-    """An end: when it was over (the agent's clock), at which look, and who is known to have the alert open."""
+    """An end: when it was over (the agent's clock), at which look, and the receivers known to have the alert open."""
 
     over: float
     look: int
     told: frozenset[str]
 
     def is_owed(self, url: str, now: float) -> bool:
-        """Tell whether somebody who comes back now must be told."""
+        """Return whether a receiver that recovers now must be notified."""
         return now - self.over < (OWED_TO_TOLD if url in self.told else OWED_TO_ALL)
 
 
 @dataclass
 class Kept:
-    """Who is known to have taken each alert, and the ends."""
+    """The known receivers of each alert, and the ends."""
 
     told: dict[Labels, frozenset[str]] = field(default_factory=dict)
     ends: dict[Labels, Due] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Kept:
 
 
 class PendingResolved:
-    """What the agent must know of this at least, and what its file must hold of it."""
+    """The least that the agent must remember of this, and that its file must hold."""
 
     def __init__(self, alerts: Mapping[Labels, ModelAlert]) -> None:
         self._alerts = alerts
@@ -47,7 +47,7 @@ class PendingResolved:
         self._answers.clear()
 
     def read(self) -> None:
-        """The agent reads the file, and takes up what was not over in the meantime."""
+        """The agent reads the file, and continues the alerts that were not over in the meantime."""
         for labels, alert in self._alerts.items():
             if labels in self._file.told and alert.fires:
                 self.memory.told[labels] = self._file.told[labels] | self.memory.told.get(labels, frozenset())
@@ -55,7 +55,7 @@ class PendingResolved:
                 self.memory.ends.setdefault(labels, self._file.ends[labels])
 
     def answered(self, url: str, taken: Iterable[Labels]) -> None:
-        """Somebody said that he took alerts; the agent notes it when it looks the next time."""
+        """A receiver accepted alerts; the agent notes it at the next evaluation."""
         self._answers += [(url, labels) for labels in taken]
 
     def note(self) -> None:
@@ -66,7 +66,7 @@ class PendingResolved:
         self._answers.clear()
 
     def look(self, fired: Iterable[Labels], now: float, number: int) -> int:
-        """Go on with what has just ended of what fired before, and what fires again; return how many ended."""
+        """Apply the alerts that ended and those that fire again; return how many ended."""
         before, ended = set(fired), 0
         for labels, alert in self._alerts.items():
             if alert.may_fire:
@@ -80,5 +80,5 @@ class PendingResolved:
         return ended
 
     def write(self) -> None:
-        """What is remembered is written."""
+        """Write the remembered state."""
         self._file = self.memory.copy()

@@ -65,7 +65,7 @@ class Version:
 
 @dataclass
 class RandomWriter:
-    """One course of Tableau's life; every step says what it did."""
+    """One seeded course of Tableau; every step reports its action."""
 
     source: Source
     chance: Random
@@ -172,7 +172,7 @@ class RandomWriter:
         return change
 
     def revoke(self) -> str:
-        """Take the right to read away."""
+        """Revoke the right to read."""
         self.source.run("REVOKE SELECT ON http_requests FROM readonly")
         return ""
 
@@ -184,7 +184,7 @@ class RandomWriter:
     # The truth.
 
     def present(self) -> dict[Key, Version]:
-        """Return what is committed and there now."""
+        """Return the committed rows."""
         rows = self.source.run("SELECT id, created_at::timestamp, completed_at, session_id FROM http_requests")
         return {(row[0], row[1]): Version(row[3], row[2]) for row in rows}
 

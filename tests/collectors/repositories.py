@@ -45,7 +45,7 @@ def read(parameters: dict[str, str | int], what: State | Events) -> pa.Table:
 
 
 def samples(blocks: list[Block], family: str, now: float = 0.0) -> Samples:
-    """Return what a family shows: values by labels, without those that are absent."""
+    """Return the samples of a family: values by labels, without absent ones."""
     return {
         labels: value
         for block in blocks
@@ -56,7 +56,7 @@ def samples(blocks: list[Block], family: str, now: float = 0.0) -> Samples:
 
 
 class Handmade:
-    """A repository of one version that holds only what a test puts into it."""
+    """A repository of one version that holds only a test's rows."""
 
     def __init__(self, postgres: Postgres, version: str) -> None:
         self.version = version
@@ -91,7 +91,7 @@ class Handmade:
         return found
 
     def empty(self) -> None:
-        """Take out what was put in."""
+        """Remove the test's rows."""
         if self._filled:
             with connect(self._admin) as connection:
                 connection.execute(f"TRUNCATE {', '.join(map(quoted, sorted(self._filled)))}".encode())

@@ -1,4 +1,4 @@
-"""Distinct people over trailing windows."""
+"""Distinct users over trailing windows."""
 
 from random import Random
 from typing import Any
@@ -14,7 +14,7 @@ Seen = tuple[str | None, int, float]
 
 
 def shown(seen: list[Seen], *sites: str, now: float = NOW) -> tuple[Samples, Samples]:
-    """Return the active people of the sites and of the server."""
+    """Return the active users of the sites and of the server."""
     columns: list[Any] = [list(column) for column in zip(*seen, strict=True)] or [[], [], []]
     names, people, times = columns
     arrays = np.array(names, dtype=object), np.array(people, dtype=np.int64), np.array(times, dtype=np.float64)
@@ -23,7 +23,7 @@ def shown(seen: list[Seen], *sites: str, now: float = NOW) -> tuple[Samples, Sam
 
 
 def test_people_are_counted_by_brute_force_alike() -> None:
-    """Against sets, for people on several sites, seen several times, at several instants of rendering."""
+    """Against sets, for users on several sites, seen several times, at several instants of rendering."""
     chance = Random(5)
     seen: list[Seen] = [
         (chance.choice(("default", "emea", None)), chance.randrange(60), NOW - chance.uniform(0, 40 * 86_400) ** 0.9)
@@ -55,14 +55,14 @@ def test_a_person_on_two_sites_is_one_on_the_server() -> None:
 
 
 def test_people_without_a_site_count_for_the_server_only() -> None:
-    """The portal speaks for the server before it knows the site."""
+    """The portal counts for the server before its site is known."""
     on_sites, on_server = shown([(None, 1, NOW), ("", 2, NOW)], "default")
     assert {site for site, _ in on_sites} == {"default"}
     assert on_server["5m",] == 2
 
 
 def test_a_quiet_site_has_nobody() -> None:
-    """Zero, not absent; a site that only the history knows is shown too."""
+    """Zero, not absent; a site that only the history has is published too."""
     on_sites, _ = shown([("gone", 1, NOW)], "default")
     assert [on_sites["default", window] for window in WINDOWS] == [0] * 5
     assert on_sites["gone", "5m"] == 1
@@ -71,5 +71,5 @@ def test_a_quiet_site_has_nobody() -> None:
 
 
 def test_a_clock_that_is_ahead_loses_nobody() -> None:
-    """Somebody seen in a minute is here now."""
+    """A user seen within a minute counts."""
     assert shown([("default", 1, NOW + 60)])[1]["5m",] == 1

@@ -1,4 +1,4 @@
-"""People and their roles."""
+"""Users and their roles."""
 
 from collections import Counter
 
@@ -42,7 +42,7 @@ def test_both_roles_read_the_names_of_people(simulation: Simulation, role: str) 
 
 
 def test_without_the_roles_nobody_is_counted(simulation: Simulation) -> None:
-    """The views do not tell them: unknown is absent."""
+    """The views lack them: unknown is absent."""
     blocks = list(STATE.expose(read(simulation.parameters("tableau"), STATE), CONTEXT))
     assert samples(blocks, "tableau_users") == {}
 

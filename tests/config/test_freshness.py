@@ -9,12 +9,12 @@ HOUR = 3600.0
 
 
 def promises(read: Load, text: str) -> tuple[SlaRule, ...]:
-    """What the freshness section of a text promises."""
+    """Return the SLA of the freshness section of a text."""
     return read(f"repository: {{hosts: [db]}}\nfreshness: {text}").freshness.sla_rules()
 
 
 def test_the_default_comes_last_and_matches_everything(read: Load) -> None:
-    """Without rules there is one promise, for all assets."""
+    """Without rules there is one SLA, for all assets."""
     assert promises(read, "{warning: 1h, critical: 2h}") == (SlaRule({}, HOUR, 2 * HOUR),)
 
 
@@ -33,7 +33,7 @@ def test_the_default_comes_last_and_matches_everything(read: Load) -> None:
 def test_a_rule_takes_what_it_leaves_out_from_the_default(
     read: Load, tiers: str, warning: float | None, critical: float | None
 ) -> None:
-    """Of two tiers a rule may set one; never is no promise for that tier."""
+    """Of two tiers a rule may set one; never means no SLA for that tier."""
     first, _ = promises(read, f"{{rules: [{{match: {{tag: a}}, {tiers}}}]}}")
     assert first == SlaRule({"tag": ("a",)}, warning, critical)
 

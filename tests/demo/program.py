@@ -1,4 +1,4 @@
-"""The demo as a person runs it: a process, what it prints, and what it leaves behind."""
+"""The demo as a user runs it: a process, its output, and the files that it leaves."""
 
 import os
 import pwd
@@ -65,7 +65,7 @@ class Demo:
         return found[1]
 
     def left(self) -> list[str]:
-        """Name what the demo left in its folder, and the processes that still work there."""
+        """Name the files that the demo left, and the processes that still run there."""
         files = [path.name for path in self.folder.iterdir() if path != self.log]
         return files + [line for line in _processes() if str(self.folder) in line]
 

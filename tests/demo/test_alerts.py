@@ -1,4 +1,4 @@
-"""``tableau-exporter demo --alerts``: real Prometheus, real Alertmanager, and what a person sees of an alert."""
+"""``tableau-exporter demo --alerts``: real Prometheus, real Alertmanager, and the printed notifications."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def working(demo: Demo) -> list[str]:
 
 
 def raised(demo: Demo, alert: str) -> bool:
-    """Tell whether Prometheus ever had an alert pending or firing."""
+    """Return whether Prometheus ever had an alert pending or firing."""
     address = httpx.URL(demo.url("alerts")).netloc.decode()
     query = f'count_over_time(ALERTS{{alertname="{alert}"}}[1h])'
     answer = httpx.get(f"http://{address}/api/v1/query", params={"query": query}, timeout=PATIENCE_SECONDS)
@@ -72,7 +72,7 @@ def raised(demo: Demo, alert: str) -> bool:
 
 @pytest.mark.timeout(600)
 def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
-    """What is stale fires and is told, is refreshed, and is told to be resolved; SIGTERM leaves nothing.
+    """A stale asset fires and is notified, is refreshed, and is notified as resolved; SIGTERM leaves no process.
 
     That the waits are short raises nothing that is not so: at no time the agent was missed.
     """
@@ -98,7 +98,7 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
 
 
 def test_a_killed_demo_leaves_its_folder_and_no_process(demos: Callable[..., Demo]) -> None:
-    """Nobody can tidy up after SIGKILL, but Prometheus and Alertmanager end."""
+    """SIGKILL leaves files behind, but Prometheus and Alertmanager end."""
     require("prometheus")
     require("alertmanager")
     demo = demos()
@@ -115,7 +115,7 @@ def test_a_killed_demo_leaves_its_folder_and_no_process(demos: Callable[..., Dem
 def test_without_the_programs_it_goes_on(
     demos: Callable[..., Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not installed is said in one line each, and how to get it; the demo ends as usual."""
+    """A missing program is one line each, with how to install it; the demo ends as usual."""
     monkeypatch.setenv("PATH", programs(tmp_path / "bin"))
     demo = demos("--for", "1s")
     assert demo.process.wait(PATIENCE_SECONDS) == 0
@@ -129,7 +129,7 @@ def test_without_the_programs_it_goes_on(
 def test_what_does_not_start_says_why(
     demos: Callable[..., Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first complaint of a program that ends at once is shown; the demo goes on, and nothing is left."""
+    """The first message of a program that ends at once is printed; the demo goes on, and no process is left."""
     script = 'echo "level=info starting"; echo "level=error no $1" | cut -c1-27; echo "level=info bye"; exit 1'
     path = programs(tmp_path / "bin", prometheus=script, alertmanager=script)
     monkeypatch.setenv("PATH", f"{path}{os.pathsep}/bin")
@@ -141,7 +141,7 @@ def test_what_does_not_start_says_why(
 
 
 def test_the_rules_differ_in_their_waits_alone(tmp_path: Path) -> None:
-    """Nothing but ``for`` and ``keep_firing_for`` is changed, all of them, and promtool takes the result."""
+    """Only ``for`` and ``keep_firing_for`` are changed, all of them, and promtool accepts the result."""
     text = fast_rules.rules(RULES)
 
     def walked(text: str) -> tuple[list[Any], list[str]]:
@@ -157,7 +157,7 @@ def test_the_rules_differ_in_their_waits_alone(tmp_path: Path) -> None:
 
 
 def test_alertmanager_goes_the_ways_of_the_example(tmp_path: Path) -> None:
-    """Routes, groups and inhibitions are the example's; amtool takes the result, and a webhook is every receiver."""
+    """Routes, groups and inhibitions are the example's; amtool accepts the result, and a webhook is every receiver."""
     text = fast_rules.alertmanager(EXAMPLE, "http://127.0.0.1:1/")
     example, made = yaml.safe_load(EXAMPLE), yaml.safe_load(text)
 
@@ -194,7 +194,7 @@ STALE: dict[str, Any] = {
 
 
 def test_strangers_names_move_no_cursor() -> None:
-    """A line says what fires, of which asset, data age, SLA and owner; names are printable."""
+    """A line has the alert, asset, data age, SLA and owner; names are printable."""
     ((alert, receivers),) = notices.Notices().new([notification(STALE)])
     shown = notices.line(alert, receivers)
     assert shown == (
@@ -204,7 +204,7 @@ def test_strangers_names_move_no_cursor() -> None:
 
 
 def test_what_was_told_is_not_told_again() -> None:
-    """A group that is sent again tells only what changed in it; two receivers of one alert are one line."""
+    """A group that is sent again prints only its changes; two receivers of one alert are one line."""
     other = {**STALE, "labels": {**STALE["labels"], "asset_name": "Another", "severity": "warning"}}
     told = notices.Notices()
     first = told.new([notification(other), notification(STALE), notification(STALE, receiver="team")])
@@ -218,7 +218,7 @@ def test_what_was_told_is_not_told_again() -> None:
 
 
 def test_a_flood_is_counted() -> None:
-    """No more than so many lines are shown in half a minute; how many were not is said once, when it is over."""
+    """Half a minute has so many lines at most; the number of omitted ones is printed once, at its end."""
     now = 0.0
     pace = notices.Pace(lambda: now)
     assert [pace.allows() for _ in range(notices.PACE_LINES + 3)] == [True] * notices.PACE_LINES + [False] * 3

@@ -1,4 +1,4 @@
-"""``tableau-exporter demo``, run as its users run it: it shows URLs that work, and leaves nothing behind."""
+"""``tableau-exporter demo`` as its users run it: its URLs work, and it leaves no file behind."""
 
 import json
 import os
@@ -43,12 +43,12 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., De
 
 
 def asked(url: str) -> httpx.Response:
-    """Ask as patiently as everything else here is waited for."""
+    """Request with the same patience as all other waits."""
     return httpx.get(url, timeout=PATIENCE_SECONDS, trust_env=False, verify=False)  # over HTTP: load no CA
 
 
 def shows_life(demo: Demo) -> None:
-    """Wait until the agent shows what the demo promises, and look at the page."""
+    """Wait until the agent publishes the demo's metrics, and read the page."""
     metrics, page = demo.url("metrics"), demo.url("status page")
     wanted = (
         "tableau_http_requests_total{",
@@ -95,7 +95,7 @@ def counted(demo: Demo, family: str) -> dict[tuple[str, str], int]:
 
 
 def queried(demo: Demo, sql: str) -> dict[tuple[str, str], int]:
-    """Return what the history counts, asked while the agent runs."""
+    """Return the counts of the history, queried while the agent runs."""
     (configuration,) = re.findall(r" -m exporter audit --config.file (\S+)$", demo.said(), re.MULTILINE)
     command = [sys.executable, "-m", "exporter", "history", "query", sql, "--config.file", configuration]
     done = subprocess.run([*command, "--format=json"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -123,7 +123,7 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
     agreed = set[str]()
 
     def agree() -> bool:
-        """Whether each family was once what the history has: between two polls both stand still."""
+        """Whether each family once equalled the history: between two polls both stand still."""
         left = OF_HISTORY.keys() - agreed
         agreed.update(name for name in left if counted(demo, name) == queried(demo, OF_HISTORY[name]) != {})
         return agreed == OF_HISTORY.keys()
@@ -137,7 +137,7 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
 
 
 def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:
-    """The audit that the demo shows signs in with a token of its own, and the agent keeps its session."""
+    """The demo's audit signs in with a token of its own, and the agent keeps its session."""
     demo = demos("--cloud", "--port", "0")
     metrics = demo.url("metrics")
     demo.until(lambda: 'tableau_up{source="rest"} 1' in asked(metrics).text, "the agent has polled")
@@ -177,7 +177,7 @@ def test_it_keeps_its_folder_when_asked(demos: Callable[..., Demo]) -> None:
 
 
 def test_an_interrupt_ends_it_in_order(demos: Callable[..., Demo]) -> None:
-    """The metrics show what the demo promises; Ctrl-C ends it with 0 and cleans up."""
+    """The metrics have the demo's cases; Ctrl-C ends it with 0 and cleans up."""
     demo = demos("--port", "0")
     shows_life(demo)
     demo.process.send_signal(signal.SIGINT)
@@ -187,7 +187,7 @@ def test_an_interrupt_ends_it_in_order(demos: Callable[..., Demo]) -> None:
 
 
 def test_a_port_in_use_is_one_line(demos: Callable[..., Demo]) -> None:
-    """Somebody else's port is told in one line that says what to do."""
+    """A port in use is reported in one line that names the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         demo = demos("--port", str(taken.getsockname()[1]))
         assert demo.process.wait(PATIENCE_SECONDS) == 1

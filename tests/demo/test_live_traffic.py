@@ -122,7 +122,7 @@ def test_a_broken_refresh_can_be_mended(kind: str, world: Simulation) -> None:
 
 
 def test_what_is_well_is_not_mended(world: Simulation) -> None:
-    """Nobody sees to a refresh that does its work, or to what has none."""
+    """No refresh that works, and no content without one, is fixed."""
     living = LiveTraffic(world.company, world.admin(), world.version, Random(1), lambda: world.now)
     tables = world.company.tables
     healthy = next(task for task in tables["tasks"] if told(task) == "well" and task["obj_type"] == "FlowRunSpec")
@@ -133,7 +133,7 @@ def test_what_is_well_is_not_mended(world: Simulation) -> None:
 
 
 def told(task: Row) -> str:
-    """Say what is wrong with a task."""
+    """Return the fault of a task."""
     if task["state"]:
         return "suspended" if task["state"] == SUSPENDED else "disabled"
     return "failing" if task["consecutive_failure_count"] else "well"

@@ -102,7 +102,7 @@ def test_a_page_is_no_larger_than_allowed(tableau: TableauServer) -> None:
 
 
 def asked(tableau: TableauServer, query: str = WORKBOOKS, **variables: object) -> dict[str, Any]:
-    """Ask a query of the Default site."""
+    """Run a query on the Default site."""
     with signed_in(tableau) as server:
         answer: dict[str, Any] = server.metadata.query(query, variables)
     return answer
@@ -142,7 +142,7 @@ def test_a_large_page_takes_too_long(tableau: TableauServer) -> None:
 
 @pytest.mark.parametrize(("manner", "value"), [("empty", []), ("null", None), ("null_items", [None])])
 def test_a_backfill_knows_no_data_sources(tableau: TableauServer, manner: str, value: object) -> None:
-    """Embedded data sources are no list of objects, beside an error that says why."""
+    """Embedded data sources are no list of objects, beside an error with the reason."""
     tableau.failure_modes.metadata_backfill = manner
     answer = asked(tableau)
     assert all(node["embeddedDatasources"] == value for node in books(answer))
@@ -150,7 +150,7 @@ def test_a_backfill_knows_no_data_sources(tableau: TableauServer, manner: str, v
 
 
 def test_a_source_above_has_no_name(tableau: TableauServer) -> None:
-    """A workbook's upstream sources have no LUID; asked for themselves, they have."""
+    """A workbook's upstream sources have no LUID; queried by themselves, they have."""
     tableau.failure_modes.metadata_nameless = True
     upstream = [source for node in books(asked(tableau)) for source in node["upstreamDatasources"]]
     assert upstream
@@ -228,7 +228,7 @@ def test_a_query_that_the_schema_lacks_is_refused(tableau: TableauServer) -> Non
 
 
 def test_without_graphql_the_demo_says_what_to_install() -> None:
-    """Who has the package without its extra is told in one line, and nothing else."""
+    """A package without its extra raises one line, and nothing else."""
     program = "import sys; sys.modules['graphql'] = None; from exporter.cli import main; main(['demo', '--cloud'])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode != 0
@@ -250,7 +250,7 @@ def test_virtual_connections_have_tables_with_extracts(tableau: TableauServer) -
 
 
 def test_defaults_aliases_and_filters(tableau: TableauServer) -> None:
-    """What a query leaves out has its default, and what it renames comes under that name."""
+    """Omitted arguments have their defaults, and aliases name the fields."""
     wanted = by_url(tableau).workbooks[3]
     with signed_in(tableau) as server:
         answer = server.metadata.query(SOURCES)

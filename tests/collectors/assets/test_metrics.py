@@ -1,4 +1,4 @@
-"""What is shown of assets."""
+"""The metrics of assets."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ LABELS = ("default", "Finance/EMEA", "workbook", "luid-1", "Sales")
 
 
 def assets(*rows: Mapping[str, Any]) -> pa.Table:
-    """Return assets as they are read; what is not said of the first is NULL."""
+    """Return assets as they are read; fields not given of the first are NULL."""
     base = {
         "site_id": 1,
         "project": "Finance/EMEA",
@@ -35,7 +35,7 @@ def assets(*rows: Mapping[str, Any]) -> pa.Table:
 
 
 def blocks(*rows: Mapping[str, Any], context: Context | None = None) -> list[Block]:
-    """Return the samples of assets, which are all promised 12 and 24 hours."""
+    """Return the samples of assets, all with an SLA of 12 and 24 hours."""
     return list(STATE.expose(assets(*rows), context or Context(SITES, lambda _: (12.0, 24.0))))
 
 
@@ -63,7 +63,7 @@ def test_the_refresh_is_shown_in_seconds() -> None:
 
 
 def test_unknown_is_absent() -> None:
-    """An asset of which nothing is known has its promise and its info, no other sample."""
+    """An asset of unknown freshness has its SLA and its info, no other sample."""
     families = {block.family.name for block in blocks({}) if any(value is not None for value in block.at(NOON))}
     assert families == {"tableau_asset_sla_hours", "tableau_asset_info"}
 
@@ -90,7 +90,7 @@ def test_live_content_is_promised_nothing() -> None:
 
 
 def test_a_tier_that_is_never_due_is_absent() -> None:
-    """``never`` sets no promise."""
+    """``never`` sets no SLA."""
     shows = shown("sla_hours", {}, context=Context(SITES, lambda _: (None, 4.0)))
     assert shows == {(*LABELS, "critical"): 4.0}
 
@@ -113,7 +113,7 @@ def test_a_promise_is_asked_with_all_that_rules_may_match() -> None:
 
 
 def test_failures_and_suspensions_are_numbers() -> None:
-    """Zero is shown, unknown is not."""
+    """Zero is published, unknown is not."""
     row = {"consecutive_failures": 0, "suspended": False}
     assert shown("refresh_consecutive_failures", row) == {LABELS: 0}
     assert shown("refresh_suspended", row) == {LABELS: 0}
@@ -121,7 +121,7 @@ def test_failures_and_suspensions_are_numbers() -> None:
 
 
 def test_the_rest_stands_on_the_info_family() -> None:
-    """Owner, connection and where the freshness comes from; what is not known is empty, which is absent."""
+    """Owner, connection and source of the freshness; unknown is empty, which is absent."""
     row = {"content_owner": "jo", "freshness_source": "created"}
     assert shown("info", row) == {(*LABELS, "jo", "extract", "created"): 1}
     (text,) = next(block for block in blocks({}) if block.family.name == "tableau_asset_info").labels.text.to_pylist()

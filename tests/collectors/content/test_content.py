@@ -31,7 +31,7 @@ def shown(row: type, repository: Handmade, family: str = "tableau_content") -> S
 
 
 def hidden(version: str, row: dict[str, object]) -> bool:
-    """Say whether content of the company is deleted or archived, or private before there were private workbooks."""
+    """Return whether content of the company is deleted or archived, or private before there were private workbooks."""
     private = bool(row.get("is_private")) and version == "2019.3"
     return bool(row.get("is_deleted")) or row.get("state") == "archived" or private
 
@@ -62,7 +62,7 @@ def test_a_company_is_counted(simulation: Simulation, row: type) -> None:
 
 @pytest.mark.parametrize("row", [Site, Project, Workbook, View, Datasource])
 def test_the_views_tell_the_same_names(simulation: Simulation, row: type) -> None:
-    """What the tableau user reads differs in what the views lack, not in what they have; ids are unique."""
+    """The tableau user lacks only columns that the views lack; ids are unique."""
     state = STATES[row]
     tables, views = (read(simulation.parameters(role), state).to_pylist() for role in ("readonly", "tableau"))
     if row is Datasource:
@@ -149,7 +149,7 @@ def test_a_data_source_with_two_connections_is_one(newest: Handmade) -> None:
 
 
 def test_a_size_that_is_not_known_is_absent(newest: Handmade) -> None:
-    """A site with content of unknown size shows what is known; with nothing known, nothing; without content, 0."""
+    """A site with content of unknown size has the sum of the known; with none known, nothing; without content, 0."""
     newest.add("workbooks", name="x", site_id=1, size=None)
     newest.add("workbooks", name="y", site_id=2, size=None)
     newest.add("workbooks", name="z", site_id=2, size=7)
@@ -181,7 +181,7 @@ def test_a_project_has_its_whole_path(newest: Handmade) -> None:
 
 
 def test_a_deleted_workbook_is_kept_and_not_counted(newest: Handmade) -> None:
-    """The history goes on telling its name."""
+    """The history retains its name."""
     newest.add("workbooks", name="x", site_id=1, is_deleted=True, created_at=at(1))
     assert [row["name"] for row in newest.read(STATES[Workbook])] == ["x"]
     assert shown(Workbook, newest) == {}
@@ -224,7 +224,7 @@ def test_the_connections_of_a_company(simulation: Simulation) -> None:
 
 
 def test_the_columns_of_a_data_source(simulation: Simulation) -> None:
-    """What the text files have of it is read in each version."""
+    """The columns of the text files are read in each version."""
     expected = {row["id"]: row for row in simulation.company.tables["datasources"]}
     kept = "description document_version revision is_hierarchical incrementable_extracts refreshable_extracts"
     names = f"{kept} table_name content_version lock_version".split()
