@@ -1,4 +1,4 @@
-"""Take each protection of tests/mutations.py out, one at a time, and see whether its tests notice.
+"""Remove each protection of tests/mutations.py, one at a time, and check that its tests fail.
 
     python -m tests.mutate [--only FAULT] [--named WORDS] [--jobs N]
 
@@ -39,7 +39,7 @@ class Inconclusive(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a protection that was taken out."""
+    """The result of removing a protection."""
 
     protection: Protection
     noticed: bool
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def copy_tree(folder: Path) -> Path:
-    """Copy what git holds, or would take, as it stands in the tree."""
+    """Copy the files that git has, or would add, as they stand in the tree."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -70,7 +70,7 @@ def copy_tree(folder: Path) -> Path:
 
 
 def take_out(tree: Path, protection: Protection) -> None:
-    """Take a protection out of a copy."""
+    """Remove a protection from a copy."""
     path = tree / "exporter" / protection.file
     text = path.read_text()
     if text.count(protection.text) != 1:
@@ -94,7 +94,7 @@ class Trial:
             raise Inconclusive(message)
 
     def without(self, number: int, protection: Protection) -> Outcome:
-        """Take one protection out of a copy of its own, and run its tests. Raises Inconclusive."""
+        """Remove one protection from a copy of its own, and run its tests. Raises Inconclusive."""
         tree = self.whole.with_name(str(number))
         shutil.copytree(self.whole, tree)
         try:
@@ -108,7 +108,7 @@ class Trial:
         return Outcome(protection, code == FAILED, _first_failure(said))
 
     def _run(self, tree: Path, name: str, tests: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Return pytest's exit code, FAILED when it hangs, and what it said."""
+        """Return pytest's exit code, FAILED when it hangs, and its output."""
         temporary = tree.with_name(f"{name}.tmp")
         temporary.mkdir(mode=0o755)
         named = [f"tests/{test}" for test in tests]
@@ -166,7 +166,7 @@ def _by_file(protections: Sequence[Protection]) -> list[list[str]]:
 
 
 def score(protections: Sequence[Protection], jobs: int) -> float:
-    """Take each out, print the table, and return the share that was noticed."""
+    """Remove each, print the table, and return the share that was detected."""
     with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         # PostgreSQL runs as another user, who must pass through.

@@ -1,4 +1,4 @@
-"""An agent whose every secret is a canary, and what is done to it that might make it give one away."""
+"""An agent whose every secret is a canary, and the faults that might make it leak one."""
 
 import json
 import signal
@@ -50,7 +50,7 @@ COMPANIONS: Mapping[str, Mapping[str, str]] = {
 
 
 def exports() -> Iterator[Sequence[str]]:
-    """Yield commands that export to where nobody can write, with a secret in the address."""
+    """Yield commands that export to an unwritable target, with a secret in the address."""
     secret = FORMS["percent"](PROXY.value)
     for target in (
         f"s3://KEY:{secret}@bucket/table",
@@ -76,7 +76,7 @@ class Variant:
 
     @property
     def secrets(self) -> Secrets:
-        """The same by what they are shown to."""
+        """The same by their receivers."""
         repository, rest, alertmanager, *_ = self.canaries.values()
         return Secrets(repository, rest, alertmanager, PROXY)
 
@@ -108,7 +108,7 @@ VARIANTS = {
 
 
 class GuardedAgent:
-    """The agent among some peers; it may be looked at once."""
+    """The agent among some peers; it may be run once."""
 
     def __init__(self, folder: Path, variant: Variant, peers: Peers) -> None:
         self._variant = variant
@@ -135,7 +135,7 @@ class GuardedAgent:
         self.agent.__exit__()
 
     def among_peers(self, *commands: Sequence[str]) -> Iterator[Place]:
-        """Run the agent among its peers; yield each place where something may come out, with what is found there.
+        """Run the agent among its peers; yield each output, with its content.
 
         Further commands are run than those which ask the peers.
         """
@@ -153,7 +153,7 @@ class GuardedAgent:
         yield from stored(agent)
 
     def with_faults(self) -> Iterator[Place]:
-        """Ask the running agent what it cannot answer, and give it and the commands faulty files; yield as above."""
+        """Send invalid requests to the running agent, and invalid files to it and the commands; yield as above."""
         agent = self.agent.start("--config.file", str(self.config))
         commands = (("run",), ("check",))
         for number, request in enumerate(malformed(USER, WEB.value)):
@@ -170,7 +170,7 @@ class GuardedAgent:
         yield from stored(agent)
 
     def leaks(self, places: Iterable[Place]) -> dict[str, list[str]]:
-        """Return by place the canaries that are found there, and what was made of them."""
+        """Return by output the canaries that are found there, and those derived from them."""
         canaries = [*self._variant.canaries.values(), WEB, PROXY, *STORES]
         found: dict[str, list[str]] = {}
         for place, content in places:

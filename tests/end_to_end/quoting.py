@@ -1,4 +1,4 @@
-"""Peers that repeat what nobody may repeat: a PostgreSQL and a Tableau that quote, and somebody else in their place."""
+"""Peers that quote secrets: a PostgreSQL and a Tableau, and another server in their place."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ _SSL, _GSS = 80_877_103, 80_877_104
 
 
 class Postgres:
-    """Speaks as PostgreSQL does; it refuses the password, or every statement, in words of our choice."""
+    """A server of PostgreSQL's protocol that refuses the password, or every statement, with a given message."""
 
     def __init__(self, text: str, *, at_login: bool) -> None:
         self.refusals = 0

@@ -1,4 +1,4 @@
-"""What may happen to secrets: whom the agent meets in each situation, and what they repeat of what they are sent."""
+"""Scenarios for secrets: the agent's peers in each, and what they quote of the requests."""
 
 import re
 import ssl
@@ -17,7 +17,7 @@ from tests.support.raw_server import Answer as ToAlertmanager
 from tests.support.raw_server import Asked, RawServer, raw, reply, reset
 
 NOBODY = "127.0.0.1:1"
-"""Where nobody listens."""
+"""An address without a listener."""
 ACTIVITY = Canary("activity_log.token_value")
 """The token of Tableau Cloud Manager."""
 PUBLISHER, PUBLISHING = "publisher", Canary("exports.publish.token_value")
@@ -34,11 +34,11 @@ class Peers:
     alertmanager: str = f"http://{NOBODY}"
     proxies: dict[str, str] = field(default_factory=dict)
     asked: Callable[[], bool] = lambda: True
-    """Whether everybody has been asked for what they quote."""
+    """Whether every peer was requested for its quotes."""
     notifications: Callable[[], Sequence[Asked]] = tuple
-    """What an Alertmanager was sent, and may send on to anybody."""
+    """The messages of an Alertmanager, which it may forward."""
     issued: Callable[[], set[str]] = set
-    """What was made of the secrets while they were used: sessions, and what was signed with them."""
+    """Secrets derived while they were used: sessions and signatures."""
     database: str = "workgroup"
     forgets_files: bool = False
     """Whether the files of the secrets go away while the agent runs."""
@@ -46,7 +46,7 @@ class Peers:
 
 @dataclass(frozen=True)
 class Secrets:
-    """The canaries of a configuration, by what they are shown to."""
+    """The canaries of a configuration, by their receivers."""
 
     repository: Canary
     rest: Canary
@@ -65,7 +65,7 @@ def nobody(_: Secrets) -> Iterator[Peers]:
 
 @contextmanager
 def plain_speakers(_: Secrets) -> Iterator[Peers]:
-    """TLS is asked of those who do not speak it."""
+    """TLS is required of peers without TLS."""
     with greeter(b"N") as repository, RawServer(reply()) as other:
         secure = other.url.replace("http:", "https:")
         yield Peers(repository, "verify-full", secure, secure)
@@ -73,7 +73,7 @@ def plain_speakers(_: Secrets) -> Iterator[Peers]:
 
 @contextmanager
 def untrusted(_: Secrets) -> Iterator[Peers]:
-    """The certificates are from nobody whom the agent trusts."""
+    """The certificates are from an authority that the agent does not trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     with RawServer(reply(), context) as other:
@@ -102,7 +102,7 @@ def quoting(*forms: str) -> Situation:
 
 
 def quoting_late(*forms: str) -> Situation:
-    """They are accepted, and quoted when something is asked for: in statements, lists and alerts."""
+    """They are accepted, and quoted in later answers: to statements, lists and alerts."""
 
     @contextmanager
     def situation(secrets: Secrets) -> Iterator[Peers]:
@@ -122,7 +122,7 @@ def quoting_late(*forms: str) -> Situation:
 
 @contextmanager
 def redirects(secrets: Secrets) -> Iterator[Peers]:
-    """Everybody knows another place to ask at, whose address has the secrets in it."""
+    """Every peer redirects to an address that has the secrets in it."""
     secret = secrets.alertmanager
     address = f"https://{secret.halves[0]}:{FORMS['percent'](secret.value)}@{secret.halves[1]}.invalid/{secret.value}"
 
@@ -161,7 +161,7 @@ def broken_off(secrets: Secrets) -> Iterator[Peers]:
 
 @contextmanager
 def proxy(secrets: Secrets) -> Iterator[Peers]:
-    """A proxy refuses, and quotes in its answer what it was sent: by its status, a header and a page."""
+    """A proxy refuses, and quotes the request in its answer: by its status, a header and a page."""
     values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager, ACTIVITY)]
     forms = " ".join(form(value) for value in values for form in FORMS.values())
     head = f"HTTP/1.1 407 {FORMS['a pair'](values[0])} {values[0]}\r\nProxy-Authenticate: Basic realm={values[0]}\r\n"
@@ -226,7 +226,7 @@ SITUATIONS: Mapping[str, Situation] = {
 def _peers(
     secrets: Secrets, at_login: bool, repository: str, rest: tuple[Override, ...], alertmanager: ToAlertmanager
 ) -> Iterator[Peers]:
-    """Everybody is there, and answers as told; a sign-in is accepted unless told otherwise."""
+    """Every peer is up, with the given answers; a sign-in is accepted by default."""
     with ExitStack() as stack:
         postgres = stack.enter_context(Postgres(repository, at_login=at_login))
         token = escape(secrets.rest.value, {'"': "&quot;"})
@@ -250,7 +250,7 @@ def _peers(
 
 
 def issued(tableau: Tableau) -> set[str]:
-    """Return the sessions of a Tableau, and the signatures that it was shown."""
+    """Return the sessions of a Tableau, and the signatures that it received."""
     found = {asked.headers.get("x-tableau-auth", "") for asked in tableau.asked}
     for asked in tableau.asked:
         found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', asked.body.decode())}
@@ -258,7 +258,7 @@ def issued(tableau: Tableau) -> set[str]:
 
 
 def at_sign_in(secrets: Secrets, answer: Callable[[Canary], Answer]) -> Override:
-    """Answer a sign-in with what is made of the token that it brings: that of a publication, or the agent's."""
+    """Answer a sign-in with a text made of its token: that of a publication, or the agent's."""
 
     def override(asked: AskedOfTableau) -> Answer | None:
         if "/auth/signin" not in asked.path:

@@ -27,7 +27,7 @@ def test_every_secret_of_the_schema_is_a_canary() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_every_canary_is_hidden_from_the_log(variant: Variant, tmp_path: Path) -> None:
-    """What a variant configures as a secret that the log masks."""
+    """Return the secrets of a variant that the log masks."""
     config = GuardedAgent(tmp_path, variant, Peers()).config
     secrets = RunOptions(config_file=config, config_file_explicit=True).load(()).secrets()
     assert {canary.value for canary in variant.canaries.values()} <= set(secrets)
@@ -43,7 +43,7 @@ def test_a_canary_is_recognised(form: str) -> None:
 
 
 def _cases() -> Iterator[object]:
-    """Yield each situation with one variant, in turn, and with all of them where there is time."""
+    """Yield each scenario with one variant, in turn, and with all of them in the long run."""
     names = list(VARIANTS)
     for number, situation in enumerate(SITUATIONS):
         chosen = ["files"] if situation == "forgotten" else names if LONG else [names[number % len(names)]]

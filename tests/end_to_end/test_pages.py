@@ -1,4 +1,4 @@
-"""The pages of a whole agent, against what its metrics, its file and its repository say."""
+"""The pages of a whole agent, compared with its metrics, its file and its repository."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def rows(agent: Agent, path: str) -> list[dict[str, Any]]:
 
 
 def test_assets_are_those_of_the_metrics(agent: Agent) -> None:
-    """The table has every asset that is scraped, with its owner, its promise and the instant of its refresh."""
+    """The table has every scraped asset, with its owner, its SLA and the instant of its refresh."""
     listed = {row["asset_id"]: row for row in rows(agent, "/assets.csv")}
     samples = agent.metrics()
     labels = ("asset_id", "site", "project", "asset_type", "asset_name", "content_owner", "connection")
@@ -47,7 +47,7 @@ def test_assets_are_those_of_the_metrics(agent: Agent) -> None:
 
 
 def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation) -> None:
-    """Each hour has the requests and the people that the repository has of it."""
+    """Each hour has the requests and the active users of the repository."""
     found = {
         row["hour_utc"]: (int(row["requests"]), int(row["active_people"])) for row in rows(agent, "/usage.csv?days=8")
     }
@@ -87,14 +87,14 @@ def test_most_opened_are_those_of_the_repository(agent: Agent, repository: Simul
 
 
 def test_detail_has_the_refreshes_of_the_archive(agent: Agent) -> None:
-    """The page of an asset that was refreshed shows its refreshes."""
+    """The page of a refreshed asset has its refreshes."""
     ids = [row["asset_id"] for row in rows(agent, "/assets.csv?type=workbook&status=Healthy")]
     pages = [httpx.get(f"{agent.url}/assets/workbook/{asset_id}").text for asset_id in ids]
     assert any('<rect class="bar success"' in page for page in pages)
 
 
 def test_every_page_answers(agent: Agent) -> None:
-    """Every page is there and says what kind of page it is."""
+    """Every page exists with its content type."""
     for path in ("/", "/assets", "/usage", "/usage?list=views", "/usage?list=unused90"):
         answer = httpx.get(agent.url + path)
         assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""What nobody may find: people where the privacy options hide them."""
+"""Users stay hidden where the privacy options hide them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ SYSTEM_ACCOUNTS = (1, 2)
 
 
 def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Run an agent for some polls; yield everything that it shows, writes and logs, each with where it is found."""
+    """Run an agent for some polls; yield all its responses, files and logs, each with its place."""
     agent.start()
     agent.polled()
     yield from shown(agent)
@@ -31,7 +31,7 @@ def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
 
 
 def person_ids(simulation: Simulation) -> list[bytes]:
-    """Return the login, name and e-mail address of everybody; accounts of the system are nobody."""
+    """Return the login, name and e-mail address of every user; system accounts are none."""
     rows = ask(
         simulation,
         "SELECT name, friendly_name, email FROM system_users WHERE id <> ALL (%s)",
@@ -42,7 +42,7 @@ def person_ids(simulation: Simulation) -> list[bytes]:
 
 @pytest.mark.parametrize(("users", "addresses"), [("pseudonym", "truncated"), ("none", "none")])
 def test_people_are_hidden(users: str, addresses: str, repository: Simulation, agents: Callable[..., Agent]) -> None:
-    """Nobody's login, name, e-mail address or network address is found, and the active people are still counted."""
+    """No user's login, name, e-mail address or network address is found, and the active users are still counted."""
     agent = agents(repository.parameters(), PRIVACY__USERS=users, PRIVACY__ADDRESSES=addresses, LOG__LEVEL="debug")
     people = person_ids(repository)
     assert len(people) > 100
@@ -71,13 +71,13 @@ def told_by_nobody(agent: Agent) -> Iterator[tuple[str, bytes]]:
 
 
 def names_and_addresses(simulation: Simulation) -> list[bytes]:
-    """Return the displayed name and the e-mail address of everybody; accounts of the system are nobody."""
+    """Return the displayed name and the e-mail address of every user; system accounts are none."""
     rows = ask(simulation, "SELECT friendly_name, email FROM system_users WHERE id <> ALL (%s)", list(SYSTEM_ACCOUNTS))
     return [text.encode() for row in rows for text in row]
 
 
 def test_names_and_addresses_are_for_notifications_alone(repository: Simulation, agents: Callable[..., Agent]) -> None:
-    """Also where people are called by their names, no displayed name and no address is in metrics, pages or logs."""
+    """Also with login names published, no displayed name and no address is in metrics, pages or logs."""
     agent = agents(repository.parameters(), LOG__LEVEL="debug")
     people = names_and_addresses(repository)
     assert len(people) > 100
@@ -89,7 +89,7 @@ def test_names_and_addresses_are_for_notifications_alone(repository: Simulation,
 
 @pytest.mark.parametrize("users", ["name", "pseudonym", "none"])
 def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_path: Path) -> None:
-    """What comes over REST is told by nobody either, and never stands in the file; hidden are the login names too."""
+    """Users from REST are not published either, and never stored; the login names are hidden too."""
     rest = {"REST__POLL_INTERVAL": "1s", "PRIVACY__USERS": users, "LOG__LEVEL": "debug"}
     people = names_and_addresses(repository) if users == "name" else person_ids(repository)
     ((token, value),) = TOKENS.items()
@@ -107,7 +107,7 @@ def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_pa
 
 
 def test_people_stay_hidden_after_a_reload(changing: Simulation, agents: Callable[..., Agent]) -> None:
-    """A reload goes on with the same pseudonyms: nobody is named, and nobody is counted for two."""
+    """A reload goes on with the same pseudonyms: no user is named, and none is counted twice."""
     agent = agents(changing.parameters(), PRIVACY__USERS="pseudonym").start()
     agent.polled()
     person = "SELECT DISTINCT person FROM last_seen ORDER BY ALL"

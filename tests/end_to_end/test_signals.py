@@ -70,7 +70,7 @@ class Configured:
         self.agent.until(lambda: self.tries() > before, "the reload was tried")
 
     def tries(self) -> int:
-        """Return how many reloads the log tells of."""
+        """Return how many reloads are in the log."""
         return self.agent.logged().count("was reloaded") + self.agent.logged().count("was not reloaded")
 
 
@@ -81,7 +81,7 @@ def configured(repository: Simulation, agents: Agents, tmp_path: Path) -> Config
 
 
 def promises(agent: Agent) -> set[tuple[str, float]]:
-    """Return every promise shown, as severity and hours."""
+    """Return every published SLA, as severity and hours."""
     return {
         (severity, hours) for (_, severity), hours in by_labels(agent.metrics(SLA), SLA, "asset_id", "severity").items()
     }
@@ -123,7 +123,7 @@ def test_a_signal_ends_an_agent_whose_repository_hangs(restartable: Simulation, 
 
 
 def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
-    """SlaLookup and collectors follow the file; the gauges say that it was taken, and when."""
+    """SLAs and collectors follow the file; the gauges have the reload and its instant."""
     agent = configured.start()
     assert {hours for _, hours in promises(agent)} == {12, 24}
     assert (agent.value(SUCCESSFUL), agent.total("tableau_users") > 0) == (1, True)
@@ -146,7 +146,7 @@ def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
 
 
 def test_what_a_limit_dropped_is_still_counted_after_a_reload(configured: Configured) -> None:
-    """A limit is in force at once; the count of what it dropped outlives it."""
+    """A limit is in force at once; the count of dropped series outlives it."""
     agent = configured.start()
     configured.write(limits={"series_per_family": 20})
     configured.hang_up()
@@ -171,7 +171,7 @@ def test_counters_do_not_fall_at_a_reload(configured: Configured) -> None:
 
 
 def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
-    """A fault anywhere leaves everything as it was; both ways of reloading name every fault, and the gauges tell."""
+    """Any fault leaves the state unchanged; both ways of reloading name every fault, and the gauges report it."""
     agent = configured.start()
     loaded_at = agent.total(LOADED_AT)
     configured.write(freshness={"warning": "1h", "critical": "2h"}, limits={"series_per_family": -1}, histroy={})
@@ -194,7 +194,7 @@ def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
 
 
 def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
-    """A change that needs a restart is refused in one clear line, with whatever else the file says."""
+    """A change that needs a restart is refused in one clear line, with all others of the file."""
     agent = configured.start()
     history = configured.document["history"]
     configured.write(
@@ -210,7 +210,7 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
 
 
 def test_a_rotated_password_is_picked_up(restartable: Simulation, agents: Agents, tmp_path: Path) -> None:
-    """A new password in its file is used without a reload; until it is there the agent says what is refused."""
+    """A new password in its file is used without a reload; until then the agent reports the refused one."""
     configured = Configured(agents(None, **NOTHING), restartable, tmp_path)
     agent = configured.start()
     before = restartable.passwords["readonly"]
@@ -261,7 +261,7 @@ def test_counters_do_not_fall_when_the_agent_is_killed(
 
 
 def test_a_reader_of_the_file_at_start_does_not_make_counters_fall(changing: Simulation, agents: Agents) -> None:
-    """While somebody else holds the file, what it counts is unknown: absent, not 0."""
+    """While another program holds the file, its counts are unknown: absent, not 0."""
     agent = agents(changing.parameters()).start()
     agent.polled()
     assert agent.stop() == 0

@@ -1,4 +1,4 @@
-"""What the exposition says, against what independent statements say of the same repository."""
+"""The exposition, compared with independent statements on the same repository."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,14 +29,14 @@ def quiet(postgres18: Postgres) -> Iterator[Simulation]:
 
 @pytest.fixture(scope="module")
 def samples(quiet: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    """Everything the agent says of it after two polls."""
+    """The agent's exposition of it after two polls."""
     with Agent(tmp_path_factory.mktemp("values"), quiet.parameters(), COLLECTORS="{views: true}") as agent:
         agent.polled(2)
         return agent.metrics()
 
 
 def counted(simulation: Simulation, sql: str) -> dict[tuple[str, ...], float]:
-    """Ask for labels and, in the last column, a number."""
+    """Query labels and, in the last column, a number."""
     return {tuple(row[:-1]): float(row[-1]) for row in ask(simulation, sql)}
 
 
@@ -57,7 +57,7 @@ def test_requests_are_counted_as_in_the_repository(quiet: Simulation, samples: S
 
 
 def test_durations_are_those_of_the_repository(quiet: Simulation, samples: Samples) -> None:
-    """Count, sum and each bucket of the durations are what the repository's times say."""
+    """Count, sum and each bucket of the durations equal those of the repository's times."""
     rows = ask(
         quiet,
         f"""
@@ -82,7 +82,7 @@ def _buckets(samples: Samples, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_active_people_are_counted_over_each_window(quiet: Simulation, agents: Agents) -> None:
-    """Distinct people, by system_user_id, who made a request within the window, for each site and for all."""
+    """Distinct users, by system_user_id, who made a request within the window, for each site and for all."""
     for window, age in WINDOWS.items():
         # Somebody just inside each window and somebody just outside, away from the border by more than a test takes.
         for position, factor in enumerate((0.5, 1.5)):
@@ -162,7 +162,7 @@ def test_hours_are_those_since_the_last_refresh(quiet: Simulation, samples: Samp
 
 
 def test_live_deleted_and_archived_content_has_no_hours(quiet: Simulation, samples: Samples) -> None:
-    """What has no data of its own never gets stale, and what is put away is nobody's concern."""
+    """Content without own data never gets stale, and archived content is excluded."""
     company = quiet.company
     kinds = [("workbooks", "live"), ("datasources", "live"), ("workbooks", "deleted"), ("datasources", "archived")]
     absent = {(str(row["luid"]),) for table, kind in kinds for row in company.of_kind(table, kind)}
@@ -197,7 +197,7 @@ def test_users_are_counted_by_role(quiet: Simulation, samples: Samples) -> None:
     ],
 )
 def test_content_is_counted(asset_type: str, table: str, condition: str, quiet: Simulation, samples: Samples) -> None:
-    """How much of each type a site has, without what is deleted, archived or not published."""
+    """The content of a site by type, without deleted, archived and unpublished items."""
     sql = f"""
         SELECT {SITE}, '{asset_type}', (SELECT count(*) FROM {table} AS t WHERE t.site_id = sites.id AND {condition})
         FROM sites

@@ -100,7 +100,7 @@ def families_of(exposition: str) -> set[str]:
 
 
 def test_every_collector_works_on_every_version(simulation: Simulation, agents: Agents) -> None:
-    """Every collector succeeds and every family is there; check alone names what the version never had."""
+    """Every collector succeeds and every family is there; check alone names the columns that the version lacks."""
     agent = agents(simulation.parameters(), COLLECTORS="{views: true}").start()
     agent.polled()
     success = by_labels(agent.metrics("tableau_collector_success"), "tableau_collector_success", "collector")

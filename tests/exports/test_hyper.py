@@ -1,4 +1,4 @@
-"""A .hyper file: each row once, whatever breaks off, and Tableau finds the types that it knows."""
+"""A .hyper file: each row once, after any interruption, with types that Tableau reads."""
 
 import json
 import random
@@ -65,7 +65,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_appended_once(tmp_path: Path, read: Callable[[Path], list[int]]) -> None:
-    """A second export adds nothing and leaves the file as it is, a third what was archived since."""
+    """A second export adds no row and leaves the file as it is, a third those archived since."""
     path = tmp_path / "new" / "http_requests.hyper"
     for transactions, new in ((4, 8), (4, 0), (7, 6)):
         before = path.read_bytes() if path.exists() else b""
@@ -78,7 +78,7 @@ def test_appended_once(tmp_path: Path, read: Callable[[Path], list[int]]) -> Non
 
 
 def test_a_table_that_is_replaced(path: Path, read: Callable[[Path], list[int]]) -> None:
-    """The file has what is there now; another's file is left alone."""
+    """The file has the present rows; another history's file is left alone."""
     options = ExportOptions(HISTORY, "poll_log")
     for transactions in (3, 2):
         assert export(Requests(transactions), str(path), options) == 2 * transactions

@@ -90,7 +90,7 @@ def test_every_reader_finds_the_same(target: Path) -> None:
 
 
 def test_appended_once(target: Path) -> None:
-    """A second export finds nothing new, a third what was archived since."""
+    """A second export finds no new row, a third those archived since."""
     assert export(Requests(5), str(target), OURS) == 10
     before = files(target)
     assert export(Requests(5), f"file://{target}", OURS) == 0
@@ -115,7 +115,7 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
 
 
 def test_pruned_between_two_attempts(target: Path) -> None:
-    """What a broken export had written of rows that are gone by now stays, once."""
+    """Rows written by a broken export and pruned by now stay, once."""
     export(Requests(2), str(target), OURS)
     requests = Requests(8, meanwhile=interruption(2))
     with pytest.raises(KeyboardInterrupt):
@@ -148,7 +148,7 @@ def interruption(times: int) -> Callable[[], None]:
 
 
 def test_begun_anew(target: Path) -> None:
-    """What was there is removed, and nothing of others; broken off in the midst it is gone on with."""
+    """Previous files are removed, and none of others; an interrupted rewrite is continued."""
     export(Requests(8), str(target), OURS)
     (target / "day=2025-11-19/theirs.parquet").write_bytes(encode(Requests(0).table))
     again = replace(OURS, rewrite=True)
@@ -162,7 +162,7 @@ def test_begun_anew(target: Path) -> None:
 
 
 def test_killed_while_it_begins_anew(tmp_path: Path) -> None:
-    """The next export, with the flag or without, removes what is left of the old one."""
+    """The next export, with the flag or without, removes the rest of the old one."""
     for step in range(30):
         target = tmp_path / str(step)
         export(Requests(6, a_slice=1), str(target), OURS)
@@ -239,7 +239,7 @@ def test_days_long_ago_and_far_ahead(instant: datetime) -> None:
 
 
 def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is whole or what it was; the line names the target."""
+    """A file is whole or unchanged; the line names the target."""
     options = ExportOptions(HISTORY, "poll_log")
     export(Requests(3), str(target), options)
     before = files(target)

@@ -1,4 +1,4 @@
-"""Text files: what the older tool wrote, each row once, with values that any reader of CSV gets back."""
+"""Text files in the older tool's form, each row once, with values that any reader of CSV gets back."""
 
 import csv
 import random
@@ -117,7 +117,7 @@ def test_quotes_stand_only_where_they_are_needed() -> None:
 
 
 def test_a_second_run_changes_nothing(past: Past) -> None:
-    """Neither content nor the files themselves; what was archived since is appended once, however many days later."""
+    """Neither content nor the files change; rows archived since are appended once, however many days later."""
     archive(past, list(transactions(2)))
     done()
     done("--table=usage")
@@ -185,7 +185,7 @@ def test_times_that_nobody_can_mean(past: Past) -> None:
 
 
 def test_what_is_gone_is_in_no_reference_file(past: Past) -> None:
-    """Neither what was removed nor what is in the recycle bin, with its views and extracts."""
+    """Neither removed content nor that in the recycle bin, with its views and extracts."""
     archive(past, list(transactions(1)))
     done()
     assert [row["id"] for row in read("workbooks")] == ["10", "15", "20", "25"]
@@ -196,7 +196,7 @@ def test_what_is_gone_is_in_no_reference_file(past: Past) -> None:
 
 
 def test_what_each_file_has(past: Past) -> None:
-    """Owners, projects and the newest login of each user stand beside their numbers; what is secret is empty."""
+    """Owners, projects and the newest login of each user stand beside their numbers; secrets are empty."""
     past.poll(BEGIN + timedelta(days=31))
     with duckdb.connect(str(past.file.path)) as connection:
         connection.execute("UPDATE logins SET user_id = 11")
@@ -262,7 +262,7 @@ def test_the_master_table_has_each_request_once(past: Past) -> None:
 
 
 def test_since_bounds_the_first_export_alone(past: Past) -> None:
-    """What is archived later is exported whatever its time, and whatever --since there is then."""
+    """Rows archived later are exported whatever their time, with any later --since."""
     early, late = list(transactions(3)), transactions(4)
     archive(past, early)
     done("--table=http_requests", "--since=2025-01-01T01:00:00")
@@ -308,7 +308,7 @@ def test_another_history_is_refused(past: Past) -> None:
 
 
 def test_a_share_that_is_away(past: Past) -> None:
-    """The local folder gets its files; the other gets what it lacks when it is there again."""
+    """The local folder gets its files; the other gets the missing ones when it is there again."""
     archive(past, list(transactions(1)))
     result = export("--output=share", "--table=http_requests")
     assert result.exit_code == 1
@@ -320,7 +320,7 @@ def test_a_share_that_is_away(past: Past) -> None:
 
 
 def test_a_history_without_names(past: Past) -> None:
-    """What was archived is exported; each file that needs names is a line that says who writes them."""
+    """Archived rows are exported; each file that needs names is a line that names the collector that writes them."""
     archive(past, list(transactions(1)))
     with duckdb.connect(str(past.file.path)) as connection:
         connection.execute("DROP VIEW latest_data_connections")
@@ -419,7 +419,7 @@ def run(past: Past, step: int) -> int:
 
 
 def test_a_first_export_that_was_killed(past: Past) -> None:
-    """Leaves no file that a reader could take for one; the next begins it, and has every row."""
+    """An interrupted export leaves no file that a reader could use; the next begins it, and has every row."""
     archive(past, list(transactions(8)))
     for step in range(5):
         assert run(past, step) == -signal.SIGKILL

@@ -80,7 +80,7 @@ def _site(connection: duckdb.DuckDBPyConnection, site: int) -> None:
 
 
 def add(connection: duckdb.DuckDBPyConnection, table: str, **values: object) -> None:
-    """Store a version of a row, of the first day; what is not given is NULL."""
+    """Store a version of a row, of the first day; columns not given are NULL."""
     names = ", ".join(f'"{name}"' for name in ("day", *values))
     marks = ", ".join("?" * (len(values) + 1))
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [DAY, *values.values()])

@@ -126,7 +126,7 @@ def test_a_rendering_of_no_collector_is_what_is_the_agents_own() -> None:
 
 
 def test_choosing_collectors_compresses_nothing_again() -> None:
-    """What is served of a collector are the very pieces that were compressed when it was rendered."""
+    """A collector's response consists of the very pieces that were compressed when it was rendered."""
     chosen = WHOLE.of_collectors({"users", "views"})
     assert [family for family in chosen.families if family.collector] == [USERS, VIEWS]
     assert all(mine is whole for mine, whole in zip(chosen.families[-2:], WHOLE.families[-2:], strict=True))

@@ -21,7 +21,7 @@ def test_this_process_is_part_of_both_formats() -> None:
 
 
 def test_without_proc_there_is_nothing(tmp_path: Path) -> None:
-    """Where the operating system says nothing, the families are absent."""
+    """Where the operating system has no value, the families are absent."""
     assert list(Process(str(tmp_path))()) == []
 
 

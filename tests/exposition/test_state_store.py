@@ -1,4 +1,4 @@
-"""What is shown at an instant, and what a defect of one state costs."""
+"""The state published at an instant, and the cost of a fault in one state."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def store() -> StateStore:
 
 
 def test_a_state_that_raises_costs_itself_alone(store: StateStore) -> None:
-    """Everything else is rendered, in every form; the collector did not succeed, and the log says why once."""
+    """All else is rendered, in every form; the collector did not succeed, and the log has the reason once."""
     renderer = Renderer(process=tuple)
     with capture_logs() as logs:
         for _ in range(2):
@@ -71,7 +71,7 @@ def test_a_poll_under_way_is_shown(store: StateStore) -> None:
 
 
 def test_a_state_that_works_again_is_shown(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the fault stays, and when it comes back it is said again."""
+    """No trace of the fault stays, and when it comes back it is logged again."""
     renderer = Renderer(process=tuple)
     with capture_logs() as logs:
         renderer.render(store.blocks(1.0), 1.0)
@@ -85,13 +85,13 @@ def test_a_state_that_works_again_is_shown(store: StateStore, monkeypatch: pytes
 
 
 def freshness_sources() -> TimedBlocks:
-    """Return the state of three sources of freshness, of one of which nobody knows when it was read whole."""
+    """Return the state of three sources of freshness, one of which has no last complete read."""
     labels = Labels(FRESHNESS_SOURCE_LAST_SUCCESS.labels, [["default", "hr", "hr"], ["metadata", "job", "task"]])
     return TimedBlocks((Block(FRESHNESS_SOURCE_LAST_SUCCESS, labels, [5.0, 7, None]),), 0.0, float("inf"))
 
 
 def test_the_status_has_the_sources_of_freshness(store: StateStore) -> None:
-    """When each was last read whole is what the metrics show; what is unknown is absent, also before the first poll."""
+    """The metrics have when each was last read whole; unknown is absent, also before the first poll."""
     assert store.summary(9.0, None).freshness_sources == ()
     store.set_state(FRESHNESS_SOURCES, freshness_sources())
     found = store.summary(9.0, None).freshness_sources

@@ -27,7 +27,7 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """The name that identifies it."""
         return f"{self.board}/{self.panel['title']}/{self.target['refId']}"
 
     @property
@@ -36,7 +36,7 @@ class Asked:
         return str(self.target["expr"])
 
     def shown(self) -> set[str]:
-        """Return the labels that its panel shows: as columns of a table, or in the names of series."""
+        """Return the labels on its panel: as columns of a table, or in the names of series."""
         if self.panel["type"] == "table":
             return set(columns(self.panel)) - {column for column in columns(self.panel) if column.startswith("Value")}
         return set(re.findall(r"{{(\w+)}}", self.target["legendFormat"]))
@@ -48,7 +48,7 @@ def panels(board: str) -> list[dict[str, Any]]:
 
 
 def columns(panel: Mapping[str, Any]) -> list[str]:
-    """Return the fields that a table shows, by their names before they get a heading."""
+    """Return the fields of a table, by their names before they get a heading."""
     (names,) = (
         each["options"]["include"]["names"] for each in panel["transformations"] if each["id"] == "filterFieldsByName"
     )

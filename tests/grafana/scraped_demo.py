@@ -79,12 +79,12 @@ class ScrapedDemo:
     prometheus: str
     interval_seconds: int
     values: dict[str, str] = field(default_factory=dict)
-    """What the variables of the dashboards are."""
+    """The values of the dashboards' variables."""
     answers: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     """The first answer to each question that was not empty."""
 
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON
-        """Ask Prometheus' API; what it refuses is a fault, with its reason."""
+        """Query Prometheus' API; a refusal raises an error, with its reason."""
         question = urllib.parse.urlencode(parameters).encode()
         try:
             with urllib.request.urlopen(f"{self.prometheus}/api/v1/{path}", question) as answer:
@@ -168,7 +168,7 @@ def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, 
 
 
 def _remember(agent: Agent, target: str, folder: Path) -> None:
-    """Write what a Prometheus would remember of a week ago, as far as dashboards compare with it."""
+    """Write the samples of a week ago, as far as dashboards compare with them."""
     now = time.time()
     last_week = [now - WEEK_SECONDS + offset for offset in range(-BEFORE_SECONDS, AFTER_SECONDS, STEP_SECONDS)]
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}

@@ -1,4 +1,4 @@
-"""Every question of every dashboard, asked of a real Prometheus that scrapes the demo: it has an answer."""
+"""Every query of every dashboard has a result in a real Prometheus that scrapes the demo."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ WHOLE = """
 
 @pytest.fixture(scope="module")
 def watch(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScrapedDemo]:
-    """The demo with its Prometheus, for as long as it takes until every question has an answer."""
+    """The demo with its Prometheus, until every query has an answer."""
     with scraped_demo(postgres18, tmp_path_factory.mktemp("boards")) as found:
         found.values.update(ALL, __rate_interval="30s", __range="1h")
         found.until(lambda: found.answer(WHOLE), lambda: "assets are scraped", PATIENCE_SECONDS)
@@ -52,7 +52,7 @@ def test_every_question_has_an_answer_that_is_a_number(asked: Asked, watch: Scra
 
 
 def lacking(asked: Asked, watch: ScrapedDemo) -> set[str]:
-    """Return the labels that are shown of an answer and that it lacks; in a table the answers complete each other."""
+    """Return the drawn labels that an answer lacks; in a table the answers complete each other."""
     of_panel = [each for each in EVERY if each.panel is asked.panel] if asked.panel["type"] == "table" else [asked]
     found = set[str]().union(*(labels(each, watch) for each in of_panel))
     return asked.shown() - found
@@ -67,7 +67,7 @@ def test_what_is_shown_is_in_the_answers(board: str, watch: ScrapedDemo) -> None
 
 
 def test_rows_of_a_table_are_one_row_each(watch: ScrapedDemo) -> None:
-    """The answers of a table meet in its rows: what they have in common tells each row from every other."""
+    """The answers of a table meet in its rows: their common labels identify each row."""
     for asked in (asked for asked in EVERY if asked.panel["type"] == "table"):
         of_panel = [each for each in EVERY if each.panel is asked.panel]
         common = set.intersection(*(labels(each, watch) for each in of_panel))
@@ -90,7 +90,7 @@ def test_there_is_something_to_choose(name: str, watch: ScrapedDemo) -> None:
 
 
 def test_where_nothing_is_known_nothing_is_claimed(watch: ScrapedDemo) -> None:
-    """Of a site that is not there, no figure is shown, and none is 0: only alerts and the agent do without a site."""
+    """A missing site has no figure, and none is 0: only alerts and the agent do without a site."""
     values = {**watch.values, "site": "nowhere", "job": "nobody", "instance": "nowhere", "asset_id": "none"}
     claimed = [asked.name for asked in EVERY if watch.answer(substituted(asked.question, values))]
     assert all(

@@ -40,7 +40,7 @@ def test_a_file_is_the_same_everywhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_firing_alerts_are_annotated(name: str) -> None:
-    """Graphs show when alerts of the selected sites fired, and of the alerts without a site."""
+    """Graphs have annotations when alerts of the selected sites fired, and of the alerts without a site."""
     (layer,) = BOARDS[name]["annotations"]["list"]
     assert layer["enable"]
     assert layer["datasource"]["uid"] == "${datasource}"
@@ -59,7 +59,7 @@ def test_a_dashboard_is_editable_and_tagged(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_panels_are_numbered_and_named_once(name: str) -> None:
-    """A panel can be linked to by its number, and spoken of by its title: no two of a dashboard have the same."""
+    """A panel can be linked to by its number, and named by its title: no two of a dashboard have the same."""
     numbers = [panel["id"] for panel in BOARDS[name]["panels"]]
     assert numbers == list(range(1, len(numbers) + 1))
     titles = [panel["title"] for panel in panels(name)]
@@ -122,7 +122,7 @@ def test_links_lead_to_a_dashboard_and_keep_what_was_chosen(name: str) -> None:
 
 
 def test_every_figure_of_the_overview_leads_on() -> None:
-    """The overview is where one begins: its figures lead to what they are about, alerts to the list below them."""
+    """The overview is the entry: its figures lead to their dashboards, alerts to the list below them."""
     figures = [panel for panel in panels("overview") if panel["type"] == "stat"]
     assert [panel["title"] for panel in figures if not panel.get("links")] == ["Critical alerts", "Warnings"]
     led = {found[1] for panel in figures for url in addresses(panel) if (found := ADDRESS.match(url))}
@@ -145,7 +145,7 @@ def test_columns_are_found_by_their_headings(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_has_its_picture(name: str) -> None:
-    """docs/dashboards.md shows each dashboard, and says how the picture was made; a picture is small."""
+    """docs/dashboards.md has a picture of each dashboard, and names how it was made; a picture is small."""
     text = (ROOT / "docs/dashboards.md").read_text()
     image = f"images/dashboard-{name}.png"
     assert f"]({image})" in text

@@ -1,4 +1,4 @@
-"""What the dashboards ask: families and labels that exist, sound arithmetic, and every family somewhere."""
+"""The families and labels of the dashboards exist, the arithmetic is sound, and every family is somewhere."""
 
 import re
 from collections.abc import Iterator
@@ -79,13 +79,13 @@ def test_no_answer_is_without_end(asked: Asked) -> None:
     ],
 )
 def test_an_answer_without_end_is_found(question: str, label: str) -> None:
-    """What has a series for each asset, project or view is noticed."""
+    """A query with a series for each asset, project or view is detected."""
     assert label in set(many(question))
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_lines_are_few(board: str) -> None:
-    """What is drawn over time is named by labels of few values: there is nothing to disentangle."""
+    """Graphs over time are named by labels of few values: lines stay readable."""
     for panel in panels(board):
         if panel["type"] == "timeseries":
             shown = {label for asked in EVERY if asked.panel is panel for label in asked.shown()}

@@ -30,7 +30,7 @@ def test_the_rule_finds_what_is_explained_and_nothing_else(rule: str) -> None:
 
 
 def test_every_exclusion_has_its_reason() -> None:
-    """What stays is of a rule that exists, and says why."""
+    """Each exception is of an existing rule, and has a reason."""
     assert EXCLUSIONS.keys() <= RULES.keys()
     assert all(exclusion["reason"].endswith(".") for exclusion in EXCLUSIONS.values())
 
@@ -83,7 +83,7 @@ HERE = 'job=~"$job",instance=~"$instance"'
     ],
 )
 def test_what_a_rule_forbids_is_found(rule: str, change: Callable[[Any], None]) -> None:
-    """Each rule notices what it is for."""
+    """Each rule detects its fault."""
     board = copy.deepcopy(BOARDS["usage"])
     before = list(RULES[rule](board))
     change(board)

@@ -18,7 +18,7 @@ def mounts() -> dict[str, str]:
 
 
 def test_grafana_finds_its_files() -> None:
-    """Provisioning and dashboards are mounted where Grafana and the provider look for them."""
+    """Provisioning and dashboards are mounted at the paths of Grafana and of the provider."""
     (provider,) = yaml.safe_load((FOLDER / "dashboards/tableau.yml").read_text())["providers"]
     assert mounts()[provider["options"]["path"]] == "grafana/dashboards"
     for kind in ("datasources", "dashboards"):
@@ -26,14 +26,14 @@ def test_grafana_finds_its_files() -> None:
 
 
 def test_provisioned_dashboards_are_changed_in_their_files() -> None:
-    """Nobody saves over a dashboard what the next start takes back."""
+    """No user can save over a dashboard, as the next start would restore it."""
     (provider,) = yaml.safe_load((FOLDER / "dashboards/tableau.yml").read_text())["providers"]
     assert provider["type"] == "file"
     assert provider["allowUiUpdates"] is False
 
 
 def test_the_data_source_is_the_prometheus_beside_it() -> None:
-    """It is the default, at the name of the service, and knows how often that scrapes: rates are made from it."""
+    """It is the default, at the name of the service, and has its scrape interval: rates are made from it."""
     (source,) = yaml.safe_load((FOLDER / "datasources/prometheus.yml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
     assert "prometheus" in COMPOSE

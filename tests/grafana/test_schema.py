@@ -86,7 +86,7 @@ def test_dashboards_are_of_grafanas_types(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_overrides_set_what_a_column_or_line_has(name: str) -> None:
-    """What is set for one column or line alone is of the same types as what is set for all."""
+    """Overrides of one column or line have the same types as the defaults of all."""
     for panel in panels(name):
         for override in panel["fieldConfig"]["overrides"]:
             given = {each["id"]: each["value"] for each in override["properties"]}

@@ -35,7 +35,7 @@ BEGUN = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SITES = {1: "default", 2: "emea"}
 USERS = {user: (user + 1) // 2 if user < 11 else None for user in range(1, 13)}
-"""The person behind each user, who is on another site than the next; of the last two nobody knows."""
+"""The person behind each user, who is on another site than the next; of the last two it is unknown."""
 PEOPLE = {user: person for user, person in USERS.items() if person is not None}
 LOOKUPS = Lookups(SITES, pa.table({"user_id": list(PEOPLE), "person": list(PEOPLE.values())}))
 COLLECTORS = {name: discover()[name] for name in ("http_requests", "background_jobs")}
@@ -48,7 +48,7 @@ Backfilled = dict[int, Live]
 
 @dataclass(frozen=True)
 class Lived:
-    """One history; ``live`` is what was exposed after the poll of each hour."""
+    """One history; ``live`` is the exposition after the poll of each hour."""
 
     path: Path
     live: Backfilled
@@ -71,7 +71,7 @@ class _Living:
     """An agent on a history."""
 
     def __init__(self, path: Path) -> None:
-        """Begin the history, which knows its sites and users."""
+        """Begin the history with its sites and users."""
         self.live: Backfilled = {}
         self.history = History(HistoryFile(path, Limits(patience_seconds=0.0)), COLLECTORS, Privacy())
         self.history.prepare(BEGUN)
@@ -91,7 +91,7 @@ class _Living:
         self._made = 0
 
     def poll(self, now: datetime) -> None:
-        """Archive what an hour brought, audit the assets, and remember what is exposed."""
+        """Archive an hour's rows, audit the assets, and record the exposition."""
         known = assets(*self._assets(now))
         context = Context(SITES, _promises, now=now.timestamp())
         with self.history.transaction(now) as transaction:
@@ -180,7 +180,7 @@ def naive(instant: datetime) -> datetime:
 
 
 def is_backfilled(name: str) -> bool:
-    """Tell whether a series can be backfilled: the history does not keep when an asset becomes a warning."""
+    """Return whether a series can be backfilled: the history lacks when an asset becomes a warning."""
     family = re.sub(r"_(bucket|sum|count)$", "", name.partition("{")[0])
     return family in FAMILIES and 'severity="warning"' not in name
 
@@ -197,7 +197,7 @@ def backfilled(
     *,
     by_day: bool = False,
 ) -> Backfilled:
-    """Return what is written of a range, in one piece or day by day."""
+    """Return the backfill of a range, in one piece or day by day."""
     file = HistoryFile(path, Limits(patience_seconds=0.0), lambda _: None, read_only=True)
     parts = parts_of(names)
     steps = Steps.between(naive(since), naive(until), step_seconds)

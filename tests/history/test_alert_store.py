@@ -1,4 +1,4 @@
-"""What alerts say of a refresh that failed, as the archived jobs have it."""
+"""Errors of failed refreshes in alerts, from the archived jobs."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,6 +44,6 @@ def test_the_error_of_a_job_of_another_type_is_not_meant(number: dict[str, int])
 
 
 def test_no_error_without_jobs() -> None:
-    """Where jobs were never archived nothing is asked of them."""
+    """Without archived jobs no query is made."""
     with duckdb.connect() as connection:
         assert errors(connection, [7], NOW) == {}

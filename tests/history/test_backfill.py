@@ -1,4 +1,4 @@
-"""What a backfill makes of the rows of a history is what the agent exposed when it archived them."""
+"""A backfill of the rows of a history equals the agent's exposition when it archived them."""
 
 import re
 from dataclasses import replace
@@ -95,7 +95,7 @@ def test_days_are_the_pieces_of_the_whole(lived: Lived, step: int) -> None:
 
 
 def test_a_part_of_the_range_is_a_part_of_the_whole(lived: Lived) -> None:
-    """What was counted before it is in the first value, what comes after it is not."""
+    """Earlier rows are in the first value, later ones are not."""
     since, until = BEGUN + 31 * HOUR, BEGUN + 50 * HOUR
     whole, part = backfilled(lived.path, BEGUN, END), backfilled(lived.path, since, until)
     assert sorted(part) == [at for at in sorted(whole) if since.timestamp() <= at <= until.timestamp()]
@@ -105,7 +105,7 @@ def test_a_part_of_the_range_is_a_part_of_the_whole(lived: Lived) -> None:
 
 @pytest.mark.parametrize("step", [60, 420, 7200])
 def test_active_users_against_sets(lived: Lived, step: int) -> None:
-    """Each step counts the distinct people of its windows, however long the step is."""
+    """Each step counts the distinct users of its windows, however long the step is."""
     until = BEGUN + 30 * HOUR
     found = backfilled(lived.path, BEGUN, until, step, [ACTIVE, ON_SERVER])
     made = _requests_of(lived.path)
@@ -135,7 +135,7 @@ def test_nobody_is_active_where_nobody_is_named(lived: Lived) -> None:
 
 
 def test_a_pruned_history(lived: Lived) -> None:
-    """What was pruned is in the first value of the counters; a window that reaches into it is absent.
+    """Pruned rows are in the first value of the counters; a window that reaches into it is absent.
 
     What was open when its row was pruned completed within a day.
     """
@@ -192,7 +192,7 @@ def test_instants_that_are_none(lived: Lived) -> None:
 
 
 def test_an_asset_that_is_gone(lived: Lived) -> None:
-    """Its last row holds for a day and as long as a list is shown without a new one."""
+    """Its last row holds for a day and as long as a list is published without a new one."""
     with duckdb.connect(str(lived.path)) as connection:
         connection.execute("DELETE FROM freshness_audit WHERE audit_timestamp > ?", [naive(BEGUN + 2 * HOUR)])
     found = backfilled(lived.path, BEGUN, END, 300, ["tableau_asset_hours_since_refresh"])
@@ -201,7 +201,7 @@ def test_an_asset_that_is_gone(lived: Lived) -> None:
 
 
 def test_the_agent_polls_in_between(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two slices nobody holds the file; what is archived meanwhile changes nothing of the past."""
+    """Between two slices the file is free; rows archived meanwhile change no earlier value."""
     monkeypatch.setattr("exporter.history.backfill.reader.HOLD_SECONDS", 0.0)
     undisturbed = backfilled(lived.path, BEGUN, END, names=[REQUESTS])
     file = replace(lived.file, read_only=True)

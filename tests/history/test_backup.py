@@ -1,4 +1,4 @@
-"""A backup is whole, checked, and one of those that are kept; what is none of it is called otherwise."""
+"""A backup is whole, checked, and one of those that are retained; any other file has another name."""
 
 import errno
 import os
@@ -55,7 +55,7 @@ def back_up(past: Past, folder: Path, keep: int = 7, hours: int = 0) -> list[Ver
 
 
 def names(folder: Path) -> list[str]:
-    """Return what is in a folder, but for what is held while a backup is made."""
+    """Return the files of a folder, but for those held while a backup is made."""
     return sorted(path.name for path in folder.iterdir() if path.name != LOCK)
 
 
@@ -67,7 +67,7 @@ def contents(path: Path) -> dict[str, list[Any]]:
 
 
 def test_a_backup(past: Past, folder: Path) -> None:
-    """It has all rows, its name says when it was made, it has the rights of the file, and nothing lies beside it."""
+    """It has all rows, its name has its instant, it has the rights of the file, and no file lies beside it."""
     past.file.path.chmod(0o640)
     verdicts = back_up(past, folder)
     assert all(verdict.ok for verdict in verdicts)
@@ -132,7 +132,7 @@ def test_a_command_sets_nothing_aside(past: Past) -> None:
 
 
 def test_a_writer_is_waited_for(past: Past, folder: Path) -> None:
-    """While somebody writes the file it is not copied, and nothing is left behind."""
+    """While another program writes the file it is not copied, and no file is left behind."""
     with held(past.file.path), pytest.raises(HistoryBusy):
         back_up(past, folder)
     assert names(folder) == []
@@ -158,7 +158,7 @@ def _opens(path: Path) -> bool:
 
 
 def test_a_file_put_in_its_place(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is copied is the file that stands at the path when the lock is had, not one that stood there before."""
+    """The copied file is the one at the path when the lock is held, not one from before."""
     other = past.file.path.with_name("other.duckdb")
     other.write_bytes(past.file.path.read_bytes())
     opened = os.open
@@ -178,14 +178,14 @@ def test_a_file_put_in_its_place(past: Past, folder: Path, monkeypatch: pytest.M
 
 
 def test_the_newest_are_kept(past: Past, folder: Path) -> None:
-    """As many are kept as were asked for, the newest."""
+    """The newest backups are retained, as many as configured."""
     for hours in range(4):
         back_up(past, folder, keep=2, hours=hours)
     assert names(folder) == ["history-20250601T140000Z.duckdb", "history-20250601T150000Z.duckdb"]
 
 
 def test_what_belongs_to_others(past: Past, folder: Path) -> None:
-    """What is called otherwise is never removed, however much alike."""
+    """A file with another name is never removed, however much alike."""
     theirs = ["history-2023.partners.csv", "history-a.parts.zip", "history-of-the-projectZ.duckdb"]
     theirs.append("history-20250531T120000Z.duckdb.part.txt")
     for name in theirs:
@@ -211,7 +211,7 @@ def test_another_history(past: Past, folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_removed(past: Past, folder: Path) -> None:
-    """The backup is one all the same; what stays is told of."""
+    """The backup is valid all the same; files that stay are reported."""
     (folder / "history-20250501T120000Z.duckdb").mkdir()
     note, last = back_up(past, folder, keep=1)[-2:]
     assert (note.ok, last.ok) == (None, True)
@@ -234,7 +234,7 @@ def broken(past: Past, statement: str) -> None:
 
 
 def test_a_faulty_one_does_not_count(past: Past, folder: Path) -> None:
-    """A copy that is not of one mind has a telling name, no good one is removed for it, and they do not pile up."""
+    """A damaged copy has a name of its own, no good one is removed for it, and they do not pile up."""
     back_up(past, folder, keep=1)
     broken(past, "DELETE FROM http_requests WHERE id = 5")
     for hours in (1, 2, 3):
@@ -258,7 +258,7 @@ def test_one_damaged_copy_is_enough(past: Past, folder: Path) -> None:
 
 
 def test_too_little_memory_to_check_it(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that could not be checked is not called faulty: it is said why, and nothing is left."""
+    """A copy that could not be checked is not called faulty: the reason is reported, and no file is left."""
 
     def failing(*_: object) -> Iterator[Verdict]:
         message = "Out of Memory; raise history.memory_limit"
@@ -271,7 +271,7 @@ def test_too_little_memory_to_check_it(past: Past, folder: Path, monkeypatch: py
 
 
 def test_a_log_that_goes_away(past: Past, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agent may remove its log between two looks at it."""
+    """The agent may remove its log between two checks."""
     gone = past.file.path.with_name("history.duckdb.wal")
     files, looked = backup._files, list[Path]()
 
@@ -296,7 +296,7 @@ def test_a_disk_that_fails(past: Past, folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_no_room(past: Past, folder: Path) -> None:
-    """A disk without room for one more is told of before anything is copied."""
+    """A disk without room for one more is reported before any copy."""
     past.file.limits = Limits(free_bytes=2**62)
     with pytest.raises(HistoryUnwritable, match="MB are needed for a backup"):
         back_up(past, folder)

@@ -51,7 +51,7 @@ def test_batch_after_batch(users: str) -> None:
 
 
 def test_what_was_not_cleaned_is_refused(tmp_path: Path) -> None:
-    """A writer takes no requests that did not come from the cleaner."""
+    """A writer accepts only requests that come from the cleaner."""
     collectors = {"http_requests": discover()["http_requests"]}
     history = History(HistoryFile(tmp_path / "history.duckdb"), collectors, Privacy())
     events = collectors["http_requests"].events

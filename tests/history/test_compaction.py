@@ -1,4 +1,4 @@
-"""A file that is mostly room is written anew; what is in it, and who may read it, stays."""
+"""A file that is mostly free space is rewritten; its content and its permissions stay."""
 
 import subprocess
 import sys
@@ -103,7 +103,7 @@ def test_who_opened_the_old_one_opens_the_new_one(past: Past, monkeypatch: pytes
 
 
 def test_a_file_that_is_held(past: Past) -> None:
-    """Whoever writes is waited for; the file stays as it is when it takes too long."""
+    """Another writer is waited for; the file stays as it is after the timeout."""
     before = past.file.path.read_bytes()
     with held(past.file.path), pytest.raises(HistoryBusy):
         compact(past.file)
@@ -161,7 +161,7 @@ def test_one_at_a_time(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["history.duckdb", "history.duckdb.compact"])
 def test_another_file_put_in_the_place_of_either(small: Past, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Only what was counted comes into the place of what was read; all else stays as it is found."""
+    """Only counted rows replace the ones that were read; all others stay as they are."""
     other = small.file.path.with_name("other.duckdb")
     other.write_bytes(small.file.path.read_bytes())
     there = other.stat().st_ino if name == "history.duckdb" else small.file.path.stat().st_ino
@@ -172,7 +172,7 @@ def test_another_file_put_in_the_place_of_either(small: Past, monkeypatch: pytes
 
 
 def test_nobody_may_read_it_meanwhile(small: Past, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written anew is closed to others until it has the rights of the file."""
+    """The new file is closed to others until it has the rights of the file."""
     small.file.path.chmod(0o600)
     modes = list[int]()
     while_copied(

@@ -15,7 +15,7 @@ from tests.history.past import BEGIN, Past, requests
 @pytest.mark.parametrize("times", [2, 3])
 @pytest.mark.parametrize("at", [BEGIN, None])
 def test_twice_in_one_batch(tmp_path: Path, times: int, at: datetime | None) -> None:
-    """A key that stands twice in what was read, as without a primary key it may, is archived and counted once."""
+    """A key that is read twice, as without a primary key it may, is archived and counted once."""
     past = Past(tmp_path / "history.duckdb")
     rows = pa.concat_tables([requests(1, 5, BEGIN)] * times)
     if at is None:

@@ -62,7 +62,7 @@ def test_what_is_gone_is_remembered(connection: duckdb.DuckDBPyConnection) -> No
 
 
 def test_what_is_removed_is_noted_with_the_first_day_of_that(connection: duckdb.DuckDBPyConnection) -> None:
-    """What is not listed any more is noted once, of its own table, and no more once it is listed again."""
+    """A missing row is recorded once, of its own table, and no more once it is listed again."""
     noted = "SELECT id, day FROM removals WHERE source = 'assets' ORDER BY id"
     connection.execute("INSERT INTO removals VALUES ('others', 1, '2025-11-01')")
     _keep(connection, FIRST, a1="Sales", a2="Plan", a3="Stock")

@@ -1,4 +1,4 @@
-"""A table is read for an export without keeping anybody from the file."""
+"""A table is read for an export without blocking other users of the file."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -167,7 +167,7 @@ def test_every_row_comes_once(past: Past) -> None:
 
 @pytest.mark.parametrize("hour", [0, 4, HOURS - 1])
 def test_what_is_after_an_instant(past: Past, hour: int) -> None:
-    """Rows of the instant itself have been taken before."""
+    """Rows of the instant itself have been read before."""
     for at, left in (
         (AT + hour * HOUR, HOURS - 1 - hour),
         (AT + hour * HOUR - timedelta(microseconds=1), HOURS - hour),
@@ -176,7 +176,7 @@ def test_what_is_after_an_instant(past: Past, hour: int) -> None:
 
 
 def test_the_file_is_let_go_between_slices(past: Past) -> None:
-    """While the rows are on their way the agent polls; what it writes waits for the next export."""
+    """The agent polls while the rows are read; its new rows wait for the next export."""
     rows = slices(past)
     written = 0
     sizes = []
@@ -197,7 +197,7 @@ def test_all_of_an_instant_is_in_one_slice(past: Past) -> None:
 
 
 def test_a_file_that_is_held(past: Past) -> None:
-    """Whoever holds it in the middle of an export is told of as everywhere."""
+    """A program that holds the file in the middle of an export is reported as everywhere."""
     reader = slices(past).slices(None)
     assert len(next(reader).rows)
     with held(past.file.path), pytest.raises(HistoryBusy):

@@ -35,7 +35,7 @@ def past(tmp_path: Path) -> Past:
 
 
 def judged(*rows: Mapping[str, Any]) -> pa.Table:
-    """Return judged rows; what is not said is that of a healthy workbook."""
+    """Return judged rows; fields not given are those of a healthy workbook."""
     base = {
         "asset_type": "workbook",
         "asset_id": "luid-1",
@@ -78,7 +78,7 @@ def stamps(past: Past) -> list[datetime]:
 
 
 def test_the_table_has_the_columns_of_the_rows(past: Past) -> None:
-    """What is judged is stored as it is, under the same names in the same order."""
+    """Judged rows are stored unchanged, under the same names in the same order."""
     audit(past, NOON, {}, {"asset_id": "luid-2", "status": "Unknown", "last_refresh_utc": None, "sla_hours": None})
     assert (
         stored(past)
@@ -121,7 +121,7 @@ CHANGES: dict[str, object] = {
 @pytest.mark.parametrize("column", COMPARED)
 @pytest.mark.parametrize("restarted", [False, True])
 def test_each_change_is_written(past: Past, column: str, restarted: bool) -> None:
-    """A change, what became known, and what is no longer known: one row each, and no other asset's."""
+    """A change, a value that became known, and one that is unknown: one row each, and no other asset's."""
     other = {"asset_id": "luid-2"}
     audit(past, NOON, {}, other)
     for number, value in enumerate((CHANGES[column], None, CHANGES[column]), start=1):
@@ -149,7 +149,7 @@ def test_assets_are_told_apart_by_site_type_and_luid(past: Past) -> None:
 
 
 def test_one_row_an_asset_and_poll(past: Past) -> None:
-    """What is said twice of the same asset is written once: the first counts."""
+    """A row given twice for the same asset is written once: the first counts."""
     assert audit(past, NOON, {}, {"status": "Critical"}, {"asset_id": "luid-2"}) == 2
     assert audit(past, NOON + MINUTE, {}, {"status": "Critical"}, {"asset_id": "luid-2"}) == 0
 
@@ -166,7 +166,7 @@ def test_what_is_gone_gets_no_row(past: Past) -> None:
 
 
 def test_a_clock_that_goes_back(past: Past) -> None:
-    """Every audit's instant is greater than all before it, whatever the clock says, also across a restart."""
+    """Every audit's instant is greater than all before it, with any clock, also across a restart."""
     times = [NOON, NOON, NOON - DAY, NOON + MINUTE, NOON - 1000 * DAY, NOON + 2 * MINUTE]
     for number, now in enumerate(times):
         past = again(past) if number % 2 else past
@@ -189,7 +189,7 @@ def test_a_clock_that_was_ahead(past: Past) -> None:
 
 
 def test_a_transaction_that_came_to_nothing(past: Past) -> None:
-    """What was rolled back is written by the next poll."""
+    """Rows that were rolled back are written by the next poll."""
     audit(past, NOON, {})
 
     def fail() -> None:
@@ -222,7 +222,7 @@ def test_rows_are_counted(past: Past) -> None:
 
 
 def test_a_row_that_nobody_audited_is_found(past: Past) -> None:
-    """A row later than the last audit is none of the agent's: an export would take it, and leave out what follows."""
+    """A row later than the last audit is not the agent's: an export would read it, and leave out the next ones."""
     audit(past, NOON, {})
     with duckdb.connect(str(past.file.path)) as connection:
         connection.execute(f"UPDATE {AUDIT} SET audit_timestamp = audit_timestamp + INTERVAL 1 DAY")
@@ -231,7 +231,7 @@ def test_a_row_that_nobody_audited_is_found(past: Past) -> None:
 
 
 def test_an_older_file_gets_the_table(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history that was begun before there were audits takes them."""
+    """A history from before the audits accepts them."""
     monkeypatch.setattr("exporter.history.schema.STEPS", STEPS[: STEPS.index(_audits)])
     with duckdb.connect(str(past.file.path)) as connection:
         prepare(connection, {})
@@ -241,7 +241,7 @@ def test_an_older_file_gets_the_table(past: Past, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_truth_of_many_polls(past: Past) -> None:
-    """At every poll of a long run the latest row of each asset says what was found, and no row says it again."""
+    """At every poll of a long run the latest row of each asset is its state, and no row repeats it."""
     chance = random.Random(11)
     truth: dict[str, tuple[str, datetime]] = {}
     expected = 0
@@ -296,7 +296,7 @@ def test_a_clock_far_ahead_empties_nothing(tmp_path: Path) -> None:
 
 
 def test_pruning_by_command(past: Past) -> None:
-    """What is older than the instant goes, reckoned from the newest audit where there are no requests."""
+    """Rows older than the instant go, by the newest audit where there are no requests."""
     for day in range(5):
         audit(past, NOON + day * DAY, {}, {"asset_id": "luid-2"})
     assert newest_request(past.file) == AT + 4 * DAY

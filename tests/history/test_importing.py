@@ -1,4 +1,4 @@
-"""Requests of files joined with what is archived: each once, whatever was there before and comes after."""
+"""Requests of files joined with archived ones: each once, with any rows before and after."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -77,7 +77,7 @@ def numbered(requests: Sequence[Mapping[str, object]], first: int = 100) -> pa.T
 
 
 def stored(past: Past, columns: str = "session_id, id") -> list[tuple[Any, ...]]:
-    """Return what is archived, in order."""
+    """Return the archived rows, in order."""
     with duckdb.connect(str(past.file.path), read_only=True) as connection:
         return connection.execute(f"SELECT {columns} FROM http_requests ORDER BY ALL").fetchall()
 
@@ -113,7 +113,7 @@ def test_a_file_is_imported_once(past: Past) -> None:
 
 
 def test_what_is_archived_already(past: Past) -> None:
-    """A request that the agent archived is recognised without its id; what it lacks is added."""
+    """An archived request is recognised without its id; its missing fields are added."""
     past.poll(NOW, numbered([request(number) for number in range(10)]))
     imported = bring_in(past, [request(number) for number in range(5, 15)])
     assert (imported.new, imported.known) == (5, 5)
@@ -143,7 +143,7 @@ def test_lines_that_stand_there_again(past: Past) -> None:
 
 
 def test_requests_that_only_the_redaction_makes_equal(past: Past) -> None:
-    """Two requests that differ in what is not stored are two, however often the file is imported."""
+    """Two requests that differ in columns that are not stored are two, however often the file is imported."""
     both = [request(1, http_request_uri=f"/views/Sales/Overview?secret={number}") for number in (1, 2)]
     assert bring_in(past, both).new == 2
     assert bring_in(past, both).new == 0
@@ -164,7 +164,7 @@ PERSONAL = request(
 @pytest.mark.parametrize("later", PRIVACIES, ids=["all", "truncated", "nobody", "parameters"])
 @pytest.mark.parametrize("earlier", PRIVACIES, ids=["all", "truncated", "nobody", "parameters"])
 def test_options_that_changed(tmp_path: Path, earlier: Privacy, later: Privacy) -> None:
-    """A request is recognised whatever the privacy options took out of it when it was archived, or take out now."""
+    """A request is recognised with any fields that the privacy options removed when it was archived, or remove now."""
     past = Past(tmp_path / "history.duckdb", privacy=earlier)
     requests = [PERSONAL, *(request(number) for number in range(2, 5))]
     past.poll(BEGIN, numbered(requests))
@@ -172,7 +172,7 @@ def test_options_that_changed(tmp_path: Path, earlier: Privacy, later: Privacy) 
 
 
 def test_the_privacy_options(past: Past) -> None:
-    """What is imported obeys the options as everything that is archived, and its asset is parsed."""
+    """Imported rows obey the options as all archived ones, and their assets are parsed."""
     bring_in(past, [PERSONAL], privacy=Privacy("none", "none"))
     columns = "user_id, user_ip, remote_ip, currentsheet, http_request_uri, http_referer, workbook, view, asset_type"
     ((*found,),) = stored(past, columns)
@@ -211,7 +211,7 @@ def test_an_end_in_an_hour_that_is_repeated(past: Past) -> None:
 
 
 def test_what_the_agent_reads_later(past: Past) -> None:
-    """What is imported before the agent reads it gets its id, its status and its place in the counters then."""
+    """Rows imported before the agent reads them get their id, their status and their place in the counters then."""
     requests = [request(number) for number in range(5)]
     bring_in(past, requests)
     past.poll(NOW, numbered(requests[2:], first=2))
@@ -241,7 +241,7 @@ def test_what_was_counted_is_not_counted_again(past: Past) -> None:
 
 
 def test_what_is_too_old(past: Past) -> None:
-    """What the retention would remove, or what was pruned, is left out and counted as such."""
+    """Rows that the retention would remove, or that were pruned, are left out and counted as such."""
     requests = [request(number) for number in range(10)]
     imported = bring_in(past, requests, before=BEGIN + timedelta(seconds=4))
     assert (imported.new, imported.too_old) == (6, 4)
@@ -312,7 +312,7 @@ def test_polls_between_slices(past: Past, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_one_import_at_a_time(past: Past) -> None:
-    """A second import is refused while one is at work; what a killed one left is removed."""
+    """A second import is refused while one is running; files of a killed one are removed."""
     left = past.file.path.with_name("history.duckdb.import")
     left.write_bytes(b"half a database")
     spilled = past.file.path.with_name("history.duckdb.import.tmp")

@@ -60,7 +60,7 @@ def past(made: Path, tmp_path: Path) -> Past:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A file that the agent's user may read, and nobody else is to see."""
+    """A file that only the agent's user may read."""
     path = tmp_path / "secret.txt"
     path.write_text("hunter2")
     return path
@@ -164,7 +164,7 @@ def test_no_connection_reaches_other_files(past: Past, secret: Path) -> None:
     ids=["view", "macro"],
 )
 def test_the_agent_says_what_it_refuses(past: Past, secret: Path, sql: str, named: str) -> None:
-    """The running agent names SQL over its user's files in its log, and neither log nor page shows what is in them."""
+    """The running agent names SQL over its user's files in its log, and neither log nor page has their content."""
     _tamper(past, sql, secret)
     nowhere: dict[str, str | int] = {"host": "127.0.0.1", "port": 1, "dbname": "workgroup", "user": "readonly"}
     with Agent(past.file.path.parent, nowhere) as agent:
@@ -217,7 +217,7 @@ class _Older:
         self._rows: list[Any] = []
 
     def execute(self, query: str) -> "_Older":
-        """Run a query that this version knows."""
+        """Run a query of this version."""
         if "duckdb_triggers" in query:
             raise duckdb.CatalogException("Table Function with name duckdb_triggers does not exist!")
         self._rows = self._connection.execute(query).fetchall()

@@ -1,4 +1,4 @@
-"""What is old goes in small steps, whoever takes them; what was counted stays counted, and is never counted again."""
+"""Old rows go in small steps, by any command; counted rows stay counted, and are never counted again."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,13 +47,13 @@ def prune(past: Past, before: datetime) -> list[Pruned]:
 
 
 def ask(past: Past, sql: str) -> list[tuple[object, ...]]:
-    """Ask the history."""
+    """Query the history."""
     with duckdb.connect(str(past.file.path), read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
 
 def counted(past: Past) -> list[tuple[object, ...]]:
-    """Return all counters but that of what was pruned, and the positions."""
+    """Return all counters but that of pruned rows, and the positions."""
     counters = "SELECT family, labels::VARCHAR, value FROM counters WHERE family NOT LIKE '%pruned%'"
     histograms = "SELECT family, labels::VARCHAR || le, observations FROM histograms"
     return ask(
@@ -86,7 +86,7 @@ def test_steps_are_small(past: Past, small_steps: int) -> None:
 
 
 def test_an_interrupted_pruning(past: Past, small_steps: int) -> None:
-    """What a command leaves half done contradicts nothing, is told of, and is finished by whoever prunes next."""
+    """A half-done command leaves a valid file, is reported, and is finished by the next pruning."""
     assert small_steps
     steps = prune_in_steps(HistoryFile(past.file.path, Limits(), lambda _: None), EVENTS, BEFORE)
     next(steps)
@@ -103,7 +103,7 @@ def test_an_interrupted_pruning(past: Past, small_steps: int) -> None:
 
 
 def test_pruning_again_changes_nothing(past: Past) -> None:
-    """What is gone is not counted as pruned a second time, and an earlier instant brings nothing back."""
+    """Pruned rows are not counted as pruned a second time, and an earlier instant restores none."""
     prune(past, BEFORE)
     before = past.file.path.stat().st_size, ask(past, "FROM archived_days ORDER BY ALL"), ask(past, "FROM poll_log")
     for instant in (BEFORE, BEGIN):
@@ -133,7 +133,7 @@ def test_the_poll_log_adds_up(past: Past) -> None:
 
 
 def test_rows_are_not_archived_again(past: Past) -> None:
-    """What somebody else pruned while the agent read is not archived by it, whatever it knew of the file before."""
+    """Rows that another program pruned while the agent read are not archived by it, with any earlier state."""
     past.history.prepare(NOW)
     # The agent knows the file as it was; in between, a command prunes it.
     prune(past, BEFORE)
@@ -174,7 +174,7 @@ def test_the_agent_finishes_a_day_before_the_next(past: Past, small_steps: int) 
 
 
 def test_the_agent_prunes_once_an_hour(past: Past) -> None:
-    """What has just become too old waits until an hour of it has come together: a pruning is not for every poll."""
+    """Rows that have just become too old wait until an hour of them is due: not every poll prunes."""
     past.history.prepare(NOW)
     while (before := past.history.prunable_before(NOW)) is not None:
         with past.history.transaction(NOW) as transaction:
@@ -187,7 +187,7 @@ def test_the_agent_prunes_once_an_hour(past: Past) -> None:
 
 @pytest.mark.fault(43)
 def test_a_clock_that_jumps_ahead(past: Past) -> None:
-    """An agent whose clock is years ahead keeps what its retention says, reckoned from the newest request."""
+    """An agent whose clock is years ahead retains the configured time, by the newest request."""
     future = datetime(2060, 1, 1, tzinfo=UTC)
     past.history.prepare(future)
     polls = 0

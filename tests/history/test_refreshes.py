@@ -1,4 +1,4 @@
-"""What the APIs told of refreshes is kept once, with the job where one was looked up."""
+"""Refreshes reported by the APIs are stored once, with the job where one was fetched."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ def told(*rows: tuple[str, int, str | None], asset_type: str = "workbook") -> pa
 
 
 def test_each_once(connection: duckdb.DuckDBPyConnection) -> None:
-    """What is told again is not kept again, within one poll or over many."""
+    """A repeated refresh is not stored again, within one poll or over many."""
     assert refreshes.note(connection, told(("a", 1, None), ("a", 1, None), ("b", 1, None)), NOW) == 2
     assert refreshes.note(connection, told(("a", 1, None), ("a", 0, None)), NOW) == 1
     assert refreshes.note(connection, told(("a", 1, None), asset_type="flow"), NOW) == 1
@@ -42,26 +42,26 @@ def test_each_once(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_jobs_are_known_by_their_assets(connection: duckdb.DuckDBPyConnection) -> None:
-    """A job that was looked up is known after a restart; what came without a job is none."""
+    """A fetched job is known after a restart; a refresh without a job has none."""
     refreshes.note(connection, told(("a", 1, "j1"), ("b", 2, None)), NOW)
     (row,) = refreshes.looked_up(connection).to_pylist()
     assert row == {"job_id": "j1", "asset_type": "workbook", "asset_id": "a", "completed_at": NOW - timedelta(hours=1)}
 
 
 def test_how_many_were_asked_for_of_late(connection: duckdb.DuckDBPyConnection) -> None:
-    """The look-ups of a day are those that were noted in it."""
+    """The job requests of a day are those that were stored in it."""
     refreshes.note(connection, told(("a", 1, "j1"), ("b", 1, None)), NOW - timedelta(hours=30))
     refreshes.note(connection, told(("a", 0, "j2"), ("c", 0, "j3")), NOW)
     assert refreshes.look_ups_since(connection, NOW - timedelta(days=1)) == 2
 
 
 def test_what_is_yet_to_come_is_not_noted(connection: duckdb.DuckDBPyConnection) -> None:
-    """A refresh of a day to come, by a wrong clock, would make all others old; what a clock is ahead is let through."""
+    """A refresh of a future day, by a wrong clock, would make all others old; a slight lead is accepted."""
     assert refreshes.note(connection, told(("a", -24, None), ("b", 0, None)), NOW) == 1
 
 
 def test_they_are_pruned(connection: duckdb.DuckDBPyConnection) -> None:
-    """The retention removes what was noted before."""
+    """The retention removes earlier refreshes."""
     refreshes.note(connection, told(("a", 24 * 401, None)), NOW - timedelta(days=400))
     refreshes.note(connection, told(("b", 1, None)), NOW)
     assert prune_refreshes(connection, NOW - timedelta(days=30)) == 1

@@ -36,7 +36,7 @@ WITH_SIDE_EFFECTS = of_duckdb(
 
 
 class House:
-    """A folder with a history, and beside it a file that nobody may see; the statements name it as ``{canary}``."""
+    """A folder with a history, and beside it a secret file; the statements name it as ``{canary}``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +73,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 @pytest.fixture(autouse=True)
 def unchanged(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever was asked: no file of the folder, which is the working directory too, is changed, made or removed."""
+    """No query changes, makes or removes a file of the folder, which is the working directory too."""
     monkeypatch.chdir(house.folder)
     yield
     assert house.contents() == house.before
@@ -248,7 +248,7 @@ def test_no_setting_can_be_changed() -> None:
 
 @pytest.mark.parametrize("name", WITH_SIDE_EFFECTS)
 def test_functions_with_side_effects(house: House, name: str) -> None:
-    """What DuckDB says has side effects has none that outlives the query, and tells nothing of a file."""
+    """A function that DuckDB lists with side effects has none that outlives the query, and reveals no file."""
     for arguments in ("", "'{canary}'", "1", "'mine', 1", "'mine', 1, true"):
         try:
             answered = b"".join(house.ask(parse(house.written(f"SELECT {name}({arguments})"))).rows)
@@ -274,7 +274,7 @@ def test_duckdb_itself_reaches_no_file(house: House, number: int) -> None:
 
 @pytest.mark.parametrize("function", ["read_blob", "read_text", "read_csv"])
 def test_the_bytes_of_the_history_stay_closed(house: House, function: str) -> None:
-    """The file of the database itself, which has what was pruned from it, is not to be read as a file either."""
+    """The file of the database itself, which has pruned rows, cannot be read as a file either."""
     with pytest.raises(QueryFailed, match="LocalFileSystem has been disabled"):
         house.ask(Statement(house.written(f"FROM {function}('{{history}}')"), is_explain=False))
 

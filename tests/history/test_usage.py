@@ -1,4 +1,4 @@
-"""What the pages show of use: the same as the archive says, of the last days alone."""
+"""Use on the pages equals the archive's, of the last days alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def visits(first: int, at: datetime, sheets: Sequence[str], user: int = 7, site:
 
 
 def read(past: Past, *, with_people: bool = True, at: datetime = NOW, source_at: datetime | None = NOW) -> Use:
-    """Return what the pages are given, after what is too old was forgotten and the rest summed up."""
+    """Return the data of the pages, after old rows were removed and the rest aggregated."""
     with past.history.page_transaction(at) as transaction:
         transaction.delete_old_usage(source_at)
         assert not usage.sum_up(transaction.connection)
@@ -42,7 +42,7 @@ def read(past: Past, *, with_people: bool = True, at: datetime = NOW, source_at:
 
 
 def query(past: Past, sql: str) -> list[tuple[object, ...]]:
-    """Ask the file."""
+    """Query the file."""
     with duckdb.connect(str(past.file.path), read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
@@ -74,7 +74,7 @@ def test_open_requests_are_counted_when_they_are_final(past: Past) -> None:
 
 
 def test_people_are_counted_once_an_hour(past: Past) -> None:
-    """Somebody who comes again in the same hour is one; who comes to two sites is one on each, and one in all."""
+    """A user who returns in the same hour is one; a user of two sites is one on each, and one in all."""
     past.poll(NOW, visits(1, NOW - timedelta(minutes=20), ["a/b"] * 5, user=7, site=1))
     past.poll(NOW, visits(10, NOW - timedelta(minutes=15), ["a/b"] * 5, user=7, site=2))
     past.poll(NOW, visits(20, NOW - timedelta(minutes=10), ["a/b"] * 5, user=8, site=1))
@@ -86,7 +86,7 @@ def test_people_are_counted_once_an_hour(past: Past) -> None:
 
 
 def test_nobody_is_noted_where_nobody_may_be_known(past: Past) -> None:
-    """Where people are not stored, nothing tells in which hours somebody was there."""
+    """Where users are not stored, no hours of active users remain."""
     with past.history.transaction(NOW) as transaction:
         transaction.hidden = {"user_id"}
         rows = past.history.clean(REQUESTS, visits(1, NOW, ["a/b"]))
@@ -109,7 +109,7 @@ def test_views_are_counted_by_day(past: Past) -> None:
 
 
 def test_many_days_are_summed_up_in_steps(past: Past) -> None:
-    """A backlog of many days takes several transactions, each of which needs memory for one day at a time."""
+    """A backlog of many days needs several transactions, each with memory for one day at a time."""
     for days in range(usage.STEP_DAYS + 1):
         past.poll(NOW, visits(100 * days, NOW - timedelta(days=days), ["a/b"]))
     steps = []
@@ -121,7 +121,7 @@ def test_many_days_are_summed_up_in_steps(past: Past) -> None:
 
 
 def test_the_tables_do_not_grow_with_the_history(past: Past) -> None:
-    """Hours are kept for nine days and days for a hundred; a clock that jumps ahead takes nothing away."""
+    """Hours are retained for nine days and days for a hundred; a clock that jumps ahead removes nothing."""
     for days in (150, 99, 12, 8, 0):
         past.poll(NOW - timedelta(days=days), visits(1000 - days, NOW - timedelta(days=days), ["a/b"]))
     assert len(read(past).requests) == 2
@@ -132,7 +132,7 @@ def test_the_tables_do_not_grow_with_the_history(past: Past) -> None:
 
 @pytest.mark.parametrize("source_at", [NOW + timedelta(days=10), None])
 def test_people_are_forgotten_though_nobody_comes(past: Past, source_at: datetime | None) -> None:
-    """After nine days nothing tells who was there, also where nothing is counted any more, or the source is silent."""
+    """After nine days no user remains, also where counting has stopped, or the source is down."""
     past.poll(NOW, visits(1, NOW, ["a/b"]))
     read(past, at=NOW + timedelta(days=8), source_at=source_at and NOW + timedelta(days=8))
     assert query(past, "SELECT count(*) FROM people_by_hour") == [(1,)]
@@ -141,7 +141,7 @@ def test_people_are_forgotten_though_nobody_comes(past: Past, source_at: datetim
 
 
 def test_people_are_forgotten_once_they_are_hidden(past: Past) -> None:
-    """Where people are not stored any more, those of before go at once."""
+    """Where users are not stored any more, earlier ones go at once."""
     past.poll(NOW, visits(1, NOW, ["a/b"]))
     with past.history.page_transaction(NOW) as transaction:
         transaction.hidden = {"user_id"}
@@ -152,7 +152,7 @@ def test_people_are_forgotten_once_they_are_hidden(past: Past) -> None:
 
 @pytest.mark.parametrize("wrong", [timedelta(hours=-3), timedelta(hours=3)])
 def test_a_wrong_clock_loses_nothing(past: Past, wrong: timedelta) -> None:
-    """An agent whose clock is hours behind or ahead counts what the source says happened just now."""
+    """An agent whose clock is hours behind or ahead counts by the source's clock."""
     lookups = replace(LOOKUPS, source_at=NOW)
     with past.history.transaction(NOW + wrong) as transaction:
         for first, ahead in ((1, 0), (10, 5)):
@@ -164,7 +164,7 @@ def test_a_wrong_clock_loses_nothing(past: Past, wrong: timedelta) -> None:
 
 
 def test_what_is_far_ahead_is_forgotten(past: Past) -> None:
-    """What a clock years ahead let in goes when it is set right; requests that are far ahead are not counted."""
+    """Rows from a clock years ahead go when it is set right; requests that are far ahead are not counted."""
     future = NOW + timedelta(days=900)
     past.poll(future, visits(1, future, ["a/b"]))
     past.poll(NOW, visits(10, future, ["a/b"]))
@@ -175,7 +175,7 @@ def test_what_is_far_ahead_is_forgotten(past: Past) -> None:
 
 
 def test_an_hour_that_is_cut_is_forgotten(past: Past) -> None:
-    """Where a retention ends within an hour or a day, that one would say too little: it says nothing."""
+    """Where a retention ends within an hour or a day, that one would count too little: it is absent."""
     at = NOW.replace(hour=10) - timedelta(days=3)
     past.poll(NOW, visits(1, at + timedelta(minutes=5), ["a/b"] * 3))
     past.poll(NOW, visits(10, at + timedelta(minutes=45), ["a/b"] * 2))
@@ -198,7 +198,7 @@ def test_what_is_pruned_is_forgotten(past: Past) -> None:
 
 
 def test_an_older_file_is_counted(past: Past) -> None:
-    """A file of before these tables gets them filled with what it holds; people are counted from then on."""
+    """A file of before these tables gets them filled from its rows; users are counted from then on."""
     past.poll(NOW, visits(1, NOW - timedelta(hours=3), ["Sales/Map"] * 3))
     read(past)
     before = {table: query(past, f"FROM {table} ORDER BY ALL") for table in usage.TABLES}
@@ -224,7 +224,7 @@ def test_the_archive_needs_no_sums(past: Past) -> None:
 
 
 def test_an_upgrade_says_that_it_counts() -> None:
-    """What takes seconds with millions of requests is said before it begins; an empty file has nothing to count."""
+    """An aggregation of seconds with millions of requests is logged before it begins; an empty file has none."""
     with duckdb.connect() as connection, capture_logs() as logs:
         connection.execute("CREATE TABLE marks (name VARCHAR, marked_at TIMESTAMP)")
         connection.execute("CREATE TABLE http_requests AS FROM (VALUES (1)) AS rows (id) LIMIT 0")

@@ -193,7 +193,7 @@ def test_a_flipped_byte_is_found(path: Path) -> None:
 
 
 def test_another_version(path: Path) -> None:
-    """What an older version wrote is checked as far as it goes, with a note; what a newer one wrote is not judged."""
+    """A file of an older version is checked as far as possible, with a note; one of a newer version is not judged."""
     with duckdb.connect(str(path)) as connection:
         _make_old(connection)
     found = verified(path)
@@ -208,7 +208,7 @@ def test_another_version(path: Path) -> None:
 
 
 def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
-    """Undo the steps that have made tables what they are since the second."""
+    """Undo the migrations of tables since the second."""
     freshness = ("freshness_audit", "asset_refreshes", "asset_freshness", "freshness_sources")
     for table in ("archived_days", *freshness, "alerts", "alert_past", *usage.TABLES):
         connection.execute(f"DROP TABLE {table}")
@@ -220,7 +220,7 @@ def _make_old(connection: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.mark.parametrize("kind", ["garbage", "empty", "other"])
 def test_what_is_no_history(tmp_path: Path, kind: str) -> None:
-    """A file that is none, and a database of somebody else, are one fault."""
+    """A text file, and another program's database, are one fault."""
     path = tmp_path / "history.duckdb"
     if kind == "other":
         with duckdb.connect(str(path)) as connection:
@@ -231,7 +231,7 @@ def test_what_is_no_history(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_file_that_is_held(path: Path) -> None:
-    """Whoever writes the file for longer than one can wait is told of."""
+    """A program that writes the file for longer than the timeout is reported."""
     with held(path), pytest.raises(HistoryBusy):
         verified(path)
 
@@ -257,7 +257,7 @@ def test_the_agent_gets_in(path: Path) -> None:
 
 
 def test_a_ledger_is_begun_for_an_older_file(path: Path) -> None:
-    """A file of before the ledger gets one: what was pruned or not logged then is no fault afterwards."""
+    """A file of before the ledger gets one: rows pruned or not logged then are no fault afterwards."""
     with duckdb.connect(str(path)) as connection:
         _make_old(connection)
         connection.execute("DELETE FROM http_requests WHERE id < 20")
@@ -276,7 +276,7 @@ def test_a_ledger_is_begun_for_an_older_file(path: Path) -> None:
 
 
 def test_a_damaged_log_is_left_alone(path: Path) -> None:
-    """Who only looks sets nothing aside: a log that cannot be replayed is a fault, and stays as it is."""
+    """Read-only access sets nothing aside: a log that cannot be replayed is a fault, and stays as it is."""
     assert ended(_poll_and_crash, path) == ENDED
     log = path.with_name("history.duckdb.wal")
     damaged = bytearray(log.read_bytes())
@@ -301,7 +301,7 @@ def test_the_marks_are_looked_at_once(path: Path) -> None:
 
 
 def test_a_damaged_copy(path: Path) -> None:
-    """What is said of a damaged file does not claim that the agent cannot archive: it may be a copy."""
+    """The message on a damaged file does not claim that the agent cannot archive: it may be a copy."""
     path.write_bytes(b"not a database" * 1000)
     (verdict,) = verified(path)
     assert verdict.message.endswith("; it is damaged, and no backup")

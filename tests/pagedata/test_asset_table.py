@@ -1,4 +1,4 @@
-"""The columns that pages are made of say what the families of assets say."""
+"""The columns of the pages equal the families of assets."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_hours_and_status_are_of_the_instant(table: AssetTable) -> None:
 
 
 def test_what_uses_what(table: AssetTable) -> None:
-    """A source knows the workbooks downstream, a workbook the sources it uses."""
+    """A source has the workbooks downstream, a workbook its sources."""
     assert [table.name[row] for row in table.downstream["d-1"]] == ["Sales", "Costs", "Payroll"]
     assert table.sources_of(table.places["workbook", "w-1"]) == ["d-1"]
     assert table.sources_of(table.places["workbook", "w-5"]) == []

@@ -1,4 +1,4 @@
-"""What pages show is made once for each thing that is told, and of what is told now."""
+"""The data of pages is built once for each new state, of the present state."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def test_states_are_where_they_are_looked_for() -> None:
 
 
 def test_made_once() -> None:
-    """As long as nothing new is told, the same columns are shown."""
+    """As long as the state is unchanged, the same columns are served."""
     answers = PageAnswers()
     both: list[tuple[pa.Table, Sequence[AnyBlock]] | None] = [estate_and_blocks()]
     builder = PageDataBuilder(answers, lambda: None, lambda _now: both[0])
@@ -71,7 +71,7 @@ def test_alerts_of_an_asset() -> None:
 
 
 def test_the_exact_interval_is_the_one_that_is_shown() -> None:
-    """The pages know the exact interval that the metrics show, and none where no metric shows one."""
+    """The pages have the exact interval of the metrics, and none where the metrics have none."""
     answers = PageAnswers()
     builder = PageDataBuilder(answers, lambda: None, lambda _now: None)
     assert builder.build(NOW, EVERYTHING, [single(EXACT_INTERVAL, 1200.0)]).exact_interval == 1200.0

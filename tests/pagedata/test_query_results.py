@@ -1,4 +1,4 @@
-"""Hours as pages show them: without gaps, by the names that sites have now."""
+"""Hours on pages: without gaps, by the present names of sites."""
 
 import pyarrow as pa
 

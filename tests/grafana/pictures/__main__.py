@@ -1,7 +1,7 @@
 """Draws the pictures of docs/images/: ``make pictures``. For those who change a dashboard; no test needs it.
 
 The committed JSON, the answers of a real Prometheus on the demo, Grafana's published components (from npm), a real
-browser. What is drawn is not Grafana itself, and each picture says so. Takes some ten minutes, npm, chromium and
+browser. They are not drawn by Grafana itself, as each picture notes. Needs some ten minutes, npm, chromium and
 pngquant.
 """
 
@@ -50,7 +50,7 @@ def pages(folder: Path, found: dict[str, Any]) -> dict[str, Path]:
 
 
 def shot(written: dict[str, Path]) -> None:
-    """Take the picture of each page."""
+    """Save the picture of each page."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

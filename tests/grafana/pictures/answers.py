@@ -22,7 +22,7 @@ ONE = """
 
 
 def collected(folder: Path, seconds: float) -> dict[str, Any]:
-    """Watch the demo for so long; return each dashboard with its answers by number of panel, and the times shown."""
+    """Watch the demo for so long; return each dashboard with its answers by number of panel, and the times drawn."""
     with (
         Postgres(bin_dir=require("postgres18")) as server,
         scraped_demo(server, folder, Scale(), days=3, a_day=7000, interval=INTERVAL_SECONDS) as watch,
