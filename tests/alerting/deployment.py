@@ -49,7 +49,7 @@ class Deployment:
             RepositoryOptions((address,), *names, lambda: password, (("sslmode", "disable"),))
         )
         self.changed: Callable[[], None] = lambda: None
-        """Called when there is something new to show."""
+        """Publish new samples."""
         self.restart()
 
     def restart(self) -> None:
@@ -71,7 +71,7 @@ class Deployment:
         self.changed()
 
     def go(self, seconds: float) -> None:
-        """Go on for so long: poll every minute, look and tell every quarter of one."""
+        """Run for a while: poll every minute, evaluate and notify every 15 seconds."""
         until = self.now + seconds
         while self.now < until:
             self.now += EVALUATION_SECONDS

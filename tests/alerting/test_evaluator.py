@@ -1,4 +1,4 @@
-"""Looking, writing and telling, by an injected clock: the history is real, and so is the way over HTTP."""
+"""Evaluation, storage and notification by an injected clock, on a real history and over real HTTP."""
 
 import contextlib
 import threading
@@ -35,7 +35,7 @@ MINUTE = 60.0
 
 
 class Said:
-    """A rule whose condition a test says."""
+    """A rule whose condition a test sets."""
 
     def __init__(self) -> None:
         self.firing_series: dict[Pairs, float] = {}
@@ -69,7 +69,7 @@ def receivers() -> Iterator[list[FakeAlertmanager]]:
 
 @pytest.fixture
 def harness(tmp_path: Path, receivers: list[FakeAlertmanager], said: Said) -> NotifierHarness:
-    """A notifier that tells the three."""
+    """A notifier of the three Alertmanagers."""
     harness = NotifierHarness(tmp_path / "history.duckdb", [receiver.url for receiver in receivers], [said.rule])
     for receiver in receivers:
         receiver.clock = lambda: harness.now
@@ -107,7 +107,7 @@ def test_the_end_is_told_for_a_quarter_of_an_hour(
 ) -> None:
     """It is sent with the instant of its end, every minute also after it was accepted; then the history forgets it.
 
-    An Alertmanager that is restarted after it took the end, and before it told people, has lost it.
+    An Alertmanager that is restarted after it took the end, and before it notified its receivers, has lost it.
     """
     fire(harness, said)
     fired = harness.now
@@ -158,7 +158,7 @@ def test_a_name_of_any_length_is_one_alert(
 def test_an_agent_that_has_just_begun_says_of_nothing_that_it_is_over(
     harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
-    """Until every source was tried it is not known what does not hold any more, however long that takes."""
+    """Until every source was polled an alert of the last agent neither fires nor ends."""
     fire(harness, said)
     harness.restart()
     said.firing_series = {}
@@ -221,7 +221,7 @@ def test_a_restart_changes_nothing(harness: NotifierHarness, said: Said, receive
 def test_what_is_told_was_written_before(
     harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
-    """An agent that is killed after it told goes on with what it told."""
+    """A killed agent's successor continues with the alerts that were sent."""
     said.firing_series = {BOOK: 7200.0}
     harness.go(5 * MINUTE)
     harness.now += 15
@@ -233,7 +233,7 @@ def test_what_is_told_was_written_before(
 def test_a_history_that_is_held_keeps_nobody_from_being_told(
     harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
-    """Somebody holds the file for long: alerts fire and end all the same, and are written when it is free."""
+    """While another program holds the file alerts fire and end, and are written when it is free."""
     harness.step()
     with duckdb.connect(str(harness.path)):
         fire(harness, said)
@@ -285,7 +285,7 @@ def test_a_poll_that_never_gives_the_file_back_keeps_nobody_from_being_told(
 def test_a_history_that_is_held_from_the_start(
     harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]
 ) -> None:
-    """What the last agent left is taken up as soon as it can be read: the alert is the same."""
+    """The alerts of the last agent are continued as soon as they can be read."""
     fire(harness, said)
     fired = harness.now
     harness.restart()
@@ -324,7 +324,7 @@ def test_a_page_leads_to_the_runbook_that_is_told(
 
 
 def test_what_is_counted_survives(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
-    """Each alert that is taken counts, and each that is not, by Alertmanager, also over a restart."""
+    """Each accepted alert counts, and each that is not, by Alertmanager, also over a restart."""
     receivers[1].behave(ERRS)
     fire(harness, said)
     harness.go(10 * MINUTE)
@@ -367,7 +367,7 @@ def test_many_alerts_go_in_batches(harness: NotifierHarness, said: Said, receive
 
 
 def test_a_description_that_fails(harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager]) -> None:
-    """It costs the description of that alert alone, and is said once."""
+    """A failing lookup costs the description of that alert alone, and is logged once."""
     own = Rule("TableauArchivePurgeRisk", "critical", 0.0, lambda _view: RuleResult({(): 1.0}), "Soon.", "{span}")
     harness.rules = [said.saying("{span:d}"), own]
     harness.restart()
@@ -404,7 +404,7 @@ def test_a_look_that_fails(harness: NotifierHarness, said: Said, receivers: list
 def test_growth_that_cannot_be_remembered(
     harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Alerts that ask for no growth are looked for as ever."""
+    """Alerts whose rules need no increase are evaluated as before."""
 
     def broken(_past: SampleWindow, _view: MetricSnapshot) -> None:
         raise ZeroDivisionError
@@ -451,7 +451,7 @@ def test_tasks_that_are_no_numbers(harness: NotifierHarness, said: Said) -> None
 def test_no_error_is_told_after_a_reload_forbids_it(
     harness: NotifierHarness, said: Said, receivers: list[FakeAlertmanager], *, held: bool
 ) -> None:
-    """Not even once, and not while the file is held: what Tableau wrote may name people."""
+    """A description is never written in clear: Tableau's error texts may contain users' names."""
     fire(harness, said)
     harness.store.errors = {("default", "workbook", "luid-1"): "login failed for anna"}
     harness.go(MINUTE)
@@ -467,7 +467,7 @@ def test_no_error_is_told_after_a_reload_forbids_it(
 
 
 def test_a_history_that_is_held_is_tried_once_a_minute(harness: NotifierHarness, said: Said) -> None:
-    """After a restart too: whoever holds the file delays one look in a minute."""
+    """After a restart too a held file delays one evaluation in a minute."""
     fire(harness, said)
     harness.restart()
     tried = []

@@ -70,7 +70,7 @@ def test_annotations_keep_what_is_text() -> None:
 
 
 def test_long_annotations_are_cut() -> None:
-    """An error text of any length becomes one of bounded length that says so."""
+    """An error text of any length becomes one of bounded length that ends in a mark."""
     cut = bounded_annotations({"error": "x" * 10_000})["error"]
     assert len(cut) == MAX_ANNOTATION
     assert cut.endswith("x...")

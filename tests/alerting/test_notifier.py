@@ -1,4 +1,4 @@
-"""A courier tells an Alertmanager that dislikes some alerts, or all: the others are told, and little is asked."""
+"""The notifier delivers all other alerts when Alertmanager refuses some or all, with few requests."""
 
 import json
 import queue
@@ -30,7 +30,7 @@ class Round:
         self.notifier.outbox = Outbox(messages)
 
     def go(self, seconds: float = LOOK) -> list[list[Labels]]:
-        """Go on for so long and tell once; return the labels of each batch that was posted."""
+        """Advance the clock and send once; return the labels of each batch that was posted."""
         self.now += seconds
         before = len(self.stranger.asked)
         self.notifier.deliver()
@@ -56,7 +56,7 @@ def pairs(labels: dict[str, str], severity: str) -> Pairs:
 
 
 def disliking(word: str, taken: list[Labels], status: int = 403, said: str = "") -> Answer:
-    """Refuse whatever has a word in it, and take everything else."""
+    """Refuse alerts that contain a word, and accept all others."""
 
     def answer(connection: socket.socket, asked: Asked) -> None:
         if word.encode() in asked.body:
@@ -74,7 +74,7 @@ def of(logs: list[EventDict], event: str) -> list[EventDict]:
 
 
 def test_the_weightiest_are_told_first_and_alone() -> None:
-    """What has no stranger's names comes first, the critical before the others; it shares no batch with assets."""
+    """Alerts without names from Tableau come first, critical before others; they share no batch with assets."""
     own = [Notification(pairs({"alertname": name}, severity), {}, NOW, None, 1.0) for name, severity in OWN]
     messages = [message(0), message(1, severity="critical"), *own]
     with RawServer(reply()) as stranger:
@@ -106,7 +106,7 @@ def test_what_was_refused_is_told_apart() -> None:
 
 @pytest.mark.parametrize("every", [2, 10])
 def test_many_are_disliked(every: int) -> None:
-    """However many are, all others are told within some minutes and then each minute; each round has a bound."""
+    """All other alerts are sent within some minutes and then each minute; each round is bounded."""
     messages = [message(number, "fine" if number % every else "<script>") for number in range(400)]
     good = {one.labels for one in messages if ("asset_name", "fine") in one.labels}
     taken: list[Labels] = []
@@ -122,7 +122,7 @@ def test_many_are_disliked(every: int) -> None:
 
 
 def test_whoever_refuses_everything() -> None:
-    """It is a failure of the whole, said once, and costs few requests; when it takes again, all are told soon."""
+    """It is a failure of the whole, logged once, and costs few requests; after recovery all are sent soon."""
     taken: list[Labels] = []
     with RawServer(reply(400, '"read only"')) as stranger, capture_logs() as logs:
         course = Round(stranger, [message(number) for number in range(2560)])
@@ -176,7 +176,7 @@ def told_apart(disliked: Callable[[Labels], bool]) -> Answer:
 
 
 def test_a_failure_counts_once_a_minute() -> None:
-    """However often it is tried, an alert that cannot be told counts once in the time after which it is told again."""
+    """However often it is tried, an alert that cannot be sent counts once in each resend interval."""
     with RawServer(reply(503)) as stranger:
         course = Round(stranger, [message(number) for number in range(300)])
         for _ in range(5):

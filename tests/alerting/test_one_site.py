@@ -59,7 +59,7 @@ def publish_sources(polled: RestPollerHarness, read_at: Mapping[str, float]) -> 
 
 
 def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, float], hours: float) -> None:
-    """Poll and look for alerts, for so long; ``read_at`` is when each site was last read."""
+    """Poll and evaluate for so long; ``read_at`` is when each site was last read."""
     until = polled.now + hours * HOUR
     while polled.now < until:
         polled.poll(after=2 * INTERVAL)
@@ -94,7 +94,7 @@ def test_a_site_of_several_is_not_read(
 ) -> None:
     """Its assets vanish, two alerts fire, of which one names it, and the alerts of the other sites go on.
 
-    What the agent itself sent about its assets stays as it is: nobody knows whether it is over.
+    What the agent itself sent about its assets stays as it is: its end is unknown.
     """
     read_at: dict[str, float] = {}
     go(polled, alerting, read_at, 0.5)

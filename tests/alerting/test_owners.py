@@ -44,7 +44,7 @@ ROWS = (
 
 
 def test_owners() -> None:
-    """Each asset has its own, as far as known; what is not there has nobody."""
+    """Each asset has its own owner, as far as known; an absent asset has none."""
     owners = Owners(table(ROWS))
     assert owners.owner(("s", "datasource", "d0")) == Owner("ann", "Ann", "ann@x")
     assert owners.owner(("s", "datasource", "d1")) == Owner("bob", "", "")
@@ -76,7 +76,7 @@ def test_users_of_what_is_widely_used() -> None:
 
 
 def test_users_are_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are told, and however often: the same rows are asked once for a source."""
+    """However many alerts are sent, and however often: the same rows are read once for a source."""
     listed, asked = reading._listed, []
 
     def counted(texts: Iterable[str]) -> str:

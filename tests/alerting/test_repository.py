@@ -1,4 +1,4 @@
-"""What the agent raises of a real repository, and what it does not while that is silent."""
+"""Alerts on a real repository, and those held back while it is down."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def simulation() -> Iterator[Simulation]:
 
 @pytest.fixture
 def alertmanager() -> Iterator[FakeAlertmanager]:
-    """Who is told."""
+    """The Alertmanager that is notified."""
     with FakeAlertmanager() as receiver:
         yield receiver
 
@@ -86,7 +86,7 @@ def youngest(path: Path, simulation: Simulation, alertmanager: FakeAlertmanager)
 def test_a_repository_that_is_silent_for_an_hour(
     tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager
 ) -> None:
-    """One alert says so; no asset begins or ends to be stale, also not for an agent that was restarted meanwhile."""
+    """One alert reports it; no asset begins or ends to be stale, also not for an agent that was restarted meanwhile."""
     # The freshest asset becomes stale in the midst of the hour.
     critical = youngest(tmp_path / "probe", simulation, alertmanager) + 0.7 * HOUR
     deployment = deployed(tmp_path, simulation, alertmanager, critical=critical)
@@ -117,7 +117,7 @@ def test_a_repository_that_is_silent_for_an_hour(
 def test_the_counters_of_a_file_that_the_alerts_opened_first(
     tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager
 ) -> None:
-    """What the history counts is shown before the repository is asked, whoever opened the file."""
+    """The history's counters are published before the repository is read, whichever process opened the file."""
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR)
     deployment.go(MINUTE)
     deployment.restart()
@@ -136,7 +136,7 @@ def test_the_counters_of_a_file_that_the_alerts_opened_first(
 
 
 def test_what_is_said_of_assets(tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> None:
-    """Hours, promise and owner; of a source who uses it and whom that concerns; of a refresh why it failed."""
+    """The annotations have hours, SLA and owner; of a source its users; of a refresh its error."""
     options = NotificationOptions(
         "https://runbooks.example", dashboard_url="https://grafana.example", tableau_url="https://tableau.example"
     )
@@ -189,7 +189,7 @@ def test_nobody_is_named_under_the_privacy_options(
 
 
 def test_an_address_as_a_label(tmp_path: Path, simulation: Simulation, alertmanager: FakeAlertmanager) -> None:
-    """Where it is asked for, alerts about assets have their owner's address as a label, so that a route can use it."""
+    """With the option alerts about assets have their owner's address as a label, so that a route can use it."""
     options = NotificationOptions(owner_email_label=True)
     deployment = deployed(tmp_path, simulation, alertmanager, critical=HOUR, options=options)
     deployment.go(8 * MINUTE)

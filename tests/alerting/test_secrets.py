@@ -33,7 +33,7 @@ def echo(status: int, quoted: str = "{}") -> Answer:
 
 
 def echo_first(connection: socket.socket, asked: Asked) -> None:
-    """Send back who asks, where a status should stand."""
+    """Send back the credentials in the place of the status."""
     connection.sendall(f"{asked.headers.get('authorization')}\r\n\r\n".encode())
 
 
@@ -105,7 +105,7 @@ ESCAPED: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
 @pytest.mark.parametrize("status", [400, 401, 404, 418, 422, 500])
 def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str], str]) -> None:
-    """Whoever quotes the password escaped is not quoted, be it as text, as JSON, or cut where reading ends."""
+    """An answer that quotes the escaped password is not quoted, be it as text, as JSON, or cut at the limit."""
     said = f"quoted {escape(GUISED)}"
     for body in (said, json.dumps(said), json.dumps({"message": said}), " " * (65_536 - 16) + said):
         with RawServer(reply(status, body)) as stranger:
@@ -120,7 +120,7 @@ def test_no_secret_is_seen_in_another_guise(status: int, escape: Callable[[str],
 
 @pytest.mark.attack("secrets")
 def test_a_proof_that_is_no_http(caplog: pytest.LogCaptureFixture) -> None:
-    """Bytes of an answer that is none are not shown: they may be cut and escaped in any way."""
+    """Bytes of an invalid answer are not printed: they may be cut and escaped in any way."""
     with RawServer(raw(f"{GUISED}\r\n\r\n".encode())) as stranger:
         sent = Alertmanager(AlertmanagerOptions(stranger.url, lambda: ("exporter", GUISED))).send([alert()])
     assert "no HTTP: check alertmanager.urls" in (sent.failure or "")

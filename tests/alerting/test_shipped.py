@@ -105,7 +105,7 @@ def test_the_same_sources_of_freshness() -> None:
 
 @pytest.mark.parametrize("name", ["TableauRepositoryUnreachable", "TableauRestUnreachable"])
 def test_what_inhibits_is_kept_until_both_see_again(name: str) -> None:
-    """After an outage Prometheus waits with assets, and the agent has kept them: until it has, nobody is told."""
+    """After an outage Prometheus waits with assets, and the agent keeps them: until then no notification is sent."""
     waited = max(seconds(rule["for"]) for key, rule in SHIPPED.items() if key[0] == "TableauAssetStale")
     kept = seconds(SHIPPED[name, "critical"]["keep_firing_for"])
     assert kept >= waited + 5 * MINUTE
@@ -120,7 +120,7 @@ def test_what_inhibits_a_silent_source_outlasts_it(severity: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
 def test_the_same_dashboard(rule: Rule) -> None:
-    """An alert leads to the same dashboard, with the same variables, whoever tells it."""
+    """An alert leads to the same dashboard, with the same variables, from Prometheus and from the agent."""
     address: str = SHIPPED[rule.alert, rule.severity]["annotations"]["dashboard_url"]
     labels = {"alertname": rule.alert, "severity": rule.severity, "site": "a b&c", "asset_id": "b6bf/9"}
     describer = Annotator(AssetContext(), dashboard_url="https://grafana.example")
@@ -131,7 +131,7 @@ def test_the_same_dashboard(rule: Rule) -> None:
 
 
 def test_labels_that_alerts_have_are_not_configured() -> None:
-    """Whatever tells one alert from another cannot be put on all of them."""
+    """A label that identifies alerts cannot be set on all of them."""
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
     others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS, families.EXPORT_FAILURES)
     pools = set(BRIDGE_SEEN.labels) - {"client"}

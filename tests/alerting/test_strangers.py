@@ -1,4 +1,4 @@
-"""Somebody else answers in Alertmanager's place, or the way to it fails: one line, and nothing is believed."""
+"""Another server answers in Alertmanager's place, or the way to it fails: one line, and no alert counts as accepted."""
 
 import gzip
 import socket
@@ -58,7 +58,7 @@ def failure(stranger: RawServer, *, timeout: float = 60.0, sends: int = 1) -> st
     ],
 )
 def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
-    """Only the answer of an Alertmanager that took everything counts; the line says what else there was.
+    """Only the answer of an Alertmanager that took everything counts; the line names any other answer.
 
     An empty batch, which tells whether it is due to what was told, is all that is asked besides, however many are told.
     """
@@ -80,14 +80,14 @@ def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
     ],
 )
 def test_what_breaks_off_is_looked_at(answer: Answer, said: str) -> None:
-    """An answer that breaks off is a failure: nothing is told twice, and a look may find out why."""
+    """An answer that breaks off is a failure: no batch is sent twice, and a check may find the reason."""
     with RawServer(answer) as stranger:
         assert said in failure(stranger)
         assert [asked.method for asked in stranger.asked] == ["POST", "GET"]
 
 
 def test_a_look_tells_why_an_answer_broke_off() -> None:
-    """Who is gone before his reason was read gives it to whoever looks; where all is well by then the failure stays."""
+    """A failure without a reason gets one from a check; where the check succeeds the failure stays."""
     with RawServer(in_turn(reset(b""), reply(400, '"This is TLS"'))) as stranger:
         assert "HTTP 400: This is TLS" in failure(stranger)
     with RawServer(in_turn(reset(b""), reply(200, STATUS))) as stranger:
@@ -115,7 +115,7 @@ def test_what_is_a_yes(answer: Answer) -> None:
     ],
 )
 def test_no_redirect_is_followed(status: int, location: str, place: str) -> None:
-    """Whoever sends us elsewhere gets nothing sent there; the line names the host alone."""
+    """A redirect is not followed; the line names the host alone."""
     with RawServer(reply()) as there:
         fill = {"there": there.url, "host": there.url.removeprefix("http://")}
         with RawServer(reply(status, HTML, Location=location.format(**fill))) as stranger:
@@ -138,7 +138,7 @@ def test_an_answer_that_trickles_is_cut_off(begun: bytes) -> None:
 
 @pytest.mark.attack("peers")
 def test_a_handshake_that_never_ends_is_cut_off() -> None:
-    """A port that takes connections and says nothing holds nobody up, with TLS neither."""
+    """A port that accepts connections and never answers delays no other, with TLS neither."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):
             url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
@@ -158,7 +158,7 @@ def test_values_are_bounded() -> None:
 
 @pytest.mark.attack("peers")
 def test_an_answer_is_bounded() -> None:
-    """An answer without end is not read to its end, and no more of it is shown than a line."""
+    """An endless answer is not read to its end, and no more than a line of it is printed."""
     with RawServer(reply()) as stranger:
 
         def endless(connection: socket.socket, _: object) -> None:
@@ -180,7 +180,7 @@ def in_order(alerts: list[Notification]) -> list[Notification]:
 
 
 def test_what_is_refused_is_told_in_halves() -> None:
-    """A batch that is too large, or of which a part is wrong, is told in parts; what is refused alone is named."""
+    """A batch that is too large, or partly invalid, is sent in parts; an alert refused alone is named."""
     alerts = [alert(number=str(number)) for number in range(8)]
     for status, answer in ((413, HTML), (400, '"wrong"'), (422, '{"code": 602, "message": "wrong"}')):
         with RawServer(in_turn(reply(status, answer), reply(status, answer), reply())) as stranger:
@@ -194,14 +194,14 @@ def test_what_is_refused_is_told_in_halves() -> None:
 
 
 def test_a_400_of_somebody_else_is_no_refusal() -> None:
-    """Somebody who says the same to an empty batch says nothing of an alert."""
+    """The same answer to an empty batch proves nothing of an alert."""
     with RawServer(reply(400, "The plain HTTP request was sent to HTTPS port")) as stranger:
         assert "HTTP 400: check alertmanager.urls: http or https" in failure(stranger, sends=100)
         assert [asked.body for asked in stranger.asked[1:]] == [b"[]"]
 
 
 def picky(status: int, text: str, word: bytes) -> Answer:
-    """Answer so to whatever has a word in it, and take everything else."""
+    """Answer so to alerts that contain a word, and accept all others."""
 
     def answer(connection: socket.socket, asked: Asked) -> None:
         (reply(status, text) if word in asked.body else reply())(connection, asked)
@@ -211,7 +211,7 @@ def picky(status: int, text: str, word: bytes) -> Answer:
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 406, 413, 500, 503])
 def test_a_word_that_a_firewall_dislikes_keeps_no_other_from_being_told(status: int) -> None:
-    """Whatever is answered to one alert, all others are told, also those after it, with few requests."""
+    """Any answer to one alert leaves all others sent, also those after it, with few requests."""
     alerts = [alert(number=str(number)) for number in range(600)]
     alerts[7] = alert(number="7", asset_name="<script>")
     with RawServer(picky(status, HTML, b"<script>")) as stranger:
@@ -241,7 +241,7 @@ def test_whoever_has_no_version_is_no_alertmanager(answer: str) -> None:
 
 
 def test_a_version_is_one_short_line() -> None:
-    """What a stranger calls its version cannot fill a screen or move a cursor."""
+    """A version from an untrusted server cannot fill a screen or move a cursor."""
     with RawServer(reply(200, '{"versionInfo": {"version": "0\\n\\u001b[31m' + "x" * 5_000 + '"}}')) as stranger:
         version = Alertmanager(AlertmanagerOptions(stranger.url)).version()
     assert version.isprintable()
@@ -269,7 +269,7 @@ def test_nobody_is_there(url: str) -> None:
 
 
 def test_whoever_else_has_a_certificate_is_told_as_well(server_context: ssl.SSLContext) -> None:
-    """The certificate of an authority that nobody named is refused before anything is sent."""
+    """The certificate of an unknown authority is refused before anything is sent."""
     with RawServer(reply(), server_context) as stranger:
         assert "check alertmanager.tls.ca_file" in failure(stranger)
         assert stranger.asked == []
@@ -291,7 +291,7 @@ def test_proxies_come_from_the_environment(name: str, monkeypatch: pytest.Monkey
 @pytest.mark.attack("proxies")
 @pytest.mark.parametrize("entries", ["[::1]", "::1/128", "fe80::/10", "fd00::/8", "[fd00::1]:9093", "[", "127.0.0.0/8"])
 def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No entry of NO_PROXY keeps an alert from being sent; only what it covers, and loopback, avoids the proxy."""
+    """Every entry of NO_PROXY leaves alerts sent; only hosts it covers, and loopback, avoid the proxy."""
     with RawServer(reply()) as proxy, RawServer(reply()) as direct:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", entries)
@@ -304,7 +304,7 @@ def test_no_proxy_is_read_by_entries(entries: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("answer", [None, reply(407), reply(502, HTML), reset(b"")])
 def test_a_failure_names_the_proxy(answer: Answer | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever fails on the way through a proxy, the line says which one it was, without its credentials."""
+    """A failure through a proxy is one line that names the proxy, without its credentials."""
     with RawServer(answer or reply()) as proxy:
         place = proxy.url if answer else "http://127.0.0.1:1"
         monkeypatch.setenv("HTTP_PROXY", place.replace("//", "//me:canary@"))

@@ -1,4 +1,4 @@
-"""From an extract that goes stale to the message that somebody reads: a real Prometheus and Alertmanager, both ways.
+"""From an extract that goes stale to its notification: a real Prometheus and Alertmanager, both ways.
 
 Minutes are seconds here, for the rules of Prometheus as for those of the agent.
 """
@@ -32,7 +32,7 @@ STALE = "TableauAssetStale"
 
 @dataclass
 class Watch:
-    """A repository, its agent, who is told, and what arrived."""
+    """A repository, its agent, Alertmanager, and the notifications that arrived."""
 
     simulation: Simulation
     agent: Agent
@@ -42,7 +42,7 @@ class Watch:
     arrived: list[tuple[str, dict[str, Any]]]
 
     def messages(self, asset: str) -> list[str]:
-        """Return what was said of an asset being critically stale: firing or resolved, in order."""
+        """Return the notifications of a critically stale asset: firing or resolved, in order."""
         for notification in self.receiver.arrived():
             self.arrived += ((alert["status"], alert) for alert in notification["alerts"])
         return [
@@ -85,14 +85,14 @@ class Watch:
         return found
 
     def ask(self, question: str) -> list[Any]:
-        """Ask Prometheus."""
+        """Query Prometheus."""
         query = urllib.parse.urlencode({"query": question})
         with urllib.request.urlopen(f"{self.prometheus}/api/v1/query?{query}") as answer:
             found: list[Any] = json.load(answer)["data"]["result"]
             return found
 
     def told_again(self) -> None:
-        """Wait until Alertmanager was told of something twice more."""
+        """Wait until Alertmanager received two more batches."""
 
         def received() -> float:
             with urllib.request.urlopen(f"http://{self.alertmanager}/metrics") as answer:
@@ -177,7 +177,7 @@ def fresh_source(watch: Watch) -> str:
 
 
 def test_one_message_when_it_goes_stale_and_one_when_it_is_refreshed(watch: Watch) -> None:
-    """However many say so, people are told once that the extract is stale and who uses it, and once that it is not."""
+    """However many senders, one notification reports the stale extract and its users, and one its end."""
     asset = fresh_source(watch)
     everybody = {"agent", "prometheus"} if watch.prometheus else {"agent"}
     watch.refreshed(asset, 30.0)

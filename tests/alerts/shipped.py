@@ -34,7 +34,7 @@ def seconds(span: str) -> int:
 
 @dataclass(frozen=True)
 class Case:
-    """One question of a test to promtool: what is said of which alert, and what should fire."""
+    """One case of a promtool test: the alert, and the alerts that should fire."""
 
     alert: str
     says: str

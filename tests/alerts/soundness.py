@@ -1,4 +1,4 @@
-"""What is wrong with an expression: families and labels that nobody exposes, and arithmetic that is not sound."""
+"""Faults of an expression: families and labels that are never exposed, and arithmetic that is not sound."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ OF_GAUGES = {"delta", "idelta", "deriv", "predict_linear", "max_over_time", "min
 
 
 def family_of(metric: str) -> tuple[str, set[str]]:
-    """Return the type of a metric and the labels that it may have; KeyError where nobody exposes it."""
+    """Return the type of a metric and its possible labels; raises KeyError for one that is never exposed."""
     if metric in BESIDE:
         return BESIDE[metric]
     if metric in RECORDS:

@@ -1,4 +1,4 @@
-"""The rules on what the simulated Tableau shows: a real agent, scraped by a real Prometheus that evaluates them."""
+"""The rules on the simulated Tableau's metrics: a real agent, scraped by a real Prometheus that evaluates them."""
 
 import json
 import urllib.parse
@@ -78,7 +78,7 @@ class ScrapedAgent:
     prometheus: str
 
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON
-        """Ask Prometheus' API; None while it does not answer."""
+        """Query Prometheus' API; None while it does not answer."""
         try:
             with urllib.request.urlopen(
                 f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
@@ -129,13 +129,13 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_what_is_wrong_in_the_demo_is_raised(watched: ScrapedAgent) -> None:
-    """Stale, failing and suspended assets and a revoked right are alerts; what is well is none."""
+    """Stale, failing and suspended assets and a revoked right are alerts; healthy ones are none."""
     watched.until(lambda: watched.raised() >= ALWAYS, f"raised: {watched.raised()}")
     assert {name for name, _ in watched.raised()} & NEVER == set()
 
 
 def test_every_rule_is_evaluated(watched: ScrapedAgent) -> None:
-    """Prometheus finds no fault in evaluating any rule on what is really there: each match has one partner."""
+    """Prometheus evaluates every rule on the demo's metrics without a fault: each match has one partner."""
     watched.until(watched.rules, "every rule was evaluated")
     watched.until(lambda: watched.raised() >= ALWAYS, "assets were there meanwhile")
     assert len(watched.rules()) == len(EVERY)
@@ -157,7 +157,7 @@ def test_an_asset_is_raised_with_one_severity(watched: ScrapedAgent) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: ScrapedAgent) -> None:
-    """The agent shows each family of the alert's expression, so that it can fire at all."""
+    """The agent publishes each family of the alert's expression, so that it can fire at all."""
     wanted, asked = [str(rule["expr"])], set[str]()
     while wanted:
         for selector in read(wanted.pop()).selectors:

@@ -1,4 +1,4 @@
-"""The shipped rules: promtool takes them, its tests pass, and each alert has all that an alert must have."""
+"""The shipped rules: promtool accepts them, its tests pass, and each alert has all required parts."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_the_tests_of_the_rules_pass(path: Path) -> None:
 
 
 def test_groups_are_evaluated_in_the_order_of_the_rules() -> None:
-    """promtool evaluates groups in any order unless told, and thresholds come before what they are for."""
+    """promtool evaluates groups in any order by default, and thresholds come before the alerts that use them."""
     order = [group["name"] for group in GROUPS]
     assert [yaml.safe_load(path.read_text())["group_eval_order"] for path in TESTS] == [order] * len(TESTS)
 
@@ -97,7 +97,7 @@ def test_each_alert_says_what_an_alert_must(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_each_alert_leads_to_its_dashboard(rule: dict[str, Any]) -> None:
-    """The dashboard is the one that its runbook names; what the alert says of site and asset is chosen there."""
+    """The dashboard is the one that its runbook names, with the alert's site and asset selected."""
     address, _, chosen = rule["annotations"]["dashboard_url"].partition("?")
     (named,) = re.findall(r"/d/(tableau-[a-z-]+)\b", (RUNBOOKS / f"{rule['alert']}.md").read_text())
     store = json.loads((ROOT / f"grafana/dashboards/{named.removeprefix('tableau-')}.json").read_text())
@@ -127,7 +127,7 @@ def _labels_of_its_tests(alert: str) -> set[str]:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_each_alert_stands_two_missed_polls(rule: dict[str, Any]) -> None:
-    """``for`` is longer than two polls of the source that it looks at, but where the expression counts over an hour."""
+    """``for`` is longer than two polls of its source, but where the expression counts over an hour."""
     if rule["alert"] in EVENTS:
         assert "increase(" in rule["expr"]
     elif "rest" in rule["expr"] and "collisions" not in rule["expr"]:
@@ -156,12 +156,12 @@ def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("rule", [rule for rule in ALERTS if "Asset" in rule["alert"]], ids=identified)
 def test_alerts_of_assets_outlast_a_restart(rule: dict[str, Any]) -> None:
-    """They are kept while their data is away for a moment: nobody is told that a stale asset is well again."""
+    """They are kept while their data is away for a moment: no notification reports a stale asset as resolved."""
     assert seconds(rule["keep_firing_for"]) == 300
 
 
 def test_silent_sources_are_named_by_the_same_text() -> None:
-    """Each description that depends on a refresh being read asks for silent sources by the same query."""
+    """Each description that depends on a refresh being read names silent sources by the same query."""
     parts = [
         re.findall(r"{{ range printf .*?{{ end }}", rule["annotations"]["description"])
         for rule in ALERTS
@@ -187,7 +187,7 @@ def test_names_are_given_once() -> None:
 
 
 def test_the_job_is_the_one_that_is_scraped() -> None:
-    """The rules ask for the job that README.md and compose.yaml scrape."""
+    """The rules select the job that README.md and compose.yaml scrape."""
     (job,) = set(re.findall(r'job="(\w+)"', " ".join(rule["expr"] for rule in EVERY)))
     assert f"job_name: {job}\n" in (ROOT / "README.md").read_text()
     assert f"job_name: {job}\n" in (ROOT / "deploy/compose/prometheus.yml").read_text()

@@ -42,7 +42,7 @@ def test_each_runbook_has_its_parts(name: str) -> None:
 
 
 def test_the_questions_of_the_runbooks_parse(tmp_path: Path) -> None:
-    """promtool accepts every expression that a runbook shows."""
+    """promtool accepts every expression of a runbook."""
     asked = [
         block
         for path in sorted(RUNBOOKS.glob("*.md"))
@@ -66,7 +66,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "path", [path for path in EVERY_RUNBOOK if SQL.search(path.read_text())], ids=lambda path: path.stem
 )
 def test_the_questions_to_the_history_are_taken(path: Path, history: Path) -> None:
-    """DuckDB takes every SQL that a runbook shows: tables and columns are those of the history."""
+    """DuckDB accepts every SQL of a runbook: tables and columns are those of the history."""
     with duckdb.connect(str(history), read_only=True) as connection:
         for question in SQL.findall(path.read_text()):
             connection.execute(question).fetchall()

@@ -13,7 +13,7 @@ PAGE = 4096
 
 
 class Disk:
-    """A small disk; a file takes up its room."""
+    """A small disk; a file fills it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

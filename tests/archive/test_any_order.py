@@ -1,4 +1,4 @@
-"""Seeded courses of a writer and a poller: whatever the order, what the database knows to be true is archived once."""
+"""Seeded sequences of a writer and a poller: in any order, each request that was committed is archived once."""
 
 from collections.abc import Callable
 from random import Random
@@ -83,7 +83,7 @@ def test_removals_in_any_order(
 @pytest.mark.fault(4)
 @pytest.mark.usefixtures("fast")
 def test_an_hour_long_transaction(source: Source, harness: PollerHarness, tally: Tally) -> None:
-    """What a transaction commits after an hour is archived when an exact poll is due next, however many came before."""
+    """A transaction that commits after an hour is archived by the next exact poll, however many came before."""
     source.tell_the_truth()
     ledger = Ledger(harness)
     modes = set()

@@ -106,7 +106,7 @@ def test_an_open_request_of_a_clock_set_right(source: Source, harness: PollerHar
 
 @pytest.mark.usefixtures("fast")
 def test_the_exact_reading_is_not_put_off(jump: float, source: Source, harness: PollerHarness) -> None:
-    """After a jump the next exact reading is due at once or in time, and finds what the fast ones cannot."""
+    """After a jump the next exact read is due at once or in time, and finds the rows that fast ones cannot."""
     source.requests(100_000, 100_100)
     harness.polled()
     harness.now += jump
@@ -121,7 +121,7 @@ def test_the_exact_reading_is_not_put_off(jump: float, source: Source, harness: 
 
 
 def test_nothing_is_pruned_wrongly(jump: float, source: Source, harness: PollerHarness) -> None:
-    """The retention removes what it would have removed with a right clock, give or take a day."""
+    """The retention removes the rows of a right clock, within a day."""
     harness.retention = timedelta(days=30)
     harness.restart()
     for number, days in enumerate((0, 1, 28, 31, 32), 1):

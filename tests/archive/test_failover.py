@@ -1,4 +1,4 @@
-"""Another server takes over, with all that was committed or without the last of it, or stands in for a while."""
+"""Another server replaces the primary, with all commits or without the last of them, or for a while."""
 
 import contextlib
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def _harness(primary: Cluster, path: Path) -> PollerHarness:
 @pytest.mark.fault(20)
 @pytest.mark.usefixtures("fast")
 def test_failover(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """A standby that has everything takes over, again and again; the agent finds it among its hosts."""
+    """A complete standby is promoted, again and again; the agent finds it among its hosts."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     active = primary
@@ -91,7 +91,7 @@ def test_failover_that_lost_its_tail(primary: Cluster, tmp_path: Path, tally: Ta
 @pytest.mark.fault(22)
 @pytest.mark.usefixtures("fast")
 def test_a_lagging_standby_and_back(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """What a standby has not yet received is neither gone nor undone; back at the primary nothing is missing."""
+    """Commits that a standby lacks are neither removed nor undone; back at the primary none is missing."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     given_up = "SELECT count(*) FROM http_requests WHERE completed_at IS NULL"
@@ -157,7 +157,7 @@ def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, mon
 
 
 def _conflict(primary: Cluster, other: Standby, cause: str) -> None:
-    """Let recovery find the reading in its way, and end it; a reading that waits to be taken ends only afterwards."""
+    """Recovery cancels a read that conflicts with it; one whose rows are already received ends afterwards."""
     told = other.server.log.read_text().count("recovery still waiting")
     for statement in CAUSES[cause]:
         primary.run(statement)

@@ -1,4 +1,4 @@
-"""The history's folder becomes read-only, or goes away: one line says so, the agent serves on, and needs no restart."""
+"""The history's folder becomes read-only, or disappears: one line reports it; the agent needs no restart."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ def test_removed_and_made_again(source: Source, folder: Path, agent: Agent) -> N
 def test_at_start(
     befalls: Callable[[Path], AbstractContextManager[None]], source: Source, tmp_path: Path, folder: Path
 ) -> None:
-    """An agent that cannot write its history from the start ends with one line that says what to do."""
+    """An agent that cannot write its history from the start ends with one line that names the remedy."""
     with befalls(folder):
         agent = Agent(tmp_path, source.readonly, HISTORY__PATH=str(folder / "history.duckdb"))
         assert agent.start(wait=False).process.wait(60.0) == 1

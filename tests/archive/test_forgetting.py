@@ -1,4 +1,4 @@
-"""Who was there in which hour is forgotten in time, whatever is collected and whatever the options say later."""
+"""Hours of active users are removed in time, with any collector and any later options."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def harness(source: Source, tmp_path: Path) -> PollerHarness:
 
 
 def test_at_once_when_people_are_hidden(harness: PollerHarness) -> None:
-    """The first poll under ``privacy.users: none`` leaves nobody there."""
+    """The first poll under ``privacy.users: none`` removes all users."""
     harness.privacy = Privacy(users="none")
     harness.restart()
     harness.polled()
@@ -43,7 +43,7 @@ def test_after_nine_days_when_nobody_counts(harness: PollerHarness, left: tuple[
 
 
 def test_also_while_the_source_is_silent(harness: PollerHarness) -> None:
-    """A repository that is away for long keeps nobody in the table."""
+    """A repository that is down for long leaves no user in the table."""
     harness.parameters["password"] = "wrong"
     harness.now += 10 * DAY
     assert not harness.poll()

@@ -54,7 +54,7 @@ def emptied(source: Source) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the disk may be full: what makes DuckDB write there, how much room is left, and what DuckDB then says."""
+    """The place of a full disk: the write that fills it, the room left, and DuckDB's message."""
 
     befalls: Callable[[Source], None]
     most_free: int
@@ -84,7 +84,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PLACES)
 def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the disk is full, the polls say so once, and with room again everything is archived once."""
+    """Wherever the disk is full, the polls report it once, and with room again everything is archived once."""
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 5000)
     place = PLACES[name]
     chance = random.Random(name)
@@ -123,7 +123,7 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
 
 
 def _failed(harness: PollerHarness) -> set[str]:
-    """Poll while the disk is full; return what was said."""
+    """Poll while the disk is full; return the logged errors."""
     with capture_logs() as logged:
         for _ in range(POLLS):
             assert not harness.poll(exact=True)
@@ -133,7 +133,7 @@ def _failed(harness: PollerHarness) -> set[str]:
 
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:
-    """With room for the log alone the rows are archived: the log keeps them, and the next checkpoint takes them in."""
+    """With room for the log alone the rows are archived: the next checkpoint moves them into the file."""
     harness = PollerHarness(source.readonly, disk.folder / "history.duckdb", limits=ROOMY)
     log = disk.folder / "history.duckdb.wal"
     source.requests(1, 2000)
@@ -182,7 +182,7 @@ def test_a_crash_and_then_no_room(memory: str, source: Source, disk: Disk) -> No
 
 
 def test_the_agent_serves_on(source: Source, disk: Disk, tmp_path: Path) -> None:
-    """An agent whose disk fills up says so once, serves what it has, and archives again when there is room."""
+    """An agent whose disk fills up logs it once, serves its state, and archives again when there is room."""
     source.requests(1, 100)
     path = disk.folder / "history.duckdb"
     with Agent(tmp_path, source.readonly, HISTORY__PATH=str(path)) as agent:

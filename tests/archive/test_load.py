@@ -68,7 +68,7 @@ def _resident_mb(agent: Agent) -> float:
 
 
 def _clean_up(source: Source, agent: Agent) -> None:
-    """Remove what is final and was there before an exact reading: it is archived, or the agent has lost it."""
+    """Remove final requests older than an exact read: they are archived, or the agent has lost them."""
     source.run("CREATE TEMP TABLE doomed AS SELECT id FROM http_requests WHERE completed_at IS NOT NULL")
     agent.polled()
     source.run("DELETE FROM http_requests USING doomed WHERE doomed.id = http_requests.id")

@@ -1,4 +1,4 @@
-"""Requests that are committed, completed and changed in another order than their ids say."""
+"""Requests that are committed, completed and changed in another order than that of their ids."""
 
 from datetime import timedelta
 
@@ -91,7 +91,7 @@ def test_two_updates_between_polls(source: Source, harness: PollerHarness) -> No
 
 
 def test_a_final_request_never_changes_again(source: Source, harness: PollerHarness) -> None:
-    """A second completion, or none any more, changes nothing in what is final."""
+    """A second completion, or its removal, changes no final row."""
     source.request(1, status=200)
     harness.polled()
     source.run("UPDATE http_requests SET status = 500, completed_at = '2025-11-19 11:00:00'")
@@ -257,7 +257,7 @@ def test_a_range_that_is_larger_than_was_thought(
 
 
 def test_an_exact_reading_that_fails(source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fast readings go on between exact ones that a slow server ends: what is new does not wait for the next."""
+    """Fast reads go on between exact ones that a slow server cancels: new rows do not wait for the next."""
     harness.polled()
     monkeypatch.setattr("exporter.poller.read_plan.SMALL_BYTES", 0)
     monkeypatch.setattr(
@@ -284,7 +284,7 @@ def test_retention_believes_no_clock(source: Source, harness: PollerHarness) -> 
 
 
 def test_retention(source: Source, harness: PollerHarness) -> None:
-    """What is older is removed a day at a time; counters stay, and what is read again is not counted again."""
+    """Older rows are removed a day at a time; counters stay, and rows that are read again are not counted again."""
     source.run(
         "INSERT INTO http_requests (id, created_at, completed_at)"
         " SELECT n, to_timestamp(%s) AT TIME ZONE 'UTC' - n * interval '1 day', to_timestamp(%s) AT TIME ZONE 'UTC'"

@@ -1,4 +1,4 @@
-"""PgBouncer in front of the repository: what is read through it is read as without it, or one line names the pooler."""
+"""PgBouncer in front of the repository: rows are read as without it, or one line names the pooler."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ def other_client(source: Source, port: int) -> Connection[Any]:
 
 
 def shown(connection: Connection[Any]) -> list[Any]:
-    """Return what a connection's server shows of the settings."""
+    """Return the settings of a connection's server."""
     rows = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in (*SETTINGS, "transaction_read_only")]
     return [row[0] for row in rows if row]
 
@@ -101,7 +101,7 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
 def test_the_lock_of_a_snapshot_is_held_through_a_pooler(
     mode: str, source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
-    """Nobody can truncate the table while a snapshot of it is open, and anybody can afterwards."""
+    """An open snapshot blocks TRUNCATE of the table, until it ends."""
     source.requests(1, 10)
     source.run("SET lock_timeout = '1ms'")
     with pooled(harness, postgres, mode), harness.repository.session() as session:
@@ -150,7 +150,7 @@ def test_a_pool_without_a_free_connection(source: Source, harness: PollerHarness
 def test_a_pooler_that_knows_neither_user_nor_database(
     source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
-    """A pooler's own refusals, and those of the server behind it, say what to do."""
+    """A pooler's own refusals, and those of the server behind it, name the remedy."""
     with pooled(harness, postgres, "transaction"):
         reach(harness, user="stranger")
         with pytest.raises(SourceRefused, match=r"SASL authentication failed: check repository.user and its password"):

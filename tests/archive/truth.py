@@ -1,4 +1,4 @@
-"""What the database knows to be true, compared with what the history and the exposition say."""
+"""The rows of the database, compared with those of the history and the exposition."""
 
 from collections import Counter
 from pathlib import Path

@@ -27,7 +27,7 @@ COMPLETE = "UPDATE public.http_requests SET completed_at = %s, status = %s WHERE
 
 
 class Patience(Exception):
-    """The writer was told to end while it waited."""
+    """The writer was stopped while it waited."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class HostileWriter:
             self._wait(chance.expovariate(20.0))
 
     def _block(self, connection: "Connection[Any]", chance: Random) -> list[int]:
-        """Take a block of ids from the sequence, to be used in any order."""
+        """Reserve a block of ids of the sequence, to be used in any order."""
         sequence = "SELECT nextval('public.http_requests_id_seq') FROM generate_series(1, %s)"
         block = [number for (number,) in connection.execute(sequence, [chance.randint(10, 50)])]
         chance.shuffle(block)
@@ -146,7 +146,7 @@ class HostileWriter:
     def _complete(
         self, connection: "Connection[Any]", chance: Random, unfinished: list[Unfinished]
     ) -> list[Unfinished]:
-        """Complete what is due; some requests are completed twice, some first touched without being completed."""
+        """Complete requests that are due; some are completed twice, some first updated without being completed."""
         now = time.monotonic()
         left = []
         for request in unfinished:

@@ -33,7 +33,7 @@ BRIDGE_CLIENTS = (("BRIDGE-01", "Warehouse"), ("BRIDGE-02", "Warehouse"), ("brid
 
 
 class JobRecords:
-    """Looks up what the rows of jobs only refer to."""
+    """Resolve the ids that rows of jobs refer to."""
 
     def __init__(self, company: Company, requests: RequestRecords) -> None:
         tables = company.tables
