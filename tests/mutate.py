@@ -3,7 +3,7 @@
     python -m tests.mutate [--only FAULT] [--named WORDS] [--jobs N]
 
 Works on copies in a temporary folder, never on the tree itself. First the tests must pass with everything in place: one
-that fails anyway notices nothing. Ends with 1 below 85 %, with 2 where nothing can be said.
+that fails anyway proves nothing. Ends with 1 below 85 %, with 2 where the result is inconclusive.
 """
 
 import argparse
@@ -195,7 +195,7 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at a time; 2")
     arguments = parser.parse_args()
-    # However it is ended, what it began is tidied up.
+    # However it is ended, its files are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [
         item

@@ -23,7 +23,7 @@ class Protection:
 
 
 PROTECTIONS = (
-    # What is new: the horizon, and what is open.
+    # New rows: the horizon, and open requests.
     Protection(
         "an exact reading asks by the horizon, not by the id",
         (1,),
@@ -158,7 +158,7 @@ PROTECTIONS = (
         "pass",
         ("archive/test_large_tables.py::test_an_exact_reading_by_windows",),
     ),
-    # Who is who: the key, and what is known already.
+    # Identities: the key, and known rows.
     Protection(
         "what is known is left out",
         (16, 32),

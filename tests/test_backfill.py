@@ -1,4 +1,4 @@
-"""``history backfill`` as it is typed, and what a real Prometheus makes of it."""
+"""``history backfill`` as a command, and its result in a real Prometheus."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_the_output_is_openmetrics(lived: Lived) -> None:
 
 
 def _by_instant(text: str) -> dict[str, str]:
-    """Return an exposition for each instant: the parser takes several instants of a bucket for the same sample."""
+    """Return an exposition for each instant: the parser reads several instants of a bucket as the same sample."""
     heads = [line for line in text.splitlines() if line.startswith("#")]
     found: dict[str, dict[str, list[str]]] = {}
     family = ""
@@ -122,7 +122,7 @@ def test_a_file_a_day(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was there stays where the new one cannot be finished."""
+    """The existing output stays where the new one cannot be finished."""
     target = tmp_path / "past.om"
     target.write_text("before")
     with monkeypatch.context() as patched:
@@ -152,7 +152,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_what_is_refused(arguments: list[str], words: str) -> None:
-    """Each in one line that says what to do, and nothing is written."""
+    """Each is one line that names the remedy, and no output is written."""
     result = CliRunner().invoke(main, ["history", "backfill", *arguments])
     assert result.exit_code in {1, 2}
     assert result.stdout == ""
@@ -170,7 +170,7 @@ def test_a_step_that_is_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_a_history_without_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so."""
+    """The command reports it."""
     path = tmp_path / "empty.duckdb"
     live_on(path, 0)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(path))
@@ -267,7 +267,7 @@ def test_durations_of_a_day(lived: Lived, prometheus: str) -> None:
 
 
 def test_prometheus_has_the_series_of_the_agent(lived: Lived, prometheus: str) -> None:
-    """At an instant every series and value is what the agent exposed then, with the labels of the scrape."""
+    """At an instant every series and value is the one of the agent's exposition, with the labels of the scrape."""
     live = lived.live[round(MIDNIGHT.timestamp())]
     found = ask(prometheus, '{__name__=~"tableau_.+"}')
     assert len(without_zeros(_as_written(found))) == len(live)

@@ -1,4 +1,4 @@
-"""An export in its own process: what it does, how it ends, and that nothing of it is left."""
+"""An export in its own process: its result, its end, and its cleanup."""
 
 import os
 import threading
@@ -48,7 +48,7 @@ def odd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_an_export_is_that_of_the_command(order: ExportOrder) -> None:
-    """What is new is written, with the number of its rows; a second export of the same writes nothing."""
+    """New rows are written, with their number; a second export of the same writes nothing."""
     (first,) = run(order, RUNNING)
     (second,) = run(order, RUNNING)
     count = ds.dataset(order.target, partitioning="hive", exclude_invalid_files=True).count_rows()
@@ -58,7 +58,7 @@ def test_an_export_is_that_of_the_command(order: ExportOrder) -> None:
 
 
 def test_a_file_is_published(order: ExportOrder, tmp_path: Path) -> None:
-    """As the entry says, by the token that the process reads by itself; what was refused is a failure of the table."""
+    """As configured, by the token that the process reads by itself; a refusal is a failure of the table."""
     require("hyperd")
     token = tmp_path / "token"
     token.write_text(VALUE + "\n")
@@ -118,7 +118,7 @@ def test_a_fault_is_a_result(order: ExportOrder, changes: dict[str, object], rea
     ],
 )
 def test_an_odd_end_is_a_failure(order: ExportOrder, odd: Path, table: str, message: str) -> None:
-    """Of this export alone; what an exception quotes is shown without credentials."""
+    """Of this export alone; an exception's message has no credentials."""
     (result,) = run(of(order, table=table, target=str(odd)), RUNNING)
     assert (result.ok, result.table, result.rows) == (False, None, 0)
     assert result.message.startswith(message)
@@ -146,7 +146,7 @@ def stopped_at_work(order: ExportOrder, folder: Path) -> None:
 
 
 def test_a_stop_ends_an_export_in_order(order: ExportOrder, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agent waits for what was taken to be given back."""
+    """The agent waits until the lock is released."""
     monkeypatch.setattr(export_process, "GRACE_SECONDS", 60.0)
     stopped_at_work(of(order, table="hangs", target=str(odd)), odd)
     assert (odd / "released").exists()

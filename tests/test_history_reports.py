@@ -1,4 +1,4 @@
-"""``history query`` and ``history info`` as they are typed: forms of the answer, limits, and what is refused."""
+"""``history query`` and ``history info`` as commands: formats of the answer, limits, and refusals."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_json_has_no_two_keys_alike(path: Path) -> None:
 
 
 def test_a_table(path: Path) -> None:
-    """A table for people: nothing is cut, NULL is told from the empty text, no sign plays with the terminal."""
+    """A table for a terminal: nothing is cut, NULL differs from the empty text, control characters are escaped."""
     result = history(
         "query", "--format=table", "SELECT 1 AS id, NULL AS \"no\nthing\", '' AS empty, 'a\x1b[31m' AS name"
     )
@@ -112,7 +112,7 @@ def test_sql_from_standard_input(path: Path) -> None:
 
 
 def test_the_limit_of_rows(path: Path) -> None:
-    """An answer that is cut says so on stderr, with what to do."""
+    """A cut answer is reported on stderr, with the remedy."""
     result = history("query", "--limit=7", "FROM usage")
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 8)
     assert result.stderr.startswith("the first 7 rows only: there are more; give a greater --limit")
@@ -120,7 +120,7 @@ def test_the_limit_of_rows(path: Path) -> None:
 
 
 def test_the_limit_of_time(path: Path) -> None:
-    """What takes too long ends with 1 and one line."""
+    """A query over its time limit ends with 1 and one line."""
     result = history("query", "--timeout=100ms", "SELECT sleep_ms(3600000)")
     assert (result.exit_code, result.stdout) == (1, "")
     assert (
@@ -131,7 +131,7 @@ def test_the_limit_of_time(path: Path) -> None:
 
 
 def test_output(path: Path, tmp_path: Path) -> None:
-    """A file is written whole or not at all, CSV unless another form is asked for."""
+    """A file is written whole or not at all, CSV unless another format is given."""
     out = tmp_path / "out"
     result = history("query", f"--output={out}", "SELECT 1 AS a")
     assert (result.exit_code, result.stdout, out.read_text()) == (0, "", "a\n1\n")

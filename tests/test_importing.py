@@ -1,4 +1,4 @@
-"""``history import`` as it is typed: exit codes, lines, rejects, and what is refused."""
+"""``history import`` as a command: exit codes, lines, rejects, and refusals."""
 
 import os
 import re
@@ -71,7 +71,7 @@ def test_importing(path: Path, tmp_path: Path) -> None:
 
 
 def test_rejects(path: Path, tmp_path: Path) -> None:
-    """What is rejected is in a file of its own with line and reason, as it was, for its owner alone."""
+    """Rejected rows are in a file of their own with line and reason, unchanged, for its owner alone."""
     file = tmp_path / "http_requests.txt"
     file.write_bytes(written([request(1)]).encode() + BROKEN.encode() + b"\xff|\n")
     assert history("import", str(file)).exit_code == 0
@@ -84,7 +84,7 @@ def test_rejects(path: Path, tmp_path: Path) -> None:
 
 
 def test_rejects_replace_nothing_that_counts(path: Path, tmp_path: Path) -> None:
-    """The history, a file that is imported, and what is no file are refused before anything is done."""
+    """The history, an imported file, and other kinds of files are refused before any change."""
     file, corrected, before = tmp_path / "http_requests.txt", tmp_path / "http_requests.txt.rejects", path.read_bytes()
     file.write_text(written([request(1)]) + BROKEN)
     corrected.write_text(written([request(2)]))
@@ -118,7 +118,7 @@ def test_a_dry_run(path: Path, tmp_path: Path) -> None:
 
 
 def test_zone_delimiter_and_counting(path: Path, tmp_path: Path) -> None:
-    """The flags say how the file is read, and whether its requests are counted."""
+    """The flags set how the file is read, and whether its requests are counted."""
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(0)], delimiter=";", hours=3))
     result = history("import", "--timezone=+03:00", "--delimiter=;", "--count", str(file))
@@ -152,7 +152,7 @@ def rows(path: Path) -> list[tuple[object, ...]]:
 def test_imported_exported_and_imported_again(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
-    """What is imported, exported as text and imported again is the same set, here and in another history."""
+    """Imported rows, exported as text and imported again are the same set, here and in another history."""
     repeated = {"created_at": datetime(2024, 10, 27, 1, 30), "completed_at": None}  # noqa: DTZ001
     requests = [
         *(request(number, http_user_agent=HOSTILE) for number in range(5)),
@@ -224,7 +224,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused(path: Path, arguments: list[str], code: int, message: str) -> None:
-    """What cannot be meant is refused before anything is read, in one line."""
+    """Contradictory flags are refused before any read, in one line."""
     result = history("import", *arguments)
     assert result.exit_code == code
     assert message in result.stderr
@@ -267,7 +267,7 @@ def test_killed_and_run_again(path: Path, tmp_path: Path, slices: int) -> None:
 
 
 def test_the_commands_of_the_migration(path: Path, tmp_path: Path) -> None:
-    """Those of docs/migration-text-files.md recognise what is archived, in a file whose times are two hours ahead."""
+    """The flags in docs/migration-text-files.md recognise archived rows, in a file whose times are two hours ahead."""
     Past(path).poll(BEGIN + timedelta(hours=1), numbered([request(1), request(2)]))
     (tmp_path / "http_requests.txt").write_text(written([request(0), request(1), request(2)], hours=2))
     text = (ROOT / "docs/migration-text-files.md").read_text()

@@ -45,7 +45,7 @@ def lines() -> Iterator[str]:
 
 
 def history(*arguments: str) -> str:
-    """Run a command of ``history``, which succeeds, and return what it reports."""
+    """Run a command of ``history``, which succeeds, and return its report."""
     result = CliRunner().invoke(main, ["history", *arguments])
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout

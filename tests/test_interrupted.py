@@ -21,7 +21,7 @@ ROWS = 60
 
 
 def interrupted(step: int, *command: str) -> None:
-    """Run a command that is interrupted: it ends with 130 and says nothing."""
+    """Run a command that is interrupted: it ends with 130 and prints nothing."""
     run = [sys.executable, "-m", "tests.support.interrupted_history", str(step), *command]
     ended = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.stderr, ended.stdout, ended.returncode) == ("", "", 130)
@@ -49,7 +49,7 @@ def read(format_: str, folder: Path) -> list[int]:
 
 @pytest.mark.parametrize(("format_", "step"), [("csv", 5), ("parquet", 9), ("delta", 6), ("text", 13)])
 def test_an_export(path: Path, tmp_path: Path, format_: str, step: int) -> None:
-    """Nobody finds a row twice or a part of one, and the next export has every row once."""
+    """No reader finds a row twice or a part of one, and the next export has every row once."""
     past, folder = Past(path), tmp_path / "out"
     for number in range(0, ROWS, 10):
         rows = some(number, 10, BEGIN).append_column("port", [list(range(number, number + 10))])

@@ -54,7 +54,7 @@ def test_an_event_is_one_object_of_json(configured: Configured) -> None:
 
 
 def test_a_record_has_more_than_the_terminal(configured: Configured) -> None:
-    """What is kept for later begins with information, whatever is shown now; neither has a secret."""
+    """Events retained for later begin with level info, at any printed level; neither has a secret."""
     configured()
     shown, kept = io.StringIO(), io.StringIO()
     redactor = configure("error", stream=shown, record=kept)
@@ -115,7 +115,7 @@ def test_libraries_log_in_the_same_form(configured: Configured) -> None:
 
 @pytest.mark.parametrize(("level", "shown"), [("info", ["WARNING"]), ("debug", ["INFO", "WARNING"])])
 def test_libraries_never_show_their_debugging(configured: Configured, level: str, shown: list[str]) -> None:
-    """The information of a library is our debugging; its debugging would show headers."""
+    """A library's level info is our debug; its debug level would print headers."""
     logging.getLogger("httpcore.connection").setLevel(logging.DEBUG)
     _, stream = configured(level)
     for name in ("DEBUG", "INFO", "WARNING"):
@@ -161,7 +161,7 @@ def test_an_exception_is_part_of_its_line(configured: Configured) -> None:
 
 
 class Shown:
-    """Something that shows a secret when it is printed."""
+    """An object whose text has a secret."""
 
     def __repr__(self) -> str:
         return "Shown(hunter2)"
@@ -183,7 +183,7 @@ def test_a_hidden_secret_is_in_no_value(configured: Configured, format: str) -> 
 
 @given(secret=st.text(min_size=SHORT_SECRET), before=st.text(), after=st.text())
 def test_any_secret_is_hidden(secret: str, before: str, after: str) -> None:
-    """Whatever a secret is made of, what is left of a value does not hold it."""
+    """With any secret, the rest of a masked value does not hold it."""
     redactor = Redactor()
     redactor.hide(secret)
     value = redactor(None, "info", {"key": f"{before}{secret}{after}"})["key"]

@@ -1,4 +1,4 @@
-"""The commands of ``history`` as they are typed: exit codes, one line a finding, and what is refused."""
+"""The commands of ``history``: exit codes, one line a finding, and refusals."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -99,7 +99,7 @@ def test_a_backup_that_is_none(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_key_of_pseudonyms(path: Path, tmp_path: Path) -> None:
-    """The key stays where it is unless one asks for it: it would undo the pseudonyms of the backup beside it."""
+    """The key stays in place by default: it would undo the pseudonyms of the backup beside it."""
     folder = tmp_path / "backups"
     folder.mkdir()
     key = path.with_suffix(".key")
@@ -140,7 +140,7 @@ def test_a_key_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_secrets_that_only_the_agent_may_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the configuration says of the sources is not asked for: its files may be closed to whoever backs up."""
+    """The configuration of the sources is not read: its files may be closed to the account of backups."""
     monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__PASSWORD_FILE", "/run/credentials/gone")
     monkeypatch.setenv("TABLEAU_EXPORTER_REPOSITORY__SSLROOTCERT", "/nowhere")
     assert history("verify").exit_code == 0
@@ -154,7 +154,7 @@ def test_secrets_that_only_the_agent_may_read(path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_history_of_somebody_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is not the owner prunes nothing: a log of theirs would keep the agent from writing."""
+    """Another account than the owner prunes nothing: its log would block the agent's writes."""
     monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
     result = history("prune", "--before=2020-01-01")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -186,7 +186,7 @@ def test_pruning_as_configured(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("written", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S+0200"])
 def test_pruning_before_an_instant(path: Path, written: str) -> None:
-    """An instant is UTC unless it says otherwise; what is of that instant stays."""
+    """An instant is UTC by default; rows of that instant stay."""
     before = TODAY - timedelta(days=100) + (timedelta(hours=2) if "+" in written else timedelta())
     result = history("prune", f"--before={before.strftime(written)}")
     assert (result.exit_code, result.stderr, left(path)) == (0, "", 10)
@@ -231,7 +231,7 @@ def test_an_instant_beyond_all_years(path: Path, instant: str) -> None:
 
 
 def test_compacting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file with much room in it is written anew; one with little is left as it is, and this is said."""
+    """A file with much free space is rewritten; one with little is left as it is, and this is reported."""
     assert "written anew" in history("prune", "--before=2020-01-01", "--compact").stdout
     assert (history("verify").exit_code, left(path)) == (0, 15)
     monkeypatch.setattr("exporter.maintenance.FREE_SHARE", 1.0)
@@ -247,7 +247,7 @@ def export(*arguments: str) -> Result:
 
 
 def test_exporting(path: Path, tmp_path: Path) -> None:
-    """A relative folder is one; the second time nothing is new; what the agent adds is exported next."""
+    """A relative folder is one; the second time there are no new rows; the agent's later rows are exported next."""
     past = Past(path)
     audit(past, TODAY.replace(tzinfo=UTC), {}, {"asset_id": "luid-2"})
     result = export("--output=lake/audits")
@@ -268,7 +268,7 @@ def test_exporting_nothing(path: Path, tmp_path: Path) -> None:
 
 
 def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> None:
-    """What the lake has of the time after the backup stays, and nothing before is there twice."""
+    """Rows of the lake later than the backup stay, and none before is there twice."""
     past, noon = Past(path), TODAY.replace(tzinfo=UTC)
     audit(past, noon, {})
     backup = path.read_bytes()
@@ -287,7 +287,7 @@ def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hyperd: object) -> None:
-    """What it lacks is archived again: an export that would double it is refused, one that begins anew is not."""
+    """Missing rows are archived again: an export that would double them is refused, a full one is not."""
     past = Past(path)
     backup = path.read_bytes()
     later = TODAY.replace(tzinfo=UTC) + timedelta(days=3)
@@ -320,7 +320,7 @@ def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hy
     ],
 )
 def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
-    """Wrong usage says what there is."""
+    """Wrong usage prints the commands."""
     result = history("export", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert there_is in result.stderr
@@ -328,7 +328,7 @@ def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
 
 @pytest.mark.parametrize("format_", ["csv", "delta", "parquet"])
 def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
-    """Twice the same: nothing of it is there twice, and a table that is replaced has what the history has."""
+    """Run twice: no row is there twice, and a replaced table has the rows of the history."""
     audit(Past(path), TODAY.replace(tzinfo=UTC), {})
     with duckdb.connect(str(path), read_only=True) as connection:
         counts = {table: connection.table(table).count("*").fetchall()[0][0] for table in TABLES}

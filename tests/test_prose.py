@@ -98,7 +98,7 @@ COMMANDS = dict(commands(main))
 
 
 def dashboard_texts(json: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
-    """Yield the texts of a dashboard that are shown."""
+    """Yield the visible texts of a dashboard."""
     if isinstance(json, list):
         for each in json:
             yield from dashboard_texts(each)

@@ -1,4 +1,4 @@
-"""The proxy variables: which requests go through a proxy, and what a line may show of it."""
+"""The proxy variables: which requests go through a proxy, and the parts of it that a line may print."""
 
 import os
 
@@ -112,7 +112,7 @@ def test_precedence(variables: dict[str, str], url: str, host: str | None, monke
 def test_a_line_names_the_proxy_without_its_credentials(
     text: str, url: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client gets the credentials, escaped; a line shows where the proxy is."""
+    """A client gets the credentials, escaped; a line has the proxy's host and port."""
     monkeypatch.setenv("HTTP_PROXY", text)
     proxy = proxy_for("http://x.invalid")
     assert proxy

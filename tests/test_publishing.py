@@ -1,4 +1,4 @@
-"""``history export --publish``: what the configuration says of a table, end to end against the simulated Tableau."""
+"""``history export --publish``: a table by its configuration, end to end against the simulated Tableau."""
 
 import sys
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def export(*arguments: str) -> Result:
 
 
 def test_published(past: Past, server: TableauServer, one_hyperd: "HyperProcess", tmp_path: Path) -> None:
-    """The same bytes stand in Tableau and in the file; the next export takes their place, by the token of the entry."""
+    """The same bytes stand in Tableau and in the file; the next export replaces them, by the token of the entry."""
     configure(server.url, {"table": "http_requests", "output": "elsewhere", "publish": PUBLISH})
     published = server.rest.publishing.published
     for rows in (15, 20):
@@ -112,7 +112,7 @@ def test_which_entry_publishes(past: Past, server: TableauServer, one_hyperd: "H
 
 
 def test_without_a_server(past: Past) -> None:
-    """A configuration without rest says nothing of where to publish."""
+    """A configuration without rest has no server to publish to."""
     configure(None, {"table": "http_requests", "output": "out", "publish": PUBLISH})
     result = export()
     assert (result.exit_code, result.stdout, Path("out").exists()) == (1, "", False)
@@ -120,7 +120,7 @@ def test_without_a_server(past: Past) -> None:
 
 
 def test_other_formats_are_not_published(past: Past) -> None:
-    """Wrong usage says so."""
+    """Wrong usage is reported."""
     result = CliRunner().invoke(
         main, ["history", "export", "--format=csv", "--table=usage", "--output=out", "--publish"]
     )

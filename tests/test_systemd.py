@@ -21,7 +21,7 @@ THEIR_OWN = {
 
 
 def service(unit: str) -> dict[str, str]:
-    """Return what a unit says of its service."""
+    """Return the settings of a unit's service."""
     section = (DEPLOY / unit).read_text().partition("[Service]\n")[2].partition("\n[")[0]
     return dict(line.split("=", 1) for line in section.splitlines() if line and not line.startswith("#"))
 

@@ -20,13 +20,13 @@ UNSEEN = ["\u00a0", "\u3000", "\u200b", "\ufeff", "\x00", "\x0b", "\x1f", "\u202
     + [before + sign for before in UNSEEN for sign in "=+-@"],
 )
 def test_no_text_is_a_formula(text: str) -> None:
-    """What a spreadsheet would reckon out has an apostrophe before it."""
+    """A formula to a spreadsheet gets an apostrophe before it."""
     assert cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["a;=1+1", "a\t=1+1", "a|=1", 'a,"=1', "a\r\n=1", "plain", "'", " "])
 def test_every_text_is_quoted(text: str) -> None:
-    """Whatever a spreadsheet takes for the end of a cell or a line stands within quotes; other values do not."""
+    """Texts that a spreadsheet reads as the end of a cell or a line stand within quotes; other values do not."""
     quoted = '"' + text.replace('"', '""') + '"'
     written = "".join(csv_lines(["head"], [[text, None, "", -1.5, 2, text]]))
     assert written == f'head\r\n{quoted},,"",-1.5,2,{quoted}\r\n'
@@ -34,7 +34,7 @@ def test_every_text_is_quoted(text: str) -> None:
 
 @pytest.mark.parametrize(("value", "shown"), [(-1.5, -1.5), (0, 0), (None, ""), (float("nan"), ""), ("a=b", "a=b")])
 def test_numbers_stay_numbers(value: Cell, shown: Cell) -> None:
-    """A number below zero is no formula; what is not known is empty; other texts are as they are."""
+    """A number below zero is no formula; unknown is empty; other texts are as they are."""
     assert cell(value) == shown
 
 
@@ -56,5 +56,5 @@ def test_json_is_one_array() -> None:
 
 
 def test_names_of_columns() -> None:
-    """A name that could be taken for something else is quoted, and is no formula."""
+    """An ambiguous name is quoted, and is no formula."""
     assert "".join(csv_lines(["plain_1", "a,b", "=1", ""], [])) == 'plain_1,"a,b","\'=1",""\r\n'

@@ -199,7 +199,7 @@ def _flow(draft: Draft, site: Row, name: str, kind: str) -> None:
 
 
 def _owner(draft: Draft, site: Row) -> Row:
-    # The first two seats of a site belong to the system and to guests.
+    # The first two seats of a site belong to the system and to the guest account.
     return draft.random.choice(draft.of_site("users", site["id"])[2:])
 
 

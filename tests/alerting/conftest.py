@@ -37,7 +37,7 @@ def test_name() -> str:
 
 @pytest.fixture(scope="package")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an Alertmanager that is open to everybody."""
+    """The URL of an Alertmanager without a login."""
     with run_alertmanager(tmp_path_factory.mktemp("plain")) as address:
         yield f"http://{address}"
 
@@ -64,7 +64,7 @@ class Secured:
 
 @pytest.fixture(scope="package")
 def authority() -> trustme.CA:
-    """The certificate authority that everybody here trusts."""
+    """The certificate authority that client and server trust."""
     return trustme.CA()
 
 

@@ -68,7 +68,7 @@ def go(polled: RestPollerHarness, alerting: NotifierHarness, read_at: dict[str, 
         publish_sources(polled, read_at)
         alerting.now = polled.now
         alerting.step()
-        # What a poll told is shown for three intervals: only every other evaluation needs a poll of its own.
+        # A poll's rows are published for three intervals: only every other evaluation needs a poll of its own.
         alerting.now = polled.now = polled.now + 2 * INTERVAL
         alerting.step()
 

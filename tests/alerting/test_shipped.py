@@ -113,7 +113,7 @@ def test_what_inhibits_is_kept_until_both_see_again(name: str) -> None:
 
 @pytest.mark.parametrize("severity", ["critical", "warning"])
 def test_what_inhibits_a_silent_source_outlasts_it(severity: str) -> None:
-    """After an outage the first poll reads the sources again: until their alerts have ended, nobody is notified."""
+    """After an outage the first poll reads the sources again: no notification precedes the end of their alerts."""
     kept = seconds(SHIPPED["TableauFreshnessSourceSilent", "warning"]["keep_firing_for"])
     assert seconds(SHIPPED["TableauRestUnreachable", severity]["keep_firing_for"]) >= kept + 5 * MINUTE
 

@@ -58,9 +58,9 @@ def failure(stranger: RawServer, *, timeout: float = 60.0, sends: int = 1) -> st
     ],
 )
 def test_what_is_no_yes_is_a_failure(answer: Answer, said: str) -> None:
-    """Only the answer of an Alertmanager that took everything counts; the line names any other answer.
+    """Only the answer of an Alertmanager that accepted everything counts; the line names any other answer.
 
-    An empty batch, which tells whether it is due to what was told, is all that is asked besides, however many are told.
+    Besides, one empty batch is sent, which reveals whether the alerts are the cause, however many they are.
     """
     with RawServer(answer) as stranger:
         assert said in failure(stranger, sends=100)

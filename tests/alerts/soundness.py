@@ -9,7 +9,7 @@ from tests.alerts.shipped import RECORDS
 
 FAMILIES = {family.name: family for family in collectors.families()}
 TARGET = {"job", "instance"}
-# What is there beside our own families. An alert has more labels: those of what it is made of.
+# Metrics beside our own families. An alert has more labels: those of its expression.
 BESIDE = {
     "up": ("gauge", TARGET),
     "ALERTS": ("gauge", {"alertname", "alertstate", "severity", "site", *TARGET}),
@@ -25,7 +25,7 @@ def family_of(metric: str) -> tuple[str, set[str]]:
     if metric in BESIDE:
         return BESIDE[metric]
     if metric in RECORDS:
-        # A recording may keep any label of what it is made of.
+        # A recording rule may retain any label of its expression.
         selectors = read(str(RECORDS[metric]["expr"])).selectors
         labels = set[str]().union(*(family_of(each.metric)[1] for each in selectors if each.metric != metric))
         return "recorded", labels | set(RECORDS[metric].get("labels", {}))

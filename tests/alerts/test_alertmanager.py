@@ -55,7 +55,7 @@ ROUTES += [
 ]
 HOSTILE = 'Q3 <!channel> <https://evil.example|Open> & more\n• resolved TableauAssetStale: "all good"'
 OTHER = {**NAMED, "asset_id": "another"}
-# What fires, and what is silent because of it; each in a deployment of its own.
+# Firing alerts, and those they inhibit; each in a deployment of its own.
 INHIBITIONS: dict[str, tuple[list[dict[str, str]], set[str]]] = {
     "the agent is down": (
         [

@@ -25,7 +25,7 @@ from tests.support.tenant import activity_files, activity_log_settings
 from tests.support.wait import until
 
 PATIENCE_SECONDS = 90.0
-# Says what is suspended.
+# Has which refreshes are suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 # What the simulated company has at any hour.
@@ -35,7 +35,7 @@ ALWAYS = {
     ("TableauAssetRefreshFailing", "warning"),
     ("TableauCollectorColumnMissing", "info"),
 }
-# What it never has, nor may have.
+# Families that it never has, nor may have.
 NEVER = {
     "TableauExporterDown",
     "TableauRepositoryUnreachable",
@@ -110,7 +110,7 @@ def watched(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> I
         postgres=postgres18, database="alerts", version=VERSION, scale=SMALL, days=2, requests_per_day=300
     )
     rest = {"REST__TOKEN_NAME": NAME, "REST__TOKEN_VALUE": VALUE, "REST__POLL_INTERVAL": "1s"}
-    # Nobody listens there.
+    # The address has no listener.
     rest["ALERTMANAGER__URLS"] = "http://127.0.0.1:9"
     rest["EXPORTS"] = f"[{{format: csv, table: logins, output: {folder / 'exported'}, every: 1h}}]"
     with simulation, TableauServer(Estate.of(simulation.company)) as server, ExitStack() as stack:
@@ -169,5 +169,5 @@ def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watc
     def shown() -> bool:
         return named <= {name for name, _ in watched.agent.metrics()}
 
-    # What is polled each second is left out for a moment where a poll takes three.
+    # A family polled each second is absent for a moment where a poll takes three.
     watched.until(shown, f"it shows {named}")

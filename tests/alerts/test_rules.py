@@ -71,7 +71,7 @@ def test_each_alert_has_its_three_tests(name: str) -> None:
     assert [case for case in asked if case.says.startswith("does not fire") and not case.fires]
     missing = [case for case in asked if case.says.startswith("data missing")]
     assert missing
-    # That there is no data is what this one says.
+    # This one fires on missing data.
     assert any(case.fires for case in missing) == (name == "TableauExporterDown")
     assert {case.says.partition(":")[0] for case in asked} == {"fires", "does not fire", "data missing"}
 

@@ -29,7 +29,7 @@ class Ledger:
             assert self._harness.mode() in {"exact", "full"}
         there = source.run("SELECT id, created_at, completed_at, status FROM http_requests")
         if source.run("SELECT pg_is_in_recovery()") == [(False,)]:
-            # What is gone before its completion was seen is final without it, also when a backup puts it back.
+            # A row removed before its completion was read is final without it, also when a backup puts it back.
             waiting = {key for key, versions in self._owed.items() if not any(at for at, _ in versions)}
             self._given_up |= waiting - {(row[0], row[1]) for row in there}
         if self._harness.mode() != "fast":

@@ -28,7 +28,7 @@ def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally
             steps.write(primary)
             ledger.poll(primary)
         steps.end()
-        # What was copied while the server was stopped needs no recovery: its statistics go on as well.
+        # A copy of a stopped server needs no recovery: its statistics go on as well.
         backup, restores = (primary.backup(), times(2, 40)) if way == "running" else (primary.copied(), times(1, 20))
         for restored in range(1, restores + 1):
             for exact in (True, False, True):

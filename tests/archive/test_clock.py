@@ -12,7 +12,7 @@ from tests.support.source import Source
 pytestmark = pytest.mark.fault(43)
 
 HOUR, DAY = 3600.0, 86_400.0
-# People whom the company does not know: each user is one.
+# Users outside of the company: each one is a person.
 PEOPLE = 100_000
 JUMPS = {
     "an hour back": -HOUR,
@@ -80,7 +80,7 @@ def test_requests(jump: float, source: Source, harness: PollerHarness) -> None:
     marks = harness.history.totals.marks
     assert marks["poll:exact"] == pytest.approx(harness.now)
     assert marks["newest"] == pytest.approx(time.time() - 21, abs=60)
-    # Nobody is invented. Those who came while the clock was behind are counted when they come again.
+    # No user is invented. Users of the time with a late clock are counted when they return.
     behind = jump < -HOUR
     assert len(harness.history.totals.seen.people) == (21 if behind else 30)
     assert (harness.history.totals.seen.seen_at <= time.time()).all()
@@ -112,7 +112,7 @@ def test_the_exact_reading_is_not_put_off(jump: float, source: Source, harness: 
     harness.now += jump
     harness.polled()
     harness.now -= jump
-    # Committed late, far below the ids that a fast reading looks at.
+    # Committed late, far below the ids that a fast read covers.
     source.requests(1, 5)
     harness.now += 2000
     harness.polled()
@@ -126,7 +126,7 @@ def test_nothing_is_pruned_wrongly(jump: float, source: Source, harness: PollerH
     harness.restart()
     for number, days in enumerate((0, 1, 28, 31, 32), 1):
         source.request(number, created_at=ago(days * DAY), completed_at=ago(days * DAY))
-    # A request that claims to be of the future does not stretch what is believed.
+    # A request that claims to be of the future does not extend the window.
     source.request(9, created_at=ago(-8 * 365 * DAY), completed_at=ago(0))
     harness.polled(exact=True)
     harness.now += jump

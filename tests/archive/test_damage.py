@@ -86,14 +86,14 @@ def test_whatever_is_damaged(
     chance = random.Random(damage.__name__)
     found = 0
     for run in range(100):
-        # Where the bytes are that are read is chance: until some were damaged nothing is shown.
+        # Which bytes are read is chance: until some of them are damaged no fault is found.
         if run >= times(2, 100) and found:
             break
         path = tmp_path / f"{run}.duckdb"
         path.write_bytes(damage(chance, versions))
         damaged = PollerHarness(source.readonly, path)
         source.requests(200_000 + run * 10, 200_000 + run * 10 + 4)
-        # Not all that is damaged is read at once, and nothing tells of a stale block that is whole.
+        # Not all that is damaged is read at once, and a stale block that is whole has no fault.
         if not damaged.poll(exact=True):
             found += 1
             assert "nothing is archived until a backup is put back" in damaged.errors()["http_requests"]

@@ -161,7 +161,7 @@ def _conflict(primary: Cluster, other: Standby, cause: str) -> None:
     told = other.server.log.read_text().count("recovery still waiting")
     for statement in CAUSES[cause]:
         primary.run(statement)
-    # VACUUM leaves it to others to write down what it logged; a standby receives only what is written down.
+    # VACUUM leaves it to others to flush its log; a standby receives only flushed records.
     primary.run("CHECKPOINT")
     written = primary.position()
     waits = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn OR EXISTS (SELECT FROM pg_locks WHERE NOT granted)"

@@ -94,7 +94,7 @@ def test_odd_instants(source: Source, harness: PollerHarness, created_at: str | 
     source.run("UPDATE http_requests SET status = 201")
     harness.polled()
     harness.polled(exact=True)
-    # What was created long ago is final at once, anything else waits.
+    # Requests created long ago are final at once, all others wait.
     assert harness.open_ids() == ([] if created_at in {"-infinity", "4713-01-01 BC", "0001-01-01"} else [2])
     source.run("UPDATE http_requests SET completed_at = 'infinity', status = 202 WHERE id = 2")
     harness.polled()

@@ -14,7 +14,7 @@ from exporter.self_metrics import EXACT_INTERVAL
 from tests.support.poller_harness import PollerHarness
 from tests.support.source import Source
 
-# TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner is told.
+# TableRead as ``readonly`` takes this long for each row, as from a disk that is busy; the planner has the cost.
 SLOW = """
     CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 100000 AS
     'BEGIN PERFORM pg_sleep({}); RETURN true; END'

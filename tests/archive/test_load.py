@@ -18,7 +18,7 @@ from tests.support.source import Source
 SECONDS = float(os.environ.get("ARCHIVE_SECONDS", times(12, 1800)))
 COMMITS_A_SECOND = 500
 SEED = 5
-# What the second half may take more than the first: buffers of DuckDB, and the labels and people met only then.
+# Growth allowed in the second half: buffers of DuckDB, and the labels and users of that half.
 GROWTH_MB = 48.0
 CLEANUP_SECONDS = 90.0
 
@@ -37,7 +37,7 @@ def test_five_hundred_commits_a_second(
         HostileWriter(source.parameters, SEED, sessions=4),
         Load(source.parameters, SEED, COMMITS_A_SECOND) as load,
     ):
-        # What it takes to begin is no growth.
+        # The memory of the start is no growth.
         agent.polled()
         began = time.monotonic()
         cleaned_at = began

@@ -86,7 +86,7 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
                 with session.snapshot("http_requests"):
                     names = [*SETTINGS[1:], "transaction_read_only", "transaction_isolation", "application_name"]
                     columns = ", ".join(f"current_setting('{name}')" for name in names)
-                    # What is left of the statement timeout becomes less within the transaction.
+                    # The rest of the statement timeout decreases within the transaction.
                     left = "current_setting('statement_timeout')::interval BETWEEN '20 s' AND '30 s'"
                     assert session.first(f"SELECT {left}, {columns}") == (
                         *(True, "2s", "30s", "UTC", "ISO, MDY"),

@@ -1,4 +1,4 @@
-"""One file for one agent, and for everybody who reads: readers delay a poll, agents refuse to be two."""
+"""One file for one agent, and for any number of readers: readers delay a poll, agents refuse to be two."""
 
 import ast
 import subprocess
@@ -71,7 +71,7 @@ def test_a_reader_delays_and_loses_nothing(source: Source, tmp_path: Path) -> No
             while time.monotonic() < end:
                 time.sleep(0.2)
                 assert agent.value("tableau_up", source="repository") == 1
-            # Shown in seconds, written in microseconds.
+            # Printed in seconds, stored in microseconds.
             assert agent.exact_at() <= written_at + 0.001
         agent.polled()
         assert agent.value("tableau_history_rows_total", table="http_requests") == 10

@@ -12,7 +12,7 @@ from tests.support.source import CUT, Source
 
 LATER = "2025-11-19 11:00:00"
 LOST = "tableau_history_possibly_lost_requests_total"
-# A session tells the statistics at once what it has inserted; else it may take some seconds.
+# A session reports its inserts to the statistics at once; else they may be some seconds late.
 REPORT = "SELECT pg_stat_force_next_flush()"
 
 

@@ -46,7 +46,7 @@ def assert_exactly_once(source: Source, agent: Agent) -> str:
     return figures
 
 
-# Each key once; what is there is compared with what was committed without a Python object for any row.
+# Each key once; archived rows are compared with committed ones without a Python object for any row.
 _MANY = {
     "missed": "SELECT count(*) FROM (SELECT DISTINCT id, created_at FROM versions) ANTI JOIN here"
     " USING (id, created_at)",

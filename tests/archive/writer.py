@@ -72,7 +72,7 @@ class HostileWriter:
         try:
             with connect(self._parameters) as connection, suppress(Patience):
                 self._write(connection, chance)
-        except BaseException as error:  # noqa: BLE001 - shown when the block ends
+        except BaseException as error:  # noqa: BLE001 - raised when the block ends
             self._failures.append(error)
 
     def _write(self, connection: "Connection[Any]", chance: Random) -> None:
@@ -102,7 +102,7 @@ class HostileWriter:
                     if chance.random() < 0.15:
                         with suppress(psycopg.Rollback), connection.transaction() as savepoint:
                             self._insert(connection, chance, ids.pop())
-                            raise psycopg.Rollback(savepoint)  # noqa: TRY301 - how psycopg is asked for it
+                            raise psycopg.Rollback(savepoint)  # noqa: TRY301 - psycopg's own way
                     elif chance.random() < 0.2:
                         with connection.transaction():
                             written += self._insert(connection, chance, ids.pop())
@@ -113,7 +113,7 @@ class HostileWriter:
                 if chance.random() < 0.3:
                     self._wait(chance.uniform(0.0, 3.0))
                 if chance.random() < 0.12:
-                    raise psycopg.Rollback  # noqa: TRY301 - how psycopg is asked for it
+                    raise psycopg.Rollback  # noqa: TRY301 - psycopg's own way
         except psycopg.Rollback:
             return []
         else:

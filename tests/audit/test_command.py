@@ -235,7 +235,7 @@ def test_a_pipe_gets_utf8(company: Simulation, environment: SetUp) -> None:
 
 
 def test_a_terminal_gets_colours(company: Simulation, environment: SetUp) -> None:
-    """On a terminal the table is coloured and progress is shown, on a pipe neither."""
+    """On a terminal the table is coloured and progress is printed, on a pipe neither."""
     environment(company)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "250", "NO_COLOR": ""}
     ours, theirs = pty.openpty()
@@ -247,7 +247,7 @@ def test_a_terminal_gets_colours(company: Simulation, environment: SetUp) -> Non
     os.close(ours)
     assert program.returncode == 2
     assert b"\x1b[1;31mCritical\x1b[0m" in shown
-    # How far it came is shown over and over; which of its steps a screen caught depends on the machine.
+    # The progress is printed repeatedly; which of its steps a screen caught depends on the machine.
     assert any(step in shown for step in (b"auditing", b"reading the repository", b"judging"))
 
 

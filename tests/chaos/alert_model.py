@@ -1,7 +1,7 @@
 """Model of an alert's states, computed from its rule's samples, without the agent's code.
 
-A kill, or a history file that somebody holds, leaves it open what an agent remembers: so an alert is reckoned as every
-course that it may have taken, and what is told of it says which of them it did.
+After a kill, or while another program holds the history file, the agent's memory is uncertain: so an alert has every
+possible course, and its notifications settle which of them it is.
 """
 
 from dataclasses import dataclass, field, replace

@@ -140,7 +140,7 @@ class CheckedPoller:
         mark = self.held.pruned
         self.pruned = [(before, keys) for before, keys in self.pruned if mark is not None and before <= mark]
 
-    # What is put in the product's way.
+    # Faults injected into the product.
 
     def _patch(self) -> None:
         rows = self.chance.choice((3, 5, 20))

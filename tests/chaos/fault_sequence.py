@@ -67,7 +67,7 @@ class FaultSequence(CheckedPoller):
         """Remove requests in a batch."""
         before = self.tableau.present()
         done = self.tableau.delete()
-        # Nothing tells that a single row has come and gone: only what an emptied table lost is promised a bound.
+        # A single row may come and go without a trace: only the loss of a truncated table has a bound.
         self.remove(before.keys() - self.tableau.present().keys())
         return done
 

@@ -214,7 +214,7 @@ def _serve() -> None:
     for line in questions:
         question = json.loads(line)
         if "path" not in question:
-            # It was said to one that did not live to hear it.
+            # It was sent to a process that was killed before it read it.
             continue
         if not (child := os.fork()):
             try:

@@ -101,7 +101,7 @@ class OutageSequence:
         """The agent's clock."""
         return self.time + self._offset
 
-    # What befalls whom.
+    # The faults, by their target.
 
     def _break_and_mend(self, outages: int) -> None:
         for receiver in self.receivers:
@@ -167,7 +167,7 @@ class OutageSequence:
         self.tally.kills[how.split(maxsplit=1)[0]] += 1
         if self._holder is not None or self._doubt or not self._read:
             self._lost_at = self.time
-            # While the file cannot be written, what waits is shown as well.
+            # While the file cannot be written, pending alerts are published as well.
             self._counted.clear()
         down = self.chance.choices((0, self.chance.randint(1, 300), self.chance.randint(300, 4 * HOUR)), (5, 4, 1))[0]
         self.time += down
@@ -190,7 +190,7 @@ class OutageSequence:
     def _reload(self, urls: list[str]) -> None:
         assert self._notifier.ask({"now": self.now, "urls": urls}) is not None
         for url in set(urls) - set(self._urls):
-            # Of what ended meanwhile nobody told it: it believes for as long as it was told to.
+            # It was not notified of ends meanwhile: it holds an alert until the ``endsAt`` that it received.
             self._named_at[url] = self.tally.looks
             self._well_since[url] = max(self._well_since[url], self.time) + int(BELIEVED) - IN_ORDER_SECONDS
         self._urls = urls

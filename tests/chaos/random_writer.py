@@ -43,7 +43,7 @@ UPDATE = """
     UPDATE http_requests SET completed_at = %s, status = %s, session_id = %s WHERE id = %s
 """
 SOME = "SELECT id FROM http_requests WHERE {} ORDER BY md5(id::text || '{}') LIMIT {} FOR UPDATE SKIP LOCKED"
-# A session tells the statistics at once what it has inserted; else it may take its time.
+# A session reports its inserts to the statistics at once; else they may be late.
 REPORT = "SELECT pg_stat_force_next_flush()"
 CHANGES = (
     "ADD COLUMN extra_{} text",

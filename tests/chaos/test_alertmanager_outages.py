@@ -38,6 +38,6 @@ def test_whatever_befalls_them(tmp_path: Path) -> None:
         "ended": sum(tally.ended for tally in tallies),
         "delivered": sum(len(tally.delivered) for tally in tallies),
     }
-    print(total)  # noqa: T201 - what a long run shows
+    print(total)  # noqa: T201 - the result of a long run
     assert total["outages"] >= OUTAGES * len(SEEDS)
     assert total["kills"]

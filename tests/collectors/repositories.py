@@ -39,7 +39,7 @@ def read(parameters: dict[str, str | int], what: State | Events) -> pa.Table:
     assert what.row is not None
     assert what.sql is not None
     with repository(parameters).session() as session:
-        # A poll looks at everything: where one table may not be read, others may.
+        # A poll reads everything: where one table may not be read, others may.
         session.load_catalog(["sites", *(relation.name for relation in what.reads)])
         return session.read(what.row, what.reads, what.sql)
 

@@ -2,7 +2,7 @@
 
 The tables are ours; their facts come from Tableau's own loader (github.com/tableau/tabcloud_platform_data_loader:
 ``extractor/retriever``, ``mappings/transformer``) and its event type reference (help.tableau.com, activity_log_schema).
-What no source shows is in docs/decisions/0023-simulated-activity-log.md.
+Assumptions are in docs/decisions/0023-simulated-activity-log.md.
 """
 
 import re

@@ -82,7 +82,7 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
     demo.until(lambda: FIXED.search(demo.said()), "the refresh of a stale asset is fixed")
     found = FIXED.search(demo.said())
     assert found is not None
-    # Where it was seen to before Prometheus raised it too, only the agent tells the end: two minutes after it.
+    # Where it was fixed before Prometheus raised it too, only the agent sends the end: two minutes after it.
     demo.until(
         lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, data age was " in demo.said(),
         "it is resolved",

@@ -19,8 +19,8 @@ from tests.support.components import require, require_root
 
 ROOT = Path(__file__).parents[2]
 
-# Prints its process id and the folder of its server, then waits to be told to end.
-# Whoever runs the tests in the background has SIGINT ignored, and so would the child.
+# Prints its process id and the folder of its server, then waits for a line to end.
+# A shell ignores SIGINT in the background, and so would the child.
 CHILD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +30,7 @@ with Postgres() as server:
     sys.stdin.read()
 """
 
-# Becomes nobody, and only then starts a server; Python itself may stand where nobody but root can look, and is loaded.
+# Becomes the account nobody, and only then starts a server; Python, whose folder may be root's alone, is loaded before.
 ORDINARY = """
 import os, sys
 from pathlib import Path

@@ -77,7 +77,7 @@ def test_what_changes_in_the_repository_is_told(simulation: Simulation, monkeypa
     at = simulation.now + timedelta(minutes=5)
     with connect({**simulation.admin()}) as connection:
         with connection.transaction(force_rollback=True):
-            pass  # what is not committed is not told
+            pass  # uncommitted rows are not reported
         connection.execute(
             "UPDATE datasources SET extracts_refreshed_at = %s, name = 'renamed' WHERE luid = %s", [at, item.luid]
         )

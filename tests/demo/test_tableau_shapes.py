@@ -1,7 +1,7 @@
 """What the agent reads of each answer, where that is documented, and that the simulated Tableau sends it so.
 
 The table is ours; its facts come from Tableau's published XSD of the REST API, version 3.29 (type names), from the
-tests of tableauserverclient (``test/assets``) and from its parsers (``models``). What no source shows is in
+tests of tableauserverclient (``test/assets``) and from its parsers (``models``). Assumptions are in
 docs/decisions/0017-assumptions-tableau-apis.md.
 """
 

@@ -38,7 +38,7 @@ OF_PEERS = (("check", "--send-test-alert"), ("audit", "--format=json"))
 OF_THE_AGENT = (("check",), ("run", "--config.check"), ("healthcheck",), ("history", "verify"))
 
 
-# The environment has precedence over the file: here the file says everything about the repository.
+# The environment has precedence over the file: here the file sets everything of the repository.
 NOTHING = {"REPOSITORY__POLL_INTERVAL": "", "REPOSITORY__EXACT_INTERVAL": ""}
 COMPANIONS: Mapping[str, Mapping[str, str]] = {
     "rest.token_value": {"token_name": "agent"},
@@ -137,7 +137,7 @@ class GuardedAgent:
     def among_peers(self, *commands: Sequence[str]) -> Iterator[Place]:
         """Run the agent among its peers; yield each output, with its content.
 
-        Further commands are run than those which ask the peers.
+        Commands that do not connect to the peers are run too.
         """
         agent = self.agent.start("--config.file", str(self.config))
         agent.until(self._tried, "every source was tried, and everybody has quoted")
@@ -149,7 +149,7 @@ class GuardedAgent:
         yield from self._all_printed(*OF_PEERS, *commands)
         for asked in self._peers.notifications():
             yield "a notification", asked.body
-        agent.kill()  # a write-ahead log, if there is one, is looked at too
+        agent.kill()  # a write-ahead log, if there is one, is searched too
         yield from stored(agent)
 
     def with_faults(self) -> Iterator[Place]:

@@ -143,7 +143,7 @@ def test_both_sources(repository: Simulation, tmp_path: Path) -> None:
         sources: dict[tuple[str, ...], float] = {}
 
         def repository_is_shown() -> bool:
-            # On a busy machine what the repository told last is soon older than three polls, and not shown.
+            # On a busy machine the repository's last rows are soon older than three polls, and not published.
             sources.clear()
             sources.update(by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "freshness_source"))
             return ("repository",) in sources

@@ -40,7 +40,7 @@ def test_a_repository_that_is_down_at_start_is_found_when_it_comes(server: Simul
     server.postgres.stop()
     agent = agents(server.parameters()).start()
     agent.until(lambda: ready(agent) == httpx.codes.OK, "the first poll was tried")
-    # What it found is rendered a moment later.
+    # Its rows are rendered a moment later.
     agent.until(lambda: agent.value("tableau_up", source="repository") == 0, "it is down")
     agent.until(lambda: agent.value("tableau_collector_success", collector="http_requests") == 0, "nothing is read")
     assert "The source repository is down" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text

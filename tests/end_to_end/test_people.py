@@ -26,7 +26,7 @@ def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
     agent.polled()
     yield from shown(agent)
     yield "check", printed(agent, "check")
-    agent.kill()  # a write-ahead log, if there is one, is looked at too
+    agent.kill()  # a write-ahead log, if there is one, is searched too
     yield from stored(agent)
 
 
@@ -49,7 +49,7 @@ def test_people_are_hidden(users: str, addresses: str, repository: Simulation, a
     found = {}
     for place, content in watched(agent):
         traces = [person for person in people if person in content]
-        # In the file itself one text stands right behind the other: a network and a digit look like an address.
+        # In the file itself one text stands right behind the other: a network and a digit resemble an address.
         traces += FULL_ADDRESS.findall(content) if place != agent.history.name else []
         if traces:
             found[place] = traces[:5]

@@ -22,7 +22,7 @@ Agents = Callable[..., Agent]
 SUCCESSFUL = "tableau_exporter_config_last_reload_successful"
 LOADED_AT = "tableau_exporter_config_last_reload_success_timestamp_seconds"
 SLA = "tableau_asset_sla_hours"
-# The environment has precedence over the file: here the file says everything.
+# The environment has precedence over the file: here the file sets everything.
 NOTHING = dict.fromkeys(
     ("REPOSITORY__POLL_INTERVAL", "REPOSITORY__EXACT_INTERVAL", "HISTORY__PATH", "WEB__LISTEN_ADDRESS"), ""
 )

@@ -84,7 +84,7 @@ def _buckets(samples: Samples, name: str) -> dict[tuple[str, ...], float]:
 def test_active_people_are_counted_over_each_window(quiet: Simulation, agents: Agents) -> None:
     """Distinct users, by system_user_id, who made a request within the window, for each site and for all."""
     for window, age in WINDOWS.items():
-        # Somebody just inside each window and somebody just outside, away from the border by more than a test takes.
+        # A user just inside each window and one just outside, away from the border by more than a test takes.
         for position, factor in enumerate((0.5, 1.5)):
             ask(
                 quiet,

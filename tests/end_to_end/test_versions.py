@@ -45,7 +45,7 @@ LACKS = {
     "2023.3": {"assets": {"flows.state"}, "content": {"flows.state"}},
     "2025.3": {},
 }
-# Families that a repository in which all is well has nothing to show of; between polls, and without TLS.
+# Families without samples on a healthy repository; between polls, and without TLS.
 NOTHING_TO_SHOW = {
     "tableau_exporter_poll_started_timestamp_seconds",
     "tableau_exporter_web_certificate_expiry_timestamp_seconds",

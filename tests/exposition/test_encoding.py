@@ -77,7 +77,7 @@ def test_a_rendering_is_one_gzip_member() -> None:
 
 
 def test_gzip_itself_finds_no_fault() -> None:
-    """The command that everybody has tests checksum and length."""
+    """The gzip command verifies checksum and length."""
     command = shutil.which("gzip")
     if command is None:
         pytest.skip("gzip is missing; to get it: apt-get install gzip")

@@ -33,7 +33,7 @@ from tests.support.components import require
 from tests.support.prometheus import prometheus_data, run_alertmanager, run_prometheus
 from tests.support.tenant import activity_files, activity_log_settings
 
-# Says what is suspended.
+# Has which refreshes are suspended.
 VERSION = "2021.2"
 NAME, VALUE = next(iter(TOKENS.items()))
 WEEK_SECONDS = 7 * 86_400
@@ -152,7 +152,7 @@ def scraped_demo(
 def _settings(rest: str, alertmanager: str, manager: CloudManager) -> dict[str, str]:
     return {
         **activity_log_settings(manager),
-        # What is older than three polls is not shown: on a busy machine one second would be little.
+        # Rows older than three polls are not published: on a busy machine one second would be little.
         "REPOSITORY__POLL_INTERVAL": "4s",
         "REPOSITORY__EXACT_INTERVAL": "4s",
         "REST__URL": rest,
@@ -174,7 +174,7 @@ def _remember(agent: Agent, target: str, folder: Path) -> None:
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
 
     def shown() -> bool:
-        # One scrape that has it all: between two polls that are late, people are not shown.
+        # One scrape that has it all: between two polls that are late, active users are not published.
         samples.clear()
         samples.update(agent.metrics())
         return {name for name, _ in samples} >= set(COMPARED)

@@ -32,7 +32,7 @@ def watch(postgres18: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
                     found.answers[asked.name] = found.answer(substituted(asked.question, found.values))
             return [asked.name for asked in EVERY if not found.answers[asked.name] or lacking(asked, found)]
 
-        # Whoever is left without an answer fails below, by name.
+        # Queries left without an answer fail below, by name.
         with contextlib.suppress(NeverHappened):
             found.until(lambda: not left(), lambda: "every question has an answer", PATIENCE_SECONDS)
         yield found

@@ -11,7 +11,7 @@ from tests.alerts.soundness import FAMILIES, family_of, faults
 from tests.grafana.boards import ALL, BOARDS, EVERY, TIMES, Asked, panels, substituted
 
 LABELS = {label for family in FAMILIES.values() for label in family.labels} | {"alertname", "job", "instance"}
-# What a table shows has an end however much there is: a number of rows that is chosen, or labels of few values.
+# A table is bounded: by a chosen number of rows, or by labels of few values.
 FEW = {
     "site",
     "window",

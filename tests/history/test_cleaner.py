@@ -45,7 +45,7 @@ def test_batch_after_batch(users: str) -> None:
         assert cleaned.column("id").to_pylist() == numbers
         assert cleaned.column("http_request_uri").to_pylist() == [f"/views/Book{n}/Sheet" for n in numbers]
         assert cleaned.column("workbook").to_pylist() == [f"Book{n}" for n in numbers]
-        # Who was there is counted; the archive leaves it out of what it stores.
+        # Active users are counted; the archive does not store them.
         assert cleaned.column("user_id").to_pylist() == numbers
         assert cleaned.column("status").null_count == count
 

@@ -244,7 +244,7 @@ ASSETS: tuple[tuple[str | None, str | None, str | None, str | None, str | None],
     (None, "/datasources/Orders", "datasource", None, None),
     (None, "/vizportal/api/web/v1/getViews", None, None, None),
     (None, "/", None, None, None),
-    # The data source behind a workbook that is being made, asked about or edited: it has no view.
+    # The data source behind a workbook that is being made, queried or edited: it has no view.
     ("", "/vizql/t/finance/w/ds:Orders/v/null/bootstrapSession/sessions/1", "datasource", None, None),
     ("", "/vizql/w/ds%3AOrders/v/null/bootstrapSession", "datasource", None, None),
     ("Orders/Sheet1", "/vizql/w/ds:Orders/v/Sheet1/bootstrapSession", "datasource", None, None),

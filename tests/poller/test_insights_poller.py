@@ -36,7 +36,7 @@ FIRST = datetime.min  # noqa: DTZ901 - see above
 
 
 class Insights(AdminInsights):
-    """Sources whose events may be numbered anew: ``shift`` is taken from each Event Id."""
+    """Sources whose events may be numbered anew: ``shift`` is subtracted from each Event Id."""
 
     shift = 0
 
@@ -83,7 +83,7 @@ def company() -> Company:
 
 @pytest.fixture
 def few_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have Admin Insights go back five days only: what is not about its length is as true of fewer."""
+    """Limit Admin Insights to five days: tests of other things than its length need no more."""
     monkeypatch.setattr(admin_insights, "RETENTION", 5 * DAY)
     monkeypatch.setattr(insights_poller, "RETAINED", 5 * DAY)
 
@@ -141,7 +141,7 @@ def told(rows: list[Row]) -> Counter[Any]:
 
 
 def read_all(harness: RestPollerHarness, world: World) -> int:
-    """Poll until nothing is left to be read; return how many polls that took."""
+    """Poll until everything is read; return the number of polls."""
     for number in range(1, 60):
         before = len(world.queries())
         harness.poll()
@@ -151,7 +151,7 @@ def read_all(harness: RestPollerHarness, world: World) -> int:
 
 
 def test_ninety_days_within_the_limit_of_an_hour(world: World, tmp_path: Path) -> None:
-    """The first read takes every event of ninety days of two sites, no query is refused, and no hour has over 100."""
+    """The first read archives all events of ninety days of two sites, no query is refused, and no hour has over 100."""
     sites = (SITE, "emea")
     harness = agent(world, tmp_path, sites=sites)
     begun, sent = harness.now, list[float]()
@@ -183,7 +183,7 @@ def test_days_that_follow_are_read_once(harness: RestPollerHarness, world: World
 
 
 def gone(harness: RestPollerHarness, world: World) -> Counter[Any]:
-    """Return what is archived of days that the source has dropped since."""
+    """Return the archived events of days that the source has dropped since."""
     oldest = min(datetime.fromisoformat(str(row["Event Date"])) for row in world.truth())
     return Counter({row: count for row, count in archived(harness).items() if row[0] < oldest})
 
@@ -269,7 +269,7 @@ def status(harness: RestPollerHarness) -> Any:  # noqa: ANN401 - of a collector
 def test_a_fault_costs_admin_insights_alone(
     harness: RestPollerHarness, world: World, switch: str, value: str, said: str
 ) -> None:
-    """The REST API stays up and its assets shown; one line says why, and reading goes on when the fault is over."""
+    """The REST API stays up and its assets published; one line has the reason, and reads resume after the fault."""
     setattr(world.server.failure_modes, switch, value)
     world.server.failure_modes.vds_fail_next = 2 if switch == "vds_fail_code" else 0
     with capture_logs() as logs:
@@ -301,7 +301,7 @@ def test_captions_that_are_not_there_are_not_asked_for(harness: RestPollerHarnes
 
 @pytest.mark.usefixtures("few_days")
 def test_a_refresh_that_is_not_told(harness: RestPollerHarness, world: World) -> None:
-    """Without the caption of the refresh every day has a read, and what is there is archived once."""
+    """Without the caption of the refresh every day has a read, and its rows are archived once."""
     world.server.failure_modes.vds_without = {"Admin Insights Published At"}
     harness.poll()
     harness.poll(after=DAY_SECONDS)
@@ -370,7 +370,7 @@ def test_beside_the_activity_log_nothing_is_counted_twice(world: World, tmp_path
 @pytest.mark.usefixtures("few_days")
 @pytest.mark.parametrize("users", ["pseudonym", "none"])
 def test_privacy(world: World, tmp_path: Path, users: Any) -> None:  # noqa: ANN401 - the option
-    """No name, address or number of a person that may not be stored is in the file; people are counted all the same."""
+    """No name, address or number of a user that may not be stored is in the file; users are counted all the same."""
     harness = agent(world, tmp_path, privacy=Privacy(users=users))
     harness.poll()
     harness.poll(after=3600.0)

@@ -1,4 +1,4 @@
-"""What the pages ask of the history: seldom where it is dear, and at nobody's cost but theirs."""
+"""The pages' queries of the history run seldom where they are costly, and their faults affect only them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,20 +30,20 @@ HOUR = "INSERT INTO people_by_hour VALUES (TIMESTAMP '2025-11-19 10:00:00', 1, 7
 
 @dataclass
 class Asked:
-    """A history, and what the pages were told of it; the states of ``asked`` are ``dear`` and ``cheap``."""
+    """A history, and the answers for the pages; the states of ``asked`` are ``dear`` and ``cheap``."""
 
     queries: PageQueries
     history: History
     answers: PageAnswers
 
     def recall(self, now: float) -> list[float | None]:
-        """Ask, and return when each of both states was answered last."""
+        """Query, and return when each of both states was answered last."""
         self.queries.run({("asked", 0): ROWS, ("asked", 1): ROWS}, {}, now)
         found = [self.answers.of(page).get("repository") for page in ("dear", "cheap")]
         return [None if answer is None else answer.queried_at for answer in found]
 
     def people(self) -> int:
-        """Return how many lines tell who was there."""
+        """Return how many rows have active users."""
         with duckdb.connect(str(self.history.file.path), read_only=True) as connection:
             return len(connection.execute("FROM people_by_hour").fetchall())
 
@@ -70,7 +70,7 @@ def asked(path: Path, dear: str = QUESTION, privacy: Privacy | None = None) -> A
 
 
 def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
-    """An answer that is good for an hour is asked for again after an hour, another each time."""
+    """An answer that is valid for an hour is queried again after an hour, another each time."""
     there = asked(tmp_path / "history.duckdb")
     assert there.recall(NOW) == [NOW, NOW]
     assert there.recall(NOW + 3599) == [NOW, NOW + 3599]
@@ -80,7 +80,7 @@ def test_what_is_dear_is_asked_seldom(tmp_path: Path) -> None:
 
 
 def test_a_question_that_fails_costs_its_answer_alone(tmp_path: Path) -> None:
-    """The other questions are answered, the history goes on, and the log says it once."""
+    """The other queries are answered, the history goes on, and the log has it once."""
     there = asked(tmp_path / "history.duckdb", "SELECT error($now::VARCHAR) FROM state")
     with capture_logs() as logs:
         assert there.recall(NOW) == [None, NOW]
@@ -101,7 +101,7 @@ def test_what_failed_is_asked_again_with_the_next(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
-    """Nobody waits for the file once for each question: the next poll asks them all."""
+    """No query waits for the file by itself: the next poll runs them all."""
     there = asked(tmp_path / "history.duckdb")
     with capture_logs() as logs, held(there.history.file.path):
         assert there.recall(NOW) == [None, None]
@@ -111,7 +111,7 @@ def test_a_file_that_is_held_is_asked_no_further(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source_at", [None, instant(NOW + 10 * 86400)])
 def test_people_are_forgotten_whatever_is_collected(tmp_path: Path, source_at: object) -> None:
-    """Ten days later nothing tells who was there, whether the source answers or not."""
+    """Ten days later no row has active users, whether the source answers or not."""
     there = asked(tmp_path / "history.duckdb")
     with there.history.page_transaction(instant(NOW)) as transaction:
         transaction.connection.execute(HOUR)
@@ -123,7 +123,7 @@ def test_people_are_forgotten_whatever_is_collected(tmp_path: Path, source_at: o
 
 
 def test_forgetting_comes_hourly(tmp_path: Path) -> None:
-    """Between exact polls the file is not opened for it but once an hour; people that are hidden go at once."""
+    """Between exact polls the file is opened for it once an hour; hidden users go at once."""
     there = asked(tmp_path / "history.duckdb", privacy=Privacy(users="none"))
     there.queries.forget(NOW, None, exact=False)
     with there.history.page_transaction(instant(NOW)) as transaction:

@@ -1,4 +1,4 @@
-"""What the REST API reports of users, content, jobs and views, where no better source does."""
+"""Users, content, jobs and views from the REST API, where no better source has them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -87,7 +87,7 @@ def agent(server: TableauServer, path: Path, *sources: str) -> RestPollerHarness
 
 @pytest.fixture
 def harness(server: TableauServer, tmp_path: Path) -> Iterator[RestPollerHarness]:
-    """An agent that knows Tableau by its REST API alone."""
+    """An agent that has the REST API alone."""
     made = agent(server, tmp_path)
     yield made
     made.rest.close()
@@ -203,7 +203,7 @@ def test_outcomes(harness: RestPollerHarness, world: World) -> None:
 
 
 def test_a_job_that_ends_after_days_is_not_missed(harness: RestPollerHarness, world: World) -> None:
-    """Later polls list what was created since the oldest job that is not done, however many end meanwhile."""
+    """Later polls list the jobs created since the oldest one that is not done, however many end meanwhile."""
     slow = job("slow", "InProgress", NOW, NOW, None)
     world.set_jobs(slow)
     harness.poll()
@@ -275,7 +275,7 @@ def test_total_counts_are_read_once_an_hour(harness: RestPollerHarness, server: 
 
 
 def test_the_history_agrees_with_itself(harness: RestPollerHarness, world: World) -> None:
-    """What the REST API reported stands in tables, ledgers and counters alike."""
+    """Rows of the REST API are in tables, ledgers and counters alike."""
     world.set_jobs(job("j1", "Success", NOW, NOW, NOW + MINUTE), job("j2", "Failed", NOW, NOW, NOW + MINUTE))
     world.set_views(("v1", 10))
     harness.poll()

@@ -1,4 +1,4 @@
-"""Only the lists of assets may fail a site: whatever goes wrong beside them costs what it alone says, and no asset."""
+"""Only the lists of assets may fail a site: any other fault costs its own fields, and no asset."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ KNOWN = ("connection", "last_refresh_at", "project", "content_owner", "consecuti
 
 
 class World:
-    """A Tableau whose extracts and flows are refreshed when a test says so; ``facts`` are those of now."""
+    """A Tableau whose extracts and flows are refreshed by a test; ``facts`` are the present ones."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -84,7 +84,7 @@ class World:
 
 
 def truth(facts: Facts) -> dict[tuple[str, str], datetime | None]:
-    """Return when the stalest data of each asset was refreshed; None for what is live or never ran."""
+    """Return when the stalest data of each asset was refreshed; None for live assets or those that never ran."""
     found: dict[tuple[str, str], datetime | None] = {}
     for site in facts:
         published = {item.luid: item for item in site.datasources}
@@ -176,7 +176,7 @@ def test_each_fault_meets_three_lists() -> None:
 
 @pytest.mark.parametrize("kind", SUPPLEMENTS)
 def test_a_supplement_takes_no_asset_down(harness: RestPollerHarness, server: TableauServer, kind: str) -> None:
-    """Whatever fails: no asset is lost, made fresher, or loses what was known of it, nor by a restart meanwhile."""
+    """Under any fault no asset is lost, made fresher, or loses its known freshness, nor by a restart meanwhile."""
     harness.timeout = 5.0
     harness.poll()
     before = harness.assets()
@@ -328,7 +328,7 @@ def test_a_refresh_is_remembered_without_an_end(
 def test_what_is_remembered_and_what_is_forgotten(
     harness: RestPollerHarness, server: TableauServer, world: World
 ) -> None:
-    """What is listed is remembered for ever, and the hidden sources of listed workbooks; what is gone, for a month."""
+    """Listed assets are remembered for ever, and the hidden sources of listed workbooks; removed ones, for a month."""
     harness.poll()
     gone = {item.luid for site in world.facts for item in site.flows}
     hidden = {item.luid for site in world.facts for item in site.datasources}
@@ -350,7 +350,7 @@ def test_what_is_remembered_and_what_is_forgotten(
 
 
 def test_the_history_that_cannot_be_read(harness: RestPollerHarness, server: TableauServer) -> None:
-    """Then nothing is known of earlier refreshes, so the last change of anything is not taken for one."""
+    """Without earlier refreshes the last change of content is not counted as one."""
     harness.poll()
     again(harness)
     server.failure_modes.metadata_throttle_next = 100

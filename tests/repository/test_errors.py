@@ -1,4 +1,4 @@
-"""What a real PostgreSQL refuses: one line with the host, the server's words and what to do, without a secret."""
+"""Refusals of a real PostgreSQL: one line with the host, the server's message and the remedy, without a secret."""
 
 import threading
 import time
@@ -67,7 +67,7 @@ CASES = {
 
 @contextmanager
 def access(server: Postgres, lines: str) -> Iterator[None]:
-    """Let nobody in but the superuser, and those of these lines of pg_hba.conf."""
+    """Admit only the superuser, and the users of these lines of pg_hba.conf."""
     file = server.data / "pg_hba.conf"
     before = file.read_text()
     _write_access(server, f"host all postgres all scram-sha-256\n{lines}\n")
@@ -100,7 +100,7 @@ def test_a_login_that_is_refused(case: Case, server: Postgres) -> None:
 
 @pytest.mark.parametrize("case", TLS_CASES.values(), ids=TLS_CASES.keys())
 def test_a_login_that_is_refused_for_tls(case: Case, postgres15: Postgres) -> None:
-    """Each refusal of a real server that has to do with TLS says which ``repository.sslmode`` may help."""
+    """Each refusal of a real server that concerns TLS names the ``repository.sslmode`` that may help."""
     _refused(case, postgres15)
 
 
@@ -113,7 +113,7 @@ def _refused(case: Case, server: Postgres) -> None:
 
 
 def test_all_connections_are_taken(server: Postgres) -> None:
-    """A server without a free connection is unreachable for now; the line says where to look."""
+    """A server without a free connection is unreachable for now; the line names the settings to check."""
     with ExitStack() as others:
         for _ in range(CONNECTIONS):
             try:
@@ -175,7 +175,7 @@ def test_a_server_that_starts_up(server: Postgres) -> None:
 
 
 def test_a_standby_that_answers_no_queries() -> None:
-    """A standby without hot_standby is unreachable; the line asks for the active node."""
+    """A standby without hot_standby is unreachable; the line names the active node as the one to configure."""
     with Postgres(bin_dir=require("postgres15")) as server:
         server.stop()
         (server.data / "standby.signal").touch()

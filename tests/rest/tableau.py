@@ -1,4 +1,4 @@
-"""A small Tableau over HTTP, for what the simulated one of the demo does not do: it may misbehave in any way."""
+"""A small Tableau over HTTP, for faults that the simulated one of the demo lacks."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ WELL_FORMED_HTML = b"<html><head><title>Sign in</title></head><body>Sign in to g
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent; a negative length of a cut answer is what is missing of it."""
+    """The bytes to send; a negative length of a cut answer is the number of missing ones."""
 
     body: bytes | str = b""
     status: int = 200
@@ -87,7 +87,7 @@ _SITE = re.compile(r"/api/[0-9.]+/sites/([^/]+)/(.+)")
 
 
 class Tableau:
-    """The server. ``overrides`` are asked first, the last one first; each request is in ``asked``."""
+    """The server. ``overrides`` are used first, the last one first; each request is in ``asked``."""
 
     def __init__(self, *sites: str, tokens: dict[str, str] | None = None, version: str = "3.26") -> None:
         self.version = version
@@ -266,7 +266,7 @@ def _handler(tableau: Tableau) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - 
                 time.sleep(pause)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler
 

@@ -72,7 +72,7 @@ def test_an_unknown_site_is_its_own_fault(three: RestHarness) -> None:
 
 @pytest.mark.parametrize("sites", [("Default",), ("marketing", "Default")])
 def test_the_default_site_by_another_name(three: RestHarness, sites: tuple[str, ...]) -> None:
-    """Whoever writes what Tableau shows is told what to write."""
+    """An untrusted XML answer is reported with the remedy."""
     try:
         line = three.poll(three.rest(*sites))["Default"].error or ""
     except SourceRefused as failure:
@@ -164,7 +164,7 @@ def test_a_token_that_is_refused_at_every_site(three: RestHarness, sites: tuple[
 
 
 def test_sites_that_failed_before_the_first_answer(three: RestHarness) -> None:
-    """They are told of when another site shows that the server is there, in their order."""
+    """They are reported when another site proves that the server is up, in their order."""
     rest = three.rest("Finance", "default", "marketing")
     three.poll(rest)
     with three.tableau.doing(at("/auth/switchSite", Answer("", 503), times=1)):
@@ -174,7 +174,7 @@ def test_sites_that_failed_before_the_first_answer(three: RestHarness) -> None:
 
 
 def test_a_site_that_is_not_for_us_any_more(three: RestHarness) -> None:
-    """A server that says so is there: the site alone has failed."""
+    """A server that answers so is up: the site alone has failed."""
     rest = three.rest("default")
     three.poll(rest)
     with three.tableau.doing(at("/workbooks", error(403, "403004"))):
@@ -219,7 +219,7 @@ def test_a_list_that_fell_to_nothing(harness: RestHarness, kind: str, asset_type
 
 
 def test_what_there_was_is_known_after_a_restart(harness: RestHarness) -> None:
-    """The counts of before a restart are remembered; without them an empty list is what it is."""
+    """Counts from before a restart are remembered; without them an empty list is accepted."""
     harness.tableau.sites[""].entries["flows"] = []
     assert harness.inventory().content.num_rows == 2
     rest = harness.rest()
@@ -247,7 +247,7 @@ def test_flows_that_are_suddenly_forbidden(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_refusal_without_a_word_of_tableau(harness: RestHarness, status: int) -> None:
-    """A 4xx that is no XML of Tableau's says nothing of flows: the site has failed, and keeps what it had."""
+    """A 4xx that is not Tableau's XML proves nothing of flows: the site has failed, and retains its state."""
     rest = harness.rest()
     harness.poll(rest)
     with harness.tableau.doing(lambda asked: Answer("", status) if asked.path.endswith("/flows") else None):
@@ -274,7 +274,7 @@ def test_whatever_answers_is_one_line(harness: RestHarness, status: int, body: s
 
 @pytest.mark.parametrize("path", ["/workbooks", "/users", "/jobs"])
 def test_pages_without_an_end(harness: RestHarness, path: str) -> None:
-    """A list that promises more for ever, and sends the same, ends."""
+    """A list whose total is never reached, and that sends the same, ends."""
     pagination = "<pagination pageNumber='1' pageSize='1000' totalAvailable='99999999999'/>"
     entry = element("user", id="u1") + element("workbook", id="w1") + element("backgroundJob", id="j1")
     page = Answer(f"{HEAD}{pagination}<list>{entry}</list></tsResponse>")
@@ -287,7 +287,7 @@ def test_pages_without_an_end(harness: RestHarness, path: str) -> None:
 
 
 def test_waits_have_a_bound(harness: RestHarness) -> None:
-    """What a poll waits because Tableau says so is bounded in all: then the rest is throttled."""
+    """Waiting by Retry-After is bounded in each poll: then the rest is throttled."""
     busy = Answer("", 429, {"Retry-After": "100"})
     with harness.tableau.doing(at("/tasks/", busy), at("/flows/runs", busy), at("/projects", busy), at("/users", busy)):
         inventory = harness.inventory()

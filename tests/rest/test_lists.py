@@ -27,14 +27,14 @@ def test_a_list_is_read_to_its_end(harness: RestHarness) -> None:
 
 
 def test_a_server_may_give_smaller_pages(harness: RestHarness) -> None:
-    """Whatever the size of its pages, the list goes on until everything promised has come."""
+    """With any page size, the list goes on until its total has come."""
     harness.tableau.largest_page = 7
     harness.tableau.sites[""].entries["workbooks"] = workbooks(50)
     assert harness.inventory().content.num_rows == 52
 
 
 def test_what_an_entry_becomes(harness: RestHarness) -> None:
-    """Each field comes from its place; dates may have fractions and zones; what is not said is None."""
+    """Each field comes from its place; dates may have fractions and zones; an absent field is None."""
     tags = element("tags", element("tag", label="gold") + element("tag", label="no-sla"))
     there = {"createdAt": "2025-03-01T10:00:00.123456Z", "updatedAt": "2025-03-01T12:00:00+02:00"}
     harness.tableau.sites[""].entries = {
@@ -84,7 +84,7 @@ def test_what_an_entry_becomes(harness: RestHarness) -> None:
 @pytest.mark.parametrize("endpoint", ["workbooks", "datasources", "flows"])
 @pytest.mark.parametrize("body", [HTML, WELL_FORMED_HTML, b"", HEAD.encode(), f"{HEAD}</tsResponse>".encode()])
 def test_a_login_page_is_no_empty_list(harness: RestHarness, endpoint: str, body: bytes) -> None:
-    """A page with status 200 that is not Tableau's, or says nothing of a list, is a failure of the site."""
+    """A page with status 200 that is not Tableau's, or has no list, is a failure of the site."""
 
     def instead(asked: Asked) -> Answer | None:
         return Answer(body) if asked.path.endswith(f"/site-default/{endpoint}") else None
@@ -112,7 +112,7 @@ def test_a_short_list_is_read_again(harness: RestHarness) -> None:
 
 
 def test_a_page_beyond_the_end(harness: RestHarness) -> None:
-    """A list that shrank below the page that is asked for is read again, and is then whole."""
+    """A list that shrank below the requested page is read again, and is then whole."""
     entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(2001)
     removed = [False]
 
@@ -130,7 +130,7 @@ def test_a_page_beyond_the_end(harness: RestHarness) -> None:
 
 
 def test_names_and_addresses_are_asked_for(harness: RestHarness) -> None:
-    """A list of users tells neither displayed names nor addresses by itself; no other list is asked for fields."""
+    """A list of users has neither displayed names nor addresses by default; no other list is requested with fields."""
     harness.inventory()
     asked = {asked.path.rpartition("/")[2]: asked.query.get("fields") for asked in harness.tableau.asked if asked.query}
     assert asked.pop("users") == "email,fullName,id,name,siteRole"
@@ -139,7 +139,7 @@ def test_names_and_addresses_are_asked_for(harness: RestHarness) -> None:
 
 
 def test_fields_that_are_not_known(harness: RestHarness) -> None:
-    """A server that refuses the fields is asked without them, from then on at once: people still have login names."""
+    """A server that refuses the fields is requested without them, then on at once: users still have login names."""
 
     def refuse(asked: Asked) -> Answer | None:
         return error(400, "400065", "No such field") if "fields" in asked.query else None
@@ -157,7 +157,7 @@ def test_fields_that_are_not_known(harness: RestHarness) -> None:
 
 
 def test_an_order_that_is_not_known(harness: RestHarness) -> None:
-    """A server that does not sort this list is asked without an order, from then on at once."""
+    """A server that does not sort this list is requested without an order, from then on at once."""
 
     def refuse(asked: Asked) -> Answer | None:
         return error(400, "400065", "Cannot sort") if "sort" in asked.query else None
@@ -171,7 +171,7 @@ def test_an_order_that_is_not_known(harness: RestHarness) -> None:
 
 
 def test_a_list_that_grows_is_not_read_again(harness: RestHarness) -> None:
-    """What is published meanwhile comes last."""
+    """Content that is published meanwhile comes last."""
     entries = harness.tableau.sites[""].entries["workbooks"] = workbooks(1500)
 
     def change(asked: Asked) -> None:
@@ -185,7 +185,7 @@ def test_a_list_that_grows_is_not_read_again(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize(("promised", "came"), [(3, 2), (1, 2), (5, 0)])
 def test_a_count_that_is_wrong(harness: RestHarness, promised: int, came: int) -> None:
-    """What came must be what was promised, or the list is not used."""
+    """The entries must match the total, or the list is not used."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable=str(promised))
     body = f"{HEAD}{pagination}{element('workbooks', ''.join(workbooks(came)))}</tsResponse>"
     with harness.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
@@ -193,13 +193,13 @@ def test_a_count_that_is_wrong(harness: RestHarness, promised: int, came: int) -
 
 
 def test_an_entry_that_comes_twice_is_one(harness: RestHarness) -> None:
-    """A thousand and one entries of which one is there twice are not what was promised."""
+    """A thousand and one entries of which one is there twice do not match the total."""
     harness.tableau.sites[""].entries["workbooks"] = [*workbooks(1000), workbooks(1)[0]]
     assert "the list of workbooks has 1000 of 1001 entries" in harness.failure()
 
 
 def test_an_entry_that_comes_again_is_no_second(harness: RestHarness) -> None:
-    """Where everything promised came, and something of it twice, each is there once."""
+    """Where the list is complete, and some entries come twice, each is there once."""
     pagination = element("pagination", pageNumber="1", pageSize="1000", totalAvailable="2")
     body = f"{HEAD}{pagination}{element('workbooks', ''.join([*workbooks(2), *workbooks(1)]))}</tsResponse>"
     with harness.tableau.doing(lambda asked: Answer(body) if asked.path.endswith("/workbooks") else None):
@@ -208,7 +208,7 @@ def test_an_entry_that_comes_again_is_no_second(harness: RestHarness) -> None:
 
 
 def test_entries_without_an_id_do_not_count(harness: RestHarness) -> None:
-    """What has no id cannot be told apart, and is missing."""
+    """An entry without an id cannot be identified, and is missing."""
     harness.tableau.sites[""].entries["workbooks"] = [element("workbook", name="nobody")]
     assert "the list of workbooks has 0 of 1 entries" in harness.failure()
 

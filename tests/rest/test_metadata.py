@@ -23,7 +23,7 @@ def graph(answer: dict[str, Any] | list[Any]) -> Answer:
 
 
 def known(inventory: Inventory) -> pa.Table:
-    """Return what was described, which must be something."""
+    """Return the described assets, of which there must be some."""
     assert inventory.described is not None
     return inventory.described
 
@@ -38,7 +38,7 @@ def described(harness: RestHarness) -> dict[str, list[tuple[bool | None, datetim
 
 
 def test_the_later_of_two_refreshes(harness: RestHarness) -> None:
-    """A refresh may be full or incremental; the making of an extract is told apart from both."""
+    """A refresh may be full or incremental; the creation of an extract is another field than both."""
     harness.tableau.sites[""].nodes["publishedDatasourcesConnection"] = [
         {"luid": "d1", "hasExtracts": True, "extractLastRefreshTime": "2026-07-27T06:00:00Z"},
         {
@@ -169,14 +169,14 @@ def test_a_page_that_is_too_much_is_halved(harness: RestHarness) -> None:
 
 
 def sizes_of(harness: RestHarness) -> list[int]:
-    """Return how large the pages were that were asked for, and forget them."""
+    """Return the sizes of the requested pages, and forget them."""
     found = [json.loads(asked.body)["variables"]["first"] for asked in harness.tableau.asked if "graphql" in asked.path]
     harness.tableau.asked.clear()
     return found
 
 
 def test_a_limit_of_time_without_a_code_is_halved(harness: RestHarness) -> None:
-    """Tableau says so in the message alone, with ``extensions`` null, beside half of the nodes."""
+    """Tableau reports it in the message alone, with ``extensions`` null, beside half of the nodes."""
     whole = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(200)]
     harness.tableau.sites[""].nodes["workbooksConnection"] = whole
 
@@ -196,7 +196,7 @@ def test_a_limit_of_time_without_a_code_is_halved(harness: RestHarness) -> None:
 
 
 def test_pages_grow_again(three: RestHarness) -> None:
-    """A site whose server was slow once asks for whole pages two polls later; the others never ask for less."""
+    """A site whose server was slow once requests whole pages two polls later; the others never request less."""
     sizes: dict[str, list[int]] = {}
     nodes = [{"luid": f"w{number}", "embeddedDatasources": [], "upstreamDatasources": []} for number in range(3000)]
     three.tableau.sites["marketing"].nodes["workbooksConnection"] = nodes
@@ -256,7 +256,7 @@ def refused(*words: bytes) -> Callable[[Asked], Answer | None]:
 
 @pytest.mark.parametrize(("words", "most"), [([b"Virtual"], 3), ([b"Virtual", b"orderBy"], 4), ([b"luid"], 3)])
 def test_a_release_that_does_not_know_all(harness: RestHarness, words: list[bytes], most: int) -> None:
-    """What it does not know is not asked for, and not tried again for a day."""
+    """Unknown fields are not requested, and not tried again for a day."""
     rest = harness.rest()
     with harness.tableau.doing(refused(*words)):
         inventory = harness.inventory(rest)
@@ -300,7 +300,7 @@ def test_errors_that_are_no_list_of_errors(harness: RestHarness, errors: object)
 
 
 def test_a_part_is_kept_and_marked(harness: RestHarness) -> None:
-    """What came beside an error is used, and the note says that it may be a part."""
+    """Nodes beside an error are used, and the note warns that they may be a part."""
     answer = {
         "data": {
             "publishedDatasourcesConnection": {
@@ -321,7 +321,7 @@ def test_a_part_is_kept_and_marked(harness: RestHarness) -> None:
 
 
 def test_a_limit_that_no_page_meets(harness: RestHarness) -> None:
-    """At the smallest page the part is taken as it is."""
+    """At the smallest page the part is used."""
     with harness.tableau.doing(limited(1)):
         inventory = harness.inventory()
     assert known(inventory).num_rows == 0
@@ -374,7 +374,7 @@ def test_a_metadata_api_that_is_off(harness: RestHarness, answer: Answer) -> Non
 
 @pytest.mark.parametrize("nodes", [None, [None, 3, "x"], [{}], [{"luid": 7}], [{"luid": "\ud800"}], [{"luid": ""}]])
 def test_nodes_that_are_none(harness: RestHarness, nodes: object) -> None:
-    """What cannot be a data source is passed over."""
+    """A node that cannot be a data source is ignored."""
     page = {"nodes": nodes, "pageInfo": None}
     answer = graph({"data": {"publishedDatasourcesConnection": page, "workbooksConnection": page}})
     with harness.tableau.doing(at("graphql", answer)):
@@ -408,7 +408,7 @@ def test_a_refresh_that_is_yet_to_come(harness: RestHarness) -> None:
 
 @pytest.mark.parametrize("answer", [Answer(HTML, 429), Answer("", 403), Answer("", 429)])
 def test_a_throttled_metadata_api_is_not_off(harness: RestHarness, answer: Answer) -> None:
-    """Only Tableau's 404, or its word that it is disabled, says that the API is off."""
+    """Only Tableau's 404, or its code for a disabled API, means that the API is off."""
     with harness.tableau.doing(at("graphql", answer)):
         inventory = harness.inventory()
     assert inventory.gaps
@@ -416,7 +416,7 @@ def test_a_throttled_metadata_api_is_not_off(harness: RestHarness, answer: Answe
 
 
 def test_a_code_is_a_word(harness: RestHarness) -> None:
-    """Whatever a server puts in the place of a code is not shown."""
+    """Any text of a server in the place of a code is not printed."""
 
     def echo(asked: Asked) -> Answer | None:
         code = asked.headers.get("x-tableau-auth", "")

@@ -1,4 +1,4 @@
-"""The XML of the REST API: what is taken of it, and what is taken for something else."""
+"""The XML of the REST API: the parsed fields, and documents that are not Tableau's."""
 
 import contextlib
 
@@ -84,7 +84,7 @@ def test_bytes_that_are_no_utf8() -> None:
     ],
 )
 def test_anything_else_is_no_answer(content: bytes) -> None:
-    """A login page, a page that was cut, somebody else's XML: one line, no list."""
+    """A login page, a page that was cut, another program's XML: one line, no list."""
     with pytest.raises(SourceIncomplete, match=r"^rest: ") as caught:
         read_page(content, WORKBOOK, "rest")
     assert len(str(caught.value).splitlines()) == 1

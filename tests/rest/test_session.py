@@ -1,4 +1,4 @@
-"""One session of one token: when it begins, what becomes of it when it is lost, and what is said of it."""
+"""One session of one token: its begin, its loss and recovery, and the messages about it."""
 
 import logging
 
@@ -89,7 +89,7 @@ def test_a_refusal_right_after_signing_in_is_a_collision(harness: RestHarness) -
 
 
 def test_sessions_of_an_app_that_end_at_once(harness: RestHarness) -> None:
-    """Nobody else can end them: no other program is blamed, and the poll is given up after one sign-in more."""
+    """No other program can end them, so none is blamed, and the poll is given up after one sign-in more."""
     rest = harness.rest(credentials=lambda: APP)
     with harness.tableau.doing(at("/sites/", error(401, "401002"))):
         line = harness.failure(rest)
@@ -100,7 +100,7 @@ def test_sessions_of_an_app_that_end_at_once(harness: RestHarness) -> None:
 def test_sessions_that_are_lost_again_and_again_are_a_collision(
     harness: RestHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another program that signs in between our polls costs us a session each time: it is said, and counted."""
+    """Another program that signs in between our polls costs us a session each time: it is logged, and counted."""
     caplog.set_level(logging.WARNING)
     rest = harness.rest()
     harness.poll(rest)
@@ -141,7 +141,7 @@ def test_a_refused_token(harness: RestHarness) -> None:
 
 
 def test_a_rotated_token_is_picked_up(harness: RestHarness) -> None:
-    """The credentials are asked for at every sign-in."""
+    """The credentials are read at every sign-in."""
     values = ["value of the token"]
     rest = harness.rest(credentials=lambda: Token("agent", values[-1]))
     harness.poll(rest)
@@ -192,7 +192,7 @@ def test_what_lies_outside_the_scopes_is_no_collision(harness: RestHarness) -> N
 
 
 def test_a_connected_app_that_is_refused(harness: RestHarness) -> None:
-    """The line says what a connected app is made of."""
+    """The line lists the parts of a connected app's credentials."""
     with (
         harness.tableau.doing(at("/auth/signin", error(401, "401001"))),
         pytest.raises(SourceRefused, match="the connected app is refused: check its ids, its secret and its user"),
@@ -242,7 +242,7 @@ def test_the_version_of_the_server_is_spoken(harness: RestHarness) -> None:
     ],
 )
 def test_something_else_answers(harness: RestHarness, answer: Answer) -> None:
-    """What is not Tableau is unreachable, whatever it says; one line, and no sign-in is tried on it."""
+    """A server other than Tableau is unreachable, with any answer; one line, and no sign-in is sent to it."""
     with harness.tableau.doing(at("/serverInfo", answer)), pytest.raises(SourceUnreachable) as caught:
         harness.poll(harness.rest())
     assert len(str(caught.value).splitlines()) == 1
@@ -267,7 +267,7 @@ def test_a_sign_in_that_is_answered_with_nonsense(three: RestHarness, body: byte
 
 
 def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
-    """Where a connected app may not switch, it signs in; a site that is not its own says nothing of its credentials."""
+    """A connected app that may not switch signs in; a site other than its own proves nothing of its credentials."""
     rest = three.rest("default", "marketing", "nowhere", credentials=lambda: APP)
     with three.tableau.doing(at("/auth/switchSite", error(403, "403004"))):
         results = three.poll(rest)
@@ -279,7 +279,7 @@ def test_a_connected_app_of_other_sites(three: RestHarness) -> None:
 
 
 def test_what_a_source_knew_of_the_token_is_passed_on(harness: RestHarness) -> None:
-    """A new source goes on counting where the old one ended, also towards what is a collision."""
+    """A new source continues the counts of the old one, also towards a collision."""
     rest = harness.rest()
     harness.poll(rest)
     for number in range(1, 4):

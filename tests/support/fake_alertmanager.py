@@ -1,6 +1,6 @@
-"""A fake Alertmanager over HTTP: it records every alert, and can be out of order in every way.
+"""A fake Alertmanager over HTTP: it records every alert, and can fail in every way.
 
-It refuses, errs, hangs, resets, and accepts what it does not answer for. One connection is served after the other, so
+It refuses, errs, hangs, resets, and accepts without an answer. One connection is served after the other, so
 that a client with a response knows that all requests before it are done.
 """
 
@@ -27,7 +27,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class ReceivedAlert:
-    """One alert as it was told; instants are Unix seconds."""
+    """One alert as it was received; instants are Unix seconds."""
 
     labels: Labels
     annotations: dict[str, str]
@@ -37,7 +37,7 @@ class ReceivedAlert:
 
     @property
     def is_end(self) -> bool:
-        """Whether it was told as ended."""
+        """Whether it was received as ended."""
         return self.ends_at <= self.told_at
 
     @property
@@ -47,7 +47,7 @@ class ReceivedAlert:
 
 
 class FakeAlertmanager:
-    """One Alertmanager; what it accepted since it was last asked stands in ``news``."""
+    """One Alertmanager; ``news`` are the alerts accepted since it was last read."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -58,12 +58,12 @@ class FakeAlertmanager:
         self.last: dict[Labels, ReceivedAlert] = {}
         self.news: list[ReceivedAlert] = []
         self.taken = 0
-        """How many alerts it took so far, answered or not."""
+        """How many alerts it accepted so far, answered or not."""
         self.answered: list[ReceivedAlert] = []
-        """What it took and said so, since it was asked."""
+        """The alerts that it accepted and confirmed, since it was read."""
         self.kills: tuple[int, bool] | None = None
-        """The process that it ends at its next batch, and whether it takes the batch before."""
-        # A port stays its own while nobody listens there.
+        """The process that it ends at its next batch, and whether it accepts the batch before."""
+        # A port stays reserved while it has no listener.
         self._place = _bound(0)
         self.port = self._place.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -84,7 +84,7 @@ class FakeAlertmanager:
             (self._close if options == REFUSES else self._listen)()
 
     def settle(self) -> None:
-        """Wait until everything is done that was asked of it."""
+        """Wait until all its requests are done."""
         if self.options != REFUSES:
             asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             asking.request("GET", "/")
@@ -92,7 +92,7 @@ class FakeAlertmanager:
             asking.close()
 
     def heard(self) -> tuple[list[ReceivedAlert], list[ReceivedAlert]]:
-        """Return what it was told since the last time, and what of that it said that it took."""
+        """Return the alerts received since the last call, and those of them that it confirmed."""
         self.settle()
         news, answered = self.news, self.answered
         self.news, self.answered = [], []
@@ -104,7 +104,7 @@ class FakeAlertmanager:
 
     @property
     def ends(self) -> Sequence[ReceivedAlert]:
-        """What it was told as ended."""
+        """The alerts received as ended."""
         return [told for told in self.told if told.is_end]
 
     def _listen(self) -> None:
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
     alertmanager: FakeAlertmanager
 
     def handle(self) -> None:
-        # Whoever is killed in the midst of asking is no news.
+        # A client killed during its request is expected.
         with contextlib.suppress(OSError):
             super().handle()
 
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def received(alert: dict[str, Any], now: float) -> ReceivedAlert:

@@ -19,7 +19,7 @@ EXTRACT = '"Extract"."Extract"'
 
 @pytest.fixture(scope="session")
 def hyper_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[HyperProcess]":
-    """A server that reads what was exported."""
+    """A server that reads exported .hyper files."""
     require("hyperd")
     from exporter.exports.hyper import hyperd
 

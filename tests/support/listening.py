@@ -1,4 +1,4 @@
-"""A program that serves on a port of its own choice: no port is given up in between, for somebody else to take."""
+"""A program that serves on a port of its own choice: no other process can claim the port in between."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ _TOLD = re.compile(r'msg="Listening on" address=(127\.0\.0\.1:\d+)\n')
 
 @contextmanager
 def listening(command: Sequence[str], log: Path, told: re.Pattern[str] = _TOLD) -> Iterator[str]:
-    """Run a program, one of Prometheus' by default, told to listen on any port; give the address that its log names."""
+    """Run a program, one of Prometheus' by default, on any free port; yield the address in its log."""
     with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
         try:
             yield _address(process, log, told)

@@ -59,7 +59,7 @@ class NotifierHarness:
         self.reload()
 
     def reload(self) -> None:
-        """Go on with the same memory and perhaps other Alertmanagers, as an agent does that was told to reload."""
+        """Continue with the same memory and perhaps other Alertmanagers, as an agent does after a reload."""
         present = EvaluationContext(self._blocks, self._assets, self._sources, self._show, self._show_firing)
         receivers = [Alertmanager(AlertmanagerOptions(url, timeout=TIMEOUT_SECONDS)) for url in self.urls]
         self.rule_manager = RuleManager(receivers, self.history, present, self.options, lambda: self.now, self.store)
@@ -80,7 +80,7 @@ class NotifierHarness:
         self.firing = alerts
 
     def step(self) -> None:
-        """Look, write, and tell every Alertmanager, once."""
+        """Evaluate, write, and notify every Alertmanager, once."""
         self.rule_manager.step()
         for notifier in self.rule_manager.notifiers:
             notifier.deliver()
@@ -98,7 +98,7 @@ class NotifierHarness:
             return connection.execute("SELECT labels['alertname'], state FROM alerts ORDER BY ALL").fetchall()
 
     def value(self, family: str, **labels: str) -> float | None:
-        """Return a sample of what is shown."""
+        """Return a published sample."""
         for block in self.shown:
             if block.family.name == family:
                 for row, value in zip(block.labels.rows(), block.at(self.now), strict=True):

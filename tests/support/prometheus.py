@@ -18,7 +18,7 @@ QUIET: Mapping[str, Any] = {"route": {"receiver": "nobody"}, "receivers": [{"nam
 
 @contextlib.contextmanager
 def run_alertmanager(folder: Path, configuration: Mapping[str, Any] = QUIET, *flags: str) -> Iterator[str]:
-    """Run an Alertmanager, by default with nobody to notify; give its address, ``127.0.0.1:port``."""
+    """Run an Alertmanager, by default without a receiver; yield its address, ``127.0.0.1:port``."""
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(dict(configuration)))
     command = [
         str(require("alertmanager")),

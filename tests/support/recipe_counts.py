@@ -70,7 +70,7 @@ def durations(rows: Iterable[Row]) -> list[float]:
 
 
 def rounded(value: float, digits: int = 0) -> float:
-    """Round as SQL does: what is half goes up."""
+    """Round as SQL does: halves go up."""
     return float(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 

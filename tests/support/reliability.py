@@ -1,7 +1,7 @@
-"""The archive's faults by number, attacks by name, and the tables of docs/reliability.md, made of what tests counted.
+"""The archive's faults by number, attacks by name, and the tables of docs/reliability.md, made of the tests' counts.
 
-A test says with ``@pytest.mark.fault(12)`` which fault it drives, and with the fixture ``tally`` how often it did and
-what was lost or doubled; with ``@pytest.mark.attack("guesses")`` which attack it makes, as often as ``tally`` counts.
+A test declares its fault with ``@pytest.mark.fault(12)``, and counts with the fixture ``tally`` how often it drove the
+fault and the rows lost or doubled; an attack with ``@pytest.mark.attack("guesses")``, as often as ``tally`` counts.
 ``pytest -m fault --reliability=docs/reliability.md`` writes the table of faults anew, ``-m attack`` that of attacks.
 """
 
@@ -82,7 +82,7 @@ EVERYTHING = 0
 
 @dataclass
 class Tally:
-    """How often a test drove its fault, and what was lost or doubled by it."""
+    """How often a test drove its fault, and how many rows it lost or doubled."""
 
     runs: int = 0
     lost: int = 0

@@ -54,7 +54,7 @@ def served(endpoint: FakeEndpoint) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, served: str) -> Iterator[Visitor]:
-    """Somebody at a large screen who prefers light; in the end nothing was forbidden, missing or asked elsewhere."""
+    """A browser with a large screen and light colours; nothing was blocked, missing or requested elsewhere."""
     with Visitor(browser, served) as visitor:
         yield visitor
         visitor.is_content()

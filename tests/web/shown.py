@@ -1,4 +1,4 @@
-"""PageData to look at: a small estate in which every text can be chosen, made by the very parts that the agent has."""
+"""PageData for tests: a small estate in which every text can be chosen, made by the agent's own parts."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +81,7 @@ def an_estate() -> list[dict[str, Any]]:
 
 
 def promises(_asset: Mapping[str, Any]) -> tuple[float, float]:
-    """Promise 12 and 24 hours of everything."""
+    """Return an SLA of 12 and 24 hours for every asset."""
     return 12.0, 24.0
 
 
@@ -120,7 +120,7 @@ def some_pages(
 
 
 def refreshes(rows: pa.Table) -> pa.Table:
-    """Return what the history recalls of refreshes: of each asset eight, one of them failed, one cancelled."""
+    """Return the history's refreshes: of each asset eight, one of them failed, one cancelled."""
     ids = [asset_id for asset_id in rows.column("asset_id").to_pylist() if asset_id]
     found = [
         {"asset_id": asset_id, "ended_at": NOW - hours * 3600, "seconds": seconds, "outcome": outcome}
@@ -138,7 +138,7 @@ def refreshes(rows: pa.Table) -> pa.Table:
 
 
 def workbooks(rows: pa.Table) -> pa.Table:
-    """Return what the history recalls of workbooks: the first are used most; of a few the last are not used at all."""
+    """Return the history's use of workbooks: the first are used most; of a few the last are not used at all."""
     used = 80 if rows.num_rows < 50 else 10_000
     pairs = zip(*(rows.column(name).to_pylist() for name in ("asset_type", "asset_id", "asset_name")), strict=True)
     found = [
@@ -182,7 +182,7 @@ def requests() -> pa.Table:
 
 
 def people() -> pa.Table:
-    """Return the people of the same hours, half of whom are on both sites."""
+    """Return the active users of the same hours, half of whom are on both sites."""
     found = [
         {
             "hour": hour,
@@ -197,7 +197,7 @@ def people() -> pa.Table:
 
 
 def seen(text: Callable[[str], str]) -> Sequence[Block]:
-    """Return the blocks of active people: three, seen a minute, an hour and two days ago."""
+    """Return the blocks of active users: three, seen a minute, an hour and two days ago."""
     return active(
         np.array([text("default")] * 3, dtype=object),
         np.array([1, 2, 3]),

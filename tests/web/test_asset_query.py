@@ -41,7 +41,7 @@ def table() -> AssetTable:
 
 
 def asked(query: str) -> Choice:
-    """Return what an address asks for."""
+    """Return the query of an address."""
     return Choice.of(Parameters(QueryParams(query), PARAMETERS, ["status"]))
 
 
@@ -65,7 +65,7 @@ def test_every_column_sorts_both_ways(table: AssetTable, column: str, order: str
 
 
 def test_the_worst_come_first(table: AssetTable) -> None:
-    """Without a wish what is critical comes first, of these the oldest; what is live comes last."""
+    """By default critical comes first, of these the oldest; live comes last."""
     found = names(table, "")
     assert found[:4] == ["Traffic", "Payroll", "Costs", "Unheard"]
     assert found[-1] == "Live view"
@@ -106,7 +106,7 @@ def test_what_is_asked_for_is_found(table: AssetTable, query: str, found: set[st
     ],
 )
 def test_the_assets_of_an_alert_are_found(query: str, found: set[str]) -> None:
-    """An alert finds the shown assets about which it fires, of one severity where that is given."""
+    """An alert selects the listed assets about which it fires, of one severity where that is given."""
     about = [
         ("TableauAssetStale", "warning", "w-1"),
         ("TableauAssetStale", "critical", "w-2"),
@@ -135,7 +135,7 @@ def test_every_choice_can_be_asked_for(table: AssetTable) -> None:
 
 
 def test_the_same_is_asked_for_again(table: AssetTable) -> None:
-    """An address that is made of a choice asks for the same."""
+    """An address that is made of a query yields the same query."""
     for query in (
         "",
         "q=a+b&status=Warning&status=Live&sort=hours&order=desc&rows=25",

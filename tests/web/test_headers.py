@@ -1,4 +1,4 @@
-"""The headers that keep a browser harmless: on every answer, whoever makes it."""
+"""The security headers are on every answer, from any part of the application."""
 
 from email.message import Message
 
@@ -58,7 +58,7 @@ def test_a_defect_keeps_a_browser_harmless(started: Started) -> None:
 
 
 async def broken(_: Scope, __: Receive, ___: Send) -> None:
-    """Fail where nobody catches it."""
+    """Fail where no handler catches it."""
     raise RuntimeError
 
 
@@ -89,7 +89,7 @@ def test_a_failure_of_the_application_keeps_a_browser_harmless(started: Started)
 
 
 def test_an_adopted_header_is_on_the_next_answer(started: Started) -> None:
-    """What a reload brings is on every answer from then on."""
+    """Reloaded headers are on every answer from then on."""
     access = Access()
     port = start(started, access=access).port
     access.adopt(ACCESS)

@@ -40,7 +40,7 @@ def serve(tmp_path: Path, started: Started) -> Serve:
 
 
 def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess.CompletedProcess[str]:
-    """Run the command behind a proxy that answers nobody."""
+    """Run the command behind a proxy that never answers."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     environment = {
         "TABLEAU_EXPORTER_WEB__LISTEN_ADDRESS": address,
@@ -87,7 +87,7 @@ def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: st
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    """A port that nobody listens on is one line and the exit code 1."""
+    """A port without a listener is one line and the exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     result = check(tmp_path, "127.0.0.1", port, configured=False)

@@ -1,4 +1,4 @@
-"""Names of workbooks, projects, people and views that want to be more than text, in a real browser."""
+"""Hostile names of workbooks, projects, users and views, in a real browser."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -55,13 +55,13 @@ def estate(names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
 
 
 def pages_of(names: Sequence[str]) -> PageData:
-    """Return pages in which every name is everywhere that a stranger's name can be."""
+    """Return pages in which every name from Tableau is hostile."""
     alert = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w001"), ("asset_type", "workbook")), NOW - 60)
     return replace(some_pages(estate(names), firing=[alert], text=lambda _: names[0]), tableau_url=TABLEAU)
 
 
 def harmless(name: str, number: int) -> str:
-    """Return a name that nobody is harmed by, with as many steps in its path, and in the same order."""
+    """Return a harmless name, with as many steps in its path, and in the same order."""
     return "/".join(f"n{number:03}" if part else "" for part in name.split("/"))
 
 
@@ -143,7 +143,7 @@ def test_nothing_runs(visitor: Visitor, endpoint: FakeEndpoint, names: Sequence[
 
 
 def _stays(address: str) -> bool:
-    """Tell whether an address leads to a path of the agent, within the page, or to an asset's page in Tableau."""
+    """Return whether an address leads to a path of the agent, within the page, or to an asset's page in Tableau."""
     way = re.match(r"(?:\./|(?:\.\./)+)", address)
     of_tableau = re.fullmatch(
         rf"{re.escape(TABLEAU)}/#/site/[\w.~%-]+/(?:workbook|datasource)s/[0-9]+", address, re.ASCII

@@ -1,4 +1,4 @@
-"""The pages in a real browser: found by whoever looks for something, with a mouse, a keyboard or a telephone."""
+"""The pages in a real browser, with a mouse, a keyboard or a telephone."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -28,7 +28,7 @@ EVERY_PAGE = {
 
 
 def test_search(visitor: Visitor) -> None:
-    """What is typed into the search is looked for in names, projects, owners and sites, whatever their capitals."""
+    """The search matches names, projects, owners and sites, in any case."""
     visitor.go("/assets")
     assert len(visitor.names()) == 11
     visitor.page.get_by_label("Search").fill("ÜBER")
@@ -63,7 +63,7 @@ def test_filters(visitor: Visitor) -> None:
 
 
 def test_sorting(visitor: Visitor) -> None:
-    """A click on the head of a column sorts by it, a second one the other way, and the head says so."""
+    """A click on the head of a column sorts by it, a second one the other way, and the head marks the direction."""
     visitor.go("/assets")
     assert visitor.names()[:3] == ["Traffic", "Payroll", "Costs"]
     head = visitor.page.get_by_role("columnheader", name="Hours since refresh")
@@ -78,7 +78,7 @@ def test_sorting(visitor: Visitor) -> None:
 
 
 def test_paging(visitor: Visitor, endpoint: FakeEndpoint) -> None:
-    """A long list comes in pages that keep what was asked for, each asset once."""
+    """A long list comes in pages that retain the query, each asset once."""
     endpoint.pages_shown = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"Book {n:03}") for n in range(60)])
     visitor.go("/assets?rows=25&sort=name&q=book")
     seen = visitor.names()
@@ -92,7 +92,7 @@ def test_paging(visitor: Visitor, endpoint: FakeEndpoint) -> None:
 
 
 def test_detail(visitor: Visitor, endpoint: FakeEndpoint) -> None:
-    """An asset's page says what was promised, how old the data is, whose it is, what failed, and what depends on it."""
+    """An asset's page has its SLA, its data age, its owner, its failures, and its dependents."""
     endpoint.pages_shown = some_pages(firing=[FIRING])
     visitor.go("/assets?q=payroll")
     visitor.page.get_by_role("link", name="Payroll").click()
@@ -183,7 +183,7 @@ def test_phone(browser: Browser, served: str, endpoint: FakeEndpoint, path: str)
 
 @pytest.mark.parametrize("path", ["/", "/assets", "/assets/workbook/w-2", "/usage"])
 def test_keyboard(visitor: Visitor, path: str) -> None:
-    """The first Tab offers to skip to the content; what Tab reaches shows it; nothing keeps the focus."""
+    """The first Tab offers to skip to the content; each focused element is marked; none traps the focus."""
     visitor.go(path)
     visitor.page.keyboard.press("Tab")
     expect(visitor.page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -202,7 +202,7 @@ def test_keyboard(visitor: Visitor, path: str) -> None:
 
 
 def test_without_scripts(browser: Browser, served: str) -> None:
-    """Everything works where scripts are switched off: forms, links, what is folded."""
+    """Everything works where scripts are switched off: forms, links, folded parts."""
     with Visitor(browser, served, scripts=False) as visitor:
         visitor.go("/assets")
         visitor.page.get_by_label("Search").fill("ledger")
@@ -233,7 +233,7 @@ def test_no_page_has_a_script_of_its_own(visitor: Visitor) -> None:
     ids=["nothing watched", "nothing told", "nothing there"],
 )
 def test_empty(visitor: Visitor, endpoint: FakeEndpoint, pages: PageData, texts: Sequence[str]) -> None:
-    """A page that has nothing to show says so, and why."""
+    """An empty page has a line with the reason."""
     endpoint.pages_shown = pages
     shown = ""
     for path in ("/", "/assets", "/usage"):

@@ -46,7 +46,7 @@ _BROKEN_WORDS = r"""() => {
 _ADD_RULE = "rule => (sheet => sheet.insertRule(rule, sheet.cssRules.length))(document.styleSheets[1])"
 UNBROKEN, WORDS = "Wm" * 150, "Regional revenue and margin by month, restated " * 6
 NAMES = ("Sales", UNBROKEN, WORDS.strip(), "销售额" * 90, "مبيعات المنطقة " * 18, *hostile_names(14))
-# Hours of each status under 12 and 24 hours; None is Unknown, and what is live has none.
+# Hours of each status under 12 and 24 hours; None is Unknown, and live assets have none.
 AGES = (3.0, 13.0, 12_345.6, None)
 
 

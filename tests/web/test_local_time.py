@@ -101,7 +101,7 @@ def test_readable_with_local_times(browser: Browser, served: str, endpoint: Fake
 
 
 def test_other_scripts_are_refused(browser: Browser, served: str, elsewhere: str) -> None:
-    """A script in the page, one of another server, and what is no script of this one, do not run."""
+    """A script in the page, one of another server, and any other that is not this server's, do not run."""
     with Visitor(browser, served) as visitor:
         visitor.go("/")
         page = visitor.page

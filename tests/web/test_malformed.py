@@ -1,4 +1,4 @@
-"""What is no HTTP/1.1, or offers another protocol: answered or closed, and hardly logged."""
+"""Requests other than HTTP/1.1, or with another protocol: answered or closed, and hardly logged."""
 
 import logging
 import random
@@ -73,7 +73,7 @@ def test_a_thousand_malformed_requests_log_a_few_lines(
 @pytest.mark.attack("malformed")
 @pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_request_gets_no_traceback(port: int, request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """What is no request is refused, or cut off; it is never logged as a defect of this program."""
+    """A malformed request is refused, or cut off; it is never logged as an unexpected error."""
     assert said(port, request_)[:12] in {f"HTTP/1.1 {status}".encode() for status in (200, 400, 403, 404)}
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
@@ -114,7 +114,7 @@ def test_distorted_requests_are_no_defect(port: int, caplog: pytest.LogCaptureFi
 
 
 def test_each_message_is_logged_once_a_minute() -> None:
-    """A message passes once a minute, says how many were held back, and holds no other message back."""
+    """A message passes once a minute, has the number of suppressed ones, and suppresses no other message."""
     now = [0.0]
     limit = LogLimit(lambda: now[0])
 

@@ -1,4 +1,4 @@
-"""What RFC 9112 asks of a server about a request."""
+"""The requirements of RFC 9112 on a server's handling of a request."""
 
 import pytest
 

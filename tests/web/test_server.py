@@ -44,7 +44,7 @@ def test_it_listens_when_start_returns(serve: Serve) -> None:
 
 
 def test_port_0_is_a_free_port(serve: Serve) -> None:
-    """Two servers on port 0 listen on two ports, and say which."""
+    """Two servers on port 0 listen on two ports, and report them."""
     ports = {serve().port, serve().port}
     assert len(ports) == 2
     assert 0 not in ports
@@ -57,7 +57,7 @@ def test_names_and_wildcards_are_listened_on(serve: Serve, host: str) -> None:
 
 
 def test_a_small_answer_is_not_held_back(serve: Serve) -> None:
-    """The system sends what is written at once, and does not wait for the client to acknowledge the head before."""
+    """The system sends written bytes at once, and does not wait for the client to acknowledge the head before."""
     server = serve()
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
         client.get("/-/healthy")
@@ -100,7 +100,7 @@ def test_an_impossible_address_is_one_clear_line(host: str, port: int, reason: s
 
 
 def test_the_port_is_free_after_stop() -> None:
-    """Once stop has returned nobody listens, and another server can take the port."""
+    """Once stop has returned the port is free, and another server can listen on it."""
     first = WebServer(application(FakeEndpoint()), "127.0.0.1", 0)
     first.start()
     with httpx.Client() as client:  # a connection that is kept alive must not hold the port
@@ -141,7 +141,7 @@ def test_head_has_no_body_on_the_wire(serve: Serve) -> None:
 
 
 def test_the_server_does_not_introduce_itself(serve: Serve) -> None:
-    """No header tells which software answers."""
+    """No header names the software."""
     assert "Server" not in httpx.get(f"http://127.0.0.1:{serve().port}/").headers
 
 
@@ -199,7 +199,7 @@ class BufferingTransport(asyncio.Transport):
         self.left += len(data)
 
     def get_write_buffer_size(self) -> int:
-        """Tell how much it keeps."""
+        """Return how much it buffers."""
         return self.left
 
     def abort(self) -> None:

@@ -23,7 +23,7 @@ Serve = Callable[[str], tuple[WebServer, Access]]
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Return the certificate authority that everybody here trusts."""
+    """Return the certificate authority that client and server trust."""
     return trustme.CA()
 
 
@@ -66,7 +66,7 @@ def serve(tmp_path: Path, authority: trustme.CA) -> Iterator[Serve]:
 
 
 def status(server: WebServer, trusted: trustme.CA, certificate: trustme.LeafCert | None = None) -> int:
-    """Ask once over a connection of its own; raise httpx.TransportError where the handshake fails."""
+    """Request once over a new connection; raise httpx.TransportError where the handshake fails."""
     context = ssl.create_default_context()
     trusted.configure_trust(context)
     if certificate is not None:
@@ -87,7 +87,7 @@ def test_the_certificate_of_the_server_is_verified(serve: Serve, authority: trus
 
 
 def test_plain_http_is_not_answered(serve: Serve) -> None:
-    """Over a TLS port nothing is said in clear."""
+    """Over a TLS port no plain text is sent."""
     server, _ = serve("")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://localhost:{server.port}/-/healthy")
@@ -104,7 +104,7 @@ def test_plain_http_is_not_answered(serve: Serve) -> None:
 def test_versions_are_kept(
     serve: Serve, authority: trustme.CA, keys: str, version: ssl.TLSVersion, answered: bool
 ) -> None:
-    """A client that speaks no version between the lowest and the highest is not answered."""
+    """A client without a version between the lowest and the highest is not answered."""
     server, _ = serve(keys)
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -140,7 +140,7 @@ def test_an_optional_client_certificate_is_verified_if_given(
 def test_a_renewed_certificate_is_used_at_once(
     serve: Serve, tmp_path: Path, authority: trustme.CA, stranger: trustme.CA
 ) -> None:
-    """A certificate that was replaced on disk is shown from the next connection on."""
+    """A certificate that was replaced on disk is served from the next connection on."""
     server, _ = serve("")
     assert status(server, authority) == 200
     install(tmp_path, stranger)
@@ -208,7 +208,7 @@ BEFORE, AFTER = datetime(2040, 1, 1, tzinfo=UTC), datetime(2041, 1, 1, tzinfo=UT
 
 
 def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str | None]]:
-    """Return level and error of what was logged."""
+    """Return level and error of the logged events."""
     return [(log["log_level"], log.get("error")) for log in logs]
 
 
@@ -216,7 +216,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str | None]]:
 def test_a_broken_renewal_is_logged_once(
     tls: Tls, tmp_path: Path, authority: trustme.CA, damage: Damage, error: str
 ) -> None:
-    """While a renewed certificate cannot be used the one before it is served; one line says why, one that it ended."""
+    """While a renewed certificate cannot be used the previous one is served; one line has the reason, one the end."""
     before = tls.served()
     with capture_logs() as logs:
         damage(tmp_path, authority)
@@ -287,7 +287,7 @@ def test_without_tls_there_is_no_expiry() -> None:
 
 
 def test_unchanged_files_are_not_loaded_again(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as no file changes, a connection or a rendering looks at the files, and reads none."""
+    """As long as no file changes, a connection or a rendering checks the files, and reads none."""
     monkeypatch.setattr(TlsFiles, "load", lambda _: pytest.fail("the files are read"))
     first = tls.served()
     assert all(tls.served() is first for _ in range(10))

@@ -1,6 +1,6 @@
 """The events of the simulated Activity Log, and the fields of requests and logins.
 
-Names and types are those of Tableau's event type reference and of its own loader; what no source shows is in
+Names and types are those of Tableau's event type reference and of its own loader; assumptions are in
 docs/decisions/0023-simulated-activity-log.md.
 """
 

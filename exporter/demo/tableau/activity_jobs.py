@@ -1,6 +1,6 @@
 """The events of background jobs in the Activity Log: background_job, and bridge_job where Tableau Bridge does the work.
 
-Names and types are those of Tableau's own loader; what no source shows is in
+Names and types are those of Tableau's own loader; assumptions are in
 docs/decisions/0023-simulated-activity-log.md.
 """
 

@@ -154,7 +154,7 @@ def test_what_a_version_lacks_is_not_known(any_version: Handmade) -> None:
 
 @pytest.mark.parametrize("connectable", [False, None])
 def test_a_data_source_inside_of_a_workbook_is_no_asset(newest: Handmade, connectable: object) -> None:
-    """Only what everybody may connect to is a published data source."""
+    """Only a data source that all may connect to is published."""
     source(newest, connectable=connectable, parent_workbook_id=7)
     assert assets(newest, "datasource") == []
 

@@ -62,7 +62,7 @@ def shot(written: dict[str, Path]) -> None:
             drawn = page.locator("#drawn")
             box = drawn.bounding_box()
             assert box is not None
-            # What is out of sight is not drawn: the window becomes as high as the dashboard.
+            # Parts out of sight are not drawn: the window becomes as high as the dashboard.
             page.set_viewport_size({"width": WIDTH, "height": int(box["height"]) + 1})
             page.wait_for_timeout(2000)
             drawn.screenshot(path=str(IMAGES / f"dashboard-{name}.png"))
