@@ -1,8 +1,8 @@
 """The simulated VizQL Data Service: its answers held against the facts, its limits, and each of its switches.
 
 The tables are ours; their facts come from the reference of VizQL Data Service (error codes, read-metadata), the client
-of Tableau's MCP server (``sdks/tableau/apis/vizqlDataServiceApi.ts``) and Tableau's help on Admin Insights. What no
-source shows is in docs/decisions/0023-simulated-activity-log.md.
+of Tableau's MCP server (``sdks/tableau/apis/vizqlDataServiceApi.ts``) and Tableau's help on Admin Insights. Assumptions
+are in docs/decisions/0023-simulated-activity-log.md.
 """
 
 import threading
