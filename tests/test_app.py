@@ -30,10 +30,10 @@ from exporter.poller.collect import PollResult
 from exporter.progress import Progress
 from exporter.status import CollectorStatus
 from exporter.web.application import application
-from tests.exposition.reading import series
+from tests.exposition.parsed import series
 from tests.support.agent_process import Agent
 from tests.support.wait import PATIENCE_SECONDS
-from tests.web.fakes import ask
+from tests.web.fake_endpoint import ask
 
 
 def made(folder: Path, **settings: str) -> app.Agent:

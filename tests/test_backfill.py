@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter import backfill
 from exporter.cli import main
-from tests.history.lived import BEGUN, DAY, FAMILIES, HOUR, Lived, live_on, naive, without_zeros
+from tests.history.polled_history import BEGUN, DAY, FAMILIES, HOUR, Lived, live_on, naive, without_zeros
 from tests.support.components import require
 from tests.support.prometheus import prometheus_data, run_prometheus
 from tests.test_documentation import block

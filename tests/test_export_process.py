@@ -14,7 +14,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.export_process import ExportOrder, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
-from tests.history.past import Past
+from tests.history.synthetic_history import Past
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
 from tests.support.components import require
 

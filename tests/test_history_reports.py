@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
-from tests.history.past import BEGIN, Past, configured, copied, requests
+from tests.history.synthetic_history import BEGIN, Past, configured, copied, requests
 
 ROOT = Path(__file__).parents[1]
 SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, true AS yes, [1, 2] AS list FROM usage"

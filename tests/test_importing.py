@@ -15,8 +15,8 @@ from exporter.cli import main
 from exporter.config import RunOptions
 from exporter.history import staging
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.history.past import Past, configured, copied
-from tests.history.past import requests as past_requests
+from tests.history.synthetic_history import Past, configured, copied
+from tests.history.synthetic_history import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
 from tests.imports.test_records import quoted

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from exporter.cli import main
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.history.past import Past, configured
+from tests.history.synthetic_history import Past, configured
 from tests.imports.older_tool import BEGIN, line, request
 from tests.support.soak import LONG, times
 

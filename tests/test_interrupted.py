@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from deltalake import DeltaTable
 
 from exporter.cli import main
-from tests.history.past import Past, configured
-from tests.history.past import requests as some
+from tests.history.synthetic_history import Past, configured
+from tests.history.synthetic_history import requests as some
 from tests.imports.older_tool import BEGIN, request, written
 
 ROOT = Path(__file__).parents[1]

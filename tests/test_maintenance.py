@@ -14,7 +14,7 @@ from exporter.cli import main
 from exporter.exports import FORMATS, TABLES
 from exporter.history.backup import back_up_key
 from exporter.history.export_reader import Slices
-from tests.history.past import Past, configured, copied, requests
+from tests.history.synthetic_history import Past, configured, copied, requests
 from tests.history.test_freshness_audit import audit
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)

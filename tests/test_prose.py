@@ -19,8 +19,8 @@ from exporter import collectors
 from exporter.alerting.rules import NOT_EVALUATED, RULES
 from exporter.cli import main
 from exporter.demo.banner import banner
-from tests.alerts.shipped import ALERTS
-from tests.grafana.boards import BOARDS
+from tests.alerts.shipped_rules import ALERTS
+from tests.grafana.dashboards import BOARDS
 
 ROOT = Path(__file__).parents[1]
 AVOID: Mapping[str, str] = {

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from exporter.cli import main
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
-from tests.history.past import Past, configured, requests
+from tests.history.synthetic_history import Past, configured, requests
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
 from tests.support.hyper_server import EXTRACT, ask
 

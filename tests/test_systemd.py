@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from tests.history.past import Past
+from tests.history.synthetic_history import Past
 from tests.test_documentation import block
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

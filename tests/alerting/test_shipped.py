@@ -14,7 +14,7 @@ from exporter.alerting.rules import MINUTE, RULES, Rule
 from exporter.alerting.snapshot import ASSET
 from exporter.collectors.background_jobs import BRIDGE_SEEN
 from exporter.history.alert_store import OWNER_EMAIL
-from tests.alerts.shipped import ALERTS, EVERY, seconds
+from tests.alerts.shipped_rules import ALERTS, EVERY, seconds
 
 SHIPPED = {(rule["alert"], rule["labels"]["severity"]): rule for rule in ALERTS}
 # What needs the past of many counters is for Prometheus, which keeps it.

@@ -21,7 +21,7 @@ from exporter.demo.postgres import Postgres
 from exporter.demo.receiver import WebhookReceiver
 from exporter.demo.simulation import Simulation
 from exporter.repository.connection import connect
-from tests.alerts.shipped import RULES
+from tests.alerts.shipped_rules import RULES
 from tests.support.agent_process import Agent
 from tests.support.prometheus import run_alertmanager, run_prometheus
 from tests.support.wait import until

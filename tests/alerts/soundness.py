@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from exporter import collectors
 from tests.alerts.promql import Expression, Selector, read
-from tests.alerts.shipped import RECORDS
+from tests.alerts.shipped_rules import RECORDS
 
 FAMILIES = {family.name: family for family in collectors.families()}
 TARGET = {"job", "instance"}

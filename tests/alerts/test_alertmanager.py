@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alerts.shipped import NAMES, ROOT
+from tests.alerts.shipped_rules import NAMES, ROOT
 from tests.support.components import require
 from tests.support.prometheus import QUIET, run_alertmanager
 from tests.support.wait import PATIENCE_SECONDS

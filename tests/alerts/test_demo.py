@@ -18,7 +18,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
 from tests.alerts.promql import read
-from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RULES, identified
+from tests.alerts.shipped_rules import ALERTS, EVERY, RECORDS, RULES, identified
 from tests.support.agent_process import Agent
 from tests.support.prometheus import run_prometheus
 from tests.support.tenant import activity_files, activity_log_settings

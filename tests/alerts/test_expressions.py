@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.alerts.promql import read
-from tests.alerts.shipped import ALERTS, EVERY, RECORDS, RUNBOOKS, identified
+from tests.alerts.shipped_rules import ALERTS, EVERY, RECORDS, RUNBOOKS, identified
 from tests.alerts.soundness import faults
 
 # No thresholds: nothing, one, seconds of an hour.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.alerts.shipped import (
+from tests.alerts.shipped_rules import (
     ALERTS,
     ASSET,
     EVERY,

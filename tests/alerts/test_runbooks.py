@@ -14,7 +14,7 @@ from exporter.alerting.rules import NOT_EVALUATED
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.alerts.shipped import NAMES, RUNBOOKS
+from tests.alerts.shipped_rules import NAMES, RUNBOOKS
 from tests.support.components import require
 
 # What the agent raises besides, of its own rules.

@@ -15,7 +15,7 @@ import duckdb
 import httpx
 import pytest
 
-from exporter.demo.people import SITES
+from exporter.demo.users import SITES
 from tests.demo.program import PATIENCE_SECONDS, ROOT, Demo
 from tests.support.components import require
 

@@ -11,9 +11,9 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.jwt import App
 from exporter.demo.tableau.server import TableauServer
 from tests.end_to_end.canaries import FORMS, NAMES, Canary, keys_called_secret, secret_keys
+from tests.end_to_end.canary_agent import VARIANTS, GuardedAgent, Variant, exports
 from tests.end_to_end.conftest import ask
-from tests.end_to_end.guarded import VARIANTS, GuardedAgent, Variant, exports
-from tests.end_to_end.situations import SITUATIONS, Peers
+from tests.end_to_end.leak_scenarios import SITUATIONS, Peers
 from tests.support.raw_server import RawServer, reply
 from tests.support.soak import LONG
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from exporter.demo.simulation import Simulation
-from tests.exposition.reading import Read, read_openmetrics, read_text
+from tests.exposition.parsed import Read, read_openmetrics, read_text
 from tests.support.agent_process import Agent
 from tests.support.soak import times
 from tests.support.wait import PATIENCE_SECONDS

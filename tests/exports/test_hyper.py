@@ -23,7 +23,7 @@ from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
-from tests.history.past import Past, requests
+from tests.history.synthetic_history import Past, requests
 from tests.support.components import require
 from tests.support.hyper_server import EXTRACT, ask, left_behind
 from tests.support.soak import times

@@ -23,7 +23,7 @@ from exporter.exports.text import local_times, quoted_fields
 from exporter.history.text_files import TEXT_FILES
 from tests.exports.headers import HEADERS
 from tests.exports.text_history import HOSTILE, begin, transactions, visits
-from tests.history.past import BEGIN, Past
+from tests.history.synthetic_history import BEGIN, Past
 from tests.support.soak import LONG
 
 KILLED = 100 if LONG else 4

@@ -11,7 +11,7 @@ from exporter.collectors import discover
 from exporter.history.file import HistoryFile
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
-from tests.history.past import BEGIN, Past, requests
+from tests.history.synthetic_history import BEGIN, Past, requests
 
 DAY = date(2025, 1, 1)
 HOSTILE = (

@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.exposition import Renderer
 from exporter.metrics import Block, Family, HistogramBlock, Labels
-from tests.exposition.reading import Read, read_openmetrics, read_text
+from tests.exposition.parsed import Read, read_openmetrics, read_text
 
 # Two labels, however they are called; le belongs to the buckets.
 NAMES = st.lists(

@@ -8,7 +8,7 @@ from exporter.exposition import Renderer
 from exporter.exposition.renderer import CLASH, clashing
 from exporter.metrics import Block, Family, HistogramBlock, Labels
 from exporter.self_metrics import SERIES_DROPPED
-from tests.exposition.reading import read_openmetrics, read_text, series
+from tests.exposition.parsed import read_openmetrics, read_text, series
 
 HISTOGRAM = Family("tableau_seconds", "histogram", "Seconds.", ("site",), buckets=(0.5,))
 COUNTER = Family("tableau_logins_total", "counter", "Logins.", ("site",))

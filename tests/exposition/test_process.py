@@ -5,7 +5,7 @@ from pathlib import Path
 
 from exporter.exposition import Renderer
 from exporter.exposition.process import Process
-from tests.exposition.reading import read_openmetrics, read_text
+from tests.exposition.parsed import read_openmetrics, read_text
 
 
 def test_this_process_is_part_of_both_formats() -> None:

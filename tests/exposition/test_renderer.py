@@ -15,7 +15,7 @@ from exporter.exposition.samples import DECREASED, HOLD_SECONDS
 from exporter.exposition.series_limit import OVER_THE_FAMILY_LIMIT, OVER_THE_LIMIT, SeriesLimits, height
 from exporter.metrics import Block, Family, HistogramBlock, Labels, single
 from exporter.self_metrics import SERIES_DROPPED
-from tests.exposition.reading import read_openmetrics, read_text, series
+from tests.exposition.parsed import read_openmetrics, read_text, series
 from tests.support.components import require
 
 GOLDEN = Path(__file__).parent / "golden"

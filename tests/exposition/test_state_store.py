@@ -10,7 +10,7 @@ from exporter.exposition.state_store import FRESHNESS_SOURCES, StateStore, Timed
 from exporter.metrics import Block, Family, Labels, single
 from exporter.self_metrics import FRESHNESS_SOURCE_LAST_SUCCESS
 from exporter.status import CollectorStatus, FreshnessSource
-from tests.exposition.reading import read_openmetrics, series
+from tests.exposition.parsed import read_openmetrics, series
 
 USERS = Family("tableau_users", "gauge", "Users.")
 CONTENT = Family("tableau_content", "gauge", "Content.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.alerts.promql import read
-from tests.grafana.boards import ALL, TIMES, substituted
+from tests.grafana.dashboards import ALL, TIMES, substituted
 
 Board = Mapping[str, Any]
 Finding = tuple[str, str]

@@ -27,7 +27,7 @@ from exporter.demo.tableau.cloud_manager import CloudManager
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
 from exporter.repository.connection import connect
-from tests.alerts.shipped import RULES
+from tests.alerts.shipped_rules import RULES
 from tests.support.agent_process import Agent
 from tests.support.components import require
 from tests.support.prometheus import prometheus_data, run_alertmanager, run_prometheus

@@ -8,7 +8,7 @@ import pytest
 
 from grafana.source.__main__ import written
 from tests.alerts.promql import read
-from tests.grafana.boards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
+from tests.grafana.dashboards import ALL, BOARDS, FOLDER, PATHS, ROOT, panels, substituted
 
 NAMES = ["agent", "background-jobs", "freshness", "overview", "usage"]
 VARIABLES = ["datasource", "job", "instance", "site"]

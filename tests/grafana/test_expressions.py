@@ -8,7 +8,7 @@ import pytest
 from exporter import collectors
 from tests.alerts.promql import read
 from tests.alerts.soundness import FAMILIES, family_of, faults
-from tests.grafana.boards import ALL, BOARDS, EVERY, TIMES, Asked, panels, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, TIMES, Asked, panels, substituted
 
 LABELS = {label for family in FAMILIES.values() for label in family.labels} | {"alertname", "job", "instance"}
 # A table is bounded: by a chosen number of rows, or by labels of few values.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.grafana.boards import ALL, BOARDS, EVERY, FOLDER, TIMES, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, FOLDER, TIMES, substituted
 from tests.grafana.linter import RULES
 from tests.support.components import require
 

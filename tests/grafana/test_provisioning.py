@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from tests.grafana.boards import ROOT
+from tests.grafana.dashboards import ROOT
 
 FOLDER = ROOT / "grafana/provisioning"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]

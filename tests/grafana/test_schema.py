@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from tests.grafana.boards import BOARDS, panels
+from tests.grafana.dashboards import BOARDS, panels
 
 FOLDER = Path(__file__).parent / "schema"
 # What a panel gives Grafana beyond what every panel has; a figure has no field settings of its own kind.

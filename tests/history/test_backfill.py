@@ -12,7 +12,7 @@ from exporter.backfill import parts_of
 from exporter.collectors.active_users import WINDOWS
 from exporter.history.backfill import Steps, extent, read_samples
 from exporter.history.pruning import prune_in_steps
-from tests.history.lived import (
+from tests.history.polled_history import (
     BEGUN,
     DAY,
     FAMILIES,
@@ -26,7 +26,7 @@ from tests.history.lived import (
     naive,
     without_zeros,
 )
-from tests.history.past import EVENTS
+from tests.history.synthetic_history import EVENTS
 
 HOURS = 52
 END = BEGUN + HOURS * HOUR

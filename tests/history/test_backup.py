@@ -17,7 +17,7 @@ from exporter.history import backup
 from exporter.history.backup import LOCK, Backups, copy
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict
-from tests.history.past import BEGIN, EVENTS, Past, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, Past, requests
 from tests.history.test_file import held
 from tests.support.forked_process import ENDED, ended
 

@@ -16,7 +16,7 @@ from exporter.history.compaction import FREE_SHARE, compact, free_share, sweep
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import prune_in_steps
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past, copied, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, Past, copied, requests
 from tests.history.test_backup import contents
 from tests.history.test_file import held
 

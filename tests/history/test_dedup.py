@@ -9,7 +9,7 @@ import pytest
 
 from exporter.collector import Events
 from exporter.history.dedup import mark_new
-from tests.history.past import BEGIN, Past, requests
+from tests.history.synthetic_history import BEGIN, Past, requests
 
 
 @pytest.mark.parametrize("times", [2, 3])

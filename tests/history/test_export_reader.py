@@ -17,7 +17,7 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from exporter.history.tables import AUDIT
-from tests.history.past import Past
+from tests.history.synthetic_history import Past
 from tests.history.test_file import held
 from tests.history.test_freshness_audit import AT, HOUR, NOON, audit
 

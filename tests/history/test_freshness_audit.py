@@ -18,7 +18,7 @@ from exporter.history.pruning import newest_request, prune_in_steps
 from exporter.history.schema import STEPS, _audits, prepare
 from exporter.history.tables import AUDIT, table_columns
 from exporter.history.verification import verify
-from tests.history.past import EVENTS, Past
+from tests.history.synthetic_history import EVENTS, Past
 from tests.history.test_pruning import assert_verified
 
 NOON = datetime(2025, 11, 19, 12, tzinfo=UTC)

@@ -22,7 +22,7 @@ from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
 from exporter.imports import FileOptions, Reject, open_reader
 from exporter.imports.zones import parse_zone
-from tests.history.past import EVENTS, LOOKUPS, REQUESTS, Past, copied
+from tests.history.synthetic_history import EVENTS, LOOKUPS, REQUESTS, Past, copied
 from tests.imports.older_tool import BEGIN, Request, request, written
 
 NOW = BEGIN + timedelta(days=2)

@@ -21,7 +21,7 @@ from exporter.history.opening import OUR_VIEWS, confine, refuse_foreign_sql
 from exporter.history.pruning import prune_in_steps
 from exporter.history.redaction import Privacy
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past, copied
+from tests.history.synthetic_history import BEGIN, EVENTS, Past, copied
 from tests.support.agent_process import Agent
 
 FOREIGN = (

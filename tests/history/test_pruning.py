@@ -10,7 +10,7 @@ from exporter.errors import HistoryUnwritable
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.pruning import Pruned, newest_request, prune_in_steps
 from exporter.history.verification import verify
-from tests.history.past import BEGIN, EVENTS, Past, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, Past, requests
 
 DAYS = 8
 NOW = BEGIN + timedelta(days=DAYS)

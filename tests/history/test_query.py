@@ -8,7 +8,7 @@ from exporter.errors import QueryFailed
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query import INSTANT, NESTED, VALUE, QueryResult, ResultColumn, run_query
 from exporter.history.sandbox import parse
-from tests.history.past import Past
+from tests.history.synthetic_history import Past
 
 
 @pytest.fixture(scope="module")

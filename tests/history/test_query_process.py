@@ -15,7 +15,7 @@ from exporter.errors import QueryFailed
 from exporter.history import query_process
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query_process import Bounds, run
-from tests.history.past import Past, copied
+from tests.history.synthetic_history import Past, copied
 from tests.history.test_file import held
 from tests.support.wait import until
 

@@ -12,7 +12,7 @@ from exporter.history.file import HistoryFile, Limits
 from exporter.history.opening import CONFINED
 from exporter.history.query import QueryResult, run_query
 from exporter.history.sandbox import TABLE_FUNCTIONS, Statement, parse
-from tests.history.past import Past
+from tests.history.synthetic_history import Past
 
 CANARY = "the-canary-sings"
 ROWS, BYTES = 1_000, 10_000_000

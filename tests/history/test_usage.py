@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from exporter.history import usage
 from exporter.history.schema import STEPS
 from exporter.history.usage import Use
-from tests.history.past import BEGIN, LOOKUPS, REQUESTS, Past, requests
+from tests.history.synthetic_history import BEGIN, LOOKUPS, REQUESTS, Past, requests
 
 NOW = BEGIN + timedelta(days=200)
 

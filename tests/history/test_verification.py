@@ -13,7 +13,7 @@ from exporter.history import consistency, usage
 from exporter.history.consistency import Row
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
-from tests.history.past import BEGIN, EVENTS, REQUESTS, Past, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, REQUESTS, Past, requests
 from tests.history.test_backup import _poll_and_crash
 from tests.history.test_file import held
 from tests.support.forked_process import ENDED, ended

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.pagedata.asset_table import AssetTable, Texts
-from tests.web.fakes import NOW
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import an_asset, some_pages
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from exporter.pagedata.builder import ASSETS, VIEWS, WORKBOOKS, PageDataBuilder,
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers
 from exporter.self_metrics import EXACT_INTERVAL
 from exporter.status import FiringAlert
-from tests.web.fakes import NOW
-from tests.web.shown import EVERYTHING, estate_and_blocks, refreshes, some_pages
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import EVERYTHING, estate_and_blocks, refreshes, some_pages
 
 
 def test_states_are_where_they_are_looked_for() -> None:

@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from exporter.pagedata.query_results import HOUR_SECONDS, usage_of
-from tests.web.fakes import NOW
-from tests.web.shown import people, requests
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import people, requests
 
 NOTHING = requests().slice(0, 0)
 

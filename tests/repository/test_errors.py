@@ -13,8 +13,8 @@ from exporter.errors import SourceError, SourceUnreachable
 from exporter.repository.client import Address, RepositoryClient, RepositoryOptions
 from exporter.repository.connection import Connection, connect
 from exporter.repository.errors import connection_error
-from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import CONNECTIONS, PASSWORD
+from tests.repository.failed_connection import ENABLE, Case, failure
 from tests.support.components import require
 
 PATIENCE_SECONDS = 30.0

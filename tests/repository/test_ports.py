@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from exporter.errors import SourceRefused, SourceUnreachable
-from tests.repository.attempts import ENABLE, Case, failure
 from tests.repository.conftest import PASSWORD
+from tests.repository.failed_connection import ENABLE, Case, failure
 
 PATIENCE_SECONDS = 30.0
 PORT = "host and port in repository.hosts (Tableau's own repository listens on 8060)"

@@ -12,8 +12,8 @@ from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.support.components import require
 from tests.web.browsing import Visitor
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.shown import some_pages
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.page_fixtures import some_pages
 
 # It fetches nothing of its own; root has no sandbox.
 FLAGS = [

@@ -14,8 +14,8 @@ from exporter.web.passwords import Passwords
 from exporter.web.server import WebServer
 from exporter.web.tls import Tls, TlsFiles
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.raw import exchange, get
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.raw_http import exchange, get
 from tests.web.test_middleware import HASHED, basic
 
 IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

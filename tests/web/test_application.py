@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 
 from exporter.errors import ConfigurationError, Fault
 from exporter.web.application import application
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fake_endpoint import FakeEndpoint, ask
 
 PAGES = ["/", "/assets", "/usage", "/assets/workbook/none", "/assets?page=x"]
 PATHS = [*PAGES, "/metrics", "/-/healthy", "/-/ready", "/static/status.css", "/static/icon.svg", "/nowhere"]

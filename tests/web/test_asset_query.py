@@ -14,8 +14,8 @@ from exporter.tabular import csv_lines, in_parts
 from exporter.web.asset_list import FILE_HEAD, file_rows, row_of
 from exporter.web.asset_query import COLUMNS, ORDERS, PARAMETERS, TYPES, Choice, alerted, chosen
 from exporter.web.query_params import Parameters
-from tests.web.fakes import NOW
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW
+from tests.web.page_fixtures import an_asset, some_pages
 
 KEYS = {
     "name": "name",

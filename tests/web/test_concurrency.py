@@ -15,7 +15,7 @@ from starlette.types import Message
 from exporter.pagedata.builder import PageData
 from exporter.web.application import application
 from exporter.web.concurrency import Busy, ConcurrencyLimit, FairQueue
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fake_endpoint import FakeEndpoint, ask
 
 GENEROUS = 60.0
 

@@ -22,7 +22,7 @@ from exporter.web.protocol import TimeoutProtocol
 from exporter.web.server import WebServer
 from exporter.web.web_config import load_access
 from tests.support.wait import until
-from tests.web.fakes import FakeEndpoint, Started
+from tests.web.fake_endpoint import FakeEndpoint, Started
 
 SILENT = 300
 LIMIT = 128

@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope, Send
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, Started
-from tests.web.raw import exchange, get
+from tests.web.fake_endpoint import FakeEndpoint, Started
+from tests.web.raw_http import exchange, get
 from tests.web.test_application import PATHS
 
 ACCESS = Access({"X-Frame-Options": "deny", "Referrer-Policy": "same-origin"})

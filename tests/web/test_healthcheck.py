@@ -14,7 +14,7 @@ from exporter.web.application import application
 from exporter.web.healthcheck import check_health
 from exporter.web.server import WebServer
 from exporter.web.web_config import Access, load_access
-from tests.web.fakes import FakeEndpoint, Started
+from tests.web.fake_endpoint import FakeEndpoint, Started
 from tests.web.test_tls import install
 
 Serve = Callable[[str, str], WebServer]

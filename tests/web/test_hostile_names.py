@@ -12,9 +12,9 @@ from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from exporter.web.application import application
 from tests.web.browsing import Visitor
-from tests.web.fakes import NOW, FakeEndpoint, ask
+from tests.web.fake_endpoint import NOW, FakeEndpoint, ask
 from tests.web.hostile import hostile_names
-from tests.web.shown import an_asset, some_pages
+from tests.web.page_fixtures import an_asset, some_pages
 
 COUNT = 500
 TABLEAU = "https://tableau.example.com"

@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, expect
 from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert
 from tests.web.browsing import DESKTOP, PHONE, Visitor
-from tests.web.fakes import NOW, FakeEndpoint
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint
+from tests.web.page_fixtures import an_asset, some_pages
 
 FIRING = FiringAlert("TableauAssetStale", "critical", (("asset_id", "w-2"), ("asset_type", "workbook")), NOW - 3600)
 LESS = FiringAlert("TableauAssetStale", "warning", (("asset_id", "w-1"), ("asset_type", "workbook")), NOW - 1800)

@@ -11,10 +11,10 @@ from exporter.collectors.assets.status import STATUSES
 from exporter.pagedata.builder import PageData
 from exporter.status import FiringAlert, Status
 from tests.web.browsing import Visitor
-from tests.web.fakes import NOW, FakeEndpoint, a_status
+from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status
 from tests.web.hostile import hostile_names
 from tests.web.layout import layout_faults, unfold
-from tests.web.shown import AT, an_asset, an_estate, some_pages
+from tests.web.page_fixtures import AT, an_asset, an_estate, some_pages
 from tests.web.test_in_chromium import EVERY_PAGE
 
 WIDTHS = (360, 390, 768, 1024, 1153, 1440)

@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.web.browsing import Visitor
-from tests.web.fakes import FakeEndpoint
-from tests.web.shown import some_pages
+from tests.web.fake_endpoint import FakeEndpoint
+from tests.web.page_fixtures import some_pages
 from tests.web.test_in_chromium import FIRING
 from tests.web.test_layout import broken_words, everywhere
 

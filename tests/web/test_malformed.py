@@ -12,7 +12,7 @@ from exporter.web.application import application
 from exporter.web.log_limit import LIMIT, LogLimit
 from exporter.web.server import WebServer
 from tests.support.reliability import Tally
-from tests.web.fakes import FakeEndpoint
+from tests.web.fake_endpoint import FakeEndpoint
 
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

@@ -15,7 +15,7 @@ from exporter.web.application import application
 from exporter.web.middleware import BasicAuthentication, _network
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
-from tests.web.fakes import FakeEndpoint, ask
+from tests.web.fake_endpoint import FakeEndpoint, ask
 
 HASHED = bcrypt.hashpw("pässword:".encode(), bcrypt.gensalt(4)).decode()
 

@@ -20,8 +20,8 @@ from exporter.web.application import application
 from exporter.web.asset_list import Row, row_of
 from exporter.web.passwords import Passwords
 from exporter.web.web_config import Access
-from tests.web.fakes import NOW, FakeEndpoint, ask
-from tests.web.shown import an_asset, some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint, ask
+from tests.web.page_fixtures import an_asset, some_pages
 
 PATHS = [
     *("/", "/assets", "/assets.csv", "/assets.json", "/assets/workbook/w-1"),

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, ViewportSize
 
 from exporter.status import Status
 from tests.web.browsing import PHONE, Visitor
-from tests.web.fakes import NOW, FakeEndpoint, a_status
-from tests.web.shown import some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status
+from tests.web.page_fixtures import some_pages
 from tests.web.test_in_chromium import FIRING, LESS
 
 

@@ -14,7 +14,7 @@ from exporter.errors import WebError
 from exporter.web.application import application
 from exporter.web.protocol import CountedTransport
 from exporter.web.server import WebServer
-from tests.web.fakes import FakeEndpoint, Started
+from tests.web.fake_endpoint import FakeEndpoint, Started
 
 Serve = Callable[..., WebServer]
 

@@ -23,8 +23,8 @@ from exporter.status import (
 )
 from exporter.web.status_page import SOURCES_LISTED, StatusPage, troubles
 from exporter.web.templating import ago, environment, instant, size, source_state
-from tests.web.fakes import NOW, a_status
-from tests.web.shown import AT, an_asset, an_estate, some_pages
+from tests.web.fake_endpoint import NOW, a_status
+from tests.web.page_fixtures import AT, an_asset, an_estate, some_pages
 
 HOSTILE = (
     "</td></table><script>alert(1)</script>'\"><img src=x onerror=alert(1)>&amp;&lt;b&gt;{{ 7 * 7 }}\u202e\x00\udcff"

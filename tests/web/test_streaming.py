@@ -12,7 +12,7 @@ import pytest
 from exporter.web.application import application
 from exporter.web.server import WebServer
 from tests.support.wait import until
-from tests.web.fakes import FakeEndpoint, FakeRendering
+from tests.web.fake_endpoint import FakeEndpoint, FakeRendering
 
 MEGABYTE = bytes(range(256)) * 4096
 COUNT = 200

@@ -16,7 +16,7 @@ from exporter.web.application import application
 from exporter.web.server import WebServer
 from exporter.web.tls import CertificateExpiry, Tls, TlsFiles
 from exporter.web.web_config import Access, load_access
-from tests.web.fakes import FakeEndpoint
+from tests.web.fake_endpoint import FakeEndpoint
 
 Serve = Callable[[str], tuple[WebServer, Access]]
 

@@ -10,8 +10,8 @@ import pytest
 from exporter.pagedata.builder import PageData
 from exporter.status import SourceStatus
 from exporter.web.application import application
-from tests.web.fakes import NOW, FakeEndpoint, a_status, ask
-from tests.web.shown import EVERYTHING, some_pages
+from tests.web.fake_endpoint import NOW, FakeEndpoint, a_status, ask
+from tests.web.page_fixtures import EVERYTHING, some_pages
 
 LISTS = ["most", "views", "unused30", "unused90"]
 NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server and from the Activity Log"

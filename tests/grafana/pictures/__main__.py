@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.grafana.boards import ROOT
-from tests.grafana.pictures.answers import collected
+from tests.grafana.dashboards import ROOT
+from tests.grafana.pictures.query_results import collected
 from tests.support.components import require
 
 HERE = Path(__file__).parent

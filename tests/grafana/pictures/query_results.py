@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.demo.draft import Scale
 from exporter.demo.postgres import Postgres
-from tests.grafana.boards import ALL, BOARDS, EVERY, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, substituted
 from tests.grafana.scraped_demo import ScrapedDemo, scraped_demo
 from tests.support.components import require
 

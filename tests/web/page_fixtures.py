@@ -17,7 +17,7 @@ from exporter.metrics import Block
 from exporter.pagedata.builder import ASSETS, REQUESTS, VIEWS, WORKBOOKS, PageData, PageDataBuilder
 from exporter.pagedata.query_results import HistoryAnswer, PageAnswers, usage_of
 from exporter.status import FiringAlert
-from tests.web.fakes import NOW
+from tests.web.fake_endpoint import NOW
 
 AT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
 EVERYTHING = frozenset({ASSETS, REQUESTS, VIEWS, WORKBOOKS})

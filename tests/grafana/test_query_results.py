@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.demo.postgres import Postgres
-from tests.grafana.boards import ALL, BOARDS, EVERY, Asked, substituted
+from tests.grafana.dashboards import ALL, BOARDS, EVERY, Asked, substituted
 from tests.grafana.scraped_demo import NeverHappened, ScrapedDemo, scraped_demo
 
 PATIENCE_SECONDS = 120.0

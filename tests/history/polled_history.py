@@ -28,8 +28,8 @@ from exporter.history.redaction import Privacy
 from exporter.history.transaction import PollLogRow, Transaction
 from exporter.metrics import Labels
 from tests.collectors.assets.test_metrics import assets
-from tests.exposition.reading import series
-from tests.history.past import JOBS, REQUESTS, row
+from tests.exposition.parsed import series
+from tests.history.synthetic_history import JOBS, REQUESTS, row
 
 BEGUN = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

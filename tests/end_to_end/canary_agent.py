@@ -11,10 +11,10 @@ from typing import Any, Self
 import bcrypt
 import httpx
 
+from tests.end_to_end.agent_outputs import printed, shown, stored
 from tests.end_to_end.canaries import FORMS, Canary
-from tests.end_to_end.mistakes import malformed, misplaced, said
-from tests.end_to_end.places import printed, shown, stored
-from tests.end_to_end.situations import NOBODY, PUBLISHER, Peers, Secrets
+from tests.end_to_end.leak_scenarios import NOBODY, PUBLISHER, Peers, Secrets
+from tests.end_to_end.malformed_input import malformed, misplaced, said
 from tests.support.agent_process import Agent
 from tests.support.soak import LONG
 from tests.support.wait import PATIENCE_SECONDS

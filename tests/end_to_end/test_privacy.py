@@ -10,8 +10,8 @@ import pytest
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
+from tests.end_to_end.agent_outputs import printed, shown, stored
 from tests.end_to_end.conftest import ask
-from tests.end_to_end.places import printed, shown, stored
 from tests.end_to_end.scrapes import by_labels
 from tests.support.agent_process import Agent
 from tests.support.wait import PATIENCE_SECONDS

@@ -46,7 +46,7 @@ SITE_ROLES = (
 )
 
 
-def people(draft: Draft) -> None:
+def add_users(draft: Draft) -> None:
     """Fill sites, site_roles, domains, system_users, users, groups and group_users."""
     for site in SITES:
         _site(draft, site)

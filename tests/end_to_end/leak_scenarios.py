@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import trustme
 
 from tests.end_to_end.canaries import FORMS, Canary
-from tests.end_to_end.quoting import Postgres, as_tableau, greeter, on
+from tests.end_to_end.quoting_peers import Postgres, as_tableau, greeter, on
 from tests.rest.tableau import Answer, Override, Tableau
 from tests.rest.tableau import Asked as AskedOfTableau
 from tests.support.raw_server import Answer as ToAlertmanager
