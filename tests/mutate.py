@@ -48,8 +48,8 @@ class Outcome:
     def line(self) -> str:
         """Return the outcome as a line of the table."""
         faults = ", ".join(str(number) for number in self.protection.faults)
-        told = f"noticed | `{self.by}`" if self.noticed else "**survived** |"
-        return f"| {faults} | {self.protection.name} | {told} |"
+        reported = f"noticed | `{self.by}`" if self.noticed else "**survived** |"
+        return f"| {faults} | {self.protection.name} | {reported} |"
 
 
 def copy_tree(folder: Path) -> Path:
@@ -88,9 +88,9 @@ class Trial:
 
     def check(self, number: int, tests: Sequence[str]) -> None:
         """Run tests with everything in place. Raises Inconclusive."""
-        code, said = self._run(self.whole, f"whole-{number}", tests, EVERYTHING_SECONDS)
+        code, output = self._run(self.whole, f"whole-{number}", tests, EVERYTHING_SECONDS)
         if code != PASSED:
-            message = f"with everything in place pytest ended with {code}\n{said[-4000:]}"
+            message = f"with everything in place pytest ended with {code}\n{output[-4000:]}"
             raise Inconclusive(message)
 
     def without(self, number: int, protection: Protection) -> Outcome:
@@ -99,13 +99,13 @@ class Trial:
         shutil.copytree(self.whole, tree)
         try:
             take_out(tree, protection)
-            code, said = self._run(tree, tree.name, protection.tests, TEST_SECONDS)
+            code, output = self._run(tree, tree.name, protection.tests, TEST_SECONDS)
         finally:
             shutil.rmtree(tree)
         if code not in {PASSED, FAILED}:
-            message = f"{protection.name}: pytest ended with {code}\n{said[-2000:]}"
+            message = f"{protection.name}: pytest ended with {code}\n{output[-2000:]}"
             raise Inconclusive(message)
-        return Outcome(protection, code == FAILED, _first_failure(said))
+        return Outcome(protection, code == FAILED, _first_failure(output))
 
     def _run(self, tree: Path, name: str, tests: Sequence[str], seconds: float) -> tuple[int, str]:
         """Return pytest's exit code, FAILED when it hangs, and its output."""
@@ -120,8 +120,8 @@ class Trial:
                         message = "stopped before the end"
                         raise Inconclusive(message)
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        said, _ = process.communicate(timeout=0.5)
-                        return process.returncode, said
+                        output, _ = process.communicate(timeout=0.5)
+                        return process.returncode, output
                 return FAILED, f"FAILED {named[-1]} - hangs"
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -152,8 +152,8 @@ def _pytest(tree: Path, temporary: Path, tests: Sequence[str]) -> Iterator["subp
                 process.communicate()
 
 
-def _first_failure(said: str) -> str:
-    for line in said.splitlines():
+def _first_failure(output: str) -> str:
+    for line in output.splitlines():
         if line.startswith(("FAILED ", "ERROR ")):
             return line.split(" ", 1)[1].split(" - ")[0].removeprefix("tests/")
     return ""
@@ -188,7 +188,7 @@ def score(protections: Sequence[Protection], jobs: int) -> float:
 
 def main() -> int:
     """Print the table and the score."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description="Take each protection out once.")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate", description="Remove each protection once.")
     parser.add_argument("--only", type=int, metavar="FAULT", help="the protections of one fault")
     parser.add_argument(
         "--named", default="", metavar="WORDS", help="the protections that have these words in their names"

@@ -180,7 +180,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in checked.stderr
 
 
-def test_every_fault_of_the_configuration_is_told(tmp_path: Path) -> None:
+def test_every_fault_of_the_configuration_is_reported(tmp_path: Path) -> None:
     """An unreadable file is not checked further."""
     checked = check(tmp_path, None, REPOSITORY__HOSTS="db", REPOSITORY__POLL_INTERVAL="soon", LOG__LEVEL="loud")
     assert (checked.returncode, checked.stderr) == (1, "")

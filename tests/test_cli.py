@@ -383,8 +383,8 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) 
 def test_findings_are_a_table_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """The table has the lines' content, and reads no text as markup."""
     assert list(common.as_table([FINE, BAD])) == [FINE, BAD]
-    shown = capsys.readouterr().out
-    assert "cannot be [red]written" in shown
+    published = capsys.readouterr().out
+    assert "cannot be [red]written" in published
 
 
 def test_columns_are_never_cut() -> None:

@@ -203,5 +203,5 @@ def _wait_for(url: str, text: str, process: subprocess.Popen[str]) -> str:
             return answer
         time.sleep(0.2)
     process.terminate()
-    said = process.communicate()[0]
-    raise AssertionError(f"{url} never said {text}: {answer[:1000]}\n{said[-4000:]}")
+    output = process.communicate()[0]
+    raise AssertionError(f"{url} never said {text}: {answer[:1000]}\n{output[-4000:]}")

@@ -323,8 +323,8 @@ def test_named_metrics_exist(path: Path) -> None:
     """Every metric that a document names is declared; the module in CONTRIBUTING.md declares its own."""
     names = {family.name for family in collectors.families()} | {"tableau_subscriptions"}
     words = set(re.findall(r"\btableau_[a-z_]+[a-z]\b(?!/)", path.read_text())) - {"tableau_server"}
-    shown = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in names else word for word in words}
-    assert shown - names == set()
+    published = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in names else word for word in words}
+    assert published - names == set()
 
 
 @pytest.mark.parametrize(
@@ -359,8 +359,8 @@ def test_the_readme_shows_the_result() -> None:
     assert "make test" in text
     image = ROOT / "docs/images/status-light.png"
     assert image.read_bytes().startswith(b"\x89PNG")
-    shown = text.partition("<!-- excerpt -->")[2].partition("<!-- /excerpt -->")[0]
-    assert len(re.findall(r"(?m)^    tableau_\w+(\{.*\})? [0-9.]+$", shown)) >= 5
+    published = text.partition("<!-- excerpt -->")[2].partition("<!-- /excerpt -->")[0]
+    assert len(re.findall(r"(?m)^    tableau_\w+(\{.*\})? [0-9.]+$", published)) >= 5
 
 
 def test_the_scrape_configuration_of_the_readme_is_taken(tmp_path: Path) -> None:
@@ -532,8 +532,8 @@ def test_the_queries_of_the_document_are_run(watched: AgentRun, tmp_path: Path) 
 
 def test_the_json_of_the_document_is_that_of_the_pages() -> None:
     """The asset in JSON of docs/pages.md has the columns of the file, and the lists of use are named."""
-    shown = json.loads(block("docs/pages.md", "one asset as JSON"))
-    assert tuple(shown) == asset_list.FILE_HEAD
+    published = json.loads(block("docs/pages.md", "one asset as JSON"))
+    assert tuple(published) == asset_list.FILE_HEAD
     section = (ROOT / "docs/pages.md").read_text().partition("`/usage.json` has ")[2].partition("\n\n")[0]
     assert CODE_SPAN.findall(section.replace("\n", " ")) == [*usage.HOURS_HEAD, "of=content", *usage.CONTENT_HEAD]
 

@@ -14,7 +14,7 @@ from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TableauServer
 from exporter.export_process import ExportOrder, Result, Stopped, run
 from exporter.exports import DAILY_TEXT_FILES
-from tests.history.synthetic_history import Past
+from tests.history.synthetic_history import SyntheticHistory
 from tests.rest.test_publishing import FACTS, TOKENS, VALUE
 from tests.support.components import require
 
@@ -25,7 +25,7 @@ RUNNING = threading.Event()
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of two days."""
     path = tmp_path_factory.mktemp("history") / "history.duckdb"
-    Past(path).live(2)
+    SyntheticHistory(path).live(2)
     return path
 
 
@@ -181,7 +181,7 @@ def test_the_environment_of_an_export(order: ExportOrder, odd: Path, monkeypatch
     for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION"):
         monkeypatch.setenv(name, "x")
     (result,) = run(of(order, table="environment", target=str(odd)), RUNNING)
-    shown = set(result.message.split())
-    assert shown >= {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
-    assert not [name for name in shown if name.startswith("TABLEAU")]
+    printed = set(result.message.split())
+    assert printed >= {"AWS_ACCESS_KEY_ID", "AWS_REGION"}
+    assert not [name for name in printed if name.startswith("TABLEAU")]
     assert result.rows == 3

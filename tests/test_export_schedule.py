@@ -146,8 +146,8 @@ def test_a_failure_is_logged_once_until_it_changes() -> None:
         clock.run(HOUR)
         del clock.answers["/a"]
         clock.run(2 * HOUR)
-    told = [(line["log_level"], line.get("error")) for line in lines if line["log_level"] != "debug"]
-    assert told == [("error", BROKEN.message), ("error", "denied"), ("info", None)]
+    reported = [(line["log_level"], line.get("error")) for line in lines if line["log_level"] != "debug"]
+    assert reported == [("error", BROKEN.message), ("error", "denied"), ("info", None)]
     assert lines[0]["destination"] == "/a"
 
 

@@ -29,7 +29,7 @@ ASSET = {
 }
 
 
-def asked(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
+def sla_of(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
     """Return the SLA of an asset."""
     return sla_lookup((*rules, DEFAULT))({**ASSET, **values})
 
@@ -62,29 +62,29 @@ def asked(*rules: Rule, **values: Any) -> tuple[float | None, float | None]:
 )
 def test_an_asset_must_fit_in_every_field(match: dict[str, tuple[str, ...]], expected: tuple[float, float]) -> None:
     """One of the globs of each field fits the whole text, with its case; ``*`` runs over ``/`` and line ends."""
-    assert asked(Rule(match)) == expected
+    assert sla_of(Rule(match)) == expected
 
 
 def test_the_first_rule_that_fits_wins() -> None:
     """However well a later one fits."""
-    assert asked(Rule({"site": ("*",)}, 3600.0, 3600.0), Rule({"name": ("Sales*",)})) == (1.0, 1.0)
+    assert sla_of(Rule({"site": ("*",)}, 3600.0, 3600.0), Rule({"name": ("Sales*",)})) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("globs", [("*",), ("no-sla",)])
 def test_an_asset_without_tags_has_none_that_fits(globs: tuple[str, ...]) -> None:
     """Not even every tag."""
-    assert asked(Rule({"tag": globs}), tags=[]) == UNMATCHED
+    assert sla_of(Rule({"tag": globs}), tags=[]) == UNMATCHED
 
 
 def test_never_is_no_promise() -> None:
     """A tier that is never due is None."""
-    assert asked(Rule({"tag": ("no-sla",)}, 3600.0, None)) == (1.0, None)
-    assert asked(Rule({"tag": ("no-sla",)}, None, None)) == (None, None)
+    assert sla_of(Rule({"tag": ("no-sla",)}, 3600.0, None)) == (1.0, None)
+    assert sla_of(Rule({"tag": ("no-sla",)}, None, None)) == (None, None)
 
 
 def test_hours_have_fractions() -> None:
     """Ninety minutes are an hour and a half."""
-    assert asked(Rule({}, 5400.0, 9000.0)) == (1.5, 2.5)
+    assert sla_of(Rule({}, 5400.0, 9000.0)) == (1.5, 2.5)
 
 
 def test_without_rules_nothing_is_promised() -> None:
@@ -94,8 +94,8 @@ def test_without_rules_nothing_is_promised() -> None:
 
 def test_what_is_not_known_is_empty() -> None:
     """A rule for an owner does not fit an asset without one; a rule without one fits all."""
-    assert asked(Rule({"content_owner": ("jo",)}), content_owner=None) == UNMATCHED
-    assert asked(Rule({"content_owner": ("*",)}), content_owner=None) == MATCHED
+    assert sla_of(Rule({"content_owner": ("jo",)}), content_owner=None) == UNMATCHED
+    assert sla_of(Rule({"content_owner": ("*",)}), content_owner=None) == MATCHED
 
 
 def test_the_configurations_promises_have_the_same_shape() -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
-from tests.history.synthetic_history import BEGIN, Past, configured, copied, requests
+from tests.history.synthetic_history import BEGIN, SyntheticHistory, configured, copied, requests
 
 ROOT = Path(__file__).parents[1]
 SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, true AS yes, [1, 2] AS list FROM usage"
@@ -22,11 +22,11 @@ SQL = "SELECT id, created_at, '=1+1' AS formula, NULL AS nothing, '' AS empty, t
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of three days in each of two months."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
     for day in (0, 1, 2, 40, 41, 44):
         at = BEGIN + timedelta(days=day)
-        past.poll(at + timedelta(hours=2), requests(10 * day, 5, at))
-    return past.file.path
+        synthetic.poll(at + timedelta(hours=2), requests(10 * day, 5, at))
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_info_as_json(path: Path) -> None:
 def test_info_of_nothing(path: Path) -> None:
     """A history that nothing was written to yet, one of another program, and one that is held."""
     path.unlink()
-    Past(path).history.prepare(datetime(2025, 1, 1))  # noqa: DTZ001 - naive, as in the history
+    SyntheticHistory(path).history.prepare(datetime(2025, 1, 1))  # noqa: DTZ001 - naive, as in the history
     result = history("info")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "requests       none" in result.stdout.splitlines()

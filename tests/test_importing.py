@@ -15,7 +15,7 @@ from exporter.cli import main
 from exporter.config import RunOptions
 from exporter.history import staging
 from exporter.imports.dialect import COLUMNS, NEWER_NAMES
-from tests.history.synthetic_history import Past, configured, copied
+from tests.history.synthetic_history import SyntheticHistory, configured, copied
 from tests.history.synthetic_history import requests as past_requests
 from tests.history.test_importing import numbered
 from tests.imports.older_tool import BEGIN, line, request, written
@@ -27,9 +27,9 @@ from tests.test_documentation import ROOT
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history that the agent has begun."""
-    past = Past(tmp_path_factory.mktemp("begun") / "history.duckdb")
-    past.poll(BEGIN)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("begun") / "history.duckdb")
+    synthetic.poll(BEGIN)
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_imported_exported_and_imported_again(
     )
     assert rows(path) == before
     other = tmp_path / "other.duckdb"
-    Past(other).poll(BEGIN)
+    SyntheticHistory(other).poll(BEGIN)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(other))
     result = history("import", f"--timezone={zone}", str(exported))
     assert "8 requests imported" in result.stdout
@@ -188,11 +188,11 @@ def test_parquet_exported_and_imported(path: Path, tmp_path: Path, monkeypatch: 
     file, folder = tmp_path / "http_requests.txt", tmp_path / "lake"
     file.write_text(written(request(number * 9000) for number in range(30)))
     history("import", str(file))
-    Past(path).poll(BEGIN, past_requests(100, 5, BEGIN))
+    SyntheticHistory(path).poll(BEGIN, past_requests(100, 5, BEGIN))
     assert history("export", "--format=parquet", "--table=http_requests", f"--output={folder}").exit_code == 0
     assert "0 requests imported; 35 are archived already" in history("import", str(folder)).stdout
     before, other = rows(path), tmp_path / "other.duckdb"
-    Past(other).poll(BEGIN)
+    SyntheticHistory(other).poll(BEGIN)
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__PATH", str(other))
     assert "35 requests imported" in history("import", str(folder)).stdout
     assert rows(other) == before
@@ -207,7 +207,7 @@ def test_exports_go_on_where_imported_requests_gave_way(path: Path, tmp_path: Pa
     history("import", str(file))
     export = ("export", "--format=csv", "--table=http_requests", f"--output={folder}")
     assert history(*export).exit_code == 0
-    Past(path).poll(BEGIN, numbered([request(1)]))
+    SyntheticHistory(path).poll(BEGIN, numbered([request(1)]))
     result = history(*export)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "1 rows appended" in result.stdout
@@ -268,7 +268,7 @@ def test_killed_and_run_again(path: Path, tmp_path: Path, slices: int) -> None:
 
 def test_the_commands_of_the_migration(path: Path, tmp_path: Path) -> None:
     """The flags in docs/migration-text-files.md recognise archived rows, in a file whose times are two hours ahead."""
-    Past(path).poll(BEGIN + timedelta(hours=1), numbered([request(1), request(2)]))
+    SyntheticHistory(path).poll(BEGIN + timedelta(hours=1), numbered([request(1), request(2)]))
     (tmp_path / "http_requests.txt").write_text(written([request(0), request(1), request(2)], hours=2))
     text = (ROOT / "docs/migration-text-files.md").read_text()
     commands = re.findall(r"(?m)^ +tableau-exporter (history import .*?)(?: +#.*)?$", text)
@@ -276,6 +276,6 @@ def test_the_commands_of_the_migration(path: Path, tmp_path: Path) -> None:
     for command, done in zip(commands, ("would be imported", "imported"), strict=True):
         result = history(*command.split()[1:])
         at = request(0)["created_at"]
-        told = f"ok     http_requests.txt: 1 requests {done}, from {at} to {at} UTC; 2 are archived already\n"
-        assert (result.exit_code, result.stdout) == (0, told)
+        reported = f"ok     http_requests.txt: 1 requests {done}, from {at} to {at} UTC; 2 are archived already\n"
+        assert (result.exit_code, result.stdout) == (0, reported)
     assert archived(path) == ["S000000", "S000001", "S000002"]

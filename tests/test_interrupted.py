@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from deltalake import DeltaTable
 
 from exporter.cli import main
-from tests.history.synthetic_history import Past, configured
+from tests.history.synthetic_history import SyntheticHistory, configured
 from tests.history.synthetic_history import requests as some
 from tests.imports.older_tool import BEGIN, request, written
 
@@ -50,10 +50,10 @@ def read(format_: str, folder: Path) -> list[int]:
 @pytest.mark.parametrize(("format_", "step"), [("csv", 5), ("parquet", 9), ("delta", 6), ("text", 13)])
 def test_an_export(path: Path, tmp_path: Path, format_: str, step: int) -> None:
     """No reader finds a row twice or a part of one, and the next export has every row once."""
-    past, folder = Past(path), tmp_path / "out"
+    synthetic, folder = SyntheticHistory(path), tmp_path / "out"
     for number in range(0, ROWS, 10):
         rows = some(number, 10, BEGIN).append_column("port", [list(range(number, number + 10))])
-        past.poll(BEGIN, rows)
+        synthetic.poll(BEGIN, rows)
     folder.mkdir()
     command = ("export", f"--format={format_}", "--table=http_requests", f"--output={folder}")
     interrupted(step, *command)
@@ -68,7 +68,7 @@ def test_an_export(path: Path, tmp_path: Path, format_: str, step: int) -> None:
 
 def test_an_import(path: Path, tmp_path: Path) -> None:
     """Whole slices are archived or nothing, nothing is left beside the history, and the next import has the rest."""
-    Past(path).poll(BEGIN)
+    SyntheticHistory(path).poll(BEGIN)
     file = tmp_path / "http_requests.txt"
     file.write_text(written(request(number) for number in range(ROWS)) + "cut|off\n")
     before = {found.name for found in tmp_path.iterdir()}

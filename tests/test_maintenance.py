@@ -14,7 +14,7 @@ from exporter.cli import main
 from exporter.exports import FORMATS, TABLES
 from exporter.history.backup import back_up_key
 from exporter.history.export_reader import Slices
-from tests.history.synthetic_history import Past, configured, copied, requests
+from tests.history.synthetic_history import SyntheticHistory, configured, copied, requests
 from tests.history.test_freshness_audit import audit
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=1)
@@ -23,11 +23,11 @@ TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzi
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history whose newest request is of yesterday."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
     for days in (400, 100, 0):
         at = TODAY - timedelta(days=days)
-        past.poll(at + timedelta(hours=2), requests(1000 - days, 5, at))
-    return past.file.path
+        synthetic.poll(at + timedelta(hours=2), requests(1000 - days, 5, at))
+    return synthetic.file.path
 
 
 @pytest.fixture
@@ -248,13 +248,13 @@ def export(*arguments: str) -> Result:
 
 def test_exporting(path: Path, tmp_path: Path) -> None:
     """A relative folder is one; the second time there are no new rows; the agent's later rows are exported next."""
-    past = Past(path)
-    audit(past, TODAY.replace(tzinfo=UTC), {}, {"asset_id": "luid-2"})
+    synthetic = SyntheticHistory(path)
+    audit(synthetic, TODAY.replace(tzinfo=UTC), {}, {"asset_id": "luid-2"})
     result = export("--output=lake/audits")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("ok     freshness_audit: 2 rows appended to lake/audits")
     assert "freshness_audit: 0 rows appended" in export(f"--output=file://{tmp_path}/lake/audits").stdout
-    audit(past, TODAY.replace(tzinfo=UTC) + timedelta(hours=1), {"status": "Critical"})
+    audit(synthetic, TODAY.replace(tzinfo=UTC) + timedelta(hours=1), {"status": "Critical"})
     assert "freshness_audit: 1 rows appended" in export("--output=lake/audits").stdout
     assert DeltaTable("lake/audits").to_pyarrow_dataset().count_rows() == 3
 
@@ -269,14 +269,14 @@ def test_exporting_nothing(path: Path, tmp_path: Path) -> None:
 
 def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> None:
     """Rows of the lake later than the backup stay, and none before is there twice."""
-    past, noon = Past(path), TODAY.replace(tzinfo=UTC)
-    audit(past, noon, {})
+    synthetic, noon = SyntheticHistory(path), TODAY.replace(tzinfo=UTC)
+    audit(synthetic, noon, {})
     backup = path.read_bytes()
-    audit(past, noon + timedelta(hours=1), {"status": "Critical"})
+    audit(synthetic, noon + timedelta(hours=1), {"status": "Critical"})
     assert "1 rows" not in export("--output=lake").stdout
     path.write_bytes(backup)
     assert "0 rows" in export("--output=lake").stdout
-    audit(Past(path), noon + timedelta(hours=2), {"status": "Warning"})
+    audit(SyntheticHistory(path), noon + timedelta(hours=2), {"status": "Warning"})
     assert "1 rows" in export("--output=lake").stdout
     assert sorted(DeltaTable("lake").to_pyarrow_dataset().to_table()["status"].to_pylist()) == [
         "Critical",
@@ -288,15 +288,15 @@ def test_exporting_a_backup_that_was_put_back(path: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("format_", FORMATS)
 def test_requests_of_a_backup_that_was_put_back(path: Path, format_: str, one_hyperd: object) -> None:
     """Missing rows are archived again: an export that would double them is refused, a full one is not."""
-    past = Past(path)
+    synthetic = SyntheticHistory(path)
     backup = path.read_bytes()
     later = TODAY.replace(tzinfo=UTC) + timedelta(days=3)
-    past.poll(later, requests(5000, 5, TODAY))
+    synthetic.poll(later, requests(5000, 5, TODAY))
     Path("lake").mkdir()
     command = ("export", f"--format={format_}", "--table=http_requests", "--output=lake")
     assert "20 rows appended" in history(*command).stdout
     path.write_bytes(backup)
-    Past(path).poll(later + timedelta(hours=1), requests(5000, 6, TODAY))
+    SyntheticHistory(path).poll(later + timedelta(hours=1), requests(5000, 6, TODAY))
     refused = history(*command)
     assert (refused.exit_code, refused.stderr) == (1, "")
     assert "a backup was put back" in refused.stdout
@@ -329,7 +329,7 @@ def test_what_cannot_be_exported(arguments: list[str], there_is: str) -> None:
 @pytest.mark.parametrize("format_", ["csv", "delta", "parquet"])
 def test_every_table_in_every_format(path: Path, tmp_path: Path, format_: str) -> None:
     """Run twice: no row is there twice, and a replaced table has the rows of the history."""
-    audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    audit(SyntheticHistory(path), TODAY.replace(tzinfo=UTC), {})
     with duckdb.connect(str(path), read_only=True) as connection:
         counts = {table: connection.table(table).count("*").fetchall()[0][0] for table in TABLES}
     for table, kind in TABLES.items():
@@ -392,12 +392,12 @@ def test_polls_go_on_while_an_export_runs(
 ) -> None:
     """Before each slice an agent without any patience archives a poll: all of them succeed, and are exported next."""
     monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 5)
-    past, polls = Past(path), list[int]()
+    synthetic, polls = SyntheticHistory(path), list[int]()
     read = Slices._read
 
     def poll_and_read(slices: Slices, *arguments: object) -> pa.Table:
         polls.append(len(polls))
-        past.poll(TODAY.replace(tzinfo=UTC) + timedelta(hours=len(polls)), requests(5000 + len(polls), 1, TODAY))
+        synthetic.poll(TODAY.replace(tzinfo=UTC) + timedelta(hours=len(polls)), requests(5000 + len(polls), 1, TODAY))
         return read(slices, *arguments)  # type: ignore[arg-type]
 
     Path("out").mkdir()
@@ -411,7 +411,7 @@ def test_polls_go_on_while_an_export_runs(
 
 def test_exporting_to_nowhere(path: Path) -> None:
     """A place that cannot be written is one line, and the code 1."""
-    audit(Past(path), TODAY.replace(tzinfo=UTC), {})
+    audit(SyntheticHistory(path), TODAY.replace(tzinfo=UTC), {})
     result = export("--output=nothing://here")
     assert (result.exit_code, result.stderr) == (1, "")
     assert len(result.stdout.splitlines()) == 1

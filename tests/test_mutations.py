@@ -26,8 +26,8 @@ def faults() -> Mapping[str, list[int]]:
     """The faults of each test that drives any, and of each that a protection names."""
     folders = sorted({"archive", *(test.split("/")[0] for item in PROTECTIONS for test in item.tests)})
     command = [sys.executable, "-c", COLLECT, *(f"tests/{folder}" for folder in folders)]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    (line,) = [line for line in said.splitlines() if line.startswith('{"')]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    (line,) = [line for line in output.splitlines() if line.startswith('{"')]
     found: dict[str, list[int]] = json.loads(line)
     return found
 

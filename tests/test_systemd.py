@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from tests.history.synthetic_history import Past
+from tests.history.synthetic_history import SyntheticHistory
 from tests.test_documentation import block
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -46,7 +46,7 @@ def test_units_are_limited(unit: str) -> None:
 def test_the_backup_of_the_documented_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the documented configuration, whose secrets only the agent is given, the unit's command makes a backup."""
     path, folder, yml = (tmp_path / name for name in ("history.duckdb", "backups", "tableau-exporter.yml"))
-    Past(path).live(1)
+    SyntheticHistory(path).live(1)
     folder.mkdir()
     configuration = block("docs/installation.md", "systemd configuration")
     history = service(AGENT)["Environment"].partition("HISTORY__PATH=")[2]

@@ -32,10 +32,10 @@ def test_every_text_is_quoted(text: str) -> None:
     assert written == f'head\r\n{quoted},,"",-1.5,2,{quoted}\r\n'
 
 
-@pytest.mark.parametrize(("value", "shown"), [(-1.5, -1.5), (0, 0), (None, ""), (float("nan"), ""), ("a=b", "a=b")])
-def test_numbers_stay_numbers(value: Cell, shown: Cell) -> None:
+@pytest.mark.parametrize(("value", "written"), [(-1.5, -1.5), (0, 0), (None, ""), (float("nan"), ""), ("a=b", "a=b")])
+def test_numbers_stay_numbers(value: Cell, written: Cell) -> None:
     """A number below zero is no formula; unknown is empty; other texts are as they are."""
-    assert cell(value) == shown
+    assert cell(value) == written
 
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2)))

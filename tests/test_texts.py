@@ -52,5 +52,5 @@ def test_a_uri_is_shown_without_what_may_be_secret(uri: str, text: str) -> None:
 
 def test_every_uri_in_a_text_is_safe() -> None:
     """A library's quotes are printed without their secrets, too."""
-    said = 'GET https://a/b?sig=canary failed: "http://me:can/ary@p:1", s3://k:canary@b'
-    assert safe_uris(said) == f'GET https://a/b failed: "{UNSHOWN}", s3://b'
+    output = 'GET https://a/b?sig=canary failed: "http://me:can/ary@p:1", s3://k:canary@b'
+    assert safe_uris(output) == f'GET https://a/b failed: "{UNSHOWN}", s3://b'

@@ -41,7 +41,7 @@ class Deployment:
         self.urls = urls
         self.options = options or NotificationOptions()
         self.privacy = privacy or Privacy()
-        self.promises = sla_lookup([SlaRule({}, warning, critical)])
+        self.slas = sla_lookup([SlaRule({}, warning, critical)])
         address = Address(str(repository["host"]), int(repository["port"]))
         names = (str(repository["dbname"]), str(repository["user"]))
         password = str(repository["password"])
@@ -56,9 +56,9 @@ class Deployment:
         """Begin anew with the same file, as an agent does that was killed."""
         found = discover()
         store = StateStore(["repository"], version="0", library="0", started_at=self.now)
-        merged = merged_states(found, self.promises)
+        merged = merged_states(found, self.slas)
         history = History(HistoryFile(self.path), found, self.privacy)
-        shared = PollContext(history, found, store, lambda: self.now, self.promises, merged, self._changed)
+        shared = PollContext(history, found, store, lambda: self.now, self.slas, merged, self._changed)
         self.poller = RepositoryPoller(self.repository, shared, Schedule(POLL_SECONDS, 5 * POLL_SECONDS))
         self.store = store
         (assets,) = merged.values()

@@ -115,12 +115,12 @@ def test_its_version_is_read(plain: str) -> None:
     assert Alertmanager(AlertmanagerOptions(plain)).version() == expected
 
 
-def test_a_secured_one_is_told(secured: Secured, test_name: str) -> None:
+def test_a_secured_alertmanager_is_notified(secured: Secured, test_name: str) -> None:
     """TLS, a client's certificate, a user with a password in any script, and a path before the API."""
     alertmanager = Alertmanager(secured.login())
     assert alertmanager.version()
-    told = alert(test=test_name)
-    assert alertmanager.send([told]).accepted == [told]
+    notified = alert(test=test_name)
+    assert alertmanager.send([notified]).accepted == [notified]
     alertmanager.close()
     assert alertmanager.url == secured.url
     files = (str(secured.folder / "client.crt"), str(secured.folder / "client.key"))

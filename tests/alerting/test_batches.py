@@ -27,7 +27,7 @@ class Picky:
 
     def __init__(self, bad: set[int], largest: int = 10**9, fails_at: int = 10**9) -> None:
         self.bad, self.largest, self.fails_at = bad, largest, fails_at
-        self.taken: list[int] = []
+        self.delivered: list[int] = []
         self.posts = 0
 
     def __call__(self, body: bytes) -> str | None:
@@ -38,7 +38,7 @@ class Picky:
         numbers = [int(one["labels"]["number"]) for one in json.loads(body)]
         if len(body) > self.largest:
             return "too large"
-        self.taken += [number for number in numbers if number not in self.bad]
+        self.delivered += [number for number in numbers if number not in self.bad]
         bad = self.bad.intersection(numbers)
         return f"bad: {sorted(bad)}" if bad else None
 
@@ -56,7 +56,7 @@ def test_every_alert_is_accounted_for_once(count: int, bad: set[int], fails_at: 
     assert [one for one in alerts if number_of(one) not in bad] == sorted(sent.accepted, key=number_of)
     assert sent.fruitless is None
     assert sent.doubtful == []
-    assert set(receiver.taken) == set(range(count)) - bad
+    assert set(receiver.delivered) == set(range(count)) - bad
     assert all(reason == f"bad: [{number}]" for number, (_, reason) in zip(refused, sent.refused, strict=True))
 
     receiver, sent = Picky(bad, fails_at=fails_at), Sent()
@@ -65,9 +65,9 @@ def test_every_alert_is_accounted_for_once(count: int, bad: set[int], fails_at: 
             deliver(batch, receiver, sent)
     except NotificationFailed:
         assert receiver.posts == fails_at + 1
-    told = [one.labels for one in sent.accepted] + [one.labels for one, _ in sent.refused]
-    assert len(told) == len(set(told))
-    assert {int(one.labels[0][1]) for one in sent.accepted} <= set(receiver.taken)
+    notified = [one.labels for one in sent.accepted] + [one.labels for one, _ in sent.refused]
+    assert len(notified) == len(set(notified))
+    assert {int(one.labels[0][1]) for one in sent.accepted} <= set(receiver.delivered)
 
 
 def test_one_bad_alert_costs_few_requests() -> None:
@@ -84,7 +84,7 @@ def test_what_is_too_large_is_told_in_parts() -> None:
     receiver, sent = Picky(set(), largest=1000), Sent()
     for batch in batches([alert(number, "x" * 300) for number in range(20)] + [alert(99, "x" * 3000)]):
         deliver(batch, receiver, sent)
-    assert sorted(receiver.taken) == list(range(20))
+    assert sorted(receiver.delivered) == list(range(20))
     assert [(one.labels[0][1], reason) for one, reason in sent.refused] == [("99", "too large")]
 
 
@@ -96,8 +96,8 @@ def test_whoever_refuses_everything_is_not_asked_about_each(count: int) -> None:
     deliver(batch, receiver, sent)
     assert receiver.posts == sent.refusals <= FRUITLESS + SAMPLES
     assert not sent.accepted
-    told = [*sent.doubtful, *(one for one, _ in sent.refused)]
-    assert sorted(map(number_of, told)) == list(range(count))
+    notified = [*sent.doubtful, *(one for one, _ in sent.refused)]
+    assert sorted(map(number_of, notified)) == list(range(count))
     assert (sent.fruitless == "too large") == bool(sent.doubtful) == (count > 12)
 
 
@@ -120,7 +120,7 @@ def test_every_good_one_is_told_in_the_end(bad: set[int]) -> None:
         assert len(sent.doubtful) < len(left)
         left = sent.doubtful
     assert not left
-    assert set(receiver.taken) == set(range(ALERTS)) - bad
+    assert set(receiver.delivered) == set(range(ALERTS)) - bad
 
 
 @settings(deadline=None)

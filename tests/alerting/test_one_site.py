@@ -138,10 +138,12 @@ def test_the_alert_of_an_asset_names_the_silent_source(
     publish_sources(polled, {FAILING: seconds(NOW), "default": polled.now})
     alerting.now = polled.now
     alerting.step()
-    told = [one for one in alertmanager.told if one.told_at == polled.now and one.name == "TableauAssetStale"]
+    notified = [
+        one for one in alertmanager.notified if one.notified_at == polled.now and one.name == "TableauAssetStale"
+    ]
     named = {
-        one.labels for one in told if "Metadata API of the site marketing has not been read" in str(one.annotations)
+        one.labels for one in notified if "Metadata API of the site marketing has not been read" in str(one.annotations)
     }
     assert {dict(labels)["site"] for labels in named} == {FAILING}
-    assert before <= {one.labels for one in told if not one.is_end}
+    assert before <= {one.labels for one in notified if not one.is_end}
     assert {dict(labels)["asset_type"] for labels in named} <= {"workbook", "datasource"}

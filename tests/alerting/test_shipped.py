@@ -135,8 +135,8 @@ def test_labels_that_alerts_have_are_not_configured() -> None:
     of = (families.UP, families.COLLECTOR_SUCCESS, families.COLLECTOR_MISSING, families.INCIDENTS)
     others = (families.NOTIFICATIONS_FAILED, families.FRESHNESS_SOURCE_LAST_SUCCESS, families.EXPORT_FAILURES)
     pools = set(BRIDGE_SEEN.labels) - {"client"}
-    told_apart = {name for family in (*of, *others) for name in family.labels} | pools
-    assert told_apart | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
+    by_alert = {name for family in (*of, *others) for name in family.labels} | pools
+    assert by_alert | {*ASSET, "alertname", "severity", OWNER_EMAIL, "rule"} == OF_ALERTS
 
 
 def test_the_same_thresholds() -> None:

@@ -39,7 +39,7 @@ class Course:
                 self.states.fire(alert)
         return [alert.state for alert in self.states.all()]
 
-    def told(self) -> int:
+    def sent_as_firing(self) -> int:
         """Return how many alerts are sent as firing."""
         return len(list(self.states.firing_to_send(self.now)))
 
@@ -54,7 +54,7 @@ def test_it_fires_when_its_condition_has_held_long_enough(course: Course) -> Non
     """Pending until the wait is over, firing from then on."""
     assert course.go(HOLDS, WAIT) == ["pending"]
     assert course.go(HOLDS) == ["firing"]
-    assert course.told() == 1
+    assert course.sent_as_firing() == 1
 
 
 def test_what_passes_soon_never_fires(course: Course) -> None:
@@ -68,9 +68,9 @@ def test_it_ends_when_its_condition_was_away_long_enough(course: Course) -> None
     """It is sent as firing while it is kept, not in the minutes in which it may end, and has ended after those."""
     course.go(HOLDS, WAIT + 15)
     assert course.go(AWAY, KEEP - 75) == ["firing"]
-    assert course.told() == 1
+    assert course.sent_as_firing() == 1
     assert course.go(AWAY, 30) == ["firing"]
-    assert course.told() == 0
+    assert course.sent_as_firing() == 0
     assert course.go(AWAY, 60 + LATER_SECONDS) == ["resolved"]
 
 
@@ -81,7 +81,7 @@ def test_it_goes_on_when_its_condition_comes_back(course: Course) -> None:
     course.go(AWAY, KEEP)
     assert course.go(HOLDS) == ["firing"]
     assert list(course.states.all()) == [alert]
-    assert course.told() == 1
+    assert course.sent_as_firing() == 1
     assert course.go(AWAY, KEEP) == ["firing"]
 
 
@@ -99,7 +99,7 @@ def test_what_was_seen_to_end_ends(course: Course) -> None:
     assert course.go(SILENT, KEEP + LATER_SECONDS) == ["resolved"]
 
 
-def test_an_end_is_owed_to_who_was_told(course: Course) -> None:
+def test_an_end_is_owed_to_notified_receivers(course: Course) -> None:
     """A receiver of the alert, or of its end, is owed its end for a day, others for a quarter of an hour."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()

@@ -52,7 +52,7 @@ class Watch:
             and (alert["labels"]["alertname"], alert["labels"]["severity"]) == (STALE, "critical")
         ]
 
-    def said(self, asset: str) -> dict[str, str]:
+    def annotations_of(self, asset: str) -> dict[str, str]:
         """Return the annotations of the last message about an asset."""
         last: dict[str, str] = [
             alert["annotations"] for _, alert in self.arrived if alert["labels"].get("asset_id") == asset
@@ -91,7 +91,7 @@ class Watch:
             found: list[Any] = json.load(answer)["data"]["result"]
             return found
 
-    def told_again(self) -> None:
+    def wait_for_batches(self) -> None:
         """Wait until Alertmanager received two more batches."""
 
         def received() -> float:
@@ -183,13 +183,13 @@ def test_one_message_when_it_goes_stale_and_one_when_it_is_refreshed(watch: Watc
     watch.refreshed(asset, 30.0)
     watch.until(lambda: watch.fires(asset) == everybody, "everybody says that it is stale")
     watch.until(lambda: watch.messages(asset), "people are told")
-    watch.told_again()
+    watch.wait_for_batches()
     assert watch.messages(asset) == ["firing"]
     watch.refreshed(asset, 0.1)
     watch.until(lambda: "resolved" in watch.messages(asset), "people are told that it is fresh")
     watch.until(lambda: not watch.fires(asset), "nobody says that it is stale")
-    watch.told_again()
+    watch.wait_for_batches()
     assert watch.messages(asset) == ["firing", "resolved"]
     if not watch.prometheus:
-        assert watch.said(asset)["downstream"]
-        assert "@example.com" in watch.said(asset)["downstream_owners"]
+        assert watch.annotations_of(asset)["downstream"]
+        assert "@example.com" in watch.annotations_of(asset)["downstream_owners"]

@@ -48,8 +48,8 @@ def cases() -> list[Case]:
     for path in TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             alert, _, says = test["name"].partition(" ")
-            for asked in test["alert_rule_test"]:
-                expected = tuple(each["exp_labels"]["severity"] for each in asked["exp_alerts"])
-                assert asked["alertname"] == alert
+            for case_of in test["alert_rule_test"]:
+                expected = tuple(each["exp_labels"]["severity"] for each in case_of["exp_alerts"])
+                assert case_of["alertname"] == alert
                 found.append(Case(alert, says, expected))
     return found

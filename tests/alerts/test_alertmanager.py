@@ -265,7 +265,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{address}"
 
 
-def asked(url: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+def fetched(url: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
     """Request until there is an answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
@@ -285,7 +285,7 @@ def inhibited(alertmanager: str, deployment: str) -> set[str]:
     name = urllib.parse.quote(f'deployment="{deployment}"')
     return {
         f"{alert['labels']['alertname']} {alert['labels']['severity']}"
-        for alert in asked(f"{alertmanager}/api/v2/alerts?filter={name}")
+        for alert in fetched(f"{alertmanager}/api/v2/alerts?filter={name}")
         if alert["status"]["inhibitedBy"]
     }
 
@@ -296,7 +296,7 @@ def raise_alerts(alertmanager: str, deployment: str, alerts: list[dict[str, str]
     last = [{**down, "deployment": f"after {deployment}"}]
     last.append({"alertname": "TableauJobsStandStill", "severity": "critical", "deployment": f"after {deployment}"})
     for some in ([{**alert, "deployment": deployment} for alert in alerts], last):
-        asked(f"{alertmanager}/api/v2/alerts", [{"labels": labels} for labels in some])
+        fetched(f"{alertmanager}/api/v2/alerts", [{"labels": labels} for labels in some])
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not inhibited(alertmanager, f"after {deployment}"):
         assert time.monotonic() < deadline

@@ -158,16 +158,16 @@ def test_an_asset_is_raised_with_one_severity(watched: ScrapedAgent) -> None:
 @pytest.mark.parametrize("rule", ALERTS, ids=identified)
 def test_every_family_that_an_alert_asks_for_is_there(rule: dict[str, Any], watched: ScrapedAgent) -> None:
     """The agent publishes each family of the alert's expression, so that it can fire at all."""
-    wanted, asked = [str(rule["expr"])], set[str]()
+    wanted, fetched = [str(rule["expr"])], set[str]()
     while wanted:
         for selector in read(wanted.pop()).selectors:
             if selector.metric in RECORDS:
-                wanted += [RECORDS[selector.metric]["expr"]] if selector.metric not in asked else []
-            asked.add(selector.metric)
-    named = asked - RECORDS.keys() - {"up"}
+                wanted += [RECORDS[selector.metric]["expr"]] if selector.metric not in fetched else []
+            fetched.add(selector.metric)
+    named = fetched - RECORDS.keys() - {"up"}
 
-    def shown() -> bool:
+    def rendered() -> bool:
         return named <= {name for name, _ in watched.agent.metrics()}
 
     # A family polled each second is absent for a moment where a poll takes three.
-    watched.until(shown, f"it shows {named}")
+    watched.until(rendered, f"it shows {named}")

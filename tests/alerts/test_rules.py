@@ -64,16 +64,16 @@ def test_groups_are_evaluated_in_the_order_of_the_rules() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_has_its_three_tests(name: str) -> None:
     """It fires, it does not fire, and it bears that data is missing; each severity that it has fires alone."""
-    asked = [case for case in CASES if case.alert == name]
+    case_of = [case for case in CASES if case.alert == name]
     severities = {rule["labels"]["severity"] for rule in ALERTS if rule["alert"] == name}
-    assert {case.fires[0] for case in asked if case.says.startswith("fires")} == severities
-    assert all(len(case.fires) == 1 for case in asked if case.says.startswith("fires"))
-    assert [case for case in asked if case.says.startswith("does not fire") and not case.fires]
-    missing = [case for case in asked if case.says.startswith("data missing")]
+    assert {case.fires[0] for case in case_of if case.says.startswith("fires")} == severities
+    assert all(len(case.fires) == 1 for case in case_of if case.says.startswith("fires"))
+    assert [case for case in case_of if case.says.startswith("does not fire") and not case.fires]
+    missing = [case for case in case_of if case.says.startswith("data missing")]
     assert missing
     # This one fires on missing data.
     assert any(case.fires for case in missing) == (name == "TableauExporterDown")
-    assert {case.says.partition(":")[0] for case in asked} == {"fires", "does not fire", "data missing"}
+    assert {case.says.partition(":")[0] for case in case_of} == {"fires", "does not fire", "data missing"}
 
 
 def test_no_test_is_for_an_alert_that_is_gone() -> None:
@@ -118,9 +118,9 @@ def _labels_of_its_tests(alert: str) -> set[str]:
         label
         for path in TESTS
         for test in yaml.safe_load(path.read_text())["tests"]
-        for asked in test["alert_rule_test"]
-        if asked["alertname"] == alert
-        for seen in asked["exp_alerts"]
+        for case_of in test["alert_rule_test"]
+        if case_of["alertname"] == alert
+        for seen in case_of["exp_alerts"]
         for label in seen["exp_labels"]
     }
 
@@ -145,9 +145,9 @@ def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> Non
         set(alert["exp_labels"])
         for document in documents
         for test in document["tests"]
-        for asked in test["alert_rule_test"]
-        if asked["alertname"] == rule["alert"]
-        for alert in asked["exp_alerts"]
+        for case_of in test["alert_rule_test"]
+        if case_of["alertname"] == rule["alert"]
+        for alert in case_of["exp_alerts"]
     ]
     assert {*ASSET, "severity"} in seen
     # An owner who is not known is a label that is not there; a deployment is a label of the scrape configuration.

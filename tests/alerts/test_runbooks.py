@@ -43,12 +43,12 @@ def test_each_runbook_has_its_parts(name: str) -> None:
 
 def test_the_questions_of_the_runbooks_parse(tmp_path: Path) -> None:
     """promtool accepts every expression of a runbook."""
-    asked = [
+    fetched = [
         block
         for path in sorted(RUNBOOKS.glob("*.md"))
         for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)
     ]
-    records = [{"record": f"question:{number}", "expr": part} for number, part in enumerate(asked)]
+    records = [{"record": f"question:{number}", "expr": part} for number, part in enumerate(fetched)]
     path = tmp_path / "rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": records}]}))
     subprocess.run([require("promtool"), "check", "rules", path], check=True)

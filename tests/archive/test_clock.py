@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fault(43)
 
 HOUR, DAY = 3600.0, 86_400.0
 # Users outside of the company: each one is a person.
-PEOPLE = 100_000
+PERSONS = 100_000
 JUMPS = {
     "an hour back": -HOUR,
     "a day back": -DAY,
@@ -46,8 +46,8 @@ def ago(seconds: float) -> datetime:
 def _requests(source: Source, first: int, last: int) -> None:
     """Write requests of the last hour, each of a person of its own, and an open one after them."""
     for number in range(first, last):
-        source.request(number, created_at=ago(number), completed_at=ago(number - 1), user_id=PEOPLE + number)
-    source.request(last, created_at=ago(last), completed_at=None, user_id=PEOPLE + last)
+        source.request(number, created_at=ago(number), completed_at=ago(number - 1), user_id=PERSONS + number)
+    source.request(last, created_at=ago(last), completed_at=None, user_id=PERSONS + last)
 
 
 def _complete(source: Source, number: int) -> None:
@@ -84,7 +84,7 @@ def test_requests(jump: float, source: Source, harness: PollerHarness) -> None:
     behind = jump < -HOUR
     assert len(harness.history.totals.seen.people) == (21 if behind else 30)
     assert (harness.history.totals.seen.seen_at <= time.time()).all()
-    source.request(31, created_at=ago(0), completed_at=ago(0), user_id=PEOPLE + 15)
+    source.request(31, created_at=ago(0), completed_at=ago(0), user_id=PERSONS + 15)
     harness.polled(exact=True)
     assert len(harness.history.totals.seen.people) == (22 if behind else 30)
 

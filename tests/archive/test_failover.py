@@ -158,7 +158,7 @@ def test_a_recovery_conflict(primary: Cluster, tmp_path: Path, tally: Tally, mon
 
 def _conflict(primary: Cluster, other: Standby, cause: str) -> None:
     """Recovery cancels a read that conflicts with it; one whose rows are already received ends afterwards."""
-    told = other.server.log.read_text().count("recovery still waiting")
+    reported = other.server.log.read_text().count("recovery still waiting")
     for statement in CAUSES[cause]:
         primary.run(statement)
     # VACUUM leaves it to others to flush its log; a standby receives only flushed records.
@@ -168,7 +168,7 @@ def _conflict(primary: Cluster, other: Standby, cause: str) -> None:
     until(
         lambda: (
             other.run(waits, written) == [(True,)]
-            or other.server.log.read_text().count("recovery still waiting") > told
+            or other.server.log.read_text().count("recovery still waiting") > reported
         )
     )
 

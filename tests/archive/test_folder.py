@@ -51,8 +51,8 @@ def test_while_the_agent_runs(
     source.requests(1, 100)
     agent.polled()
     with agent.between_polls():
-        befallen = befalls(folder)
-        befallen.__enter__()
+        incidents = befalls(folder)
+        incidents.__enter__()
         source.requests(101, 110)
     try:
         agent.until(lambda: agent.value("tableau_collector_success", collector="http_requests") == 0, "it fails")
@@ -61,7 +61,7 @@ def test_while_the_agent_runs(
         assert agent.value("tableau_history_rows_total", table="http_requests") == 100
         assert agent.logged().count("the history was not written") == 1
     finally:
-        befallen.__exit__(None, None, None)
+        incidents.__exit__(None, None, None)
     agent.until(lambda: agent.value("tableau_history_rows_total", table="http_requests") == 110, "it goes on")
     assert (agent.value("tableau_history_incidents_total", kind="file_unwritable") or 0) > 0
     assert agent.query("SELECT count(*), count(DISTINCT id) FROM http_requests") == [(110, 110)]

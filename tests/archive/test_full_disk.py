@@ -88,7 +88,7 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
     monkeypatch.setattr("exporter.poller.batching.estimated_batch_rows", lambda _snapshot: 5000)
     place = PLACES[name]
     chance = random.Random(name)
-    said = set()
+    errors = set()
     for run in range(times(1, 9)):
         path = disk.folder / str(run) / "history.duckdb"
         path.parent.mkdir()
@@ -99,11 +99,11 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
         place.befalls(source)
         archived = {*harness.ids()} if place.known else set()
         disk.leave(chance.randint(place.least_free, place.most_free))
-        said |= _failed(harness)
+        errors |= _failed(harness)
         if chance.random() < 0.5:
             # The agent is restarted meanwhile.
             harness.restart()
-            said |= _failed(harness)
+            errors |= _failed(harness)
         disk.clear()
         harness.polled(exact=True)
         there = {number for (number,) in source.run("SELECT id FROM http_requests")} | archived
@@ -118,8 +118,8 @@ def test_full(name: str, source: Source, disk: Disk, tally: Tally, monkeypatch: 
         source.run("TRUNCATE http_requests")
         source.run("ALTER TABLE http_requests DROP COLUMN IF EXISTS tenant")
         shutil.rmtree(path.parent)
-    assert all("nothing is archived until there is more room" in error for error in said)
-    assert any(place.says in error for error in said)
+    assert all("nothing is archived until there is more room" in error for error in errors)
+    assert any(place.says in error for error in errors)
 
 
 def _failed(harness: PollerHarness) -> set[str]:
@@ -127,9 +127,9 @@ def _failed(harness: PollerHarness) -> set[str]:
     with capture_logs() as logged:
         for _ in range(POLLS):
             assert not harness.poll(exact=True)
-    said = [event["error"] for event in logged if event["event"].startswith("the history was not written")]
-    assert len(said) == len(set(said))
-    return set(said)
+    errors = [event["error"] for event in logged if event["event"].startswith("the history was not written")]
+    assert len(errors) == len(set(errors))
+    return set(errors)
 
 
 def test_a_checkpoint_that_fails_at_closing(source: Source, disk: Disk) -> None:

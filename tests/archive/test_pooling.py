@@ -42,7 +42,7 @@ def other_client(source: Source, port: int) -> Connection[Any]:
     return connect({**source.readonly, "host": HOST, "port": port})
 
 
-def shown(connection: Connection[Any]) -> list[Any]:
+def settings_of(connection: Connection[Any]) -> list[Any]:
     """Return the settings of a connection's server."""
     rows = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in (*SETTINGS, "transaction_read_only")]
     return [row[0] for row in rows if row]
@@ -80,7 +80,7 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
     """A transaction has the agent's settings on any server connection, and leaves none of them to other programs."""
     with pooled(harness, postgres, mode, default_pool_size="1") as port:
         with other_client(source, port) as other:
-            before = shown(other)
+            before = settings_of(other)
         with harness.repository.session() as session:
             for _ in range(2):
                 with session.snapshot("http_requests"):
@@ -93,7 +93,7 @@ def test_settings_hold_in_each_transaction_and_not_beyond_it(
                         *("on", "repeatable read", APPLICATION_NAME),
                     )
         with other_client(source, port) as other:
-            assert shown(other) == before
+            assert settings_of(other) == before
             assert before[-1] == "off"
 
 

@@ -123,8 +123,8 @@ def test_a_second_agent_ends(source: Source, tmp_path: Path) -> None:
             command, env={"PATH": "/usr/bin:/bin", **agent.environment}, capture_output=True, text=True, check=False
         )
         assert second.returncode == 1
-        said = [line for line in second.stderr.splitlines() if line]
-        assert "another agent writes this history" in said[-1]
+        messages = [line for line in second.stderr.splitlines() if line]
+        assert "another agent writes this history" in messages[-1]
         assert "Traceback" not in second.stderr
         agent.polled()
 

@@ -22,5 +22,5 @@ def test_a_poll_that_takes_longer_than_three_intervals_is_shown(source: Source, 
     harness = Waiting(source.readonly, tmp_path / "history.duckdb", collectors=WITH_NAMES)
     harness.polled()
     ended = harness.now
-    for at, shown in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
-        assert ("tableau_users" in {block.family.name for block in harness.store.blocks(at)}) == shown
+    for at, published in ((ended, True), (ended + 2.9, True), (ended + LONG + 3.1, False)):
+        assert ("tableau_users" in {block.family.name for block in harness.store.blocks(at)}) == published

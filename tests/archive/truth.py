@@ -108,7 +108,7 @@ def _assert_counters(source: Source, agent: Agent, rows: int) -> None:
         expected[frozenset((name, value) for name, value in labels.items() if value)] += count
     measured = agent.query("SELECT count(*) FROM http_requests WHERE completed_at >= created_at")[0][0]
     samples = agent.metrics()
-    shown = {labels: value for (name, labels), value in samples.items() if name == "tableau_http_requests_total"}
-    assert shown == expected
+    published = {labels: value for (name, labels), value in samples.items() if name == "tableau_http_requests_total"}
+    assert published == expected
     assert samples["tableau_history_rows_total", frozenset({("table", "http_requests")})] == rows
     assert agent.total("tableau_http_request_duration_seconds_count") == measured

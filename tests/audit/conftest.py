@@ -25,7 +25,7 @@ REST = {
 SetUp = Callable[..., None]
 
 
-def said(site: str, inventory: Inventory | None, error: str | None = None) -> SiteResult:
+def site_result(site: str, inventory: Inventory | None, error: str | None = None) -> SiteResult:
     """Return the result of the REST API for a site."""
     return SiteResult(site, inventory, error)
 

@@ -25,7 +25,7 @@ def audit(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("promises", "code", "tiers"),
+    ("slas", "code", "tiers"),
     [
         ({"WARNING": "1s", "CRITICAL": "24h"}, 2, {"Warning", "Critical"}),
         ({"WARNING": "1s", "CRITICAL": "never"}, 0, {"Warning"}),
@@ -33,10 +33,10 @@ def audit(*arguments: str) -> Result:
     ],
 )
 def test_the_exit_code_says_how_it_stands(
-    company: Simulation, environment: SetUp, promises: dict[str, str], code: int, tiers: set[str]
+    company: Simulation, environment: SetUp, slas: dict[str, str], code: int, tiers: set[str]
 ) -> None:
     """2 where a critical SLA is breached, 0 where none is; warnings alone are 0."""
-    environment(company, **{f"FRESHNESS__{tier}": promise for tier, promise in promises.items()})
+    environment(company, **{f"FRESHNESS__{tier}": sla_hours for tier, sla_hours in slas.items()})
     result = audit("--format=json")
     assert (result.exit_code, result.stderr) == (code, "")
     assert {row["status"] for row in json.loads(result.stdout)} & {"Warning", "Critical"} == tiers
@@ -62,8 +62,8 @@ def test_every_format_says_the_same(company: Simulation, environment: SetUp) -> 
     rows = json.loads(audit("--format=json").stdout)
     lines = list(csv.DictReader(audit("--format=csv").stdout_bytes.decode().splitlines()))
     assert [line["asset_id"] for line in lines] == [row["asset_id"] for row in rows]
-    _, *shown = audit().stdout.splitlines()
-    assert [line.split()[0] for line in shown] == [row["status"] for row in rows]
+    _, *rendered = audit().stdout.splitlines()
+    assert [line.split()[0] for line in rendered] == [row["status"] for row in rows]
 
 
 def test_sites_are_audited_alone(company: Simulation, environment: SetUp) -> None:
@@ -241,14 +241,14 @@ def test_a_terminal_gets_colours(company: Simulation, environment: SetUp) -> Non
     ours, theirs = pty.openpty()
     with subprocess.Popen(PROGRAM, env=environ, stdout=theirs, stderr=theirs) as program:
         os.close(theirs)
-        shown = b""
+        rendered = b""
         while chunk := _read(ours):
-            shown += chunk
+            rendered += chunk
     os.close(ours)
     assert program.returncode == 2
-    assert b"\x1b[1;31mCritical\x1b[0m" in shown
+    assert b"\x1b[1;31mCritical\x1b[0m" in rendered
     # The progress is printed repeatedly; which of its steps a screen caught depends on the machine.
-    assert any(step in shown for step in (b"auditing", b"reading the repository", b"judging"))
+    assert any(step in rendered for step in (b"auditing", b"reading the repository", b"judging"))
 
 
 def _read(descriptor: int) -> bytes:

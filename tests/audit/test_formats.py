@@ -16,7 +16,7 @@ from tests.history.test_freshness_audit import AT, judged
 HOSTILE = 'a,"b"\r\n\x1b[31m\u202egpj\x07[red]x[/red]é日本'
 
 
-def shown(width: int = 200) -> str:
+def rendered(width: int = 200) -> str:
     """Return the terminal's table of a hostile and a late asset, at some width."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
     rows = judged({"asset_name": HOSTILE}, {"status": "Critical", "hours_since_refresh": 30.0})
@@ -84,13 +84,13 @@ def test_the_table_has_the_owner() -> None:
     head, first, second = "".join(as_text(judged({"owner_id": "jane"}, {"owner_id": None}))).splitlines()
     at = head.index("owner")
     assert [line[at : at + 4].strip() for line in (first, second)] == ["jane", ""]
-    assert "owner" in shown()
+    assert "owner" in rendered()
 
 
 @pytest.mark.parametrize("name", ["text", "rich"])
 def test_names_cannot_play_with_the_terminal(name: str) -> None:
     """What moves the cursor, colours, or turns the text round is escaped; brackets are no markup."""
-    text = "".join(as_text(judged({"asset_name": HOSTILE}))) if name == "text" else shown()
+    text = "".join(as_text(judged({"asset_name": HOSTILE}))) if name == "text" else rendered()
     assert "\\r\\n\\x1b[31m\\u202egpj\\x07[red]x[/red]é日本" in text
     assert not {"\x07", "\r", "\u202e"} & set(text)
     assert "\x1b[31m\\u" not in text
@@ -98,15 +98,15 @@ def test_names_cannot_play_with_the_terminal(name: str) -> None:
 
 def test_the_status_has_its_colour() -> None:
     """On a terminal critical is red, healthy green; a narrow one folds and cuts nothing."""
-    assert "\x1b[1;31mCritical\x1b[0m" in shown()
-    assert "\x1b[32mHealthy" in shown()
-    assert "…" not in shown(60)
+    assert "\x1b[1;31mCritical\x1b[0m" in rendered()
+    assert "\x1b[32mHealthy" in rendered()
+    assert "…" not in rendered(60)
 
 
 def test_a_long_table_is_coloured_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name is printed line by line, as elsewhere, but for the colours."""
     monkeypatch.setattr("exporter.audit.formats._FOLDED_ROWS", 1)
-    text = shown(40)
+    text = rendered(40)
     assert "\x1b[1;31mCritical\x1b[0m  30.00" in text
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     rows = judged({"asset_name": HOSTILE}, {"status": "Critical", "hours_since_refresh": 30.0})

@@ -13,7 +13,7 @@ from exporter.collectors.assets import COLLECTOR
 from exporter.config import Configuration, load
 from exporter.demo.simulation import Simulation
 from exporter.errors import SourceUnreachable
-from tests.audit.conftest import AT, REST, SetUp, answering, said
+from tests.audit.conftest import AT, REST, SetUp, answering, site_result
 from tests.collectors.assets.test_from_rest import content, described, inventory
 from tests.collectors.repositories import read as read_state
 from tests.history.test_freshness_audit import judged
@@ -67,7 +67,7 @@ def test_what_lies_about_its_change_is_judged_by_its_extract(configured: Configu
     luids = [f"w{number}" for number in range(100)]
     contents = content(*({"asset_id": luid, "updated_at": AT - timedelta(minutes=1)} for luid in luids))
     extracts = described(*({"asset_id": luid, "refreshed_at": AT - timedelta(hours=30)} for luid in luids))
-    site = said("marketing", inventory(contents, described=extracts))
+    site = site_result("marketing", inventory(contents, described=extracts))
     audit = run_audit(configured(None, **REST), NOW, silent, answering(site))
     assert {luid: row["status"] for luid, row in found(audit).items()} == dict.fromkeys(luids, "Critical")
     assert {row["hours_since_refresh"] for row in audit.rows.to_pylist()} == {30.0}
@@ -81,9 +81,9 @@ def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> 
         NOW,
         silent,
         answering(
-            said("default", inventory(notes=("the Metadata API is off",))),
-            said("marketing", None, "403: the user is no site administrator"),
-            said("finance", inventory(content({"asset_id": "w2"}))),
+            site_result("default", inventory(notes=("the Metadata API is off",))),
+            site_result("marketing", None, "403: the user is no site administrator"),
+            site_result("finance", inventory(content({"asset_id": "w2"}))),
         ),
     )
     assert found(audit).keys() == {"w1", "w2"}
@@ -94,7 +94,7 @@ def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> 
 def test_no_sign_in_is_a_failure(configured: Configured) -> None:
     """Where nothing can be had over REST that is one line; what came before it stays."""
     error = SourceUnreachable("rest https://tableau: no answer")
-    audit = run_audit(configured(None, **REST), NOW, silent, answering(said("default", inventory()), then=error))
+    audit = run_audit(configured(None, **REST), NOW, silent, answering(site_result("default", inventory()), then=error))
     assert found(audit).keys() == {"w1"}
     assert audit.failures == ["rest https://tableau: no answer"]
 
@@ -102,7 +102,7 @@ def test_no_sign_in_is_a_failure(configured: Configured) -> None:
 def test_a_repository_that_is_down_leaves_what_rest_says(configured: Configured) -> None:
     """The sources do not depend on each other."""
     settings = REST | {"REPOSITORY__HOSTS": "127.0.0.1:1"}
-    audit = run_audit(configured(None, **settings), NOW, silent, answering(said("default", inventory())))
+    audit = run_audit(configured(None, **settings), NOW, silent, answering(site_result("default", inventory())))
     assert found(audit).keys() == {"w1"}
     (failure,) = audit.failures
     assert failure.startswith("repository 127.0.0.1:1: ")
@@ -114,7 +114,7 @@ def test_both_sources_know_the_same_asset_once(company: Simulation, configured: 
     alone = found(run_audit(configured(company), now, silent))
     workbooks = [luid for luid, row in alone.items() if row["asset_type"] == "workbook"]
     contents = content(*({"asset_id": luid} for luid in [*workbooks, "only over REST"]))
-    audit = run_audit(configured(company, **REST), now, silent, answering(said("default", inventory(contents))))
+    audit = run_audit(configured(company, **REST), now, silent, answering(site_result("default", inventory(contents))))
     assert audit.rows.num_rows == len(alone) + 1
     both = found(audit)
     for luid in workbooks:
@@ -123,7 +123,9 @@ def test_both_sources_know_the_same_asset_once(company: Simulation, configured: 
 
 def test_nothing_found_is_no_good_news(configured: Configured) -> None:
     """An audit that saw no asset at all has failed: a token may have lost its rights."""
-    audit = run_audit(configured(None, **REST), NOW, silent, answering(said("default", inventory(content()[:0]))))
+    audit = run_audit(
+        configured(None, **REST), NOW, silent, answering(site_result("default", inventory(content()[:0])))
+    )
     assert audit.failures == ["no assets were found: check the rights of the agent's user or token"]
 
 

@@ -7,8 +7,8 @@ possible course, and its notifications settle which of them it is.
 from dataclasses import dataclass, field, replace
 
 # As they are documented, in seconds.
-SILENT_BEFORE_END, TOLD_AFTER_END = 60.0, 120.0
-BELIEVED, OWED_TO_ALL, OWED_TO_TOLD = 240.0, 900.0, 86_400.0
+SILENT_BEFORE_END, SENT_AFTER_END = 60.0, 120.0
+BELIEVED, OWED_TO_ALL, OWED_TO_NOTIFIED = 240.0, 900.0, 86_400.0
 
 HOLDS, AWAY, UNKNOWN, RAISES = "holds", "away", "unknown", "raises"
 
@@ -45,7 +45,7 @@ class ModelAlert:
     ends: set[End] = field(default_factory=set)
     """Every end that may have come within the last day."""
     ended_now: set[End] = field(default_factory=set)
-    told: bool = False
+    notified: bool = False
     """Whether its agent notified since its last samples: it writes before it sends."""
     over_unread: bool = False
     """Whether it ended while the agent could not read the last agent's state."""
@@ -61,8 +61,8 @@ class ModelAlert:
 
     def look(self, seen: str, now: float, *, unread: bool) -> None:
         """Evaluate."""
-        self.told = False
-        self.ends = {end for end in self.ends if now - end.over < OWED_TO_TOLD + 300}
+        self.notified = False
+        self.ends = {end for end in self.ends if now - end.over < OWED_TO_NOTIFIED + 300}
         gone_on = [self._gone_on(state, seen, now) for state in self.memory]
         self.ended_now = {end for _, end in gone_on if end is not None}
         self.ends |= self.ended_now
@@ -79,7 +79,7 @@ class ModelAlert:
         if state.fired is None:
             return QUIET, None
         away = now if state.away is None else min(state.away, now)
-        if now - away >= self.keep + TOLD_AFTER_END:
+        if now - away >= self.keep + SENT_AFTER_END:
             return QUIET, End(state.fired, away, now)
         return replace(state, away=away), None
 
@@ -101,7 +101,7 @@ class ModelAlert:
 
     def _hear(self, right: set[State]) -> bool:
         if right:
-            self.memory, self.told = right, True
+            self.memory, self.notified = right, True
         return bool(right)
 
     def write(self) -> None:
@@ -110,7 +110,7 @@ class ModelAlert:
 
     def may_be_written(self) -> None:
         """Leave open whether it was written; but every sent alert was written before."""
-        self.kept = set(self.memory) if self.told else self.kept | self.memory
+        self.kept = set(self.memory) if self.notified else self.kept | self.memory
 
     @property
     def fires(self) -> bool:

@@ -163,11 +163,11 @@ class CheckedPoller:
             self.snapshots += 1
             if before := self.at_snapshot.pop(-self.snapshots, None):
                 before()
-            with snapshot(session, table) as taken:
+            with snapshot(session, table) as observed:
                 assert self.source.run(SEEN) == [(1, 0, 0)]
                 if within := self.at_snapshot.pop(self.snapshots, None):
                     within()
-                yield taken
+                yield observed
 
         return watched
 

@@ -64,7 +64,7 @@ class ConditionSequence:
             return UNKNOWN
         return HOLDS if self._conditions[labels].on else AWAY
 
-    def shown(self, kind: Kind) -> dict[str, object]:
+    def published(self, kind: Kind) -> dict[str, object]:
         """Return the same of all alerts of a rule, as a process receives it."""
         seen = {labels: self.seen(labels) for labels in _of(kind)}
         holding = [labels for labels, what in seen.items() if what == HOLDS]

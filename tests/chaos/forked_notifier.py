@@ -80,12 +80,12 @@ class ForkedNotifier:
 
     def begin(self, path: Path, urls: Sequence[str]) -> None:
         """Begin one with a history file."""
-        self._say({"path": str(path), "urls": urls})
+        self._report({"path": str(path), "urls": urls})
         self.pid = self._answer()["pid"]
 
     def ask(self, question: Mapping[str, object], *, kill_after: float | None = None) -> dict[str, Any] | None:
         """Have it do something, and perhaps kill it meanwhile; None where it ended before it was done."""
-        self._say(question)
+        self._report(question)
         timer = None
         if kill_after is not None:
             timer = threading.Timer(kill_after, os.kill, (self.pid, signal.SIGKILL))
@@ -111,9 +111,9 @@ class ForkedNotifier:
         self.pid = 0
         assert answer["ended"] == signal.SIGKILL, f"it ended by itself: {answer}; see {self._log.name}"
 
-    def _say(self, said: Mapping[str, object]) -> None:
+    def _report(self, event: Mapping[str, object]) -> None:
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(said).encode() + b"\n")
+        self._server.stdin.write(json.dumps(event).encode() + b"\n")
         self._server.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
@@ -166,18 +166,18 @@ def _end() -> NoReturn:
 
 def _live(questions: Iterator[bytes], answers: int, path: str, urls: Sequence[str]) -> None:
     """Run commands until killed."""
-    shown = Shown()
-    harness = NotifierHarness(Path(path), urls, shown.rules, patience_seconds=PATIENCE_SECONDS)
-    _tell(answers, {"pid": os.getpid()})
+    published = Shown()
+    harness = NotifierHarness(Path(path), urls, published.rules, patience_seconds=PATIENCE_SECONDS)
+    _notify(answers, {"pid": os.getpid()})
     for line in questions:
         question = json.loads(line)
         harness.now = question["now"]
         if "urls" in question:
             _reload(harness, question["urls"])
         else:
-            _look(harness, shown, question)
+            _evaluate(harness, published, question)
         sent = {url: harness.value(SENT, alertmanager=url) for url in harness.urls}
-        _tell(answers, {"sent": sent})
+        _notify(answers, {"sent": sent})
 
 
 def _reload(harness: NotifierHarness, urls: Sequence[str]) -> None:
@@ -188,8 +188,8 @@ def _reload(harness: NotifierHarness, urls: Sequence[str]) -> None:
     harness.reload()
 
 
-def _look(harness: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -> None:
-    shown.seen, shown.kills_at = question["seen"], question["kills_at"]
+def _evaluate(harness: NotifierHarness, published: Shown, question: Mapping[str, Any]) -> None:
+    published.seen, published.kills_at = question["seen"], question["kills_at"]
     for notifier in harness.rule_manager.notifiers:
         receiver = notifier.receiver
         assert isinstance(receiver, Alertmanager)
@@ -200,8 +200,8 @@ def _look(harness: NotifierHarness, shown: Shown, question: Mapping[str, Any]) -
     harness.step()
 
 
-def _tell(answers: int, said: Mapping[str, object]) -> None:
-    os.write(answers, json.dumps(said).encode() + b"\n")
+def _notify(answers: int, event: Mapping[str, object]) -> None:
+    os.write(answers, json.dumps(event).encode() + b"\n")
 
 
 def _serve() -> None:
@@ -222,7 +222,7 @@ def _serve() -> None:
             finally:
                 os._exit(1)
         _, status = os.waitpid(child, 0)
-        _tell(answers, {"ended": status})
+        _notify(answers, {"ended": status})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.chaos.alert_model import OWED_TO_ALL, OWED_TO_TOLD, ModelAlert
+from tests.chaos.alert_model import OWED_TO_ALL, OWED_TO_NOTIFIED, ModelAlert
 from tests.support.fake_alertmanager import Labels
 
 
@@ -13,23 +13,23 @@ class Due:
 
     over: float
     look: int
-    told: frozenset[str]
+    notified: frozenset[str]
 
     def is_owed(self, url: str, now: float) -> bool:
         """Return whether a receiver that recovers now must be notified."""
-        return now - self.over < (OWED_TO_TOLD if url in self.told else OWED_TO_ALL)
+        return now - self.over < (OWED_TO_NOTIFIED if url in self.notified else OWED_TO_ALL)
 
 
 @dataclass
 class Kept:
     """The known receivers of each alert, and the ends."""
 
-    told: dict[Labels, frozenset[str]] = field(default_factory=dict)
+    notified: dict[Labels, frozenset[str]] = field(default_factory=dict)
     ends: dict[Labels, Due] = field(default_factory=dict)
 
     def copy(self) -> "Kept":
         """Return it as it is now."""
-        return Kept(dict(self.told), dict(self.ends))
+        return Kept(dict(self.notified), dict(self.ends))
 
 
 class PendingResolved:
@@ -49,20 +49,22 @@ class PendingResolved:
     def read(self) -> None:
         """The agent reads the file, and continues the alerts that were not over in the meantime."""
         for labels, alert in self._alerts.items():
-            if labels in self._file.told and alert.fires:
-                self.memory.told[labels] = self._file.told[labels] | self.memory.told.get(labels, frozenset())
+            if labels in self._file.notified and alert.fires:
+                self.memory.notified[labels] = self._file.notified[labels] | self.memory.notified.get(
+                    labels, frozenset()
+                )
             if labels in self._file.ends and not alert.may_fire and not alert.over_unread:
                 self.memory.ends.setdefault(labels, self._file.ends[labels])
 
-    def answered(self, url: str, taken: Iterable[Labels]) -> None:
+    def answered(self, url: str, accepted: Iterable[Labels]) -> None:
         """A receiver accepted alerts; the agent notes it at the next evaluation."""
-        self._answers += [(url, labels) for labels in taken]
+        self._answers += [(url, labels) for labels in accepted]
 
     def note(self) -> None:
         """The agent notes it."""
         for url, labels in self._answers:
             if self._alerts[labels].fires:
-                self.memory.told[labels] = self.memory.told.get(labels, frozenset()) | {url}
+                self.memory.notified[labels] = self.memory.notified.get(labels, frozenset()) | {url}
         self._answers.clear()
 
     def look(self, fired: Iterable[Labels], now: float, number: int) -> int:
@@ -73,9 +75,9 @@ class PendingResolved:
                 self.memory.ends.pop(labels, None)
             if not alert.ended_now:
                 continue
-            told = self.memory.told.pop(labels, frozenset())
+            notified = self.memory.notified.pop(labels, frozenset())
             if labels in before and not alert.may_fire:
-                self.memory.ends[labels] = Due(now, number, told)
+                self.memory.ends[labels] = Due(now, number, notified)
                 ended += 1
         return ended
 

@@ -73,6 +73,6 @@ def test_a_company_has_jobs_under_way(simulation: Simulation, role: str) -> None
         expected = dict.fromkeys((SITES[int(str(row["site_id"]))] for row in jobs), 0)
         for row in jobs:
             expected[SITES[int(str(row["site_id"]))]] += bool(row["started_at"]) is begun
-        shown = samples(blocks, f"tableau_background_jobs_{family}")
-        assert shown
-        assert {site: value for (site, _), value in shown.items()} == expected
+        published = samples(blocks, f"tableau_background_jobs_{family}")
+        assert published
+        assert {site: value for (site, _), value in published.items()} == expected

@@ -47,10 +47,10 @@ def test_without_the_roles_nobody_is_counted(simulation: Simulation) -> None:
     assert samples(blocks, "tableau_users") == {}
 
 
-@pytest.mark.parametrize(("shown", "expected"), [("Explorer", "Explorer"), ("", "Exp"), (None, "Exp")])
-def test_a_role_is_called_as_it_is_shown(newest: Handmade, shown: str | None, expected: str) -> None:
+@pytest.mark.parametrize(("display_name", "expected"), [("Explorer", "Explorer"), ("", "Exp"), (None, "Exp")])
+def test_a_role_is_called_as_it_is_shown(newest: Handmade, display_name: str | None, expected: str) -> None:
     """Its internal name is the second choice."""
-    newest.add("site_roles", id=17, name="Exp", display_name=shown)
+    newest.add("site_roles", id=17, name="Exp", display_name=display_name)
     newest.add("users", site_id=1, system_user_id=None, site_role_id=17)
     (row,) = newest.read(STATE)
     assert (row["site_role"], row["name"]) == (expected, None)

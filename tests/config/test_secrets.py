@@ -42,10 +42,10 @@ def publishes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_secret_prints_as_such(read: Load, text: str) -> None:
     """No representation of a configuration has a secret."""
     configuration = read(text)
-    shown = [str(configuration), repr(configuration), f"{configuration}", str(configuration.model_dump())]
-    shown += [configuration.model_dump_json(), str(configuration.warnings)]
-    assert "<secret>" in shown[0]
-    assert "hunter2" not in "".join(shown)
+    published = [str(configuration), repr(configuration), f"{configuration}", str(configuration.model_dump())]
+    published += [configuration.model_dump_json(), str(configuration.warnings)]
+    assert "<secret>" in published[0]
+    assert "hunter2" not in "".join(published)
 
 
 def test_every_secret_can_be_hidden_from_the_log(read: Load) -> None:

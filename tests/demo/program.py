@@ -39,7 +39,7 @@ class Demo:
                 extra_groups=[] if user else None,
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return everything printed so far."""
         return self.log.read_text(errors="replace")
 
@@ -53,14 +53,14 @@ class Demo:
         def happened() -> bool:
             return bool(condition()) or self.process.poll() is not None
 
-        until(happened, lambda: f"{what}\n{self.said()}\n{self.recorded()}", patience_seconds, 0.2)
-        assert condition(), f"it ended before: {what}\n{self.said()}\n{self.recorded()}"
+        until(happened, lambda: f"{what}\n{self.output()}\n{self.recorded()}", patience_seconds, 0.2)
+        assert condition(), f"it ended before: {what}\n{self.output()}\n{self.recorded()}"
 
     def url(self, of: str) -> str:
         """Wait for an URL that the demo prints."""
         pattern = re.compile(rf"^  {of} +(\S+)\n", re.MULTILINE)
-        self.until(lambda: pattern.search(self.said()), f"the {of} is told")
-        found = pattern.search(self.said())
+        self.until(lambda: pattern.search(self.output()), f"the {of} is told")
+        found = pattern.search(self.output())
         assert found is not None
         return found[1]
 

@@ -79,12 +79,12 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
     require("prometheus")
     require("alertmanager")
     demo = demos()
-    demo.until(lambda: FIXED.search(demo.said()), "the refresh of a stale asset is fixed")
-    found = FIXED.search(demo.said())
+    demo.until(lambda: FIXED.search(demo.output()), "the refresh of a stale asset is fixed")
+    found = FIXED.search(demo.output())
     assert found is not None
     # Where it was fixed before Prometheus raised it too, only the agent sends the end: two minutes after it.
     demo.until(
-        lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, data age was " in demo.said(),
+        lambda: f"\nresolved  critical  TableauAssetStale: {found['asset']}, data age was " in demo.output(),
         "it is resolved",
         LATER_SECONDS + PATIENCE_SECONDS,
     )
@@ -94,7 +94,7 @@ def test_an_alert_goes_through(demos: Callable[..., Demo]) -> None:
     demo.process.send_signal(signal.SIGTERM)
     assert demo.process.wait(PATIENCE_SECONDS) == 0
     assert demo.left() == []
-    assert "Traceback" not in demo.said()
+    assert "Traceback" not in demo.output()
 
 
 def test_a_killed_demo_leaves_its_folder_and_no_process(demos: Callable[..., Demo]) -> None:
@@ -119,10 +119,10 @@ def test_without_the_programs_it_goes_on(
     monkeypatch.setenv("PATH", programs(tmp_path / "bin"))
     demo = demos("--for", "1s")
     assert demo.process.wait(PATIENCE_SECONDS) == 0
-    said = demo.said().splitlines()
+    output = demo.output().splitlines()
     for name in ("Prometheus", "Alertmanager"):
-        assert said.count(f"{name} {GONE}: the demo goes on without it") == 1
-    assert "status page" in demo.said()
+        assert output.count(f"{name} {GONE}: the demo goes on without it") == 1
+    assert "status page" in demo.output()
     assert demo.left() == []
 
 
@@ -135,8 +135,8 @@ def test_what_does_not_start_says_why(
     monkeypatch.setenv("PATH", f"{path}{os.pathsep}/bin")
     demo = demos("--for", "1s")
     assert demo.process.wait(PATIENCE_SECONDS) == 0
-    said = demo.said().splitlines()
-    assert "Prometheus did not start: level=error no --config.fil; the demo goes on without it" in said
+    output = demo.output().splitlines()
+    assert "Prometheus did not start: level=error no --config.fil; the demo goes on without it" in output
     assert demo.left() == []
 
 
@@ -196,8 +196,8 @@ STALE: dict[str, Any] = {
 def test_strangers_names_move_no_cursor() -> None:
     """A line has the alert, asset, data age, SLA and owner; names are printable."""
     ((alert, receivers),) = notices.Notices().new([notification(STALE)])
-    shown = notices.line(alert, receivers)
-    assert shown == (
+    published = notices.line(alert, receivers)
+    assert published == (
         'firing    critical  TableauAssetStale: workbook "Month\\x1b[2J\\u202e End" in Finance EMEA, '
         "data age 59.6 h, SLA 24 h, owner priya  -> owner"
     )
@@ -206,15 +206,15 @@ def test_strangers_names_move_no_cursor() -> None:
 def test_what_was_told_is_not_told_again() -> None:
     """A group that is sent again prints only its changes; two receivers of one alert are one line."""
     other = {**STALE, "labels": {**STALE["labels"], "asset_name": "Another", "severity": "warning"}}
-    told = notices.Notices()
-    first = told.new([notification(other), notification(STALE), notification(STALE, receiver="team")])
+    notified = notices.Notices()
+    first = notified.new([notification(other), notification(STALE), notification(STALE, receiver="team")])
     assert [(alert.labels["severity"], receivers) for alert, receivers in first] == [
         ("critical", ["owner", "team"]),
         ("warning", ["owner"]),
     ]
-    (again,) = told.new([notification(STALE, {**other, "status": "resolved"})])
+    (again,) = notified.new([notification(STALE, {**other, "status": "resolved"})])
     assert (again[0].status, again[0].labels) == ("resolved", other["labels"])
-    assert len(told.new([notification(other)])) == 1
+    assert len(notified.new([notification(other)])) == 1
 
 
 def test_a_flood_is_counted() -> None:

@@ -56,19 +56,19 @@ def test_a_suspended_computer_does_not_catch_up(company: Company, now: datetime)
 
 
 @pytest.fixture
-def told(simulation: Simulation) -> Callable[[], Facts]:
+def reported(simulation: Simulation) -> Callable[[], Facts]:
     """The facts reported of the simulated repository."""
     return Estate.reading(simulation.parameters(), simulation.version).facts
 
 
-def test_the_repository_tells_the_same_as_its_company(told: Callable[[], Facts], simulation: Simulation) -> None:
+def test_the_repository_tells_the_same_as_its_company(reported: Callable[[], Facts], simulation: Simulation) -> None:
     """Read back from PostgreSQL, everything is as it was built."""
-    for read, built in zip(told(), Estate.of(simulation.company).facts(), strict=True):
+    for read, built in zip(reported(), Estate.of(simulation.company).facts(), strict=True):
         for name, value in built._asdict().items():
             assert getattr(read, name) == value, name
 
 
-def test_what_changes_in_the_repository_is_told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_of_the_repository_are_reported(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refresh that ends there is a job and a fresh extract here, and a renamed asset is renamed."""
     monkeypatch.setattr("exporter.demo.tableau.repository_reader.PAUSE_SECONDS", 0)
     estate = Estate.reading(simulation.parameters(), simulation.version)

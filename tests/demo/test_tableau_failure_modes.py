@@ -98,7 +98,7 @@ PATHS = {
 }
 
 
-def asked(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # noqa: ANN401 - see there
+def fetched(tableau: TableauServer, server: Any, kind: str) -> httpx.Response:  # noqa: ANN401 - see there
     """Get the answer of a kind as it comes over the wire."""
     headers = {"X-Tableau-Auth": server.auth_token}
     if kind == "metadata":
@@ -123,10 +123,10 @@ def test_a_kind_is_broken(tableau: TableauServer, failure_mode: str, status: int
     setattr(tableau.failure_modes, failure_mode, {kind})
     tableau.failure_modes.only_sites = {"emea"}
     with signed_in(tableau, "emea") as server:
-        broken = asked(tableau, server, kind)
-        well = asked(tableau, server, "users" if kind != "users" else "projects")
+        broken = fetched(tableau, server, kind)
+        well = fetched(tableau, server, "users" if kind != "users" else "projects")
     with signed_in(tableau) as server:
-        elsewhere = asked(tableau, server, kind)
+        elsewhere = fetched(tableau, server, kind)
     assert broken.status_code == status
     assert inside in broken.content
     assert (well.status_code, elsewhere.status_code) == (200, 200)
@@ -390,10 +390,10 @@ def test_a_private_authority_vouches_for_the_server(company: Company, tmp_path: 
         server = tsc.Server(tableau.url, http_options={"verify": str(ca)})
         server.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
         server.close()
-        stranger = tsc.Server(tableau.url)
+        untrusted = tsc.Server(tableau.url)
         with pytest.raises(requests.exceptions.SSLError):
-            stranger.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
-        stranger.close()
+            untrusted.auth.sign_in(tsc.PersonalAccessTokenAuth(NAME, VALUE, site_id=""))
+        untrusted.close()
 
 
 @pytest.mark.parametrize("switching", ["refused", "ignored"])
@@ -473,7 +473,7 @@ def test_a_body_of_nonsense_is_refused(tableau: TableauServer) -> None:
     answer = httpx.post(f"{tableau.url}/api/3.26/auth/signin", content=b"<")
     assert (answer.status_code, "400000" in answer.text) == (400, True)
     with signed_in(tableau) as server:
-        told = httpx.post(
+        reported = httpx.post(
             f"{tableau.url}/api/metadata/graphql", content=b"[", headers={"X-Tableau-Auth": server.auth_token}
         )
-    assert "errors" in json.loads(told.text)
+    assert "errors" in json.loads(reported.text)

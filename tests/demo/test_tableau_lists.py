@@ -98,9 +98,9 @@ def test_names_and_addresses_are_told_to_those_who_ask(tableau: TableauServer, c
     with signed_in(tableau) as server:
         headers, there = {"X-Tableau-Auth": server.auth_token}, f"{server.baseurl}/sites/{server.site_id}/users"
         assert {person.id: (person.fullname, person.email) for person in tsc.Pager(server.users)} == expected
-        asked = tsc.RequestOptions(pagesize=1000)
-        asked.fields |= {"id", "name", "fullName", "email"}
-        raw = server.users.get_request(there, asked).text
+        fetched = tsc.RequestOptions(pagesize=1000)
+        fetched.fields |= {"id", "name", "fullName", "email"}
+        raw = server.users.get_request(there, fetched).text
         assert {person.id: (person.fullname, person.email) for person in parsed(raw)} == expected
         plain = httpx.get(there, headers=headers).text
         refused = httpx.get(f"{there}?fields=id,shoeSize", headers=headers)
@@ -131,8 +131,8 @@ def test_the_list_of_jobs_says_nothing_of_assets_but_a_single_job_does(tableau: 
     jobs = [job for job in by_url(tableau).jobs if job.asset and job.ended_at]
     kinds = {job.kind: job for job in jobs}
     with signed_in(tableau) as server:
-        told = {job.id: job for job in everything(server.jobs, 1000)}
-        assert len(told) == len(by_url(tableau).jobs)
+        reported = {job.id: job for job in everything(server.jobs, 1000)}
+        assert len(reported) == len(by_url(tableau).jobs)
         for kind, job in kinds.items():
             single = server.jobs.get_by_id(job.luid)
             assets: dict[str | None, object] = {
@@ -144,16 +144,16 @@ def test_the_list_of_jobs_says_nothing_of_assets_but_a_single_job_does(tableau: 
                 assert (single.flow_run.flow_id, single.flow_run.id) == (job.asset, job.run)
             else:
                 assert assets == {**dict.fromkeys(assets), kind: job.asset}
-            assert single.completed_at == told[job.luid].ended_at
+            assert single.completed_at == reported[job.luid].ended_at
     assert set(kinds) == {"workbook", "datasource", "flow"}
 
 
 def test_a_job_that_somebody_started_is_known_by_its_name(tableau: TableauServer, company: Company) -> None:
     """Jobs without a task belong to the content of their site that has their title."""
     adhoc = [row for row in company.tables["background_jobs"] if row["run_now"] and row["site_id"]]
-    told = {job.luid: job for site in tableau.facts() for job in site.jobs}
+    reported = {job.luid: job for site in tableau.facts() for job in site.jobs}
     assert len(adhoc) >= 6
-    assert all(told[str(row["luid"])].asset for row in adhoc)
+    assert all(reported[str(row["luid"])].asset for row in adhoc)
 
 
 def test_jobs_are_filtered_and_sorted(tableau: TableauServer, now: datetime) -> None:
@@ -167,10 +167,10 @@ def test_jobs_are_filtered_and_sorted(tableau: TableauServer, now: datetime) -> 
             status="Success",
             completed_at__gte=f"{since.isoformat()}Z",
         ).order_by("-completedAt")
-        told = [job.id for job in found]
+        reported = [job.id for job in found]
     by_end = sorted(wanted, key=lambda job: job.ended_at or now, reverse=True)
-    assert told == [job.luid for job in by_end]
-    assert told
+    assert reported == [job.luid for job in by_end]
+    assert reported
 
 
 def test_tasks_have_no_pages_and_on_server_a_named_schedule(tableau: TableauServer) -> None:
@@ -178,23 +178,23 @@ def test_tasks_have_no_pages_and_on_server_a_named_schedule(tableau: TableauServ
     tableau.estate.oddities = replace(Oddities(), task_of_nothing=False, task_without_schedule=False)
     tasks = [task for task in by_url(tableau).tasks if task.kind != "flow" and task.ran_at is None]
     with signed_in(tableau) as server:
-        told, pagination = server.tasks.get(tsc.RequestOptions(pagesize=1))
+        reported, pagination = server.tasks.get(tsc.RequestOptions(pagesize=1))
         schedules = {schedule.id: schedule for schedule in tsc.Pager(server.schedules)}
     assert pagination.total_available is None
-    assert [task.id for task in told] == [task.luid for task in tasks]
-    assert {task.target.type for task in told} == {"workbook", "datasource"}
-    assert {task.schedule_id for task in told} <= set(schedules)
-    assert any(task.consecutive_failed_count for task in told)
+    assert [task.id for task in reported] == [task.luid for task in tasks]
+    assert {task.target.type for task in reported} == {"workbook", "datasource"}
+    assert {task.schedule_id for task in reported} <= set(schedules)
+    assert any(task.consecutive_failed_count for task in reported)
 
 
 def test_on_cloud_the_schedule_stands_in_the_task(cloud: TableauServer) -> None:
     """Cloud has no schedules of its own: a task has its frequency and its next run."""
     with signed_in(cloud) as server:
-        told, _ = server.tasks.get()
+        reported, _ = server.tasks.get()
         with pytest.raises(tsc.ServerResponseError, match="404000"):
             server.schedules.get()
-    schedules = [task.schedule_item for task in told if task.schedule_item]
-    assert len(schedules) == len(told) - 1
+    schedules = [task.schedule_item for task in reported if task.schedule_item]
+    assert len(schedules) == len(reported) - 1
     assert all(schedule.next_run_at and schedule.interval_item for schedule in schedules)
     assert {(schedule.id, schedule.state) for schedule in schedules} == {(None, None)}
 

@@ -249,8 +249,8 @@ def odd_places(tableau: TableauServer, kind: str) -> dict[frozenset[str], int]:
 def test_a_flow_with_tags_has_them() -> None:
     """The company's flows have none; those of a counted estate do, and write them as workbooks do."""
     flows = Estate.large(0, 0, flows=30, sites=1).facts()[0].flows
-    told = [Style().content(flow) for flow in flows]
-    assert [("<tag " in text, "<tags" in text) for text in told] == [(bool(flow.tags),) * 2 for flow in flows]
+    reported = [Style().content(flow) for flow in flows]
+    assert [("<tag " in text, "<tags" in text) for text in reported] == [(bool(flow.tags),) * 2 for flow in flows]
     assert any(flow.tags for flow in flows)
 
 
@@ -302,8 +302,8 @@ def test_a_workbook_in_a_personal_space_may_be_had_or_not(tableau: TableauServer
 
 def test_every_oddity_is_shown() -> None:
     """A switch that no test turns off is a switch that may do nothing."""
-    shown = {*ODD, "personal_space", "flow_runs_without_pages", "promised", "promised_linked_tasks"}
-    assert set(Oddities.__dataclass_fields__) == shown
+    published = {*ODD, "personal_space", "flow_runs_without_pages", "promised", "promised_linked_tasks"}
+    assert set(Oddities.__dataclass_fields__) == published
 
 
 def test_flow_runs_have_pages_where_the_xsd_is_right(tableau: TableauServer) -> None:

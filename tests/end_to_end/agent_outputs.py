@@ -20,7 +20,7 @@ PAGES = ("/", "/assets", "/assets.csv", "/usage", "/usage.csv", "/-/healthy", "/
 _ASSET = re.compile(r'href="(/assets/[^"?#]+)"')
 
 
-def shown(agent: Agent) -> Iterator[tuple[str, bytes]]:
+def served(agent: Agent) -> Iterator[tuple[str, bytes]]:
     """Yield the agent's responses, each with its path: the pages, one of an asset, and every exposition."""
     with httpx.Client(base_url=agent.url, auth=agent.user, timeout=PATIENCE_SECONDS) as client:
         for path in PAGES:

@@ -11,10 +11,10 @@ from typing import Any, Self
 import bcrypt
 import httpx
 
-from tests.end_to_end.agent_outputs import printed, shown, stored
+from tests.end_to_end.agent_outputs import printed, served, stored
 from tests.end_to_end.canaries import FORMS, Canary
-from tests.end_to_end.leak_scenarios import NOBODY, PUBLISHER, Peers, Secrets
-from tests.end_to_end.malformed_input import malformed, misplaced, said
+from tests.end_to_end.leak_scenarios import NO_PEERS, PUBLISHER, Peers, Secrets
+from tests.end_to_end.malformed_input import exchange, malformed, misplaced
 from tests.support.agent_process import Agent
 from tests.support.soak import LONG
 from tests.support.wait import PATIENCE_SECONDS
@@ -29,7 +29,7 @@ STORES = tuple(
 STORE = {
     "AWS_ACCESS_KEY_ID": "agent",
     "AWS_REGION": "eu-central-1",
-    "AWS_ENDPOINT_URL": f"http://{NOBODY}",
+    "AWS_ENDPOINT_URL": f"http://{NO_PEERS}",
     "AWS_ALLOW_HTTP": "true",
     "AWS_EC2_METADATA_DISABLED": "true",
     "AZURE_STORAGE_ACCOUNT_NAME": "agent",
@@ -56,7 +56,7 @@ def exports() -> Iterator[Sequence[str]]:
         f"s3://KEY:{secret}@bucket/table",
         f"az://container/table?sv=2025&sig={secret}",
         f"s3://KEY:{PROXY.value}@bucket/table",
-        f"http://agent:{secret}@{NOBODY}/table#{secret}",
+        f"http://agent:{secret}@{NO_PEERS}/table#{secret}",
     ):
         yield "history", "export", "--format=delta", "--table=freshness_audit", "--output", target
 
@@ -107,7 +107,7 @@ VARIANTS = {
 }
 
 
-class GuardedAgent:
+class CanaryAgent:
     """The agent among some peers; it may be run once."""
 
     def __init__(self, folder: Path, variant: Variant, peers: Peers) -> None:
@@ -145,10 +145,10 @@ class GuardedAgent:
             for path in self._files.iterdir():
                 path.unlink()
             agent.until(lambda: "_file: cannot be read" in agent.logged(), "the secrets are missed")
-        yield from shown(agent)
+        yield from served(agent)
         yield from self._all_printed(*OF_PEERS, *commands)
-        for asked in self._peers.notifications():
-            yield "a notification", asked.body
+        for received in self._peers.notifications():
+            yield "a notification", received.body
         agent.kill()  # a write-ahead log, if there is one, is searched too
         yield from stored(agent)
 
@@ -157,7 +157,7 @@ class GuardedAgent:
         agent = self.agent.start("--config.file", str(self.config))
         commands = (("run",), ("check",))
         for number, request in enumerate(malformed(USER, WEB.value)):
-            yield f"the answer to malformed request {number}", said(httpx.URL(agent.url), request)
+            yield f"the answer to malformed request {number}", exchange(httpx.URL(agent.url), request)
         yield from self._all_printed(*OF_THE_AGENT)
         for number, (config, web) in enumerate(self._faulty()):
             self.config.write_text(config)
@@ -191,7 +191,7 @@ class GuardedAgent:
     def _tried(self) -> bool:
         url = f"{self.agent.url}/-/ready"
         ready = httpx.get(url, auth=self.agent.user, timeout=PATIENCE_SECONDS, verify=False)  # over HTTP: load no CA
-        return ready.status_code == httpx.codes.OK and self._peers.asked()
+        return ready.status_code == httpx.codes.OK and self._peers.received()
 
     def _printed(self, *arguments: str) -> bytes:
         return printed(self.agent, *arguments, "--config.file", str(self.config))

@@ -12,11 +12,11 @@ import trustme
 from tests.end_to_end.canaries import FORMS, Canary
 from tests.end_to_end.quoting_peers import Postgres, as_tableau, greeter, on
 from tests.rest.tableau import Answer, Override, Tableau
-from tests.rest.tableau import Asked as AskedOfTableau
+from tests.rest.tableau import ReceivedRequest as AskedOfTableau
 from tests.support.raw_server import Answer as ToAlertmanager
-from tests.support.raw_server import Asked, RawServer, raw, reply, reset
+from tests.support.raw_server import RawServer, ReceivedRequest, raw, reply, reset
 
-NOBODY = "127.0.0.1:1"
+NO_PEERS = "127.0.0.1:1"
 """An address without a listener."""
 ACTIVITY = Canary("activity_log.token_value")
 """The token of Tableau Cloud Manager."""
@@ -28,14 +28,14 @@ PUBLISHER, PUBLISHING = "publisher", Canary("exports.publish.token_value")
 class Peers:
     """Where the sources, the Alertmanager and the proxies are."""
 
-    repository: str = NOBODY
+    repository: str = NO_PEERS
     sslmode: str = "disable"
-    rest: str = f"http://{NOBODY}"
-    alertmanager: str = f"http://{NOBODY}"
+    rest: str = f"http://{NO_PEERS}"
+    alertmanager: str = f"http://{NO_PEERS}"
     proxies: dict[str, str] = field(default_factory=dict)
-    asked: Callable[[], bool] = lambda: True
+    received: Callable[[], bool] = lambda: True
     """Whether every peer was requested for its quotes."""
-    notifications: Callable[[], Sequence[Asked]] = tuple
+    notifications: Callable[[], Sequence[ReceivedRequest]] = tuple
     """The messages of an Alertmanager, which it may forward."""
     issued: Callable[[], set[str]] = set
     """Secrets derived while they were used: sessions and signatures."""
@@ -54,17 +54,17 @@ class Secrets:
     proxy: Canary
 
 
-Situation = Callable[[Secrets], AbstractContextManager[Peers]]
+Scenario = Callable[[Secrets], AbstractContextManager[Peers]]
 
 
 @contextmanager
-def nobody(_: Secrets) -> Iterator[Peers]:
+def no_peers(_: Secrets) -> Iterator[Peers]:
     """Every connection is refused."""
     yield Peers()
 
 
 @contextmanager
-def plain_speakers(_: Secrets) -> Iterator[Peers]:
+def without_tls(_: Secrets) -> Iterator[Peers]:
     """TLS is required of peers without TLS."""
     with greeter(b"N") as repository, RawServer(reply()) as other:
         secure = other.url.replace("http:", "https:")
@@ -77,35 +77,35 @@ def untrusted(_: Secrets) -> Iterator[Peers]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     with RawServer(reply(), context) as other:
-        yield Peers(NOBODY, "require", other.url, other.url)
+        yield Peers(NO_PEERS, "require", other.url, other.url)
 
 
 @contextmanager
 def pages(secrets: Secrets) -> Iterator[Peers]:
     """Web servers answer everywhere, with pages that quote."""
-    said = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value, ACTIVITY.value)
+    quote = _page(secrets.rest.value, secrets.repository.value, secrets.alertmanager.value, ACTIVITY.value)
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
-    with greeter(head + said.encode()) as repository, RawServer(reply(200, said)) as other:
+    with greeter(head + quote.encode()) as repository, RawServer(reply(200, quote)) as other:
         yield Peers(repository, "disable", other.url, other.url)
 
 
-def quoting(*forms: str) -> Situation:
+def quoting(*forms: str) -> Scenario:
     """The password, the token and what proves who notifies are refused in words that quote them, in these forms."""
 
     @contextmanager
-    def situation(secrets: Secrets) -> Iterator[Peers]:
+    def scenario(secrets: Secrets) -> Iterator[Peers]:
         rest = at_sign_in(secrets, lambda token: as_tableau(_text(token, forms)))
         with _peers(secrets, True, _text(secrets.repository, forms), (rest,), _refusal(secrets, forms, 401)) as peers:
             yield peers
 
-    return situation
+    return scenario
 
 
-def quoting_late(*forms: str) -> Situation:
+def quoting_late(*forms: str) -> Scenario:
     """They are accepted, and quoted in later answers: to statements, lists and alerts."""
 
     @contextmanager
-    def situation(secrets: Secrets) -> Iterator[Peers]:
+    def scenario(secrets: Secrets) -> Iterator[Peers]:
         text = _text(secrets.rest, forms)
         overrides = (
             on("/workbooks", as_tableau(text, 400, "400000")),
@@ -117,7 +117,7 @@ def quoting_late(*forms: str) -> Situation:
         with _peers(secrets, False, repository, overrides, _refusal(secrets, forms, 400)) as peers:
             yield peers
 
-    return situation
+    return scenario
 
 
 @contextmanager
@@ -136,26 +136,26 @@ def redirects(secrets: Secrets) -> Iterator[Peers]:
         yield peers
 
 
-def cut(before: int) -> Situation:
+def cut(before: int) -> Scenario:
     """A long text comes before the secret, which so is where long texts are cut off."""
 
     @contextmanager
-    def situation(secrets: Secrets) -> Iterator[Peers]:
+    def scenario(secrets: Secrets) -> Iterator[Peers]:
         padding = "x" * before
         rest = at_sign_in(secrets, lambda token: as_tableau(padding + token.value))
-        said = _json(padding + secrets.alertmanager.value)
-        with _peers(secrets, True, padding + secrets.repository.value, (rest,), reply(400, said)) as peers:
+        quote = _json(padding + secrets.alertmanager.value)
+        with _peers(secrets, True, padding + secrets.repository.value, (rest,), reply(400, quote)) as peers:
             yield peers
 
-    return situation
+    return scenario
 
 
 @contextmanager
 def broken_off(secrets: Secrets) -> Iterator[Peers]:
     """Answers are none, or end in their midst, right behind a half of the secret."""
-    said = f"HTTP/1.1 200 {secrets.alertmanager.value}\r\n{secrets.alertmanager.value}"
+    quote = f"HTTP/1.1 200 {secrets.alertmanager.value}\r\n{secrets.alertmanager.value}"
     rest = at_sign_in(secrets, lambda token: Answer(token.value.partition("#")[0], missing=9))
-    with _peers(secrets, True, "", (rest,), reset(said.encode())) as peers:
+    with _peers(secrets, True, "", (rest,), reset(quote.encode())) as peers:
         yield peers
 
 
@@ -165,8 +165,8 @@ def proxy(secrets: Secrets) -> Iterator[Peers]:
     values = [one.value for one in (secrets.proxy, secrets.rest, secrets.alertmanager, ACTIVITY)]
     forms = " ".join(form(value) for value in values for form in FORMS.values())
     head = f"HTTP/1.1 407 {FORMS['a pair'](values[0])} {values[0]}\r\nProxy-Authenticate: Basic realm={values[0]}\r\n"
-    with RawServer(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as stranger:
-        place = stranger.url.removeprefix("http://")
+    with RawServer(raw(f"{head}Content-Length: {len(forms.encode())}\r\n\r\n{forms}".encode())) as other_server:
+        place = other_server.url.removeprefix("http://")
         url = f"http://exporter:{FORMS['percent'](values[0])}@{place}"
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "ALL_PROXY": url}
         yield Peers(
@@ -174,7 +174,7 @@ def proxy(secrets: Secrets) -> Iterator[Peers]:
             alertmanager="https://alertmanager.invalid",
             proxies=variables,
             # A sign-in without TLS passes the proxy as well, with its token.
-            notifications=lambda: [asked for asked in stranger.asked if "/api/v2/" in asked.path],
+            notifications=lambda: [received for received in other_server.received if "/api/v2/" in received.path],
         )
 
 
@@ -200,9 +200,9 @@ def forgotten(_: Secrets) -> Iterator[Peers]:
     yield Peers(forgets_files=True)
 
 
-SITUATIONS: Mapping[str, Situation] = {
-    "nobody": nobody,
-    "plain speakers": plain_speakers,
+SCENARIOS: Mapping[str, Scenario] = {
+    "nobody": no_peers,
+    "plain speakers": without_tls,
     "untrusted": untrusted,
     "pages": pages,
     "quoting": quoting("plain", "in a path", "in a query"),
@@ -232,38 +232,38 @@ def _peers(
         token = escape(secrets.rest.value, {'"': "&quot;"})
         tableau = stack.enter_context(Tableau(tokens={"agent": token}))
         stack.enter_context(tableau.doing(*rest))
-        stranger = stack.enter_context(RawServer(alertmanager))
+        other_server = stack.enter_context(RawServer(alertmanager))
 
-        def asked() -> bool:
-            notified = any(one.method == "POST" for one in stranger.asked)
+        def received() -> bool:
+            notified = any(one.method == "POST" for one in other_server.received)
             return bool(postgres.refusals and tableau.count("/auth/signin") and notified)
 
         yield Peers(
             postgres.place,
             "disable",
             tableau.url,
-            stranger.url,
-            asked=asked,
-            notifications=lambda: stranger.asked,
+            other_server.url,
+            received=received,
+            notifications=lambda: other_server.received,
             issued=lambda: issued(tableau),
         )
 
 
 def issued(tableau: Tableau) -> set[str]:
     """Return the sessions of a Tableau, and the signatures that it received."""
-    found = {asked.headers.get("x-tableau-auth", "") for asked in tableau.asked}
-    for asked in tableau.asked:
-        found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', asked.body.decode())}
+    found = {received.headers.get("x-tableau-auth", "") for received in tableau.received}
+    for received in tableau.received:
+        found |= {signed.rpartition(".")[2] for signed in re.findall(r'jwt="([^"]+)"', received.body.decode())}
     return found - {""}
 
 
 def at_sign_in(secrets: Secrets, answer: Callable[[Canary], Answer]) -> Override:
     """Answer a sign-in with a text made of its token: that of a publication, or the agent's."""
 
-    def override(asked: AskedOfTableau) -> Answer | None:
-        if "/auth/signin" not in asked.path:
+    def override(received: AskedOfTableau) -> Answer | None:
+        if "/auth/signin" not in received.path:
             return None
-        return answer(PUBLISHING if PUBLISHER.encode() in asked.body else secrets.rest)
+        return answer(PUBLISHING if PUBLISHER.encode() in received.body else secrets.rest)
 
     return override
 

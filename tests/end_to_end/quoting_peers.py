@@ -67,8 +67,8 @@ class Postgres:
         _body(read)
 
     def _fields(self, severity: str, state: str) -> bytes:
-        said = {"S": severity, "V": severity, "C": state, "M": f"authentication failed: {self._text}", "D": self._text}
-        return b"".join(f"{key}{value}\0".encode() for key, value in said.items()) + b"\0"
+        quote = {"S": severity, "V": severity, "C": state, "M": f"authentication failed: {self._text}", "D": self._text}
+        return b"".join(f"{key}{value}\0".encode() for key, value in quote.items()) + b"\0"
 
 
 def _body(read: Callable[[int], bytes]) -> bytes:
@@ -103,7 +103,7 @@ def greeter(greeting: bytes) -> Iterator[str]:
 
 def on(part: str, answer: Answer) -> Override:
     """Answer so where the path has this part."""
-    return lambda asked: answer if part in asked.path else None
+    return lambda received: answer if part in received.path else None
 
 
 def as_tableau(text: str, status: int = 401, code: str = "401001") -> Answer:

@@ -89,8 +89,8 @@ def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, a
     """Every asset is published once; hours are those of the extract, and live ones have none."""
     agent.until(lambda: succeeded(agent), "a poll")
     assert agent.value("tableau_up", source="rest") == 1
-    shown = identities(agent)
-    assert len(shown) == WORKBOOKS + DATASOURCES + FLOWS
+    published = identities(agent)
+    assert len(published) == WORKBOOKS + DATASOURCES + FLOWS
     hours = {luid: value for (luid,), value in by_labels(agent.metrics(HOURS), HOURS, "asset_id").items()}
     age = (datetime.now(UTC).replace(tzinfo=None) - built_at) / timedelta(hours=1)
     judged = 0
@@ -109,11 +109,11 @@ def test_every_asset_once_and_right(server: TableauServer, built_at: datetime, a
     assert judged == 750 + 320
     agent.until(lambda: len(pages_in_tableau(agent)) == 25, "links to Tableau")
     assert all(re.fullmatch(rf"{server.url}/#/(site/site\d/)?\w+s/\d+", link) for link in pages_in_tableau(agent))
-    live = {luid for (_, luid), connection in shown.items() if connection == "live"}
+    live = {luid for (_, luid), connection in published.items() if connection == "live"}
     assert len(live) > 100
     assert not live & hours.keys()
     assert agent.stop() == 0
-    assert shown.keys() == counted(server)
+    assert published.keys() == counted(server)
 
 
 def test_traps_while_it_runs(server: TableauServer, agent: Agent) -> None:

@@ -139,6 +139,8 @@ def test_counters_survive_a_restart_without_the_repository(server: Simulation, a
     server.postgres.stop()
     agent.start()
     agent.until(lambda: ready(agent) == httpx.codes.OK)
-    shown = agent.total(REQUESTS), agent.total("tableau_history_rows_total")
-    assert shown[0] == agent.query("SELECT count(*) FROM http_requests")[0][0]
-    assert shown[1] == agent.query("SELECT sum(value) FROM counters WHERE family = 'tableau_history_rows_total'")[0][0]
+    published = agent.total(REQUESTS), agent.total("tableau_history_rows_total")
+    assert published[0] == agent.query("SELECT count(*) FROM http_requests")[0][0]
+    assert (
+        published[1] == agent.query("SELECT sum(value) FROM counters WHERE family = 'tableau_history_rows_total'")[0][0]
+    )

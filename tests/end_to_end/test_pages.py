@@ -38,9 +38,9 @@ def test_assets_are_those_of_the_metrics(agent: Agent) -> None:
     labels = ("asset_id", "site", "project", "asset_type", "asset_name", "content_owner", "connection")
     info = {found[0]: tuple(map(cell, found[1:])) for found in by_labels(samples, "tableau_asset_info", *labels)}
     assert {key: tuple(row[name] for name in labels[1:]) for key, row in listed.items()} == info
-    shown = by_labels(samples, "tableau_asset_sla_hours", "asset_id", "severity")
+    published = by_labels(samples, "tableau_asset_sla_hours", "asset_id", "severity")
     promised = {key: float(row["critical_hours"]) for key, row in listed.items() if row["critical_hours"]}
-    assert promised == {key: value for (key, severity), value in shown.items() if severity == "critical"}
+    assert promised == {key: value for (key, severity), value in published.items() if severity == "critical"}
     hours = {key for (key,) in by_labels(samples, "tableau_asset_hours_since_refresh", "asset_id")}
     assert {key for key, row in listed.items() if row["hours_since_refresh"]} == hours
     assert len(listed) > 10
@@ -51,7 +51,7 @@ def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation)
     found = {
         row["hour_utc"]: (int(row["requests"]), int(row["active_people"])) for row in rows(agent, "/usage.csv?days=8")
     }
-    told = ask(
+    reported = ask(
         repository,
         """
         SELECT
@@ -62,7 +62,7 @@ def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation)
         GROUP BY 1
         """,
     )
-    expected = {hour: (requests, people) for hour, requests, people in told if hour in found}
+    expected = {hour: (requests, people) for hour, requests, people in reported if hour in found}
     assert {hour: counts for hour, counts in found.items() if any(counts)} == {
         hour: counts for hour, counts in expected.items() if any(counts)
     }
@@ -72,7 +72,7 @@ def test_hours_are_those_of_the_repository(agent: Agent, repository: Simulation)
 def test_most_opened_are_those_of_the_repository(agent: Agent, repository: Simulation) -> None:
     """A workbook's loads over 30 days are its renderings in the repository."""
     (most, *_), newest = rows(agent, "/usage.csv?of=content"), "(SELECT max(created_at)::date FROM http_requests)"
-    told = ask(
+    reported = ask(
         repository,
         f"""
         SELECT count(*) FROM http_requests AS r JOIN sites ON sites.id = r.site_id
@@ -82,7 +82,7 @@ def test_most_opened_are_those_of_the_repository(agent: Agent, repository: Simul
         most["workbook"],
         most["site"],
     )
-    assert told == [(int(most["loads_30d"]),)]
+    assert reported == [(int(most["loads_30d"]),)]
     assert int(most["loads_30d"]) > 0
 
 

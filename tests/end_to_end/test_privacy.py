@@ -10,7 +10,7 @@ import pytest
 from exporter.demo.simulation import Simulation
 from exporter.demo.tableau.estate import Estate
 from exporter.demo.tableau.server import TOKENS, TableauServer
-from tests.end_to_end.agent_outputs import printed, shown, stored
+from tests.end_to_end.agent_outputs import printed, served, stored
 from tests.end_to_end.conftest import ask
 from tests.end_to_end.scrapes import by_labels
 from tests.support.agent_process import Agent
@@ -24,7 +24,7 @@ def watched(agent: Agent) -> Iterator[tuple[str, bytes]]:
     """Run an agent for some polls; yield all its responses, files and logs, each with its place."""
     agent.start()
     agent.polled()
-    yield from shown(agent)
+    yield from served(agent)
     yield "check", printed(agent, "check")
     agent.kill()  # a write-ahead log, if there is one, is searched too
     yield from stored(agent)
@@ -44,11 +44,11 @@ def person_ids(simulation: Simulation) -> list[bytes]:
 def test_people_are_hidden(users: str, addresses: str, repository: Simulation, agents: Callable[..., Agent]) -> None:
     """No user's login, name, e-mail address or network address is found, and the active users are still counted."""
     agent = agents(repository.parameters(), PRIVACY__USERS=users, PRIVACY__ADDRESSES=addresses, LOG__LEVEL="debug")
-    people = person_ids(repository)
-    assert len(people) > 100
+    users_of = person_ids(repository)
+    assert len(users_of) > 100
     found = {}
     for place, content in watched(agent):
-        traces = [person for person in people if person in content]
+        traces = [person for person in users_of if person in content]
         # In the file itself one text stands right behind the other: a network and a digit resemble an address.
         traces += FULL_ADDRESS.findall(content) if place != agent.history.name else []
         if traces:
@@ -60,11 +60,11 @@ def test_people_are_hidden(users: str, addresses: str, repository: Simulation, a
     assert users == "none" or seen[1] > newest
 
 
-def told_by_nobody(agent: Agent) -> Iterator[tuple[str, bytes]]:
+def published_nowhere(agent: Agent) -> Iterator[tuple[str, bytes]]:
     """Yield what displayed names and addresses have no business in, whatever the privacy options: all but the file."""
     agent.start()
     agent.polled()
-    yield from shown(agent)
+    yield from served(agent)
     yield "check", printed(agent, "check")
     agent.kill()
     yield "log", agent.log.read_bytes()
@@ -79,10 +79,12 @@ def names_and_addresses(simulation: Simulation) -> list[bytes]:
 def test_names_and_addresses_are_for_notifications_alone(repository: Simulation, agents: Callable[..., Agent]) -> None:
     """Also with login names published, no displayed name and no address is in metrics, pages or logs."""
     agent = agents(repository.parameters(), LOG__LEVEL="debug")
-    people = names_and_addresses(repository)
-    assert len(people) > 100
+    users_of = names_and_addresses(repository)
+    assert len(users_of) > 100
     found = {
-        place: traces for place, content in told_by_nobody(agent) if (traces := [p for p in people if p in content])
+        place: traces
+        for place, content in published_nowhere(agent)
+        if (traces := [p for p in users_of if p in content])
     }
     assert found == {}
 
@@ -91,19 +93,19 @@ def test_names_and_addresses_are_for_notifications_alone(repository: Simulation,
 def test_what_the_apis_tell_of_people(users: str, repository: Simulation, tmp_path: Path) -> None:
     """Users from REST are not published either, and never stored; the login names are hidden too."""
     rest = {"REST__POLL_INTERVAL": "1s", "PRIVACY__USERS": users, "LOG__LEVEL": "debug"}
-    people = names_and_addresses(repository) if users == "name" else person_ids(repository)
+    users_of = names_and_addresses(repository) if users == "name" else person_ids(repository)
     ((token, value),) = TOKENS.items()
     with TableauServer(Estate.of(repository.company).plain()) as tableau:
         keys = {"REST__URL": tableau.url, "REST__TOKEN_NAME": token, "REST__TOKEN_VALUE": value}
         with Agent(tmp_path, None, **keys, **rest) as agent:
             agent.until(lambda: agent.value("tableau_collector_success", collector="assets") == 1, "a poll")
             owners = by_labels(agent.metrics("tableau_asset_info"), "tableau_asset_info", "content_owner")
-            everything = [*shown(agent)]
+            everything = [*served(agent)]
             agent.kill()
             everything += stored(agent)
     assert all(owner for (owner,) in owners) == (users != "none")
     assert tableau.requests["users"] > 0
-    assert {place: traces for place, content in everything if (traces := [p for p in people if p in content])} == {}
+    assert {place: traces for place, content in everything if (traces := [p for p in users_of if p in content])} == {}
 
 
 def test_people_stay_hidden_after_a_reload(changing: Simulation, agents: Callable[..., Agent]) -> None:

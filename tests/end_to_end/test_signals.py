@@ -80,7 +80,7 @@ def configured(repository: Simulation, agents: Agents, tmp_path: Path) -> Config
     return Configured(agents(None, **NOTHING), repository, tmp_path)
 
 
-def promises(agent: Agent) -> set[tuple[str, float]]:
+def slas(agent: Agent) -> set[tuple[str, float]]:
     """Return every published SLA, as severity and hours."""
     return {
         (severity, hours) for (_, severity), hours in by_labels(agent.metrics(SLA), SLA, "asset_id", "severity").items()
@@ -125,14 +125,14 @@ def test_a_signal_ends_an_agent_whose_repository_hangs(restartable: Simulation, 
 def test_a_reload_takes_what_has_changed(configured: Configured) -> None:
     """SLAs and collectors follow the file; the gauges have the reload and its instant."""
     agent = configured.start()
-    assert {hours for _, hours in promises(agent)} == {12, 24}
+    assert {hours for _, hours in slas(agent)} == {12, 24}
     assert (agent.value(SUCCESSFUL), agent.total("tableau_users") > 0) == (1, True)
     loaded_at = agent.total(LOADED_AT)
     rules = [{"match": {"asset_type": "datasource"}, "warning": "3h", "critical": "6h"}]
     configured.write(freshness={"rules": rules}, collectors={"users": False})
     with Scraper(agent) as scraper:
         configured.hang_up()
-        agent.until(lambda: {("warning", 3), ("critical", 6)} <= promises(agent), "the promises follow the rule")
+        agent.until(lambda: {("warning", 3), ("critical", 6)} <= slas(agent), "the promises follow the rule")
         agent.until(lambda: agent.total(LOADED_AT) > loaded_at)
         assert agent.value(SUCCESSFUL) == 1
         agent.polled()
@@ -183,14 +183,14 @@ def test_a_reload_is_all_or_nothing(configured: Configured) -> None:
     assert answer.status_code == httpx.codes.BAD_REQUEST
     assert {line.split(":")[0] for line in answer.text.splitlines()} == {"histroy", "limits.series_per_family"}
     agent.polled()
-    assert {hours for _, hours in promises(agent)} == {12, 24}
+    assert {hours for _, hours in slas(agent)} == {12, 24}
     assert agent.total(LOADED_AT) == loaded_at
     assert "The last configuration reload failed" in httpx.get(agent.url, timeout=PATIENCE_SECONDS).text
     del configured.document["histroy"]
     configured.write(limits={"series_per_family": 100})
     configured.hang_up()
     agent.until(lambda: agent.value(SUCCESSFUL) == 1, "the corrected file is taken")
-    agent.until(lambda: {hours for _, hours in promises(agent)} == {1, 2})
+    agent.until(lambda: {hours for _, hours in slas(agent)} == {1, 2})
 
 
 def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
@@ -206,7 +206,7 @@ def test_what_is_opened_once_cannot_be_reloaded(configured: Configured) -> None:
     assert answer.text.splitlines() == [f"history.path: {refusal}", f"web.listen_address: {refusal}"]
     agent.until(lambda: agent.value(SUCCESSFUL) == 0)
     agent.polled()
-    assert {hours for _, hours in promises(agent)} == {12, 24}
+    assert {hours for _, hours in slas(agent)} == {12, 24}
 
 
 def test_a_rotated_password_is_picked_up(restartable: Simulation, agents: Agents, tmp_path: Path) -> None:
@@ -271,6 +271,6 @@ def test_a_reader_of_the_file_at_start_does_not_make_counters_fall(changing: Sim
             lambda: "agent is ready" in httpx.get(f"{agent.url}/-/ready", timeout=PATIENCE_SECONDS).text,
             "the first poll was tried",
         )
-        shown = {name for name, _ in agent.metrics()}
-        assert not shown & {"tableau_history_incidents_total", "tableau_history_possibly_lost_requests_total"}
+        published = {name for name, _ in agent.metrics()}
+        assert not published & {"tableau_history_incidents_total", "tableau_history_possibly_lost_requests_total"}
     agent.until(lambda: agent.value("tableau_history_incidents_total", kind="file_busy"), "the wait is counted")

@@ -104,20 +104,20 @@ def test_active_people_are_counted_over_each_window(quiet: Simulation, agents: A
     found = agent.metrics()
     for window, age in WINDOWS.items():
         # Nothing happens any more, so that the number can only fall while time passes.
-        most, least = (_people(quiet, age, at) for at in (since, time.time()))
-        shown = {
+        most, least = (_users(quiet, age, at) for at in (since, time.time()))
+        published = {
             site: n
             for (site, w), n in by_labels(found, "tableau_active_users", "site", "window").items()
             if w == window
         }
-        assert shown.keys() == {"default", "marketing", "finance", "emea"}
-        for site, number in shown.items():
+        assert published.keys() == {"default", "marketing", "finance", "emea"}
+        for site, number in published.items():
             assert least.get(site, 0) <= number <= most.get(site, 0), (window, site)
         assert least["all"] <= by_labels(found, "tableau_server_active_users", "window")[(window,)] <= most["all"]
         assert most["all"] > 0
 
 
-def _people(simulation: Simulation, age: str, at: float) -> dict[str, int]:
+def _users(simulation: Simulation, age: str, at: float) -> dict[str, int]:
     rows = ask(
         simulation,
         f"""
@@ -154,9 +154,9 @@ def test_hours_are_those_since_the_last_refresh(quiet: Simulation, samples: Samp
         FROM datasources WHERE data_engine_extracts AND connectable AND state <> 'archived'
         """,
     )
-    shown = by_labels(samples, "tableau_asset_hours_since_refresh", "asset_id")
+    published = by_labels(samples, "tableau_asset_hours_since_refresh", "asset_id")
     assert len(expected) > 20
-    assert {key: shown.get(key) for key in expected} == {
+    assert {key: published.get(key) for key in expected} == {
         key: pytest.approx(hours, abs=0.1) for key, hours in expected.items()
     }
 
@@ -202,8 +202,8 @@ def test_content_is_counted(asset_type: str, table: str, condition: str, quiet: 
         SELECT {SITE}, '{asset_type}', (SELECT count(*) FROM {table} AS t WHERE t.site_id = sites.id AND {condition})
         FROM sites
     """
-    shown = by_labels(samples, "tableau_content", "site", "asset_type")
-    assert {key: value for key, value in shown.items() if key[1] == asset_type} == counted(quiet, sql)
+    published = by_labels(samples, "tableau_content", "site", "asset_type")
+    assert {key: value for key, value in published.items() if key[1] == asset_type} == counted(quiet, sql)
 
 
 def test_background_jobs_are_counted(quiet: Simulation, samples: Samples) -> None:
@@ -308,5 +308,7 @@ def test_workbooks_of_one_name_stay_apart(changing: Simulation, agents: Agents) 
     assert found == expected
     assert len(expected) > 1
     assert agent.query("SELECT count(*) FROM usage") == agent.query("SELECT count(*) FROM http_requests")
-    shown = by_labels(agent.metrics("tableau_view_requests_total"), "tableau_view_requests_total", "site", "workbook")
-    assert len({site for site, workbook in shown if workbook == "ExecutiveDashboard"}) > 1
+    published = by_labels(
+        agent.metrics("tableau_view_requests_total"), "tableau_view_requests_total", "site", "workbook"
+    )
+    assert len({site for site, workbook in published if workbook == "ExecutiveDashboard"}) > 1

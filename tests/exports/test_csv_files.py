@@ -140,10 +140,10 @@ def test_lists_and_maps() -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     (tmp_path / "file").write_text("")
-    for place, said in (
+    for place, message in (
         (f"{tmp_path}/file/folder", "Not a directory"),
         (f"{tmp_path}/nowhere/requests.csv", "nowhere: no such folder; make it"),
         ("nothing://here/table", "unknown scheme"),
     ):
-        with pytest.raises(OutputUnwritable, match=said):
+        with pytest.raises(OutputUnwritable, match=message):
             export(Requests(1), place, OURS)

@@ -200,22 +200,22 @@ def test_a_column_that_is_added_is_merged(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "kind", "message"),
     [
         ("run_id", "string", "Generic DeltaTable error: .+ rows failed validation check; "),
         ("project_name", "string", ""),
         ("sla_hours", "double", ""),
     ],
 )
-def test_a_column_that_may_not_be_null(target: str, name: str, kind: str, said: str) -> None:
+def test_a_column_that_may_not_be_null(target: str, name: str, kind: str, message: str) -> None:
     """Whether the table alone has it or our rows leave it empty: one short line names it, and nothing is appended."""
     DeltaTable.create(target, schema=Schema([column("asset_id", "string"), column(name, kind, nullable=False)]))
     rows = Rows(*(found(hours, sla_hours=None, project_name=None) for hours in range(30)))
     with pytest.raises(OutputUnwritable) as error:
         export(rows, target, OURS)
-    told = str(error.value).removeprefix(f"{target}: ")
-    assert re.fullmatch(rf"{said}our rows have NULL in {name}, and the table forbids it: DROP NOT NULL .+", told)
-    assert len(told) < 250
+    reported = str(error.value).removeprefix(f"{target}: ")
+    assert re.fullmatch(rf"{message}our rows have NULL in {name}, and the table forbids it: DROP NOT NULL .+", reported)
+    assert len(reported) < 250
     table = DeltaTable(target)
     assert (table.version(), table.schema().fields[1].nullable) == (0, False)
 
@@ -360,7 +360,7 @@ def test_where_nothing_can_be_written(place: str) -> None:
 
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "message"),
     [
         ("nothing://me:canary@here/table", "nothing://here/table: "),
         ("nothing://here/table?sig=canary", "nothing://here/table: "),
@@ -371,12 +371,12 @@ def test_where_nothing_can_be_written(place: str) -> None:
         ("http://[canary/table", "--output: (a URI that is not shown"),
     ],
 )
-def test_no_line_shows_the_credentials_of_a_place(place: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_line_shows_the_credentials_of_a_place(place: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """User, password and query of --output stand in no line, whatever the library quotes."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(OutputUnwritable, match=r".") as error:
         export(Rows(found(0)), place, OURS)
-    assert str(error.value).startswith(said)
+    assert str(error.value).startswith(message)
     assert not re.search("canary|can/|ary@|KEY", str(error.value))
 
 

@@ -23,7 +23,7 @@ from exporter.history.export_reader import ExportSource, Slices
 from exporter.history.history import History
 from exporter.history.redaction import Privacy
 from tests.exports.requests import HISTORY, NOON, OURS, Requests, ids
-from tests.history.synthetic_history import Past, requests
+from tests.history.synthetic_history import SyntheticHistory, requests
 from tests.support.components import require
 from tests.support.hyper_server import EXTRACT, ask, left_behind
 from tests.support.soak import times
@@ -140,15 +140,15 @@ def test_a_column_that_was_added(path: Path, one_hyperd: "HyperProcess") -> None
 
 def test_every_table_is_what_the_history_has(tmp_path: Path, one_hyperd: "HyperProcess") -> None:
     """Every value of every row, so every count and sum, is that of DuckDB."""
-    past = Past(tmp_path / "history.duckdb")
-    History(past.file, discover(), Privacy()).prepare(NOON)
+    synthetic = SyntheticHistory(tmp_path / "history.duckdb")
+    History(synthetic.file, discover(), Privacy()).prepare(NOON)
     for day in range(3):
-        past.poll(NOON.replace(day=1 + day), requests(100 * day, 20, NOON.replace(day=1 + day)))
+        synthetic.poll(NOON.replace(day=1 + day), requests(100 * day, 20, NOON.replace(day=1 + day)))
     # A view of the latest has the columns of its table.
     for table, kind in ((name, kind) for name, kind in TABLES.items() if not name.startswith("latest_")):
-        rows = Slices(past.file, ExportSource(table, kind.order, kind.at, kind.base))
+        rows = Slices(synthetic.file, ExportSource(table, kind.order, kind.at, kind.base))
         export(rows, str(tmp_path), ExportOptions(rows.history, table))
-        with duckdb.connect(str(past.file.path), read_only=True) as connection:
+        with duckdb.connect(str(synthetic.file.path), read_only=True) as connection:
             expected = connection.execute(f'SELECT * FROM "{table}"').fetchall()
         path = tmp_path / f"{table}.hyper"
         assert path.exists() == (not kind.order or bool(expected))
@@ -184,12 +184,12 @@ def test_an_export_with_an_end(path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     (tmp_path / "file").write_text("")
-    for place, said in (
+    for place, message in (
         (f"{tmp_path}/file/folder", "Not a directory"),
         (f"{tmp_path}/nowhere/requests.hyper", "nowhere: no such folder; make it"),
         ("s3://bucket/folder", r"s3://bucket/folder: a \.hyper file is written in a folder"),
     ):
-        with pytest.raises(OutputUnwritable, match=said):
+        with pytest.raises(OutputUnwritable, match=message):
             export(Requests(1), place, OURS)
 
 
@@ -259,17 +259,17 @@ def test_rights_are_those_of_any_file(path: Path, read: Callable[[Path], list[in
 @pytest.mark.timeout(3600 if times(0, 1) else 300)
 def test_killed_at_random(tmp_path: Path, hyper_server: "HyperProcess") -> None:
     """Killed at any step, or while hyperd writes, and requests are archived: every row once, and no server is left."""
-    past, chance = Past(tmp_path / "history.duckdb"), random.Random(5)
-    past.poll(NOON, requests(0, 50, NOON))
+    synthetic, chance = SyntheticHistory(tmp_path / "history.duckdb"), random.Random(5)
+    synthetic.poll(NOON, requests(0, 50, NOON))
     target = tmp_path / "out"
     outcomes = []
     for number in range(1, 1 + KILLED):
         at = NOON.replace(microsecond=number)
-        past.poll(at, requests(100 * number, 50, at))
-        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(past.file.path), str(target)]
+        synthetic.poll(at, requests(100 * number, 50, at))
+        command = [sys.executable, "-m", "tests.exports.killed_export", "hyper", str(synthetic.file.path), str(target)]
         outcomes.append(subprocess.run([*command, str(chance.randrange(16))], cwd=ROOT, check=False).returncode)
         wait_until_gone(target)
-    rows = Slices(past.file, ExportSource("http_requests", "archived_at", "created_at"))
+    rows = Slices(synthetic.file, ExportSource("http_requests", "archived_at", "created_at"))
     export(rows, str(target), ExportOptions(rows.history, "http_requests"))
     expected = [100 * number + row for number in range(1 + KILLED) for row in range(50)]
     found = ask(hyper_server, target / "http_requests.hyper", f"SELECT id FROM {EXTRACT} ORDER BY 1")

@@ -257,7 +257,7 @@ def test_a_full_disk(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     """Each is one line that names the place."""
     (tmp_path / "file").write_text("")
-    for place, said in (
+    for place, message in (
         (f"{tmp_path}/file", "Not a directory"),
         ("/proc/nowhere", "No such file"),
         ("nothing://here/table", "unknown scheme; there are s3://"),
@@ -266,7 +266,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         ("s3://me:can/ary@bucket/folder", "--output: .a URI that is not shown"),
         ("az://container/folder", "set AZURE_STORAGE_ACCOUNT_NAME"),
     ):
-        with pytest.raises(OutputUnwritable, match=said) as error:
+        with pytest.raises(OutputUnwritable, match=message) as error:
             export(Requests(1), place, OURS)
         assert "\n" not in str(error.value)
         assert "canary" not in str(error.value)

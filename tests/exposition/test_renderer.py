@@ -166,8 +166,8 @@ def test_a_counter_that_falls_is_left_out_and_reported() -> None:
         rendering = renderer.render(blocks, 10.0)
         renderer.render(blocks, 20.0)
     assert [(log["family"], log["series"], log["reason"]) for log in logs] == [("tableau_logins_total", 1, DECREASED)]
-    shown = {name: value for name, value in series(rendering).items() if "logins" in name or "hours" in name}
-    assert shown == {
+    published = {name: value for name, value in series(rendering).items() if "logins" in name or "hours" in name}
+    assert published == {
         'tableau_logins_total{site="1"}': 6,
         'tableau_hours{site="0"}': 1,
         'tableau_series_dropped_total{family="tableau_hours"}': 0,
@@ -238,7 +238,7 @@ def test_every_reader_gets_a_whole_rendering(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "room", "shown"),
+    ("sizes", "room", "published"),
     [
         ([3, 9, 7], 100, [3, 9, 7]),
         ([3, 9, 7], 19, [3, 9, 7]),
@@ -250,9 +250,9 @@ def test_every_reader_gets_a_whole_rendering(renderer: Renderer) -> None:
         ([], 0, []),
     ],
 )
-def test_the_largest_are_cut_to_one_height(sizes: list[int], room: int, shown: list[int]) -> None:
+def test_the_largest_are_cut_to_one_height(sizes: list[int], room: int, published: list[int]) -> None:
     """Who stays below the height loses nothing, and none could be higher."""
-    assert [min(size, height(sizes, room)) for size in sizes] == shown
+    assert [min(size, height(sizes, room)) for size in sizes] == published
 
 
 def shown_of(rendering: Exposition) -> dict[str, int]:

@@ -45,11 +45,11 @@ def test_a_state_that_raises_costs_itself_alone(store: StateStore) -> None:
     with capture_logs() as logs:
         for _ in range(2):
             rendering = renderer.render(store.blocks(1.0), 1.0)
-            shown = series(rendering)
-            assert shown["tableau_users"] == 7
-            assert "tableau_content" not in shown
-            assert shown['tableau_collector_success{collector="content"}'] == 0
-            assert shown['tableau_collector_success{collector="users"}'] == 1
+            published = series(rendering)
+            assert published["tableau_users"] == 7
+            assert "tableau_content" not in published
+            assert published['tableau_collector_success{collector="content"}'] == 0
+            assert published['tableau_collector_success{collector="users"}'] == 1
             assert "tableau_users" in read_openmetrics(rendering.openmetrics)
     assert [(log["log_level"], log["state"], log["error"]) for log in logs] == [
         ("error", "content/0", "KeyError: 'gone'")
@@ -60,14 +60,14 @@ def test_a_poll_under_way_is_shown(store: StateStore) -> None:
     """Since when, in the metrics and on the status page, as long as it lasts and no longer."""
     name = 'tableau_exporter_poll_started_timestamp_seconds{source="repository"}'
 
-    def shown() -> tuple[object, object]:
+    def published() -> tuple[object, object]:
         (source,) = store.summary(9.0, None).sources
         return series(Renderer(process=tuple).render(store.blocks(9.0), 9.0)).get(name), source.polling_since
 
-    assert shown() == (None, None)
+    assert published() == (None, None)
     with store.status.progress["repository"].poll(5.0):
-        assert shown() == (5, 5.0)
-    assert shown() == (None, None)
+        assert published() == (5, 5.0)
+    assert published() == (None, None)
 
 
 def test_a_state_that_works_again_is_shown(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,10 +77,10 @@ def test_a_state_that_works_again_is_shown(store: StateStore, monkeypatch: pytes
         renderer.render(store.blocks(1.0), 1.0)
         with monkeypatch.context() as patch:
             patch.setattr(Defective, "fault", None)
-            shown = series(renderer.render(store.blocks(2.0), 2.0))
+            published = series(renderer.render(store.blocks(2.0), 2.0))
         renderer.render(store.blocks(3.0), 3.0)
-    assert shown["tableau_content"] == 2
-    assert shown['tableau_collector_success{collector="content"}'] == 1
+    assert published["tableau_content"] == 2
+    assert published['tableau_collector_success{collector="content"}'] == 1
     assert len(logs) == 2
 
 
@@ -96,10 +96,10 @@ def test_the_status_has_the_sources_of_freshness(store: StateStore) -> None:
     store.set_state(FRESHNESS_SOURCES, freshness_sources())
     found = store.summary(9.0, None).freshness_sources
     assert found == (FreshnessSource("default", "metadata", 5.0), FreshnessSource("hr", "job", 7.0))
-    shown = series(Renderer(process=tuple).render(store.blocks(9.0), 9.0))
+    published = series(Renderer(process=tuple).render(store.blocks(9.0), 9.0))
     for source in found:
         name = f'{FRESHNESS_SOURCE_LAST_SUCCESS.name}{{site="{source.site}",source="{source.source}"}}'
-        assert shown[name] == source.read_at
+        assert published[name] == source.read_at
 
 
 def test_the_sources_of_freshness_outlast_a_reload(store: StateStore) -> None:

@@ -71,8 +71,8 @@ def template_reload(board: Board) -> Iterator[Finding]:
 def panel_datasource(board: Board) -> Iterator[Finding]:
     """Every panel queries the selected data source."""
     for panel in panels(board):
-        asked = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
-        if any(each["uid"] not in DATASOURCES for each in asked):
+        expression = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+        if any(each["uid"] not in DATASOURCES for each in expression):
             yield panel["title"], "asks a data source of its own"
 
 

@@ -173,13 +173,13 @@ def _remember(agent: Agent, target: str, folder: Path) -> None:
     last_week = [now - WEEK_SECONDS + offset for offset in range(-BEFORE_SECONDS, AFTER_SECONDS, STEP_SECONDS)]
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
 
-    def shown() -> bool:
+    def rendered() -> bool:
         # One scrape that has it all: between two polls that are late, active users are not published.
         samples.clear()
         samples.update(agent.metrics())
         return {name for name, _ in samples} >= set(COMPARED)
 
-    agent.until(shown, "requests and people are shown")
+    agent.until(rendered, "requests and people are shown")
     total = {family: sum(value for (name, _), value in samples.items() if name == family) for family in COMPARED}
     lines = []
     for family in COMPARED:

@@ -38,8 +38,8 @@ def test_every_exclusion_has_its_reason() -> None:
 def test_every_question_parses(tmp_path: Path) -> None:
     """target-promql-rule: promtool accepts every question, with its variables replaced."""
     records = [
-        {"record": f"question:{number}", "expr": substituted(asked.question, ALL | TIMES)}
-        for number, asked in enumerate(EVERY)
+        {"record": f"question:{number}", "expr": substituted(query.question, ALL | TIMES)}
+        for number, query in enumerate(EVERY)
     ]
     path = tmp_path / "rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": records}]}))

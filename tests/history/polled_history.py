@@ -36,8 +36,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SITES = {1: "default", 2: "emea"}
 USERS = {user: (user + 1) // 2 if user < 11 else None for user in range(1, 13)}
 """The person behind each user, who is on another site than the next; of the last two it is unknown."""
-PEOPLE = {user: person for user, person in USERS.items() if person is not None}
-LOOKUPS = Lookups(SITES, pa.table({"user_id": list(PEOPLE), "person": list(PEOPLE.values())}))
+PERSONS = {user: person for user, person in USERS.items() if person is not None}
+LOOKUPS = Lookups(SITES, pa.table({"user_id": list(PERSONS), "person": list(PERSONS.values())}))
 COLLECTORS = {name: discover()[name] for name in ("http_requests", "background_jobs")}
 (STATE,) = ASSETS.states
 
@@ -47,7 +47,7 @@ Backfilled = dict[int, Live]
 
 
 @dataclass(frozen=True)
-class Lived:
+class PolledHistory:
     """One history; ``live`` is the exposition after the poll of each hour."""
 
     path: Path
@@ -59,15 +59,15 @@ class Lived:
         return HistoryFile(self.path, Limits(patience_seconds=0.0), lambda _: None)
 
 
-def live_on(path: Path, hours: int) -> Lived:
+def poll_hours(path: Path, hours: int) -> PolledHistory:
     """Poll for so many hours, at each full hour."""
-    living = _Living(path)
+    living = _HourlyPolls(path)
     for hour in range(1, hours + 1):
         living.poll(BEGUN + hour * HOUR)
-    return Lived(path, living.live)
+    return PolledHistory(path, living.live)
 
 
-class _Living:
+class _HourlyPolls:
     """An agent on a history."""
 
     def __init__(self, path: Path) -> None:
@@ -93,11 +93,11 @@ class _Living:
     def poll(self, now: datetime) -> None:
         """Archive an hour's rows, audit the assets, and record the exposition."""
         known = assets(*self._assets(now))
-        context = Context(SITES, _promises, now=now.timestamp())
+        context = Context(SITES, _slas, now=now.timestamp())
         with self.history.transaction(now) as transaction:
             self._requests(transaction, now)
             self._jobs(transaction, now)
-            transaction.audit(judge(known, _promises, now.timestamp()))
+            transaction.audit(judge(known, _slas, now.timestamp()))
             transaction.log(PollLogRow(now, "http_requests", "exact", 0.1, 1, 1, 0, "here"), Position("http_requests"))
         totals = self.history.totals
         blocks = [
@@ -202,10 +202,10 @@ def backfilled(
     parts = parts_of(names)
     steps = Steps.between(naive(since), naive(until), step_seconds)
     found: Backfilled = {}
-    with read_samples(file, parts, steps, extent(file, parts).newest, by_day=by_day) as past:
+    with read_samples(file, parts, steps, extent(file, parts).newest, by_day=by_day) as synthetic:
         for chunk in steps.days() if by_day else [steps]:
             for family in (family for part in parts for family in part.families):
-                for samples in past.samples(family, chunk):
+                for samples in synthetic.samples(family, chunk):
                     text = b"".join(lines(family, samples, Labels((), ()), step_seconds)).decode()
                     _add(found, text)
     return found
@@ -239,5 +239,5 @@ def _is_over(request: Mapping[str, Any], now: datetime) -> bool:
     return request["ended"] is not None and request["ended"] <= naive(now)
 
 
-def _promises(asset: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _slas(asset: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return (12.0, 24.0) if asset["site"] == "default" else (2.0, None)

@@ -27,7 +27,7 @@ JOBS, REQUESTS, LOGINS = EVENTS
 LOOKUPS = Lookups({1: "default"}, pa.table({"user_id": pa.array([], pa.int64()), "person": pa.array([], pa.int64())}))
 
 
-class Past:
+class SyntheticHistory:
     """One history whose polls are made up."""
 
     def __init__(self, path: Path, retention: timedelta | None = None, privacy: Privacy | None = None) -> None:

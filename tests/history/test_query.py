@@ -8,14 +8,14 @@ from exporter.errors import QueryFailed
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query import INSTANT, NESTED, VALUE, QueryResult, ResultColumn, run_query
 from exporter.history.sandbox import parse
-from tests.history.synthetic_history import Past
+from tests.history.synthetic_history import SyntheticHistory
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> HistoryFile:
     """A history opened read-only."""
     path = tmp_path_factory.mktemp("query") / "history.duckdb"
-    Past(path).live(3)
+    SyntheticHistory(path).live(3)
     return HistoryFile(path, Limits(patience_seconds=0.0, spills=False), read_only=True, repairs=False)
 
 

@@ -15,7 +15,7 @@ from exporter.errors import QueryFailed
 from exporter.history import query_process
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.query_process import Bounds, run
-from tests.history.synthetic_history import Past, copied
+from tests.history.synthetic_history import SyntheticHistory, copied
 from tests.history.test_file import held
 from tests.support.wait import until
 
@@ -28,9 +28,9 @@ FOREVER = "SELECT count(*) FROM range(1000000000000000000) WHERE hash(range) = 0
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history."""
-    past = Past(tmp_path_factory.mktemp("made") / "history.duckdb")
-    past.live(2)
-    return past.file.path
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("made") / "history.duckdb")
+    synthetic.live(2)
+    return synthetic.file.path
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from exporter.history import consistency, usage
 from exporter.history.consistency import Row
 from exporter.history.file import HistoryFile, Limits
 from exporter.history.verification import Verdict, verify
-from tests.history.synthetic_history import BEGIN, EVENTS, REQUESTS, Past, requests
+from tests.history.synthetic_history import BEGIN, EVENTS, REQUESTS, SyntheticHistory, requests
 from tests.history.test_backup import _poll_and_crash
 from tests.history.test_file import held
 from tests.support.forked_process import ENDED, ended
@@ -21,23 +21,25 @@ from tests.support.soak import times
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def history_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a history of some days, with requests that are open, of no time and of no end of time."""
-    past = Past(tmp_path_factory.mktemp("lived") / "history.duckdb")
-    past.live(5)
-    past.poll(BEGIN + timedelta(days=5), requests(900, 3, BEGIN + timedelta(days=5), completed=False), others=False)
-    past.poll(BEGIN + timedelta(days=5), requests(950, 1, BEGIN), others=False)
+    synthetic = SyntheticHistory(tmp_path_factory.mktemp("lived") / "history.duckdb")
+    synthetic.live(5)
+    synthetic.poll(
+        BEGIN + timedelta(days=5), requests(900, 3, BEGIN + timedelta(days=5), completed=False), others=False
+    )
+    synthetic.poll(BEGIN + timedelta(days=5), requests(950, 1, BEGIN), others=False)
     odd = requests(1000, 3, BEGIN)
     infinite = pa.array([None, 2**63 - 1, -(2**63) + 1], pa.int64()).cast(pa.timestamp("us"))
-    past.poll(BEGIN + timedelta(days=6), odd.set_column(1, "created_at", infinite), others=False)
-    return past.file.path.read_bytes()
+    synthetic.poll(BEGIN + timedelta(days=6), odd.set_column(1, "created_at", infinite), others=False)
+    return synthetic.file.path.read_bytes()
 
 
 @pytest.fixture
-def path(lived: bytes, tmp_path: Path) -> Path:
+def path(history_bytes: bytes, tmp_path: Path) -> Path:
     """A history of one's own, to be broken."""
     path = tmp_path / "history.duckdb"
-    path.write_bytes(lived)
+    path.write_bytes(history_bytes)
     return path
 
 
@@ -262,16 +264,16 @@ def test_a_ledger_is_begun_for_an_older_file(path: Path) -> None:
         _make_old(connection)
         connection.execute("DELETE FROM http_requests WHERE id < 20")
         connection.execute("DELETE FROM poll_log WHERE started_at < '2025-01-03'")
-    past = Past(path)
-    past.history.prepare(BEGIN)
+    synthetic = SyntheticHistory(path)
+    synthetic.history.prepare(BEGIN)
     assert faults(path) == []
     with duckdb.connect(str(path), read_only=True) as connection:
         found = connection.execute(
             'SELECT sum("rows"), sum(pruned) FROM archived_days WHERE source = ?', [REQUESTS.table]
         ).fetchall()
     assert found == [(54, 20)]
-    assert past.history.totals.counter("tableau_history_pruned_rows_total", "http_requests") == 20
-    past.poll(BEGIN + timedelta(days=9), requests(2000, 5, BEGIN + timedelta(days=9)))
+    assert synthetic.history.totals.counter("tableau_history_pruned_rows_total", "http_requests") == 20
+    synthetic.poll(BEGIN + timedelta(days=9), requests(2000, 5, BEGIN + timedelta(days=9)))
     assert faults(path) == []
 
 

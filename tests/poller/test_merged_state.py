@@ -28,7 +28,7 @@ def merged() -> MergedState:
     return MergedState(STATE, lambda _: (12.0, 24.0), 3600.0)
 
 
-def shown(merged: MergedState, now: float, family: str = "tableau_asset_info") -> list[Mapping[str, str]]:
+def published(merged: MergedState, now: float, family: str = "tableau_asset_info") -> list[Mapping[str, str]]:
     """Return the labels of the samples of a family at an instant."""
     found = [each.labels for each in merged.at(now) if each.family.name == family]
     return [dict(zip(labels.names, row, strict=True)) for labels in found for row in labels.rows()]
@@ -36,7 +36,7 @@ def shown(merged: MergedState, now: float, family: str = "tableau_asset_info") -
 
 def ids(merged: MergedState, now: float) -> set[str]:
     """Return the assets that are published."""
-    return {labels["asset_id"] for labels in shown(merged, now)}
+    return {labels["asset_id"] for labels in published(merged, now)}
 
 
 def test_nothing_yet(merged: MergedState) -> None:
@@ -48,14 +48,14 @@ def test_both_sources(merged: MergedState) -> None:
     """An asset of one source alone is published, one of both once."""
     merged.put("repository", {"": part(0, "a", "b")}, 0)
     merged.put("rest", {"default": part(0, "b", "c")}, 0)
-    assert sorted(labels["asset_id"] for labels in shown(merged, 1)) == ["a", "b", "c"]
+    assert sorted(labels["asset_id"] for labels in published(merged, 1)) == ["a", "b", "c"]
 
 
 def test_the_repository_counts_where_both_say_the_same(merged: MergedState) -> None:
     """Of two owners the repository's is published, whichever source was polled last."""
     merged.put("rest", {"default": part(0, "a", content_owner="rest")}, 0)
     merged.put("repository", {"": part(0, "a", content_owner="repository")}, 0)
-    assert [labels["content_owner"] for labels in shown(merged, 1)] == ["repository"]
+    assert [labels["content_owner"] for labels in published(merged, 1)] == ["repository"]
 
 
 def test_a_source_that_is_silent_too_long(merged: MergedState) -> None:
@@ -93,7 +93,7 @@ def test_what_did_not_change_is_not_made_again(merged: MergedState) -> None:
 def test_sites_by_number(merged: MergedState) -> None:
     """An asset that does not name its site has the label of its site's number."""
     merged.put("repository", {"": part(0, "a", site=None, site_id=7)}, 0, {7: "marketing"})
-    assert [labels["site"] for labels in shown(merged, 1)] == ["marketing"]
+    assert [labels["site"] for labels in published(merged, 1)] == ["marketing"]
 
 
 def test_what_was_learned_is_shown_at_once(merged: MergedState) -> None:

@@ -289,10 +289,10 @@ def test_polls_that_take_long(harness: RestPollerHarness) -> None:
     with capture_logs() as logs:
         harness.poll()
         harness.poll()
-    shown = harness.assets()
-    assert shown
+    published = harness.assets()
+    assert published
     harness.now += INTERVAL + 4 * INTERVAL
-    assert harness.assets() == shown
+    assert harness.assets() == published
     assert [log["event"] for log in logs if "rest.poll_interval" in log["event"]] != []
 
 
@@ -321,8 +321,10 @@ def test_polls_that_take_long_are_one_line(harness: RestPollerHarness, monkeypat
     with capture_logs() as logs:
         for _ in range(5):
             harness.poll()
-    said = [(log["log_level"], log["event"].partition(" rest.")[0]) for log in logs if "poll_interval" in log["event"]]
-    assert said == [("warning", "a poll lasts longer than"), ("info", "a poll ends within")]
+    logged = [
+        (log["log_level"], log["event"].partition(" rest.")[0]) for log in logs if "poll_interval" in log["event"]
+    ]
+    assert logged == [("warning", "a poll lasts longer than"), ("info", "a poll ends within")]
 
 
 def warned(logs: list[Any]) -> list[str]:

@@ -198,8 +198,8 @@ def _start_in_vain(server: Postgres) -> None:
 
 def test_a_short_password_hides_no_other_word() -> None:
     """A password of two letters is hidden, and the words that it is part of can be read."""
-    told = str(connection_error("db", psycopg.OperationalError('role readonly: password "ro" from pg_ro'), "ro"))
-    assert 'role readonly: password "<secret>" from pg_ro' in told
+    reported = str(connection_error("db", psycopg.OperationalError('role readonly: password "ro" from pg_ro'), "ro"))
+    assert 'role readonly: password "<secret>" from pg_ro' in reported
 
 
 @pytest.mark.attack("secrets")
@@ -207,6 +207,6 @@ def test_a_short_password_hides_no_other_word() -> None:
 def test_a_password_that_is_quoted_escaped(quoted: str) -> None:
     """A server, or what stands in its place, that quotes the password escaped is not quoted."""
     error = psycopg.OperationalError(f'connection to server at "db", port 8060 failed: FATAL:  no {quoted} here')
-    told = str(connection_error("db:8060", error, 'half"other'))
-    assert "half" not in told
-    assert quoted not in told
+    reported = str(connection_error("db:8060", error, 'half"other'))
+    assert "half" not in reported
+    assert quoted not in reported

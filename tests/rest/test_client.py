@@ -34,12 +34,12 @@ def test_configured_sites(three: RestHarness) -> None:
     results = three.poll(three.rest("finance", "default"))
     assert list(results) == ["Finance", "default"]
     assert whole(results) == {"Finance": True, "default": True}
-    assert not [asked for asked in three.tableau.asked if asked.path.endswith("/sites")]
+    assert not [received for received in three.tableau.received if received.path.endswith("/sites")]
 
 
 def test_sites_may_not_be_listed(harness: RestHarness) -> None:
     """On Tableau Cloud, and for most users, the token's own site is read, and this is noted."""
-    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/sites") else None):
+    with harness.tableau.doing(lambda received: error(403, "403004") if received.path.endswith("/sites") else None):
         inventory = harness.inventory()
     (note,) = inventory.notes
     assert note.startswith("only the site default is read, sites may not be listed: ")
@@ -52,7 +52,7 @@ def test_sites_that_are_not_active(three: RestHarness) -> None:
     answer = Answer(
         f'<tsResponse xmlns="http://tableau.com/api">{pagination}<sites>{"".join(entries)}</sites></tsResponse>'
     )
-    with three.tableau.doing(lambda asked: answer if asked.path.endswith("/sites") else None):
+    with three.tableau.doing(lambda received: answer if received.path.endswith("/sites") else None):
         results = three.poll(three.rest())
     assert whole(results) == {"default": True, "Finance": True}
     notes = [result.inventory.notes for result in results.values() if result.inventory]
@@ -112,7 +112,7 @@ ONE_OF_THREE = (
 )
 def test_a_list_of_sites_that_fails(three: RestHarness, answer: Answer) -> None:
     """The sites of the last list are read, with a note; without one, the token's own and those that came."""
-    page: Override = lambda asked: answer if asked.path.endswith("/sites") else None  # noqa: E731
+    page: Override = lambda received: answer if received.path.endswith("/sites") else None  # noqa: E731
     rest = three.rest()
     with three.tableau.doing(page):
         (result,) = three.poll(rest).values()
@@ -235,7 +235,7 @@ def test_flows_that_are_suddenly_forbidden(harness: RestHarness) -> None:
     """A list that is refused is no list of none: the flows that were listed stand for a day, with a note."""
     rest = harness.rest()
     harness.poll(rest)
-    with harness.tableau.doing(lambda asked: error(403, "403004") if asked.path.endswith("/flows") else None):
+    with harness.tableau.doing(lambda received: error(403, "403004") if received.path.endswith("/flows") else None):
         for count in (3, 3, 2):
             inventory = harness.inventory(rest)
             assert inventory.content.num_rows == count
@@ -250,7 +250,7 @@ def test_a_refusal_without_a_word_of_tableau(harness: RestHarness, status: int) 
     """A 4xx that is not Tableau's XML proves nothing of flows: the site has failed, and retains its state."""
     rest = harness.rest()
     harness.poll(rest)
-    with harness.tableau.doing(lambda asked: Answer("", status) if asked.path.endswith("/flows") else None):
+    with harness.tableau.doing(lambda received: Answer("", status) if received.path.endswith("/flows") else None):
         harness.failure(rest)
 
 
@@ -280,7 +280,7 @@ def test_pages_without_an_end(harness: RestHarness, path: str) -> None:
     page = Answer(f"{HEAD}{pagination}<list>{entry}</list></tsResponse>")
     rest = harness.rest()
     with harness.tableau.doing(
-        lambda asked: page if asked.path.endswith(path) else None, at("graphql", Answer("", 404))
+        lambda received: page if received.path.endswith(path) else None, at("graphql", Answer("", 404))
     ):
         harness.poll(rest)
     assert harness.tableau.count(path) <= 4

@@ -14,7 +14,7 @@ import trustme
 from exporter.errors import PollInterrupted, SourceError, SourceRefused, SourceUnreachable
 from exporter.rest import http_client, transport
 from tests.rest.conftest import RestHarness
-from tests.rest.tableau import HTML, Answer, Asked, Tableau, asset, at, element, error
+from tests.rest.tableau import HTML, Answer, ReceivedRequest, Tableau, asset, at, element, error
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -68,11 +68,11 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_client.USUAL_WAIT_SECONDS), ("x", 5.0)]
+    ("reported", "seconds"), [("7", 7.0), ("0", 0.0), (None, http_client.USUAL_WAIT_SECONDS), ("x", 5.0)]
 )
-def test_a_429_is_waited_for(harness: RestHarness, told: str | None, seconds: float) -> None:
+def test_a_429_is_waited_for(harness: RestHarness, reported: str | None, seconds: float) -> None:
     """The agent waits for Retry-After, or briefly without it, and retries."""
-    headers = {"Retry-After": told} if told is not None else {}
+    headers = {"Retry-After": reported} if reported is not None else {}
     with harness.tableau.doing(at("/workbooks", Answer("slow down", 429, headers), times=2)):
         assert harness.inventory().content.num_rows == 3
     assert sum(harness.slept) == 2 * seconds
@@ -148,27 +148,27 @@ def test_packed_answers_are_read(harness: RestHarness) -> None:
 
 def test_the_token_goes_nowhere_else(harness: RestHarness) -> None:
     """A redirect to another host is not followed, whatever the request; the line names the host."""
-    with Tableau() as stranger:
-        there = stranger.url.replace("127.0.0.1", "localhost")
+    with Tableau() as untrusted:
+        there = untrusted.url.replace("127.0.0.1", "localhost")
         for part in ("/workbooks", "/graphql", "/auth/signin", "/serverInfo"):
             rest = harness.rest()
             with harness.tableau.doing(at(part, Answer(status=302, headers={"Location": f"{there}/elsewhere"}))):
                 try:
                     (result,) = harness.poll(rest).values()
-                    said = result.error or " ".join(result.inventory.notes if result.inventory else ())
+                    output = result.error or " ".join(result.inventory.notes if result.inventory else ())
                 except SourceRefused as error:
-                    said = str(error)
-            assert "redirect to http://localhost" in said
-            assert "set rest.url to where Tableau itself answers" in said
-        assert stranger.asked == []
+                    output = str(error)
+            assert "redirect to http://localhost" in output
+            assert "set rest.url to where Tableau itself answers" in output
+        assert untrusted.received == []
 
 
 def test_another_port_is_another_host(harness: RestHarness) -> None:
     """Another port of the same machine is another server."""
-    with Tableau() as stranger:
-        with harness.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{stranger.url}/x"}))):
+    with Tableau() as untrusted:
+        with harness.tableau.doing(at("/workbooks", Answer(status=307, headers={"Location": f"{untrusted.url}/x"}))):
             harness.failure()
-        assert stranger.asked == []
+        assert untrusted.received == []
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:port/", "http://[x/", "//", "javascript:alert(1)", "\x7f"])
@@ -191,7 +191,7 @@ def test_a_netrc_speaks_for_nobody(harness: RestHarness, tmp_path: Path, monkeyp
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     harness.inventory()
-    assert not [asked for asked in harness.tableau.asked if "authorization" in asked.headers]
+    assert not [received for received in harness.tableau.received if "authorization" in received.headers]
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
         harness = RestHarness(proxy)
         with proxy.doing(at("", Answer("no", 500))), pytest.raises(SourceError) as caught:
             harness.poll(harness.rest(url="http://tableau.invalid"))
-        assert len(proxy.asked) == 4
+        assert len(proxy.received) == 4
         monkeypatch.setenv("HTTP_PROXY", "http://me:canary@127.0.0.1:1")
         with pytest.raises(SourceUnreachable, match="check the proxy") as caught:
             harness.poll(harness.rest(url="http://tableau.invalid"))
@@ -217,9 +217,9 @@ def test_no_proxy_is_read_by_entries(harness: RestHarness, entries: str, monkeyp
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", entries)
         assert harness.inventory().content.num_rows == 3
-        assert not proxy.asked
+        assert not proxy.received
         harness.poll(harness.rest(url="http://tableau.invalid"))
-        assert proxy.asked
+        assert proxy.received
 
 
 def test_an_ipv6_network_has_no_proxy(harness: RestHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_an_ipv6_network_has_no_proxy(harness: RestHarness, monkeypatch: pytest.
         monkeypatch.setenv("NO_PROXY", "fd00::/8")
         with pytest.raises(SourceUnreachable) as caught:
             harness.poll(harness.rest(url="http://[fd00::1]:1", timeout=1.0))
-        assert not proxy.asked
+        assert not proxy.received
     assert "proxy" not in str(caught.value)
 
 
@@ -245,20 +245,20 @@ def test_no_request_is_made_any_more_when_the_agent_ends(harness: RestHarness) -
     """A poll is broken off between two requests."""
     rest = harness.rest()
 
-    def stop(asked: Asked) -> None:
-        harness.stopping = "/datasources" in asked.path or harness.stopping
+    def stop(received: ReceivedRequest) -> None:
+        harness.stopping = "/datasources" in received.path or harness.stopping
 
     with harness.tableau.doing(stop), pytest.raises(PollInterrupted):
         harness.poll(rest)
-    assert harness.tableau.asked[-1].path.endswith("/datasources")
+    assert harness.tableau.received[-1].path.endswith("/datasources")
 
 
 def test_a_request_is_broken_off_when_the_agent_ends(harness: RestHarness) -> None:
     """A trickling answer blocks no other request."""
     rest = harness.rest(timeout=600)
 
-    def stop(asked: Asked) -> Answer | None:
-        if "/datasources" not in asked.path:
+    def stop(received: ReceivedRequest) -> Answer | None:
+        if "/datasources" not in received.path:
             return None
         harness.stopping = True
         return Answer(b" " * 100_000, pause=0.05)

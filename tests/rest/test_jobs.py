@@ -10,7 +10,7 @@ from exporter.inventory import Refresh
 from exporter.rest.arrow import schema, table
 from exporter.rest.client import RestClient
 from tests.rest.conftest import NOW, RestHarness
-from tests.rest.tableau import HTML, Answer, Asked, asset, at, element, error
+from tests.rest.tableau import HTML, Answer, ReceivedRequest, asset, at, element, error
 
 INSTANT = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
 
@@ -145,10 +145,10 @@ def test_jobs_and_tasks_may_be_forbidden(undescribed: RestHarness, answer: Answe
         inventory = undescribed.inventory(rest, budget=100)
     assert inventory.looked_up is None
     assert inventory.tasks_read == set()
-    told = [note.split(":")[0] for note in inventory.notes]
+    reported = [note.split(":")[0] for note in inventory.notes]
     wanted = ["no jobs", "no flow runs", "no extract refresh tasks", "no flow tasks"]
     # A release that has no linked tasks answers 404.
-    assert told[1:] == (wanted if answer.status == 404 else [*wanted, "no linked tasks"])
+    assert reported[1:] == (wanted if answer.status == 404 else [*wanted, "no linked tasks"])
 
 
 def test_a_login_page_is_no_list_of_jobs(undescribed: RestHarness) -> None:
@@ -277,8 +277,8 @@ def test_look_ups_that_are_broken_off_count(undescribed: RestHarness) -> None:
     assert result.inventory is not None
     assert [note for note in result.inventory.notes if note.startswith("3 refresh jobs could not be fetched: ")]
 
-    def stop(asked: Asked) -> None:
-        undescribed.stopping = undescribed.stopping or asked.path.endswith("/jobs/j3")
+    def stop(received: ReceivedRequest) -> None:
+        undescribed.stopping = undescribed.stopping or received.path.endswith("/jobs/j3")
 
     with undescribed.tableau.doing(stop), pytest.raises(PollInterrupted):
         undescribed.poll(rest, 100)

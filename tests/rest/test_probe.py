@@ -49,7 +49,7 @@ def test_what_a_site_works_without(three: RestHarness) -> None:
 def test_every_part_of_a_poll_is_tried(harness: RestHarness, path: str, name: str) -> None:
     """Content that a poll would miss is a note that names it and the fields that stay unknown."""
     refused = error(403, "403004")
-    with harness.tableau.doing(lambda asked: refused if asked.path.endswith(path) else None):
+    with harness.tableau.doing(lambda received: refused if received.path.endswith(path) else None):
         _, (ok, note) = harness.rest().probe()
     assert ok is None
     assert note.startswith(f"site default works without {name} (")
@@ -58,7 +58,7 @@ def test_every_part_of_a_poll_is_tried(harness: RestHarness, path: str, name: st
 @pytest.mark.parametrize("path", ["/workbooks", "/datasources", "/flows"])
 def test_a_list_of_assets_that_cannot_be_read(harness: RestHarness, path: str) -> None:
     """Then the site would not be polled at all: a fault."""
-    with harness.tableau.doing(lambda asked: Answer(HTML) if asked.path.endswith(path) else None):
+    with harness.tableau.doing(lambda received: Answer(HTML) if received.path.endswith(path) else None):
         _, (ok, line) = harness.rest().probe()
     assert ok is False
     assert line.startswith("site default: ")

@@ -129,16 +129,16 @@ def test_the_sessions_of_others(server: TableauServer, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "output"),
     [
         ("Finance/APAC", "sees no project Finance/APAC on this site; check exports[].publish.project"),
         ("Finance*", "sees no project Finance*"),
         ("Twice/Here", "2 projects have the path Twice/Here on this site; rename one"),
     ],
 )
-def test_a_project_that_is_not_one(server: TableauServer, file: Path, place: str, said: str) -> None:
+def test_a_project_that_is_not_one(server: TableauServer, file: Path, place: str, output: str) -> None:
     """One that is missing, or of which there are two, is one line."""
-    assert said in fails(server, file, place=place)
+    assert output in fails(server, file, place=place)
     assert server.requests["publish"] == 0
 
 
@@ -159,7 +159,7 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure_mode", "said"),
+    ("failure_mode", "output"),
     [
         ("forbidden", "403004: Forbidden: .* may publish to Finance/EMEA/Usage on the site default"),
         ("missing", "404000: Resource Not Found: .* may publish to Finance/EMEA/Usage"),
@@ -168,10 +168,10 @@ def test_a_token_that_is_refused(server: TableauServer, file: Path) -> None:
         ("garbage", "an answer that cannot be read"),
     ],
 )
-def test_calls_that_are_refused(server: TableauServer, file: Path, failure_mode: str, said: str) -> None:
+def test_calls_that_are_refused(server: TableauServer, file: Path, failure_mode: str, output: str) -> None:
     """Whatever comes in the place of the answer is one line."""
     setattr(server.failure_modes, failure_mode, {"upload", "publish"})
-    assert re.search(said, fails(server, file))
+    assert re.search(output, fails(server, file))
 
 
 def test_a_file_that_is_too_large(server: TableauServer, file: Path) -> None:

@@ -136,14 +136,14 @@ def test_a_metadata_api_that_refuses_in_its_own_words(harness: RestHarness, body
     assert counts(rest) == (1, 0, 0)
     other = harness.rest()
     harness.poll(other)
-    with harness.tableau.doing(lambda asked: _lost(harness, body) if "/graphql" in asked.path else None):
+    with harness.tableau.doing(lambda received: _lost(harness, body) if "/graphql" in received.path else None):
         assert harness.inventory(other).described is not None
     assert counts(other) == (2, 1, 0)
 
 
 def _lost(harness: RestHarness, body: bytes) -> Answer | None:
     """End every session the first time, and let the requests of the new one through."""
-    if any(asked.path.endswith("/auth/signin") for asked in harness.tableau.asked[-3:]):
+    if any(received.path.endswith("/auth/signin") for received in harness.tableau.received[-3:]):
         return None
     harness.tableau.sign_everybody_out()
     return Answer(body, 401)

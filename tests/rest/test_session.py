@@ -8,7 +8,7 @@ import pytest
 from exporter.errors import ConfigurationError, ExporterError, Fault, SourceRefused, SourceUnreachable
 from exporter.rest.credentials import LIFE_SECONDS, SCOPES, ConnectedApp, Token
 from tests.rest.conftest import NOW, RestHarness
-from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Asked, Override, at, error
+from tests.rest.tableau import HTML, WELL_FORMED_HTML, Answer, Override, ReceivedRequest, at, error
 
 APP = ConnectedApp("client", "secret-id", "the value of the secret, long enough to sign", "anna@example.com")
 
@@ -41,8 +41,8 @@ def test_a_session_lost_in_the_middle_is_renewed(three: RestHarness, part: str) 
     """Whatever request finds the session gone is made again after one sign-in; nothing is lost of any site."""
     rest, lost = three.rest(), [False]
 
-    def end(asked: Asked) -> None:
-        if part in asked.path and not lost[0]:
+    def end(received: ReceivedRequest) -> None:
+        if part in received.path and not lost[0]:
             lost[0] = True
             three.tableau.sign_everybody_out()
 
@@ -72,8 +72,8 @@ def test_a_session_lost_twice_in_a_poll_is_a_collision(three: RestHarness) -> No
 def _ending(harness: RestHarness, part: str) -> Override:
     done = [False]
 
-    def end(asked: Asked) -> None:
-        if part in asked.path and not done[0]:
+    def end(received: ReceivedRequest) -> None:
+        if part in received.path and not done[0]:
             done[0] = True
             harness.tableau.sign_everybody_out()
 
@@ -167,7 +167,7 @@ def test_a_connected_app_signs_in(harness: RestHarness) -> None:
     harness.poll(rest)
     harness.tableau.sign_everybody_out()
     assert harness.inventory(rest).content.num_rows == 3
-    bodies = [asked.body.decode() for asked in harness.tableau.asked if asked.path.endswith("/auth/signin")]
+    bodies = [received.body.decode() for received in harness.tableau.received if received.path.endswith("/auth/signin")]
     signed = [body.split('jwt="')[1].split('"')[0] for body in bodies]
     assert len(set(signed)) == 2
     headers = jwt.get_unverified_header(signed[0])
@@ -221,8 +221,8 @@ def test_the_version_of_the_server_is_spoken(harness: RestHarness) -> None:
     rest = harness.rest()
     harness.inventory(rest)
     assert rest.server_version == "2025.3.0"
-    assert harness.tableau.asked[0].path == "/api/2.4/serverInfo"
-    assert {asked.path.split("/")[2] for asked in harness.tableau.asked[1:]} == {"3.19", "metadata"}
+    assert harness.tableau.received[0].path == "/api/2.4/serverInfo"
+    assert {received.path.split("/")[2] for received in harness.tableau.received[1:]} == {"3.19", "metadata"}
 
 
 @pytest.mark.parametrize(
@@ -258,11 +258,11 @@ def test_a_sign_in_that_is_answered_with_nonsense(three: RestHarness, body: byte
     rest = three.rest("default", "marketing")
     with three.tableau.doing(at(part, Answer(body))):
         try:
-            said = [result.error for result in three.poll(rest).values() if result.error]
+            output = [result.error for result in three.poll(rest).values() if result.error]
         except ExporterError as failure:
-            said = [str(failure)]
-    assert said
-    assert all(line and len(line.splitlines()) == 1 for line in said)
+            output = [str(failure)]
+    assert output
+    assert all(line and len(line.splitlines()) == 1 for line in output)
     assert [result.error for result in three.poll(rest).values()] == [None, None]
 
 

@@ -33,12 +33,12 @@ class ReceivedAlert:
     annotations: dict[str, str]
     starts_at: float
     ends_at: float
-    told_at: float
+    notified_at: float
 
     @property
     def is_end(self) -> bool:
         """Whether it was received as ended."""
-        return self.ends_at <= self.told_at
+        return self.ends_at <= self.notified_at
 
     @property
     def name(self) -> str:
@@ -52,12 +52,12 @@ class FakeAlertmanager:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         """The clock of the sender of its alerts."""
-        self.told: list[ReceivedAlert] = []
+        self.notified: list[ReceivedAlert] = []
         """Everything that it accepted."""
         self.options = WELL
         self.last: dict[Labels, ReceivedAlert] = {}
         self.news: list[ReceivedAlert] = []
-        self.taken = 0
+        self.accepted = 0
         """How many alerts it accepted so far, answered or not."""
         self.answered: list[ReceivedAlert] = []
         """The alerts that it accepted and confirmed, since it was read."""
@@ -105,7 +105,7 @@ class FakeAlertmanager:
     @property
     def ends(self) -> Sequence[ReceivedAlert]:
         """The alerts received as ended."""
-        return [told for told in self.told if told.is_end]
+        return [notified for notified in self.notified if notified.is_end]
 
     def _listen(self) -> None:
         self._server = _server(self)
@@ -118,13 +118,13 @@ class FakeAlertmanager:
         self._server.server_close()
 
     def _take(self, batch: list[ReceivedAlert]) -> None:
-        self.taken += len(batch)
-        self.told += batch
+        self.accepted += len(batch)
+        self.notified += batch
         self.news += batch
         self.last |= {word.labels: word for word in batch}
 
-    def _kill(self, *, taken: bool) -> None:
-        if self.kills is not None and self.kills[1] == taken:
+    def _kill(self, *, accepted: bool) -> None:
+        if self.kills is not None and self.kills[1] == accepted:
             os.kill(self.kills[0], signal.SIGKILL)
             self.kills = None
 
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:
             return
         alertmanager = self.alertmanager
-        alertmanager._kill(taken=False)
+        alertmanager._kill(accepted=False)
         self._behave([received(alert, alertmanager.clock()) for alert in json.loads(body)])
 
     def _behave(self, batch: list[ReceivedAlert]) -> None:
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         share = {ERRS: 0, TAKES_HALF: len(batch) // 2}.get(options, len(batch))
         alertmanager._take(batch[:share])
-        alertmanager._kill(taken=True)
+        alertmanager._kill(accepted=True)
         if options == WELL:
             alertmanager.answered += batch
         if options == RESETS:

@@ -47,7 +47,7 @@ class NotifierHarness:
         self.blocks: Callable[[float], Iterable[AnyBlock]] = lambda _now: ()
         self.assets: Callable[[float], pa.Table] = lambda _now: ARROW_SCHEMA.empty_table()
         self.sources: Callable[[], SourceStates] = SourceStates
-        self.shown: Sequence[Block] = ()
+        self.published: Sequence[Block] = ()
         self.firing: Sequence[FiringAlert] = ()
         self.restart()
 
@@ -74,7 +74,7 @@ class NotifierHarness:
         return self.sources()
 
     def _show(self, blocks: Sequence[Block], _now: float) -> None:
-        self.shown = blocks
+        self.published = blocks
 
     def _show_firing(self, alerts: Sequence[FiringAlert]) -> None:
         self.firing = alerts
@@ -99,7 +99,7 @@ class NotifierHarness:
 
     def value(self, family: str, **labels: str) -> float | None:
         """Return a published sample."""
-        for block in self.shown:
+        for block in self.published:
             if block.family.name == family:
                 for row, value in zip(block.labels.rows(), block.at(self.now), strict=True):
                     if dict(zip(block.labels.names, row, strict=True)) == labels and value is not None:

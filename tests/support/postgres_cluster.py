@@ -84,9 +84,9 @@ class Cluster(Source):
     def crash(self) -> None:
         """Kill one process of the server; the postmaster ends all others, and recovers."""
         log = self.server.log
-        told = log.read_text().count("terminating any other active server processes")
+        reported = log.read_text().count("terminating any other active server processes")
         os.kill(self.run("SELECT pg_backend_pid()")[0][0], signal.SIGKILL)
-        until(lambda: log.read_text().count("terminating any other active server processes") > told)
+        until(lambda: log.read_text().count("terminating any other active server processes") > reported)
         self.hang_up()
 
     def _answers(self) -> bool:

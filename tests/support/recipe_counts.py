@@ -178,13 +178,13 @@ def _users_by_last_activity(recorded: Recorded) -> Rows:
     requests = grouped(recent(recorded, 9999), "user_id")
     logins = grouped(recorded.rows["logins"], "user_id")
     found = []
-    for user, (site, _, name, shown) in USERS.items():
+    for user, (site, _, name, published) in USERS.items():
         if user == LEAVER:
             continue
         times = [row["created_at"] for row in requests.get((user,), [])]
         seen = [row["login_at"] for row in logins.get((user,), [])]
         found.append(
-            (SITES[site].upper(), name, shown, None, max(times, default=None), max(seen, default=None), len(times))
+            (SITES[site].upper(), name, published, None, max(times, default=None), max(seen, default=None), len(times))
         )
     return found
 

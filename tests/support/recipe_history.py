@@ -153,8 +153,8 @@ def _names(now: datetime) -> dict[str, list[dict[str, Any]]]:
         ],
         "projects": [{**day, "id": id_, "site_id": site, "path": path} for id_, (site, path) in PROJECTS.items()],
         "users": [
-            {**day, "id": id_, "site_id": site, "system_user_id": person, "name": name, "friendly_name": shown}
-            for id_, (site, person, name, shown) in USERS.items()
+            {**day, "id": id_, "site_id": site, "system_user_id": person, "name": name, "friendly_name": published}
+            for id_, (site, person, name, published) in USERS.items()
         ],
         "workbooks": [*books, former],
         "views": [

@@ -188,10 +188,10 @@ class Reliability:
         total = self._all
         return "\n".join([*lines, f"|  | in all | {total.runs} | {total.lost} | {total.doubled} |  |"])
 
-    def _line(self, shown: str, title: str, number: int) -> str:
+    def _line(self, published: str, title: str, number: int) -> str:
         driven = self._driven.get(number, Driven())
         total = driven.total
-        return f"| {shown} | {title} | {total.runs} | {total.lost} | {total.doubled} | {_short(driven.tests)} |"
+        return f"| {published} | {title} | {total.runs} | {total.lost} | {total.doubled} | {_short(driven.tests)} |"
 
 
 def _short(tests: set[str]) -> str:

@@ -60,11 +60,11 @@ class RestPollerHarness:
         history = History(self.file, found, self.privacy)
         history.lock()
 
-        def promises(_asset: object) -> tuple[float, float]:
+        def slas(_asset: object) -> tuple[float, float]:
             return (12.0, 24.0)
 
         context = self.context = PollContext(
-            history, found, self.store, lambda: self.now, promises, merged_states(found, promises), lambda: None
+            history, found, self.store, lambda: self.now, slas, merged_states(found, slas), lambda: None
         )
         (name, value), *_ = TOKENS.items()
         login = RestOptions(self.server.url, self.sites, lambda: Token(name, value), None, self.timeout)
@@ -76,7 +76,7 @@ class RestPollerHarness:
             wanted=wanted_lists(found, self.sources),
         )
         self.poller = RestPoller(self.rest, context, INTERVAL, self.look_ups_a_day)
-        self.merged = context.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], promises, 0.0)
+        self.merged = context.merged_states.get(ASSETS) or MergedState(discover()["assets"].states[0], slas, 0.0)
 
     def poll(self, *, after: float = INTERVAL) -> bool:
         """Let time pass, and poll once."""

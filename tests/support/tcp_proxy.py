@@ -60,13 +60,13 @@ class Proxy:
         passed = 0
         with contextlib.suppress(OSError):
             while piece := source.recv(PIECE):
-                said = piece if limit is None else piece[: max(0, limit - passed)]
+                output = piece if limit is None else piece[: max(0, limit - passed)]
                 passed += len(piece)
                 if source.getpeername() == self._server:
-                    self.passed += len(said)
+                    self.passed += len(output)
                 else:
-                    said = self.alter(said)
-                target.sendall(said)
+                    output = self.alter(output)
+                target.sendall(output)
             if limit is None or passed <= limit:
                 target.shutdown(socket.SHUT_WR)
 

@@ -84,7 +84,7 @@ class FakeEndpoint:
 
     is_ready: bool = True
     fault: ConfigurationError | None = None
-    shown: Status = field(default_factory=a_status)
+    rendered: Status = field(default_factory=a_status)
     pages_shown: PageData = field(default_factory=PageData)
     rendering: FakeRendering = field(default_factory=FakeRendering)
     collectors_known: Mapping[str, bool] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class FakeEndpoint:
 
     def status(self) -> Status:
         """Return the test's answer."""
-        return self.shown
+        return self.rendered
 
     def pages(self) -> PageData:
         """Return the test's answer."""

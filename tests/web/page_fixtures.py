@@ -80,7 +80,7 @@ def an_estate() -> list[dict[str, Any]]:
     ]
 
 
-def promises(_asset: Mapping[str, Any]) -> tuple[float, float]:
+def slas(_asset: Mapping[str, Any]) -> tuple[float, float]:
     """Return an SLA of 12 and 24 hours for every asset."""
     return 12.0, 24.0
 
@@ -90,7 +90,7 @@ def estate_and_blocks(
 ) -> tuple[pa.Table, Sequence[AnyBlock]]:
     """Return an estate as the assembly of assets gives it."""
     rows = pa.Table.from_pylist(list(an_estate() if estate is None else estate), schema=ARROW_SCHEMA)
-    return rows, expose(rows, Context({}, promises, now=NOW))
+    return rows, expose(rows, Context({}, slas, now=NOW))
 
 
 def some_pages(
@@ -99,12 +99,12 @@ def some_pages(
     watched: frozenset[str] = EVERYTHING,
     firing: Sequence[FiringAlert] | None = (),
     text: Callable[[str], str] = str,
-    told: bool = True,
+    reported: bool = True,
 ) -> PageData:
     """Return pages of an estate, with refreshes, use and alerts; ``text`` may change every name."""
     rows, blocks = estate_and_blocks(estate)
     answers = PageAnswers()
-    if told:
+    if reported:
         answers.set("assets", ASSETS, "repository", HistoryAnswer(refreshes(rows), NOW))
         answers.set(
             "content", WORKBOOKS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
@@ -112,11 +112,13 @@ def some_pages(
         answers.set(
             "content", VIEWS, "repository", HistoryAnswer(workbooks(rows), NOW, {1: text("default"), 2: text("hr")})
         )
-        answers.set_usage(usage_of(requests(), people(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400))
-    shown: list[AnyBlock] = [*blocks, *seen(text)]
+        answers.set_usage(
+            usage_of(requests(), users_by_hour(), {1: text("default"), 2: text("hr")}, NOW, NOW - 95 * 86_400)
+        )
+    rendered: list[AnyBlock] = [*blocks, *seen(text)]
     return PageDataBuilder(
-        answers, lambda: firing if firing is None else tuple(firing), lambda _now: (rows, blocks) if told else None
-    ).build(NOW, watched, shown)
+        answers, lambda: firing if firing is None else tuple(firing), lambda _now: (rows, blocks) if reported else None
+    ).build(NOW, watched, rendered)
 
 
 def refreshes(rows: pa.Table) -> pa.Table:
@@ -181,7 +183,7 @@ def requests() -> pa.Table:
     )
 
 
-def people() -> pa.Table:
+def users_by_hour() -> pa.Table:
     """Return the active users of the same hours, half of whom are on both sites."""
     found = [
         {

@@ -53,7 +53,7 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
 
 
 @pytest.mark.parametrize(
-    ("host", "text", "said"),
+    ("host", "text", "expected"),
     [
         ("127.0.0.1", "", "healthy"),
         ("", "", "healthy"),
@@ -78,12 +78,12 @@ def check(folder: Path, host: str, port: int, *, configured: bool) -> subprocess
         "mutual, TLS 1.2",
     ],
 )
-def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: str, text: str, said: str) -> None:
+def test_an_agent_that_answers_is_healthy(serve: Serve, tmp_path: Path, host: str, text: str, expected: str) -> None:
     """By TLS, before users and certificates, on any address, and whatever proxy the environment names."""
     server = serve(host, text)
     result = check(tmp_path, host, server.port, configured=bool(text))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith(f":{server.port}/-/healthy: {said}\n")
+    assert result.stdout.endswith(f":{server.port}/-/healthy: {expected}\n")
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

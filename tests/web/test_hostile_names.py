@@ -117,8 +117,8 @@ def test_used(visitor: Visitor, names: Sequence[str], what: str) -> None:
     paths = [f"/usage?list={what}&page={page + 1}" for page in range(COUNT // 50)]
     plain = [harmless(name, number) for number, name in enumerate(names)]
     bad, good = parsed(visitor, pages_of(names), paths), parsed(visitor, pages_of(plain), paths)
-    shown = [name for page in bad for name in page["rows"] if not name.startswith("2026-")]
-    assert sorted(shown) == sorted(names)
+    rendered = [name for page in bad for name in page["rows"] if not name.startswith("2026-")]
+    assert sorted(rendered) == sorted(names)
     if what == "views":
         assert sorted(name for page in bad for name in page["workbooks"]) == sorted(names)
     for one, other in zip(bad, good, strict=True):

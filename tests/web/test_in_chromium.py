@@ -82,9 +82,9 @@ def test_paging(visitor: Visitor, endpoint: FakeEndpoint) -> None:
     endpoint.pages_shown = some_pages([an_asset(asset_id=f"w{n}", asset_name=f"Book {n:03}") for n in range(60)])
     visitor.go("/assets?rows=25&sort=name&q=book")
     seen = visitor.names()
-    for shown in ("2 of 3", "3 of 3"):
+    for rendered in ("2 of 3", "3 of 3"):
         visitor.page.get_by_role("link", name="Next").first.click()
-        expect(visitor.page.locator(".pager").first).to_contain_text(f"Page {shown}")
+        expect(visitor.page.locator(".pager").first).to_contain_text(f"Page {rendered}")
         seen += visitor.names()
     assert seen == [f"Book {number:03}" for number in range(60)]
     visitor.page.get_by_role("link", name="First").first.click()
@@ -194,10 +194,10 @@ def test_keyboard(visitor: Visitor, path: str) -> None:
     while visitor.page.evaluate("document.activeElement !== document.body") and passed < 200:
         visitor.page.keyboard.press("Tab")
         passed += 1
-        shown = visitor.page.evaluate(
+        rendered = visitor.page.evaluate(
             "[document.activeElement].every(e => e === document.body || getComputedStyle(e).outlineStyle !== 'none')"
         )
-        assert shown, visitor.page.evaluate("document.activeElement.outerHTML")
+        assert rendered, visitor.page.evaluate("document.activeElement.outerHTML")
     assert 3 < passed < 200
 
 
@@ -227,7 +227,7 @@ def test_no_page_has_a_script_of_its_own(visitor: Visitor) -> None:
     ("pages", "texts"),
     [
         (PageData(), ["is disabled"]),
-        (some_pages(told=False), ["older data is not shown", "No requests have been counted yet"]),
+        (some_pages(reported=False), ["older data is not shown", "No requests have been counted yet"]),
         (some_pages([]), ["There are no assets.", "No content was opened within 30 days."]),
     ],
     ids=["nothing watched", "nothing told", "nothing there"],
@@ -235,10 +235,10 @@ def test_no_page_has_a_script_of_its_own(visitor: Visitor) -> None:
 def test_empty(visitor: Visitor, endpoint: FakeEndpoint, pages: PageData, texts: Sequence[str]) -> None:
     """An empty page has a line with the reason."""
     endpoint.pages_shown = pages
-    shown = ""
+    rendered = ""
     for path in ("/", "/assets", "/usage"):
         visitor.go(path)
         assert visitor.accessibility_faults() == []
-        shown += visitor.page.locator("main").inner_text()
+        rendered += visitor.page.locator("main").inner_text()
     for text in texts:
-        assert text in shown
+        assert text in rendered

@@ -123,7 +123,7 @@ def test_readable(
 ) -> None:
     """No text stands over another or is cut, and no page is wider than its screen or its paper."""
     if names == "long":
-        endpoint.pages_shown, endpoint.shown = long_pages(), a_long_status()
+        endpoint.pages_shown, endpoint.rendered = long_pages(), a_long_status()
     with Visitor(browser, served, scheme) as visitor:
         visitor.page.goto(path)
         assert everywhere(visitor.page) == []

@@ -30,7 +30,7 @@ def serve(started: Started) -> Serve:
     return start
 
 
-def said(port: int, request: bytes) -> bytes:
+def exchange(port: int, request: bytes) -> bytes:
     """Send bytes and return everything that comes back until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(request)
@@ -130,7 +130,7 @@ def test_head_has_no_body_on_the_wire(serve: Serve) -> None:
     port = serve().port
 
     def ask(method: bytes) -> tuple[list[bytes], bytes]:
-        answer = said(port, method + b" /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = exchange(port, method + b" /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
         return [line for line in head.splitlines() if not line.lower().startswith(b"date:")], body
 
@@ -157,7 +157,7 @@ def test_a_client_that_stalls_is_cut_off(serve: Serve, request_: bytes) -> None:
     """A connection on which no request gets finished is closed without an answer."""
     port = serve(timeout_seconds=0.05).port
     with contextlib.suppress(ConnectionResetError):  # how a client sees it whose last bytes were not read
-        assert said(port, request_) == b""
+        assert exchange(port, request_) == b""
 
 
 @pytest.mark.attack("malformed")
@@ -166,13 +166,13 @@ def test_a_head_beyond_all_measure_is_refused(serve: Serve, caplog: pytest.LogCa
     caplog.set_level(logging.CRITICAL, logger="uvicorn.error")
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 1_000_000
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # how a client sees it that is still sending
-        assert said(serve().port, request).startswith(b"HTTP/1.1 4")
+        assert exchange(serve().port, request).startswith(b"HTTP/1.1 4")
 
 
 def test_an_answered_request_leaves_the_connection_open(serve: Serve) -> None:
     """Prometheus may scrape again and again over one connection."""
     request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n"
-    answer = said(serve().port, (request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
+    answer = exchange(serve().port, (request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
     assert answer.count(b"HTTP/1.1 200 OK") == 3
 
 

@@ -133,10 +133,10 @@ def test_every_text_is_shown_as_it_is(render: Callable[[Status], Outline]) -> No
         return given[-1]
 
     outline = render(with_texts(a_status(), marked))
-    shown = "\n".join(outline.texts).replace("\x00", "\ufffd")
+    displayed = "\n".join(outline.texts).replace("\x00", "\ufffd")
     assert len(given) >= 17
     for text in given:
-        assert text.replace(HOSTILE, SHOWN) in shown
+        assert text.replace(HOSTILE, SHOWN) in displayed
 
 
 def test_the_page_needs_nothing_that_the_policy_forbids(render: Callable[[Status], Outline]) -> None:

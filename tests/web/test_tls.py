@@ -28,7 +28,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="session")
-def stranger() -> trustme.CA:
+def other_authority() -> trustme.CA:
     """Return another certificate authority."""
     return trustme.CA()
 
@@ -78,12 +78,14 @@ REQUIRED = "client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt
 IF_GIVEN = "client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.crt"
 
 
-def test_the_certificate_of_the_server_is_verified(serve: Serve, authority: trustme.CA, stranger: trustme.CA) -> None:
+def test_the_certificate_of_the_server_is_verified(
+    serve: Serve, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
     """A client that trusts the authority is answered, one that trusts another one turns away."""
     server, _ = serve("")
     assert status(server, authority) == 200
     with pytest.raises(httpx.TransportError):
-        status(server, stranger)
+        status(server, other_authority)
 
 
 def test_plain_http_is_not_answered(serve: Serve) -> None:
@@ -117,34 +119,36 @@ def test_versions_are_kept(
         assert answered
 
 
-def test_a_required_client_certificate_is_verified(serve: Serve, authority: trustme.CA, stranger: trustme.CA) -> None:
+def test_a_required_client_certificate_is_verified(
+    serve: Serve, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
     """Where client certificates are required, only one of the configured authority is let in."""
     server, _ = serve(REQUIRED)
     assert status(server, authority, authority.issue_cert("prometheus")) == 200
-    for certificate in (None, stranger.issue_cert("prometheus")):
+    for certificate in (None, other_authority.issue_cert("prometheus")):
         with pytest.raises(httpx.TransportError):
             status(server, authority, certificate)
 
 
 def test_an_optional_client_certificate_is_verified_if_given(
-    serve: Serve, authority: trustme.CA, stranger: trustme.CA
+    serve: Serve, authority: trustme.CA, other_authority: trustme.CA
 ) -> None:
     """Where client certificates are optional, none is as good as a valid one and a wrong one is refused."""
     server, _ = serve(IF_GIVEN)
     assert status(server, authority) == 200
     assert status(server, authority, authority.issue_cert("prometheus")) == 200
     with pytest.raises(httpx.TransportError):
-        status(server, authority, stranger.issue_cert("prometheus"))
+        status(server, authority, other_authority.issue_cert("prometheus"))
 
 
 def test_a_renewed_certificate_is_used_at_once(
-    serve: Serve, tmp_path: Path, authority: trustme.CA, stranger: trustme.CA
+    serve: Serve, tmp_path: Path, authority: trustme.CA, other_authority: trustme.CA
 ) -> None:
     """A certificate that was replaced on disk is served from the next connection on."""
     server, _ = serve("")
     assert status(server, authority) == 200
-    install(tmp_path, stranger)
-    assert status(server, stranger) == 200
+    install(tmp_path, other_authority)
+    assert status(server, other_authority) == 200
 
 
 def test_a_renewal_in_progress_disturbs_nobody(serve: Serve, tmp_path: Path, authority: trustme.CA) -> None:
@@ -263,19 +267,19 @@ def test_connections_log_no_broken_renewal_again(serve: Serve, tmp_path: Path, a
 
 def test_the_expiry_follows_the_file_where_nobody_connects(tmp_path: Path, authority: trustme.CA, tls: Tls) -> None:
     """The metric is the expiry of the certificate in use: of a renewed one at once, not of a broken one."""
-    shown = CertificateExpiry(Access(tls=tls))
-    assert expiry(shown) == BEFORE.timestamp()
+    rendered = CertificateExpiry(Access(tls=tls))
+    assert expiry(rendered) == BEFORE.timestamp()
     install(tmp_path, authority, not_after=AFTER)
-    assert expiry(shown) == AFTER.timestamp()
+    assert expiry(rendered) == AFTER.timestamp()
     _cut(tmp_path / "server.crt")
     with capture_logs() as logs:
-        assert expiry(shown) == AFTER.timestamp()
+        assert expiry(rendered) == AFTER.timestamp()
     assert lines(logs) == [("warning", "not PEM, or not complete")]
 
 
-def expiry(shown: CertificateExpiry) -> object:
+def expiry(rendered: CertificateExpiry) -> object:
     """Return the value of the one sample."""
-    (block,) = shown.at(0.0)
+    (block,) = rendered.at(0.0)
     assert block.family == WEB_CERTIFICATE_EXPIRY
     (value,) = block.at(0.0)
     return value

@@ -18,10 +18,12 @@ NO_REQUESTS_SOURCE = "Requests are read from the repository of Tableau Server an
 DAY = 86_400.0
 
 
-def shown(pages: PageData, path: str, sources: Sequence[str] = ("repository",)) -> str:
+def rendered(pages: PageData, path: str, sources: Sequence[str] = ("repository",)) -> str:
     """Return the answer of a path where these sources are polled and answer."""
     polled = tuple(SourceStatus(name, True, tried_at=NOW, answered_at=NOW) for name in sources)
-    answer = ask(application(FakeEndpoint(pages_shown=pages, shown=replace(a_status(), sources=polled))), "GET", path)
+    answer = ask(
+        application(FakeEndpoint(pages_shown=pages, rendered=replace(a_status(), sources=polled))), "GET", path
+    )
     assert answer.status == 200
     return answer.body.decode()
 
@@ -42,32 +44,32 @@ def known_for(days: float) -> PageData:
 def test_nothing_is_unused_where_nothing_is_watched(of_content: str) -> None:
     """Where requests are not archived, no content is listed, neither opened nor unused: one sentence reports it."""
     pages = some_pages(watched=EVERYTHING - {"requests"})
-    page = shown(pages, f"/usage?list={of_content}")
+    page = rendered(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
     assert notice.startswith("The collector http_requests is disabled")
     assert "Table of content" not in page
-    assert shown(pages, f"/usage.csv?of=content&list={of_content}").count("\r\n") == 1
+    assert rendered(pages, f"/usage.csv?of=content&list={of_content}").count("\r\n") == 1
 
 
 @pytest.mark.parametrize("of_content", LISTS)
 def test_without_a_repository(of_content: str) -> None:
     """Without a repository, no collector was disabled: the agent reads requests from no other source."""
     pages = some_pages(watched=frozenset({"assets"}))
-    page = shown(pages, f"/usage?list={of_content}", ["rest"])
+    page = rendered(pages, f"/usage?list={of_content}", ["rest"])
     (notice,) = notices(page)
     assert notice.startswith(NO_REQUESTS_SOURCE)
     assert "disabled" not in page
     for of in ("hours", "content"):
-        assert shown(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
+        assert rendered(pages, f"/usage.csv?of={of}&list={of_content}", ["rest"]).count("\r\n") == 1
 
 
 def test_on_tableau_cloud() -> None:
     """The Activity Log has requests and active users; lists of content need a repository, as a sentence explains."""
     pages = some_pages(watched=frozenset({"assets", "requests"}))
-    page = shown(pages, "/usage", ["rest", "activity_log"])
+    page = rendered(pages, "/usage", ["rest", "activity_log"])
     (notice,) = notices(page)
     assert notice.startswith("Opened workbooks are listed with the content of a repository")
-    assert shown(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
+    assert rendered(pages, "/usage.csv?of=hours", ["activity_log"]).count("\r\n") > 1
 
 
 @pytest.mark.parametrize(
@@ -85,19 +87,19 @@ def test_on_tableau_cloud() -> None:
 def test_unused_for_longer_than_anything_is_known(days: float, asked: int, line: str) -> None:
     """Before so many days of openings are known no content is called unused for them: a sentence names the date."""
     pages = known_for(days)
-    page = shown(pages, f"/usage?list=unused{asked}")
+    page = rendered(pages, f"/usage?list=unused{asked}")
     (notice,) = notices(page)
     assert notice.startswith(line)
     assert "Table of content" not in page
-    assert shown(pages, f"/usage.csv?of=content&list=unused{asked}").count("\r\n") == 1
+    assert rendered(pages, f"/usage.csv?of=content&list=unused{asked}").count("\r\n") == 1
 
 
 def test_unused_as_soon_as_it_is_known() -> None:
     """Once openings are known for 30 days, the list of 30 days is rendered; opened content always is."""
-    assert notices(shown(known_for(30), "/usage?list=unused30")) == []
-    assert shown(known_for(30), "/usage.csv?of=content&list=unused30").count("\r\n") == 2
-    assert notices(shown(known_for(0), "/usage")) == []
-    assert "Table of content" in shown(known_for(0), "/usage?list=views")
+    assert notices(rendered(known_for(30), "/usage?list=unused30")) == []
+    assert rendered(known_for(30), "/usage.csv?of=content&list=unused30").count("\r\n") == 2
+    assert notices(rendered(known_for(0), "/usage")) == []
+    assert "Table of content" in rendered(known_for(0), "/usage?list=views")
 
 
 def test_no_opening_was_ever_seen() -> None:
@@ -105,8 +107,8 @@ def test_no_opening_was_ever_seen() -> None:
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, usage=replace(pages.usage, loads_since=None))
-    assert notices(shown(pages, "/usage?list=unused30"))[0].startswith("No opened view has been seen yet")
-    assert shown(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
+    assert notices(rendered(pages, "/usage?list=unused30"))[0].startswith("No opened view has been seen yet")
+    assert rendered(pages, "/usage.csv?of=content&list=unused30").count("\r\n") == 1
 
 
 @pytest.mark.parametrize(("of_content", "missing"), [("most", "content"), ("unused30", "content"), ("views", "views")])
@@ -114,12 +116,12 @@ def test_the_history_was_not_asked(of_content: str, missing: str) -> None:
     """Where there is no answer of the history, a sentence reports it; the list of the other answer is rendered."""
     lacking: dict[str, Any] = {missing: None}
     pages = replace(known_for(30), **lacking)
-    page = shown(pages, f"/usage?list={of_content}")
+    page = rendered(pages, f"/usage?list={of_content}")
     (notice,) = notices(page)
     assert notice.startswith("Opened content has not been read from the history yet")
     assert "Table of content" not in page
     other = "most" if missing == "views" else "views"
-    assert "Table of content" in shown(pages, f"/usage?list={other}")
+    assert "Table of content" in rendered(pages, f"/usage?list={other}")
 
 
 def test_a_list_has_its_age() -> None:
@@ -127,7 +129,7 @@ def test_a_list_has_its_age() -> None:
     pages = known_for(30)
     assert pages.content is not None
     pages = replace(pages, content=replace(pages.content, queried_at=NOW - 7200))
-    assert "Counted 2 h ago." in shown(pages, "/usage")
+    assert "Counted 2 h ago." in rendered(pages, "/usage")
 
 
 @pytest.mark.parametrize(
@@ -145,4 +147,4 @@ def test_what_came_later_is_missing(interval: float | None, age: float, late: bo
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, exact_interval=interval, usage=replace(pages.usage, counted_at=NOW - age))
-    assert ("later requests are missing" in shown(pages, "/usage")) == late
+    assert ("later requests are missing" in rendered(pages, "/usage")) == late

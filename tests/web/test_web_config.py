@@ -90,8 +90,8 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         rate_limit: {burst: 1}
         """,
     )
-    told = {line.partition(": ")[0] for line in lines}
-    assert told == {
+    reported = {line.partition(": ")[0] for line in lines}
+    assert reported == {
         "basic_auth_users.a:b",
         "basic_auth_users.alice",
         "http_server_config.headers.Server",

@@ -117,11 +117,11 @@ def test_the_apis_tell_the_same(simulation: Simulation) -> None:
         inventories = [result.inventory for result in rest.poll(REFRESHES.empty_table(), 0)]
         rest.close()
     rows = [row for inventory in inventories if inventory for row in assets_of(inventory).select(names).to_pylist()]
-    told = {row["asset_id"]: row for row in rows}
+    reported = {row["asset_id"]: row for row in rows}
     kept = {row["asset_id"]: row for row in read(simulation.parameters(), STATE).select(names).to_pylist()}
     # The oldest repository knows no Personal Space, and lacks what stands there.
-    assert {luid: told[luid] for luid in kept} == kept
-    assert len(told) - len(kept) == (simulation.version == VERSIONS[0])
+    assert {luid: reported[luid] for luid in kept} == kept
+    assert len(reported) - len(kept) == (simulation.version == VERSIONS[0])
 
 
 def test_hostile_names_pass_unchanged(simulation: Simulation) -> None:

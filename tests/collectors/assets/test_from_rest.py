@@ -242,8 +242,8 @@ def test_surroundings() -> None:
 
 def test_owner() -> None:
     """The name and the address of the owner come with the login name; an unlisted owner is unknown."""
-    told = {"owner_id": "u1", "name": "j.smith", "full_name": "Jo Smith", "email": "jo@example.com"}
-    people = table(Person, [{"owner_id": "u2", "name": "ann"}, told])
+    reported = {"owner_id": "u1", "name": "j.smith", "full_name": "Jo Smith", "email": "jo@example.com"}
+    people = table(Person, [{"owner_id": "u2", "name": "ann"}, reported])
     names = ("content_owner", "owner_name", "owner_email")
     contents = content({"asset_id": "a", "owner_id": "u1"}, {"asset_id": "b", "owner_id": "u2"}, {"asset_id": "c"})
     found = assets_of(inventory(contents, people=people)).to_pylist()

@@ -17,13 +17,13 @@ NOW = at(19)
 PLANNED = {"task_ids": "7,8"}
 
 
-def recall(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[float] = ()) -> list[tuple[Any, ...]]:
+def recall(jobs: list[dict[str, Any]], *rows: dict[str, Any], reported: Sequence[float] = ()) -> list[tuple[Any, ...]]:
     """Query a history with these jobs and with the REST API's refreshes (hours ago); return hours and outcomes."""
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE asset_refreshes (asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP)"
         )
-        for hours in told:
+        for hours in reported:
             row = ["workbook", "luid-1", NOW - timedelta(hours=hours)]
             connection.execute("INSERT INTO asset_refreshes VALUES (?, ?, ?)", row)
         listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
@@ -75,12 +75,12 @@ def test_by_title_where_no_task_is_known() -> None:
 @pytest.mark.parametrize("number", [{"task": None, "correlation_id": 7}, {"task": 7}], ids=str)
 def test_a_job_of_another_type_is_no_refresh(number: dict[str, Any]) -> None:
     """It does not stand among the refreshes of the asset whose task has the same number."""
-    stranger = job(2, **number, job_name="Subscription Notifications", job_type="single_subscription_notify")
+    unlisted = job(2, **number, job_name="Subscription Notifications", job_type="single_subscription_notify")
     bridge = job(3, **number, job_name=None, job_type="IncrementExtractsViaBridge")
-    assert [hours for _, hours, *_ in recall([job(1), stranger, bridge], PLANNED)] == [3, 1]
+    assert [hours for _, hours, *_ in recall([job(1), unlisted, bridge], PLANNED)] == [3, 1]
 
 
-def test_what_the_apis_told() -> None:
+def test_refreshes_reported_by_the_apis() -> None:
     """An asset without jobs has the refreshes of the APIs: successful, of unknown duration."""
-    assert recall([], {}, told=[5, 2]) == [("luid-1", 5.0, None, 0), ("luid-1", 2.0, None, 0)]
-    assert [hours for _, hours, *_ in recall([job(1)], PLANNED, told=[5])] == [1]
+    assert recall([], {}, reported=[5, 2]) == [("luid-1", 5.0, None, 0), ("luid-1", 2.0, None, 0)]
+    assert [hours for _, hours, *_ in recall([job(1)], PLANNED, reported=[5])] == [1]

@@ -17,13 +17,13 @@ from tests.collectors.repositories import at
 NEWEST = at(19)
 
 
-def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any], told: Sequence[float] = ()) -> dict[str, float]:
+def learn(jobs: list[dict[str, Any]], *rows: dict[str, Any], reported: Sequence[float] = ()) -> dict[str, float]:
     """Query a history with these jobs, and with the REST API's refreshes of luid-1 (hours ago)."""
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE asset_refreshes (asset_type VARCHAR, asset_id VARCHAR, refreshed_at TIMESTAMP)"
         )
-        for hours in told:
+        for hours in reported:
             row = ["workbook", "luid-1", NEWEST - timedelta(hours=hours)]
             connection.execute("INSERT INTO asset_refreshes VALUES (?, ?, ?)", row)
         listed = ", ".join(f'"{column.name}" {column.type.duckdb}' for column in columns_of(Job))
@@ -173,17 +173,17 @@ def test_two_weeks_are_too_few_for_a_habit() -> None:
     assert learn(jobs(*[hours for hours in WORKING_DAYS if hours < 2 * 7 * DAY]), PLANNED) == {"luid-1": DAY * HOUR}
 
 
-def test_what_the_rest_api_told() -> None:
+def test_refreshes_reported_by_the_rest_api() -> None:
     """Without jobs of the repository, the refreshes of the REST API yield the same."""
-    assert learn([], {}, told=(0, 1, 3, 13)) == {"luid-1": 2 * HOUR}
+    assert learn([], {}, reported=(0, 1, 3, 13)) == {"luid-1": 2 * HOUR}
 
 
 def test_jobs_and_the_rest_api_tell_of_the_same_refreshes() -> None:
     """A refresh that both sources know is one: the repository's jobs decide where there are any."""
-    assert learn(jobs(0, 2, 4), PLANNED, told=(0.01, 1, 2.01, 4.01)) == {"luid-1": 2 * HOUR}
+    assert learn(jobs(0, 2, 4), PLANNED, reported=(0.01, 1, 2.01, 4.01)) == {"luid-1": 2 * HOUR}
 
 
 def test_two_notes_of_one_refresh() -> None:
     """A job and the extract it refreshed differ by seconds, which is no pause."""
-    told = [hours + seconds / 3600 for hours in (0, 2, 4, 6) for seconds in (0, 20)]
-    assert learn([], {}, told=told)["luid-1"] == pytest.approx(2 * HOUR, abs=30)
+    reported = [hours + seconds / 3600 for hours in (0, 2, 4, 6) for seconds in (0, 20)]
+    assert learn([], {}, reported=reported)["luid-1"] == pytest.approx(2 * HOUR, abs=30)

@@ -17,10 +17,10 @@ from tests.collectors.assets.test_metrics import NOON, assets
 from tests.collectors.repositories import SITES, samples
 
 AT = datetime(2025, 11, 19, 12)  # noqa: DTZ001 - the history's times have no zone
-PROMISED: SlaLookup = lambda _: (12.0, 24.0)  # noqa: E731
+SLA: SlaLookup = lambda _: (12.0, 24.0)  # noqa: E731
 
 
-def judged(*rows: Mapping[str, Any], by: SlaLookup = PROMISED, now: float = NOON) -> list[dict[str, Any]]:
+def judged(*rows: Mapping[str, Any], by: SlaLookup = SLA, now: float = NOON) -> list[dict[str, Any]]:
     """Judge assets at noon, with an SLA of 12 hours (warning) and 24 (critical)."""
     found: list[dict[str, Any]] = judge(assets(*rows), by, now).to_pylist()
     return found
@@ -48,8 +48,8 @@ def test_the_columns_of_the_notebook_come_first() -> None:
         "sla_hours",
         "freshness_source",
     ]
-    assert judge(assets(refreshed(1)), PROMISED, NOON).schema == SCHEMA
-    assert judge(assets(), PROMISED, NOON).schema == SCHEMA
+    assert judge(assets(refreshed(1)), SLA, NOON).schema == SCHEMA
+    assert judge(assets(), SLA, NOON).schema == SCHEMA
 
 
 def test_all_that_is_known_of_an_asset_is_in_its_row() -> None:
@@ -105,7 +105,7 @@ def test_what_nobody_knows_is_unknown() -> None:
     endless = pa.array([2**63 - 1], pa.int64()).cast(pa.timestamp("us"))
     table = assets({})
     table = table.set_column(table.column_names.index("last_refresh_at"), "last_refresh_at", endless)
-    for (row,) in (judged({}), judge(table, PROMISED, NOON).to_pylist()):
+    for (row,) in (judged({}), judge(table, SLA, NOON).to_pylist()):
         assert row["status"] == "Unknown"
         assert (row["last_refresh_utc"], row["hours_since_refresh"], row["sla_hours"]) == (None, None, 24.0)
 

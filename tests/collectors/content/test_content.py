@@ -23,7 +23,7 @@ TABLES = {
 }
 
 
-def shown(row: type, repository: Handmade, family: str = "tableau_content") -> Samples:
+def published(row: type, repository: Handmade, family: str = "tableau_content") -> Samples:
     """Return the samples of one type of content that is above zero."""
     state = STATES[row]
     with_rows = read(repository.parameters(), state)
@@ -137,7 +137,7 @@ def test_only_published_data_sources_count(newest: Handmade, values: dict[str, A
     """Those inside of a workbook are kept, and not counted."""
     newest.add("datasources", name="x", site_id=1, **values)
     assert len(newest.read(STATES[Datasource])) == 1
-    assert shown(Datasource, newest) == ({("default", "datasource"): 1} if counted else {})
+    assert published(Datasource, newest) == ({("default", "datasource"): 1} if counted else {})
 
 
 def test_a_data_source_with_two_connections_is_one(newest: Handmade) -> None:
@@ -184,7 +184,7 @@ def test_a_deleted_workbook_is_kept_and_not_counted(newest: Handmade) -> None:
     """The history retains its name."""
     newest.add("workbooks", name="x", site_id=1, is_deleted=True, created_at=at(1))
     assert [row["name"] for row in newest.read(STATES[Workbook])] == ["x"]
-    assert shown(Workbook, newest) == {}
+    assert published(Workbook, newest) == {}
 
 
 SERVERS = {

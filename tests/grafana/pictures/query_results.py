@@ -34,7 +34,10 @@ def collected(folder: Path, seconds: float) -> dict[str, Any]:
         watch.values.update(ALL, __rate_interval="60s", __range=f"{int(until - since)}s")
         watch.values["asset_id"] = watch.answer(ONE)[0]["metric"]["asset_id"]
         return {
-            "answers": {asked.name: _answer(watch, asked.question, asked.target, since, until) for asked in EVERY},
+            "answers": {
+                panel_query.name: _answer(watch, panel_query.question, panel_query.target, since, until)
+                for panel_query in EVERY
+            },
             "boards": BOARDS,
             "since": since * 1000,
             "until": until * 1000,
