@@ -81,7 +81,7 @@ def take_out(tree: Path, protection: Protection) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """Runs tests in copies of a tree; what waits for them gives up when it is stopped."""
+    """Runs tests in copies of a tree; a caller that waits for them gives up when it is stopped."""
 
     whole: Path
     stopped: Event = field(default_factory=Event)

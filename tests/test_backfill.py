@@ -190,7 +190,7 @@ def test_the_commands_of_the_document(polled: PolledHistory, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def prometheus(polled: PolledHistory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a Prometheus whose blocks promtool made of a backfill every five minutes; give its address."""
+    """Run a Prometheus whose blocks promtool made of a backfill every five minutes; yield its address."""
     folder = tmp_path_factory.mktemp("prometheus")
     days, data = folder / "days", prometheus_data(folder)
     days.mkdir()
@@ -208,7 +208,7 @@ def prometheus(polled: PolledHistory, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def ask(prometheus: str, expression: str) -> dict[frozenset[tuple[str, str]], float]:
-    """Return what Prometheus answers at the end of yesterday, by labels."""
+    """Return Prometheus' answer at the end of yesterday, by labels."""
     question = urllib.parse.urlencode({"query": expression, "time": MIDNIGHT.timestamp()})
     with urllib.request.urlopen(f"{prometheus}/api/v1/query?{question}") as answer:
         found = json.load(answer)["data"]["result"]
@@ -254,7 +254,7 @@ def test_the_increase_of_a_day_is_the_count_of_a_day(polled: PolledHistory, prom
 
 
 def test_durations_of_a_day(polled: PolledHistory, prometheus: str) -> None:
-    """A histogram's count and its buckets grow by what SQL counts."""
+    """A histogram's count and its buckets grow by SQL's counts."""
     with duckdb.connect(str(polled.path), read_only=True) as connection:
         rows = connection.execute(
             "SELECT count(*), count(*) FILTER (epoch(completed_at - created_at) <= 5) FROM http_requests"

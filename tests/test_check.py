@@ -1,4 +1,4 @@
-"""``tableau-exporter check``: every fault at once, each with what to do, and no secret."""
+"""``tableau-exporter check``: every fault at once, each with its remedy, and no secret."""
 
 import json
 import os
@@ -205,7 +205,7 @@ def test_a_wrong_password_is_refused(simulation: Simulation, tmp_path: Path) -> 
 def test_a_pooler_in_front_of_the_repository(
     mode: str, code: int, line: str, simulation: Simulation, postgres18: Postgres, tmp_path: Path
 ) -> None:
-    """Through PgBouncer everything is checked as without it, or the line names the pooler and what to change."""
+    """Through PgBouncer everything is checked as without it, or the line names the pooler and the setting to change."""
     parameters = simulation.parameters()
     with pgbouncer(postgres18, {str(parameters["user"]): str(parameters["password"])}, pool_mode=mode) as port:
         checked = check(tmp_path, simulation, REPOSITORY__HOSTS=f"127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""The command line: flags, exit codes, and what stands on stderr."""
+"""The command line: flags, exit codes, and the texts on stderr."""
 
 import errno
 import io

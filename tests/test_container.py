@@ -1,4 +1,4 @@
-"""The container: compose.yaml by reading it, the Dockerfile by building it and running what comes out.
+"""The container: compose.yaml by reading it, the Dockerfile by building it and running the image.
 
 No container engine is needed: buildah builds in a chroot, on a Debian that debootstrap makes.
 """

@@ -416,7 +416,7 @@ def _documented_tables() -> dict[str, list[tuple[str, str]]]:
 
 @dataclass(frozen=True)
 class AgentRun:
-    """What an agent with one more collector showed, and the history it left behind."""
+    """The exposition of an agent with one more collector, and the history it left behind."""
 
     exposition: str
     history: Path

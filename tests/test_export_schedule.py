@@ -54,7 +54,7 @@ class Clock:
         yield from self.answers.get(order.target, [Result(ok=True, message="", table=order.table, rows=7)])
 
     def run(self, seconds: float) -> list[tuple[float, str]]:
-        """Let time pass; return what began, and when."""
+        """Let time pass; return the exports that began, and when."""
         self.began, end = [], self.now + seconds
         while (wait := self.exports.run_due()) is not None and self.now + wait < end:
             self.now += wait
@@ -101,7 +101,7 @@ def test_a_failed_export_is_tried_again_soon(every: float) -> None:
 
 
 def test_a_failure_is_no_other_exports() -> None:
-    """What fails, or breaks by a bug, is counted for itself; the others go on as if nothing were."""
+    """A failing export, or a bug in it, is counted for itself; the others go on as before."""
     clock = Clock(answers={"/broken": [BROKEN]})
     clock.exports.replace([job("/broken"), job("/well")])
     clock.run(2 * HOUR)
@@ -165,7 +165,7 @@ def test_a_secret_that_a_server_quotes_is_masked() -> None:
 
 
 def test_a_reload_keeps_what_is_known() -> None:
-    """An export that stays keeps its counters and its turn; a shorter interval is in force at once."""
+    """An export that stays retains its counters and its turn; a shorter interval is in force at once."""
     clock = Clock()
     clock.exports.replace([job("/a"), job("/b")])
     clock.run(600.0)

@@ -144,7 +144,7 @@ def test_output(path: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes(path: Path) -> None:
-    """What DuckDB refuses is one line with its suggestion, and exit code 1."""
+    """DuckDB's refusal is one line with its suggestion, and exit code 1."""
     result = history("query", "FROM usag")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1

@@ -54,7 +54,7 @@ BROKEN = line(request(2))[:99] + "\n"
 
 
 def test_importing(path: Path, tmp_path: Path) -> None:
-    """A line for what became of the file and one for each thing to know; a second time nothing is new."""
+    """A line for the result of the file and one for each note; a second time nothing is new."""
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(1), request(3), request(1)]) + BROKEN)
     result = history("import", str(file))
@@ -106,7 +106,7 @@ def test_rejects_replace_nothing_that_counts(path: Path, tmp_path: Path) -> None
 
 
 def test_a_dry_run(path: Path, tmp_path: Path) -> None:
-    """What would become of a file is reported, and nothing is written: no history, no rejects."""
+    """The result of an import is reported, and nothing is written: no history, no rejects."""
     before, file = path.read_bytes(), tmp_path / "http_requests.txt"
     file.write_text(written([request(1)]) + BROKEN)
     result = history("import", "--dry-run", str(file))
@@ -130,7 +130,7 @@ def test_zone_delimiter_and_counting(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_retention(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What history.retention would remove at once is not imported, and that is reported."""
+    """Requests that history.retention would remove at once are not imported, and that is reported."""
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "30d")
     file = tmp_path / "http_requests.txt"
     file.write_text(written([request(1)]))
@@ -143,7 +143,7 @@ HOSTILE = 'Mozilla/5.0 "x" | (a\nb)\r\n'
 
 
 def rows(path: Path) -> list[tuple[object, ...]]:
-    """Return what text files have of the archived requests, in order."""
+    """Return the text files' columns of the archived requests, in order."""
     with duckdb.connect(str(path), read_only=True) as connection:
         return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM http_requests ORDER BY ALL").fetchall()
 

@@ -124,7 +124,7 @@ def test_libraries_never_show_their_debugging(configured: Configured, level: str
 
 
 def test_libraries_lose_their_own_handlers(configured: Configured) -> None:
-    """What uvicorn set up for itself does not write a second line."""
+    """uvicorn's own handlers do not write a second line."""
     logger, other = logging.getLogger("uvicorn.access"), io.StringIO()
     logger.addHandler(logging.StreamHandler(other))
     _, stream = configured()

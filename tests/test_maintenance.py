@@ -208,7 +208,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("refusal", REFUSED)
 def test_what_nobody_can_mean(path: Path, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would remove the newest day, or all there is, is refused in one line, and nothing is removed."""
+    """An instant that would remove the newest day, or everything, is refused in one line, and nothing is removed."""
     monkeypatch.setenv("TABLEAU_EXPORTER_HISTORY__RETENTION", "365d")
     flag, message = REFUSED[refusal]
     result = history("prune", flag)

@@ -39,7 +39,7 @@ def test_nobody_sees_half_of_it(tmp_path: Path) -> None:
 
 
 def test_a_new_file_has_the_rights_of_any_other(tmp_path: Path) -> None:
-    """They follow the mask of the process; those of a file that is there are kept."""
+    """They follow the mask of the process; those of a file that is there are retained."""
     before = os.umask(0o027)
     try:
         for name, mode in (("new", 0o640), ("old", 0o600)):

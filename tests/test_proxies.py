@@ -61,7 +61,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_each_entry_of_no_proxy(entries: str, url: str, is_direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names, addresses and networks are covered, with a port where the entry has one; what means nothing is ignored."""
+    """Names, addresses and networks are covered, with a port where the entry has one; invalid entries are ignored."""
     monkeypatch.setenv("ALL_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", entries)
     assert (proxy_for(url) is None) is is_direct
@@ -141,7 +141,7 @@ def test_a_line_names_the_proxy_without_its_credentials(
     ],
 )
 def test_a_proxy_that_cannot_be_parsed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line names the variable and what to write, and repeats nothing of its value."""
+    """The line names the variable and a valid form, and repeats nothing of its value."""
     monkeypatch.setenv("HTTP_PROXY", text)
     with pytest.raises(
         ProxyUnusable, match=r"^HTTP_PROXY is no proxy that can be used: give http://host:port"

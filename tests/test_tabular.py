@@ -47,7 +47,7 @@ def test_read_back(rows: list[list[str]]) -> None:
 
 
 def test_json_is_one_array() -> None:
-    """An object for each row with its types; ASCII; what JSON does not have is null or replaced."""
+    """An object for each row with its types; ASCII; values that JSON lacks are null or replaced."""
     head, row = ["a", "b", "c", "d", "e", "f"], ["=\u202eü", 1, 2**70, math.inf, None, "\ud800"]
     text = "".join(json_lines(head, [row, row]))
     assert text.isascii()

@@ -25,7 +25,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
     ["007", "2024-01-01", "no", "true", "1_000", "12:30", "0x_", "nullable", "never", "Norway", "~/x", "1e3", ".5"],
 )
 def test_a_value_stays_the_text_that_was_written(text: str) -> None:
-    """What YAML would turn into numbers, dates and booleans arrives as it stands."""
+    """Texts that YAML would turn into numbers, dates and booleans arrive unchanged."""
     assert parse(f"key: {text}", "name") == ({"key": text}, [])
 
 

@@ -48,7 +48,7 @@ class ScriptedRule:
         return Rule(name, "warning", 5 * MINUTE, self.find, "{asset_name} is late.", description, 5 * MINUTE)
 
     def find(self, _view: MetricSnapshot) -> RuleResult:
-        """Return what holds now."""
+        """Return the samples that hold now."""
         if self.fails:
             raise ZeroDivisionError
         return RuleResult(dict(self.firing_series))
@@ -306,7 +306,7 @@ def test_a_history_that_is_held_from_the_start(
 
 
 def test_a_rule_that_fails(harness: NotifierHarness, scripted: ScriptedRule, receivers: list[FakeAlertmanager]) -> None:
-    """It keeps what fires and raises an alert of its own; when it works again, that ends."""
+    """Firing alerts stay, and an alert of its own fires; when the rule works again, that ends."""
     fire(harness, scripted)
     scripted.fails = True
     harness.go(30 * MINUTE)
@@ -454,7 +454,7 @@ def test_a_write_that_fails_for_no_known_reason(
 
 
 def test_tasks_that_are_no_numbers(harness: NotifierHarness, scripted: ScriptedRule) -> None:
-    """What stands in the place of a task's number keeps nothing from being written."""
+    """A text in the place of a task's number stops no write."""
     row = dict.fromkeys(ARROW_SCHEMA.names) | {"site": "default", "asset_type": "workbook", "asset_id": "luid-1"}
     rows = pa.Table.from_pylist([row | {"task_ids": f"7,x,,²,{10**30}, 8"}], schema=ARROW_SCHEMA)
     harness.assets = lambda _now: rows

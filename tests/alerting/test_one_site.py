@@ -1,4 +1,4 @@
-"""One site of several that is not read for hours: what becomes of the alerts about it, and which alert names it."""
+"""One site of several is not read for hours: the fate of its alerts, and the alert that names it."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime

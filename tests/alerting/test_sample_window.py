@@ -1,4 +1,4 @@
-"""What counters were before, by an injected clock."""
+"""Earlier values of counters, by an injected clock."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_growth_within_the_hour(values: list[tuple[float, float]], at: float, in
 
 
 def test_it_does_not_grow_with_looking() -> None:
-    """A sample is kept where a value changed, for little longer than an hour."""
+    """A sample is retained where a value changed, for little longer than an hour."""
     past = seen(*((seconds, seconds // 3600) for seconds in range(0, 86_400, 15)))
     assert len(past.rows()) <= 3
 

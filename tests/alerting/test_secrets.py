@@ -1,4 +1,4 @@
-"""No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
+"""No secret is in a line, in a log of any level, or in the repr of an object."""
 
 import base64
 import contextlib

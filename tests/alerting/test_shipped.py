@@ -77,7 +77,7 @@ def test_each_alert_is_raised_by_the_agent_or_needs_a_past() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=identified)
 def test_the_same_times(rule: Rule) -> None:
-    """An alert fires after the same time, and is kept for the same time."""
+    """An alert fires after the same time, and is retained for the same time."""
     shipped = SHIPPED[rule.alert, rule.severity]
     assert rule.for_seconds == seconds(shipped["for"])
     assert rule.keep_firing_for_seconds == seconds(shipped.get("keep_firing_for", "0s"))

@@ -65,7 +65,7 @@ def test_what_passes_soon_never_fires(course: Course) -> None:
 
 
 def test_it_ends_when_its_condition_was_away_long_enough(course: Course) -> None:
-    """It is sent as firing while it is kept, not in the minutes in which it may end, and has ended after those."""
+    """It is sent as firing while it is retained, not in the minutes in which it may end, and has ended after those."""
     course.go(HOLDS, WAIT + 15)
     assert course.go(AWAY, KEEP - 75) == ["firing"]
     assert course.sent_as_firing() == 1
@@ -75,7 +75,7 @@ def test_it_ends_when_its_condition_was_away_long_enough(course: Course) -> None
 
 
 def test_it_goes_on_when_its_condition_comes_back(course: Course) -> None:
-    """While it is kept it is the same alert."""
+    """While it is retained it is the same alert."""
     course.go(HOLDS, WAIT + 15)
     (alert,) = course.states.all()
     course.go(AWAY, KEEP)
@@ -188,7 +188,7 @@ def late(course: Course, found: RuleResult, seconds: float) -> AlertStates:
 
 
 def test_an_end_that_is_read_late_ends_nothing_that_fires(course: Course) -> None:
-    """An end of before is over with what fired since; who had the alert open then still has it open."""
+    """An earlier end is over with the new alert; receivers that had the alert open still have it open."""
     course.go(HOLDS, WAIT + 15)
     (before,) = course.states.all()
     before.notified |= {ALERTMANAGER, OTHER}

@@ -337,7 +337,7 @@ def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_netrc_speaks_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in a .netrc for this host is not sent."""
+    """The entry of a .netrc for this host is not sent."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with RawServer(reply()) as untrusted:

@@ -305,7 +305,7 @@ def raise_alerts(alertmanager: str, deployment: str, alerts: list[dict[str, str]
 
 @pytest.mark.parametrize("what", INHIBITIONS)
 def test_consequences_are_silent(what: str, alertmanager: str) -> None:
-    """A real Alertmanager inhibits what follows from something else, of the same deployment, and nothing more."""
+    """A real Alertmanager inhibits the consequences of an alert, of the same deployment, and nothing more."""
     alerts, silent = INHIBITIONS[what]
     raise_alerts(alertmanager, what, alerts)
     assert inhibited(alertmanager, what) == silent

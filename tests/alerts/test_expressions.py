@@ -79,5 +79,5 @@ def test_the_questions_of_the_runbooks_are_sound(path: Path) -> None:
     ],
 )
 def test_unsound_expressions_are_found(expression: str, fault: str) -> None:
-    """What these tests forbid is noticed."""
+    """The forbidden expressions are detected."""
     assert fault in list(faults(read(expression)))

@@ -156,7 +156,7 @@ def test_alerts_of_assets_carry_what_a_router_needs(rule: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("rule", [rule for rule in ALERTS if "Asset" in rule["alert"]], ids=identified)
 def test_alerts_of_assets_outlast_a_restart(rule: dict[str, Any]) -> None:
-    """They are kept while their data is away for a moment: no notification reports a stale asset as resolved."""
+    """They are retained while their data is away for a moment: no notification reports a stale asset as resolved."""
     assert seconds(rule["keep_firing_for"]) == 300
 
 
@@ -173,7 +173,7 @@ def test_silent_sources_are_named_by_the_same_text() -> None:
 
 
 def test_critical_begins_where_warning_ends() -> None:
-    """The warning of a stale asset is kept for as long as the critical one is pending."""
+    """The warning of a stale asset is retained for as long as the critical one is pending."""
     critical, warning = [rule for rule in ALERTS if rule["alert"] == "TableauAssetStale"]
     assert critical["labels"]["severity"] == "critical"
     assert warning["keep_firing_for"] == critical["for"]

@@ -27,7 +27,7 @@ Attack = Callable[[int], Awaitable[str]]
 
 
 class Attackers:
-    """All of them; ``counts`` has how often each attack was made, by what became of it."""
+    """All of them; ``counts`` has how often each attack was made, by its outcome."""
 
     def __init__(self, port: int, idle: int) -> None:
         self.counts: Counter[str] = Counter()

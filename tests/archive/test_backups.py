@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("way", ["running", "stopped"])
 def test_an_older_physical_backup(primary: Cluster, tmp_path: Path, tally: Tally, way: str) -> None:
-    """The server goes back to a backup and gives the same ids and transactions again: both generations are kept."""
+    """The server goes back to a backup and reuses ids and transactions: both generations are retained."""
     harness = PollerHarness(primary.readonly, tmp_path / "history.duckdb")
     ledger = Ledger(harness)
     with Steps(19) as steps:

@@ -141,7 +141,7 @@ def test_nothing_is_pruned_wrongly(jump: float, source: Source, harness: PollerH
 
 
 def test_names_and_logins(jump: float, source: Source, harness: PollerHarness) -> None:
-    """A name that changes afterwards is the latest, and logins of meanwhile are kept."""
+    """A name that changes afterwards is the latest, and logins of meanwhile are retained."""
     source.run("UPDATE users SET login_at = NULL")
     user, person = source.run("SELECT id, system_user_id FROM users ORDER BY id LIMIT 1")[0]
     source.run("UPDATE users SET login_at = %s WHERE id = %s", ago(3000), user)

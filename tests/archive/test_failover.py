@@ -60,7 +60,7 @@ LOSSES = [("socket", True), ("address", False), ("address", True), ("socket", Fa
 @pytest.mark.fault(21)
 @pytest.mark.usefixtures("fast")
 def test_failover_that_lost_its_tail(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """Ids and transactions that the lost tail had are given again, unseen if need be: both generations are kept."""
+    """Ids and transactions that the lost tail had are reused, unseen if need be: both generations are retained."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     active = primary
@@ -192,7 +192,7 @@ def _in_the_way(patch: pytest.MonkeyPatch, moment: str, happens: Callable[[], No
 
 @pytest.mark.usefixtures("fast")
 def test_a_crash_that_the_postmaster_outlives(primary: Cluster, tmp_path: Path, tally: Tally) -> None:
-    """After one of its processes was killed, a server gives transaction ids again that it had not yet written down."""
+    """After one of its processes was killed, a server reuses transaction ids that it had not yet written down."""
     harness = _harness(primary, tmp_path)
     ledger = Ledger(harness)
     for seed in range(times(1, 10)):

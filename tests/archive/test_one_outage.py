@@ -1,4 +1,4 @@
-"""One outage is one line of the log, and one when it is over: the collectors follow what failed."""
+"""One outage is one line of the log, and one when it is over: dependent collectors follow it."""
 
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def lines(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def causes(harness: PollerHarness) -> dict[str, tuple[str, ...]]:
-    """Return what each collector that failed followed."""
+    """Return the outage that each failed collector followed."""
     collectors = harness.store.summary(harness.now, "").collectors
     return {collector.name: collector.causes for collector in collectors if not collector.success}
 

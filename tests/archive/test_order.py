@@ -32,7 +32,7 @@ def test_a_late_commit_of_a_small_id_with_a_fast_poll_between(source: Source, ha
 
 @pytest.mark.fault(4)
 def test_an_open_transaction_holds_the_horizon(source: Source, harness: PollerHarness) -> None:
-    """However many exact readings pass while a transaction stays open, what it commits at last is archived."""
+    """However many exact reads pass while a transaction stays open, its commit is archived at last."""
     with source.other() as slow:
         slow.execute("BEGIN")
         slow.execute("INSERT INTO http_requests (id, created_at, completed_at, status) VALUES (7, now(), now(), 200)")
@@ -104,7 +104,7 @@ def test_a_final_request_never_changes_again(source: Source, harness: PollerHarn
 
 
 def test_an_open_request_shows_its_last_version(source: Source, harness: PollerHarness) -> None:
-    """What became known of an open request is not forgotten when it is removed before it completes."""
+    """The known values of an open request are retained when it is removed before it completes."""
     source.request(1, completed_at=None, status=None, user_id=None)
     harness.polled()
     source.run("UPDATE http_requests SET user_id = 5, currentsheet = 'Sales/Overview'")
@@ -244,7 +244,7 @@ def test_completions_between_the_ranges_of_a_full_reading(
 def test_a_range_that_is_larger_than_was_thought(
     source: Source, harness: PollerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory is bounded by what arrives: a copy is broken off there, and the rest is read from the last id on."""
+    """Memory is bounded by the arriving rows: a copy is cancelled there, and the rest is read from the last id on."""
     monkeypatch.setattr("exporter.repository.binary_copy.CHUNK_ROWS", 64)
     monkeypatch.setattr("exporter.poller.batching.MAX_BATCH_BYTES", 20_000)
     source.requests(1, 1000)

@@ -31,7 +31,7 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
 
 @contextmanager
 def pooled(harness: PollerHarness, postgres: Postgres, mode: str, **settings: str) -> Iterator[int]:
-    """Put a PgBouncer between a harness and its repository; give its port."""
+    """Put a PgBouncer between a harness and its repository; yield its port."""
     with pgbouncer(postgres, {"readonly": PASSWORD}, pool_mode=mode, **settings) as port:
         reach(harness, addresses=(Address(HOST, port),))
         yield port
@@ -124,7 +124,7 @@ def test_a_copy_that_is_broken_off_through_a_pooler(mode: str, harness: PollerHa
 
 
 def test_statement_pooling(source: Source, harness: PollerHarness, postgres: Postgres) -> None:
-    """A pooler that allows no transactions is named, with what to change; afterwards everything is read."""
+    """A pooler without transactions is named, with the setting to change; afterwards everything is read."""
     source.requests(1, 10)
     with pooled(harness, postgres, "statement"):
         assert not harness.poll()
@@ -163,7 +163,7 @@ def test_a_pooler_that_knows_neither_user_nor_database(
 def test_transactions_of_a_session_on_several_server_connections(
     source: Source, harness: PollerHarness, postgres: Postgres
 ) -> None:
-    """Nothing that a session reads depends on what an earlier transaction left on another server connection."""
+    """No read of a session depends on the state that an earlier transaction left on another server connection."""
     who = "SELECT pg_backend_pid()::bigint AS n"
     with (
         pooled(harness, postgres, "transaction") as port,

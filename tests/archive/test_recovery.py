@@ -52,7 +52,7 @@ def test_a_torn_log(source: Source, left: Copies, tally: Tally) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.fault(38)
 def test_a_flipped_byte_in_the_log(source: Source, left: Copies, tally: Tally) -> None:
-    """Whichever bit of the log is flipped, the log is kept aside, and the next poll completes the history."""
+    """Whichever bit of the log is flipped, the log is set aside, and the next poll completes the history."""
     randomness = random.Random(38)
     quarantined = 0
     for _ in range(times(15, 500)):

@@ -44,7 +44,7 @@ def test_truncate(source: Source, archived: PollerHarness) -> None:
 @pytest.mark.fault(10, 13)
 @pytest.mark.parametrize("poll_between", [False, True])
 def test_truncate_and_restarted_ids(source: Source, archived: PollerHarness, poll_between: bool) -> None:
-    """The ids start again and stand for other requests: both generations are kept."""
+    """The ids start again and stand for other requests: both generations are retained."""
     source.run("TRUNCATE http_requests RESTART IDENTITY")
     if poll_between:
         archived.polled()
@@ -82,7 +82,7 @@ def test_fast_readings_after_restarted_ids(source: Source, harness: PollerHarnes
 def test_what_is_lost_before_the_ids_start_again(
     source: Source, archived: PollerHarness, removed: int, polls_between: int, reported_late: bool
 ) -> None:
-    """Requests that were made and truncated unseen are possibly lost, although their ids are given again."""
+    """Requests that were made and truncated unseen are possibly lost, although their ids are reused."""
     source.run(REPORT)
     archived.polled(exact=True)
     source.requests(101, 100 + removed)
@@ -373,7 +373,7 @@ def test_the_columns_change(source: Source, archived: PollerHarness, change: str
 
 @pytest.mark.fault(30)
 def test_a_number_becomes_words(source: Source, archived: PollerHarness) -> None:
-    """A column that changes from numbers to text is text here too, and keeps its values."""
+    """A column that changes from numbers to text is text here too, and retains its values."""
     source.run("DROP VIEW IF EXISTS _http_requests CASCADE")
     source.run("ALTER TABLE http_requests ALTER COLUMN status TYPE text")
     source.request(101, status="none at all")

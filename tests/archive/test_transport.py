@@ -107,7 +107,7 @@ def test_a_server_that_freezes_in_mid_poll(
 
 @pytest.mark.fault(34)
 def test_a_server_that_is_gone(source: Source, tmp_path: Path) -> None:
-    """Without a server the agent listens, logs it, and keeps its state."""
+    """Without a server the agent listens, logs it, and retains its state."""
     source.requests(1, 100)
     harness = PollerHarness(source.readonly, tmp_path / "history.duckdb")
     harness.polled()

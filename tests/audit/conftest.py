@@ -31,7 +31,7 @@ def site_result(site: str, inventory: Inventory | None, error: str | None = None
 
 
 def answering(*results: SiteResult, then: SourceError | None = None) -> Sites:
-    """Return what reads these sites, and fails afterwards where an error is given."""
+    """Return a reader of these sites, which fails afterwards where an error is given."""
 
     def sites(_: Configuration, __: pa.Table) -> Iterator[SiteResult]:
         yield from results

@@ -166,7 +166,7 @@ def test_help_is_no_wrong_usage() -> None:
 
 
 def test_the_output_replaces_stdout(company: Simulation, environment: SetUp, tmp_path: Path) -> None:
-    """The file is there whole, keeps its rights and its place behind a link; nothing else is left or printed."""
+    """The file is there whole, retains its rights and its place behind a link; nothing else is left or printed."""
     environment(company)
     file, link = tmp_path / "audit.csv", tmp_path / "link.csv"
     file.write_text("of yesterday")

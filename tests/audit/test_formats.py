@@ -89,7 +89,7 @@ def test_the_table_has_the_owner() -> None:
 
 @pytest.mark.parametrize("name", ["text", "rich"])
 def test_names_cannot_play_with_the_terminal(name: str) -> None:
-    """What moves the cursor, colours, or turns the text round is escaped; brackets are no markup."""
+    """Control characters, colours and changes of direction are escaped; brackets are no markup."""
     text = "".join(as_text(judged({"asset_name": HOSTILE}))) if name == "text" else rendered()
     assert "\\r\\n\\x1b[31m\\u202egpj\\x07[red]x[/red]é日本" in text
     assert not {"\x07", "\r", "\u202e"} & set(text)

@@ -33,7 +33,7 @@ def server() -> Iterator[TableauServer]:
 
 
 def here(text: str, server: TableauServer, folder: Path) -> str:
-    """Return what stands in the document with this server, this program and a folder for the lake."""
+    """Return the commands of the document with this server, this program and a folder for the lake."""
     (folder / "token").write_text(VALUE)
     (site,) = server.estate.facts()
     changes = {

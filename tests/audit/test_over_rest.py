@@ -1,4 +1,4 @@
-"""``tableau-exporter audit`` of a Tableau Cloud: every asset once, judged by its extract, whatever its site answers."""
+"""``tableau-exporter audit`` of a Tableau Cloud: every asset once, judged by its extract, on any answer of its site."""
 
 import json
 import time
@@ -165,7 +165,7 @@ def test_a_throttled_metadata_api(
 
 
 def test_the_history_is_used(built_at: datetime, environment: SetUp, tmp_path: Path) -> None:
-    """What an agent has learned counts where the Metadata API is silent now: not one asset is fresher."""
+    """The history's rows count where the Metadata API is down now: not one asset is fresher."""
     history = tmp_path / "history.duckdb"
     with TableauServer(estate(built_at, jobs=0)) as server:
         environment(None, **rest_of(server), HISTORY__PATH=str(history))

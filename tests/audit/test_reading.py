@@ -1,4 +1,4 @@
-"""What an audit finds in the repository, over REST, and in both."""
+"""Audits of the repository, over REST, and of both."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
@@ -92,7 +92,7 @@ def test_a_site_that_failed_leaves_the_others_theirs(configured: Configured) -> 
 
 
 def test_no_sign_in_is_a_failure(configured: Configured) -> None:
-    """Where nothing can be had over REST that is one line; what came before it stays."""
+    """A failure of the whole REST API is one line; rows from before it stay."""
     error = SourceUnreachable("rest https://tableau: no answer")
     audit = run_audit(configured(None, **REST), NOW, silent, answering(site_result("default", inventory()), then=error))
     assert found(audit).keys() == {"w1"}

@@ -1,4 +1,4 @@
-"""What must hold of a history after each step, read from the file itself and compared with the truth."""
+"""Invariants of a history after each step, read from the file itself and compared with the source."""
 
 import shutil
 from collections import Counter

@@ -103,7 +103,7 @@ class CheckedPoller:
         return same | new
 
     def look(self) -> Held:
-        """Read the file, and check what holds whatever has happened."""
+        """Read the file, and check its invariants."""
         now = self.held
         if self.harness.file._connection is not None:
             with self.harness.file._connection.cursor() as connection:
@@ -121,7 +121,7 @@ class CheckedPoller:
         return self.ever_final() | self.held.open.keys()
 
     def ever_final(self) -> set[Key]:
-        """Return every request that was ever final in this file: what its counters count."""
+        """Return every request that was ever final in this file: the ones its counters count."""
         return set(self.held.final).union(*(keys for _, keys in self.pruned))
 
     def remove(self, keys: set[Key]) -> None:

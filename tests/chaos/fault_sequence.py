@@ -45,7 +45,7 @@ class FaultSequence(CheckedPoller):
             self.tableau.close()
 
     def _end(self) -> tuple[int, int]:
-        """Let everything come to rest: then nothing is missing, and what could not be had was counted."""
+        """Let everything come to rest: then no row is missing, and lost ones were counted."""
         self.tableau.settle()
         self.grant()
         for _ in range(2):
@@ -85,7 +85,7 @@ class FaultSequence(CheckedPoller):
         return self.tableau.revoke()
 
     def grant(self) -> str:
-        """Give the right to read back."""
+        """Grant the right to read again."""
         self.revoked = False
         return self.tableau.grant()
 

@@ -39,7 +39,7 @@ _connect = duckdb.connect
 
 @dataclass(frozen=True)
 class Kind:
-    """A rule, and how long it waits and is kept."""
+    """A rule, and how long it waits and is retained."""
 
     alert: str
     severity: str

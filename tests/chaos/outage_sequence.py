@@ -303,7 +303,7 @@ class OutageSequence:
         return f"{word.labels} from {word.starts_at - BEGIN} to {word.ends_at - BEGIN} at {self.now - BEGIN}"
 
     def _compare(self, receiver: FakeAlertmanager, now: int) -> None:
-        """Hold what an Alertmanager in order has open against what fires."""
+        """Compare the open alerts of a healthy Alertmanager with the firing ones."""
         held = receiver.open_at(self.time)
         for labels, alert in self.alerts.items():
             episode = self._episode[labels]

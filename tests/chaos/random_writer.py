@@ -177,7 +177,7 @@ class RandomWriter:
         return ""
 
     def grant(self) -> str:
-        """Give the right to read back."""
+        """Grant the right to read again."""
         self.source.run("GRANT SELECT ON http_requests TO readonly")
         return ""
 

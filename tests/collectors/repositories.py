@@ -99,5 +99,5 @@ class Handmade:
 
 
 def at(day: int, hour: int = 0) -> datetime:
-    """Return an instant of November 2025, as the repository keeps it."""
+    """Return an instant of November 2025, as the repository stores it."""
     return datetime(2025, 11, day, hour)  # noqa: DTZ001 - the repository's times have no zone

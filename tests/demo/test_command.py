@@ -137,7 +137,7 @@ def test_cloud_has_no_repository(demos: Callable[..., Demo]) -> None:
 
 
 def test_what_is_printed_can_be_done(demos: Callable[..., Demo]) -> None:
-    """The demo's audit signs in with a token of its own, and the agent keeps its session."""
+    """The demo's audit signs in with a token of its own, and the agent retains its session."""
     demo = demos("--cloud", "--port", "0")
     metrics = demo.url("metrics")
     demo.until(lambda: 'tableau_up{source="rest"} 1' in fetched(metrics).text, "the agent has polled")

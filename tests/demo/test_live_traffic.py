@@ -38,7 +38,7 @@ def after_traffic(simulated: Simulation) -> tuple[Simulation, Movement]:
 
 
 def count(simulation: Simulation, query: str) -> int:
-    """Count rows after the end of the past."""
+    """Count rows after the end of the simulated days."""
     with connect(simulation.admin()) as connection:
         (number,) = connection.execute(query.encode(), {"now": simulation.now}).fetchone() or (0,)
         return int(number)

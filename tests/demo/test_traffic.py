@@ -1,4 +1,4 @@
-"""The requests of the past."""
+"""The requests of the simulated days."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ def test_requests_are_numbered_in_order(requests: list[Row], now: datetime) -> N
 
 
 def test_the_same_seed_gives_the_same_past(company: Company, now: datetime) -> None:
-    """The past is a function of the company, the instant and the seed."""
+    """The simulated days are a function of the company, the instant and the seed."""
     first, again, other = (list(past(company, now, 1, 300, seed=seed)) for seed in (1, 1, 2))
     assert first == again != other
 

@@ -46,7 +46,7 @@ COMPANIONS: Mapping[str, Mapping[str, str]] = {
     "alertmanager.basic_auth.password": {"username": "exporter"},
     "exports.publish.token_value": {"project": "default", "name": "requests", "token_name": PUBLISHER},
 }
-"""What else a section needs."""
+"""Other keys that a section needs."""
 
 
 def exports() -> Iterator[Sequence[str]]:

@@ -71,7 +71,7 @@ def misplaced(values: Mapping[str, str]) -> dict[str, object]:
 
 
 def exchange(url: httpx.URL, request: bytes) -> bytes:
-    """Send bytes; return what comes until the end."""
+    """Send bytes; return the answer until its end."""
     answer = b""
     with socket.create_connection((url.host, url.port or 0), PATIENCE_SECONDS) as connection, suppress(OSError):
         connection.sendall(request)

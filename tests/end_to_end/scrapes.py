@@ -34,7 +34,7 @@ def counters(samples: Samples) -> dict[tuple[str, frozenset[tuple[str, str]]], f
 
 
 def missing(agent: Agent) -> dict[str, set[str]]:
-    """Return what each collector lacks."""
+    """Return the missing families of each collector."""
     found: dict[str, set[str]] = {}
     name = "tableau_collector_missing_column"
     for collector, column in by_labels(agent.metrics(name), name, "collector", "column"):

@@ -57,7 +57,7 @@ def scraped(client: httpx.Client, url: str, kind: dict[str, str]) -> str:
 
 
 def read(plain: str) -> Read:
-    """Read what came as Prometheus would."""
+    """Parse an answer as Prometheus would."""
     return (read_openmetrics if plain.endswith("# EOF\n") else read_text)(plain.encode())
 
 

@@ -61,7 +61,7 @@ def test_people_are_hidden(users: str, addresses: str, repository: Simulation, a
 
 
 def published_nowhere(agent: Agent) -> Iterator[tuple[str, bytes]]:
-    """Yield what displayed names and addresses have no business in, whatever the privacy options: all but the file."""
+    """Yield the outputs that never have displayed names and addresses, under any privacy options: all but the file."""
     agent.start()
     agent.polled()
     yield from served(agent)

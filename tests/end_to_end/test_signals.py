@@ -89,7 +89,7 @@ def slas(agent: Agent) -> set[tuple[str, float]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_agent_in_order(number: int, changing: Simulation, agents: Agents) -> None:
-    """What runs is finished, what came last is archived, the file is closed without a log, and the exit code is 0."""
+    """The running poll is finished, its rows are archived, the file is closed without a log, and the exit code is 0."""
     agent = agents(changing.parameters(), REPOSITORY__POLL_INTERVAL="300s").start()
     agent.until(lambda: agent.value("tableau_up", source="repository") == 1)
     ask(

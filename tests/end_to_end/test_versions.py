@@ -87,7 +87,7 @@ def simulation(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[S
 
 
 def lint(exposition: str) -> list[str]:
-    """Return what promtool has against an exposition."""
+    """Return promtool's findings in an exposition."""
     command = [str(require("promtool")), "check", "metrics"]
     checked = subprocess.run(command, input=exposition, capture_output=True, text=True, check=False)
     return (checked.stdout + checked.stderr).strip().splitlines()

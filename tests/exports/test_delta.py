@@ -84,7 +84,7 @@ class Rows:
 
 
 def found(hours: int, **values: object) -> dict[str, object]:
-    """Return what makes a row that was found so many hours after noon."""
+    """Return the columns of a row that was found so many hours after noon."""
     return {"audit_timestamp": AT + hours * HOUR, "asset_id": f"luid-{hours}", **values}
 
 
@@ -139,7 +139,7 @@ def test_duckdb_reads_what_the_log_names(target: str) -> None:
 
 
 def test_twice_is_once(target: str) -> None:
-    """The second time nothing is new: no row and no commit; later only what came since, in one commit."""
+    """The second export finds no new row and makes no commit; later ones append only newer rows, in one commit."""
     assert export(Rows(found(0), found(1)), target, OURS) == 2
     assert export(Rows(found(0), found(1)), target, OURS) == 0
     assert DeltaTable(target).version() == 0
@@ -179,7 +179,7 @@ def test_a_table_of_the_notebook_is_continued(target: str) -> None:
 
 
 def test_an_instant_without_a_zone_is_continued_too(target: str) -> None:
-    """A table whose instants have no zone, or are text, keeps its types: its readers go on."""
+    """A table whose instants have no zone, or are text, retains its types: its readers go on."""
     for name, kind in (("ntz", pa.timestamp("us")), ("text", pa.string())):
         place = f"{target}_{name}"
         write_deltalake(place, pa.table({"asset_id": pa.array([], pa.string()), "audit_timestamp": pa.array([], kind)}))

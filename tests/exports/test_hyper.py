@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(one_hyperd: "HyperProcess") -> Callable[[Path], list[int]]:
-    """Return what reads the ids of all rows of a file, each as often as it is there."""
+    """Return a reader of the ids of all rows of a file, each as often as it is there."""
 
     def ids_of(path: Path) -> list[int]:
         return [row[0] for row in ask(one_hyperd, path, f"SELECT id FROM {EXTRACT} ORDER BY 1")]
@@ -60,7 +60,7 @@ def read(one_hyperd: "HyperProcess") -> Callable[[Path], list[int]]:
 
 
 def names(folder: Path) -> list[str]:
-    """Return what stands in a folder."""
+    """Return the files of a folder."""
     return sorted(found.name for found in folder.iterdir())
 
 
@@ -246,7 +246,7 @@ def test_interrupted(path: Path, hyper_server: "HyperProcess") -> None:
 
 
 def test_rights_are_those_of_any_file(path: Path, read: Callable[[Path], list[int]]) -> None:
-    """Of a new file as the umask has them; what its owner changes stays."""
+    """Permissions of a new file follow the umask; those that its owner changes stay."""
     export(Requests(1), str(path), OURS)
     other = path.with_name("any")
     other.touch()

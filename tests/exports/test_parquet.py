@@ -127,7 +127,7 @@ def test_pruned_between_two_attempts(target: Path) -> None:
 
 
 def test_a_first_export_lasts_until_one_comes_to_its_end(target: Path) -> None:
-    """What bounds a first export bounds the rest of one that broke off, and none after that."""
+    """The bounds of a first export bound the rest of one that broke off, and none after that."""
     with pytest.raises(KeyboardInterrupt):
         export(Requests(8, meanwhile=interruption(2)), str(target), OURS)
     for first in (True, False):
@@ -137,7 +137,7 @@ def test_a_first_export_lasts_until_one_comes_to_its_end(target: Path) -> None:
 
 
 def interruption(times: int) -> Callable[[], None]:
-    """Return what interrupts an export when it was called so often."""
+    """Return a function that interrupts an export when it was called so often."""
     calls = iter(range(times - 1))
 
     def interrupt() -> None:

@@ -26,7 +26,7 @@ def test_without_proc_there_is_nothing(tmp_path: Path) -> None:
 
 
 def test_a_limit_that_is_no_number_spoils_nothing(tmp_path: Path) -> None:
-    """What prometheus_client cannot read costs these families at most, never the scrape."""
+    """A value that prometheus_client cannot read costs these families at most, never the scrape."""
     (tmp_path / "stat").write_text("btime 1000\n")
     (tmp_path / "self" / "fd").mkdir(parents=True)
     (tmp_path / "self" / "stat").write_text("1 (python) " + " ".join(["1"] * 50))

@@ -70,7 +70,7 @@ def target() -> Iterator[str]:
 
 @pytest.fixture
 def prometheus(target: str, tmp_path: Path) -> Iterator[str]:
-    """Run a Prometheus that scrapes the exposition; give its address."""
+    """Run a Prometheus that scrapes the exposition; yield its address."""
     jobs = "".join(JOB.format(form=form, target=target) for form in FORMS)
     with run_prometheus(tmp_path, f"scrape_configs:\n{jobs}") as url:
         yield url

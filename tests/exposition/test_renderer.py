@@ -51,7 +51,7 @@ def example() -> list[Block | HistogramBlock]:
 
 @pytest.mark.parametrize("format_", ["text", "openmetrics"])
 def test_an_exposition_is_the_golden_file(renderer: Renderer, format_: str) -> None:
-    """Families stand in the order of their names, each once, whatever order the blocks had."""
+    """Families stand in the order of their names, each once, in any order of the blocks."""
     rendering: bytes = getattr(renderer.render(example(), 9000.0), format_)
     assert rendering == (GOLDEN / f"exposition.{format_}").read_bytes()
 
@@ -310,7 +310,7 @@ def test_what_is_dropped_for_all_is_seen_under_the_lowest_limits() -> None:
 def test_labels_too_large_for_a_column_cost_their_family_alone(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What fails when a family is put together is left out of it, and the rendering is made."""
+    """A family that fails when it is assembled is left out, and the rendering is made."""
 
     def fail(*_: object) -> None:
         raise pa.ArrowCapacityError("array cannot contain more than 2147483646 bytes")

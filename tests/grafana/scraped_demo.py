@@ -93,7 +93,7 @@ class ScrapedDemo:
             raise AssertionError(f"{parameters}: {refused.read().decode()}") from None
 
     def answer(self, question: str) -> list[Mapping[str, Any]]:
-        """Return what Prometheus answers to a question now."""
+        """Return Prometheus' present answer to a query."""
         found: list[Mapping[str, Any]] = self.ask("query", query=question)["result"]
         return found
 

@@ -17,7 +17,7 @@ ADDRESS = re.compile(r"/d/(tableau-[a-z-]+)\?")
 
 
 def test_the_files_are_those_of_the_source() -> None:
-    """Each file is what its source makes; where this fails, run make dashboards."""
+    """Each file equals its source's output; where this fails, run make dashboards."""
     made = dict(written())
     assert sorted(made) == sorted(PATHS)
     assert [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text] == []
@@ -85,7 +85,7 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_same_is_chosen_above_each(name: str) -> None:
-    """Every dashboard has the same variables, in the same order; what only one has comes after."""
+    """Every dashboard has the same variables, in the same order; its own come after them."""
     found = [variable["name"] for variable in BOARDS[name]["templating"]["list"]]
     assert found == VARIABLES + OWN_VARIABLES.get(name, [])
 

@@ -1,4 +1,4 @@
-"""What Grafana is given at its start: the data source and the folder of dashboards, as compose.yaml mounts them."""
+"""Grafana's provisioning: the data source and the folder of dashboards, as compose.yaml mounts them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ SCRAPED: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml"
 
 
 def mounts() -> dict[str, str]:
-    """Return what stands where in the container of Grafana, for what comes from the project."""
+    """Return the mounts of Grafana's container from the project, by path."""
     parts = [volume.split(":") for volume in COMPOSE["grafana"]["volumes"] if volume.startswith("./")]
     return {there: here.removeprefix("./") for here, there, _ in parts}
 

@@ -53,14 +53,14 @@ def schema(name: str) -> Draft7Validator:
 
 
 def faults(of: Draft7Validator, document: object, where: str) -> Iterator[str]:
-    """Yield what of a document is not of a type."""
+    """Yield the parts of a document that are not of a type."""
     for error in of.iter_errors(document):
         reasons = error.context or [error]
         yield from (f"{where}/{'/'.join(map(str, reason.absolute_path))}: {reason.message[:200]}" for reason in reasons)
 
 
 def board_faults(board: Mapping[str, Any]) -> list[str]:
-    """Return what of a dashboard Grafana's types do not know."""
+    """Return the parts of a dashboard that Grafana's types lack."""
     found = list(faults(schema("dashboard"), {**board, "annotations": {"list": []}}, "dashboard"))
     for annotation in board["annotations"]["list"]:
         found += faults(Draft7Validator(ANNOTATION), annotation, "annotations")

@@ -1,4 +1,4 @@
-"""A history of some days that an agent polled every hour, and what its exposition had after each poll."""
+"""A history of some days that an agent polled every hour, with its exposition after each poll."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

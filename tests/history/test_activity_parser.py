@@ -175,7 +175,7 @@ def test_a_type_that_is_missing() -> None:
 
 
 def test_what_is_no_event() -> None:
-    """It is counted and kept aside with its reason, and costs no other line."""
+    """It is counted and set aside with its reason, and costs no other line."""
     wide = {f"field{number}": number for number in range(MOST_FIELDS + 1)}
     bad = ['{"a":1', "[1]", "null", "\ufffd{}", wide, {"a": "x" * LONGEST_LINE}, '{"uri":"/a?ticket=T" "x']
     parsed = parse(REQUEST, *bad)

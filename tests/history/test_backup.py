@@ -117,7 +117,7 @@ def test_a_damaged_log_is_no_backup(synthetic: SyntheticHistory, folder: Path) -
 
 
 def test_a_command_sets_nothing_aside(synthetic: SyntheticHistory) -> None:
-    """A log that cannot be replayed is left to the agent, who writes down what became of it."""
+    """A log that cannot be replayed is left to the agent, which records its fate."""
     assert ended(_poll_and_crash, synthetic.file.path) == ENDED
     log = synthetic.file.path.with_name("history.duckdb.wal")
     damaged = bytearray(log.read_bytes())
@@ -306,7 +306,7 @@ def test_no_room(synthetic: SyntheticHistory, folder: Path) -> None:
 
 
 def test_what_an_interrupted_one_left(synthetic: SyntheticHistory, folder: Path) -> None:
-    """The next backup removes what an earlier one could not finish."""
+    """The next backup removes the files of an unfinished one."""
     (folder / "history-20250531T120000Z.duckdb.part").write_bytes(b"half")
     (folder / "history-20250531T120000Z.duckdb.part.wal").write_bytes(b"half")
     back_up(synthetic, folder)

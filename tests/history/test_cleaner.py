@@ -31,7 +31,7 @@ def requests(first: int, count: int, kind: pa.DataType) -> pa.Table:
 
 @pytest.mark.parametrize("users", ["name", "none"])
 def test_batch_after_batch(users: str) -> None:
-    """Each row keeps its place and its own values, also when the types of the next batch are others."""
+    """Each row retains its place and its own values, also when the types of the next batch are others."""
     cleaner = Cleaner(Privacy(users=users))  # type: ignore[arg-type]
     for first, count, kind in (
         (1, 3, pa.string()),

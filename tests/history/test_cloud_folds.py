@@ -62,7 +62,7 @@ class Archive:
         }
 
     def faults(self) -> Sequence[str]:
-        """Return what ``history verify`` finds."""
+        """Return the findings of ``history verify``."""
         file = HistoryFile(self.file.path, Limits(patience_seconds=0.0), read_only=True)
         tables = archived(COLLECTORS)
         return [verdict.message for verdict in verify(file, tables) if verdict.ok is False]

@@ -27,7 +27,7 @@ def test_twice_in_one_batch(tmp_path: Path, times: int, at: datetime | None) -> 
 
 
 def test_a_row_that_another_source_brought() -> None:
-    """A job is one by its LUID, whatever its number and however exactly a source writes its time."""
+    """A job is one by its LUID, with any number and any precision of its time."""
     events = Events(table="jobs", reads=(), row=None, folds=(), alias="luid")
     schema = pa.schema({"id": pa.int64(), "created_at": pa.timestamp("us"), "luid": pa.string()})
 

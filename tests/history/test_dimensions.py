@@ -1,4 +1,4 @@
-"""Names by day: a version when something changed, at most one a day, and none for what always changes."""
+"""Names by day: a version when something changed, at most one a day, and none for values that always change."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -38,7 +38,7 @@ def _keep(connection: duckdb.DuckDBPyConnection, day: date, **names: str | None)
 
 
 def test_versions_by_day(connection: duckdb.DuckDBPyConnection) -> None:
-    """A row is kept when it is new or changed; twice on one day the later holds; what always changes is no change."""
+    """A row is stored when it is new or changed; twice on one day the later holds; volatile columns are no change."""
     assert _keep(connection, FIRST, a1="Sales", a2=None) == 2
     assert _keep(connection, FIRST, a1="Sales", a2=None) == 0
     assert _keep(connection, FIRST, a1="Revenue", a2=None) == 1

@@ -79,7 +79,7 @@ def test_progress_is_reported(synthetic: SyntheticHistory) -> None:
 
 
 def test_an_infinite_time_is_none(synthetic: SyntheticHistory) -> None:
-    """What PostgreSQL calls infinity has no value elsewhere; every other column is as it was."""
+    """PostgreSQL's infinity has no value elsewhere; every other column is unchanged."""
     with duckdb.connect(str(synthetic.file.path)) as connection:
         connection.execute(f"UPDATE {AUDIT} SET last_refresh_utc = 'infinity', asset_name = 'infinity'")
     for slice_ in slices(synthetic).slices(None):
@@ -129,7 +129,7 @@ NAMED = """
 
 
 def test_an_export_has_the_names_of_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that changed, were given again, were removed or are not known: those that ``usage`` has, row by row."""
+    """Names that changed, were reused, were removed or are not known: those that ``usage`` has, row by row."""
     monkeypatch.setattr("exporter.history.export_reader.SLICE_ROWS", 20)
     synthetic = SyntheticHistory(tmp_path / "history.duckdb")
     History(synthetic.file, discover(), Privacy()).prepare(NOON)

@@ -68,7 +68,7 @@ def test_a_held_file_is_busy(file: HistoryFile) -> None:
 
 
 def test_patience(file: HistoryFile) -> None:
-    """A file that is given back within the patience is opened."""
+    """A file that is released within the patience is opened."""
     file.limits = Limits(patience_seconds=60.0)
     waits: list[float] = []
     with held(file.path) as process:
@@ -85,7 +85,7 @@ def test_patience(file: HistoryFile) -> None:
 
 
 def test_one_agent_for_one_file(file: HistoryFile) -> None:
-    """The second lock on a file is refused, until the first is given back."""
+    """The second lock on a file is refused, until the first is released."""
     file.lock()
     second = HistoryFile(file.path)
     with pytest.raises(HistoryLocked, match="another agent writes this history"):

@@ -1,4 +1,4 @@
-"""What assets were found to be is written when it changes and once a day, at instants that never go back."""
+"""Rows of an asset's freshness are written when it changes and once a day, at instants that never go back."""
 
 import random
 from collections.abc import Mapping
@@ -204,7 +204,7 @@ def test_a_transaction_that_came_to_nothing(synthetic: SyntheticHistory) -> None
 
 
 def test_a_file_that_was_put_back(synthetic: SyntheticHistory) -> None:
-    """An agent beneath which a backup is put back goes on from what that file holds."""
+    """An agent whose file is replaced by a backup continues from that file."""
     audit(synthetic, NOON, {})
     backup = synthetic.file.path.read_bytes()
     audit(synthetic, NOON + MINUTE, {"status": "Critical"})
@@ -268,7 +268,7 @@ def test_the_truth_of_many_polls(synthetic: SyntheticHistory) -> None:
 
 
 def test_a_poll_reads_no_history(synthetic: SyntheticHistory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the first poll the rows of the past are not read again: the cost does not grow with them."""
+    """After the first poll earlier rows are not read again: the cost does not grow with them."""
     audit(synthetic, NOON, {})
     monkeypatch.setattr("exporter.history.freshness_audit._read_last", lambda *_: pytest.fail("read again"))
     assert audit(synthetic, NOON + MINUTE, {"status": "Critical"}) == 1
@@ -276,7 +276,7 @@ def test_a_poll_reads_no_history(synthetic: SyntheticHistory, monkeypatch: pytes
 
 
 def test_what_is_old_goes(tmp_path: Path) -> None:
-    """The retention is kept, without any request in the history, and what stands of an asset that is there stays."""
+    """The retention holds, without any request in the history, and the last row of a listed asset stays."""
     synthetic = SyntheticHistory(tmp_path / "history.duckdb", retention=timedelta(days=10))
     for day in range(24):
         audit(synthetic, NOON + day * DAY, {})

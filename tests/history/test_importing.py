@@ -43,7 +43,7 @@ def synthetic(begun: Path, tmp_path: Path) -> SyntheticHistory:
 
 
 def importer(synthetic: SyntheticHistory, privacy: Privacy | None = None, **options: Any) -> Importer:
-    """Return what imports into a history."""
+    """Return an importer of a history."""
     chosen = privacy or Privacy()
     return Importer(
         HistoryFile(synthetic.file.path, synthetic.file.limits, sleep=lambda _seconds: None),
@@ -268,7 +268,7 @@ def test_pruning_and_the_marks(synthetic: SyntheticHistory) -> None:
 
 
 def test_a_dry_run(synthetic: SyntheticHistory) -> None:
-    """What would be imported is found, and no byte of the history is changed."""
+    """The importable requests are counted, and no byte of the history is changed."""
     synthetic.poll(NOW, numbered([request(1)]))
     before = synthetic.file.path.read_bytes()
     path = synthetic.file.path.with_name("http_requests.txt")
@@ -326,7 +326,7 @@ def test_one_import_at_a_time(synthetic: SyntheticHistory) -> None:
 
 
 def test_what_waits_leaves_memory_to_the_history(synthetic: SyntheticHistory) -> None:
-    """While a slice is archived, the stage keeps little in memory, however much it holds and was just read."""
+    """While a slice is archived, the stage needs little memory, however much it holds and was just read."""
     texts = pa.array([f"{number:064b}" * 30 for number in range(12_000)])
     instants = pa.array([BEGIN] * 12_000, pa.timestamp("us"))
     with staging.staging(synthetic.file) as stage:

@@ -215,5 +215,5 @@ def test_another_version(tmp_path: Path, synthetic: SyntheticHistory) -> None:
 
 
 def test_the_newest_request(synthetic: SyntheticHistory) -> None:
-    """What an instant is compared with is the newest request whose time could be believed."""
+    """An instant is compared with the newest request of a plausible time."""
     assert newest_request(synthetic.file) == BEGIN + timedelta(days=DAYS - 1, seconds=9)

@@ -71,7 +71,7 @@ def test_order_and_limit(file: HistoryFile) -> None:
 
 
 def test_columns_of_one_name(file: HistoryFile) -> None:
-    """Columns keep their names and places, also where two have the same."""
+    """Columns retain their names and places, also where two have the same."""
     answer = answered(file, 'SELECT 1 AS a, 2 AS a, 3 AS "b,\'c"')
     assert [column.name for column in answer.columns] == ["a", "a", "b,'c"]
     assert json.loads(answer.rows[0]) == [1, 2, 3]

@@ -122,7 +122,7 @@ def test_secrets_stay_with_the_command(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_no_alarm_is_left() -> None:
-    """What comes after a block that ended in time is not stopped by its alarm."""
+    """Code after a block that ended in time is not stopped by its alarm."""
     with query_process._alarm(600.0):
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0

@@ -207,7 +207,7 @@ STATEMENTS = [
 
 @pytest.mark.parametrize("number", range(len(STATEMENTS)))
 def test_hostile_statements_are_refused(query_folder: QueryFolder, number: int) -> None:
-    """What writes, sets, attaches, loads or reads a file is refused in one line."""
+    """A statement that writes, sets, attaches, loads or reads a file is refused in one line."""
     canary_of_python = duckdb.connect().sql(f"SELECT '{CANARY}'")
     with pytest.raises(QueryFailed) as error:
         query_folder.ask(parse(query_folder.written(STATEMENTS[number])))
@@ -280,7 +280,7 @@ def test_the_bytes_of_the_history_stay_closed(query_folder: QueryFolder, functio
 
 
 def test_nothing_is_spilled(query_folder: QueryFolder) -> None:
-    """DuckDB has no folder to write what does not fit into memory."""
+    """DuckDB has no folder to spill to."""
     assert query_folder.ask(parse("SELECT current_setting('temp_directory')")).rows == [b'[""]']
 
 
@@ -347,7 +347,7 @@ def test_where_a_mistake_is() -> None:
     ],
 )
 def test_errors_of_duckdb(query_folder: QueryFolder, sql: str, message: str) -> None:
-    """What DuckDB refuses is one line with its own words, its suggestion and the place."""
+    """DuckDB's refusal is one line with its own words, its suggestion and the place."""
     with pytest.raises(QueryFailed, match=message) as error:
         query_folder.ask(parse(sql))
     assert "\n" not in str(error.value)

@@ -28,7 +28,7 @@ def test_preparing_twice(tmp_path: Path) -> None:
 
 
 def test_requests_have_no_cookies() -> None:
-    """No column of a request is kept that holds a secret."""
+    """No column of a request is retained that holds a secret."""
     assert not any("cookie" in name for name in REQUEST_COLUMNS)
 
 

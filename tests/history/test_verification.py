@@ -1,4 +1,4 @@
-"""``verify`` finds each breach of what must hold, and nothing where nothing is wrong."""
+"""``verify`` finds each broken invariant, and nothing in a valid file."""
 
 import random
 from datetime import timedelta
@@ -151,7 +151,7 @@ def test_a_breach_is_found(path: Path, breach: str) -> None:
 
 
 def test_a_fault_says_what_and_what_to_do(path: Path) -> None:
-    """The line names the day and the number of rows, and what helps."""
+    """The line names the day, the number of rows, and the remedy."""
     with duckdb.connect(str(path)) as connection:
         connection.execute("DELETE FROM http_requests WHERE id BETWEEN 30 AND 33")
     (message,) = [verdict.message for verdict in verified(path) if verdict.subject == "http_requests by day"]

@@ -131,7 +131,7 @@ def test_a_row_of_which_the_end_is_one_too() -> None:
 
 
 def test_a_row_without_an_end() -> None:
-    """A row that never ends is given up, and what comes after it is read."""
+    """A row that never ends is given up, and the rows after it are read."""
     begun = "vizql|show|None|Mozilla\n" + "x\n" * (MOST_LINES + 1)
     records, rejects = assembled(begun + line(request(2)))
     assert [values(record) for record in records] == [expected(request(2))]

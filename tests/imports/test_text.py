@@ -142,7 +142,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("content", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_such_file(tmp_path: Path, content: bytes, message: str) -> None:
-    """What holds no requests is refused in one line before anything is read."""
+    """A file without requests is refused in one line before any read."""
     path = tmp_path / "http_requests.txt"
     path.write_bytes(content)
     with pytest.raises(ImportUnreadable, match=message):

@@ -30,7 +30,7 @@ def test_texts_are_in_order(column: list[str]) -> None:
 
 @given(st.lists(st.text("aB/", max_size=4)), st.text("aB/", max_size=3))
 def test_texts_are_found(column: list[str], part: str) -> None:
-    """What contains a text, is a text, or is below a path is found, whatever the capitals."""
+    """Names that contain a text, equal it, or are below a path are found, in any case."""
     texts, wanted = Texts.of(column), part.casefold()
     assert texts.containing(wanted).tolist() == [wanted in text.casefold() for text in column]
     assert texts.equal(part).tolist() == [text.casefold() == wanted for text in column]

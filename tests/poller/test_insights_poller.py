@@ -134,7 +134,7 @@ def again(harness: RestPollerHarness) -> None:
 
 
 def archived(harness: RestPollerHarness) -> Counter[Any]:
-    """Return what stands in the history, each as often as it does."""
+    """Return the events in the history, each as often as it is stored."""
     return Counter(harness.query("SELECT event_date, event_name, actor_user_id, item_luid FROM insights_events"))
 
 
@@ -242,7 +242,7 @@ def days(simulated: SimulatedCloud) -> list[tuple[str, int]]:
 
 @pytest.mark.usefixtures("few_days")
 def test_an_empty_source_is_no_event(harness: RestPollerHarness, simulated: SimulatedCloud) -> None:
-    """A single row of nulls is nothing; what fills the source later is read from its beginning."""
+    """A single row of nulls is empty; rows that fill the source later are read from its beginning."""
     simulated.server.failure_modes.vds_empty = {EVENTS}
     harness.poll()
     assert archived(harness) == Counter()

@@ -139,7 +139,7 @@ FailureMode = Callable[[RestPollerHarness], None]
 
 
 def failure_mode(name: str, value: object) -> FailureMode:
-    """Return what switches a failure mode on."""
+    """Return a function that switches a failure mode on."""
     return lambda harness: setattr(harness.server.failure_modes, name, value)
 
 
@@ -189,7 +189,7 @@ OVERCOME = {
 
 @pytest.mark.parametrize("name", OVERCOME)
 def test_what_is_overcome(harness: RestPollerHarness, name: str) -> None:
-    """What passes by itself, or only makes the answer poorer, is no failure: every asset is there."""
+    """A passing fault, or a poorer answer, is no failure: every asset is there."""
     harness.poll()
     before = harness.assets()
     OVERCOME[name](harness)
@@ -349,7 +349,7 @@ def test_every_site_fails(harness: RestPollerHarness) -> None:
 
 
 def test_an_outage_that_begins_in_a_poll(harness: RestPollerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What sites lack because the API fell silent in the midst of a poll is no line of its own: the outage has one."""
+    """Faults of sites because the API went down during a poll are no lines of their own: the outage has one."""
     harness.poll()
     polled = harness.rest.poll
 

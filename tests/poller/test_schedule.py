@@ -33,7 +33,7 @@ def test_failures_make_it_longer(interval: float, failures: int, longest: float)
     ("took", "interval"), [(0.0, 300.0), (1.9, 300.0), (15.0, 300.0), (30.0, 600.0), (90.0, 1800.0), (9999.0, 3600.0)]
 )
 def test_at_most_a_twentieth_of_the_time(took: float, interval: float) -> None:
-    """A read of a second keeps its interval; one of a minute runs every twenty; none is rarer than hourly."""
+    """A read of a second retains its interval; one of a minute runs every twenty; none is rarer than hourly."""
     assert exact_interval(300.0, took) == interval
 
 

@@ -1,4 +1,4 @@
-"""The watchdog: which polls it reports, how often, and with what."""
+"""The watchdog: the polls that it reports, how often, and its stacks."""
 
 import subprocess
 import sys

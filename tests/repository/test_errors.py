@@ -94,7 +94,7 @@ def _write_access(server: Postgres, text: str) -> None:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_login_that_is_refused(case: Case, server: Postgres) -> None:
-    """Each refusal of a real server is one line with the server's words and with what to do."""
+    """Each refusal of a real server is one line with the server's message and the remedy."""
     _refused(case, server)
 
 
@@ -205,7 +205,7 @@ def test_a_short_password_hides_no_other_word() -> None:
 @pytest.mark.attack("secrets")
 @pytest.mark.parametrize("quoted", [r"half\"other", "half%22other", "half&quot;other", "aGFsZiJvdGhlcg"])
 def test_a_password_that_is_quoted_escaped(quoted: str) -> None:
-    """A server, or what stands in its place, that quotes the password escaped is not quoted."""
+    """A server, or another in its place, that quotes the password escaped is not quoted."""
     error = psycopg.OperationalError(f'connection to server at "db", port 8060 failed: FATAL:  no {quoted} here')
     reported = str(connection_error("db:8060", error, 'half"other'))
     assert "half" not in reported

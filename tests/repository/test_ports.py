@@ -1,4 +1,4 @@
-"""What else may be on the repository's port, or nowhere: one line with the host and what to do, without a secret."""
+"""Other servers on the repository's port, or none: one line with the host and the remedy, without a secret."""
 
 import contextlib
 import http.server

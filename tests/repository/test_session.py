@@ -68,7 +68,7 @@ def session_through(
     ],
 )
 def test_a_setting_that_does_not_hold(text: str, instead: str, complaint: str, server: Postgres) -> None:
-    """No session begins where a setting was dropped on the way; the line names it and what stands in between."""
+    """No session begins where a setting was dropped on the way; the line names it and the pooler in between."""
     with Altering(server, text, instead) as line:
         with pytest.raises(SourceRefused) as caught, session_through(line):
             pass

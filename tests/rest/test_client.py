@@ -1,4 +1,4 @@
-"""The source as a whole: its sites, what fails with what, and lists that fell to nothing."""
+"""The source as a whole: its sites, dependent failures, and lists that fell to nothing."""
 
 import threading
 
@@ -344,6 +344,6 @@ def test_an_agent_that_ends_signs_out(harness: RestHarness, monkeypatch: pytest.
 
 
 def test_where_it_is(harness: RestHarness) -> None:
-    """The address is the URL, without what might stand in front of the host."""
+    """The address is the URL, without credentials in front of the host."""
     assert harness.rest(url=f"{harness.tableau.url}/").address == harness.tableau.url
     assert harness.rest(url="http://me:canary@tableau.invalid").address == "http://tableau.invalid"

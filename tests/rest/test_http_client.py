@@ -187,7 +187,7 @@ def test_a_redirect_on_the_same_host_is_followed(harness: RestHarness) -> None:
 
 
 def test_a_netrc_speaks_for_nobody(harness: RestHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in a .netrc for this host is not sent."""
+    """The entry of a .netrc for this host is not sent."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     harness.inventory()

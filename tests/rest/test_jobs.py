@@ -126,7 +126,7 @@ def test_the_budget_is_kept(undescribed: RestHarness, budget: int) -> None:
 
 
 def test_the_budget_is_for_all_sites(three: RestHarness) -> None:
-    """What one site has used another has not."""
+    """The budget of one site is not that of another."""
     three.tableau.overrides.append(at("graphql", error(404, "404000")))
     for url in three.tableau.sites:
         place = three.tableau.sites[url]
@@ -234,7 +234,7 @@ def test_extract_tasks_without_flow_tasks(harness: RestHarness) -> None:
 
 
 def test_known_may_be_of_another_type(harness: RestHarness) -> None:
-    """What comes from the history may have its own kinds of text."""
+    """Texts from the history may be of Arrow's other string types."""
     known = table(Refresh, [("a", "workbook", "w1", INSTANT)])
     known = known.set_column(0, "job_id", known.column("job_id").cast(pa.large_string()))
     rest: RestClient = harness.rest()

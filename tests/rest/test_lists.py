@@ -253,7 +253,7 @@ def test_workbooks_must_be_seen(harness: RestHarness) -> None:
     ],
 )
 def test_the_number_of_a_page(harness: RestHarness, webpage_url: str, url_id: int | None) -> None:
-    """Of the address of a page its number is kept, where the address is that of a page of such an asset."""
+    """Of the address of a page its number is retained, where the address is that of a page of such an asset."""
     harness.tableau.sites[""].entries["workbooks"] = [asset("workbook", "w1", webpageUrl=webpage_url)]
     (found,) = [row for row in harness.inventory().content.to_pylist() if row["asset_id"] == "w1"]
     assert found["url_id"] == url_id

@@ -61,7 +61,7 @@ def test_the_later_of_two_refreshes(harness: RestHarness) -> None:
 
 
 def test_a_workbook_lives_on_its_own_and_on_published_sources(harness: RestHarness) -> None:
-    """Each source is a row; what only stands for a published one is that one; without any there is a row too."""
+    """Each source is a row; an entry that stands for a published one is that one; without any there is a row too."""
     extract = {"hasExtracts": True, "extractLastRefreshTime": "2026-07-27T07:00:00Z", "upstreamDatasources": []}
     stand_in = {"hasExtracts": False, "upstreamDatasources": [{"luid": "d1"}]}
     live = {"hasExtracts": False, "upstreamDatasources": []}
@@ -440,7 +440,7 @@ def test_a_code_is_a_word(harness: RestHarness) -> None:
 
 
 def test_a_cursor_that_stands_still(harness: RestHarness) -> None:
-    """Pages that do not go on end, and what came is kept."""
+    """Pages that do not go on end, and received nodes are used."""
     page = {"nodes": [{"luid": "d1"}], "pageInfo": {"hasNextPage": True, "endCursor": "same"}}
     with harness.tableau.doing(at("graphql", graph({"data": {"publishedDatasourcesConnection": page}}))):
         inventory = harness.inventory()

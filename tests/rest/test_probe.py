@@ -21,7 +21,7 @@ def test_all_is_well(three: RestHarness) -> None:
 
 
 def test_what_a_site_works_without(three: RestHarness) -> None:
-    """What only an administrator may see is a note for each site."""
+    """Content that only an administrator may see is a note for each site."""
     forbidden = error(403, "403004")
     with three.tableau.doing(at("graphql", error(404, "404000")), at("/jobs", forbidden), at("/tasks/", forbidden)):
         first, *notes = three.rest("default", "marketing").probe()

@@ -55,7 +55,7 @@ def test_a_list_may_be_called_as_its_entries_are() -> None:
     ],
 )
 def test_names_of_strangers(written: str, name: str) -> None:
-    """A name may hold anything; what XML forbids is replaced, and the list goes on behind it."""
+    """A name may hold anything; characters that XML forbids are replaced, and the list goes on behind it."""
     found = read_page(
         answer(f'<workbooks><workbook id="w1" name="{written}"/><workbook id="w2"/></workbooks>'), WORKBOOK, "rest"
     )

@@ -1,4 +1,4 @@
-"""No secret is seen anywhere: not in a line, not in a log at its loudest, not in what Python prints of an object."""
+"""No secret is in a line, in a log of any level, or in the repr of an object."""
 
 import base64
 import html
@@ -105,7 +105,7 @@ def test_no_secret_is_seen(
 
 
 def test_credentials_do_not_print_their_secret() -> None:
-    """What Python prints of them is not the secret."""
+    """The repr of the credentials has no secret."""
     assert "canary" not in repr(Token("agent", CANARY)) + repr(APP)
 
 

@@ -14,7 +14,7 @@ APP = ConnectedApp("client", "secret-id", "the value of the secret, long enough 
 
 
 def test_one_session_serves_every_site_and_poll(three: RestHarness) -> None:
-    """One sign-in, a switch for each further site, and the session is kept between polls, then signed out."""
+    """One sign-in, a switch for each further site, and the session is retained between polls, then signed out."""
     rest = three.rest()
     assert [result.error for result in three.poll(rest).values()] == [None] * 3
     assert three.tableau.count("/auth/signin") == 1

@@ -111,7 +111,7 @@ Extract = tuple[bool | None, datetime | None]
 
 
 def _sources(item: Content, virtual: Mapping[str, VirtualConnection]) -> list[Extract]:
-    """Return what an asset lives on, as it truly is."""
+    """Return an asset's sources, from the facts."""
     found: list[Extract] = []
     for source in item.sources:
         if source.published:
@@ -126,7 +126,7 @@ def _sources(item: Content, virtual: Mapping[str, VirtualConnection]) -> list[Ex
 
 
 def test_every_refresh_is_true(rest: RestClient, estate: Estate) -> None:
-    """What each workbook and data source lives on, and when that was refreshed, is as it is; so also with fractions."""
+    """The sources of each workbook and data source, and their refreshes, equal the facts; so also with fractions."""
     expected = truth(estate)
     virtual = {one.luid: one for site in estate.facts() for one in site.virtual_connections}
     found: dict[str, list[Extract]] = {}
@@ -211,7 +211,7 @@ def test_limits_of_the_metadata_api(
 
 
 def test_a_partial_metadata_api(server: TableauServer, rest: RestClient) -> None:
-    """What came is kept, and marked."""
+    """Received nodes are used, and marked."""
     server.failure_modes.metadata_partial = True
     for result in poll(rest).values():
         assert result.inventory is not None
@@ -288,7 +288,7 @@ def test_an_emptied_list(server: TableauServer, rest: RestClient, kind: str) -> 
 
 @pytest.mark.parametrize("failure_mode", ["duplicated", "skipped"])
 def test_a_list_that_changes_while_it_is_read(failure_mode: str) -> None:
-    """What changes at every reading is not believed."""
+    """A list that changes at every read is rejected."""
     with TableauServer(Estate.large(2_500, 10, sites=1)) as server:
         rest = RestClient(RestOptions(server.url, (), lambda: Token(NAME, VALUE)), sleep=lambda _: None)
         setattr(server.failure_modes, failure_mode, {"workbooks"})
@@ -449,7 +449,7 @@ def test_a_poll_that_was_broken_off_is_signed_out(server: TableauServer) -> None
 
 @contextlib.contextmanager
 def ended_after(server: TableauServer, seconds: float) -> Iterator[None]:
-    """End what trickles for ever after so many seconds, so that a test that fails comes to its end."""
+    """End an endless trickle after so many seconds, so that a failing test comes to its end."""
     timer = threading.Timer(seconds, server.stopped.set)
     timer.start()
     try:

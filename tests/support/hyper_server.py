@@ -1,4 +1,4 @@
-"""hyperd as a fixture, and what stands in a .hyper file."""
+"""hyperd as a fixture, and the rows of a .hyper file."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -93,7 +93,7 @@ class NotifierHarness:
             self.step()
 
     def kept(self) -> list[tuple[str, str]]:
-        """Return name and state of each alert that the history keeps."""
+        """Return name and state of each alert in the history."""
         with duckdb.connect(str(self.path), read_only=True) as connection:
             return connection.execute("SELECT labels['alertname'], state FROM alerts ORDER BY ALL").fetchall()
 

@@ -1,4 +1,4 @@
-"""What each recipe of docs/history.md returns, counted by Python in the rows of a recorded history."""
+"""The results of each recipe of docs/history.md, counted by Python in the rows of a recorded history."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ RENDERED = "bootstrapSession"
 NEVER = datetime.min.replace(tzinfo=UTC).replace(tzinfo=None)
 
 EXPECTED: dict[str, tuple[Count, Key]] = {}
-"""What counts the rows of each recipe, and the key in whose order they are."""
+"""The functions that count the rows of each recipe, and the key of their order."""
 
 
 def counts(name: str, key: Key) -> Callable[[Count], Count]:

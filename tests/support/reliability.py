@@ -89,7 +89,7 @@ class Tally:
     doubled: int = 0
 
     def add(self, other: "Tally") -> None:
-        """Add what another test counted."""
+        """Add another test's counts."""
         self.runs += other.runs
         self.lost += other.lost
         self.doubled += other.doubled
@@ -103,7 +103,7 @@ class Tally:
 
 @dataclass
 class Driven:
-    """What all tests of one fault counted."""
+    """The counts of all tests of one fault."""
 
     tests: set[str] = field(default_factory=set)
     total: Tally = field(default_factory=Tally)
@@ -111,7 +111,7 @@ class Driven:
 
 @dataclass
 class Attacked:
-    """What all tests of one attack counted."""
+    """The counts of all tests of one attack."""
 
     tests: set[str] = field(default_factory=set)
     tries: int = 0

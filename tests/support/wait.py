@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process brings about."""
+"""Waiting for the work of another thread or process."""
 
 import time
 from collections.abc import Callable

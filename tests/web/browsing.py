@@ -75,7 +75,7 @@ class Visitor:
         return self.page.evaluate(f"({STRUCTURE})(document)")
 
     def accessibility_faults(self) -> Sequence[str]:
-        """Return what axe finds, a line each."""
+        """Return axe's findings, a line each."""
         found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
         return [f"{item['id']}: {[node['html'][:200] for node in item['nodes'][:3]]}" for item in found]
 

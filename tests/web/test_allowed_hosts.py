@@ -71,7 +71,7 @@ def test_no_foreign_host_reloads(started: Started) -> None:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", pytest.param("::", marks=IPV6)])
 def test_other_listeners_answer_to_every_host(started: Started, host: str) -> None:
-    """What listens on every address, as in a container, is reached by any name, over loopback too."""
+    """A server on every address, as in a container, is reached by any name, over loopback too."""
     assert exchange(port(started, Access(), host), get("/metrics", "Host: agent")).status == 200
 
 

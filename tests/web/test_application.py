@@ -1,4 +1,4 @@
-"""The routes: what each answers, to whom, with which headers."""
+"""The routes: the answer, access and headers of each."""
 
 import pytest
 from starlette.applications import Starlette

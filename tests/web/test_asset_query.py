@@ -90,7 +90,7 @@ def test_the_worst_come_first(table: AssetTable) -> None:
     ],
 )
 def test_what_is_asked_for_is_found(table: AssetTable, query: str, found: set[str]) -> None:
-    """Each filter finds what fits, and all of them together what fits them all."""
+    """Each filter finds its assets, and all of them together those that match all."""
     assert set(names(table, query)) == found
 
 

@@ -123,7 +123,7 @@ async def _left(app: Starlette) -> None:
 
 
 def test_a_seat_is_free_again() -> None:
-    """A seat is given back, whatever happens on it."""
+    """A seat is released, whatever happens on it."""
     limit = ConcurrencyLimit(1, 1)
     with limit.admit(), pytest.raises(Busy):
         limit.admit().__enter__()

@@ -72,7 +72,7 @@ def names() -> Sequence[str]:
 
 
 def parsed(visitor: Visitor, pages: PageData, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what Chromium makes of these pages."""
+    """Return Chromium's result of these pages."""
     app = application(FakeEndpoint(pages_shown=pages))
     # Playwright has an event loop of its own in this thread.
     with ThreadPoolExecutor(1) as pool:

@@ -43,7 +43,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def exchange(port: int, *parts: bytes) -> bytes:
-    """Send bytes, each part after something came back for the one before; return what comes until the end."""
+    """Send bytes, each part after an answer to the one before; return the answer until its end."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, suppress(ConnectionError):
         for part in parts[:-1]:

@@ -1,4 +1,4 @@
-"""Passwords: right, wrong, unknown, and what each of them costs."""
+"""Passwords: right, wrong, unknown, and the cost of each."""
 
 import asyncio
 import threading

@@ -202,7 +202,7 @@ def test_the_page_shows(render: Callable[[Status], Outline], text: str) -> None:
 
 
 def test_the_newest_poll_comes_first(render: Callable[[Status], Outline]) -> None:
-    """Polls are listed from the newest to the oldest, in whatever order they are given."""
+    """Polls are listed from the newest to the oldest, in any order of the input."""
     text = render(a_status()).text
     assert text.index("exact 200 ms") < text.index("fast 250 ms")
 
@@ -336,7 +336,7 @@ def test_alerts_about_what_is_named_are_no_troubles(changes: dict[str, Any], fol
     ],
 )
 def test_an_alert_about_the_agent_is_a_trouble(alert: FiringAlert, trouble: list[str]) -> None:
-    """What fires about the agent is named once, unless it is named already; an alert about an asset is no trouble."""
+    """An alert about the agent is named once, unless it is named already; an alert about an asset is no problem."""
     named = troubles(a_status())
     assert troubles(a_status(), [alert, alert]) == named + trouble
 

@@ -143,7 +143,7 @@ def test_a_list_has_its_age() -> None:
     ],
 )
 def test_what_came_later_is_missing(interval: float | None, age: float, late: bool) -> None:
-    """A count is late after three exact intervals as they are kept, and never before half an hour."""
+    """A count is late after three exact intervals as they are retained, and never before half an hour."""
     pages = some_pages()
     assert pages.usage is not None
     pages = replace(pages, exact_interval=interval, usage=replace(pages.usage, counted_at=NOW - age))

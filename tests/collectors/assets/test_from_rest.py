@@ -191,7 +191,7 @@ def test_suspension_that_nobody_tells() -> None:
 
 
 def test_project_path() -> None:
-    """A project is its full path, whatever order the list has."""
+    """A project is its full path, in any order of the list."""
     projects = table(
         Project,
         [
@@ -269,7 +269,7 @@ WHOLE = {"has_extracts": True, "whole": True}
 
 
 def next_poll(before: Inventory, **parts: Any) -> Inventory:
-    """Return the inventory of the poll after another, which remembers what that one knew."""
+    """Return the inventory of the poll after another, which remembers the other's rows."""
     return inventory(before.content, remembered=known_refreshes(before), **parts)
 
 
@@ -385,7 +385,7 @@ def test_without_the_history() -> None:
 
 
 def test_a_workbook_described_in_part_and_refreshed() -> None:
-    """A job refreshes the extracts of its own; what else it reads stays unknown, so it is not called an extract."""
+    """A job refreshes the extracts of its own; its other sources stay unknown, so it is not called an extract."""
     rows = described({"refreshed_at": at(1), "whole": False})
     seen = inventory(described=rows, refreshes=refreshes({"completed_at": at(9)}))
     assert freshness(seen) == (None, at(9), "job")

@@ -154,7 +154,7 @@ def test_silence() -> None:
 
 
 def test_assets_of_one_source_only() -> None:
-    """What only one source has is there; the same LUID of another type is another asset."""
+    """An asset of one source alone is there; the same LUID of another type is another asset."""
     tables = [assets({}, {"asset_id": "w2"}), assets({"asset_type": "flow"}, {"asset_id": "w3"})]
     found = merge(tables).select(["asset_type", "asset_id"]).to_pylist()
     assert sorted(tuple(row.values()) for row in found) == [

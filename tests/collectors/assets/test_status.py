@@ -27,7 +27,7 @@ def judged(*rows: Mapping[str, Any], by: SlaLookup = SLA, now: float = NOON) -> 
 
 
 def refreshed(hours: float, **values: object) -> dict[str, object]:
-    """Return what makes an asset whose data was refreshed so many hours before noon."""
+    """Return the columns of an asset whose data was refreshed so many hours before noon."""
     return {"last_refresh_at": AT - timedelta(hours=hours), **values}
 
 
@@ -176,7 +176,7 @@ def test_the_audit_agrees_with_the_metrics() -> None:
 
 
 def test_microseconds_are_kept() -> None:
-    """The instant of the refresh is the one that was read, not what seconds in floating point make of it."""
+    """The instant of the refresh is the one that was read, not one recomputed from seconds in floating point."""
     at = datetime(2025, 11, 19, 6, 0, 0, 123457)  # noqa: DTZ001
     (row,) = judged({"last_refresh_at": at}, now=NOON + 0.25)
     assert row["last_refresh_utc"] == at

@@ -1,4 +1,4 @@
-"""What stands around an asset: its tasks, its project, its owner and its tags."""
+"""The context of an asset: its tasks, its project, its owner and its tags."""
 
 from typing import Any
 
@@ -136,7 +136,7 @@ def link(repository: Handmade, linked: int, *tasks: int) -> None:
 
 @pytest.mark.parametrize("trigger", [True, False], ids=["triggered", "its own task"])
 def test_a_step_of_a_linked_task_runs_by_the_schedule_of_that(newest: Handmade, *, trigger: bool) -> None:
-    """A step has no schedule; what starts the linked task has one."""
+    """A step has no schedule; the start of the linked task has one."""
     linked = newest.add("linked_tasks", site_id=1)
     step = task(newest, workbook(newest))
     run = flow_task(newest, run_spec(newest, flow(newest)))
@@ -151,7 +151,7 @@ def test_a_step_of_a_linked_task_runs_by_the_schedule_of_that(newest: Handmade, 
 
 @pytest.mark.parametrize("unlike", [{"active": False}, {"state": 1}, {"schedule_id": None}], ids=str)
 def test_a_linked_task_that_nothing_starts_has_no_next_run(newest: Handmade, unlike: dict[str, object]) -> None:
-    """What starts it is switched off, suspended or without a schedule."""
+    """The task that starts it is switched off, suspended or without a schedule."""
     linked = newest.add("linked_tasks", site_id=1)
     link(newest, linked, task(newest, workbook(newest)))
     task(newest, linked, **{"obj_type": "LinkedTask", "schedule_id": schedule(newest, at(21)), **unlike})

@@ -1,4 +1,4 @@
-"""What stands on each site."""
+"""The content of each site."""
 
 from collections import Counter
 from typing import Any
@@ -134,7 +134,7 @@ def test_before_2021_an_extract_is_where_its_owner_is(oldest: Handmade) -> None:
     ],
 )
 def test_only_published_data_sources_count(newest: Handmade, values: dict[str, Any], counted: bool) -> None:
-    """Those inside of a workbook are kept, and not counted."""
+    """Those inside of a workbook are retained, and not counted."""
     newest.add("datasources", name="x", site_id=1, **values)
     assert len(newest.read(STATES[Datasource])) == 1
     assert published(Datasource, newest) == ({("default", "datasource"): 1} if counted else {})
@@ -203,7 +203,7 @@ SERVERS = {
 
 @pytest.mark.parametrize("address", [*SERVERS, None])
 def test_a_server_is_kept_without_credentials(newest: Handmade, address: str | None) -> None:
-    """Neither user info nor parameters are read: of a doubtful address less is kept."""
+    """Neither user info nor parameters are read: of a doubtful address less is retained."""
     newest.add("data_connections", owner_type="Workbook", owner_id=1, server=address, username="etl")
     (row,) = newest.read(STATES[DataConnection])
     assert row["server"] == (None if address is None else SERVERS[address])

@@ -30,7 +30,7 @@ PAGE = """<html><head><meta charset="utf-8"><style>{style}</style><link rel="sty
 
 
 def bundled(folder: Path) -> None:
-    """Build what draws: ``drawn.js`` and ``drawn.css``."""
+    """Build the renderer: ``drawn.js`` and ``drawn.css``."""
     for name in ("package.json", "draw.tsx"):
         shutil.copy(HERE / name, folder)
     subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
